@@ -1,10 +1,8 @@
 """The database of a release directory, and the files of a bundle for analysts: `database.sql` and `questions.py`.
 
-The whole file is rebuilt from the Parquet files of the bundles next to the old file, and then renamed over it, so a
-reader that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
-
-`database.sql` builds the same database for one release from the Parquet files next to it: run `duckdb -init
-database.sql` in the folder of the bundle. It contains the statements that `add_all` executes.
+The whole file is rebuilt next to the old one and renamed over it, so a reader that has the old file open keeps it. The
+storage format is that of DuckDB 1.2, which every later version reads. `database.sql` has the statements that `add_all`
+executes for one release.
 """
 
 from __future__ import annotations

@@ -1,24 +1,19 @@
 """Changes since the previous release: `changes.csv` (figures that moved by more than the noise) and `changelog.md`.
 
-A cohort is compared with the newest older release that has it. Two releases draw their noise independently, so the
-interval of a change follows from both: by Zou and Donner (2008) for percentages and averages, as in the methodology,
-and by the sum of squares for counts. Both releases are about the same children, so chance plays no part. A figure has
-moved if that interval excludes zero when it is as wide as the number of figures compared in the cohort requires (Holm
-1979; the macros `asked_at` and `certain_from` of the database): if no record had changed, at most 5% of releases would
-list any.
+Two releases draw their noise independently, so the interval of a change follows from both: by Zou and Donner (2008) for
+percentages and averages, and by the sum of squares for counts. Both are about the same children, so chance plays no
+part. A figure has moved if that interval excludes zero when it is as wide as the number of figures compared in the
+cohort requires (Holm 1979; the macros `asked_at` and `certain_from` of the database).
 
-If one release has the noisy counts of the other and further ones, both are about the same records, and one is more
-precise. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
-1978). This does not hold for figures corrected for linkage error, because the error rates are estimated again too.
-Their changes are judged by both intervals, as for releases with independent noise, which lists fewer. The changelog
-then counts the figures that are shown differently, and says how much narrower the intervals are.
+If one release has the noisy counts of the other and further ones, both are least squares estimates from the same
+records, so the variance of a change is the difference of their variances (Hausman 1978). This does not hold for figures
+corrected for linkage error, because the error rates are estimated again too: they are judged by both intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +25,6 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.facts.released import Earlier, Release, index_cohort_entries
-from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names
@@ -120,12 +114,6 @@ def _select_shared_cohorts(before: pa.Table, now: pa.Table) -> tuple[pa.Table, p
         for data, other in ((before, now), (now, before))
     )
     return older, newer
-
-
-def build_changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """Return one line for each figure that moved, by cohort and in table order; only a header if none is compared."""
-    compared = chain.from_iterable(comparison.values() for comparison in comparisons.values())
-    return format_csv(HEADER, chain.from_iterable(each.moved for each in compared))
 
 
 def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:

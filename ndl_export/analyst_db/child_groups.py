@@ -1,10 +1,8 @@
 """Categories of every filter, and groups of children in one view, whichever table they come from.
 
 Categories have an order that fits all tables with the filter. They become ENUM types, so `ORDER BY breakdown` sorts
-quintiles from 1 to 5, and answers as they were asked.
-
-`gld_by_group` combines tables with different filters, so that macros and analysts select every group in the same way.
-If several tables have a characteristic, the first one supplies it. Names of groups are in `dimensions`.
+quintiles from 1 to 5. `gld_by_group` combines tables with different filters; if several tables have a characteristic,
+the first one supplies it.
 """
 
 from __future__ import annotations

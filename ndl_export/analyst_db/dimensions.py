@@ -1,8 +1,5 @@
 """Schema `dimension`: the meaning and the order of codes and categories in the tables.
 
-It follows from the table definitions, the schema and the public reference data. Categories that only earlier releases
-have come last.
-
 `dimension.name` has the names that the macros accept. Letter case, punctuation and `&` are ignored; an unknown name is
 an error that suggests the nearest ones. Published names, codes and folder names follow from the definitions; other
 names in common use are in `names.yaml`.

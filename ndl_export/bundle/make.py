@@ -9,10 +9,11 @@ depend only on facts, tables, earlier releases and signing key. Published bundle
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ from ndl_export.documents.pages import (
 )
 from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing, noisy_counts
-from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, Description, describe
+from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.facts.released import (
@@ -50,10 +51,10 @@ from ndl_export.facts.released import (
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
-from ndl_export.files.whole_files import format_json, lock_folder
+from ndl_export.files.whole_files import format_csv, format_json, lock_folder
 from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
-from ndl_export.metadata.portals import CITATION_FILE, build_citation, build_record
+from ndl_export.metadata.portals import CITATION_FILE, PORTAL_FILES, build_citation, build_record
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
@@ -63,18 +64,7 @@ from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder,
 from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
-_RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
-    "ckan_package.json": lambda described, files, replaced: build_record("ckan_package", described, replaced),
-    "croissant.json": build_croissant,
-    "csv-metadata.json": lambda described, files, replaced: build_csvw_metadata(described, files),
-    "dcat.jsonld": lambda described, files, replaced: build_record("dcat", described, replaced),
-    "ukgov_dataset.json": lambda described, files, replaced: build_record("ukgov_dataset", described, replaced),
-    "ukgov_distributions.json": lambda described, files, replaced: build_record(
-        "ukgov_distributions", described, replaced
-    ),
-}
-"""The record for each catalogue, from the description, the files described and the version that is replaced."""
-CATALOGUE_FILES = tuple(_RECORDS)
+CATALOGUE_FILES = (*PORTAL_FILES, "croissant.json", "csv-metadata.json")
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
@@ -93,22 +83,9 @@ def list_bundle_files(
 
     `requested` are the names of tables on request, and `for_them` the files that `on_request` adds for them.
     """
-    others = _list_files_beside_page(cohorts, requested, for_them)
+    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
+    others = frozenset((*FIXED_NAMES, *noisy_counts.list_plan_files(cohorts).values(), *for_them, *tables))
     return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
-
-
-def _list_files_beside_page(
-    cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
-) -> frozenset[str]:
-    """Return the names of all files except those of the page."""
-    return frozenset(
-        (
-            *FIXED_NAMES,
-            *noisy_counts.list_plan_files(cohorts).values(),
-            *for_them,
-            *(n + s for n in (*TABLES, *requested) for s in TABLE_SUFFIXES),
-        )
-    )
 
 
 BUNDLE_FILES = list_bundle_files([""], PILOT)
@@ -218,8 +195,7 @@ def _write(
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
-        staged.mkdir()
-        _fill(staged, facts, tables, earlier, signing_key)
+        stage_files(staged, _build_files(facts, tables, earlier, signing_key))
         return _promote(staged, place)
 
 
@@ -245,65 +221,55 @@ def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[s
     faults += unsound or [
         f"{ON_REQUEST_FILE}: {fault}" for fault in find_request_faults(requested, record, facts.version, facts.cohorts)
     ]
-    if requested and faults:  # the rows of the requested tables are then unknown
-        raise _build_refused_error(facts, faults)
-    layouts = build_table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
-    faults += [f"{name}: {fault}" for name, fault in find_table_faults(tables, layouts)]
-    faults += [f"noisy counts: {fault}" for fault in noisy_counts.find_noisy_faults(plans, None, record)]
+    if not (requested and faults):  # otherwise the rows of the requested tables are unknown
+        layouts = build_table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
+        faults += [f"{name}: {fault}" for name, fault in find_table_faults(tables, layouts)]
+        faults += [f"noisy counts: {fault}" for fault in noisy_counts.find_noisy_faults(plans, None, record)]
     if faults:
-        raise _build_refused_error(facts, faults)
+        raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
     return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
 
 
-def _build_refused_error(facts: ReleaseFacts, faults: Sequence[str]) -> BundleRefused:
-    return BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
-
-
-def _fill(
-    folder: Path,
-    facts: ReleaseFacts,
-    tables: Mapping[str, pa.Table],
-    earlier: Earlier,
-    signing_key: Ed25519PrivateKey,
-) -> None:
-    """Write every file of the bundle into `folder`."""
-    for name, content in build_csv_files(tables, facts.tables).items():
-        (folder / name).write_bytes(content)
-    for name, table in facts.tables.items():
-        _write_parquet(tables[name], table, facts, folder / f"{name}.parquet")
-    noisy_counts.write_noisy_counts(folder, facts.noisy_counts, facts.version)
-    facts.on_request.write(folder, facts.version)
-    (folder / WORKBOOK_FILE).write_bytes(build_workbook_file(facts, tables))
-    noisy_counts.write_cells(
-        facts.noise_covariance.cast(noisy_counts.COVARIANCE_SCHEMA),
-        folder / noisy_counts.NOISE_COVARIANCE_FILE,
-        facts.version,
-    )
+def _build_files(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier, signing_key: Ed25519PrivateKey
+) -> dict[str, bytes]:
+    """Return the content of every file of the bundle, by name."""
+    files = build_csv_files(tables, facts.tables)
+    files |= {f"{name}.parquet": _format_parquet(tables[name], table, facts) for name, table in facts.tables.items()}
+    files |= noisy_counts.build_noisy_files(facts.noisy_counts, facts.version)
+    files |= facts.on_request.build_files(facts.version)
+    files[WORKBOOK_FILE] = build_workbook_file(facts, tables)
+    covariance = facts.noise_covariance.cast(noisy_counts.COVARIANCE_SCHEMA)
+    files[noisy_counts.NOISE_COVARIANCE_FILE] = noisy_counts.format_cells(covariance, facts.version)
     with open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
-    for name, content in build_analyst_files(facts, script).items():
-        (folder / name).write_bytes(content)
-    for name, text in _render_pages(facts, tables, earlier).items():
-        (folder / name).write_bytes(text.encode())
+    files |= build_analyst_files(facts, script)
+    files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
-    (folder / PRIVACY_RECORD_FILE).write_bytes(format_json(facts.privacy_record | notice))
-    (folder / PUBLIC_KEY_FILE).write_bytes(signing.get_public_pem(signing_key))
-    files = read_contents(folder)
+    files[PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
+    files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
-    for name, record in _RECORDS.items():
-        (folder / name).write_bytes(format_json(record(described, files, earlier.replaced)))
-    (folder / CITATION_FILE).write_bytes(build_citation(described).encode())
+    records = {name: build_record(name, described, earlier.replaced) for name in PORTAL_FILES} | {
+        "croissant.json": build_croissant(described, files, earlier.replaced),
+        "csv-metadata.json": build_csvw_metadata(described, files),
+    }
+    files |= {name: format_json(record) for name, record in records.items()}
+    files[CITATION_FILE] = build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
-    (folder / DATAPACKAGE_FILE).write_bytes(format_json(build_datapackage(facts, _read(folder))))
-    (folder / SITE_FOLDER).mkdir()
-    names = _list_files_beside_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
-    for name, content in build_site_files(facts, tables, _read(folder), names, concluded).items():
-        (folder / SITE_FOLDER / name).write_bytes(content)
-    # Over every other file, so only their signature may be written after the sums.
-    covered = build_sums(_read(folder))
-    (folder / SUMS_FILE).write_bytes(covered)
-    (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
-    # The umask of the process must not decide who can read a release.
+    files[DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
+    pages = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
+    files |= {f"{SITE_FOLDER}/{name}": content for name, content in pages.items()}
+    # Over every other file, so only their signature may be made after the sums.
+    files[SUMS_FILE] = build_sums(files)
+    files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
+    return files
+
+
+def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files that everybody may read, whatever the umask of the process."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     set_modes(folder, _FOLDER_MODE, _FILE_MODE)
 
 
@@ -315,13 +281,13 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
     sync_all(paths)
 
 
-def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path) -> None:
-    """Write the rows of `data`, already in final order, to Parquet; the same content gives the same bytes.
+def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
+    """Return the rows of `data`, already in final order, as Parquet; the same content gives the same bytes.
 
     Writer settings are fixed, and no time, path or machine name is written. The file's key-value metadata hold the
     title, the description and the description of every column, for readers that do not use Arrow's schema metadata.
     """
-    schema = build_arrow_schema(table)
+    schema, stream = build_arrow_schema(table), io.BytesIO()
     metadata = schema.metadata | {
         b"release_version": facts.version.encode(),
         b"columns": format_json({column.name: column.description for column in list_columns(table)}),
@@ -333,7 +299,7 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
-        path,
+        stream,
         version="2.6",
         data_page_version="1.0",
         compression="zstd",
@@ -341,6 +307,7 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         row_group_size=ROW_GROUP_ROWS,
         write_statistics=True,
     )
+    return stream.getvalue()
 
 
 def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
@@ -353,13 +320,14 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         )
         for cohort in sorted(facts.cohorts)
     }
+    moved = [line for tables_of in comparisons.values() for one in tables_of.values() for line in one.moved]
     reconciliation = build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
     pages = {
         "LICENCE.md": render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
         "README.md": render_readme_page(facts),
         "ai_readiness.md": render_ai_readiness_page(facts, tables),
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
-        "changes.csv": changes.build_changes_csv(comparisons),
+        "changes.csv": format_csv(changes.HEADER, moved),
         "code_of_practice.md": render_page("code_of_practice.md", facts, previous=earlier.replaced),
         "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
         "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),
@@ -383,7 +351,7 @@ def _promote(staged: Path, directory: Path) -> Path:
         # The new name is in the directory, so that has to reach the disk too.
         sync(directory)
         return place
-    there, new = _read(place), _read(staged)
+    there, new = (read_contents(path) if path.is_dir() else {path.name: path.read_bytes()} for path in (place, staged))
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
     # An archive has no sums, but is packed from a bundle that is equal, so other bytes can only be damage.
     if differing and (place.is_file() or _is_damaged(there)):
@@ -408,8 +376,3 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
     except (KeyError, ValueError):
         return True
     return bool(list_changed(files, listed) or listed.keys() ^ files.keys() - {SUMS_FILE, SIGNATURE_FILE})
-
-
-def _read(place: Path) -> dict[str, bytes]:
-    """Return the content of a file, or of all files in a folder, by name."""
-    return read_contents(place) if place.is_dir() else {place.name: place.read_bytes()}

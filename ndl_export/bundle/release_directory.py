@@ -1,10 +1,8 @@
 """Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, the catalogue and the feed.
 
-They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, not on
-the machine or the time. Each is replaced in one step, after the bundle is in its place. `latest` is a symbolic link to
-the current release: the newest version (by version, not by time of writing) that is not withdrawn. `latest.json` has
-the same information for places without links. `site` is the current release's page. If every release is withdrawn, none
-of the three exists.
+They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`. Each
+is replaced in one step, after the bundle is in its place. The first three lead to the current release, the newest
+version that is not withdrawn; if every release is withdrawn, none of them exists.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, build_site_downloads
-from ndl_export.tables import Table
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout
 
@@ -69,6 +68,8 @@ class Verification:
     withdrawn: str | None = None
     synthetic: bool = False
     """Whether the files are synthetic children of that release, not a bundle."""
+    files: Files = field(default_factory=dict, repr=False)
+    """Content by name, as it was verified; empty if it cannot be read."""
 
     @property
     def ok(self) -> bool:
@@ -121,6 +122,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _explain_withdrawal(source, version),
         is_synthetic(files),
+        files,
     )
 
 
@@ -196,13 +198,19 @@ def _find_differences(
     """Return the files that were made from the tables and differ from them."""
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
+    sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
+    try:
+        differing = find_differing_sheets(files[WORKBOOK_FILE], sheets)
+        workbook = [(WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet") for name in differing]
+    except ValueError as error:
+        workbook = [(WORKBOOK_FILE, f"cannot be read: {error}")]
     return [
         *(
             (name, _explain_other_content(name))
             for name, content in build_csv_files(ordered, defined).items()
             if files[name] != content
         ),
-        *_find_workbook_faults(files, ordered, defined),
+        *workbook,
         *(
             (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
             for name, content in downloads.items()
@@ -227,16 +235,6 @@ def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
         *((DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)),
         *((DATAPACKAGE_FILE, f"describes {name}, which is not there") for name in sorted(listed - expected)),
     ]
-
-
-def _find_workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """Check that every worksheet has the table of the Parquet file."""
-    sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
-    try:
-        names = find_differing_sheets(files[WORKBOOK_FILE], sheets)
-    except ValueError as error:
-        return [(WORKBOOK_FILE, f"cannot be read: {error}")]
-    return [(WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet") for name in names]
 
 
 Faults = list[tuple[str, str]]

@@ -1,12 +1,9 @@
-"""Checks of a release's content: its tables and its privacy record.
+"""Checks of a release's content: its tables and its privacy record, before it is written and whenever it is verified.
 
-They run before a bundle is written, and when anyone verifies one.
-
-Tables of a family must agree: a set of children has the same number wherever it is published. This is checked on the
-unbiased estimates, up to rounding error. The same children counted in two rows or tables give the same number, the
-categories of an attribute add up to the number they split, and areas add up. Children as linked, and children after
-correction for linkage error, are checked separately. As linked, the shared totals of different attributes agree too.
-After correction they agree only within their intervals, because each attribute is corrected on its own.
+Tables of a family must agree: a set of children has the same number wherever it is published, the categories of an
+attribute add up, and areas add up. This is checked on the unbiased estimates. Children as linked, and children after
+correction for linkage error, are checked separately: only the former agree in the shared totals of different
+attributes, because each attribute is corrected on its own.
 """
 
 from __future__ import annotations

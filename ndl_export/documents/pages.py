@@ -1,11 +1,8 @@
-"""The prose pages of a bundle: README, licence, methodology and statements.
+"""The prose pages of a bundle: README, licence, methodology and statements; their text is in `templates/`.
 
-Their text is in `templates/`, where anyone can edit it. This module fills in what facts and definitions determine.
-
-`reconciliation.csv` compares our percentages at a good level of development with those of the Department for Education.
-Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
-in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be
-within our intervals.
+`reconciliation.csv` compares our percentages at a good level of development with those of the Department for Education,
+which are exact counts of all children assessed in a council's schools. Both describe this year's children, not children
+in general, so 95 in 100 official figures should be within our intervals.
 """
 
 from __future__ import annotations

@@ -57,9 +57,7 @@ def build_synthetic_documents(made: synthetic.SyntheticChildren) -> dict[str, by
         synthetic.CSV_FILE: rows.getvalue(),
         synthetic.DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
         synthetic.PARQUET_FILE: parquet.getvalue(),
-        synthetic.QUALITY_FILE: _render_quality_page(made).encode(),
-        synthetic.STATEMENT_FILE: _render_statement(made).encode(),
-    }
+    } | _render_pages(made)
 
 
 def build_warning(made: synthetic.SyntheticChildren) -> str:
@@ -67,37 +65,34 @@ def build_warning(made: synthetic.SyntheticChildren) -> str:
     return join_parts(made.notice, synthetic.WARNING)
 
 
-def _render_statement(made: synthetic.SyntheticChildren) -> str:
-    """Render synthetic_children.md: what the rows are, the release they are made from, and the method."""
-    return kit.render(
+def _render_pages(made: synthetic.SyntheticChildren) -> dict[str, bytes]:
+    """Render what the rows are and how they are made, and what they preserve of the release, by file name."""
+    shared = {
+        "made": made,
+        "warning": build_warning(made),
+        "cohort": Cohort(made.cohort).label,
+        "smallest": synthetic.SMALLEST_GROUP,
+    }
+    statement = kit.render(
         _TEMPLATES,
         synthetic.STATEMENT_FILE,
-        made=made,
-        warning=build_warning(made),
-        cohort=Cohort(made.cohort).label,
+        **shared,
         children=number(made.rows.num_rows),
         changed=number(made.changed),
         first_column=FIRST_COLUMN,
-        smallest=synthetic.SMALLEST_GROUP,
         files=format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
         not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),
         libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
     )
-
-
-def _render_quality_page(made: synthetic.SyntheticChildren) -> str:
-    """Render synthetic_children_quality.md: what the rows preserve and what they do not, by query."""
-    return kit.render(
+    quality = kit.render(
         _TEMPLATES,
         synthetic.QUALITY_FILE,
-        made=made,
-        warning=build_warning(made),
-        cohort=Cohort(made.cohort).label,
-        smallest=synthetic.SMALLEST_GROUP,
+        **shared,
         benchmark=_BENCHMARK,
         outside=[each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
         listed=lambda names: _join_labels(name for name in names if name != GLD.name),
     )
+    return {synthetic.STATEMENT_FILE: statement.encode(), synthetic.QUALITY_FILE: quality.encode()}
 
 
 def _join_labels(names: Iterable[str]) -> str:

@@ -104,10 +104,6 @@ class Description:
         """The areas of the release that have an official code."""
         return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
 
-    def get_address(self, name: str) -> str:
-        """Return the address of a file of the bundle."""
-        return f"{self.facts.folder_address}/{name}"
-
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
     """Return the description of a release, with those of its data files that are in `files` (content by name)."""

@@ -1,13 +1,10 @@
-"""Sentences about sources that councils have not sent, and about breaks in the time series.
+"""Sentences about sources that councils have not sent, and about breaks in the time series; all are public facts.
 
-All of them are public facts. The sources that each council had sent are recorded when a cohort is measured. A council
-that takes part in one cohort of a release and not in another has sent nothing for the other. A family of tables counts
-the rows of one source (`Family.source`): a council without it has no rows there, and its figures are not available. The
-other sources add characteristics and links to the children of that source.
+A family of tables counts the rows of one source (`Family.source`): a council without it has no rows there, and its
+figures are not available. The other sources add characteristics and links to the children of that source.
 
 A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.cohorts`), or the figures of
-several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged
-`b`.
+several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged.
 """
 
 from __future__ import annotations
@@ -155,35 +152,26 @@ def explain_breaks(cohorts: Collection[str], councils: Collection[str], missing:
     """Return a sentence for each break, by cohort; empty if no row is flagged."""
     found, before = [], None
     for cohort in sorted(cohorts):
-        sentences = [
-            *_explain_recorded_breaks(before, cohort),
-            *(_explain_changed_councils(before, cohort, councils, missing) if before else ()),
-        ]
+        sentences, earlier = [], before or getattr(Cohort(cohort).previous, "code", None)
+        for each in (each for each in load_breaks() if each.parts(earlier, cohort)):
+            where = f" in {_format_names(each.councils)}" if each.councils else ""
+            unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
+            labels = _format_labels(each)
+            sentences.append(
+                f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
+            )
+        sentences += _explain_changed_councils(before, cohort, councils, missing) if before else ()
         found += [f"{Cohort(cohort).label}: {sentence}" for sentence in sentences]
         before = cohort
     return found
 
 
-def _explain_recorded_breaks(before: str | None, cohort: str) -> Iterator[str]:
-    earlier = before or getattr(Cohort(cohort).previous, "code", None)
-    for each in load_breaks():
-        if each.parts(earlier, cohort):
-            where = f" in {_format_names(each.councils)}" if each.councils else ""
-            unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
-            labels = _format_labels(each)
-            yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
-
-
 def _format_labels(each: Break) -> str:
-    """Return the labels of the attributes; the goals share one label."""
+    """Return the labels of the attributes; the goals share one label, which comes last."""
     attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
-    labels = {
-        "each early learning goal" if attribute.name in GOALS else attribute.label: None
-        # Goals last, so that the one label they share comes after all others.
-        for attribute in sorted(attributes, key=lambda attribute: attribute.name in GOALS)
-        if attribute.name in each.attributes
-    }
-    return ", ".join(labels)
+    named = [attribute for attribute in attributes if attribute.name in each.attributes]
+    labels = dict.fromkeys(attribute.label for attribute in named if attribute.name not in GOALS)
+    return ", ".join((*labels, *["each early learning goal"] * any(attribute.name in GOALS for attribute in named)))
 
 
 def _explain_changed_councils(

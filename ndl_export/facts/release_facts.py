@@ -19,7 +19,6 @@ from pydantic import AfterValidator
 
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.pages.number_format import day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, list_geographies
 from privacy.doors.environment import PUBLISHER, get_settings
@@ -124,6 +123,15 @@ class Version:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
         return cls(*(int(part) for part in match.groups()))
 
+    @staticmethod
+    def is_valid(text: str) -> bool:
+        """Return whether the text is a version."""
+        try:
+            Version.parse(text)
+        except InvalidVersion:
+            return False
+        return True
+
     def check_is_new(self, today: dt.date) -> None:
         """Raise `InvalidVersion` if its month is too far ahead of today, or too old, to start a release."""
         ahead = 12 * (self.year - today.year) + self.month - today.month
@@ -208,11 +216,6 @@ class ReleaseFacts:
         return f"{table.about}. {origin}" if origin else table.about
 
     @property
-    def published(self) -> str:
-        """The day of publication in words: '26 November 2026'."""
-        return day(self.published_on)
-
-    @property
     def privacy_parameters(self) -> Mapping[str, float]:
         """`rho`, `epsilon` and `delta` of a child for all tables together, in the cohort with the largest."""
         parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
@@ -227,11 +230,6 @@ class ReleaseFacts:
     def folder_address(self) -> str:
         """URL of the bundle's folder, without a final slash."""
         return f"{self.address}/{self.version}"
-
-    @property
-    def upcoming_address(self) -> str:
-        """URL of the page that announces releases."""
-        return f"{self.address}/site/about.html#upcoming"
 
     @property
     def areas(self) -> tuple[Geography, ...]:

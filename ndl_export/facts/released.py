@@ -19,7 +19,7 @@ from ndl_export.facts.directory_files import Withdrawal
 from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
-from ndl_export.facts.release_facts import InvalidVersion, ReleaseFacts, Version
+from ndl_export.facts.release_facts import ReleaseFacts, Version
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE = "privacy_statement.json"
@@ -27,16 +27,9 @@ PRIVACY_RECORD_FILE = "privacy_statement.json"
 
 def list_versions(release_dir: Path) -> list[Version]:
     """Return the versions that have a bundle in `release_dir`, oldest first."""
-    found = []
-    for path in release_dir.iterdir() if release_dir.is_dir() else ():
-        if not path.is_dir():
-            continue
-        try:
-            found.append(Version.parse(path.name))
-        # Temporary folders, `site` and `synthetic_children` are in the same folder as the bundles.
-        except InvalidVersion:
-            continue
-    return sorted(found)
+    # Temporary folders, `site` and `synthetic_children` are in the same folder as the bundles.
+    found = (path.name for path in (release_dir.iterdir() if release_dir.is_dir() else ()) if path.is_dir())
+    return sorted(Version.parse(name) for name in found if Version.is_valid(name))
 
 
 @dataclass(frozen=True)

@@ -197,17 +197,10 @@ def explain_errors(place: str) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        raise StoreError(f"{place}: {_explain_error(error)}") from error
-
-
-def _explain_error(error: Exception) -> str:
-    status = getattr(error, "status_code", None) or getattr(error, "status", None)
-    if status in _STATUS:
-        return _STATUS[status]
-    # By name, because the stores' libraries are an extra that need not be installed.
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    if known := next((_WHAT[kind] for kind in kinds if kind in _WHAT), None):
-        return known
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"it failed with an error of the kind {kinds[0]}" + (f", HTTP status {status}" if status else "")
+        # By name, because the stores' libraries are an extra that need not be installed.
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        status: Any = getattr(error, "status_code", None) or getattr(error, "status", None)
+        why = _STATUS.get(status) or next((_WHAT[kind] for kind in kinds if kind in _WHAT), "")
+        why = why or (isinstance(error, OSError) and error.strerror) or ""
+        why = why or f"it failed with an error of the kind {kinds[0]}" + (f", HTTP status {status}" if status else "")
+        raise StoreError(f"{place}: {why}") from error

@@ -1,17 +1,9 @@
 """`datapackage.json` and `csv-metadata.json`: the files of a bundle for programs.
 
 The first describes all files as a Frictionless Data Package (specs.frictionlessdata.io, version 1), the second the CSV
-files in CSV on the Web (W3C).
-
-In the Data Package, the CSV files of tables are tabular resources with a schema for validation; every other file is a
-plain resource with size and hash. Columns of symbols define their own missing values, as in version 2: only `none` is
-missing there, no symbol is. Five properties are not part of the standard. `cohorts`, `councils` and `missing` (by
-cohort and source, the councils that have not sent it) determine the rows of the tables and which of them are not
-available. `schemaVersion` is that of the tables. `notice`, if present, begins everything about the release.
-
-In CSV on the Web, columns of tables are typed. In files with all rows, an empty cell is null. In those for Explore
-Education Statistics, null is a symbol in place of a figure, or `none` in columns of symbols. Other CSV files have only
-column names.
+files in CSV on the Web (W3C). In the Data Package, only the CSV files of tables have a schema. Columns of symbols
+define their own missing values, as in version 2: only `none` is missing there, no symbol is. `cohorts`, `councils`,
+`missing`, `schemaVersion` and `notice` are not part of the standard; the first three determine the rows of the tables.
 """
 
 from __future__ import annotations
@@ -29,7 +21,7 @@ from ndl_export.facts import description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.files.media_types import MEDIA_TYPES
+from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import Table, csv_files
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole
@@ -90,8 +82,8 @@ def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
 
 
 def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
-    path = PurePath(name)
-    described: dict[str, Any] = {"title": _format_title(path, facts.tables), "profile": "data-resource", "type": "file"}
+    title = _format_title(PurePath(name), facts.tables)
+    described: dict[str, Any] = {"title": title, "profile": "data-resource", "type": "file"}
     if file := _describe_csv_file(name, facts):
         described = {
             "title": file.title,
@@ -107,30 +99,35 @@ def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str,
                 "primaryKey": list(file.key),
             },
         }
-    return described | {
+    return described | describe_file(name, content)
+
+
+def describe_file(name: str, content: bytes) -> dict[str, Any]:
+    """Return the properties that follow from the name and the content of a file."""
+    kind = PurePath(name).suffix.lstrip(".")
+    return {
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
-        "format": path.suffix.lstrip("."),
-        "mediatype": MEDIA_TYPES[path.suffix.lstrip(".")],
+        "format": kind,
+        "mediatype": (MEDIA_TYPES | PAGE_TYPE)[kind],
         "encoding": "utf-8",
         "bytes": len(content),
         "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
     }
 
 
+_TITLES = {name: title for name, (title, _) in description.TOGETHER.items()} | {
+    NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
+    FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request",
+    ON_REQUEST_FILE: "Tables on request: their definitions, who asked and what for",
+}
+
+
 def _format_title(path: PurePath, defined: Mapping[str, Table]) -> str:
-    if path.name in description.TOGETHER:
-        return description.TOGETHER[path.name][0]
-    if path.name == NOISY_COUNTS_FILE:
-        return "Noisy counts behind every figure, as they were drawn"
-    if path.name == FURTHER_COUNTS_FILE:
-        return "Noisy counts that were drawn for tables on request"
-    if path.name == ON_REQUEST_FILE:
-        return "Tables on request: their definitions, who asked and what for"
     table = defined.get(path.name.partition(".")[0]) if path.suffix in (".csv", ".parquet") else None
-    if table is None:
-        return description.format_file_title(path.name)
-    return f"{table.title} ({description.FORMS.get(path.suffix, 'EES metadata')})"
+    if table and path.name not in _TITLES:
+        return f"{table.title} ({description.FORMS.get(path.suffix, 'EES metadata')})"
+    return _TITLES.get(path.name) or description.format_file_title(path.name)
 
 
 def _build_field(column: csv_files.CsvColumn) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -66,7 +66,15 @@ def read_dictionary(content: str) -> Dictionary:
 
 def list_schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
     """List every change from `before` to `now`, in order of the tables."""
-    return tuple(_iter_changes(before, now))
+    found: list[SchemaChange] = []
+    for table in dict.fromkeys((*before, *now)):
+        if table not in now:
+            found.append(SchemaChange(Weight.MAJOR, table, "", "", "table removed"))
+        elif table not in before:
+            found.append(SchemaChange(Weight.MINOR, table, "", "", "table added"))
+        else:
+            found += _iter_column_changes(table, before[table], now[table])
+    return tuple(found)
 
 
 def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
@@ -81,16 +89,6 @@ def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str
     return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
 
 
-def _iter_changes(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
-    for table in dict.fromkeys((*before, *now)):
-        if table not in now:
-            yield SchemaChange(Weight.MAJOR, table, "", "", "table removed")
-        elif table not in before:
-            yield SchemaChange(Weight.MINOR, table, "", "", "table added")
-        else:
-            yield from _iter_column_changes(table, before[table], now[table])
-
-
 def _iter_column_changes(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]) -> Iterator[SchemaChange]:
     for column in dict.fromkeys((*before, *now)):
         if column not in now:
@@ -102,7 +100,7 @@ def _iter_column_changes(table: str, before: Mapping[str, Fields], now: Mapping[
             yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
         else:
             yield from _iter_field_changes(table, column, before[column], now[column])
-    if _is_reordered(tuple(before), tuple(now)):
+    if _is_reordered(before, now):
         yield SchemaChange(Weight.PATCH, table, "", "", "order of columns changed")
 
 
@@ -122,9 +120,10 @@ def _iter_field_changes(table: str, column: str, before: Fields, now: Fields) ->
         yield SchemaChange(Weight.PATCH, table, column, "", "order of categories changed")
 
 
-def _is_reordered(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
+def _is_reordered(before: Iterable[str], now: Collection[str]) -> bool:
     """Return whether the items in both are in a different order."""
-    return [each for each in before if each in now] != [each for each in now if each in before]
+    both = [each for each in before if each in now]
+    return both != [each for each in now if each in both]
 
 
 class NotABundle(Exception):
@@ -172,20 +171,20 @@ class ReleaseDiff:
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready values; `moved` has one object per figure, with the columns of `changes.csv`."""
-        return {
-            side: {"release": one.release.version, "schema_version": one.schema_version}
-            for side, one in (("before", self.before), ("now", self.now))
-        } | {
-            "schema_changes": [asdict(each) | {"weight": each.weight.name.lower()} for each in self.changes],
-            "schema_version_asked_for": self.asked_for,
-            "figures": {name: _build_figures(one) for name, one in self.figures.items()},
-            "not_compared": list(self.not_compared),
-            **({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if self._asked else {}),
-        }
-
-    @property
-    def _asked(self) -> bool:
-        return any(side.release.requested for side in (self.before, self.now))
+        asked = any(side.release.requested for side in (self.before, self.now))
+        return (
+            {
+                side: {"release": one.release.version, "schema_version": one.schema_version}
+                for side, one in (("before", self.before), ("now", self.now))
+            }
+            | {
+                "schema_changes": [asdict(each) | {"weight": each.weight.name.lower()} for each in self.changes],
+                "schema_version_asked_for": self.asked_for,
+                "figures": {name: _build_figures(one) for name, one in self.figures.items()},
+                "not_compared": list(self.not_compared),
+            }
+            | ({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if asked else {})
+        )
 
 
 def _build_figures(one: Compared) -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """Publishes a release to a folder in S3, in Azure or on a file system (`files.stores`).
 
 The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
-are replaced last, each in one step. If the process is interrupted, readers still find complete releases, and the next
-run sends the rest. Existing files are compared by content, never by size alone.
-
-Leading files are catalogue, feed, site, database and `latest.json`. They are built as in a release directory, from the
-bundles published at the place and no others, so that no link is broken. Two databases are compared by their content,
-because their bytes differ with every build.
+are built from the bundles published at the place and no others, and replaced last, each in one step. If the process is
+interrupted, readers still find complete releases, and the next run sends the rest. Files are compared by content, never
+by size alone; databases by their rows, because their bytes differ with every build.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle import anchors
-from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_version, read_all
+from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_folder, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files
@@ -147,7 +144,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         sent=(*missing, *replaced),
         there=tuple(name for name in sizes if name not in missing and name not in replaced),
         removed=tuple(
-            sorted(name for name in store.sizes() or {} if name.startswith(_LEADING) and name not in leading)
+            name
+            for name in sorted(store.sizes() or {})
+            if (name in _LEADING or name.startswith(f"{SITE_FOLDER}/")) and name not in leading
         ),
         sizes=sizes,
         current=max((each for each in bundles if str(each) not in withdrawn), default=None),
@@ -171,13 +170,9 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
         first, *more = report.faults
         others = f", and {len(more)} faults more: readiness verify {bundle} lists them" if more else ""
         raise PublishRefused(f"release {version} does not verify, so nothing was sent: {first}{others}")
-    paths = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
-    files = {name: path.read_bytes() for name, path in sorted(paths.items())}
-    # Files are read after they were verified, so their sums are checked once more.
-    if report.version != version or find_integrity_faults(files, None):
-        raise PublishRefused(
-            f"{bundle} is release {report.version}, or was changed while it was read: nothing was sent"
-        )
+    if report.version != version:
+        raise PublishRefused(f"{bundle} is release {report.version}: nothing was sent")
+    files = dict(sorted(report.files.items()))
     archives = {f"{version}.{suffix}": pack(files, version) for suffix, pack in ARCHIVES.items()}
     for name, packed in archives.items():
         if not (path := release_dir / name).is_file() or path.read_bytes() != packed:
@@ -196,7 +191,7 @@ def _read_synthetic(release_dir: Path, version: str) -> Files:
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
         raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
-    return {f"{SYNTHETIC_FOLDER}/{version}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+    return {f"{SYNTHETIC_FOLDER}/{version}/{name}": content for name, content in sorted(report.files.items())}
 
 
 def _find_synthetic_folders(
@@ -252,7 +247,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
         return own
     try:
-        files = fetch_version(store, version)
+        files = fetch_folder(store, f"{version}/")
         faults = [f"{name}: {what}" for name, what in find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
@@ -298,12 +293,8 @@ def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> 
 def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Send a file, and read it back."""
     store.put(name, content, get_headers(name, changes=changes))
-    if _hash_content(store.read(name, LARGEST)) != _hash_content(content):
+    if store.read(name, LARGEST) != content:
         raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")
-
-
-def _hash_content(content: bytes | None) -> str | None:
-    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"

@@ -33,10 +33,9 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import day
 from ndl_export.site.councils import build_council_values, list_findings, page_of_council
 from ndl_export.site.documents import group_files, is_document, page_of, render_documents
-from ndl_export.site.figures import Figure, Line
+from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import Release
 from ndl_export.site.panels import Chart, Panel
@@ -185,16 +184,13 @@ def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes
 def _iter_rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
-        numbers = (_format_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
+        # With as many decimals as the page shows.
+        ends = (figure.value, figure.lower, figure.upper)
+        numbers = ("" if number is None else f"{number:.{figure.measure.decimals}f}" for number in ends)
         symbol = (figure.flag, FLAG_MEANINGS[figure.flag]) if figure.flag else ("", "")
         about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
         broken = BREAK if line.broken else ""
         yield (*about, figure.measure.unit, *numbers, *symbol, broken)
-
-
-def _format_number(figure: Figure, number: float | None) -> str:
-    """Format a number with as many decimals as the page shows."""
-    return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
 def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
@@ -315,7 +311,7 @@ def _render_requests_page(bundle: Path) -> bytes:
     """Render the page of requests in the style of the release's other pages, with a placeholder for the register."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
-    facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
+    facts = {"version": package["version"], "published_on": package["created"][:10], "notice": package.get("notice")}
     facts |= {"publisher": by["title"], "contact": by["email"]}
     own = {
         "site": TITLE,

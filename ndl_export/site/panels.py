@@ -141,11 +141,6 @@ class Panel:
         return ", ".join(part for part in (self.area_name, self.cohort_label) if part)
 
     @property
-    def units(self) -> str:
-        """What the panel counts: `children`, or `responses`."""
-        return self.lines[0].figures[0].measure.of
-
-    @property
     def flags(self) -> list[Flag]:
         """Symbols used in the panel, in the order of their definition."""
         met = {figure.flag for line in self.lines for figure in line.figures}
@@ -217,10 +212,6 @@ class Panel:
         return charts.build_tile_map(
             load_tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils}
         )
-
-    @property
-    def has_breaks(self) -> bool:
-        return any(line.broken for line in self.lines)
 
 
 @dataclass(frozen=True)

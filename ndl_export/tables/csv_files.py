@@ -1,33 +1,20 @@
 """CSV files of a table: in the format of Explore Education Statistics (EES), and plain.
 
-Plain files, `<table>_all_rows.csv`, have the columns, rows and values of the Parquet file, with unrounded numbers and
-an empty cell for NULL. The files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, cannot serve this purpose:
-they leave out areas without an official code and mix symbols with figures.
+Plain files, `<table>_all_rows.csv`, have the rows and values of the Parquet file, with an empty cell for NULL. The
+files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, follow its open data standards and the Department for
+Education's data screener: no area without an official geography, a number or a symbol in every cell of a figure, `none`
+in place of NULL, and flags, estimates and interval limits as indicators.
 
-The rules are the EES open data standards and the Department for Education's data screener. What follows from them:
-
-- Rows of all councils together are left out unless these are England: the area has no official geography.
-- A figure cell holds a number or the symbol for its absence, never a blank. An unreliable figure stays a number beside
-  its flag.
-- Flags and breaks are indicators with the symbols of the tables. An indicator must not be blank and no cell may say
-  NULL, so NULL in the tables becomes `none`, which the metadata declare.
-- Estimates and interval limits are indicators too.
-- A filter with a single level is in the data but not in the metadata.
-- `breakdown` is grouped by `breakdown_topic`, which also has its own metadata row, as the screener asks.
-- A filter without `Total` names its first level as the default.
-
-`ees_bulk_upload.zip` has every CSV file with its metadata for one bulk upload. The checks in EES (`DataSetValidator`,
-`DataSetDto` and `FileNameValidators` of dfe-analytical-services/explore-education-statistics) require a
-`dataset_names.csv` with the columns `file_name`, without `.csv`, and `dataset_name`; the two files of each of its
-lines, without a folder; no other file; and unique titles of at most 120 characters. EES rejects a file without rows, so
-a table of all councils together only, which has no area with an official geography, is left out.
+`ees_bulk_upload.zip` follows the checks of EES (`DataSetValidator`, `DataSetDto` and `FileNameValidators` of
+dfe-analytical-services/explore-education-statistics): a `dataset_names.csv`, the two files of each of its lines, no
+other file, and unique titles of at most 120 characters. EES rejects a file without rows, so such tables are left out.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,7 +168,11 @@ def build_csv_files(tables: Mapping[str, pa.Table], defined: Mapping[str, Table]
                 connection.execute(f"COPY ({query}) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [str(place)])
                 files[place.name] = place.read_bytes()
             files[f"{name}.meta.csv"] = _build_meta_csv(data, defined[name])
-    return files | {EES_UPLOAD_FILE: _build_ees_upload(files, [defined[name] for name in tables])}
+    taken = [name for name in tables if files[f"{name}.csv"].count(b"\n") > 1]  # more than a header
+    listed = format_csv(("file_name", "dataset_name"), ((name, format_upload_title(defined[name])) for name in taken))
+    names = (f"{name}{suffix}" for name in taken for suffix in (".csv", ".meta.csv"))
+    upload = {"dataset_names.csv": listed.encode()} | {name: files[name] for name in names}
+    return files | {EES_UPLOAD_FILE: pack_flat_zip(upload)}
 
 
 def _build_meta_csv(data: pa.Table, table: Table) -> bytes:
@@ -247,14 +238,6 @@ def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
 
 EES_UPLOAD_FILE = "ees_bulk_upload.zip"
 _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
-
-
-def _build_ees_upload(files: Mapping[str, bytes], tables: Iterable[Table]) -> bytes:
-    """Return the bulk upload of the tables; their CSV and metadata files are taken from `files` (content by name)."""
-    taken = [table for table in tables if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
-    listed = format_csv(("file_name", "dataset_name"), ((table.name, format_upload_title(table)) for table in taken))
-    names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
-    return pack_flat_zip({"dataset_names.csv": listed.encode()} | {name: files[name] for name in names})
 
 
 def format_upload_title(table: Table) -> str:

@@ -35,9 +35,8 @@ TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic 
 BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")
 
 
-def _read_measures() -> dict[str, Measure]:
-    text = (Path(__file__).parent / "measures.csv").read_text(encoding="utf-8")
-    return {
+with (Path(__file__).parent / "measures.csv").open(encoding="utf-8", newline="") as _lines:
+    MEASURES = {
         row["name"]: Measure(
             row["name"],
             row["label"],
@@ -48,9 +47,6 @@ def _read_measures() -> dict[str, Measure]:
             row["modelled"] == "yes",
             row["as_linked"] == "yes",
         )
-        for row in csv.DictReader(text.splitlines())
+        for row in csv.DictReader(_lines)
     }
-
-
-MEASURES = _read_measures()
 """All measures, by name."""

@@ -1,13 +1,8 @@
 """Rows of a published table: which rows there are, in which order, and which figures apply to each.
 
-Rows are derived from the table definition, the areas, the cohorts and the detail stated in their noise plans. Releases
-of the same councils and sources therefore have the same rows whatever the data are. The rows flagged as a break in the
-time series are public information too.
-
-`Detail` decides the kinds of area in which a row is published: those where it can be computed from what the plan
-measures. The noise plan states it in its document, which is hashed before any data are read. A row that turns out too
-uncertain stays in the table: whether its figure is withheld depends on the noisy counts. Plans without a `Detail` have
-every row.
+Rows are derived from the table definition, the areas, the cohorts and the detail stated in their noise plans, which are
+hashed before any data are read. Releases of the same councils and sources therefore have the same rows whatever the
+data are. A row that turns out too uncertain stays in the table, with its figure withheld.
 """
 
 from __future__ import annotations

@@ -443,7 +443,8 @@ def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp
         for release, (plan, counts) in zip(releases, more, strict=True)
     }
     asked = OnRequest(requested_tables((COHORT,)), further)
-    asked.write(tmp_path, "2027.01.0")
+    for name, content in asked.build_files("2027.01.0").items():
+        (tmp_path / name).write_bytes(content)
     pq.write_table(first[COHORT]["small"].table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
     (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
     (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)
