@@ -5,8 +5,6 @@ storage format is that of DuckDB 1.2, which every later version reads. `database
 executes for one release.
 """
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 import textwrap

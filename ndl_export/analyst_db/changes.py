@@ -10,8 +10,6 @@ records, so the variance of a change is the difference of their variances (Hausm
 corrected for linkage error, because the error rates are estimated again too: they are judged by both intervals.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path

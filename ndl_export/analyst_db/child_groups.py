@@ -5,8 +5,6 @@ quintiles from 1 to 5. `gld_by_group` combines tables with different filters; if
 the first one supplies it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -4,8 +4,6 @@ SQL that does not follow from definitions is in files. The text above a statemen
 the database.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ an error that suggests the nearest ones. Published names, codes and folder names
 names in common use are in `names.yaml`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product

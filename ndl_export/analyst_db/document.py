@@ -3,8 +3,6 @@
 The text is in `templates/`; tables, macros and queries are read from the database.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -4,8 +4,6 @@
 statistics to compare them with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain

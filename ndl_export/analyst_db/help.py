@@ -4,8 +4,6 @@ The SQL is in `macros.sql`, `start.sql` and `worked_queries.sql`, where an analy
 statement is its description in the database.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

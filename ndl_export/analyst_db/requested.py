@@ -5,8 +5,6 @@ types for its filters. `releases.requests` says who asked for it and why, and `r
 charged to measure it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

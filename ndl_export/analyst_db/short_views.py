@@ -5,8 +5,6 @@ rounded. Each view shows the newest release that is not withdrawn. All other col
 name. The views are in `short_views.yaml`, the questions in `questions.sql`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ release directory, or at the place where readers get it; withdrawn or not. When 
 sent first (`ANCHOR_FILES`), so a place that has any part of a release has its statement.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

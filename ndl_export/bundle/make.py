@@ -6,8 +6,6 @@ depend only on facts, tables, earlier releases and signing key. Published bundle
 `release_directory` makes the files beside the bundles.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

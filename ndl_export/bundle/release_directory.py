@@ -5,8 +5,6 @@ is replaced in one step, after the bundle is in its place. The first three lead 
 version that is not withdrawn; if every release is withdrawn, none of them exists.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json

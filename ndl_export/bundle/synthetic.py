@@ -5,8 +5,6 @@ holds no privacy charge, and code that lists releases does not include it. If a 
 children stay where they are, but nothing links to them any more.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import tempfile

@@ -6,8 +6,6 @@ correction for linkage error, are checked separately: only the former agree in t
 attributes, because each attribute is corrected on its own.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache

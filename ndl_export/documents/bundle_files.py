@@ -3,8 +3,6 @@
 There, `<table>`, `<plan>` and `<further-plan>` mean several names, and `shelf` is the part of the page of downloads.
 """
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The data dictionary: every column of every table with its type, meaning and, for filters and symbols, its levels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

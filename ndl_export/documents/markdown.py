@@ -1,7 +1,5 @@
 """Building blocks of Markdown pages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 

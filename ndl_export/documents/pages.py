@@ -5,8 +5,6 @@ which are exact counts of all children assessed in a council's schools. Both des
 in general, so 95 in 100 official figures should be within our intervals.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

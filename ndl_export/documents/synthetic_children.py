@@ -4,8 +4,6 @@ page on what they preserve of the release.
 The file names, the first column of every row and the metadata of the Parquet file all state that they are synthetic.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ are in other files: estimates for adding up, and models' estimates. Large tables
 below the totals, then all of them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The description of a release that every metadata standard uses: its text, dates, addresses and data files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

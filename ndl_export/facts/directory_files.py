@@ -10,8 +10,6 @@ They are beside the bundles, which never change, and are not signed: readers hav
 - `requests.json`: the register of requests, with only the requesters' public texts and public sums from the ledger.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import math

@@ -7,8 +7,6 @@ A series breaks in two ways: the meaning of what is recorded changes (`sources.r
 several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ Disparities (OHID) the two-year review. Both publish exact counts without noise.
 differs from ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache

@@ -3,8 +3,6 @@
 A release replaces the newest older release whose cohorts it all includes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Nothing is compressed: Parquet already is, and compressed bytes depend on the machine's library.
 """
 
-from __future__ import annotations
-
 import io
 import tarfile
 import zipfile

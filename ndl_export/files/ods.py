@@ -7,8 +7,6 @@ odfdo writes it from `workbook.fods`. Rows are passed to odfdo as XML: 500 rows 
 processor time, against 1.15 s with an object per cell. Elements: OASIS, Open Document Format 1.3, part 3.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 import zlib

@@ -5,8 +5,6 @@ name first. Credentials come from the environment or the standard files of the s
 error is a `StoreError` with one sentence that contains neither credentials nor content.
 """
 
-from __future__ import annotations
-
 import io
 import posixpath
 import uuid

@@ -1,7 +1,5 @@
 """Writes files and links in one step, so that readers find the old or the new content, and formats JSON and CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -5,8 +5,6 @@ tables of the EU Publications Office. The feed (RFC 4287) lists the newest relea
 if withdrawn, by its withdrawal. Both list announced releases and requests for tables separately.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ Its sources are the Parquet files, by name, so it loads from a downloaded bundle
 ODRL, and the subject of a row in the dimensions of SDMX, as an observation of a data cube.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ define their own missing values, as in version 2: only `none` is missing there, 
 `missing`, `schemaVersion` and `notice` are not part of the standard; the first three determine the rows of the tables.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

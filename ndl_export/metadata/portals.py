@@ -8,8 +8,6 @@
 - `CITATION.cff`: the Citation File Format 1.2.0.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path, PurePath
 from typing import Any

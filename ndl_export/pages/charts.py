@@ -6,8 +6,6 @@ width and vertical positions are pixels, so a chart fills any window with text o
 its marks, so no label is cut off on a phone. Tiles and bars are drawn in a box with its own units.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ both. A marker that does not change belongs to a dead publisher. Conditional wri
 without support for `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
 """
 
-from __future__ import annotations
-
 import os
 import random
 import threading

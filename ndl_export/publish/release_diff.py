@@ -5,8 +5,6 @@ The schema is that in `data_dictionary.csv`: tables, their columns, and the cate
 may fail; adding something is minor; correcting text, decimals or order is a patch.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -6,8 +6,6 @@ interrupted, readers still find complete releases, and the next run sends the re
 by size alone; databases by their rows, because their bytes differ with every build.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import tempfile

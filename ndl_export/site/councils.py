@@ -1,7 +1,5 @@
 """Three findings about each area, and the page of each council, selected from the panels of the other pages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

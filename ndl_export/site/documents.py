@@ -3,8 +3,6 @@
 HTML in a document is shown as text, images are not shown, and names of the bundle's files become links.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

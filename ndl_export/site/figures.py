@@ -1,7 +1,5 @@
 """Figures of the pages: those of the released tables, and official ones, which are exact and count all children."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path

@@ -4,8 +4,6 @@ A difference that noise and chance can explain is never called ahead, behind, a 
 with the children that it is about, and has a short form for a heading only if the data can say something.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise

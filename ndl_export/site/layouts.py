@@ -1,7 +1,5 @@
 """Layouts: build the panels of a chart from released figures, by area, within each area or over time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache

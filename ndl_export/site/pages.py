@@ -4,8 +4,6 @@ Each page contains its own style and script, so that it can be read, kept and se
 value.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

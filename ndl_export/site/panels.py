@@ -1,7 +1,5 @@
 """The content of the page: charts of panels of lines, and how their drawings follow from the figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

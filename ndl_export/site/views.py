@@ -1,7 +1,5 @@
 """The charts of each page: those in `charts.yaml`, those of the survey of parents and of each table on request."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -10,8 +10,6 @@ dfe-analytical-services/explore-education-statistics): a `dataset_names.csv`, th
 other file, and unique titles of at most 120 characters. EES rejects a file without rows, so such tables are left out.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 The wording is that of the Department for Education's tables.
 """
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

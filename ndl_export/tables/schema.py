@@ -5,8 +5,6 @@ the figure shown, the unbiased estimate behind it (counts only), both ends of th
 definition asks for it, a model's estimate with both ends of its interval.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
