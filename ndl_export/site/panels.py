@@ -66,7 +66,7 @@ class Shape:
     mapped: bool = False
     whole: tuple[str, ...] = ()
     roomy: bool = False
-    says: tuple[str, ...] = ()
+    says: tuple[str, ...] = ("{0.label}: {0.figures[0].with_interval}.",)
     otherwise: str = ""
     infer: Inference = say_nothing
     infer_each: Inference = say_nothing

@@ -47,7 +47,6 @@ _LINES: Mapping[str, Mapping[str, Levels]] = {
     "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
 }
 """Lines of charts that follow from definitions; the last category of an attribute, the unknown one, is not shown."""
-_FIRST_LINE = ("{0.label}: {0.figures[0].with_interval}.",)
 _APPLICABLE_ONLY = (
     "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
     " counted in the whole table."
@@ -136,7 +135,6 @@ def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
         roomy=longest > _FITS_A_TELEPHONE,
         measures=tuple(measure.name for measure in (*ratios, *counts)),
         lines=by_label,
-        says=_FIRST_LINE,
         together=not at_councils or areas * len(by_label) > MOST_ROWS,
     )
     return Chart(shape, build_panels(shape, release, cohorts))

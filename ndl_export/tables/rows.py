@@ -261,19 +261,18 @@ class Layout:
 
         Shape (len(areas) * len(levels),).
         """
-        per_area = [self._places[area.level, area.code] for area in areas]
-        return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
+        wanted = ((area.level, area.code, chosen) for area in areas for chosen in levels)
+        return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str], dict[tuple[str, ...], int]]:
-        """Positions of the first cohort's rows, by level and code of the area, then by filter levels."""
-        places: dict[tuple[str, str], dict[tuple[str, ...], int]] = {(a.level, a.code): {} for a in self.areas}
-        keys = list(places)
+    def _places(self) -> dict[tuple[str, str, Levels], int]:
+        """Positions of the first cohort's rows, by level and code of the area and filter levels."""
         first = self.cohort_of == 0
         pairs = zip(self.area_of[first].tolist(), self.row_of[first].tolist(), strict=True)
-        for position, (area, row) in enumerate(pairs):
-            places[keys[area]][self.rows[row].levels] = position
-        return places
+        return {
+            (self.areas[area].level, self.areas[area].code, self.rows[row].levels): position
+            for position, (area, row) in enumerate(pairs)
+        }
 
     def ordered(self, data: pa.Table) -> pa.Table:
         """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
