@@ -50,10 +50,7 @@ class NothingReleased(Exception):
 
 
 def build_database(release_dir: Path) -> Path:
-    """Build the database of every bundle in `release_dir`, unless it is current; return its path.
-
-    Raises `NothingReleased` and `UnreadableWithdrawals`.
-    """
+    """Build the database if needed; return its path. Raises `NothingReleased` and `UnreadableWithdrawals`."""
     if not list_versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE

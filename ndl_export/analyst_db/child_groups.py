@@ -51,11 +51,7 @@ def iter_axes(table: Table, filter_name: str) -> Iterator[Axis]:
 
 
 def merge_sequences(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return the items of all sequences, once each, in an order that no sequence contradicts.
-
-    Items that no sequence orders stay in order of first appearance. Raises `graphlib.CycleError` if two sequences
-    contradict each other.
-    """
+    """Return all items once, in an order that no sequence contradicts. Raises `graphlib.CycleError`."""
     before: dict[str, set[str]] = {item: set() for item in chain.from_iterable(sequences)}
     for first, second in chain.from_iterable(map(pairwise, sequences)):
         before[second].add(first)
@@ -82,10 +78,7 @@ EVERYONE = "Total"
 
 @dataclass(frozen=True)
 class Characteristic:
-    """A characteristic of children and its groups.
-
-    The groups are in `column` of `table`, on rows where every filter in `fixed` has the given value.
-    """
+    """A characteristic and its groups: `column` of `table`, on rows where the filters in `fixed` have these values."""
 
     name: str
     attribute: str

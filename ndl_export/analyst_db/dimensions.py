@@ -61,10 +61,7 @@ _IN_SHORT = {
 
 
 def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """Create the ENUM types; return the categories of each filter.
-
-    They are those of the definitions, then those that only earlier releases have.
-    """
+    """Create the ENUM types; return the categories of each filter, those of earlier releases only last."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
     categories = {name: list(values) for name, values in filter_categories().items()}

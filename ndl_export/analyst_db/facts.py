@@ -110,10 +110,7 @@ def add_table(
     newest: Release | None,
     type_of: Callable[[str], str],
 ) -> None:
-    """Add a table with its rows in the releases `found`, and the view of those in `newest`.
-
-    `type_of` returns the name of the type of a filter's column; the type must exist.
-    """
+    """Add a table with its rows in all releases and its newest view; `type_of` names a filter's type."""
     described, name = _describe_columns(table), f"releases.{quote_identifier(table.name)}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
     database.create_table(

@@ -22,10 +22,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 @dataclass(frozen=True)
 class _Requested:
-    """A requested table as the newest release that has it defines it.
-
-    `found` are the releases that have it with the same columns, oldest first, and `definitions` its definition in each.
-    """
+    """A requested table as its newest release defines it, and all releases that have the same columns."""
 
     request: RequestedTable
     found: tuple[Release, ...]

@@ -77,10 +77,7 @@ def list_bundle_files(
     requested: Collection[str] = (),
     for_them: Collection[str] = (),
 ) -> frozenset[str]:
-    """Return the names of all files of a bundle of these cohorts and councils; the page's files are in a folder.
-
-    `requested` are the names of tables on request, and `for_them` the files that `on_request` adds for them.
-    """
+    """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
     tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
     others = frozenset((*FIXED_NAMES, *noisy_counts.list_plan_files(cohorts).values(), *for_them, *tables))
     return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
@@ -91,11 +88,7 @@ BUNDLE_FILES = list_bundle_files([""], PILOT)
 
 
 def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the names of the files a bundle should have, from its `datapackage.json` and `on_request.json`.
-
-    If `datapackage.json` cannot be read, the pilot's names are returned. `on_request.json` is expected if the sums list
-    it.
-    """
+    """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
     try:
@@ -155,10 +148,7 @@ def hash_sums(folder: Path) -> str:
 
 
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
-    """Copy a held bundle into the release directory, delete the held one, and return the new folder.
-
-    Raises `BundleRefused` if the SHA-256 of the held bundle's sums is not `approved`.
-    """
+    """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
         # The copy is checked, not what it was copied from, which could be exchanged in between.
@@ -280,12 +270,9 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
 
 
 def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
-    """Return the rows of `data`, already in final order, as Parquet; the same content gives the same bytes.
-
-    Writer settings are fixed, and no time, path or machine name is written. The file's key-value metadata hold the
-    title, the description and the description of every column, for readers that do not use Arrow's schema metadata.
-    """
+    """Return the rows of `data`, already in final order, as Parquet; the same content gives the same bytes."""
     schema, stream = build_arrow_schema(table), io.BytesIO()
+    # For readers that do not use Arrow's schema metadata. No time, path or machine name is written.
     metadata = schema.metadata | {
         b"release_version": facts.version.encode(),
         b"columns": format_json({column.name: column.description for column in list_columns(table)}),
@@ -339,10 +326,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
 
 
 def _promote(staged: Path, directory: Path) -> Path:
-    """Move `staged` into `directory`; if the same content is already there, keep that.
-
-    Raises `BundleRefused` if there is other content under this name.
-    """
+    """Move `staged` into `directory`; keep the same content, and raise `BundleRefused` for other content."""
     place = directory / staged.name
     if not place.exists():
         staged.rename(place)

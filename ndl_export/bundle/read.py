@@ -67,10 +67,7 @@ class BundlePlace:
         return None, fetch_folder(open_store(self.place))
 
     def withdrawal(self, version: str) -> Withdrawal | None:
-        """Return the withdrawal of `version` in the bundle's release directory, or None.
-
-        Raises `UnreadableWithdrawals` and `StoreError`.
-        """
+        """Return the withdrawal of `version`, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             # Synthetic children are one folder deeper in the release directory.

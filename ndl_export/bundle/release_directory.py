@@ -54,10 +54,7 @@ def tell_of_requests(
 
 
 def refresh(release_dir: Path) -> None:
-    """Update everything beside the bundles; there must be at least one bundle.
-
-    Raises `UnreadableWithdrawals` and `UnreadableRegister`.
-    """
+    """Update everything beside the bundles. Raises `UnreadableWithdrawals` and `UnreadableRegister`."""
     newest, there = find_current_version(release_dir), [str(version) for version in list_versions(release_dir)]
     announced, register = directory_files.list_upcoming(release_dir, there), directory_files.read_register(release_dir)
     if newest is None:

@@ -65,10 +65,7 @@ _MARK = "synthetic-"
 
 
 def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
-    """Return the content of every file except checksums, signature and key, by name.
-
-    The same children give the same bytes.
-    """
+    """Return every file except checksums, signature and key, by name; always the same for the same children."""
     files = build_synthetic_documents(made)
     page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, build_warning(made))
     files |= {QUALITY_PAGE: page, CROISSANT_FILE: format_json(_build_croissant(made, files))}
@@ -214,10 +211,7 @@ def find_synthetic_version(files: Mapping[str, bytes]) -> str | None:
 
 
 def find_synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """List (file, fault) for files whose signature is valid.
-
-    Both files of rows must hold the same rows, mark every row as synthetic, and be described as synthetic.
-    """
+    """List (file, fault): both files must hold the same rows, and every row and file say that it is synthetic."""
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))

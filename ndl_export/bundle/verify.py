@@ -92,11 +92,7 @@ class Verification:
 
 
 def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
-    """Check the bundle at the path or URL `bundle`, against the PEM public key `trusted_key` if given.
-
-    Faults of the bundle are reported, not raised. Raises OSError if a path cannot be read, `StoreError` if a URL cannot
-    be read, and `UnusableKey` if the trusted key is not a key.
-    """
+    """Check a bundle. Raises OSError or `StoreError` if it cannot be read, and `UnusableKey`."""
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.

@@ -45,11 +45,7 @@ def build_table_layouts(
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
-    """Return the rows that a release of these councils and cohorts has, by table name.
-
-    `missing` councils are by cohort; the documents of the `plans`, by cohort and family, state the detail of each. A
-    `requested` table has every row of its definition in every area of its cohorts.
-    """
+    """Return the rows of each table by name; `plans`, by cohort and family, state the detail of each."""
     stated = tuple(
         (each, family, list_missing_councils(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts
     )
@@ -71,10 +67,7 @@ def _build_layouts(
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """Return the layouts of the standard tables.
-
-    `not_sent` has cohort, family and the councils without the counted source.
-    """
+    """Return the layouts of the standard tables; `not_sent` has cohort, family and the councils without it."""
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
         areas.setdefault(family, {})[cohort] = list_geographies(councils, absent)
@@ -87,11 +80,7 @@ def _build_layouts(
 
 
 def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
-    """List (table or family of tables, fault) for the tables of a release; empty if there are none.
-
-    Checks the names and types of columns, the exact rows of the definition, valid flags, figures against their
-    intervals, and that all numbers agree.
-    """
+    """List (table or family, fault) in columns, rows, flags, intervals and sums of a release's tables."""
     faults = [(name, "the table is missing") for name in layouts if name not in tables]
     faults += [(name, "there is no such table") for name in tables if name not in layouts]
     ordered: dict[str, pa.Table] = {}
@@ -116,12 +105,6 @@ def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layo
 
 def find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
     """List missing or impossible values in a privacy record; empty if there are none.
-
-    Required keys: `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`:
-    the largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`,
-    each with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. A
-    cohort's parameters are those of a child. Charges to other units are in `accounts`, and the sum of both in
-    `joint_parameters`.
 
     Epsilon must be at least the best value possible with Gaussian noise of that rho and at most the plain conversion of
     zero-concentrated differential privacy, so that it is neither understated nor made up.
@@ -296,10 +279,7 @@ Splits = dict[tuple[Children, str], list[frozenset[str]]]
 
 
 def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
-    """Yield (table or family, fault) for numbers of a release that disagree.
-
-    `tables`, with rows in the order of their definitions, and `layouts` are by table name.
-    """
+    """Yield (table or family, fault) for numbers that disagree; tables have their rows in order."""
     for family in FAMILIES.values():
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
@@ -327,10 +307,7 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
 
 
 def _iter_estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Yield every count of a table of one cohort as (children counted, estimate by area).
-
-    These are the counts of children as linked, or all other counts.
-    """
+    """Yield (children counted, estimate by area) for the counts as linked of a cohort's table, or all others."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:

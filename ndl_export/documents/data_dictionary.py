@@ -39,10 +39,7 @@ def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
 
 
 def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
-    """Return the data dictionary of the standard tables and those `requested` as a page.
-
-    Time and place columns, which all tables share, are listed once.
-    """
+    """Return the data dictionary as a page; columns that all tables share are listed once."""
     tables = [("##", table, "") for table in TABLES.values()]
     on_request = [("###", each.table, each.origin) for each in requested]
     return kit.render(

@@ -76,10 +76,7 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
 
 
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
-    """Render quality.md: quality of the figures and of linkage.
-
-    `reconciliation` is the text of `reconciliation.csv`.
-    """
+    """Render quality.md; `reconciliation` is the text of `reconciliation.csv`."""
     linkage = tables[LINKAGE_TABLE]
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return render_page(
@@ -140,10 +137,7 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILAB
 
 
 def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
-    """Return the number of figures by flag, and the median half-width of the intervals, for each table and rate.
-
-    `defined` maps names to tables.
-    """
+    """Return the number of figures by flag, and the median half-width of intervals, for each table and rate."""
     flags = ("reliable", "unreliable", "many links missed", "withheld", "not available")
     return format_grid(
         ("table", "figure", *flags, "median half-width of the interval"),
@@ -181,10 +175,7 @@ def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
 
 
 def describe_linkage_gaps(linkage: pa.Table) -> str:
-    """Return the groups with the lowest and highest percentage linked, for each characteristic.
-
-    The figures are those of the first area in the newest cohort.
-    """
+    """Return the groups linked least and most, by characteristic, in the first area and the newest cohort."""
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
     topics: dict[str, list[dict[str, Any]]] = {}
     for row in newest:
@@ -211,10 +202,7 @@ def _build_linkage_row(row: Mapping[str, object], name: str) -> tuple[str, str, 
 
 
 def describe_coherence(reconciliation: str) -> str:
-    """Return a sentence on how many official figures are within our intervals.
-
-    `reconciliation` is the text of `reconciliation.csv`.
-    """
+    """Return a sentence on how many official figures in `reconciliation.csv` are within our intervals."""
     within = [
         line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
     ]

@@ -41,10 +41,7 @@ TITLES = {
 
 
 def build_synthetic_documents(made: synthetic.SyntheticChildren) -> dict[str, bytes]:
-    """Return the rows, dictionary, statement and quality page (Markdown), content by name.
-
-    The same children give the same bytes.
-    """
+    """Return rows, dictionary, statement and quality page by name; always the same for the same children."""
     table = _build_table(made)
     parquet, rows = io.BytesIO(), io.BytesIO()
     # Format and compression written out, so that the bytes do not follow defaults of the library.

@@ -79,10 +79,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
 
 
 def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
-    """Return the worksheet of one table; its cells depend only on `data`, all rows of the table.
-
-    `origin` says who requested the table; empty for standard tables.
-    """
+    """Return the worksheet of a table from all its rows; `origin` says who requested it, if anyone."""
     shown, left_out = _select_fitting_rows(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(

@@ -120,10 +120,7 @@ class _Calendar(Settings):
 
 @dataclass(frozen=True)
 class Upcoming:
-    """An announced release: its version, its day and the day of announcement.
-
-    Days are written 2026-11-26; `date` is empty if only the month is known.
-    """
+    """An announced release: version, day (2026-11-26; may be empty) and day of announcement."""
 
     version: str
     date: str

@@ -56,10 +56,7 @@ def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:
 
 
 def format_missing(missing: MissingByCohort) -> list[str]:
-    """List the missing sources as `Halton: no EYFS Profile`, by source and council.
-
-    With several cohorts, each begins with its cohort: `2024/25: Halton: no EYFS Profile`.
-    """
+    """List the missing sources as `Halton: no EYFS Profile`, after `2024/25: ` if there are several cohorts."""
     return [
         f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
         for cohort, prefix in _label_cohorts(missing)
@@ -70,10 +67,7 @@ def format_missing(missing: MissingByCohort) -> list[str]:
 def explain_missing(
     missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
 ) -> list[str]:
-    """Return a sentence for each missing source and council, and for each area that is not published as a result.
-
-    The sentences name the standard tables and those that were `requested` for the cohort.
-    """
+    """Return a sentence for each missing source and council, and for each area that is left out as a result."""
     taking_part, on_request, found = tuple(councils), tuple(requested), []
     for cohort, prefix in _label_cohorts(missing):
         tables = merge_tables(each for each in on_request if cohort in each.cohorts)
@@ -108,10 +102,7 @@ def _label_cohorts(missing: MissingByCohort) -> list[tuple[str, str]]:
 
 
 def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Return pairs of source and council.
-
-    Councils that have sent nothing come first, once each, with an empty source.
-    """
+    """Return pairs of source and council; councils that sent nothing come first, with an empty source."""
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)

@@ -73,10 +73,7 @@ class NoisyCounts:
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """Read the noisy counts of a family from a bundle's files.
-
-        Raises ValueError if the cells are not those of the plan, in its order.
-        """
+        """Read a family's counts from a bundle's files. Raises ValueError unless the cells are its plan's."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {
             names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _parse_measured(plan)
@@ -148,11 +145,7 @@ def format_cells(cells: pa.Table, version: str) -> bytes:
 def find_noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield errors in plans and cells, given the plan hashes in the privacy record.
-
-    Plans are by cohort and family. Entries measured later, on request, are skipped: they have their own plans and
-    cells.
-    """
+    """Yield errors in plans (by cohort and family) and cells, given the plan hashes in the privacy record."""
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")
         for each in record.get("families", ())

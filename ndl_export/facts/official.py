@@ -73,11 +73,7 @@ AT_EXPECTED = "Children at or above the expected level"
 
 @cache
 def read_official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
-    """Return the published figures of the cohort, England first; empty if none are published yet.
-
-    If several sources give a figure, the one with most decimals is used: the Profile's own file before the Local
-    Authority Interactive Tool.
-    """
+    """Return the official figures of the cohort, England first, each from the source with most decimals."""
     found: dict[tuple[str, ...], OfficialFigure] = {}
     for row, percent, source in _iter_published(cohort):
         breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
@@ -110,10 +106,7 @@ def read_official_cohorts() -> tuple[str, ...]:
 
 @cache
 def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
-    """Return the published figures on the two-year review of a cohort.
-
-    They are those of the financial year in which its children turned 2½.
-    """
+    """Return the official figures of the financial year in which a cohort's children turned 2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
     return tuple(

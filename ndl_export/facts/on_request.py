@@ -212,10 +212,7 @@ class OnRequest:
 
     @classmethod
     def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the names of the files that `on_request.json` implies, except the tables' own files.
-
-        If it cannot be read, only its own name is returned.
-        """
+        """Return the files that `on_request.json` implies, except the tables' own; only itself if unreadable."""
         try:
             measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
         except (KeyError, TypeError, ValueError):

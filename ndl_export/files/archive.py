@@ -51,10 +51,7 @@ ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": pack_zip, "tar": pa
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Return folder and files of an archive made by this module.
-
-    Raises ValueError for an archive with any other bytes.
-    """
+    """Return folder and files of an archive. Raises ValueError unless this module could have packed it."""
     read, pack, kind = (_unzip, pack_zip, "ZIP") if content[:2] == b"PK" else (_untar, pack_tar, "ZIP or tar")
     try:
         members = read(content)

@@ -70,10 +70,7 @@ class Store:
     query: str = ""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file, or None if it does not exist.
-
-        Raises `StoreError`, and `TooLarge` above `limit` bytes.
-        """
+        """Return a file's content, or None. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
         with explain_errors(self.address(name)):
             try:
                 if self.protocol in _WEB:

@@ -42,10 +42,7 @@ _MEASURED = {
 
 
 def build_croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
-    """Return the record, JSON-ready.
-
-    `files` are the files it describes (content by name); `previous` is the version that this one replaces, or None.
-    """
+    """Return the record of `files`, JSON-ready; `previous` is the version that this one replaces, or None."""
     measured = {name: about for name, about in _MEASURED.items() if name in files}
     counts = [{"@id": name} for name in measured]
     tables = [

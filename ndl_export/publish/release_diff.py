@@ -159,10 +159,7 @@ class ReleaseDiff:
 
     @property
     def not_compared(self) -> tuple[str, ...]:
-        """Tables in both whose figures cannot be compared.
-
-        Their rows are redefined, or this software does not know them.
-        """
+        """Tables in both whose rows are redefined or unknown to this software."""
         return tuple(
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )

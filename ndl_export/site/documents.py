@@ -35,11 +35,7 @@ _OWN_ANCHORS = ("main", "sections")
 
 @dataclass(frozen=True)
 class Document:
-    """A document as a page.
-
-    `source` is its file in the bundle, `body` its HTML without the title, and `sections` the anchor and text of each
-    heading of the second level.
-    """
+    """A document as a page: file, title, HTML without the title, and anchor and text of each section."""
 
     source: str
     title: str
@@ -94,10 +90,7 @@ def render_documents(files: Mapping[str, bytes], names: Collection[str], notice:
 
 
 def render_synthetic_page(name: str, text: str, names: Collection[str], notice: str) -> bytes:
-    """Render the quality page of synthetic children, in the style of reports, from the Markdown `text`.
-
-    `names` are the files beside it, which it links to; `notice` is shown above it.
-    """
+    """Render the quality page of synthetic children, which links to the files `names`, in the style of reports."""
     found = render_document(name, text.replace(f"**{notice}**\n\n", "", 1), {each: each for each in names})
     return kit.render(_TEMPLATES, "synthetic.html.j2", document=found, notice=notice).encode()
 
@@ -212,10 +205,7 @@ class File:
 
 
 def group_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, dict[str, list[Any]]]:
-    """Return the files of a bundle by shelf (`kinds`), and those of each table (`of_table`), as templates take them.
-
-    `files` has the content that is known already, by name.
-    """
+    """Return the files by shelf (`kinds`) and by table (`of_table`), for templates."""
 
     def build(name: str) -> File:
         return File(name, get_address(name), format_size(len(files[name])) if name in files else "")

@@ -55,10 +55,7 @@ class Figure:
 
     @property
     def short(self) -> str:
-        """The figure for a chart, without the word for its unit and without `[linkage]`.
-
-        The chart gives the unit once. The shape of the mark already shows `[linkage]`, for which a phone has no room.
-        """
+        """The figure for a chart, without its unit, which is given once, and `[linkage]`, which the mark shows."""
         return self._with_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
 
     @cached_property

@@ -43,10 +43,7 @@ class Difference(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """The distance of an area from a target, as `gld_to_target` returns it.
-
-    It is given in points and in children of a year group of this size, each with the ends of its interval.
-    """
+    """The distance of an area from a target, in points and in children of a year group, each with its interval."""
 
     percent: float
     year: int
@@ -185,10 +182,7 @@ def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
 
 
 def _conclude_difference(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
-    """Conclude whether one is ahead of the other.
-
-    `heading` has both as a heading names them, the first with its verb.
-    """
+    """Conclude whether one is ahead of the other; `heading` names both, the first with its verb."""
     if not found:
         return
     verdict, in_short = "the data cannot say which of them is ahead", ""

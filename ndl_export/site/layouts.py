@@ -29,10 +29,7 @@ _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC
 
 @dataclass(frozen=True)
 class Areas:
-    """The areas with rows in one family of tables, all councils together first, and their names on the page.
-
-    `absent` are the councils that take part but have no rows.
-    """
+    """The areas with rows in a family, all councils together first; councils without rows are `absent`."""
 
     every: tuple[Geography, ...]
     absent: tuple[str, ...]
@@ -52,10 +49,7 @@ class Areas:
 
 
 class Release:
-    """The released figures, the areas of each family and cohort, and the conclusions.
-
-    Without `conclusions` its panels have figures only.
-    """
+    """The released figures, the areas of each family and cohort, and the conclusions, if they are wanted."""
 
     def __init__(
         self,
@@ -83,10 +77,7 @@ class Release:
         return self._areas[self._defined[table].family, cohort]
 
     def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        """Return figures; one that is not published for the area is withheld.
-
-        Raises KeyError if the definition has no such row.
-        """
+        """Return figures, withheld if not published for the area. Raises KeyError for an undefined row."""
         found = []
         for each in wanted:
             measure, row = self._defined[each[0]].measure(each[1]), self._find_row(each, cohort, area)
@@ -138,10 +129,7 @@ def _index_rows(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str,
 
 
 def build_panels(shape: Shape, release: Release, cohorts: Sequence[str] = ()) -> tuple[Panel, ...]:
-    """Build the panels of a chart: one for each of the cohorts (of all by default), and for each area of it.
-
-    If lines are areas, it has one for each cohort.
-    """
+    """Build the panels of a chart for each cohort (all by default) and, unless lines are areas, each area."""
     if shape.over_time:
         return tuple(_iter_panels_over_time(shape, release))
     found: list[Panel] = []
@@ -229,10 +217,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
 
 
 def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
-    """Yield a panel for each area with a line for each cohort, unless there is only one.
-
-    A cohort without rows for an area is shown as not available.
-    """
+    """Yield a panel for each area with a line for each cohort, unless there is only one cohort."""
     if len(release.cohorts) == 1:
         return
     of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}

@@ -98,10 +98,7 @@ PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml"
 def list_site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """List the file names of all pages and downloads of a bundle.
-
-    `names` are the bundle's other files, `requested` the names of its tables on request.
-    """
+    """List all pages and downloads of a bundle with these other files (`names`) and tables on request."""
     shapes = chain.from_iterable(SHAPES.values())
     # A chart over time shows nothing with one cohort (`build_panels`), so it has no download either.
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
@@ -118,11 +115,7 @@ def build_site_files(
     names: Collection[str],
     concluded: Conclusions,
 ) -> dict[str, bytes]:
-    """Return every file of the folder by name, made only from the facts, the released tables and `files`.
-
-    `concluded` comes from `query_conclusions`. `names` are all other files of the bundle, and `files` the contents of
-    those that exist already: all except checksums, signature and similar files.
-    """
+    """Return every file of the folder; `files` are the bundle's others so far, `names` all others."""
     requested = facts.on_request.tables
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})

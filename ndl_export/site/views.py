@@ -141,10 +141,7 @@ def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
 
 
 def label_rows(table: Table) -> Mapping[str, Levels]:
-    """Return the levels of each row by a unique label.
-
-    A label consists of the levels except totals, with the names of their columns if it would otherwise be ambiguous.
-    """
+    """Return the levels of each row by a unique label: its levels except totals, with column names if needed."""
 
     def label(levels: Levels, *, named: bool) -> str:
         pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]

@@ -122,11 +122,9 @@ class CsvColumn:
 
 
 def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn, ...]:
-    """Return the columns of the file for EES or, if it is not `official`, of the plain file.
-
-    For EES, flags of counts are left out because the count cells hold the same symbols, and the columns of the row's
-    own area because EES has a fixed column for each level.
-    """
+    """Return the columns of the file for EES or, if it is not `official`, of the plain file."""
+    # For EES without flags of counts, whose cells hold the same symbols, and without the columns of the row's own area,
+    # because EES has a fixed column for each level.
     return tuple(
         CsvColumn(
             column,
@@ -148,10 +146,7 @@ def select_official_rows(data: pa.Table) -> pa.Table:
 
 
 def build_csv_files(tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> dict[str, bytes]:
-    """Return the files by name: for each table those for EES and with all rows, and its metadata; then the bulk upload.
-
-    `tables` have their rows in order, and `defined` their definitions, both by name.
-    """
+    """Return the CSV files and the bulk upload by name; `tables` have their rows in order."""
     files: dict[str, bytes] = {}
     with open_in_memory() as connection, tempfile.TemporaryDirectory() as scratch:
         for name, data in tables.items():

@@ -83,11 +83,7 @@ Said = tuple[Children, Children | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a definition.
-
-    It has the level of each filter, in order; the measures that apply; the children that each count counts; and the
-    attributes that its figures depend on.
-    """
+    """A row: its levels, the measures that apply, the children of each count, and the attributes it depends on."""
 
     levels: tuple[str, ...]
     applies: frozenset[str]
@@ -97,11 +93,7 @@ class Row:
 
 @cache
 def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
-    """Return the rows of one area in the order of the definition.
-
-    `all_together` gives the rows of all councils together; `every` includes the rows that single councils lack. Blocks
-    with the same levels share one row, which has the measures of both.
-    """
+    """Return the rows of one area in order; `every` includes the rows that single councils lack."""
     applies: dict[tuple[str, ...], set[str]] = {}
     counts: dict[tuple[str, ...], dict[str, Children]] = {}
     attributes: dict[tuple[str, ...], set[str]] = {}
@@ -130,11 +122,7 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
 
 
 def collect_statements(table: Table) -> dict[tuple[str, ...], set[Said]]:
-    """Return what the counts and percentages of each row state, by its filter levels.
-
-    A requested table that would only repeat these statements is not needed. Averages, differences and impossible rows
-    are left out.
-    """
+    """Return what each row's counts and percentages state, by its levels; a request must add to this."""
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
         for levels, chosen, possible in _iter_rows(table, block):
@@ -213,11 +201,7 @@ class Layout:
 
     @cached_property
     def breaks(self) -> pa.Array:
-        """`b` if there is a break between the row's cohort and the one before, else NULL; shape (n,).
-
-        The first cohort of the release is compared with the academic year before it. Rows without figures are not
-        flagged.
-        """
+        """`b` where figures are not comparable with the cohort before, else NULL; shape (n,)."""
         flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
@@ -237,10 +221,7 @@ class Layout:
         )
 
     def _find_breaks(self, index: int) -> NDArray[np.bool_]:
-        """Return whether each row of a cohort has a break.
-
-        A break is a change in what the area's councils record, or a change in the set of these councils.
-        """
+        """Return where an area's councils, or what they record, changed since the cohort before."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = np.unique(self.area_of[self.cohort_of == index - 1]) if index else ()
         # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
@@ -257,10 +238,7 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """Return the positions of these rows in the first cohort, area by area; -1 for a row that is not published.
-
-        Shape (len(areas) * len(levels),).
-        """
+        """Return where these rows are in the first cohort, by area and levels (n,); -1 for rows not published."""
         wanted = ((area.level, area.code, chosen) for area in areas for chosen in levels)
         return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
 
@@ -293,10 +271,7 @@ class Layout:
 def build_layout(
     table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
 ) -> Layout:
-    """Return the rows of `table` for the areas of each cohort, limited to those that the cohort's detail publishes.
-
-    `areas` are as `list_geographies` returns them, all councils together first.
-    """
+    """Return the rows of `table` for the areas of each cohort that the cohort's detail publishes."""
     top, others = list_rows(table, all_together=True), list_rows(table, all_together=False, every=True)
     at_councils = {row.levels for row in list_rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))

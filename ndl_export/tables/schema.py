@@ -172,10 +172,7 @@ def get_column_name(measure: Measure, role: ColumnRole) -> str:
 
 
 def build_arrow_schema(table: Table) -> pa.Schema:
-    """Return the Arrow schema of `table`, with `label` and `description` in the metadata of each field.
-
-    Only time columns, filters, the geographic level and the row's own area are never null.
-    """
+    """Return the Arrow schema, with `label` and `description` in the metadata of each field."""
     fields = [
         pa.field(
             column.name,
