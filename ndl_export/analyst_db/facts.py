@@ -99,8 +99,8 @@ def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
 
 def find_newest_release(found: Sequence[Release]) -> Release | None:
     """Return the newest of these releases that is not withdrawn, or None."""
-    standing = [release for release in found if release.withdrawal is None]
-    return max(standing, key=lambda release: Version.parse(release.version), default=None)
+    kept = [release for release in found if release.withdrawal is None]
+    return max(kept, key=lambda release: Version.parse(release.version), default=None)
 
 
 def add_table(

@@ -55,12 +55,12 @@ def add_requested(database: Database, found: Sequence[Release]) -> None:
             database.create_enum(each.get_type_name(entry.name), each.categories(entry.name), about)
         add_table(database, each.table, each.found, each.newest, each.get_type_name)
         _add_short_view(database, each.request)
-    asked = ((each.request, [release.version for release in each.found]) for each in requested)
+    requests = ((each.request, [release.version for release in each.found]) for each in requested)
     database.fill(
         "releases.requests",
         (
             (r.name, r.table.title, r.family, r.asked_by, r.purpose, r.asked_on, r.release, list(r.cohorts), versions)
-            for r, versions in asked
+            for r, versions in requests
         ),
     )
     # Each charge once, although every release that uses what was measured states it.
@@ -81,8 +81,8 @@ def _list_requested(found: Sequence[Release]) -> list[_Requested]:
             having.setdefault(request.name, []).append((release, request))
     requested = []
     for _, own in sorted(having.items()):
-        standing = [request for release, request in own if release.withdrawal is None]
-        newest = standing[-1] if standing else own[-1][1]
+        kept = [request for release, request in own if release.withdrawal is None]
+        newest = kept[-1] if kept else own[-1][1]
         # One table has one set of columns: releases that define others are left out of it.
         same = [pair for pair in own if _list_column_names(pair[1]) == _list_column_names(newest)]
         requested.append(_Requested(newest, *map(tuple, zip(*same, strict=True))))

@@ -171,11 +171,11 @@ def _find_model_faults(
     absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
 ) -> dict[str, NDArray[np.bool_]]:
     """Return where a model's figures or intervals are wrong, by fault."""
-    given = ~np.isnan(model)
+    has_model = ~np.isnan(model)
     return {
-        "models given where the figure does not apply": absent & given,
-        "models without an interval, or the reverse": (np.isnan(lower) == given) | (np.isnan(upper) == given),
-        "models outside their interval": given & ~((lower <= model) & (model <= upper)),
+        "models given where the figure does not apply": absent & has_model,
+        "models without an interval, or the reverse": (np.isnan(lower) == has_model) | (np.isnan(upper) == has_model),
+        "models outside their interval": has_model & ~((lower <= model) & (model <= upper)),
         "models outside the range of the figure": (lower < 0) | (upper > 100),
     }
 

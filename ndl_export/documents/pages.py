@@ -186,8 +186,8 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
             topics.setdefault(row["breakdown_topic"], []).append(row)
     ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
     # A topic with one group that is shown has no lowest and highest.
-    several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
-    return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
+    extremes = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
+    return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
 
 
 def _share_of(row: Mapping[str, object]) -> str:

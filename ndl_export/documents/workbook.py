@@ -165,7 +165,7 @@ def _cover(facts: ReleaseFacts) -> Sheet:
 
 def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
     listed = [facts.tables[sheet.name] for sheet in sheets]
-    asked = {each.name: each.asked_by for each in facts.on_request.tables}
+    requesters = {each.name: each.asked_by for each in facts.on_request.tables}
     return Sheet(
         "Contents",
         join_parts(facts.notice, "Contents"),
@@ -177,7 +177,11 @@ def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets:
         (
             Column("Worksheet", _NAME, [Link(sheet.name, f"#{sheet.name}") for sheet in sheets]),
             Column("Title", 14.0, [table.title for table in listed]),
-            *([Column("Asked for by", _NAME, [asked.get(table.name, _EVERY) for table in listed])] if asked else []),
+            *(
+                [Column("Asked for by", _NAME, [requesters.get(table.name, _EVERY) for table in listed])]
+                if requesters
+                else []
+            ),
             Column("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
             Column("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
         ),

@@ -35,9 +35,8 @@ from ndl_export.site.councils import build_council_values, list_findings, page_o
 from ndl_export.site.documents import group_files, is_document, page_of, render_documents
 from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
-from ndl_export.site.layouts import Release
+from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel
-from ndl_export.site.views import SHAPES, build_charts, build_requested_charts
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag

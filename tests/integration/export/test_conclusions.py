@@ -15,9 +15,8 @@ from scipy.stats import norm
 from ndl_export.analyst_db.build import open_analyst_database
 from ndl_export.analyst_db.help import WORKED_QUERIES
 from ndl_export.site import query_conclusions
-from ndl_export.site.layouts import Release
+from ndl_export.site.layouts import Release, build_charts
 from ndl_export.site.panels import Panel
-from ndl_export.site.views import build_charts
 from ndl_export.tables import TABLES
 from ndl_export.tables.rows import list_rows
 from ndl_export.tables.schema import Flag
