@@ -104,11 +104,7 @@ def find_newest_release(found: Sequence[Release]) -> Release | None:
 
 
 def add_table(
-    database: Database,
-    table: Table,
-    found: Sequence[Release],
-    newest: Release | None,
-    type_of: Callable[[str], str],
+    database: Database, table: Table, found: Sequence[Release], newest: Release | None, type_of: Callable[[str], str]
 ) -> None:
     """Add a table with its rows in all releases and its newest view; `type_of` names a filter's type."""
     described, name = _describe_columns(table), f"releases.{quote_identifier(table.name)}"

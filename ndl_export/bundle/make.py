@@ -72,10 +72,7 @@ TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 def list_bundle_files(
-    cohorts: Collection[str],
-    councils: Collection[str],
-    requested: Collection[str] = (),
-    for_them: Collection[str] = (),
+    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
     """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
     tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
@@ -172,11 +169,7 @@ def _discard(held_in: Path, version: str) -> None:
 
 
 def _write(
-    place: Path,
-    release_dir: Path,
-    facts: ReleaseFacts,
-    tables: Mapping[str, pa.Table],
-    signing_key: Ed25519PrivateKey,
+    place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
     earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)

@@ -164,14 +164,9 @@ def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple
 def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
     totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
-    lines = [_build_linkage_row(row, row["area_name"]) for row in totals]
-    if len(cohorts) == 1:
-        return format_grid(("area", "linked, %", "95% interval"), lines)
-    labels = [Cohort(row["time_period"]).label for row in totals]
-    return format_grid(
-        ("cohort", "area", "linked, %", "95% interval"),
-        [(label, *line) for label, line in zip(labels, lines, strict=True)],
-    )
+    lines = [(Cohort(row["time_period"]).label, *_build_linkage_row(row, row["area_name"])) for row in totals]
+    first = 1 if len(cohorts) == 1 else 0
+    return format_grid(("cohort", "area", "linked, %", "95% interval")[first:], [line[first:] for line in lines])
 
 
 def describe_linkage_gaps(linkage: pa.Table) -> str:
@@ -247,9 +242,15 @@ def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    flag = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]
     # A withheld figure still has its interval, so the comparison counts it.
-    available = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
+    available = flag != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
+    notes = [] if inside else ["The published figure is outside our 95% interval"]
+    if flag == Flag.WITHHELD:
+        notes.append("Our figure is withheld because it is too uncertain")
+    if not available:
+        notes = ["Not available: the council has sent no EYFS Profile"]
     return (
         figure.cohort,
         figure.geographic_level,
@@ -265,14 +266,5 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         "" if percent is None else f"{percent - figure.percent:.2f}",
         ("yes" if inside else "no") if available else "",
         figure.source,
-        _explain_difference(inside, ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]),
+        "; ".join(notes),
     )
-
-
-def _explain_difference(inside: bool, flag: str | None) -> str:
-    if flag == Flag.NOT_AVAILABLE:
-        return "Not available: the council has sent no EYFS Profile"
-    notes = [] if inside else ["The published figure is outside our 95% interval"]
-    if flag == Flag.WITHHELD:
-        notes.append("Our figure is withheld because it is too uncertain")
-    return "; ".join(notes)

@@ -111,13 +111,7 @@ def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
     year = f"{first}{(first + 1) % 100:02d}"
     return tuple(
         OfficialReview(
-            cohort,
-            year,
-            *_get_area(row),
-            row["measure"],
-            row["asq3_domain"],
-            float(row["percent"]),
-            row["source"],
+            cohort, year, *_get_area(row), row["measure"], row["asq3_domain"], float(row["percent"]), row["source"]
         )
         for row in read_rows(FOLDER / "published_asq3.csv")
         if row["financial_year"] == year

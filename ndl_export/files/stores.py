@@ -30,11 +30,7 @@ _CHUNK = 2**20  # bytes read at a time from a web server
 
 _WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
 """Explanation of an error by its class or a base class, for every store library; the first match is used."""
-_STATUS = {
-    401: _WHAT["ClientAuthenticationError"],
-    403: _WHAT["PermissionError"],
-    404: _WHAT["ResourceNotFoundError"],
-}
+_STATUS = {401: _WHAT["ClientAuthenticationError"], 403: _WHAT["PermissionError"], 404: _WHAT["ResourceNotFoundError"]}
 
 
 class StoreError(Exception):

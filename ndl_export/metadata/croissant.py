@@ -28,11 +28,7 @@ RESPONSIBLE_USE: dict[str, dict[str, str]] = yaml.safe_load(
 """Properties of Croissant RAI 1.0, of a release and of synthetic children."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
-_DIMENSIONS = {
-    "time_period": "dimension:refPeriod",
-    OWN_AREA[0]: "dimension:refArea",
-    "sex": "dimension:sex",
-}
+_DIMENSIONS = {"time_period": "dimension:refPeriod", OWN_AREA[0]: "dimension:refArea", "sex": "dimension:sex"}
 """SDMX dimensions, by column name."""
 _MEASURED = {
     NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",

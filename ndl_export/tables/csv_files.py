@@ -127,9 +127,7 @@ def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn,
     # because EES has a fixed column for each level.
     return tuple(
         CsvColumn(
-            column,
-            list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols,
-            official,
+            column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols, official
         )
         for column in list_columns(table)
         if not official

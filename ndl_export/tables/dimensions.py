@@ -17,14 +17,7 @@ FSM = Attribute(
 IMD = Attribute(
     "imd_quintile",
     "IMD quintile",
-    (
-        "Quintile 1 (most deprived)",
-        "Quintile 2",
-        "Quintile 3",
-        "Quintile 4",
-        "Quintile 5 (least deprived)",
-        UNKNOWN,
-    ),
+    ("Quintile 1 (most deprived)", "Quintile 2", "Quintile 3", "Quintile 4", "Quintile 5 (least deprived)", UNKNOWN),
 )
 
 SEX_FILTER = Filter("sex", "Sex", "Sex as recorded by the school or service")

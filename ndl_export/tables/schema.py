@@ -146,10 +146,7 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
 
     They are figure, estimate (counts only), ends of the interval, flag, and the model's figure and ends (if modelled).
     """
-    absent = (
-        *(() if measure.is_count else (ColumnRole.ESTIMATE,)),
-        *(() if measure.modelled else MODEL_WITH_INTERVAL),
-    )
+    absent = (*(() if measure.is_count else (ColumnRole.ESTIMATE,)), *(() if measure.modelled else MODEL_WITH_INTERVAL))
     found = []
     for role, (suffix, label, description) in _OF_MEASURE.items():
         if role in absent:
