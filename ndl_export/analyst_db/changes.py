@@ -88,49 +88,44 @@ def compare(
     """
     if previous is None:
         return {}
-    both = {
-        name: (table, *_select_shared_cohorts(previous.tables[name], tables[name]))
-        for name, table in defined.items()
-        if all(name in release and _has(release[name], list_key_names(table)) for release in (previous.tables, tables))
-    }
+    rows: dict[str, tuple[int, int, int]] = {}
     with open_in_memory() as connection:
         # The macros of the database itself, so the changelog concludes what an analyst would conclude with them.
         Database(connection).create_written("macros.sql", _HOLM)
         connection.execute(_CHANGED)
-        for table, before, now in both.values():
-            _register(connection, before, now)
+        for name, table in defined.items():
+            both = [release[name] for release in (previous.tables, tables) if name in release]
+            if len(both) < 2 or not all(_has(data, list_key_names(table)) for data in both):
+                continue
+            before, now = both
+            connection.register("before", before)
+            # A result of SQL has no order; `position` keeps that of the table.
+            connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
             for measure in table.measures:
                 if _has(before, _get_column_names(measure)) and _has(now, _get_column_names(measure)):
                     connection.execute(_insert_changed_sql(table, measure, sharpened))
-        return {name: _compare_table(connection, table, before, now) for name, (table, before, now) in both.items()}
+            [rows[name]] = connection.execute(_COUNT_ROWS.format(same=_match_rows_sql(table))).fetchall()
+        return {name: _compare_table(connection, defined[name], *counted) for name, counted in rows.items()}
 
 
-def _select_shared_cohorts(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return the rows of cohorts that both tables have."""
-    older, newer = (
-        data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
-        for data, other in ((before, now), (now, before))
-    )
-    return older, newer
+_COUNT_ROWS = """
+    SELECT (SELECT count(*) FROM now JOIN before ON {same}),
+        (SELECT count(*) FROM now WHERE time_period IN (SELECT time_period FROM before)),
+        (SELECT count(*) FROM before WHERE time_period IN (SELECT time_period FROM now))
+"""
+"""Rows in both releases, and rows of each in the cohorts that both have."""
 
 
-def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:
-    connection.register("before", before)
-    # A result of SQL has no order; `position` keeps that of the table.
-    connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
-
-
-def _compare_table(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table) -> Compared:
-    _register(connection, before, now)
-    (matched,) = _fetch_row(connection, f"SELECT count(*) FROM now JOIN before ON {_match_rows_sql(table)}")
-    compared, changed, ratio = _fetch_row(
-        connection,
+def _compare_table(
+    connection: duckdb.DuckDBPyConnection, table: Table, matched: int, now: int, before: int
+) -> Compared:
+    [(compared, changed, ratio)] = connection.execute(
         "SELECT count(*), count(*) FILTER (sharpened AND shown_anew),"
         " median((cu - cl) / (pu - pl)) FILTER (sharpened AND pu > pl)"
-        f""" FROM changed WHERE "table" = {quote_text(table.name)}""",
-    )
+        f""" FROM changed WHERE "table" = {quote_text(table.name)}"""
+    ).fetchall()
     moved = connection.execute(kit.render(_TEMPLATES, "moved.sql", table=table)).fetchall()
-    return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
+    return Compared(compared, tuple(moved), now - matched, before - matched, changed, ratio)
 
 
 _HOLM = ("normal_beyond", "asked_at", "certain_from")
@@ -182,11 +177,6 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         # A change of this size is rounding, however close the two variances are.
         rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
     )
-
-
-def _fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    (row,) = connection.execute(query).fetchall()
-    return row
 
 
 def render_changelog_page(

@@ -40,11 +40,6 @@ class OfficialFigure:
         """Its key, unique among official figures."""
         return (self.cohort, self.geographic_level, self.area_code, self.breakdown_topic, self.breakdown, self.sex)
 
-    @property
-    def is_total(self) -> bool:
-        """Whether it covers all children of its area."""
-        return (self.breakdown_topic, self.breakdown, self.sex) == (ALL.label,) * 3
-
 
 @dataclass(frozen=True)
 class OfficialReview:

@@ -216,12 +216,6 @@ class ReleaseFacts:
         return f"{table.about}. {origin}" if origin else table.about
 
     @property
-    def privacy_parameters(self) -> Mapping[str, float]:
-        """`rho`, `epsilon` and `delta` of a child for all tables together, in the cohort with the largest."""
-        parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
-        return parameters
-
-    @property
     def measured_in(self) -> Mapping[str, str]:
         """By cohort, the release that its noisy counts were drawn for: this one or an earlier one."""
         return {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record["cohorts"]}
