@@ -38,13 +38,6 @@ def get_type_name(filter_name: str) -> str:
     return f"dimension.{filter_name}_type"
 
 
-def list_table_categories(table: Table, filter_name: str) -> tuple[str, ...]:
-    """Return the categories of one filter of one table, in order."""
-    position = [f.name for f in table.filters].index(filter_name)
-    found = {levels[position] for levels in _list_levels(table.name)}
-    return tuple(category for category in filter_categories()[filter_name] if category in found)
-
-
 def iter_axes(table: Table, filter_name: str) -> Iterator[Axis]:
     """Yield the axes, in all blocks of a table, that make up a filter's column."""
     return (axis for block in table.blocks for axis in block.axes if axis.filter == filter_name)
@@ -161,7 +154,9 @@ def _iter_characteristics(table: Table) -> Iterator[Characteristic]:
                 yield Characteristic(topic, axis.attribute, table.name, column, fixed, groups)
     for entry in (entry for entry in table.filters if entry.name not in (topic_column, column)):
         others = {name: EVERYONE for name in names if name != entry.name}
-        groups = tuple(level for level in list_table_categories(table, entry.name) if level != EVERYONE)
+        position = table.filters.index(entry)
+        there = {levels[position] for levels in _list_levels(table.name)} - {EVERYONE}
+        groups = tuple(category for category in filter_categories()[entry.name] if category in there)
         attribute = next(iter_axes(table, entry.name)).attribute
         # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
         attribute = entry.name if attribute == "dots" else attribute

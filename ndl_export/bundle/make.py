@@ -23,29 +23,15 @@ from ndl_export.analyst_db.build import build_analyst_files, open_analyst_databa
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents import pages
 from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
-from ndl_export.documents.pages import (
-    build_reconciliation_csv,
-    render_ai_readiness_page,
-    render_methodology_page,
-    render_page,
-    render_quality_page,
-    render_readme_page,
-)
 from ndl_export.documents.workbook import build_workbook_file
-from ndl_export.facts import missing, noisy_counts
+from ndl_export.facts import missing, noisy_counts, released
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import (
-    DATAPACKAGE_FILE,
-    PRIVACY_RECORD_FILE,
-    Earlier,
-    list_versions,
-    read_previous_releases,
-)
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
@@ -89,7 +75,7 @@ def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
     try:
-        package = json.loads(files[DATAPACKAGE_FILE])
+        package = json.loads(files[released.DATAPACKAGE_FILE])
         cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
         return list_bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
@@ -172,7 +158,9 @@ def _write(
     place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
-    earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
+    earlier = released.read_previous_releases(
+        [release_dir / str(version) for version in released.list_versions(release_dir)], facts
+    )
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
@@ -212,7 +200,7 @@ def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[s
 
 
 def _build_files(
-    facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier, signing_key: Ed25519PrivateKey
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: released.Earlier, signing_key: Ed25519PrivateKey
 ) -> dict[str, bytes]:
     """Return the content of every file of the bundle, by name."""
     files = build_csv_files(tables, facts.tables)
@@ -227,7 +215,7 @@ def _build_files(
     files |= build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
-    files[PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
+    files[released.PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
     records = {name: build_record(name, described, earlier.replaced) for name in PORTAL_FILES} | {
@@ -237,9 +225,9 @@ def _build_files(
     files |= {name: format_json(record) for name, record in records.items()}
     files[CITATION_FILE] = build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
-    files[DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
-    pages = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
-    files |= {f"{SITE_FOLDER}/{name}": content for name, content in pages.items()}
+    files[released.DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
+    page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
+    files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Over every other file, so only their signature may be made after the sums.
     files[SUMS_FILE] = build_sums(files)
     files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
@@ -288,7 +276,7 @@ def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
     return stream.getvalue()
 
 
-def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
+def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: released.Earlier) -> dict[str, str]:
     comparisons = {
         cohort: changes.compare(
             changes.select_cohort(tables, cohort),
@@ -299,23 +287,23 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         for cohort in sorted(facts.cohorts)
     }
     moved = [line for tables_of in comparisons.values() for one in tables_of.values() for line in one.moved]
-    reconciliation = build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
-    pages = {
-        "LICENCE.md": render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
-        "README.md": render_readme_page(facts),
-        "ai_readiness.md": render_ai_readiness_page(facts, tables),
+    reconciliation = pages.build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
+    texts = {
+        "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
+        "README.md": pages.render_readme_page(facts),
+        "ai_readiness.md": pages.render_ai_readiness_page(facts, tables),
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
         "changes.csv": format_csv(changes.HEADER, moved),
-        "code_of_practice.md": render_page("code_of_practice.md", facts, previous=earlier.replaced),
+        "code_of_practice.md": pages.render_page("code_of_practice.md", facts, previous=earlier.replaced),
         "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
         "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),
-        "five_safes.md": render_page("five_safes.md", facts, inference=facts.privacy_record["inference"]),
-        "methodology.md": render_methodology_page(facts),
+        "five_safes.md": pages.render_page("five_safes.md", facts, inference=facts.privacy_record["inference"]),
+        "methodology.md": pages.render_methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,
-        "quality.md": render_quality_page(facts, tables, reconciliation),
+        "quality.md": pages.render_quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
-    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in pages.items()}
+    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
 
 
 def _promote(staged: Path, directory: Path) -> Path:
