@@ -6,6 +6,7 @@ with the children that it is about, and has a short form for a heading only if t
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -203,19 +204,10 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
         yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)
 
 
-def changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
-    """Conclude how the figure changed from each cohort to the next, unless there is a break between them."""
-    return _conclude_each_change(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
-
-
-def gap_changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
-    """Conclude how the gap changed from each cohort to the next, unless there is a break between them."""
-    return _conclude_each_change(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
-
-
-def _conclude_each_change(
-    lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]
+def _conclude_changes(
+    lines: Lines, found: Conclusions, _: str, name: str, what: str, verbs: Mapping[str, str]
 ) -> Concludes:
+    """Conclude how a figure changed from each cohort to the next, unless there is a break between them."""
     for before, now in pairwise(lines):
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
@@ -225,6 +217,10 @@ def _conclude_each_change(
                 verdict = f"{moved}, {_MORE_THAN_CHANCE}"
                 heading = f"{capital(moved)} from {before.label} to {now.label}"
             yield Concluded(f"{_LIKE_THESE}, {now.label} less {before.label} {change.between}: {verdict}.", heading)
+
+
+changes = partial(_conclude_changes, name=EVERYONE, what="the figure", verbs={"ahead": "rose", "behind": "fell"})
+gap_changes = partial(_conclude_changes, name=GAP, what="the gap", verbs={"ahead": "widened", "behind": "narrowed"})
 
 
 def lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
