@@ -12,7 +12,7 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.home.processing_log import find_last_restore
 from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
-from ndl_export.facts.previous import index_cohort_entries
+from ndl_export.facts.released import index_cohort_entries
 from ndl_export.files.signing import fingerprint, get_public_pem
 from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import get_settings

@@ -27,8 +27,7 @@ from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
-from ndl_export.facts.previous import index_cohort_entries
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, index_cohort_entries
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography

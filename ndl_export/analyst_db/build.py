@@ -1,13 +1,9 @@
 """The database of a release directory, and the files of a bundle for analysts: `database.sql` and `questions.py`.
 
-The whole file is rebuilt from the Parquet files of the bundles next to the old file, and then renamed over it, so a
-reader that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
-
-`database.sql` builds the same database for one release from the Parquet files next to it: run `duckdb -init
-database.sql` in the folder of the bundle. It contains the statements that `add_all` executes.
+The whole file is rebuilt next to the old one and renamed over it, so a reader that has the old file open keeps it. The
+storage format is that of DuckDB 1.2, which every later version reads. `database.sql` has the statements that `add_all`
+executes for one release.
 """
-
-from __future__ import annotations
 
 import hashlib
 import tempfile
@@ -23,13 +19,12 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import add_dimensions, add_names, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help
-from ndl_export.analyst_db.releases import Release, read_releases, release_in_making
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.directory_files import WITHDRAWN_FILE
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, load_withdrawals
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.released import Release, build_release, list_versions, read_release
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import lock_folder
 from ndl_export.pages.number_format import join_parts
@@ -55,10 +50,7 @@ class NothingReleased(Exception):
 
 
 def build_database(release_dir: Path) -> Path:
-    """Build the database of every bundle in `release_dir`, unless it is current; return its path.
-
-    Raises `NothingReleased` and `UnreadableWithdrawals`.
-    """
+    """Build the database if needed; return its path. Raises `NothingReleased` and `UnreadableWithdrawals`."""
     if not list_versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
@@ -67,7 +59,9 @@ def build_database(release_dir: Path) -> Path:
         # Asked under the lock, because another process may have built it while this one waited.
         if is_database_current(release_dir):
             return place
-        found, content = read_releases(release_dir), hash_inputs(release_dir)
+        withdrawn, content = load_withdrawals(release_dir), hash_inputs(release_dir)
+        versions = map(str, list_versions(release_dir))
+        found = [read_release(release_dir / version, withdrawn.get(version)) for version in versions]
         building = Path(scratch) / DATABASE_FILE
         with open_in_memory() as connection:
             target = (
@@ -147,6 +141,6 @@ def open_analyst_database(
     """Yield an in-memory database of a bundle with these facts and tables, and the script that builds it again."""
     with open_in_memory() as connection:
         database = Database(connection)
-        add_all(database, [release_in_making(facts, tables)])
+        add_all(database, [build_release(facts, tables)])
         head = textwrap.fill(join_parts(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
         yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)

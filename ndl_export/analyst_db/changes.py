@@ -1,24 +1,17 @@
 """Changes since the previous release: `changes.csv` (figures that moved by more than the noise) and `changelog.md`.
 
-A cohort is compared with the newest older release that has it. Two releases draw their noise independently, so the
-interval of a change follows from both: by Zou and Donner (2008) for percentages and averages, as in the methodology,
-and by the sum of squares for counts. Both releases are about the same children, so chance plays no part. A figure has
-moved if that interval excludes zero when it is as wide as the number of figures compared in the cohort requires (Holm
-1979; the macros `asked_at` and `certain_from` of the database): if no record had changed, at most 5% of releases would
-list any.
+Two releases draw their noise independently, so the interval of a change follows from both: by Zou and Donner (2008) for
+percentages and averages, and by the sum of squares for counts. Both are about the same children, so chance plays no
+part. A figure has moved if that interval excludes zero when it is as wide as the number of figures compared in the
+cohort requires (Holm 1979; the macros `asked_at` and `certain_from` of the database).
 
-If one release has the noisy counts of the other and further ones, both are about the same records, and one is more
-precise. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
-1978). This does not hold for figures corrected for linkage error, because the error rates are estimated again too.
-Their changes are judged by both intervals, as for releases with independent noise, which lists fewer. The changelog
-then counts the figures that are shown differently, and says how much narrower the intervals are.
+If one release has the noisy counts of the other and further ones, both are least squares estimates from the same
+records, so the variance of a change is the difference of their variances (Hausman 1978). This does not hold for figures
+corrected for linkage error, because the error rates are estimated again too: they are judged by both intervals.
 """
-
-from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
-from ndl_export.documents.markdown import format_csv
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.released import Earlier, Release, index_cohort_entries
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names
@@ -85,7 +77,7 @@ def select_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.T
 
 def compare(
     tables: Mapping[str, pa.Table],
-    previous: Previous | None,
+    previous: Release | None,
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
@@ -96,55 +88,44 @@ def compare(
     """
     if previous is None:
         return {}
-    both = {
-        name: (table, *_select_shared_cohorts(previous.tables[name], tables[name]))
-        for name, table in defined.items()
-        if all(name in release and _has(release[name], list_key_names(table)) for release in (previous.tables, tables))
-    }
+    rows: dict[str, tuple[int, int, int]] = {}
     with open_in_memory() as connection:
         # The macros of the database itself, so the changelog concludes what an analyst would conclude with them.
         Database(connection).create_written("macros.sql", _HOLM)
         connection.execute(_CHANGED)
-        for table, before, now in both.values():
-            _register(connection, before, now)
+        for name, table in defined.items():
+            both = [release[name] for release in (previous.tables, tables) if name in release]
+            if len(both) < 2 or not all(_has(data, list_key_names(table)) for data in both):
+                continue
+            before, now = both
+            connection.register("before", before)
+            # A result of SQL has no order; `position` keeps that of the table.
+            connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
             for measure in table.measures:
                 if _has(before, _get_column_names(measure)) and _has(now, _get_column_names(measure)):
                     connection.execute(_insert_changed_sql(table, measure, sharpened))
-        return {name: _compare_table(connection, table, before, now) for name, (table, before, now) in both.items()}
+            [rows[name]] = connection.execute(_COUNT_ROWS.format(same=_match_rows_sql(table))).fetchall()
+        return {name: _compare_table(connection, defined[name], *counted) for name, counted in rows.items()}
 
 
-def _select_shared_cohorts(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return the rows of cohorts that both tables have."""
-    older, newer = (
-        data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
-        for data, other in ((before, now), (now, before))
-    )
-    return older, newer
+_COUNT_ROWS = """
+    SELECT (SELECT count(*) FROM now JOIN before ON {same}),
+        (SELECT count(*) FROM now WHERE time_period IN (SELECT time_period FROM before)),
+        (SELECT count(*) FROM before WHERE time_period IN (SELECT time_period FROM now))
+"""
+"""Rows in both releases, and rows of each in the cohorts that both have."""
 
 
-def build_changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """Return one line for each figure that moved, by cohort and in table order; only a header if none is compared."""
-    compared = chain.from_iterable(comparison.values() for comparison in comparisons.values())
-    return format_csv(HEADER, chain.from_iterable(each.moved for each in compared))
-
-
-def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:
-    connection.register("before", before)
-    # A result of SQL has no order; `position` keeps that of the table.
-    connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
-
-
-def _compare_table(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table) -> Compared:
-    _register(connection, before, now)
-    (matched,) = _fetch_row(connection, f"SELECT count(*) FROM now JOIN before ON {_match_rows_sql(table)}")
-    compared, changed, ratio = _fetch_row(
-        connection,
+def _compare_table(
+    connection: duckdb.DuckDBPyConnection, table: Table, matched: int, now: int, before: int
+) -> Compared:
+    [(compared, changed, ratio)] = connection.execute(
         "SELECT count(*), count(*) FILTER (sharpened AND shown_anew),"
         " median((cu - cl) / (pu - pl)) FILTER (sharpened AND pu > pl)"
-        f""" FROM changed WHERE "table" = {quote_text(table.name)}""",
-    )
+        f""" FROM changed WHERE "table" = {quote_text(table.name)}"""
+    ).fetchall()
     moved = connection.execute(kit.render(_TEMPLATES, "moved.sql", table=table)).fetchall()
-    return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
+    return Compared(compared, tuple(moved), now - matched, before - matched, changed, ratio)
 
 
 _HOLM = ("normal_beyond", "asked_at", "certain_from")
@@ -198,11 +179,6 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
     )
 
 
-def _fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    (row,) = connection.execute(query).fetchall()
-    return row
-
-
 def render_changelog_page(
     facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]
 ) -> str:
@@ -215,13 +191,12 @@ def render_changelog_page(
 
 
 def _build_cohort_values(
-    facts: ReleaseFacts, cohort: str, previous: Previous | None, comparison: Mapping[str, Compared]
+    facts: ReleaseFacts, cohort: str, previous: Release | None, comparison: Mapping[str, Compared]
 ) -> dict[str, Any]:
     """Return what the page says about one cohort; what `differs` is by its name, now and before."""
     found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
     if previous is None:
         return found
-    records = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}
     requested, requested_before = (
         {each.name for each in tables if cohort in each.cohorts}
         for tables in (facts.on_request.tables, previous.requested)
@@ -238,12 +213,12 @@ def _build_cohort_values(
         "differs": differs,
         "not_compared": sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()),
         "sharpened": find_sharpened_cohorts(facts, cohort, previous),
-        "epsilon": records[cohort]["privacy_parameters"]["epsilon"],
+        "epsilon": index_cohort_entries(facts.privacy_record)[cohort]["privacy_parameters"]["epsilon"],
         "comparison": comparison,
     }
 
 
-def find_sharpened_cohorts(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
+def find_sharpened_cohorts(facts: ReleaseFacts, cohort: str, previous: Release | None) -> frozenset[str]:
     """Return the cohort if the release has the noisy counts of the previous one and further ones; otherwise none."""
     if previous is None:
         return frozenset()

@@ -1,13 +1,9 @@
 """Categories of every filter, and groups of children in one view, whichever table they come from.
 
 Categories have an order that fits all tables with the filter. They become ENUM types, so `ORDER BY breakdown` sorts
-quintiles from 1 to 5, and answers as they were asked.
-
-`gld_by_group` combines tables with different filters, so that macros and analysts select every group in the same way.
-If several tables have a characteristic, the first one supplies it. Names of groups are in `dimensions`.
+quintiles from 1 to 5. `gld_by_group` combines tables with different filters; if several tables have a characteristic,
+the first one supplies it.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,20 +22,20 @@ from privacy.doors.sql import quote_text
 @cache
 def filter_categories() -> dict[str, tuple[str, ...]]:
     """Return the categories of each filter column, in order."""
-    names = dict.fromkeys(f.name for table in TABLES.values() for f in table.filters)
-    return {name: merge_sequences(list(_iter_sequences(name))) for name in names}
+    sequences: dict[str, list[Sequence[str]]] = {}
+    for table in TABLES.values():
+        for position, entry in enumerate(table.filters):
+            # The order of the table, for each combination of its other filters.
+            runs: dict[tuple[str, ...], dict[str, None]] = {}
+            for row in _list_levels(table.name):
+                runs.setdefault((*row[:position], *row[position + 1 :]), {})[row[position]] = None
+            sequences.setdefault(entry.name, []).extend(map(tuple, runs.values()))
+    return {name: merge_sequences(found) for name, found in sequences.items()}
 
 
 def get_type_name(filter_name: str) -> str:
     """Return the name of the ENUM type of a filter column."""
     return f"dimension.{filter_name}_type"
-
-
-def list_table_categories(table: Table, filter_name: str) -> tuple[str, ...]:
-    """Return the categories of one filter of one table, in order."""
-    position = [f.name for f in table.filters].index(filter_name)
-    found = {levels[position] for levels in _list_levels(table.name)}
-    return tuple(category for category in filter_categories()[filter_name] if category in found)
 
 
 def iter_axes(table: Table, filter_name: str) -> Iterator[Axis]:
@@ -48,11 +44,7 @@ def iter_axes(table: Table, filter_name: str) -> Iterator[Axis]:
 
 
 def merge_sequences(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return the items of all sequences, once each, in an order that no sequence contradicts.
-
-    Items that no sequence orders stay in order of first appearance. Raises `graphlib.CycleError` if two sequences
-    contradict each other.
-    """
+    """Return all items once, in an order that no sequence contradicts. Raises `graphlib.CycleError`."""
     before: dict[str, set[str]] = {item: set() for item in chain.from_iterable(sequences)}
     for first, second in chain.from_iterable(map(pairwise, sequences)):
         before[second].add(first)
@@ -74,27 +66,12 @@ def _list_levels(table_name: str) -> tuple[tuple[str, ...], ...]:
     return tuple(row.levels for row in list_rows(TABLES[table_name], all_together=True))
 
 
-def _iter_sequences(filter_name: str) -> Iterator[Sequence[str]]:
-    """Yield the categories of the filter in the order of a table, for each combination of its other filters."""
-    for table in TABLES.values():
-        names = [f.name for f in table.filters]
-        if filter_name in names:
-            position = names.index(filter_name)
-            runs: dict[tuple[str, ...], dict[str, None]] = {}
-            for row in _list_levels(table.name):
-                runs.setdefault((*row[:position], *row[position + 1 :]), {})[row[position]] = None
-            yield from map(tuple, runs.values())
-
-
 EVERYONE = "Total"
 
 
 @dataclass(frozen=True)
 class Characteristic:
-    """A characteristic of children and its groups.
-
-    The groups are in `column` of `table`, on rows where every filter in `fixed` has the given value.
-    """
+    """A characteristic and its groups: `column` of `table`, on rows where the filters in `fixed` have these values."""
 
     name: str
     attribute: str
@@ -115,7 +92,7 @@ def list_characteristics() -> tuple[Characteristic, ...]:
     attributes: set[str] = set()
     for table in TABLES.values():
         # A table by review has no row of all its children with the other filters at their total.
-        whole = all(EVERYONE in list_table_categories(table, entry.name) for entry in table.filters)
+        whole = all(EVERYONE in levels for levels in zip(*_list_levels(table.name), strict=True))
         if GLD_PERCENT in table.measures and whole:
             # By attribute too, because a later table may give the same groups under another name.
             new = [c for c in _iter_characteristics(table) if c.name not in found and c.attribute not in attributes]
@@ -179,7 +156,9 @@ def _iter_characteristics(table: Table) -> Iterator[Characteristic]:
                 yield Characteristic(topic, axis.attribute, table.name, column, fixed, groups)
     for entry in (entry for entry in table.filters if entry.name not in (topic_column, column)):
         others = {name: EVERYONE for name in names if name != entry.name}
-        groups = tuple(level for level in list_table_categories(table, entry.name) if level != EVERYONE)
+        position = table.filters.index(entry)
+        there = {levels[position] for levels in _list_levels(table.name)} - {EVERYONE}
+        groups = tuple(category for category in filter_categories()[entry.name] if category in there)
         attribute = next(iter_axes(table, entry.name)).attribute
         # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
         attribute = entry.name if attribute == "dots" else attribute

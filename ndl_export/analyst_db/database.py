@@ -4,8 +4,6 @@ SQL that does not follow from definitions is in files. The text above a statemen
 the database.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -81,11 +79,8 @@ class Database:
             self.execute(f"INSERT INTO {name} VALUES {', '.join(values[first : first + _ROWS_AT_ONCE])}")
 
     def insert_file(self, name: str, file: str, rows: pa.Table, selected: str = "*") -> None:
-        """Insert the rows of a Parquet file into a table.
-
-        The rows are registered in memory under the name of the file, so the statement is the same as in the script,
-        where DuckDB opens the file.
-        """
+        """Insert the rows of a Parquet file into a table."""
+        # Registered under the name of the file: the statement is then the same in the script, where DuckDB opens it.
         self.connection.register(file, rows)
         self.execute(f"INSERT INTO {name} BY NAME SELECT {selected} FROM {quote_identifier(file)}")
         self.connection.unregister(file)

@@ -1,14 +1,9 @@
 """Schema `dimension`: the meaning and the order of codes and categories in the tables.
 
-It follows from the table definitions, the schema and the public reference data. Categories that only earlier releases
-have come last.
-
 `dimension.name` has the names that the macros accept. Letter case, punctuation and `&` are ignored; an unknown name is
 an error that suggests the nearest ones. Published names, codes and folder names follow from the definitions; other
 names in common use are in `names.yaml`.
 """
-
-from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,14 +11,21 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import yaml
 
-from ndl_export.analyst_db.child_groups import EVERYONE, get_type_name, list_characteristics, list_comparisons
+from ndl_export.analyst_db.child_groups import (
+    EVERYONE,
+    filter_categories,
+    get_type_name,
+    list_characteristics,
+    list_comparisons,
+)
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
-from ndl_export.analyst_db.releases import Release, collect_categories
 from ndl_export.facts.missing import SOURCES, list_missing_councils
-from ndl_export.tables import FAMILIES, TABLES, Filter, Table
+from ndl_export.facts.released import Release
+from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import (
     ALL_TOGETHER,
@@ -59,19 +61,35 @@ _IN_SHORT = {
 
 
 def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """Create the ENUM types; return the categories of each filter."""
+    """Create the ENUM types; return the categories of each filter, those of earlier releases only last."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
-    categories = collect_categories(found)
+    categories = {name: list(values) for name, values in filter_categories().items()}
+    for table, release in product(TABLES.values(), found):
+        rows = release.read(f"{table.name}.parquet", [f.name for f in table.filters])
+        for name, levels in zip(rows.column_names, rows.columns, strict=True) if rows is not None else ():
+            # Sorted, because the order of rows in a file says nothing about the order of categories.
+            there = sorted(pc.unique(levels).to_pylist())
+            categories[name] += [category for category in there if category not in categories[name]]
     for name, values in categories.items():
         database.create_enum(get_type_name(name), values, f"Categories of the column {name}, in order")
-    return categories
+    return {name: tuple(values) for name, values in categories.items()}
 
 
 def add_dimensions(database: Database, found: list[Release], categories: Mapping[str, tuple[str, ...]]) -> None:
     """Fill the tables; `categories` comes from `add_types`, which must have created the types."""
     for entry in _PLAIN_FILTERS.values():
-        _create_plain(database, entry)
+        database.create_table(
+            f"dimension.{entry.name}",
+            f"Categories of the column {entry.name}: {entry.description}",
+            {
+                entry.name: (get_type_name(entry.name), entry.label),
+                "position": ("INTEGER NOT NULL", "Order of the categories"),
+                "attribute": ("VARCHAR", "Attribute of the table definitions that the category is of"),
+                "adds_up": ("VARCHAR[]", "Categories of the attribute that it adds up; empty for all of them"),
+            },
+            (f"PRIMARY KEY ({entry.name})",),
+        )
     plain = {name: _iter_plain_rows(name, categories[name]) for name in _PLAIN_FILTERS}
     filters = {"breakdown": _iter_breakdown_rows(categories), **plain, **_build_filter_rows()}
     for name, rows in (_build_release_rows(found) | _build_table_rows() | filters | _build_group_rows()).items():
@@ -110,7 +128,7 @@ def _iter_areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography
     for release in found:
         for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):
             for area in list_geographies(release.councils, list_missing_councils(release.missing[cohort], family)):
-                yield str(release.version), cohort, family, area
+                yield release.version, cohort, family, area
 
 
 def _build_area_row(area: Geography) -> tuple[object, ...]:
@@ -121,18 +139,6 @@ def _build_area_row(area: Geography) -> tuple[object, ...]:
     region = council.region_code, council.region_name
     devolved = council.english_devolved_area_code or None, council.english_devolved_area_name or None
     return *own, council.council, council.old_la_code, *region, *devolved
-
-
-def _build_table_rows() -> dict[str, Rows]:
-    """Return rows about tables, their measures and symbols, by table."""
-    return {
-        "published_table": map(build_table_row, TABLES.values()),
-        "measure": chain.from_iterable(map(measure_rows, TABLES.values())),
-        "flag": (
-            (symbol, meaning, _IN_SHORT[symbol], BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN)
-            for symbol, meaning in SYMBOLS.items()
-        ),
-    }
 
 
 def build_table_row(table: Table) -> tuple[object, ...]:
@@ -151,6 +157,18 @@ def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
 _QUESTIONS = code_lists.QUESTIONS | code_lists.WHO_ANSWERED
 
 
+def _build_table_rows() -> dict[str, Rows]:
+    """Return rows about tables, measures and symbols, by table."""
+    return {
+        "published_table": map(build_table_row, TABLES.values()),
+        "measure": chain.from_iterable(map(measure_rows, TABLES.values())),
+        "flag": (
+            (symbol, meaning, _IN_SHORT[symbol], BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN)
+            for symbol, meaning in SYMBOLS.items()
+        ),
+    }
+
+
 def _build_filter_rows() -> dict[str, Rows]:
     """Return rows about categories with more than an order: goals, domains, questions, who saw a child."""
     every_concern = dict.fromkeys(chain.from_iterable(CONCERN_GIVEN_SEEN.values()))
@@ -165,21 +183,19 @@ def _build_filter_rows() -> dict[str, Rows]:
             (question.label, code, question.wording, number)
             for number, (code, question) in enumerate(_QUESTIONS.items(), start=1)
         ),
-        "answer": _answer_rows(),
+        "answer": (
+            (question.label, answer, codes.get(answer), number)
+            for question in (*QUESTIONS, *WHO_ANSWERED)
+            # The first code of a label, if several platforms write it in their own way.
+            for codes in [{label: code for code, label in reversed(_QUESTIONS[question.name].answers.items())}]
+            for number, answer in enumerate(question.categories, start=1)
+        ),
         "seen_and_concern": (
             (seen, concern, concern in possible)
             for seen, possible in CONCERN_GIVEN_SEEN.items()
             for concern in every_concern
         ),
     }
-
-
-def _answer_rows() -> Iterator[tuple[object, ...]]:
-    for question in (*QUESTIONS, *WHO_ANSWERED):
-        # The first code of a label, if several platforms write it in their own way.
-        codes = {label: code for code, label in reversed(_QUESTIONS[question.name].answers.items())}
-        for number, answer in enumerate(question.categories, start=1):
-            yield question.label, answer, codes.get(answer), number
 
 
 def _build_group_rows() -> dict[str, Rows]:
@@ -208,21 +224,7 @@ _WITH_OWN_SHAPE = {
     "answer",
 }
 _PLAIN_FILTERS = {f.name: f for table in TABLES.values() for f in table.filters if f.name not in _WITH_OWN_SHAPE}
-
-
-def _create_plain(database: Database, entry: Filter) -> None:
-    """Create the table of a filter whose categories have only the common columns."""
-    database.create_table(
-        f"dimension.{entry.name}",
-        f"Categories of the column {entry.name}: {entry.description}",
-        {
-            entry.name: (get_type_name(entry.name), entry.label),
-            "position": ("INTEGER NOT NULL", "Order of the categories"),
-            "attribute": ("VARCHAR", "Attribute of the table definitions that the category is of"),
-            "adds_up": ("VARCHAR[]", "Categories of the attribute that it adds up; empty for all of them"),
-        },
-        (f"PRIMARY KEY ({entry.name})",),
-    )
+"""Filters whose categories have only the common columns."""
 
 
 def _iter_selections(filter_name: str) -> Iterator[tuple[str, str, str, str | None, tuple[str, ...] | None]]:

@@ -3,8 +3,6 @@
 The text is in `templates/`; tables, macros and queries are read from the database.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -18,7 +16,20 @@ from privacy.doors.database import open_in_memory
 
 def render_analyst_database_page() -> str:
     """Render the page as Markdown."""
-    tables = _list_tables()
+    with open_in_memory() as connection:
+        # Without releases: the page follows from the definitions alone, so it is the same on every machine.
+        add_all(Database(connection), [])
+        found = connection.execute(
+            "SELECT schema_name, table_name, comment FROM duckdb_tables()"
+            " UNION ALL SELECT schema_name, view_name, comment FROM duckdb_views()"
+            " WHERE NOT internal AND schema_name <> 'latest' ORDER BY ALL"
+        ).fetchall()
+    # The first sentence of each comment, by schema.
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for schema, name, comment in found:
+        about = re.split(r"\. |, in short: ", comment.removesuffix(". All releases"))[0].replace("<", "&lt;")
+        tables.setdefault(schema, []).append((f"`{name}`", about))
+    tables["releases"] = [each for each in tables["releases"] if each[0] not in dict(tables["main"])]
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
@@ -28,24 +39,6 @@ def render_analyst_database_page() -> str:
         values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
         queries=WORKED_QUERIES,
     )
-
-
-def _list_tables() -> dict[str, list[tuple[str, str]]]:
-    """Return tables by schema with the first sentence of their comments; `releases` omits those that `main` has."""
-    with open_in_memory() as connection:
-        # Without releases: the page follows from the definitions alone, so it is the same on every machine.
-        add_all(Database(connection), [])
-        found = connection.execute(
-            "SELECT schema_name, table_name, comment FROM duckdb_tables()"
-            " UNION ALL SELECT schema_name, view_name, comment FROM duckdb_views()"
-            " WHERE NOT internal AND schema_name <> 'latest' ORDER BY ALL"
-        ).fetchall()
-    tables: dict[str, list[tuple[str, str]]] = {}
-    for schema, name, comment in found:
-        about = re.split(r"\. |, in short: ", comment.removesuffix(". All releases"))[0].replace("<", "&lt;")
-        tables.setdefault(schema, []).append((f"`{name}`", about))
-    tables["releases"] = [each for each in tables["releases"] if each[0] not in dict(tables["main"])]
-    return tables
 
 
 if __name__ == "__main__":

@@ -4,31 +4,21 @@
 statistics to compare them with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
 from ndl_export.analyst_db.child_groups import build_groups_sql, get_type_name, list_characteristics
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.releases import Release, get_file_name
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import Release
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import TABLES, Table
+from ndl_export.tables import TABLES, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
-from ndl_export.tables.schema import (
-    BREAK_COLUMN,
-    OWN_AREA,
-    PLACE_COLUMNS,
-    WITH_INTERVAL,
-    ColumnRole,
-    get_column_name,
-    list_columns,
-)
 from privacy.doors.sql import quote_identifier, quote_text
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
@@ -37,7 +27,7 @@ NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
 
 VERSION_COLUMN = {"release_version": "Version of the release that the row is from; see releases.release"}
 AREA_COLUMNS = {
-    **{column.name: column.description for column in PLACE_COLUMNS if column.name in OWN_AREA},
+    **{column.name: column.description for column in schema.PLACE_COLUMNS if column.name in schema.OWN_AREA},
     "is_all_together": f"Whether the row is about all councils together: level {NATIONAL!r} or {ALL_TOGETHER!r}",
 }
 """Columns of a row's own area, which come first; the last is not in the Parquet files."""
@@ -93,7 +83,7 @@ def add_facts(database: Database, found: list[Release]) -> None:
 def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
     parameters, withdrawal = release.privacy_record["privacy_parameters"], release.withdrawal
     return (
-        str(release.version),
+        release.version,
         number,
         release.published_on,
         release.notice or None,
@@ -109,29 +99,14 @@ def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
 
 def find_newest_release(found: Sequence[Release]) -> Release | None:
     """Return the newest of these releases that is not withdrawn, or None."""
-    standing = [release for release in found if release.withdrawal is None]
-    return max(standing, key=lambda release: release.version, default=None)
-
-
-def _describe_release(release: Release | None) -> str:
-    """Return the part of a view's comment that names its release and what that release lacks."""
-    if release is None:
-        return "Nothing: every release with it is withdrawn"
-    not_sent = "; ".join(missing.format_missing(release.missing))
-    return join_parts(release.notice, f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else ""))
+    kept = [release for release in found if release.withdrawal is None]
+    return max(kept, key=lambda release: Version.parse(release.version), default=None)
 
 
 def add_table(
-    database: Database,
-    table: Table,
-    found: Sequence[Release],
-    newest: Release | None,
-    type_of: Callable[[str], str],
+    database: Database, table: Table, found: Sequence[Release], newest: Release | None, type_of: Callable[[str], str]
 ) -> None:
-    """Add a table with its rows in the releases `found`, and the view of those in `newest`.
-
-    `type_of` returns the name of the type of a filter's column; the type must exist.
-    """
+    """Add a table with its rows in all releases and its newest view; `type_of` names a filter's type."""
     described, name = _describe_columns(table), f"releases.{quote_identifier(table.name)}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
     database.create_table(
@@ -145,9 +120,10 @@ def add_table(
     )
     together = f"geographic_level IN ({quote_text(NATIONAL)}, {quote_text(ALL_TOGETHER)}) AS is_all_together"
     for release in found:
-        rows = release.rows(table)
+        file = f"{table.name}.parquet"
+        rows = release.read(file, [column.name for column in schema.list_columns(table)])
         if rows is not None:
-            database.insert_file(name, get_file_name(table), rows, f"{_select_version_sql(release)}, {together}, *")
+            database.insert_file(name, file, rows, f"{_select_version_sql(release)}, {together}, *")
     del described["release_version"]
     _add_latest(database, table.name, newest, _describe_table(table), described)
 
@@ -156,8 +132,8 @@ def _iter_column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[
     types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
     for name in VERSION_COLUMN | AREA_COLUMNS:
         yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
-    for column in (each for each in list_columns(table) if each.name not in AREA_COLUMNS):
-        if column.role is ColumnRole.FILTER:
+    for column in (each for each in schema.list_columns(table) if each.name not in AREA_COLUMNS):
+        if column.role is schema.ColumnRole.FILTER:
             yield column.name, f"{type_of(column.name)} NOT NULL"
         elif column.symbols:
             yield column.name, FLAG_TYPE
@@ -168,16 +144,22 @@ def _iter_column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[
 
 
 def _select_version_sql(release: Release) -> str:
-    return f"{quote_text(str(release.version))} AS release_version"
+    return f"{quote_text(release.version)} AS release_version"
 
 
 def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
+    """Add the view of the newest release; its comment names the release and what that release lacks."""
     # With every release withdrawn the view exists and is empty, so the macros and views over it can still be created.
-    version = quote_text(str(newest.version) if newest else "")
+    version, release = "", "Nothing: every release with it is withdrawn"
+    if newest:
+        not_sent = "; ".join(missing.format_missing(newest.missing))
+        version, release = newest.version, f"Release {newest.version}" + (f". Not sent: {not_sent}" if not_sent else "")
     query = (
-        f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)} WHERE release_version = {version}"
+        f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)}"
+        f" WHERE release_version = {quote_text(version)}"
     )
-    database.create_view(f"latest.{quote_identifier(name)}", query, f"{about}. {_describe_release(newest)}", described)
+    comment = join_parts(f"{about}.", newest.notice if newest else "", release)
+    database.create_view(f"latest.{quote_identifier(name)}", query, comment, described)
 
 
 def _add_by_group(database: Database, newest: Release | None) -> None:
@@ -187,17 +169,17 @@ def _add_by_group(database: Database, newest: Release | None) -> None:
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
     )
     of_table = _describe_columns(TABLES["gld_headline"])
-    figures = [get_column_name(CHILDREN, ColumnRole.ESTIMATE)]
-    figures += [get_column_name(GLD_PERCENT, role) for role in (*WITH_INTERVAL, ColumnRole.FLAG)]
+    figures = [schema.get_column_name(CHILDREN, schema.ColumnRole.ESTIMATE)]
+    figures += [schema.get_column_name(GLD_PERCENT, role) for role in (*schema.WITH_INTERVAL, schema.ColumnRole.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
-    described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
+    described = {name: of_table[name] for name in (*keys, *figures, schema.BREAK_COLUMN.name)} | _GROUP_COLUMNS
     database.create_view(f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
     del described["release_version"]
     _add_latest(database, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
 
 
 def _describe_columns(table: Table) -> dict[str, str]:
-    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in list_columns(table)}
+    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in schema.list_columns(table)}
 
 
 def _describe_table(table: Table) -> str:

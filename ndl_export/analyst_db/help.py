@@ -4,8 +4,6 @@ The SQL is in `macros.sql`, `start.sql` and `worked_queries.sql`, where an analy
 statement is its description in the database.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,11 +15,7 @@ _MACRO = re.compile(r"CREATE MACRO ((\w+)\([^)]*\)) AS (TABLE\n)?")
 
 @dataclass(frozen=True)
 class Macro:
-    """A macro of the database.
-
-    `call` is its name with its arguments, `answers` says what it is for, `method` how its figures are calculated, and
-    `example` runs unchanged.
-    """
+    """A macro: its call, what it answers, how its figures are calculated, and an example that runs unchanged."""
 
     name: str
     call: str
@@ -33,10 +27,7 @@ class Macro:
 
 @dataclass(frozen=True)
 class WorkedQuery:
-    """A query to start from.
-
-    `sql` runs unchanged in the database; `meaning` says how to read the answer and what not to conclude from it.
-    """
+    """A query to start from, which runs unchanged, and how to read its answer."""
 
     title: str
     question: str

@@ -5,8 +5,6 @@ types for its filters. `releases.requests` says who asked for it and why, and `r
 charged to measure it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +12,9 @@ from ndl_export.analyst_db.child_groups import iter_axes
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import build_table_row, measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release
-from ndl_export.analyst_db.releases import Release
 from ndl_export.analyst_db.short_views import add_short_view
 from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.released import Release
 from ndl_export.tables import Table
 from ndl_export.tables.schema import list_columns
 from privacy.doors.sql import quote_identifier, quote_text
@@ -24,10 +22,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 @dataclass(frozen=True)
 class _Requested:
-    """A requested table as the newest release that has it defines it.
-
-    `found` are the releases that have it with the same columns, oldest first, and `definitions` its definition in each.
-    """
+    """A requested table as its newest release defines it, and all releases that have the same columns."""
 
     request: RequestedTable
     found: tuple[Release, ...]
@@ -60,8 +55,19 @@ def add_requested(database: Database, found: Sequence[Release]) -> None:
             database.create_enum(each.get_type_name(entry.name), each.categories(entry.name), about)
         add_table(database, each.table, each.found, each.newest, each.get_type_name)
         _add_short_view(database, each.request)
-    database.fill("releases.requests", map(_request_row, requested))
-    database.fill("releases.request_charges", _charge_rows(found))
+    requests = ((each.request, [release.version for release in each.found]) for each in requested)
+    database.fill(
+        "releases.requests",
+        (
+            (r.name, r.table.title, r.family, r.asked_by, r.purpose, r.asked_on, r.release, list(r.cohorts), versions)
+            for r, versions in requests
+        ),
+    )
+    # Each charge once, although every release that uses what was measured states it.
+    stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
+    keys = ("cohort", "family", "measured_in")
+    charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}
+    database.fill("releases.request_charges", ((*key, *charged) for key, charged in sorted(charges.items())))
     database.fill("dimension.published_table", (build_table_row(each.table) for each in requested))
     database.fill("dimension.measure", (row for each in requested for row in measure_rows(each.table)))
     database.fill("dimension.requested_category", (row for each in requested for row in _iter_category_rows(each)))
@@ -73,15 +79,14 @@ def _list_requested(found: Sequence[Release]) -> list[_Requested]:
     for release in found:
         for request in release.requested:
             having.setdefault(request.name, []).append((release, request))
-    return [_build_requested(having[name]) for name in sorted(having)]
-
-
-def _build_requested(having: list[tuple[Release, RequestedTable]]) -> _Requested:
-    standing = [request for release, request in having if release.withdrawal is None]
-    request = standing[-1] if standing else having[-1][1]
-    # One table has one set of columns: releases that define others are left out of it.
-    same = [(release, each) for release, each in having if _list_column_names(each) == _list_column_names(request)]
-    return _Requested(request, *map(tuple, zip(*same, strict=True)))
+    requested = []
+    for _, own in sorted(having.items()):
+        kept = [request for release, request in own if release.withdrawal is None]
+        newest = kept[-1] if kept else own[-1][1]
+        # One table has one set of columns: releases that define others are left out of it.
+        same = [pair for pair in own if _list_column_names(pair[1]) == _list_column_names(newest)]
+        requested.append(_Requested(newest, *map(tuple, zip(*same, strict=True))))
+    return requested
 
 
 def _list_column_names(request: RequestedTable) -> list[str]:
@@ -101,29 +106,6 @@ def _add_short_view(database: Database, request: RequestedTable) -> None:
     figure = next(measure for measure in table.measures if not measure.is_count)
     about = f"in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for it: requests"
     add_short_view(database, table, about, words, figure, table.measures[0], order=list(words))
-
-
-def _request_row(each: _Requested) -> tuple[object, ...]:
-    request = each.request
-    return (
-        request.name,
-        request.table.title,
-        request.family,
-        request.asked_by,
-        request.purpose,
-        request.asked_on,
-        request.release,
-        list(request.cohorts),
-        [str(release.version) for release in each.found],
-    )
-
-
-def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
-    """Return each charge once, although every release that uses what was measured states it."""
-    stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
-    keys = ("cohort", "family", "measured_in")
-    charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}
-    return [(*key, *charged) for key, charged in sorted(charges.items())]
 
 
 def _iter_category_rows(each: _Requested) -> Iterator[tuple[object, ...]]:

@@ -5,8 +5,6 @@ rounded. Each view shows the newest release that is not withdrawn. All other col
 name. The views are in `short_views.yaml`, the questions in `questions.sql`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 @dataclass(frozen=True)
 class _Short:
-    """The view of a published table.
-
-    `words` are text columns, each made of these filters; `figure` and `count` are measures. Only the totals of the
-    filters in `at_total` are shown: their categories are in the wide table.
-    """
+    """A view: text columns made of filters, a figure, a count, and the filters shown `at_total` only."""
 
     words: Mapping[str, Sequence[str]]
     figure: str
@@ -73,11 +67,7 @@ def add_short_view(
     order: Sequence[str],
     at_total: Sequence[str] = (),
 ) -> None:
-    """Add the short view of a table.
-
-    `words` gives the SQL (over rows `t`) and the description of each text column. Rows are in the order of the columns
-    `order`.
-    """
+    """Add a short view; `words` gives SQL over rows `t`, and the description, of each text column."""
     unit = "percent" if figure.unit == "%" else "points"
     columns = {
         # NOCASE, so that `WHERE area = 'leeds'` finds Leeds.

@@ -5,8 +5,6 @@ release directory, or at the place where readers get it; withdrawn or not. When 
 sent first (`ANCHOR_FILES`), so a place that has any part of a release has its statement.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 
 from ndl_export.bundle.read import LARGEST, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import (
@@ -60,12 +58,13 @@ def read_anchors(release_dir: Path, leaving_out: str | None = None) -> list[Anch
         name
         for name, path in names.items()
         # `latest` is a link to a bundle that is in the list; a bundle under another name still has its sums.
-        if path.is_dir() and not path.is_symlink() and (_is_version(name) or (path / SUMS_FILE).exists())
+        if path.is_dir() and not path.is_symlink() and (Version.is_valid(name) or (path / SUMS_FILE).exists())
     ]
-    found = [
-        _build_anchor(f"{release_dir / name}", _read_folder(names[name]))
-        for name in _select_visible(folders, leaving_out)
-    ]
+    found = []
+    for name in _select_visible(folders, leaving_out):
+        paths = {file: names[name] / file for file in ANCHOR_FILES}
+        files = {file: path.read_bytes() if path.is_file() else None for file, path in paths.items()}
+        found.append(_build_anchor(f"{release_dir / name}", files))
     for name in _select_lone_archives(names, folders, leaving_out):
         found.append(_build_anchor(f"{names[name]}", _read_archive(names[name].read_bytes(), str(names[name]))))
     return found
@@ -78,7 +77,7 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     """
     names = store.sizes() or {}
     parts = {name.partition("/")[0] for name in names if "/" in name}
-    folders = [name for name in parts if _is_version(name) or f"{name}/{SUMS_FILE}" in names]
+    folders = [name for name in parts if Version.is_valid(name) or f"{name}/{SUMS_FILE}" in names]
     found = []
     # A release that the catalogue lists and whose folder is gone is an error, not one charge fewer.
     for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
@@ -100,10 +99,6 @@ def _select_lone_archives(names: Iterable[str], folders: Collection[str], leavin
     """Return one archive of each bundle whose folder is missing."""
     archives = {name.rpartition(".")[0]: name for name in names if name.endswith(_OF_ARCHIVES) and "/" not in name}
     return [archives[name] for name in _select_visible(set(archives) - set(folders), leaving_out)]
-
-
-def _read_folder(folder: Path) -> Files:
-    return {name: path.read_bytes() if (path := folder / name).is_file() else None for name in ANCHOR_FILES}
 
 
 def _read_archive(content: bytes, place: str) -> Files:
@@ -153,11 +148,3 @@ def _build_unreadable_error(place: str, why: str) -> UnreadableAnchor:
         f"{place}: {why}, so nobody can tell what it was charged; put back a copy of the bundle as it was published,"
         " and run again: until then nothing is charged or published"
     )
-
-
-def _is_version(name: str) -> bool:
-    try:
-        Version.parse(name)
-    except InvalidVersion:
-        return False
-    return True

@@ -6,117 +6,49 @@ depend only on facts, tables, earlier releases and signing key. Published bundle
 `release_directory` makes the files beside the bundles.
 """
 
-from __future__ import annotations
-
 import hashlib
+import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, build_analyst_files, open_analyst_database
-from ndl_export.analyst_db.changes import (
-    build_changes_csv,
-    compare,
-    find_sharpened_cohorts,
-    render_changelog_page,
-    select_cohort,
-)
+from ndl_export.analyst_db import changes
+from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents import pages
+from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
-from ndl_export.documents.pages import (
-    build_reconciliation_csv,
-    render_ai_readiness_page,
-    render_methodology_page,
-    render_page,
-    render_quality_page,
-    render_readme_page,
-)
 from ndl_export.documents.workbook import build_workbook_file
-from ndl_export.facts import missing
-from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, Description, describe
-from ndl_export.facts.noisy_counts import (
-    COVARIANCE_SCHEMA,
-    NOISE_COVARIANCE_FILE,
-    NOISY_COUNTS_FILE,
-    collect_plans,
-    find_noisy_faults,
-    list_plan_files,
-    write_cells,
-    write_noisy_counts,
-)
+from ndl_export.facts import missing, noisy_counts, released
+from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.previous import Earlier, read_previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, list_versions
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
-from ndl_export.files.whole_files import format_json, lock_folder
+from ndl_export.files.whole_files import format_csv, format_json, lock_folder
 from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
-from ndl_export.metadata.portals import CITATION_FILE, build_citation, build_record
+from ndl_export.metadata.portals import CITATION_FILE, PORTAL_FILES, build_citation, build_record
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.csv_files import (
-    ALL_ROWS,
-    EES_UPLOAD_FILE,
-    build_ees_upload,
-    build_meta_csv,
-    write_csvs,
-    write_plain_csvs,
-)
+from ndl_export.tables.csv_files import ALL_ROWS, build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
-_RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
-    "ckan_package.json": lambda described, files, replaced: build_record("ckan_package", described, replaced),
-    "croissant.json": build_croissant,
-    "csv-metadata.json": lambda described, files, replaced: build_csvw_metadata(described, files),
-    "dcat.jsonld": lambda described, files, replaced: build_record("dcat", described, replaced),
-    "ukgov_dataset.json": lambda described, files, replaced: build_record("ukgov_dataset", described, replaced),
-    "ukgov_distributions.json": lambda described, files, replaced: build_record(
-        "ukgov_distributions", described, replaced
-    ),
-}
-"""The record for each catalogue, from the description, the files described and the version that is replaced."""
-CATALOGUE_FILES = tuple(_RECORDS)
-DOCUMENTS = (
-    DATAPACKAGE_FILE,
-    *CATALOGUE_FILES,
-    CITATION_FILE,
-    SCRIPT_FILE,
-    PRIVACY_RECORD_FILE,
-    "LICENCE.md",
-    "README.md",
-    "ai_readiness.md",
-    "changelog.md",
-    "changes.csv",
-    "code_of_practice.md",
-    "data_dictionary.csv",
-    "data_dictionary.md",
-    EES_UPLOAD_FILE,
-    "five_safes.md",
-    "methodology.md",
-    NOISE_COVARIANCE_FILE,
-    NOTEBOOK_FILE,
-    NOISY_COUNTS_FILE,
-    PRIVACY_PAGE_FILE,
-    "quality.md",
-    "reconciliation.csv",
-    WORKBOOK_FILE,
-)
+CATALOGUE_FILES = (*PORTAL_FILES, "croissant.json", "csv-metadata.json")
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
@@ -126,32 +58,12 @@ TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 def list_bundle_files(
-    cohorts: Collection[str],
-    councils: Collection[str],
-    requested: Collection[str] = (),
-    for_them: Collection[str] = (),
+    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
-    """Return the names of all files of a bundle of these cohorts and councils; the page's files are in a folder.
-
-    `requested` are the names of tables on request, and `for_them` the files that `on_request` adds for them.
-    """
-    others = _list_files_beside_page(cohorts, requested, for_them)
+    """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
+    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
+    others = frozenset((*FIXED_NAMES, *noisy_counts.list_plan_files(cohorts).values(), *for_them, *tables))
     return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
-
-
-def _list_files_beside_page(
-    cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
-) -> frozenset[str]:
-    """Return the names of all files except those of the page."""
-    return frozenset(
-        (
-            *DOCUMENTS,
-            *list_plan_files(cohorts).values(),
-            *for_them,
-            *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
-            *(n + s for n in (*TABLES, *requested) for s in TABLE_SUFFIXES),
-        )
-    )
 
 
 BUNDLE_FILES = list_bundle_files([""], PILOT)
@@ -159,15 +71,11 @@ BUNDLE_FILES = list_bundle_files([""], PILOT)
 
 
 def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the names of the files a bundle should have, from its `datapackage.json` and `on_request.json`.
-
-    If `datapackage.json` cannot be read, the pilot's names are returned. `on_request.json` is expected if the sums list
-    it.
-    """
+    """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
     try:
-        package = json.loads(files[DATAPACKAGE_FILE])
+        package = json.loads(files[released.DATAPACKAGE_FILE])
         cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
         return list_bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
@@ -223,10 +131,7 @@ def hash_sums(folder: Path) -> str:
 
 
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
-    """Copy a held bundle into the release directory, delete the held one, and return the new folder.
-
-    Raises `BundleRefused` if the SHA-256 of the held bundle's sums is not `approved`.
-    """
+    """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
         # The copy is checked, not what it was copied from, which could be exchanged in between.
@@ -250,19 +155,16 @@ def _discard(held_in: Path, version: str) -> None:
 
 
 def _write(
-    place: Path,
-    release_dir: Path,
-    facts: ReleaseFacts,
-    tables: Mapping[str, pa.Table],
-    signing_key: Ed25519PrivateKey,
+    place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
-    earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
+    earlier = released.read_previous_releases(
+        [release_dir / str(version) for version in released.list_versions(release_dir)], facts
+    )
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
-        staged.mkdir()
-        _fill(staged, facts, tables, earlier, signing_key)
+        stage_files(staged, _build_files(facts, tables, earlier, signing_key))
         return _promote(staged, place)
 
 
@@ -282,69 +184,61 @@ def read_contents(folder: Path) -> dict[str, bytes]:
 
 def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """Return the tables in the row order of their definitions. Raises `BundleRefused` if a check fails."""
-    plans, record, requested = collect_plans(facts.noisy_counts), facts.privacy_record, facts.on_request
+    plans, record, requested = noisy_counts.collect_plans(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.find_faults(facts.missing, facts.councils, facts.cohorts)
     unsound = [f"privacy record: {fault}" for fault in find_privacy_faults(record, facts.version, facts.cohorts)]
     faults += unsound or [
         f"{ON_REQUEST_FILE}: {fault}" for fault in find_request_faults(requested, record, facts.version, facts.cohorts)
     ]
-    if requested and faults:  # the rows of the requested tables are then unknown
-        raise _build_refused_error(facts, faults)
-    layouts = build_table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
-    faults += [f"{name}: {fault}" for name, fault in find_table_faults(tables, layouts)]
-    faults += [f"noisy counts: {fault}" for fault in find_noisy_faults(plans, None, record)]
+    if not (requested and faults):  # otherwise the rows of the requested tables are unknown
+        layouts = build_table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
+        faults += [f"{name}: {fault}" for name, fault in find_table_faults(tables, layouts)]
+        faults += [f"noisy counts: {fault}" for fault in noisy_counts.find_noisy_faults(plans, None, record)]
     if faults:
-        raise _build_refused_error(facts, faults)
+        raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
     return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
 
 
-def _build_refused_error(facts: ReleaseFacts, faults: Sequence[str]) -> BundleRefused:
-    return BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
-
-
-def _fill(
-    folder: Path,
-    facts: ReleaseFacts,
-    tables: Mapping[str, pa.Table],
-    earlier: Earlier,
-    signing_key: Ed25519PrivateKey,
-) -> None:
-    """Write every file of the bundle into `folder`."""
-    write_csvs(tables, folder, facts.tables)
-    write_plain_csvs(tables, folder)
-    for name, table in facts.tables.items():
-        _write_parquet(tables[name], table, facts, folder / f"{name}.parquet")
-        (folder / f"{name}.meta.csv").write_bytes(build_meta_csv(tables[name], table))
-    (folder / EES_UPLOAD_FILE).write_bytes(build_ees_upload(_read(folder), facts.tables))
-    write_noisy_counts(folder, facts.noisy_counts, facts.version)
-    facts.on_request.write(folder, facts.version)
-    (folder / WORKBOOK_FILE).write_bytes(build_workbook_file(facts, tables))
-    write_cells(facts.noise_covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, facts.version)
+def _build_files(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: released.Earlier, signing_key: Ed25519PrivateKey
+) -> dict[str, bytes]:
+    """Return the content of every file of the bundle, by name."""
+    files = build_csv_files(tables, facts.tables)
+    files |= {f"{name}.parquet": _format_parquet(tables[name], table, facts) for name, table in facts.tables.items()}
+    files |= noisy_counts.build_noisy_files(facts.noisy_counts, facts.version)
+    files |= facts.on_request.build_files(facts.version)
+    files[WORKBOOK_FILE] = build_workbook_file(facts, tables)
+    covariance = facts.noise_covariance.cast(noisy_counts.COVARIANCE_SCHEMA)
+    files[noisy_counts.NOISE_COVARIANCE_FILE] = noisy_counts.format_cells(covariance, facts.version)
     with open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
-    for name, content in build_analyst_files(facts, script).items():
-        (folder / name).write_bytes(content)
-    for name, text in _render_pages(facts, tables, earlier).items():
-        (folder / name).write_bytes(text.encode())
+    files |= build_analyst_files(facts, script)
+    files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
-    (folder / PRIVACY_RECORD_FILE).write_bytes(format_json(facts.privacy_record | notice))
-    (folder / PUBLIC_KEY_FILE).write_bytes(signing.get_public_pem(signing_key))
-    files = read_contents(folder)
+    files[released.PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
+    files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
-    for name, record in _RECORDS.items():
-        (folder / name).write_bytes(format_json(record(described, files, earlier.replaced)))
-    (folder / CITATION_FILE).write_bytes(build_citation(described).encode())
+    records = {name: build_record(name, described, earlier.replaced) for name in PORTAL_FILES} | {
+        "croissant.json": build_croissant(described, files, earlier.replaced),
+        "csv-metadata.json": build_csvw_metadata(described, files),
+    }
+    files |= {name: format_json(record) for name, record in records.items()}
+    files[CITATION_FILE] = build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
-    (folder / DATAPACKAGE_FILE).write_bytes(format_json(build_datapackage(facts, _read(folder))))
-    (folder / SITE_FOLDER).mkdir()
-    names = _list_files_beside_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
-    for name, content in build_site_files(facts, tables, _read(folder), names, concluded).items():
-        (folder / SITE_FOLDER / name).write_bytes(content)
-    # Over every other file, so only their signature may be written after the sums.
-    covered = build_sums(_read(folder))
-    (folder / SUMS_FILE).write_bytes(covered)
-    (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
-    # The umask of the process must not decide who can read a release.
+    files[released.DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
+    page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
+    files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
+    # Over every other file, so only their signature may be made after the sums.
+    files[SUMS_FILE] = build_sums(files)
+    files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
+    return files
+
+
+def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files that everybody may read, whatever the umask of the process."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     set_modes(folder, _FOLDER_MODE, _FILE_MODE)
 
 
@@ -356,13 +250,10 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
     sync_all(paths)
 
 
-def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path) -> None:
-    """Write the rows of `data`, already in final order, to Parquet; the same content gives the same bytes.
-
-    Writer settings are fixed, and no time, path or machine name is written. The file's key-value metadata hold the
-    title, the description and the description of every column, for readers that do not use Arrow's schema metadata.
-    """
-    schema = build_arrow_schema(table)
+def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
+    """Return the rows of `data`, already in final order, as Parquet; the same content gives the same bytes."""
+    schema, stream = build_arrow_schema(table), io.BytesIO()
+    # For readers that do not use Arrow's schema metadata. No time, path or machine name is written.
     metadata = schema.metadata | {
         b"release_version": facts.version.encode(),
         b"columns": format_json({column.name: column.description for column in list_columns(table)}),
@@ -374,7 +265,7 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
-        path,
+        stream,
         version="2.6",
         data_page_version="1.0",
         compression="zstd",
@@ -382,49 +273,48 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         row_group_size=ROW_GROUP_ROWS,
         write_statistics=True,
     )
+    return stream.getvalue()
 
 
-def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
+def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: released.Earlier) -> dict[str, str]:
     comparisons = {
-        cohort: compare(
-            select_cohort(tables, cohort),
+        cohort: changes.compare(
+            changes.select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
             facts.on_request.of_cohort(cohort),
-            find_sharpened_cohorts(facts, cohort, before),
+            changes.find_sharpened_cohorts(facts, cohort, before),
         )
         for cohort in sorted(facts.cohorts)
     }
-    reconciliation = build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
-    pages = {
-        "LICENCE.md": render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
-        "README.md": render_readme_page(facts),
-        "ai_readiness.md": render_ai_readiness_page(facts, tables),
-        "changelog.md": render_changelog_page(facts, earlier, comparisons),
-        "changes.csv": build_changes_csv(comparisons),
-        "code_of_practice.md": render_page("code_of_practice.md", facts, previous=earlier.replaced),
+    moved = [line for tables_of in comparisons.values() for one in tables_of.values() for line in one.moved]
+    reconciliation = pages.build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
+    texts = {
+        "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
+        "README.md": pages.render_readme_page(facts),
+        "ai_readiness.md": pages.render_ai_readiness_page(facts, tables),
+        "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
+        "changes.csv": format_csv(changes.HEADER, moved),
+        "code_of_practice.md": pages.render_page("code_of_practice.md", facts, previous=earlier.replaced),
         "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
         "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),
-        "five_safes.md": render_page("five_safes.md", facts, inference=facts.privacy_record["inference"]),
-        "methodology.md": render_methodology_page(facts),
+        "five_safes.md": pages.render_page("five_safes.md", facts, inference=facts.privacy_record["inference"]),
+        "methodology.md": pages.render_methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,
-        "quality.md": render_quality_page(facts, tables, reconciliation),
+        "quality.md": pages.render_quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
-    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in pages.items()}
+    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
 
 
 def _promote(staged: Path, directory: Path) -> Path:
-    """Move `staged` into `directory`; if the same content is already there, keep that.
-
-    Raises `BundleRefused` if there is other content under this name.
-    """
+    """Move `staged` into `directory`; keep the same content, and raise `BundleRefused` for other content."""
     place = directory / staged.name
     if not place.exists():
         staged.rename(place)
         # The new name is in the directory, so that has to reach the disk too.
         sync(directory)
         return place
-    there, new = _read(place), _read(staged)
+    there, new = (read_contents(path) if path.is_dir() else {path.name: path.read_bytes()} for path in (place, staged))
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
     # An archive has no sums, but is packed from a bundle that is equal, so other bytes can only be damage.
     if differing and (place.is_file() or _is_damaged(there)):
@@ -449,8 +339,3 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
     except (KeyError, ValueError):
         return True
     return bool(list_changed(files, listed) or listed.keys() ^ files.keys() - {SUMS_FILE, SIGNATURE_FILE})
-
-
-def _read(place: Path) -> dict[str, bytes]:
-    """Return the content of a file, or of all files in a folder, by name."""
-    return read_contents(place) if place.is_dir() else {place.name: place.read_bytes()}

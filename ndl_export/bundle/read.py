@@ -13,7 +13,6 @@ from pathlib import Path
 from ndl_export.bundle.make import list_expected_files
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals, read_withdrawals
 from ndl_export.facts.on_request import ON_REQUEST_FILE
-from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, unpack
@@ -55,19 +54,20 @@ class BundlePlace:
         path cannot be read, and `StoreError` for a URL.
         """
         if isinstance(self.place, Path):
-            return (None, _read_folder(self.place)) if self.place.is_dir() else unpack(_read_archive(self.place))
+            if self.place.is_dir():
+                return None, _read_folder(self.place)
+            if self.place.stat().st_size > LARGEST:
+                raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
+            return unpack(self.place.read_bytes())
         if self.name.rpartition(".")[2] in ARCHIVES:
             content = self._directory().read(self.name, LARGEST)
             if content is None:
                 raise ValueError("there is no such file")
             return unpack(content)
-        return None, _fetch_folder(open_store(self.place))
+        return None, fetch_folder(open_store(self.place))
 
     def withdrawal(self, version: str) -> Withdrawal | None:
-        """Return the withdrawal of `version` in the bundle's release directory, or None.
-
-        Raises `UnreadableWithdrawals` and `StoreError`.
-        """
+        """Return the withdrawal of `version`, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             # Synthetic children are one folder deeper in the release directory.
@@ -83,22 +83,11 @@ class BundlePlace:
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
 
 
-def fetch_version(directory: Store, version: Version) -> dict[str, bytes]:
-    """Return the content of a release's files in a release directory, by name. Raises ValueError and `StoreError`."""
-    return _fetch_folder(directory, f"{version}/")
-
-
 def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
     """Return the content of several files, read in parallel; None for a missing file. Raises `StoreError`."""
     wanted = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
-
-
-def _read_archive(path: Path) -> bytes:
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
-    return path.read_bytes()
 
 
 def _read_folder(bundle: Path) -> dict[str, bytes]:
@@ -113,8 +102,11 @@ def _read_folder(bundle: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in plain.items()}
 
 
-def _fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
-    """Return the files that the store lists or, if it cannot list files, those that a bundle should have."""
+def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
+    """Return the files of a bundle that the store lists or, if it cannot list files, those that it should have.
+
+    `below` begins the names of the files in the store, and is left out. Raises ValueError and `StoreError`.
+    """
     sizes = store.sizes(below)
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:

@@ -1,13 +1,9 @@
 """Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, the catalogue and the feed.
 
-They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, not on
-the machine or the time. Each is replaced in one step, after the bundle is in its place. `latest` is a symbolic link to
-the current release: the newest version (by version, not by time of writing) that is not withdrawn. `latest.json` has
-the same information for places without links. `site` is the current release's page. If every release is withdrawn, none
-of the three exists.
+They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`. Each
+is replaced in one step, after the bundle is in its place. The first three lead to the current release, the newest
+version that is not withdrawn; if every release is withdrawn, none of them exists.
 """
-
-from __future__ import annotations
 
 import datetime as dt
 import hashlib
@@ -16,17 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ndl_export.facts.directory_files import (
-    Announced,
-    AskedTable,
-    Budget,
-    Withdrawal,
-    announce,
-    list_upcoming,
-    load_withdrawals,
-    read_register,
-    write_register,
-)
+from ndl_export.facts import directory_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
@@ -44,77 +30,65 @@ _RECORD = "dcat.jsonld"
 
 def find_current_version(release_dir: Path) -> Version | None:
     """Return the newest version that is not withdrawn, or None. Raises `UnreadableWithdrawals`."""
-    withdrawn = load_withdrawals(release_dir)
+    withdrawn = directory_files.load_withdrawals(release_dir)
     return max((version for version in list_versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
-def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> None:
+def announce_upcoming(release_dir: Path, entries: Sequence[directory_files.Announced], today: dt.date) -> None:
     """Replace the announcements that readers see. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with lock_folder(release_dir):
         # Before the first release there is no catalogue, feed or page to update.
-        if announce(release_dir, entries, today) and list_versions(release_dir):
+        if directory_files.announce(release_dir, entries, today) and list_versions(release_dir):
             refresh(release_dir)
 
 
-def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> None:
+def tell_of_requests(
+    release_dir: Path, entries: Sequence[directory_files.AskedTable], budgets: Sequence[directory_files.Budget]
+) -> None:
     """Replace the published register of requests. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with lock_folder(release_dir):
-        if write_register(release_dir, entries, budgets) and list_versions(release_dir):
+        if directory_files.write_register(release_dir, entries, budgets) and list_versions(release_dir):
             refresh(release_dir)
 
 
 def refresh(release_dir: Path) -> None:
-    """Update everything beside the bundles; there must be at least one bundle.
-
-    Raises `UnreadableWithdrawals` and `UnreadableRegister`.
-    """
+    """Update everything beside the bundles. Raises `UnreadableWithdrawals` and `UnreadableRegister`."""
     newest, there = find_current_version(release_dir), [str(version) for version in list_versions(release_dir)]
-    announced, register = list_upcoming(release_dir, there), read_register(release_dir)
+    announced, register = directory_files.list_upcoming(release_dir, there), directory_files.read_register(release_dir)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest), announced, register, load_withdrawals(release_dir))
+        publish_site(release_dir, str(newest), announced, register, directory_files.load_withdrawals(release_dir))
     releases = read_published(release_dir)
     write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
     write_whole(release_dir / FEED_FILE, build_feed(releases, announced or (), register))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
-        write_whole(release_dir / LATEST_FILE, format_json(_build_latest(release_dir, newest, issued)))
-
-
-def _build_latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """Return the content of `latest.json`.
-
-    Paths are relative to the release directory; `sha256sums` is the SHA-256 of the file of sums.
-    """
-    listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
-    return {
-        "version": str(newest),
-        "published": issued,
-        "folder": f"{newest}/",
-        "zip": f"{newest}.zip",
-        "tar": f"{newest}.tar",
-        "page": f"{newest}/{SITE_FOLDER}/index.html",
-        "sha256sums": hashlib.sha256(listed).hexdigest(),
-    }
+        sums = (release_dir / str(newest) / SUMS_FILE).read_bytes()
+        # Paths are relative to the release directory.
+        latest = {
+            "version": str(newest),
+            "published": issued,
+            "folder": f"{newest}/",
+            "zip": f"{newest}.zip",
+            "tar": f"{newest}.tar",
+            "page": f"{newest}/{SITE_FOLDER}/index.html",
+            "sha256sums": hashlib.sha256(sums).hexdigest(),
+        }
+        write_whole(release_dir / LATEST_FILE, format_json(latest))
 
 
 def read_published(release_dir: Path) -> list[Published]:
     """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn = load_withdrawals(release_dir)
-    return [
-        _read_published(release_dir / str(version), withdrawn.get(str(version)))
-        for version in list_versions(release_dir)
-    ]
-
-
-def _read_published(bundle: Path, withdrawal: Withdrawal | None) -> Published:
-    record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, DATAPACKAGE_FILE))
-    beside = bundle.parent / SYNTHETIC_FOLDER / bundle.name / DATAPACKAGE_FILE
-    synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
-    return Published(bundle.name, record, withdrawal, package.get("notice", ""), synthetic)
+    withdrawn, found = directory_files.load_withdrawals(release_dir), []
+    for version in map(str, list_versions(release_dir)):
+        bundle, beside = release_dir / version, release_dir / SYNTHETIC_FOLDER / version / DATAPACKAGE_FILE
+        record, package = (json.loads((bundle / name).read_bytes()) for name in (_RECORD, DATAPACKAGE_FILE))
+        synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
+        found.append(Published(version, record, withdrawn.get(version), package.get("notice", ""), synthetic))
+    return found

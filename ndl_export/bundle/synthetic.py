@@ -5,15 +5,12 @@ holds no privacy charge, and code that lists releases does not include it. If a 
 children stay where they are, but nothing links to them any more.
 """
 
-from __future__ import annotations
-
-import hashlib
 import io
 import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import BundleRefused, read_contents, set_modes
+from ndl_export.bundle.make import BundleRefused, read_contents, stage_files
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.documents.synthetic_children import (
     FIRST_COLUMN,
@@ -45,10 +42,10 @@ from ndl_export.facts.synthetic import (
     SyntheticChildren,
 )
 from ndl_export.files import signing
-from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
 from ndl_export.files.whole_files import format_json, lock_folder
 from ndl_export.metadata.croissant import RESPONSIBLE_USE, render_croissant
+from ndl_export.metadata.datapackage import describe_file
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync
@@ -62,16 +59,13 @@ UNSIGNED_FILES = frozenset(
 )
 SYNTHETIC_FILES = UNSIGNED_FILES | {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE}
 """Names of all files of the folder."""
-_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
+_FOLDER_MODE = 0o755
 _MARK = "synthetic-"
 """Prefix of the number of every row."""
 
 
 def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
-    """Return the content of every file except checksums, signature and key, by name.
-
-    The same children give the same bytes.
-    """
+    """Return every file except checksums, signature and key, by name; always the same for the same children."""
     files = build_synthetic_documents(made)
     page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, build_warning(made))
     files |= {QUALITY_PAGE: page, CROISSANT_FILE: format_json(_build_croissant(made, files))}
@@ -118,33 +112,20 @@ def _format_title(made: SyntheticChildren) -> str:
 
 
 def _build_resource(made: SyntheticChildren, name: str, content: bytes) -> dict[str, Any]:
-    kind = PurePath(name).suffix.lstrip(".")
-    described: dict[str, Any] = {"profile": "data-resource", "type": "file"}
+    described: dict[str, Any] = {"title": TITLES[name], "profile": "data-resource", "type": "file"}
     if name == CSV_FILE:
-        described = {"profile": "tabular-data-resource", "type": "table", "schema": _build_schema(made)}
-    return described | {
-        "name": name.replace(".", "-").replace("_", "-"),
-        "title": TITLES[name],
-        "path": name,
-        "format": kind,
-        "mediatype": (MEDIA_TYPES | PAGE_TYPE)[kind],
-        "encoding": "utf-8",
-        "bytes": len(content),
-        "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
-    }
-
-
-def _build_schema(made: SyntheticChildren) -> dict[str, Any]:
-    fields = [
-        {
-            "name": name,
-            "type": "string",
-            "description": description,
-            "constraints": {"required": True} | ({"enum": list(categories)} if categories else {"unique": True}),
-        }
-        for name, description, categories in iter_columns(made)
-    ]
-    return {"fields": fields, "primaryKey": [FIRST_COLUMN], "missingValues": [""]}
+        fields = [
+            {
+                "name": column,
+                "type": "string",
+                "description": description,
+                "constraints": {"required": True} | ({"enum": list(categories)} if categories else {"unique": True}),
+            }
+            for column, description, categories in iter_columns(made)
+        ]
+        schema = {"fields": fields, "primaryKey": [FIRST_COLUMN], "missingValues": [""]}
+        described |= {"profile": "tabular-data-resource", "type": "table", "schema": schema}
+    return described | describe_file(name, content)
 
 
 def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -210,10 +191,7 @@ def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         staged = Path(scratch) / folder.name
-        staged.mkdir()
-        for name, content in files.items():
-            (staged / name).write_bytes(content)
-        set_modes(staged, _FOLDER_MODE, _FILE_MODE)
+        stage_files(staged, files)
         # Fails if the folder has files, so nothing is ever written over.
         staged.replace(folder)
     sync(folder.parent)
@@ -233,10 +211,7 @@ def find_synthetic_version(files: Mapping[str, bytes]) -> str | None:
 
 
 def find_synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """List (file, fault) for files whose signature is valid.
-
-    Both files of rows must hold the same rows, mark every row as synthetic, and be described as synthetic.
-    """
+    """List (file, fault): both files must hold the same rows, and every row and file say that it is synthetic."""
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))

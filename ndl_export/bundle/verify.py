@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,16 +23,9 @@ from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, 
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.workbook import build_table_sheet
-from ndl_export.facts import missing
+from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.directory_files import UnreadableWithdrawals
-from ndl_export.facts.noisy_counts import (
-    NOISE_COVARIANCE_FILE,
-    NOISY_COUNTS_FILE,
-    find_covariance_faults,
-    find_noisy_faults,
-    list_plan_files,
-)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
@@ -42,22 +34,13 @@ from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, build_site_downloads
-from ndl_export.tables import Table
-from ndl_export.tables.csv_files import (
-    ALL_ROWS,
-    EES_UPLOAD_FILE,
-    build_ees_upload,
-    build_meta_csv,
-    write_csvs,
-    write_plain_csvs,
-)
+from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout
 
 Files = Mapping[str, bytes]
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A fault: the file of the bundle, and what is wrong with it."""
 
     file: str
@@ -84,6 +67,8 @@ class Verification:
     withdrawn: str | None = None
     synthetic: bool = False
     """Whether the files are synthetic children of that release, not a bundle."""
+    files: Files = field(default_factory=dict, repr=False)
+    """Content by name, as it was verified; empty if it cannot be read."""
 
     @property
     def ok(self) -> bool:
@@ -106,11 +91,7 @@ class Verification:
 
 
 def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
-    """Check the bundle at the path or URL `bundle`, against the PEM public key `trusted_key` if given.
-
-    Faults of the bundle are reported, not raised. Raises OSError if a path cannot be read, `StoreError` if a URL cannot
-    be read, and `UnusableKey` if the trusted key is not a key.
-    """
+    """Check a bundle. Raises OSError or `StoreError` if it cannot be read, and `UnusableKey`."""
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
@@ -120,7 +101,12 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         folder, files = source.files()
     except ValueError as error:
         return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
-    version, faults = _verify_files(files, trusted)
+    version, faults = None, find_integrity_faults(files, trusted)
+    # The content is opened only if it is as it was signed.
+    if not faults and is_synthetic(files):
+        version, faults = find_synthetic_version(files), find_synthetic_faults(files)
+    elif not faults:
+        version, faults = _verify_content(files)
     if folder and version and folder != version:
         faults.append((source.name, f"its folder is called {folder}, its content is release {version}"))
     return Verification(
@@ -131,16 +117,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _explain_withdrawal(source, version),
         is_synthetic(files),
-    )
-
-
-def _verify_files(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
-    """Return the version (None if unreadable) and the faults; content is checked only if integrity is intact."""
-    faults = find_integrity_faults(files, trusted)
-    if faults:
-        return None, faults
-    return (
-        (find_synthetic_version(files), find_synthetic_faults(files)) if is_synthetic(files) else _verify_content(files)
+        files,
     )
 
 
@@ -171,7 +148,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         cohorts, councils, absent = tuple(package["cohorts"]), tuple(package["councils"]), package["missing"]
         if odd := missing.find_faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
-        plans = {key: files[name] for key, name in list_plan_files(cohorts).items()}
+        plans = {key: files[name] for key, name in noisy_counts.list_plan_files(cohorts).items()}
         # Called for its errors: councils that do not exist, or plans without a readable detail.
         build_table_layouts(councils, cohorts, absent, plans)
     except (ValueError, KeyError, TypeError) as error:
@@ -191,12 +168,14 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
     layouts = build_table_layouts(councils, cohorts, absent, plans, on_request.tables)
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
-        cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
-        covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
+        cells = pq.read_table(io.BytesIO(files[noisy_counts.NOISY_COUNTS_FILE]))
+        covariance = pq.read_table(io.BytesIO(files[noisy_counts.NOISE_COVARIANCE_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    faults += [(NOISY_COUNTS_FILE, what) for what in find_noisy_faults(plans, cells, record)]
-    faults += [(NOISE_COVARIANCE_FILE, what) for what in find_covariance_faults(covariance, cohorts)]
+    faults += [(noisy_counts.NOISY_COUNTS_FILE, what) for what in noisy_counts.find_noisy_faults(plans, cells, record)]
+    faults += [
+        (noisy_counts.NOISE_COVARIANCE_FILE, what) for what in noisy_counts.find_covariance_faults(covariance, cohorts)
+    ]
     wrong = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in find_table_faults(tables, layouts)
@@ -214,12 +193,34 @@ def _find_differences(
     """Return the files that were made from the tables and differ from them."""
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
-    pages = [
-        (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
-        for name, content in downloads.items()
-        if files[f"{SITE_FOLDER}/{name}"] != content
+    sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
+    try:
+        differing = find_differing_sheets(files[WORKBOOK_FILE], sheets)
+        workbook = [(WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet") for name in differing]
+    except ValueError as error:
+        workbook = [(WORKBOOK_FILE, f"cannot be read: {error}")]
+    return [
+        *(
+            (name, _explain_other_content(name))
+            for name, content in build_csv_files(ordered, defined).items()
+            if files[name] != content
+        ),
+        *workbook,
+        *(
+            (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
+            for name, content in downloads.items()
+            if files[f"{SITE_FOLDER}/{name}"] != content
+        ),
     ]
-    return [*_find_csv_faults(files, ordered, defined), *_find_workbook_faults(files, ordered, defined), *pages]
+
+
+def _explain_other_content(name: str) -> str:
+    """Return what is wrong with a CSV file, or the bulk upload, that does not match the tables."""
+    if name == EES_UPLOAD_FILE:
+        return "does not hold the same figures as the tables"
+    if name.endswith(".meta.csv"):
+        return f"does not describe {name.removesuffix('.meta.csv')}.csv"
+    return f"does not hold the same figures as {name.removesuffix(ALL_ROWS).removesuffix('.csv')}.parquet"
 
 
 def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
@@ -229,33 +230,6 @@ def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
         *((DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)),
         *((DATAPACKAGE_FILE, f"describes {name}, which is not there") for name in sorted(listed - expected)),
     ]
-
-
-def _find_csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """Check that the CSV files match the Parquet files byte for byte."""
-    faults = []
-    with tempfile.TemporaryDirectory() as scratch:
-        write_csvs(ordered, Path(scratch), defined)
-        write_plain_csvs(ordered, Path(scratch))
-        again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
-    again |= {f"{name}.meta.csv": build_meta_csv(data, defined[name]) for name, data in ordered.items()}
-    for name in ordered:
-        others = f"does not hold the same figures as {name}.parquet"
-        due = {f"{name}.csv": others, f"{name}{ALL_ROWS}": others, f"{name}.meta.csv": f"does not describe {name}.csv"}
-        faults += [(file, what) for file, what in due.items() if again[file] != files[file]]
-    if build_ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
-        faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
-    return faults
-
-
-def _find_workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """Check that every worksheet has the table of the Parquet file."""
-    sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
-    try:
-        names = find_differing_sheets(files[WORKBOOK_FILE], sheets)
-    except ValueError as error:
-        return [(WORKBOOK_FILE, f"cannot be read: {error}")]
-    return [(WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet") for name in names]
 
 
 Faults = list[tuple[str, str]]

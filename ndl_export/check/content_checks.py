@@ -1,15 +1,10 @@
-"""Checks of a release's content: its tables and its privacy record.
+"""Checks of a release's content: its tables and its privacy record, before it is written and whenever it is verified.
 
-They run before a bundle is written, and when anyone verifies one.
-
-Tables of a family must agree: a set of children has the same number wherever it is published. This is checked on the
-unbiased estimates, up to rounding error. The same children counted in two rows or tables give the same number, the
-categories of an attribute add up to the number they split, and areas add up. Children as linked, and children after
-correction for linkage error, are checked separately. As linked, the shared totals of different attributes agree too.
-After correction they agree only within their intervals, because each attribute is corrected on its own.
+Tables of a family must agree: a set of children has the same number wherever it is published, the categories of an
+attribute add up, and areas add up. This is checked on the unbiased estimates. Children as linked, and children after
+correction for linkage error, are checked separately: only the former agree in the shared totals of different
+attributes, because each attribute is corrected on its own.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +21,7 @@ from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
 from ndl_export.tables.geography import Geography, list_geographies
-from ndl_export.tables.rows import Children, Detail, Layout, RowsDiffer, build_layout, parse_detail
+from ndl_export.tables.rows import Children, Detail, Layout, build_layout, parse_detail
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
     MODEL_WITH_INTERVAL,
@@ -50,11 +45,7 @@ def build_table_layouts(
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
-    """Return the rows that a release of these councils and cohorts has, by table name.
-
-    `missing` councils are by cohort; the documents of the `plans`, by cohort and family, state the detail of each. A
-    `requested` table has every row of its definition in every area of its cohorts.
-    """
+    """Return the rows of each table by name; `plans`, by cohort and family, state the detail of each."""
     stated = tuple(
         (each, family, list_missing_councils(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts
     )
@@ -76,10 +67,7 @@ def _build_layouts(
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """Return the layouts of the standard tables.
-
-    `not_sent` has cohort, family and the councils without the counted source.
-    """
+    """Return the layouts of the standard tables; `not_sent` has cohort, family and the councils without it."""
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
         areas.setdefault(family, {})[cohort] = list_geographies(councils, absent)
@@ -92,17 +80,14 @@ def _build_layouts(
 
 
 def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
-    """List (table or family of tables, fault) for the tables of a release; empty if there are none.
-
-    Checks the names and types of columns, the exact rows of the definition, valid flags, figures against their
-    intervals, and that all numbers agree.
-    """
+    """List (table or family, fault) in columns, rows, flags, intervals and sums of a release's tables."""
     faults = [(name, "the table is missing") for name in layouts if name not in tables]
     faults += [(name, "there is no such table") for name in tables if name not in layouts]
     ordered: dict[str, pa.Table] = {}
     for name in layouts.keys() & tables.keys():
         try:
-            ordered[name] = _order_rows(tables[name], layouts[name])
+            _check_columns(tables[name], build_arrow_schema(layouts[name].table))
+            ordered[name] = layouts[name].ordered(tables[name])
         except ValueError as error:
             faults.append((name, str(error)))
     for name, data in ordered.items():
@@ -121,12 +106,6 @@ def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layo
 def find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
     """List missing or impossible values in a privacy record; empty if there are none.
 
-    Required keys: `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`:
-    the largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`,
-    each with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. A
-    cohort's parameters are those of a child. Charges to other units are in `accounts`, and the sum of both in
-    `joint_parameters`.
-
     Epsilon must be at least the best value possible with Gaussian noise of that rho and at most the plain conversion of
     zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
@@ -136,25 +115,17 @@ def find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[
         return [f"the privacy record is not of the expected shape: {error!r}"]
 
 
-def _order_rows(data: pa.Table, expected: Layout) -> pa.Table:
-    """Return `data` in the order of the definition. Raises ValueError if columns or rows differ from it."""
-    _check_columns(data.schema, build_arrow_schema(expected.table))
-    for name in data.column_names:
-        if not data.schema.field(name).nullable and data[name].null_count:
-            raise ValueError(f"column {name} has empty cells")
-    try:
-        return expected.ordered(data)
-    except RowsDiffer as error:
-        raise ValueError(str(error)) from None
-
-
-def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
-    if found.names != expected.names:
-        odd = sorted(set(found.names) ^ set(expected.names))
+def _check_columns(data: pa.Table, expected: pa.Schema) -> None:
+    """Raise ValueError if columns differ from the definition, or have empty cells where it allows none."""
+    if data.column_names != expected.names:
+        odd = sorted(set(data.column_names) ^ set(expected.names))
         raise ValueError(f"columns differ from the definition: {', '.join(odd) or 'their order'}")
-    for field, wanted in zip(found, expected, strict=True):
+    for field, wanted in zip(data.schema, expected, strict=True):
         if (field.type, field.nullable) != (wanted.type, wanted.nullable):
             raise ValueError(f"column {field.name} is {field}, and should be {wanted}")
+    for field in data.schema:
+        if not field.nullable and data[field.name].null_count:
+            raise ValueError(f"column {field.name} has empty cells")
 
 
 def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
@@ -200,11 +171,11 @@ def _find_model_faults(
     absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
 ) -> dict[str, NDArray[np.bool_]]:
     """Return where a model's figures or intervals are wrong, by fault."""
-    given = ~np.isnan(model)
+    has_model = ~np.isnan(model)
     return {
-        "models given where the figure does not apply": absent & given,
-        "models without an interval, or the reverse": (np.isnan(lower) == given) | (np.isnan(upper) == given),
-        "models outside their interval": given & ~((lower <= model) & (model <= upper)),
+        "models given where the figure does not apply": absent & has_model,
+        "models without an interval, or the reverse": (np.isnan(lower) == has_model) | (np.isnan(upper) == has_model),
+        "models outside their interval": has_model & ~((lower <= model) & (model <= upper)),
         "models outside the range of the figure": (lower < 0) | (upper > 100),
     }
 
@@ -286,19 +257,15 @@ def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterat
     rho, epsilon, delta = parameters["rho"], parameters["epsilon"], parameters["delta"]
     if not (0 < rho < 100 and 0 < delta <= 1e-5 and epsilon > 0):
         yield f"{what}: rho {rho}, epsilon {epsilon}, delta {delta} are out of range"
-    # Bun and Steinke 2016, proposition 1.3; a thousandth more, because epsilon is rounded up to four decimals.
-    elif epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
-        yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
-    elif _compute_gaussian_delta(rho, epsilon) > delta:
-        yield f"{what}: epsilon {epsilon} is less than Gaussian noise of rho {rho} gives at delta {delta}"
-
-
-def _compute_gaussian_delta(rho: float, epsilon: float) -> float:
-    """Return the delta of the Gaussian mechanism with this rho at epsilon."""
-    # Balle and Wang 2018, theorem 8.
+        return
+    # The delta of Gaussian noise of this rho at epsilon: Balle and Wang 2018, theorem 8.
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
-    return above - math.exp(epsilon) * below
+    # Bun and Steinke 2016, proposition 1.3; a thousandth more, because epsilon is rounded up to four decimals.
+    if epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
+        yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
+    elif above - math.exp(epsilon) * below > delta:
+        yield f"{what}: epsilon {epsilon} is less than Gaussian noise of rho {rho} gives at delta {delta}"
 
 
 TOLERANCE = 1e-5
@@ -312,10 +279,7 @@ Splits = dict[tuple[Children, str], list[frozenset[str]]]
 
 
 def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
-    """Yield (table or family, fault) for numbers of a release that disagree.
-
-    `tables`, with rows in the order of their definitions, and `layouts` are by table name.
-    """
+    """Yield (table or family, fault) for numbers that disagree; tables have their rows in order."""
     for family in FAMILIES.values():
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
@@ -343,10 +307,7 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
 
 
 def _iter_estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Yield every count of a table of one cohort as (children counted, estimate by area).
-
-    These are the counts of children as linked, or all other counts.
-    """
+    """Yield (children counted, estimate by area) for the counts as linked of a cohort's table, or all others."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:

@@ -3,8 +3,6 @@
 Whether the figures follow from the noisy counts is not checked here; `readiness recompute` shows it.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json

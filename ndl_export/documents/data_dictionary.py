@@ -1,12 +1,11 @@
 """The data dictionary: every column of every table with its type, meaning and, for filters and symbols, its levels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ndl_export.documents.markdown import format_csv, format_grid
+from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.on_request import RequestedTable
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.csv_files import NOTHING
@@ -40,10 +39,7 @@ def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
 
 
 def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
-    """Return the data dictionary of the standard tables and those `requested` as a page.
-
-    Time and place columns, which all tables share, are listed once.
-    """
+    """Return the data dictionary as a page; columns that all tables share are listed once."""
     tables = [("##", table, "") for table in TABLES.values()]
     on_request = [("###", each.table, each.origin) for each in requested]
     return kit.render(

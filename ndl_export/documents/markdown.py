@@ -1,9 +1,5 @@
-"""Building blocks of Markdown pages and CSV files."""
+"""Building blocks of Markdown pages."""
 
-from __future__ import annotations
-
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
 
@@ -27,10 +23,3 @@ def format_grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *body]
     # A bar in a cell would begin another cell.
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def format_csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Return a CSV file."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows((header, *lines))
-    return stream.getvalue()

@@ -1,14 +1,9 @@
-"""The prose pages of a bundle: README, licence, methodology and statements.
+"""The prose pages of a bundle: README, licence, methodology and statements; their text is in `templates/`.
 
-Their text is in `templates/`, where anyone can edit it. This module fills in what facts and definitions determine.
-
-`reconciliation.csv` compares our percentages at a good level of development with those of the Department for Education.
-Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
-in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be
-within our intervals.
+`reconciliation.csv` compares our percentages at a good level of development with those of the Department for Education,
+which are exact counts of all children assessed in a council's schools. Both describe this year's children, not children
+in general, so 95 in 100 official figures should be within our intervals.
 """
-
-from __future__ import annotations
 
 import csv
 import io
@@ -22,18 +17,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.documents.data_dictionary import build_symbols_grid
-from ndl_export.documents.markdown import format_bullets, format_csv, format_grid
+from ndl_export.documents.markdown import format_bullets, format_grid
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
 from ndl_export.facts.official import OfficialFigure, read_official_figures
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY
+from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, Flag, get_column_name
+from ndl_export.tables.schema import LEVEL, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
@@ -49,7 +46,7 @@ def render_readme_page(facts: ReleaseFacts) -> str:
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
         tables=TABLES.values(),
-        further_plans=", ".join(f"`{name}`" for name in facts.on_request.plan_files.values()),
+        kinds=list_file_kinds(facts)[:-1],
     )
 
 
@@ -79,10 +76,7 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
 
 
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
-    """Render quality.md: quality of the figures and of linkage.
-
-    `reconciliation` is the text of `reconciliation.csv`.
-    """
+    """Render quality.md; `reconciliation` is the text of `reconciliation.csv`."""
     linkage = tables[LINKAGE_TABLE]
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return render_page(
@@ -143,10 +137,7 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILAB
 
 
 def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
-    """Return the number of figures by flag, and the median half-width of the intervals, for each table and rate.
-
-    `defined` maps names to tables.
-    """
+    """Return the number of figures by flag, and the median half-width of intervals, for each table and rate."""
     flags = ("reliable", "unreliable", "many links missed", "withheld", "not available")
     return format_grid(
         ("table", "figure", *flags, "median half-width of the interval"),
@@ -173,21 +164,13 @@ def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple
 def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
     totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
-    lines = [_build_linkage_row(row, row["area_name"]) for row in totals]
-    if len(cohorts) == 1:
-        return format_grid(("area", "linked, %", "95% interval"), lines)
-    labels = [Cohort(row["time_period"]).label for row in totals]
-    return format_grid(
-        ("cohort", "area", "linked, %", "95% interval"),
-        [(label, *line) for label, line in zip(labels, lines, strict=True)],
-    )
+    lines = [(Cohort(row["time_period"]).label, *_build_linkage_row(row, row["area_name"])) for row in totals]
+    first = 1 if len(cohorts) == 1 else 0
+    return format_grid(("cohort", "area", "linked, %", "95% interval")[first:], [line[first:] for line in lines])
 
 
 def describe_linkage_gaps(linkage: pa.Table) -> str:
-    """Return the groups with the lowest and highest percentage linked, for each characteristic.
-
-    The figures are those of the first area in the newest cohort.
-    """
+    """Return the groups linked least and most, by characteristic, in the first area and the newest cohort."""
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
     topics: dict[str, list[dict[str, Any]]] = {}
     for row in newest:
@@ -198,8 +181,8 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
             topics.setdefault(row["breakdown_topic"], []).append(row)
     ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
     # A topic with one group that is shown has no lowest and highest.
-    several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
-    return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
+    extremes = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
+    return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
 
 
 def _share_of(row: Mapping[str, object]) -> str:
@@ -214,10 +197,7 @@ def _build_linkage_row(row: Mapping[str, object], name: str) -> tuple[str, str, 
 
 
 def describe_coherence(reconciliation: str) -> str:
-    """Return a sentence on how many official figures are within our intervals.
-
-    `reconciliation` is the text of `reconciliation.csv`.
-    """
+    """Return a sentence on how many official figures in `reconciliation.csv` are within our intervals."""
     within = [
         line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
     ]
@@ -251,7 +231,8 @@ _RECONCILED_COLUMNS = (
 
 def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     """Return one line for each official figure of an area in the release; only the header if there are none."""
-    ours = {_build_official_key(row): row for row in gld_headline.to_pylist()}
+    keys = ("time_period", LEVEL, OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
+    ours = {tuple(row[key] for key in keys): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
     # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
     return format_csv(
@@ -259,17 +240,17 @@ def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -
     )
 
 
-def _build_official_key(row: dict[str, Any]) -> tuple[str, ...]:
-    level = row["geographic_level"]
-    area = row[CODE_COLUMNS[level]] if level in CODE_COLUMNS else ""
-    return (row["time_period"], level, area, row["breakdown_topic"], row["breakdown"], row["sex"])
-
-
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    flag = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]
     # A withheld figure still has its interval, so the comparison counts it.
-    available = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
+    available = flag != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
+    notes = [] if inside else ["The published figure is outside our 95% interval"]
+    if flag == Flag.WITHHELD:
+        notes.append("Our figure is withheld because it is too uncertain")
+    if not available:
+        notes = ["Not available: the council has sent no EYFS Profile"]
     return (
         figure.cohort,
         figure.geographic_level,
@@ -285,14 +266,5 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         "" if percent is None else f"{percent - figure.percent:.2f}",
         ("yes" if inside else "no") if available else "",
         figure.source,
-        _explain_difference(inside, ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]),
+        "; ".join(notes),
     )
-
-
-def _explain_difference(inside: bool, flag: str | None) -> str:
-    if flag == Flag.NOT_AVAILABLE:
-        return "Not available: the council has sent no EYFS Profile"
-    notes = [] if inside else ["The published figure is outside our 95% interval"]
-    if flag == Flag.WITHHELD:
-        notes.append("Our figure is withheld because it is too uncertain")
-    return "; ".join(notes)

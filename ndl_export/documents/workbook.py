@@ -5,8 +5,6 @@ are in other files: estimates for adding up, and models' estimates. Large tables
 below the totals, then all of them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,21 +19,10 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, build_workbook
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, Measure, Table
+from ndl_export.tables import ALL, Table, schema
 from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.rows import list_levels
-from ndl_export.tables.schema import (
-    BREAK,
-    BREAK_COLUMN,
-    LEVEL,
-    SYMBOLS,
-    WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    get_column_name,
-    list_columns,
-)
 from sources.reference.cohorts import Cohort
 
 # The pilot fits (5,913 rows); with all 153 authorities nine of the 13 tables are cut.
@@ -45,15 +32,15 @@ down."""
 
 RELIABILITY: dict[str | None, str] = {
     None: "reliable",
-    Flag.UNRELIABLE: f"low reliability [{Flag.UNRELIABLE}]",
-    Flag.LINKAGE: f"compare with care, many links are missed [{Flag.LINKAGE}]",
-    Flag.WITHHELD: f"too uncertain to show [{Flag.WITHHELD}]",
-    Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
-    Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
+    schema.Flag.UNRELIABLE: f"low reliability [{schema.Flag.UNRELIABLE}]",
+    schema.Flag.LINKAGE: f"compare with care, many links are missed [{schema.Flag.LINKAGE}]",
+    schema.Flag.WITHHELD: f"too uncertain to show [{schema.Flag.WITHHELD}]",
+    schema.Flag.NOT_APPLICABLE: f"not applicable [{schema.Flag.NOT_APPLICABLE}]",
+    schema.Flag.NOT_AVAILABLE: f"not available [{schema.Flag.NOT_AVAILABLE}]",
 }
 """Text in a reliability column, by flag."""
 _EVERY = "nobody: it is in every release"
-_BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
+_BREAKS = {None: "no break known", schema.BREAK: f"break [{schema.BREAK}]"}
 _LINK = re.compile(r"\[(.*)\]\((.*)\)")
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
 _OF_A_LETTER = 0.25  # width of a letter in centimetres
@@ -69,7 +56,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
     ]
     breaks = map(_strip_marks, explain_breaks(facts.cohorts, facts.councils, facts.missing))
     notes = {f"[note {number}]": note for number, note in enumerate((*_NOTES, *breaks), start=1)}
-    symbols = {f"[{symbol}]": meaning for symbol, meaning in SYMBOLS.items()}
+    symbols = {f"[{symbol}]": meaning for symbol, meaning in schema.SYMBOLS.items()}
     front = (
         _cover(facts),
         _build_contents(facts, tables, sheets),
@@ -92,10 +79,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
 
 
 def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
-    """Return the worksheet of one table; its cells depend only on `data`, all rows of the table.
-
-    `origin` says who requested the table; empty for standard tables.
-    """
+    """Return the worksheet of a table from all its rows; `origin` says who requested it, if anyone."""
     shown, left_out = _select_fitting_rows(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(
@@ -117,7 +101,7 @@ def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: st
 
 def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows that fit on a worksheet, and a sentence about those left out."""
-    above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
+    above = pc.not_equal(data[schema.LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
         # A filter without a total, such as the question of the survey, keeps all its levels.
@@ -136,30 +120,26 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
 
 
 def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
-    described = {column.name: column for column in list_columns(table)}
+    """Yield the columns of a worksheet; each measure has its figure, limits and, unless it is a count, reliability."""
+    described = {column.name: column for column in schema.list_columns(table)}
     years = {code: Cohort(code).label for code in pc.unique(data["time_period"]).to_pylist()}
     yield Column("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
-    for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (LEVEL, _NAME)):
+    for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (schema.LEVEL, _NAME)):
         yield Column(described[name].label, width, data[name].to_pylist())
     for entry in table.filters:
         longest = max(len(words) for words in (*list_levels(table, entry.name), entry.label))
         width = min(max(_OF_A_LETTER * longest, _NARROW), _WIDEST)
         yield Column(entry.label, width, data[entry.name].to_pylist())
     for measure in table.measures:
-        yield from _iter_measure_columns(measure, data)
-    breaks = [_BREAKS[symbol] for symbol in data[BREAK_COLUMN.name].to_pylist()]
-    yield Column(BREAK_COLUMN.label, _NUMBER, breaks)
-
-
-def _iter_measure_columns(measure: Measure, data: pa.Table) -> Iterator[Column]:
-    """Yield the columns of a measure: figure, limits and, unless it is a count, reliability."""
-    flags = data[get_column_name(measure, ColumnRole.FLAG)].to_pylist()
-    for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
-        numbers = data[get_column_name(measure, role)].to_pylist()
-        cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
-        yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
-    if not measure.is_count:
-        yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
+        flags = data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
+        for role, end in zip(schema.WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
+            numbers = data[schema.get_column_name(measure, role)].to_pylist()
+            cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
+            yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
+        if not measure.is_count:
+            yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
+    breaks = [_BREAKS[symbol] for symbol in data[schema.BREAK_COLUMN.name].to_pylist()]
+    yield Column(schema.BREAK_COLUMN.label, _NUMBER, breaks)
 
 
 def _cover(facts: ReleaseFacts) -> Sheet:
@@ -185,7 +165,7 @@ def _cover(facts: ReleaseFacts) -> Sheet:
 
 def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
     listed = [facts.tables[sheet.name] for sheet in sheets]
-    asked = {each.name: each.asked_by for each in facts.on_request.tables}
+    requesters = {each.name: each.asked_by for each in facts.on_request.tables}
     return Sheet(
         "Contents",
         join_parts(facts.notice, "Contents"),
@@ -197,7 +177,11 @@ def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets:
         (
             Column("Worksheet", _NAME, [Link(sheet.name, f"#{sheet.name}") for sheet in sheets]),
             Column("Title", 14.0, [table.title for table in listed]),
-            *([Column("Asked for by", _NAME, [asked.get(table.name, _EVERY) for table in listed])] if asked else []),
+            *(
+                [Column("Asked for by", _NAME, [requesters.get(table.name, _EVERY) for table in listed])]
+                if requesters
+                else []
+            ),
             Column("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
             Column("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
         ),

@@ -1,7 +1,5 @@
 """The description of a release that every metadata standard uses: its text, dates, addresses and data files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,10 +101,6 @@ class Description:
     def places(self) -> tuple[Geography, ...]:
         """The areas of the release that have an official code."""
         return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
-
-    def get_address(self, name: str) -> str:
-        """Return the address of a file of the bundle."""
-        return f"{self.facts.folder_address}/{name}"
 
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:

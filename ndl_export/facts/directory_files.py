@@ -1,25 +1,14 @@
 """Files of a release directory that belong to no single release.
 
-These are withdrawals, announcements and the register of requests. They are beside the bundles, which never change, and
-are not signed: readers have to trust the server of the directory.
+They are beside the bundles, which never change, and are not signed: readers have to trust the server of the directory.
 
-`withdrawn.json` lists withdrawn releases with date and reason. People sign each withdrawal, and the file is compared
-with the signed withdrawals before it is sent.
-
-`upcoming.json` lists announced releases. As practice 3.1 of the Code of Practice for Statistics, edition 3.0, asks, the
-month of a release is announced twelve months ahead and its day four weeks ahead where possible. The file is made from
-the installation's release calendar, and records the day on which each entry was first published:
-
-    releases:
-      - version: 2026.11.0
-        date: 2026-11-26
-      - version: 2027.11.0      # the month that the version names; the day is given later
-
-`requests.json` is the public register of requests: what was requested, the outcome, the cost and the remaining budget.
-It holds only the requesters' public texts and public sums from the ledger.
+- `withdrawn.json`: withdrawn releases with date and reason. It is compared with the signed withdrawals before it is
+  sent.
+- `upcoming.json`: announced releases, from the installation's release calendar, and the day on which each entry was
+  first published. Practice 3.1 of the Code of Practice for Statistics, edition 3.0, asks for the month of a release
+  twelve months ahead, and its day four weeks ahead where possible.
+- `requests.json`: the register of requests, with only the requesters' public texts and public sums from the ledger.
 """
-
-from __future__ import annotations
 
 import datetime as dt
 import json
@@ -131,10 +120,7 @@ class _Calendar(Settings):
 
 @dataclass(frozen=True)
 class Upcoming:
-    """An announced release: its version, its day and the day of announcement.
-
-    Days are written 2026-11-26; `date` is empty if only the month is known.
-    """
+    """An announced release: version, day (2026-11-26; may be empty) and day of announcement."""
 
     version: str
     date: str

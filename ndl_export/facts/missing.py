@@ -1,16 +1,11 @@
-"""Sentences about sources that councils have not sent, and about breaks in the time series.
+"""Sentences about sources that councils have not sent, and about breaks in the time series; all are public facts.
 
-All of them are public facts. The sources that each council had sent are recorded when a cohort is measured. A council
-that takes part in one cohort of a release and not in another has sent nothing for the other. A family of tables counts
-the rows of one source (`Family.source`): a council without it has no rows there, and its figures are not available. The
-other sources add characteristics and links to the children of that source.
+A family of tables counts the rows of one source (`Family.source`): a council without it has no rows there, and its
+figures are not available. The other sources add characteristics and links to the children of that source.
 
 A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.cohorts`), or the figures of
-several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged
-`b`.
+several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged.
 """
-
-from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,10 +56,7 @@ def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:
 
 
 def format_missing(missing: MissingByCohort) -> list[str]:
-    """List the missing sources as `Halton: no EYFS Profile`, by source and council.
-
-    With several cohorts, each begins with its cohort: `2024/25: Halton: no EYFS Profile`.
-    """
+    """List the missing sources as `Halton: no EYFS Profile`, after `2024/25: ` if there are several cohorts."""
     return [
         f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
         for cohort, prefix in _label_cohorts(missing)
@@ -75,59 +67,42 @@ def format_missing(missing: MissingByCohort) -> list[str]:
 def explain_missing(
     missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
 ) -> list[str]:
-    """Return a sentence for each missing source and council, and for each area that is not published as a result.
-
-    The sentences name the standard tables and those that were `requested` for the cohort.
-    """
-    taking_part, on_request = tuple(councils), tuple(requested)
-    return [
-        prefix + sentence
-        for cohort, prefix in _label_cohorts(missing)
-        for sentence in _explain_cohort(
-            missing[cohort], taking_part, merge_tables(each for each in on_request if cohort in each.cohorts)
-        )
-    ]
+    """Return a sentence for each missing source and council, and for each area that is left out as a result."""
+    taking_part, on_request, found = tuple(councils), tuple(requested), []
+    for cohort, prefix in _label_cohorts(missing):
+        tables = merge_tables(each for each in on_request if cohort in each.cohorts)
+        for source, council in _list_pairs(missing[cohort]):
+            counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
+            effects = [_explain_not_available(counting)] if counting else []
+            what = f"no {SOURCES[source].title}" if source else "nothing"
+            effects = [*effects, SOURCES[source].effect] if source else [_explain_not_available(tables)]
+            found.append(f"{prefix}{get_place(council).la_name}: {what}; {'; '.join(filter(None, effects))}")
+        found += [prefix + left_out for left_out in _explain_areas_left_out(missing[cohort], taking_part, tables)]
+    return found
 
 
 def find_faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
     """List the errors in a statement of missing sources; empty if it is consistent."""
     if missing.keys() != set(cohorts):
         return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
-    return [fault for cohort in missing for fault in _find_cohort_faults(missing[cohort], councils)]
+    found = []
+    for absent in missing.values():
+        found += [f"there is no source {source}" for source in absent if source not in SOURCES]
+        found += [
+            f"{council} is stated to have sent no {source}, and does not take part"
+            for source, named in absent.items()
+            for council in named
+            if council not in councils
+        ]
+    return found
 
 
 def _label_cohorts(missing: MissingByCohort) -> list[tuple[str, str]]:
     return [(cohort, f"{Cohort(cohort).label}: " if len(missing) > 1 else "") for cohort in sorted(missing)]
 
 
-def _explain_cohort(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
-    found = []
-    for source, council in _list_pairs(missing):
-        if not source:
-            found.append(f"{get_place(council).la_name}: nothing; {_explain_not_available(tables)}")
-            continue
-        counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
-        effects = [_explain_not_available(counting)] if counting else []
-        effects += [SOURCES[source].effect] if SOURCES[source].effect else []
-        found.append(f"{get_place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
-    return found + _explain_areas_left_out(missing, councils, tables)
-
-
-def _find_cohort_faults(missing: Missing, councils: Collection[str]) -> list[str]:
-    found = [f"there is no source {source}" for source in missing if source not in SOURCES]
-    return found + [
-        f"{council} is stated to have sent no {source}, and does not take part"
-        for source, absent in missing.items()
-        for council in absent
-        if council not in councils
-    ]
-
-
 def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Return pairs of source and council.
-
-    Councils that have sent nothing come first, once each, with an empty source.
-    """
+    """Return pairs of source and council; councils that sent nothing come first, with an empty source."""
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
@@ -166,35 +141,26 @@ def explain_breaks(cohorts: Collection[str], councils: Collection[str], missing:
     """Return a sentence for each break, by cohort; empty if no row is flagged."""
     found, before = [], None
     for cohort in sorted(cohorts):
-        sentences = [
-            *_explain_recorded_breaks(before, cohort),
-            *(_explain_changed_councils(before, cohort, councils, missing) if before else ()),
-        ]
+        sentences, earlier = [], before or getattr(Cohort(cohort).previous, "code", None)
+        for each in (each for each in load_breaks() if each.parts(earlier, cohort)):
+            where = f" in {_format_names(each.councils)}" if each.councils else ""
+            unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
+            labels = _format_labels(each)
+            sentences.append(
+                f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
+            )
+        sentences += _explain_changed_councils(before, cohort, councils, missing) if before else ()
         found += [f"{Cohort(cohort).label}: {sentence}" for sentence in sentences]
         before = cohort
     return found
 
 
-def _explain_recorded_breaks(before: str | None, cohort: str) -> Iterator[str]:
-    earlier = before or getattr(Cohort(cohort).previous, "code", None)
-    for each in load_breaks():
-        if each.parts(earlier, cohort):
-            where = f" in {_format_names(each.councils)}" if each.councils else ""
-            unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
-            labels = _format_labels(each)
-            yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
-
-
 def _format_labels(each: Break) -> str:
-    """Return the labels of the attributes; the goals share one label."""
+    """Return the labels of the attributes; the goals share one label, which comes last."""
     attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
-    labels = {
-        "each early learning goal" if attribute.name in GOALS else attribute.label: None
-        # Goals last, so that the one label they share comes after all others.
-        for attribute in sorted(attributes, key=lambda attribute: attribute.name in GOALS)
-        if attribute.name in each.attributes
-    }
-    return ", ".join(labels)
+    named = [attribute for attribute in attributes if attribute.name in each.attributes]
+    labels = dict.fromkeys(attribute.label for attribute in named if attribute.name not in GOALS)
+    return ", ".join((*labels, *["each early learning goal"] * any(attribute.name in GOALS for attribute in named)))
 
 
 def _explain_changed_councils(

@@ -1,14 +1,12 @@
 """The noisy counts behind every figure, as they were drawn, with the noise plan used.
 
-`noise_plan_<family>.json` is the plan, byte for byte the document whose hash is in the ledger: attributes with all
-their categories, the measured marginals and the noise scale of each. A release of several cohorts has one plan per
-cohort, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each measured cell. Anyone can
-recompute every table from these files; `methodology.md` explains how.
+`noise_plan_<family>.json` is the plan, byte for byte the document whose hash is in the ledger; a release of several
+cohorts has one for each, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each measured
+cell. Anyone can recompute every table from these files; `methodology.md` explains how.
 
-Figures of a release are made from the same noisy counts, so their noise is correlated, and the interval of a sum needs
-the covariances. `noise_covariance.parquet` has those of the two counts in `gld_headline`, children and children with a
-good level of development, between all rows of one breakdown topic. They depend on the noise plan alone and are the same
-for every council of a region (for all councils if the plan has no regions), so a few numbers give the whole matrix:
+Figures of a release are made from the same noisy counts, so the interval of a sum needs the covariances of their noise.
+`noise_covariance.parquet` has those of the two counts in `gld_headline` between all rows of one breakdown topic. They
+depend on the noise plan alone and are the same for every council of a region, so a few numbers give the whole matrix:
 
     Cov(row i of council a, row j of council b) = same_...[i, j] if a is b,
                                                   apart_...[i, j] for two councils of a region, else 0
@@ -17,6 +15,7 @@ for every council of a region (for all councils if the plan has no regions), so 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -74,10 +73,7 @@ class NoisyCounts:
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """Read the noisy counts of a family from a bundle's files.
-
-        Raises ValueError if the cells are not those of the plan, in its order.
-        """
+        """Read a family's counts from a bundle's files. Raises ValueError unless the cells are its plan's."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {
             names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _parse_measured(plan)
@@ -122,38 +118,34 @@ def collect_plans(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
     return {(cohort, family): entry.plan for cohort, own in sorted(noisy.items()) for family, entry in own.items()}
 
 
-def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None:
-    """Write the plans and the cells of every cohort and family into `folder`."""
-    names = list_plan_files(noisy.keys())
-    for key, plan in collect_plans(noisy).items():
-        # Not formatted again: the ledger has the hash of these bytes.
-        (folder / names[key]).write_bytes(plan)
-    cells = pa.concat_tables(
-        [entry.table(cohort, family) for cohort, own in sorted(noisy.items()) for family, entry in own.items()]
-    )
-    write_cells(cells, folder / NOISY_COUNTS_FILE, version)
+def build_noisy_files(noisy: NoisyByCohort, version: str) -> dict[str, bytes]:
+    """Return the plans and the cells of every cohort and family, by file name."""
+    names, cells = list_plan_files(noisy.keys()), []
+    for cohort, own in sorted(noisy.items()):
+        cells += [entry.table(cohort, family) for family, entry in own.items()]
+    # Plans are not formatted again: the ledger has the hash of these bytes.
+    plans = {names[key]: plan for key, plan in collect_plans(noisy).items()}
+    return plans | {NOISY_COUNTS_FILE: format_cells(pa.concat_tables(cells), version)}
 
 
-def write_cells(cells: pa.Table, path: Path, version: str) -> None:
-    """Write the cells of release `version` to Parquet; the same numbers give the same bytes."""
+def format_cells(cells: pa.Table, version: str) -> bytes:
+    """Return the cells of release `version` as Parquet; the same numbers give the same bytes."""
+    stream = io.BytesIO()
     pq.write_table(
         cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
-        path,
+        stream,
         version="2.6",
         compression="zstd",
         compression_level=9,
         write_statistics=False,
     )
+    return stream.getvalue()
 
 
 def find_noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield errors in plans and cells, given the plan hashes in the privacy record.
-
-    Plans are by cohort and family. Entries measured later, on request, are skipped: they have their own plans and
-    cells.
-    """
+    """Yield errors in plans (by cohort and family) and cells, given the plan hashes in the privacy record."""
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")
         for each in record.get("families", ())

@@ -5,8 +5,6 @@ Disparities (OHID) the two-year review. Both publish exact counts without noise.
 differs from ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -42,11 +40,6 @@ class OfficialFigure:
         """Its key, unique among official figures."""
         return (self.cohort, self.geographic_level, self.area_code, self.breakdown_topic, self.breakdown, self.sex)
 
-    @property
-    def is_total(self) -> bool:
-        """Whether it covers all children of its area."""
-        return (self.breakdown_topic, self.breakdown, self.sex) == (ALL.label,) * 3
-
 
 @dataclass(frozen=True)
 class OfficialReview:
@@ -75,11 +68,7 @@ AT_EXPECTED = "Children at or above the expected level"
 
 @cache
 def read_official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
-    """Return the published figures of the cohort, England first; empty if none are published yet.
-
-    If several sources give a figure, the one with most decimals is used: the Profile's own file before the Local
-    Authority Interactive Tool.
-    """
+    """Return the official figures of the cohort, England first, each from the source with most decimals."""
     found: dict[tuple[str, ...], OfficialFigure] = {}
     for row, percent, source in _iter_published(cohort):
         breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
@@ -112,21 +101,12 @@ def read_official_cohorts() -> tuple[str, ...]:
 
 @cache
 def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
-    """Return the published figures on the two-year review of a cohort.
-
-    They are those of the financial year in which its children turned 2½.
-    """
+    """Return the official figures of the financial year in which a cohort's children turned 2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
     return tuple(
         OfficialReview(
-            cohort,
-            year,
-            *_get_area(row),
-            row["measure"],
-            row["asq3_domain"],
-            float(row["percent"]),
-            row["source"],
+            cohort, year, *_get_area(row), row["measure"], row["asq3_domain"], float(row["percent"]), row["source"]
         )
         for row in read_rows(FOLDER / "published_asq3.csv")
         if row["financial_year"] == year

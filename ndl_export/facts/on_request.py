@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
-from ndl_export.facts.noisy_counts import NoisyCounts, write_cells
+from ndl_export.facts.noisy_counts import NoisyCounts, format_cells
 from ndl_export.files.whole_files import format_json
 from ndl_export.pages.number_format import day
 from ndl_export.tables import FAMILIES, TABLES, Table
@@ -166,25 +166,20 @@ class OnRequest:
         counts = (FURTHER_COUNTS_FILE, *self.plan_files.values()) if self.noisy_counts else ()
         return frozenset((ON_REQUEST_FILE, *counts) if self else ())
 
-    def write(self, folder: Path, version: str) -> None:
-        """Write the files named in `files` into `folder`."""
+    def build_files(self, version: str) -> dict[str, bytes]:
+        """Return the files named in `files`, by name."""
         if not self:
-            return
-        (folder / ON_REQUEST_FILE).write_bytes(self.to_json())
-        for each, counts in self.noisy_counts.items():
-            (folder / each.plan_file).write_bytes(counts.plan)
-        if self.noisy_counts:
-            cells = pa.concat_tables(_build_cells(each, self.noisy_counts[each]) for each in sorted(self.noisy_counts))
-            write_cells(cells, folder / FURTHER_COUNTS_FILE, version)
-
-    def to_json(self) -> bytes:
-        """Return the content of `on_request.json`."""
-        return format_json(
-            {
-                "tables": [each.document() for each in self.tables],
-                "measured": [each._asdict() for each in sorted(self.noisy_counts)],
-            }
-        )
+            return {}
+        measured = sorted(self.noisy_counts)
+        listed = {
+            "tables": [each.document() for each in self.tables],
+            "measured": [each._asdict() for each in measured],
+        }
+        found = {ON_REQUEST_FILE: format_json(listed)}
+        if measured:
+            cells = pa.concat_tables(_build_cells(each, self.noisy_counts[each]) for each in measured)
+            found[FURTHER_COUNTS_FILE] = format_cells(cells, version)
+        return found | {each.plan_file: self.noisy_counts[each].plan for each in measured}
 
     @classmethod
     def read(cls, files: Mapping[str, bytes]) -> OnRequest:
@@ -217,10 +212,7 @@ class OnRequest:
 
     @classmethod
     def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the names of the files that `on_request.json` implies, except the tables' own files.
-
-        If it cannot be read, only its own name is returned.
-        """
+        """Return the files that `on_request.json` implies, except the tables' own; only itself if unreadable."""
         try:
             measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
         except (KeyError, TypeError, ValueError):

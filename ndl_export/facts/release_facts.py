@@ -19,7 +19,6 @@ from pydantic import AfterValidator
 
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.pages.number_format import day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, list_geographies
 from privacy.doors.environment import PUBLISHER, get_settings
@@ -75,7 +74,16 @@ def load_publisher(*, demonstration: bool) -> Publisher:
     own = get_settings().publisher
     if not demonstration:
         # The template holds placeholders, so a real release without a publisher file is refused.
-        return _read_real_publisher(own or _TEMPLATE)
+        place = own or _TEMPLATE
+        found = read_publisher(place)
+        for key, value in vars(found).items():
+            if _PLACEHOLDER.search(value):
+                sentence = (
+                    f"{key} is a placeholder ({value}), and only a demonstration is published under one: write who"
+                    f" publishes into a file of your own, and name it in {PUBLISHER}"
+                )
+                raise InvalidPublisher([Problem(str(place), 1, 1, sentence)])
+        return found
     synthetic = read_publisher(_SYNTHETIC)
     stated = read_publisher(own) if own else synthetic
     # Without a file of the installation both notices are the same one.
@@ -85,18 +93,6 @@ def load_publisher(*, demonstration: bool) -> Publisher:
 def read_publisher(path: Path) -> Publisher:
     """Return the publisher described by a YAML file. Raises `InvalidPublisher`."""
     return read_settings(path, Publisher, InvalidPublisher)
-
-
-def _read_real_publisher(path: Path) -> Publisher:
-    found = read_publisher(path)
-    for key, value in vars(found).items():
-        if _PLACEHOLDER.search(value):
-            sentence = (
-                f"{key} is a placeholder ({value}), and only a demonstration is published under one: write who"
-                f" publishes into a file of your own, and name it in {PUBLISHER}"
-            )
-            raise InvalidPublisher([Problem(str(path), 1, 1, sentence)])
-    return found
 
 
 TITLE = "School readiness: linked early-years statistics"
@@ -126,6 +122,15 @@ class Version:
         if not match or str(int(match[3])) != match[3]:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
         return cls(*(int(part) for part in match.groups()))
+
+    @staticmethod
+    def is_valid(text: str) -> bool:
+        """Return whether the text is a version."""
+        try:
+            Version.parse(text)
+        except InvalidVersion:
+            return False
+        return True
 
     def check_is_new(self, today: dt.date) -> None:
         """Raise `InvalidVersion` if its month is too far ahead of today, or too old, to start a release."""
@@ -211,17 +216,6 @@ class ReleaseFacts:
         return f"{table.about}. {origin}" if origin else table.about
 
     @property
-    def published(self) -> str:
-        """The day of publication in words: '26 November 2026'."""
-        return day(self.published_on)
-
-    @property
-    def privacy_parameters(self) -> Mapping[str, float]:
-        """`rho`, `epsilon` and `delta` of a child for all tables together, in the cohort with the largest."""
-        parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
-        return parameters
-
-    @property
     def measured_in(self) -> Mapping[str, str]:
         """By cohort, the release that its noisy counts were drawn for: this one or an earlier one."""
         return {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record["cohorts"]}
@@ -230,11 +224,6 @@ class ReleaseFacts:
     def folder_address(self) -> str:
         """URL of the bundle's folder, without a final slash."""
         return f"{self.address}/{self.version}"
-
-    @property
-    def upcoming_address(self) -> str:
-        """URL of the page that announces releases."""
-        return f"{self.address}/site/about.html#upcoming"
 
     @property
     def areas(self) -> tuple[Geography, ...]:

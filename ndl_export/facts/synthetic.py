@@ -3,8 +3,6 @@
 Their folder, `synthetic_children/<version>`, is beside the bundles and is not a bundle.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

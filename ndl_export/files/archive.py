@@ -3,8 +3,6 @@
 Nothing is compressed: Parquet already is, and compressed bytes depend on the machine's library.
 """
 
-from __future__ import annotations
-
 import io
 import tarfile
 import zipfile
@@ -17,7 +15,7 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP can hold
 _EARLIEST_SECONDS = 315_532_800  # the same for tar, in seconds since 1970
 _UNIX = 3  # the ZIP code for Unix; the default of zipfile depends on the machine's system
 _MODE = 0o644
-_DEEPEST = 2
+_DEEPEST = 2  # parts of a name: a file in the folder itself, or in a folder of it
 
 
 def pack_zip(files: Files, folder: str) -> bytes:
@@ -53,10 +51,7 @@ ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": pack_zip, "tar": pa
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Return folder and files of an archive made by this module.
-
-    Raises ValueError for an archive with any other bytes.
-    """
+    """Return folder and files of an archive. Raises ValueError unless this module could have packed it."""
     read, pack, kind = (_unzip, pack_zip, "ZIP") if content[:2] == b"PK" else (_untar, pack_tar, "ZIP or tar")
     try:
         members = read(content)
@@ -72,7 +67,9 @@ def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
         raise ValueError(f"it cannot be read as a {kind} file: {e}") from None
     folders = {name.partition("/")[0] for name in members}
     files = {name.partition("/")[2]: data for name, data in members.items()}
-    if len(folders) != 1 or not all(_is_plain(name) for name in files):
+    # `..`, or the empty part of a second slash, would lead out of the folder.
+    odd = any(part in ("", ".", "..") for name in files for part in name.split("/"))
+    if len(folders) != 1 or odd or any(name.count("/") >= _DEEPEST for name in files):
         raise ValueError("it does not hold one folder of files and folders of files")
     folder = folders.pop()
     # Readers skip gaps, comments and trailing bytes; an archive that is equal when packed again has none.
@@ -106,10 +103,3 @@ def _check_sizes(sizes: list[int], content: bytes) -> None:
     # Nothing is compressed, so this would be an attempt to exhaust memory.
     if sum(sizes) > len(content):
         raise ValueError("its files claim to be larger than the archive itself")
-
-
-def _is_plain(name: str) -> bool:
-    """Return whether a file is in the folder itself or in a direct subfolder."""
-    parts = name.split("/")
-    # `..`, or the empty part of a second slash, would lead out of the folder.
-    return len(parts) <= _DEEPEST and all(part not in ("", ".", "..") for part in parts)

@@ -1,7 +1,5 @@
 """HTTP headers of a published file: its media type, and how long a copy may be cached."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MEDIA_TYPES = {

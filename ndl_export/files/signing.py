@@ -3,8 +3,6 @@
 The signature (RFC 8032) has the form that standard `openssl` reads: PEM keys and a raw 64-byte signature.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

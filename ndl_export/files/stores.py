@@ -5,8 +5,6 @@ name first. Credentials come from the environment or the standard files of the s
 error is a `StoreError` with one sentence that contains neither credentials nor content.
 """
 
-from __future__ import annotations
-
 import io
 import posixpath
 import uuid
@@ -32,11 +30,7 @@ _CHUNK = 2**20  # bytes read at a time from a web server
 
 _WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
 """Explanation of an error by its class or a base class, for every store library; the first match is used."""
-_STATUS = {
-    401: _WHAT["ClientAuthenticationError"],
-    403: _WHAT["PermissionError"],
-    404: _WHAT["ResourceNotFoundError"],
-}
+_STATUS = {401: _WHAT["ClientAuthenticationError"], 403: _WHAT["PermissionError"], 404: _WHAT["ResourceNotFoundError"]}
 
 
 class StoreError(Exception):
@@ -72,10 +66,7 @@ class Store:
     query: str = ""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file, or None if it does not exist.
-
-        Raises `StoreError`, and `TooLarge` above `limit` bytes.
-        """
+        """Return a file's content, or None. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
         with explain_errors(self.address(name)):
             try:
                 if self.protocol in _WEB:
@@ -116,11 +107,26 @@ class Store:
 
     def put(self, name: str, content: bytes, served: Served) -> None:
         """Write a file in one step, replacing an existing one. Raises `StoreError`."""
+        place = self._path(name)
+        headers: dict[str, Any] = {}
+        if self.protocol in _S3:
+            headers = {"ContentType": served.media_type, "CacheControl": served.caching}
+        elif self.protocol in _AZURE:
+            headers = {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
         with explain_errors(self.address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
-                self.system.pipe_file(self._path(name), content, **self._build_headers(served))
-            else:
-                self._put_by_rename(self._path(name), content)
+                self.system.pipe_file(place, content, **headers)
+                return
+            staged = self._path(f"{_STAGING}/{uuid.uuid4().hex}")
+            for folder in (posixpath.dirname(staged), posixpath.dirname(place)):
+                self.system.makedirs(folder, exist_ok=True)
+            self.system.pipe_file(staged, content)
+            if self.protocol == "file":
+                Path(staged).chmod(0o644)
+                sync(Path(staged))
+            self.system.mv(staged, place)
+            if self.protocol == "file":
+                sync(Path(place).parent)
 
     def remove(self, name: str) -> None:
         """Delete a file. Raises `StoreError`."""
@@ -140,25 +146,6 @@ class Store:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
-
-    def _build_headers(self, served: Served) -> dict[str, Any]:
-        if self.protocol in _S3:
-            return {"ContentType": served.media_type, "CacheControl": served.caching}
-        if self.protocol in _AZURE:
-            return {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
-        return {}
-
-    def _put_by_rename(self, place: str, content: bytes) -> None:
-        staged = self._path(f"{_STAGING}/{uuid.uuid4().hex}")
-        for folder in (posixpath.dirname(staged), posixpath.dirname(place)):
-            self.system.makedirs(folder, exist_ok=True)
-        self.system.pipe_file(staged, content)
-        if self.protocol == "file":
-            Path(staged).chmod(0o644)
-            sync(Path(staged))
-        self.system.mv(staged, place)
-        if self.protocol == "file":
-            sync(Path(place).parent)
 
 
 def open_store(url: str, *, to_write: bool = False) -> Store:
@@ -201,17 +188,10 @@ def explain_errors(place: str) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        raise StoreError(f"{place}: {_explain_error(error)}") from error
-
-
-def _explain_error(error: Exception) -> str:
-    status = getattr(error, "status_code", None) or getattr(error, "status", None)
-    if status in _STATUS:
-        return _STATUS[status]
-    # By name, because the stores' libraries are an extra that need not be installed.
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    if known := next((_WHAT[kind] for kind in kinds if kind in _WHAT), None):
-        return known
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"it failed with an error of the kind {kinds[0]}" + (f", HTTP status {status}" if status else "")
+        # By name, because the stores' libraries are an extra that need not be installed.
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        status: Any = getattr(error, "status_code", None) or getattr(error, "status", None)
+        why = _STATUS.get(status) or next((_WHAT[kind] for kind in kinds if kind in _WHAT), "")
+        why = why or (isinstance(error, OSError) and error.strerror) or ""
+        why = why or f"it failed with an error of the kind {kinds[0]}" + (f", HTTP status {status}" if status else "")
+        raise StoreError(f"{place}: {why}") from error

@@ -1,12 +1,12 @@
-"""Writes files and links in one step, so that readers find the old or the new content, and formats JSON."""
+"""Writes files and links in one step, so that readers find the old or the new content, and formats JSON and CSV."""
 
-from __future__ import annotations
-
+import csv
+import io
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,3 +68,10 @@ def format_json(value: Any) -> bytes:
     """Format UTF-8 JSON with sorted keys, two spaces of indent and a final newline. Raises ValueError for NaN."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
+
+
+def format_csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows((header, *lines))
+    return stream.getvalue()

@@ -1,14 +1,9 @@
 """Files that list all releases: `catalogue.jsonld` for harvesters (DCAT-AP 3.0) and `feed.xml` for readers (Atom).
 
-In the catalogue, each release is the dataset of its own record (`dcat.jsonld`). All are in one series in version order,
-with a status from the tables of the EU Publications Office; the description of a withdrawn one begins with the reason.
-CKAN's harvester makes a package of each `dcat:Dataset`. The feed (RFC 4287) lists the newest release first, dated by
-its publication or, if withdrawn, by its withdrawal. Both files list announced releases separately. Synthetic children
-of a release are a separate dataset in the catalogue and have the status of the release. The catalogue links to the
-requests for tables, and the feed lists the answered ones.
+In the catalogue, each release is the dataset of its own record (`dcat.jsonld`), in one series, with a status from the
+tables of the EU Publications Office. The feed (RFC 4287) lists the newest release first, dated by its publication or,
+if withdrawn, by its withdrawal. Both list announced releases and requests for tables separately.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

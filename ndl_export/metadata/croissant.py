@@ -5,8 +5,6 @@ Its sources are the Parquet files, by name, so it loads from a downloaded bundle
 ODRL, and the subject of a row in the dimensions of SDMX, as an observation of a data cube.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -30,11 +28,7 @@ RESPONSIBLE_USE: dict[str, dict[str, str]] = yaml.safe_load(
 """Properties of Croissant RAI 1.0, of a release and of synthetic children."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
-_DIMENSIONS = {
-    "time_period": "dimension:refPeriod",
-    OWN_AREA[0]: "dimension:refArea",
-    "sex": "dimension:sex",
-}
+_DIMENSIONS = {"time_period": "dimension:refPeriod", OWN_AREA[0]: "dimension:refArea", "sex": "dimension:sex"}
 """SDMX dimensions, by column name."""
 _MEASURED = {
     NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
@@ -44,10 +38,7 @@ _MEASURED = {
 
 
 def build_croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
-    """Return the record, JSON-ready.
-
-    `files` are the files it describes (content by name); `previous` is the version that this one replaces, or None.
-    """
+    """Return the record of `files`, JSON-ready; `previous` is the version that this one replaces, or None."""
     measured = {name: about for name, about in _MEASURED.items() if name in files}
     counts = [{"@id": name} for name in measured]
     tables = [

@@ -1,20 +1,10 @@
 """`datapackage.json` and `csv-metadata.json`: the files of a bundle for programs.
 
 The first describes all files as a Frictionless Data Package (specs.frictionlessdata.io, version 1), the second the CSV
-files in CSV on the Web (W3C).
-
-In the Data Package, the CSV files of tables are tabular resources with a schema for validation; every other file is a
-plain resource with size and hash. Columns of symbols define their own missing values, as in version 2: only `none` is
-missing there, no symbol is. Five properties are not part of the standard. `cohorts`, `councils` and `missing` (by
-cohort and source, the councils that have not sent it) determine the rows of the tables and which of them are not
-available. `schemaVersion` is that of the tables. `notice`, if present, begins everything about the release.
-
-In CSV on the Web, columns of tables are typed. In files with all rows, an empty cell is null. In those for Explore
-Education Statistics, null is a symbol in place of a figure, or `none` in columns of symbols. Other CSV files have only
-column names.
+files in CSV on the Web (W3C). In the Data Package, only the CSV files of tables have a schema. Columns of symbols
+define their own missing values, as in version 2: only `none` is missing there, no symbol is. `cohorts`, `councils`,
+`missing`, `schemaVersion` and `notice` are not part of the standard; the first three determine the rows of the tables.
 """
-
-from __future__ import annotations
 
 import csv
 import hashlib
@@ -25,32 +15,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ndl_export.facts.description import (
-    FORMS,
-    KEYWORDS,
-    LANGUAGE,
-    NAME,
-    OGL_ADDRESS,
-    OGL_NAME,
-    TOGETHER,
-    Description,
-    format_file_title,
-)
+from ndl_export.facts import description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.files.media_types import MEDIA_TYPES
+from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import Table
-from ndl_export.tables.csv_files import (
-    ALL_ROWS,
-    INSTEAD,
-    NOTHING,
-    CsvColumn,
-    find_table,
-    list_csv_columns,
-    list_plain_columns,
-)
+from ndl_export.tables import Table, csv_files
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole
 
 _DIALECT = {"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
@@ -61,8 +32,8 @@ def build_datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[s
     """Return the descriptor of `files` (content by name), JSON-ready, in order of name."""
     return {
         "profile": "data-package",
-        "name": NAME,
-        "id": f"{NAME}-{facts.version}",
+        "name": description.NAME,
+        "id": f"{description.NAME}-{facts.version}",
         "title": TITLE,
         "description": join_parts(
             facts.notice, "Differentially private statistics on school readiness, from linked early-years records"
@@ -70,10 +41,10 @@ def build_datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[s
         "version": facts.version,
         "schemaVersion": SCHEMA_VERSION,
         "created": f"{facts.published_on}T00:00:00Z",
-        "licenses": [{"name": "OGL-UK-3.0", "title": OGL_NAME, "path": OGL_ADDRESS}],
+        "licenses": [{"name": "OGL-UK-3.0", "title": description.OGL_NAME, "path": description.OGL_ADDRESS}],
         "contributors": [{"title": facts.publisher, "email": facts.contact, "role": "publisher"}],
         "homepage": facts.folder_address,
-        "keywords": list(KEYWORDS),
+        "keywords": list(description.KEYWORDS),
         "cohorts": sorted(facts.cohorts),
         "councils": sorted(facts.councils),
         "missing": {
@@ -90,26 +61,27 @@ class _CsvFile:
 
     title: str
     about: str
-    columns: tuple[CsvColumn, ...]
+    columns: tuple[csv_files.CsvColumn, ...]
     key: tuple[str, ...]
 
 
 def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
     """Return the description of a table's CSV file, or None for any other file."""
-    if table := find_table(name, facts.tables):
-        key = ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))
-        return _CsvFile(f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), list_plain_columns(table), key)
-    if name.endswith(".csv") and (table := facts.tables.get(name.removesuffix(".csv"))):
-        # Area codes of other levels than the row's may be empty.
-        areas = (f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
-        key = ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
-        return _CsvFile(f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), key)
-    return None
+    suffix = csv_files.ALL_ROWS if name.endswith(csv_files.ALL_ROWS) else ".csv"
+    table = facts.tables.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
+    if table is None:
+        return None
+    official = suffix == ".csv"
+    # Area codes of other levels than the row's may be empty.
+    areas = [f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area")]
+    key = ("time_period", LEVEL, *(areas if official else OWN_AREA[:1]), *(entry.name for entry in table.filters))
+    columns = csv_files.list_csv_columns(table, official=official)
+    return _CsvFile(f"{table.title} ({description.FORMS[suffix]})", facts.about(table), columns, key)
 
 
 def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
-    path = PurePath(name)
-    described: dict[str, Any] = {"title": _format_title(path, facts.tables), "profile": "data-resource", "type": "file"}
+    title = _format_title(PurePath(name), facts.tables)
+    described: dict[str, Any] = {"title": title, "profile": "data-resource", "type": "file"}
     if file := _describe_csv_file(name, facts):
         described = {
             "title": file.title,
@@ -121,37 +93,42 @@ def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str,
             "schema": {
                 "fields": [_build_field(column) for column in file.columns],
                 # In a file for EES, a symbol takes the place of a figure and is read as missing.
-                "missingValues": ["", *(INSTEAD if file.columns[0].official else ())],
+                "missingValues": ["", *(csv_files.INSTEAD if file.columns[0].official else ())],
                 "primaryKey": list(file.key),
             },
         }
-    return described | {
+    return described | describe_file(name, content)
+
+
+def describe_file(name: str, content: bytes) -> dict[str, Any]:
+    """Return the properties that follow from the name and the content of a file."""
+    kind = PurePath(name).suffix.lstrip(".")
+    return {
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
-        "format": path.suffix.lstrip("."),
-        "mediatype": MEDIA_TYPES[path.suffix.lstrip(".")],
+        "format": kind,
+        "mediatype": (MEDIA_TYPES | PAGE_TYPE)[kind],
         "encoding": "utf-8",
         "bytes": len(content),
         "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
     }
 
 
+_TITLES = {name: title for name, (title, _) in description.TOGETHER.items()} | {
+    NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
+    FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request",
+    ON_REQUEST_FILE: "Tables on request: their definitions, who asked and what for",
+}
+
+
 def _format_title(path: PurePath, defined: Mapping[str, Table]) -> str:
-    if path.name in TOGETHER:
-        return TOGETHER[path.name][0]
-    if path.name == NOISY_COUNTS_FILE:
-        return "Noisy counts behind every figure, as they were drawn"
-    if path.name == FURTHER_COUNTS_FILE:
-        return "Noisy counts that were drawn for tables on request"
-    if path.name == ON_REQUEST_FILE:
-        return "Tables on request: their definitions, who asked and what for"
     table = defined.get(path.name.partition(".")[0]) if path.suffix in (".csv", ".parquet") else None
-    if table is None:
-        return format_file_title(path.name)
-    return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"
+    if table and path.name not in _TITLES:
+        return f"{table.title} ({description.FORMS.get(path.suffix, 'EES metadata')})"
+    return _TITLES.get(path.name) or description.format_file_title(path.name)
 
 
-def _build_field(column: CsvColumn) -> dict[str, Any]:
+def _build_field(column: csv_files.CsvColumn) -> dict[str, Any]:
     constraints: dict[str, Any] = column.limits | ({"required": True} if column.required else {})
     return {
         "name": column.name,
@@ -160,7 +137,7 @@ def _build_field(column: CsvColumn) -> dict[str, Any]:
         "type": _TYPES[str(column.source.type)],
         "constraints": constraints | ({"enum": list(column.words)} if column.words else {}),
         # As in version 2 of the standard: here the symbols are values, and only `none` is missing.
-    } | ({"missingValues": [NOTHING]} if column.official and column.source.symbols else {})
+    } | ({"missingValues": [csv_files.NOTHING]} if column.official and column.source.symbols else {})
 
 
 _FORMS = {
@@ -174,16 +151,16 @@ _FORMS = {
 """Regular expressions for time and place columns."""
 
 
-def build_csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
+def build_csvw_metadata(described: description.Description, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the table group of the CSV files among `files` (content by name), JSON-ready."""
     facts = described.facts
     return {
-        "@context": ["http://www.w3.org/ns/csvw", {"@language": LANGUAGE}],
+        "@context": ["http://www.w3.org/ns/csvw", {"@language": description.LANGUAGE}],
         "dc:title": described.title,
         "dc:description": described.description,
         "dc:publisher": facts.publisher,
         "dc:issued": facts.published_on,
-        "dc:license": {"@id": OGL_ADDRESS},
+        "dc:license": {"@id": description.OGL_ADDRESS},
         "dialect": _DIALECT | {"encoding": "utf-8"},
         "tables": [_build_csvw_table(name, files[name], facts) for name in sorted(files) if name.endswith(".csv")],
     }
@@ -194,12 +171,16 @@ def _build_csvw_table(name: str, content: bytes, facts: ReleaseFacts) -> dict[st
         schema = {"columns": [_build_csvw_column(column) for column in file.columns], "primaryKey": list(file.key)}
         return {"url": name, "dc:title": file.title, "dc:description": file.about, "tableSchema": schema}
     header = next(csv.reader(io.StringIO(content.decode())))
-    title = f"Metadata of {name.partition('.')[0]}.csv" if name.endswith(".meta.csv") else format_file_title(name)
+    title = (
+        f"Metadata of {name.partition('.')[0]}.csv"
+        if name.endswith(".meta.csv")
+        else description.format_file_title(name)
+    )
     columns = [{"name": column, "titles": column} for column in header]
     return {"url": name, "dc:title": title, "tableSchema": {"columns": columns}}
 
 
-def _build_csvw_column(column: CsvColumn) -> dict[str, Any]:
+def _build_csvw_column(column: csv_files.CsvColumn) -> dict[str, Any]:
     source, official = column.source, column.official
     described: dict[str, Any] = {
         "name": column.name,
@@ -208,7 +189,7 @@ def _build_csvw_column(column: CsvColumn) -> dict[str, Any]:
         "dc:description": column.description,
     }
     if official and (column.is_number or source.symbols):
-        described["null"] = list(INSTEAD) if column.is_number else [NOTHING]
+        described["null"] = list(csv_files.INSTEAD) if column.is_number else [csv_files.NOTHING]
     else:
         filled = source.role in (ColumnRole.TIME, ColumnRole.FILTER) or column.name == LEVEL
         described["required"] = filled if official else column.required

@@ -1,22 +1,15 @@
 """Records of a release for catalogues, data portals and reference managers; their text is in `templates/`.
 
-`dcat.jsonld`: the release as a dataset with its distributions, in DCAT-AP 3.0 (SEMIC, European Commission). Controlled
-terms are those of the EU Publications Office, as DCAT-AP requires; areas have the identifiers of the Office for
-National Statistics. Every resource has the class that the DCAT-AP shapes require.
-
-`ckan_package.json`: the argument of CKAN's `package_create`, with the fields that data.gov.uk uses. `owner_org` is the
-publisher's name on GOV.UK, which data.gov.uk uses too.
-
-`ukgov_dataset.json` and `ukgov_distributions.json`: the UK Cross-Government Metadata Exchange Model (Central Digital
-and Data Office), which refers to distributions by address and has a separate record for each.
-
-`CITATION.cff`: the citation of the release, in the Citation File Format 1.2.0 that reference managers read.
+- `dcat.jsonld`: DCAT-AP 3.0 (SEMIC, European Commission), with the controlled terms of the EU Publications Office that
+  it requires, and areas by the identifiers of the Office for National Statistics.
+- `ckan_package.json`: the argument of CKAN's `package_create`, with the fields that data.gov.uk uses.
+- `ukgov_dataset.json` and `ukgov_distributions.json`: the UK Cross-Government Metadata Exchange Model (Central Digital
+  and Data Office), which has a separate record for each distribution.
+- `CITATION.cff`: the Citation File Format 1.2.0.
 """
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -31,12 +24,15 @@ from ndl_export.pages.number_format import join_parts
 DCAT_CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "dcat_context.json").read_text(encoding="utf-8"))
 
 
+PORTAL_FILES = ("ckan_package.json", "dcat.jsonld", "ukgov_dataset.json", "ukgov_distributions.json")
+
+
 def build_record(name: str, described: Description, previous: str | None) -> Any:
-    """Return the record of this name, JSON-ready; `previous` is the version that this one replaces, or None."""
+    """Return the record in this file, JSON-ready; `previous` is the version that this one replaces, or None."""
     facts = described.facts
     record = kit.render(
         Path(__file__).parent / "templates",
-        f"{name}.yaml.j2",
+        f"{PurePath(name).stem}.yaml.j2",
         described=described,
         facts=facts,
         previous=previous,
@@ -49,7 +45,7 @@ def build_record(name: str, described: Description, previous: str | None) -> Any
         file_title=format_file_title,
     )
     found = read_record(record)
-    return {"@context": DCAT_CONTEXT} | found if name == "dcat" else found
+    return {"@context": DCAT_CONTEXT} | found if name == "dcat.jsonld" else found
 
 
 def read_record(rendered: str) -> Any:

@@ -6,8 +6,6 @@ width and vertical positions are pixels, so a chart fills any window with text o
 its marks, so no label is cut off on a phone. Tiles and bars are drawn in a box with its own units.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,9 +178,12 @@ def build_tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, 
     """
     middles = {code: (TILE_WIDTH // 2 * (1 + x), TILE_ROW * y + TILE_ROW * 2 // 3) for code, (x, y) in places.items()}
     values = [figure.value for _, figure in figures.values() if figure.value is not None] or [0.0]
-    low, width, number = next(
-        found for step in _CLASS_WIDTHS if (found := _choose_classes(min(values), max(values), step))[2] <= MOST_SHADES
-    )
+    for width in _CLASS_WIDTHS:
+        low = width * math.floor(min(values) / width)
+        # 1e-9: a value on a boundary belongs to the class above it. 99.9: 100% belongs to the class below it.
+        number = max(1, math.ceil((min(max(values), 99.9) - low + 1e-9) / width))
+        if number <= MOST_SHADES:
+            break
 
     def kind(value: float | None) -> str:
         return "empty" if value is None else f"c{min(int((value - low) // width), number - 1)}"
@@ -197,13 +198,6 @@ def build_tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, 
             for place, start in enumerate(range(low, low + number * width, width))
         ],
     )
-
-
-def _choose_classes(least: float, most: float, width: int) -> tuple[int, int, int]:
-    """Return the start of the first class, the class width and the number of classes."""
-    low = width * math.floor(least / width)
-    # 1e-9: a value on a boundary belongs to the class above it. 99.9: 100% belongs to the class below it.
-    return low, width, max(1, math.ceil((min(most, 99.9) - low + 1e-9) / width))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown and SQL.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from functools import cache

@@ -1,7 +1,5 @@
 """Formats of numbers, times and lists on pages: the filters of every template."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable
 

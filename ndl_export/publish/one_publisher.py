@@ -6,15 +6,13 @@ both. A marker that does not change belongs to a dead publisher. Conditional wri
 without support for `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
 """
 
-from __future__ import annotations
-
 import os
 import random
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ndl_export.files.media_types import get_headers
@@ -33,11 +31,9 @@ class PlaceBusy(Exception):
     """Another publisher is writing to the place, or has taken it over."""
 
 
-@contextmanager
-def lock_place(store: Store) -> Iterator[Callable[[], None]]:
+def lock_place(store: Store) -> AbstractContextManager[Callable[[], None]]:
     """Keep other publishers out for the block, and yield a function that checks this. Both raise `PlaceBusy`."""
-    with _lock_folder(store) if store.protocol == "file" else _hold_marker(store) as check:
-        yield check
+    return _lock_folder(store) if store.protocol == "file" else _hold_marker(store)
 
 
 @contextmanager

@@ -5,12 +5,10 @@ The schema is that in `data_dictionary.csv`: tables, their columns, and the cate
 may fail; adding something is minor; correcting text, decimals or order is a patch.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -20,8 +18,7 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.changes import HEADER, Compared, compare
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.previous import Previous, read_release
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.released import DATAPACKAGE_FILE, Release, read_release
 from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
 
 Fields = Mapping[str, str]
@@ -67,7 +64,15 @@ def read_dictionary(content: str) -> Dictionary:
 
 def list_schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
     """List every change from `before` to `now`, in order of the tables."""
-    return tuple(_iter_changes(before, now))
+    found: list[SchemaChange] = []
+    for table in dict.fromkeys((*before, *now)):
+        if table not in now:
+            found.append(SchemaChange(Weight.MAJOR, table, "", "", "table removed"))
+        elif table not in before:
+            found.append(SchemaChange(Weight.MINOR, table, "", "", "table added"))
+        else:
+            found += _iter_column_changes(table, before[table], now[table])
+    return tuple(found)
 
 
 def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
@@ -82,16 +87,6 @@ def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str
     return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
 
 
-def _iter_changes(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
-    for table in dict.fromkeys((*before, *now)):
-        if table not in now:
-            yield SchemaChange(Weight.MAJOR, table, "", "", "table removed")
-        elif table not in before:
-            yield SchemaChange(Weight.MINOR, table, "", "", "table added")
-        else:
-            yield from _iter_column_changes(table, before[table], now[table])
-
-
 def _iter_column_changes(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]) -> Iterator[SchemaChange]:
     for column in dict.fromkeys((*before, *now)):
         if column not in now:
@@ -103,7 +98,7 @@ def _iter_column_changes(table: str, before: Mapping[str, Fields], now: Mapping[
             yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
         else:
             yield from _iter_field_changes(table, column, before[column], now[column])
-    if _is_reordered(tuple(before), tuple(now)):
+    if _is_reordered(before, now):
         yield SchemaChange(Weight.PATCH, table, "", "", "order of columns changed")
 
 
@@ -123,9 +118,10 @@ def _iter_field_changes(table: str, column: str, before: Fields, now: Fields) ->
         yield SchemaChange(Weight.PATCH, table, column, "", "order of categories changed")
 
 
-def _is_reordered(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
+def _is_reordered(before: Iterable[str], now: Collection[str]) -> bool:
     """Return whether the items in both are in a different order."""
-    return [each for each in before if each in now] != [each for each in now if each in before]
+    both = [each for each in before if each in now]
+    return both != [each for each in now if each in both]
 
 
 class NotABundle(Exception):
@@ -136,7 +132,7 @@ class NotABundle(Exception):
 class Side:
     """One of the two releases, with its schema and schema version."""
 
-    release: Previous
+    release: Release
     dictionary: Dictionary
     schema_version: str
 
@@ -163,30 +159,27 @@ class ReleaseDiff:
 
     @property
     def not_compared(self) -> tuple[str, ...]:
-        """Tables in both whose figures cannot be compared.
-
-        Their rows are redefined, or this software does not know them.
-        """
+        """Tables in both whose rows are redefined or unknown to this software."""
         return tuple(
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready values; `moved` has one object per figure, with the columns of `changes.csv`."""
-        return {
-            side: {"release": one.release.version, "schema_version": one.schema_version}
-            for side, one in (("before", self.before), ("now", self.now))
-        } | {
-            "schema_changes": [asdict(each) | {"weight": each.weight.name.lower()} for each in self.changes],
-            "schema_version_asked_for": self.asked_for,
-            "figures": {name: _build_figures(one) for name, one in self.figures.items()},
-            "not_compared": list(self.not_compared),
-            **({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if self._asked else {}),
-        }
-
-    @property
-    def _asked(self) -> bool:
-        return any(side.release.requested for side in (self.before, self.now))
+        asked = any(side.release.requested for side in (self.before, self.now))
+        return (
+            {
+                side: {"release": one.release.version, "schema_version": one.schema_version}
+                for side, one in (("before", self.before), ("now", self.now))
+            }
+            | {
+                "schema_changes": [asdict(each) | {"weight": each.weight.name.lower()} for each in self.changes],
+                "schema_version_asked_for": self.asked_for,
+                "figures": {name: _build_figures(one) for name, one in self.figures.items()},
+                "not_compared": list(self.not_compared),
+            }
+            | ({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if asked else {})
+        )
 
 
 def _build_figures(one: Compared) -> dict[str, Any]:
@@ -204,7 +197,7 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
     """Compare the bundles in two folders; signatures are not checked. Raises `NotABundle`."""
     old, new = _read_side(before), _read_side(now)
     changes = list_schema_changes(_drop_requested_tables(old, new), _drop_requested_tables(new, old))
-    sharpened = old.release.find_sharpened(new.release.measured_in, new.release.further)
+    sharpened = old.release.find_sharpened(new.release.measured_in, new.release.on_request.noisy_counts)
     defined = merge_tables(new.release.requested)
     return ReleaseDiff(old, new, changes, compare(new.release.tables, old.release, defined, sharpened))
 
@@ -220,7 +213,10 @@ def _read_side(folder: Path) -> Side:
     try:
         package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))
-        return Side(read_release(folder), dictionary, package["schemaVersion"])
+        side = Side(read_release(folder), dictionary, package["schemaVersion"])
+        # Read here, so that a damaged file is an error of this folder.
+        _ = side.release.tables, side.release.epsilon
+        return side
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         missing = f"it has no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
         raise NotABundle(f"{folder} is not the folder of a release bundle: {missing}") from None

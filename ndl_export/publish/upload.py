@@ -1,15 +1,10 @@
 """Publishes a release to a folder in S3, in Azure or on a file system (`files.stores`).
 
 The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
-are replaced last, each in one step. If the process is interrupted, readers still find complete releases, and the next
-run sends the rest. Existing files are compared by content, never by size alone.
-
-Leading files are catalogue, feed, site, database and `latest.json`. They are built as in a release directory, from the
-bundles published at the place and no others, so that no link is broken. Two databases are compared by their content,
-because their bytes differ with every build.
+are built from the bundles published at the place and no others, and replaced last, each in one step. If the process is
+interrupted, readers still find complete releases, and the next run sends the rest. Files are compared by content, never
+by size alone; databases by their rows, because their bytes differ with every build.
 """
-
-from __future__ import annotations
 
 import hashlib
 import shutil
@@ -22,27 +17,11 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.bundle.anchors import (
-    ANCHOR_FILES,
-    Anchor,
-    UnreadableAnchor,
-    fetch_anchors,
-    fetch_catalogued,
-    read_anchors,
-)
-from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_version, read_all
+from ndl_export.bundle import anchors
+from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_folder, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
-from ndl_export.facts.directory_files import (
-    REGISTER_FILE,
-    UPCOMING_FILE,
-    WITHDRAWN_FILE,
-    UnreadableWithdrawals,
-    Withdrawal,
-    load_withdrawals,
-    read_withdrawals,
-    record_withdrawals,
-)
+from ndl_export.facts import directory_files
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
@@ -58,7 +37,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 Files = dict[str, bytes]
 """Content by name."""
-Known = Callable[[Sequence[Anchor]], None]
+Known = Callable[[Sequence[anchors.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
 
 
@@ -84,7 +63,7 @@ class Published:
     removed: tuple[str, ...]
     sizes: Mapping[str, int]
     current: Version | None
-    withdrawn: Withdrawal | None
+    withdrawn: directory_files.Withdrawal | None
 
 
 def publish(
@@ -141,9 +120,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     version = str(parsed)
     missing = _list_missing(store, parsed, content)
     try:
-        known([*read_anchors(release_dir), *fetch_anchors(store, arriving=version)])
-        published = fetch_catalogued(store)
-    except UnreadableAnchor as error:
+        known([*anchors.read_anchors(release_dir), *anchors.fetch_anchors(store, arriving=version)])
+        published = anchors.fetch_catalogued(store)
+    except anchors.UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
     # One that is there already may be published again: that is how readers learn of its withdrawal.
@@ -162,7 +141,11 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         store,
         sent=(*missing, *replaced),
         there=tuple(name for name in sizes if name not in missing and name not in replaced),
-        removed=tuple(sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)),
+        removed=tuple(
+            name
+            for name in sorted(store.sizes() or {})
+            if (name in _LEADING or name.startswith(f"{SITE_FOLDER}/")) and name not in leading
+        ),
         sizes=sizes,
         current=max((each for each in bundles if str(each) not in withdrawn), default=None),
         withdrawn=withdrawn.get(version),
@@ -185,13 +168,9 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
         first, *more = report.faults
         others = f", and {len(more)} faults more: readiness verify {bundle} lists them" if more else ""
         raise PublishRefused(f"release {version} does not verify, so nothing was sent: {first}{others}")
-    paths = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
-    files = {name: path.read_bytes() for name, path in sorted(paths.items())}
-    # Files are read after they were verified, so their sums are checked once more.
-    if report.version != version or find_integrity_faults(files, None):
-        raise PublishRefused(
-            f"{bundle} is release {report.version}, or was changed while it was read: nothing was sent"
-        )
+    if report.version != version:
+        raise PublishRefused(f"{bundle} is release {report.version}: nothing was sent")
+    files = dict(sorted(report.files.items()))
     archives = {f"{version}.{suffix}": pack(files, version) for suffix, pack in ARCHIVES.items()}
     for name, packed in archives.items():
         if not (path := release_dir / name).is_file() or path.read_bytes() != packed:
@@ -204,13 +183,13 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
 def _read_synthetic(release_dir: Path, version: str) -> Files:
     """Verify and read the release's synthetic children, if it has any. Raises `PublishRefused`."""
     folder = release_dir / SYNTHETIC_FOLDER / version
-    if not folder.is_dir() or version in load_withdrawals(release_dir):
+    if not folder.is_dir() or version in directory_files.load_withdrawals(release_dir):
         return {}
     # With the key of the release: signed by another, they need not have been made from it.
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
         raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
-    return {f"{SYNTHETIC_FOLDER}/{version}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+    return {f"{SYNTHETIC_FOLDER}/{version}/{name}": content for name, content in sorted(report.files.items())}
 
 
 def _find_synthetic_folders(
@@ -223,7 +202,7 @@ def _find_synthetic_folders(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == version and str(each) not in load_withdrawals(release_dir))
+            (each == version and str(each) not in directory_files.load_withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
@@ -245,13 +224,17 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     return [name for name in content if name not in there]
 
 
-def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
+def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, directory_files.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
-    content = store.read(WITHDRAWN_FILE, LARGEST)
+    content = store.read(directory_files.WITHDRAWN_FILE, LARGEST)
     try:
-        there = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
-        return load_withdrawals(release_dir) | there
-    except UnreadableWithdrawals as error:
+        there = (
+            directory_files.read_withdrawals(content, store.address(directory_files.WITHDRAWN_FILE))
+            if content is not None
+            else {}
+        )
+        return directory_files.load_withdrawals(release_dir) | there
+    except directory_files.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 
 
@@ -262,7 +245,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
         return own
     try:
-        files = fetch_version(store, version)
+        files = fetch_folder(store, f"{version}/")
         faults = [f"{name}: {what}" for name, what in find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
@@ -289,7 +272,7 @@ def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> l
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
     """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
-    first = [name for file in ANCHOR_FILES for name in content if name.partition("/")[2] == file]
+    first = [name for file in anchors.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
     content = {name: each for name, each in content.items() if name not in first}
@@ -308,19 +291,15 @@ def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> 
 def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Send a file, and read it back."""
     store.put(name, content, get_headers(name, changes=changes))
-    if _hash_content(store.read(name, LARGEST)) != _hash_content(content):
+    if store.read(name, LARGEST) != content:
         raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")
 
 
-def _hash_content(content: bytes | None) -> str | None:
-    return None if content is None else hashlib.sha256(content).hexdigest()
-
-
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
-_ORDER = (
-    WITHDRAWN_FILE,
-    UPCOMING_FILE,
-    REGISTER_FILE,
+_LEADING = (
+    directory_files.WITHDRAWN_FILE,
+    directory_files.UPCOMING_FILE,
+    directory_files.REGISTER_FILE,
     CATALOGUE_FILE,
     DATABASE_FILE,
     FEED_FILE,
@@ -329,13 +308,13 @@ _ORDER = (
     # Last, because scripts take from it which version to fetch.
     LATEST_FILE,
 )
-"""The catalogue is replaced before the pages, because the next run reads from it which releases are published."""
+"""In the order of replacement: the catalogue before the pages, because the next run reads from it what is published."""
 
 
 def write_leading_files(
     bundles: Mapping[Version, Path],
     synthetic: Mapping[Version, Path],
-    withdrawn: Mapping[str, Withdrawal],
+    withdrawn: Mapping[str, directory_files.Withdrawal],
     release_dir: Path,
     scratch: Path,
 ) -> dict[str, Path]:
@@ -351,8 +330,8 @@ def write_leading_files(
         place.parent.mkdir(exist_ok=True)
         place.symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
-        record_withdrawals(scratch, {}, *withdrawn.values())
-    for name in (UPCOMING_FILE, REGISTER_FILE):
+        directory_files.record_withdrawals(scratch, {}, *withdrawn.values())
+    for name in (directory_files.UPCOMING_FILE, directory_files.REGISTER_FILE):
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
@@ -360,19 +339,12 @@ def write_leading_files(
     # Not `latest` either: an object store has no links, and `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.iterdir() if path.is_dir() else (path,))]
-    return dict(
-        sorted(((file.relative_to(scratch).as_posix(), file) for file in files), key=lambda each: _rank(each[0]))
-    )
+    found = {file.relative_to(scratch).as_posix(): file for file in files}
 
+    def rank(name: str) -> tuple[int, str]:
+        return _LEADING.index(name if name in _LEADING else f"{name.partition('/')[0]}/"), name
 
-def is_leading(name: str) -> bool:
-    """Return whether a file is a leading file, rather than part of a bundle or unknown."""
-    return name in _ORDER or name.startswith(f"{SITE_FOLDER}/")
-
-
-def _rank(name: str) -> tuple[int, str]:
-    folder = f"{SITE_FOLDER}/" if name.startswith(f"{SITE_FOLDER}/") else name
-    return _ORDER.index(name if name in _ORDER else folder), name
+    return {name: found[name] for name in sorted(found, key=rank)}
 
 
 _DEFINED = (Path(__file__).parent / "definitions.sql").read_text(encoding="utf-8")

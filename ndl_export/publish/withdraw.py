@@ -1,7 +1,5 @@
 """Withdraws a release: its files stay as they were signed, but nothing presents it as current any more."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Three findings about each area, and the page of each council, selected from the panels of the other pages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,11 +109,7 @@ def _iter_conclusions(charts: Charts, code: str, cohort: str) -> Iterator[tuple[
 
 
 def _reduce_panel(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
-    """Reduce a panel of areas to the council, all councils together and the other councils.
-
-    If there are many councils (`of_region`), only those of the same region are kept. The distance from the target is
-    removed from the text.
-    """
+    """Reduce a panel of areas to the council, all together, and the others (of its region, if there are many)."""
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]
     others = (

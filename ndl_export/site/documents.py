@@ -3,24 +3,22 @@
 HTML in a document is shown as text, images are not shown, and names of the bundle's files become links.
 """
 
-from __future__ import annotations
-
 import csv
 import io
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
+from itertools import groupby, pairwise
 from pathlib import Path, PurePath
-from typing import Any, Literal, get_args
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
+from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.documents.markdown import add_notice
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_size
 from ndl_export.tables import ALL
@@ -37,11 +35,7 @@ _OWN_ANCHORS = ("main", "sections")
 
 @dataclass(frozen=True)
 class Document:
-    """A document as a page.
-
-    `source` is its file in the bundle, `body` its HTML without the title, and `sections` the anchor and text of each
-    heading of the second level.
-    """
+    """A document as a page: file, title, HTML without the title, and anchor and text of each section."""
 
     source: str
     title: str
@@ -96,10 +90,7 @@ def render_documents(files: Mapping[str, bytes], names: Collection[str], notice:
 
 
 def render_synthetic_page(name: str, text: str, names: Collection[str], notice: str) -> bytes:
-    """Render the quality page of synthetic children, in the style of reports, from the Markdown `text`.
-
-    `names` are the files beside it, which it links to; `notice` is shown above it.
-    """
+    """Render the quality page of synthetic children, which links to the files `names`, in the style of reports."""
     found = render_document(name, text.replace(f"**{notice}**\n\n", "", 1), {each: each for each in names})
     return kit.render(_TEMPLATES, "synthetic.html.j2", document=found, notice=notice).encode()
 
@@ -143,6 +134,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
 
 def _mark_headings(tokens: Sequence[Token]) -> None:
     """Turn the first row and column of tables into headings, except empty cells, and align numbers to the right."""
+    # Each cell is its opening token, its text and its closing token.
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
         if token.type == "table_open":
@@ -152,22 +144,14 @@ def _mark_headings(tokens: Sequence[Token]) -> None:
         elif token.type in ("th_open", "td_open"):
             rows[-1].append((token, tokens[at + 1].content, tokens[at + 2]))
         elif token.type == "table_close":
-            _mark_table_headings(rows)
-
-
-def _mark_table_headings(rows: Sequence[Sequence[tuple[Token, str, Token]]]) -> None:
-    """Set headings and alignment in one table, given as rows of cells.
-
-    The first row is the heading. Each cell is its opening token, its text and its closing token.
-    """
-    for number, column in enumerate(zip(*rows, strict=True)):
-        is_number = number > 0 and all(_NUMBER.match(words) for _, words, _ in column[1:])
-        for place, (opening, words, closing) in enumerate(column):
-            scope = "col" if place == 0 else "row" if number == 0 else ""
-            opening.tag = closing.tag = "th" if scope and words else "td"
-            opening.attrs = {"scope": scope} if opening.tag == "th" else {}
-            if is_number:
-                opening.attrSet("class", "number")
+            for number, column in enumerate(zip(*rows, strict=True)):
+                is_number = number > 0 and all(_NUMBER.match(words) for _, words, _ in column[1:])
+                for place, (opening, words, closing) in enumerate(column):
+                    scope = "col" if place == 0 else "row" if number == 0 else ""
+                    opening.tag = closing.tag = "th" if scope and words else "td"
+                    opening.attrs = {"scope": scope} if opening.tag == "th" else {}
+                    if is_number:
+                        opening.attrSet("class", "number")
 
 
 class _Renderer(RendererHTML):
@@ -207,16 +191,6 @@ def _render_reconciliation(text: str) -> str:
     )
 
 
-README_FILE = "README.md"
-_ABOUT_README = "what this release is, its files, and how to check them"
-_LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
-"""A row of the README's list of files: names in backticks, and their description."""
-_OF_MANY_TABLES = (".ods", ".zip")
-"""Suffixes of files that contain many tables."""
-
-Shelf = Literal["tables", "together", "documents", "checks", "records"]
-
-
 @dataclass(frozen=True)
 class File:
     """A file of the bundle: its name, the link to it from a page, and its size as text, empty if not known."""
@@ -230,80 +204,18 @@ class File:
         return is_document(self.name)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Files that the README describes in one row; `names` are as written there."""
+def group_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, dict[str, list[Any]]]:
+    """Return the files by shelf (`kinds`) and by table (`of_table`), for templates."""
 
-    names: tuple[str, ...]
-    about: str
-    files: tuple[File, ...]
+    def build(name: str) -> File:
+        return File(name, get_address(name), format_size(len(files[name])) if name in files else "")
 
-
-@dataclass(frozen=True)
-class Shelves:
-    """The files of a bundle grouped by purpose (`together`: files with many tables), and the files of each table."""
-
-    kinds: Mapping[Shelf, Sequence[Kind]]
-    of_table: Mapping[str, tuple[File, ...]]
-
-
-def group_files(
-    files: Mapping[str, bytes], names: Collection[str], checks: Collection[str], tables: Collection[str]
-) -> Shelves:
-    """Group the files of a bundle by purpose; its pages are left out.
-
-    `names` are all files, and `files` those whose content is known already. `checks` are the names of checksums,
-    signature and key, `tables` the names of the tables. A file that the README does not list gets its title from
-    `datapackage.json`.
-    """
-    found: dict[Shelf, list[Kind]] = {shelf: [] for shelf in get_args(Shelf)}
-    for kind in _iter_kinds(files, names, tables):
-        found[_choose_shelf(kind, checks)].append(kind)
-    by_name = {file.name: file for kind in found["tables"] for file in kind.files}
-    written = [name for kind in found["tables"] for name in kind.names]
-    of_table = {table: [name.replace("<table>", table) for name in written] for table in tables}
-    return Shelves(
-        found, {table: tuple(by_name[name] for name in own if name in by_name) for table, own in of_table.items()}
-    )
-
-
-def _choose_shelf(kind: Kind, checks: Collection[str]) -> Shelf:
-    if any(file.name in checks for file in kind.files):
-        return "checks"
-    if any("<table>" in name for name in kind.names):
-        return "tables"
-    if all(file.name.endswith(_OF_MANY_TABLES) for file in kind.files):
-        return "together"
-    return "documents" if any(file.is_page for file in kind.files) else "records"
-
-
-def _iter_kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collection[str]) -> Iterator[Kind]:
-    """Yield the rows of the README with their files, then every file that the README does not list."""
-    readme, package = (files.get(name, b"").decode() for name in (README_FILE, DATAPACKAGE_FILE))
-    listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
-    patterns = ["|".join(_build_pattern(name, tables) for name in written) for written, _ in listed]
-    of_row: dict[int, list[str]] = {number: [] for number in range(len(listed))}
-    left: list[str] = []
-    for name in sorted(names):
-        # A row that names the file goes before one whose placeholder happens to fit it.
-        exact = (number for number, (written, _) in enumerate(listed) if name in written)
-        matching = (number for number, pattern in enumerate(patterns) if re.fullmatch(pattern, name))
-        of_row.get(next(chain(exact, matching), -1), left).append(name)
-    for number, (written, about) in enumerate(listed):
-        if of_row[number]:
-            yield Kind(written, about, tuple(_build_file(name, files) for name in of_row[number]))
-    titles = {each["path"]: each["title"] for each in json.loads(package)["resources"]} if package else {}
-    titles[README_FILE] = _ABOUT_README
-    for name in left:
-        yield Kind((name,), titles.get(name, ""), (_build_file(name, files),))
-
-
-def _build_pattern(written: str, tables: Collection[str]) -> str:
-    """Return a pattern for the files that a README entry names, in which `<table>` and others are placeholders."""
-    parts = re.split("(<[a-z]+>)", written)
-    placeholders = {"<table>": f"(?:{'|'.join(tables)})"}
-    return "".join(placeholders.get(part, "[a-z0-9_]+") if part.startswith("<") else re.escape(part) for part in parts)
-
-
-def _build_file(name: str, files: Mapping[str, bytes]) -> File:
-    return File(name, get_address(name), format_size(len(files[name])) if name in files else "")
+    kinds: dict[str, list[Any]] = {}
+    for kind in list_file_kinds(facts):
+        own = {"names": kind.names, "about": kind.about, "files": [build(name) for name in kind.files]}
+        kinds.setdefault(kind.shelf, []).append(own)
+    names = [name for kind in kinds["tables"] for name in kind["names"]]
+    return {
+        "kinds": kinds,
+        "of_table": {t: [build(name.replace("<table>", t)) for name in names] for t in facts.tables},
+    }

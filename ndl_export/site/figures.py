@@ -1,30 +1,22 @@
 """Figures of the pages: those of the released tables, and official ones, which are exact and count all children."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, Table
-from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
-from ndl_export.tables.geography import CODE_COLUMNS, Geography
+from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
+from ndl_export.tables.dimensions import FSM
+from ndl_export.tables.geography import Geography
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
-from ndl_export.tables.pupil import ASQ3, ETHNIC, GLD_PERCENT, SEN, TERM
-from ndl_export.tables.rows import Row, list_rows
-from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, get_column_name
+from ndl_export.tables.pupil import GLD_PERCENT
+from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY
 
-_SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
 _MINUS = "\u2212"
 _ENGLAND = COUNTRY[0]
 EVERYONE = (ALL.label,) * 3
@@ -53,10 +45,6 @@ class Figure:
         return self.flag is Flag.WITHHELD and self.lower is None
 
     @property
-    def reliable(self) -> bool:
-        return self.flag is None
-
-    @property
     def unreliable(self) -> bool:
         return self.flag in (Flag.UNRELIABLE, Flag.LINKAGE)
 
@@ -67,10 +55,7 @@ class Figure:
 
     @property
     def short(self) -> str:
-        """The figure for a chart, without the word for its unit and without `[linkage]`.
-
-        The chart gives the unit once. The shape of the mark already shows `[linkage]`, for which a phone has no room.
-        """
+        """The figure for a chart, without its unit, which is given once, and `[linkage]`, which the mark shows."""
         return self._with_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
 
     @cached_property
@@ -78,7 +63,7 @@ class Figure:
         """The interval: `62.2% to 63.3%`; empty if there is none."""
         if self.lower is None or self.upper is None:
             return ""
-        return " to ".join(f"{self._format_number(end)}{self._percent}" for end in (self.lower, self.upper))
+        return " to ".join(self._format_number(end) for end in (self.lower, self.upper))
 
     @cached_property
     def with_interval(self) -> str:
@@ -93,25 +78,16 @@ class Figure:
         return f"{shown} (95% interval {self.range})"
 
     def _with_symbol(self, unit: str) -> str:
-        shown = "" if self.value is None else self._format_number(self.value) + self._percent + unit
+        shown = "" if self.value is None else self._format_number(self.value) + unit
         return join_parts(shown, f"[{self.flag}]" if self.flag else "")
 
-    @property
-    def _percent(self) -> str:
-        return "%" if self.measure.kind is MeasureKind.PERCENT else ""
-
     def _format_number(self, number: float) -> str:
-        return _format_signed(number, self.measure.decimals)
+        return format_signed(number, self.measure.decimals) + ("%" if self.measure.kind is MeasureKind.PERCENT else "")
 
 
-def format_points(number: float) -> str:
-    """Format percentage points, without the unit."""
-    return _format_signed(number, 1)
-
-
-def _format_signed(number: float, decimals: int) -> str:
+def format_signed(number: float, decimals: int = 1) -> str:
+    """Format a number without its unit; what is rounded to zero has no sign."""
     written = f"{abs(number):,.{decimals}f}"
-    # What is rounded to zero has no sign.
     return _MINUS + written if number < 0 and written.strip("0.,") else written
 
 
@@ -148,107 +124,33 @@ class Line:
     broken: bool = False
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A figure to look up: the measure of a table, and the levels of its filters."""
-
-    table: str
-    measure: str
-    levels: Levels
-
-
-class Released:
-    """The rows that the page shows, by table, cohort, area code and levels of the filters."""
-
-    def __init__(self, tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> None:
-        self.defined = defined
-        self._rows = {name: _index_rows(table, tables[name]) for name, table in defined.items()}
-
-    def figure(self, wanted: Wanted, cohort: str, area: str) -> Figure:
-        """Return a figure; one that is not published for the area is withheld.
-
-        Raises KeyError if the definition has no such row.
-        """
-        measure, row = self.defined[wanted.table].measure(wanted.measure), self._find_row(wanted, cohort, area)
-        if row is None:
-            return Figure(measure, None, None, None, Flag.WITHHELD)
-        value, lower, upper = (row[get_column_name(measure, role)] for role in WITH_INTERVAL)
-        flag = row[get_column_name(measure, ColumnRole.FLAG)]
-        return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
-
-    def is_broken(self, wanted: Wanted, cohort: str, area: str) -> bool:
-        """Check whether the row of the figure is flagged as a break in the time series."""
-        row = self._find_row(wanted, cohort, area)
-        return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
-
-    def _find_row(self, wanted: Wanted, cohort: str, area: str) -> dict[str, Any] | None:
-        """Return the row of these children with the measure, under any of its names, or None if the area has none."""
-        published = self._rows[wanted.table]
-        for same in _group_same_children(self.defined[wanted.table])[wanted.levels]:
-            has_measure = same.levels == wanted.levels or wanted.measure in same.applies
-            if has_measure and (cohort, area, *same.levels) in published:
-                return published[cohort, area, *same.levels]
-        return None
-
-
-@cache
-def _group_same_children(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
-    """Return, by the levels of each row, all rows about the same children, the row itself first.
-
-    A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
-    withheld under the other.
-    """
-    groups: dict[object, list[Row]] = {}
-    for row in list_rows(table, all_together=True):
-        # A row that counts nothing cannot be recognised by its counts and is a group by itself.
-        groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
-    return {
-        row.levels: (row, *(same for same in group if same is not row)) for group in groups.values() for row in group
-    }
-
-
-def _index_rows(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
-    filters = [entry.name for entry in table.filters]
-    if TOPIC_FILTER.name in filters:
-        data = data.filter(pc.is_in(data[TOPIC_FILTER.name], value_set=pa.array(_SHOWN_TOPICS)))
-    return {
-        (
-            row["time_period"],
-            row[CODE_COLUMNS.get(row["geographic_level"], "geographic_level")],
-            *(row[entry] for entry in filters),
-        ): row
-        for row in data.to_pylist()
-    }
-
-
 def england(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentage at a good level of development, and nothing for two further columns."""
-    return _index_official_figures(cohort).get((_ENGLAND, *EVERYONE)), None, None
+    return _find_official(cohort, _ENGLAND), None, None
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentages of children eligible and not eligible for free school meals, and the gap."""
-    found = [
-        _index_official_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]
-    ]
-    values = [figure.value for figure in found if figure and figure.value is not None]
-    if len(values) < len(found):
-        return (*found, None)
-    eligible, others = values
-    return (*found, Figure(_GAP, round(others - eligible, 1), None, None, None))
+    eligible, others = (_find_official(cohort, _ENGLAND, (FSM.label, group, ALL.label)) for group in FSM.categories[:2])
+    if not (eligible and others):
+        return eligible, others, None
+    return eligible, others, Figure(_GAP, round((others.value or 0) - (eligible.value or 0), 1), None, None, None)
 
 
 def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
     """Return England's percentage of a group of children and the area's own, each None if not published."""
-    figures = _index_official_figures(cohort)
-    return figures.get((_ENGLAND, *levels)), figures.get((area.code, *levels))
+    return _find_official(cohort, _ENGLAND, levels), _find_official(cohort, area.code, levels)
 
 
-def _index_official_figures(cohort: str) -> dict[tuple[str, ...], Figure]:
+def _find_official(cohort: str, area: str, levels: Levels = EVERYONE) -> Figure | None:
+    percent = _index_official_percentages(cohort).get((area, *levels))
+    return None if percent is None else Figure(GLD_PERCENT, round(percent, 1), None, None, None)
+
+
+@cache
+def _index_official_percentages(cohort: str) -> dict[tuple[str, ...], float]:
     return {
-        (each.area_code, each.breakdown_topic, each.breakdown, each.sex): Figure(
-            GLD_PERCENT, round(each.percent, 1), None, None, None
-        )
+        (each.area_code, each.breakdown_topic, each.breakdown, each.sex): each.percent
         for each in read_official_figures(cohort)
     }
 

@@ -4,10 +4,9 @@ A difference that noise and chance can explain is never called ahead, behind, a 
 with the children that it is about, and has a short form for a heading only if the data can say something.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.pages.number_format import capital, listed
-from ndl_export.site.figures import Concluded, Levels, Line, format_points
+from ndl_export.site.figures import Concluded, Levels, Line, format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from privacy.doors.sql import quote_text
 
@@ -41,14 +40,11 @@ class Difference(NamedTuple):
 
     @property
     def between(self) -> str:
-        return f"would be between {format_points(self.lower)} and {format_points(self.upper)} points"
+        return f"would be between {format_signed(self.lower)} and {format_signed(self.upper)} points"
 
 
 class Distance(NamedTuple):
-    """The distance of an area from a target, as `gld_to_target` returns it.
-
-    It is given in points and in children of a year group of this size, each with the ends of its interval.
-    """
+    """The distance of an area from a target, in points and in children of a year group, each with its interval."""
 
     percent: float
     year: int
@@ -147,6 +143,12 @@ def england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
 
 def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
     """Conclude which labels are ahead of or behind `from_what`, given the verdicts by label."""
+
+    def name(labels: list[str]) -> str:
+        """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
+        subject = listed(labels) if len(labels) <= _MOST_IN_A_HEADING else f"{len(labels)} {kind}"
+        return f"{subject} {'is' if len(labels) == 1 else 'are'}"
+
     apart = {
         where: labels
         for verdict, where in (("ahead", "ahead of"), ("behind", "behind"))
@@ -159,18 +161,11 @@ def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> C
         ]
         if "cannot say" in verdicts.values():
             sentences.append("For the others, the data cannot say.")
-        heading = "; ".join(f"{_format_subject(labels, kind)} {where} {from_what}" for where, labels in apart.items())
+        heading = "; ".join(f"{name(labels)} {where} {from_what}" for where, labels in apart.items())
         yield Concluded(" ".join(sentences), heading)
     elif verdicts:
         none = f"none of the {kind} would be ahead of or behind {from_what} {_MORE_THAN_CHANCE}"
         yield Concluded(f"{_LIKE_THESE}, {none}.")
-
-
-def _format_subject(labels: list[str], kind: str) -> str:
-    """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
-    if len(labels) > _MOST_IN_A_HEADING:
-        return f"{len(labels)} {kind} are"
-    return f"{listed(labels)} {'is' if len(labels) == 1 else 'are'}"
 
 
 def council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -188,10 +183,7 @@ def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
 
 
 def _conclude_difference(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
-    """Conclude whether one is ahead of the other.
-
-    `heading` has both as a heading names them, the first with its verb.
-    """
+    """Conclude whether one is ahead of the other; `heading` names both, the first with its verb."""
     if not found:
         return
     verdict, in_short = "the data cannot say which of them is ahead", ""
@@ -212,19 +204,10 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
         yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)
 
 
-def changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
-    """Conclude how the figure changed from each cohort to the next, unless there is a break between them."""
-    return _conclude_each_change(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
-
-
-def gap_changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
-    """Conclude how the gap changed from each cohort to the next, unless there is a break between them."""
-    return _conclude_each_change(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
-
-
-def _conclude_each_change(
-    lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]
+def _conclude_changes(
+    lines: Lines, found: Conclusions, _: str, name: str, what: str, verbs: Mapping[str, str]
 ) -> Concludes:
+    """Conclude how a figure changed from each cohort to the next, unless there is a break between them."""
     for before, now in pairwise(lines):
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
@@ -234,6 +217,10 @@ def _conclude_each_change(
                 verdict = f"{moved}, {_MORE_THAN_CHANCE}"
                 heading = f"{capital(moved)} from {before.label} to {now.label}"
             yield Concluded(f"{_LIKE_THESE}, {now.label} less {before.label} {change.between}: {verdict}.", heading)
+
+
+changes = partial(_conclude_changes, name=EVERYONE, what="the figure", verbs={"ahead": "rose", "behind": "fell"})
+gap_changes = partial(_conclude_changes, name=GAP, what="the gap", verbs={"ahead": "widened", "behind": "narrowed"})
 
 
 def lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -272,7 +259,7 @@ def conclude_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes
         if target.verdict == "met":
             yield Concluded(f"{aim} is reached.")
         elif target.verdict == "not met":
-            near, least, most = map(format_points, target.points)
+            near, least, most = map(format_signed, target.points)
             children, fewest, greatest = (f"{round(each):,}" for each in target.children)
             yield Concluded(
                 f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"

@@ -1,32 +1,47 @@
-"""Layouts: build the panels of a chart from released figures, by area, within each area or over time."""
+"""The charts of each page: those in `charts.yaml`, of the survey of parents and of each table on request.
 
-from __future__ import annotations
+Their panels are laid out by area, within each area or over time.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import compress, product
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
 
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
-from ndl_export.facts.on_request import RequestedTable, merge_tables
+from ndl_export.facts.on_request import RequestedTable, get_page_name, merge_tables
 from ndl_export.pages.charts import WHOLE, Scale, fit_scale, scale_of_counts, scale_of_points
-from ndl_export.site.figures import Concluded, Figure, Line, Released, Sentences, Wanted
+from ndl_export.pages.number_format import listed
+from ndl_export.site import figures, inference
+from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
-from ndl_export.site.panels import ENGLAND, Panel, Shape, say_nothing
-from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
+from ndl_export.tables import ALL, FAMILIES, TABLES, MeasureKind, Table
+from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, list_geographies
-from ndl_export.tables.schema import Flag
+from ndl_export.tables.health import ALL_FIVE, DOMAINS
+from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
+from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
+from ndl_export.tables.rows import Row, list_rows
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
+from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import QUESTIONS as WORDINGS
 from sources.reference.cohorts import Cohort
+from sources.reference.goals import GOALS
 from sources.reference.places import get_place
+
+_SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
 
 
 @dataclass(frozen=True)
 class Areas:
-    """The areas with rows in one family of tables, all councils together first, and their names on the page.
-
-    `absent` are the councils that take part but have no rows.
-    """
+    """The areas with rows in a family, all councils together first; councils without rows are `absent`."""
 
     every: tuple[Geography, ...]
     absent: tuple[str, ...]
@@ -45,48 +60,92 @@ class Areas:
         return f"All councils but {get_place(self.absent[0]).la_name if alone else len(self.absent)}"
 
 
-@dataclass(frozen=True)
 class Release:
-    """The released figures, the areas of each family and cohort, and the conclusions."""
+    """The released figures, the areas of each family and cohort, and the conclusions, if they are wanted."""
 
-    released: Released
-    areas: Mapping[tuple[str, str], Areas]
-    cohorts: tuple[str, ...]
-    conclusions: Conclusions | None
+    def __init__(
+        self,
+        tables: Mapping[str, pa.Table],
+        councils: tuple[str, ...],
+        cohorts: tuple[str, ...],
+        missing: MissingByCohort,
+        requested: Sequence[RequestedTable] = (),
+        conclusions: Conclusions | None = None,
+    ) -> None:
+        self.cohorts, self.conclusions = tuple(sorted(cohorts)), conclusions
+        self._defined = merge_tables(requested)
+        self._rows = {name: _index_rows(table, tables[name]) for name, table in self._defined.items()}
+        self._areas = {
+            (family, cohort): Areas(list_geographies(councils, absent), absent)
+            for family, cohort in product(FAMILIES, cohorts)
+            for absent in [list_missing_councils(missing.get(cohort, {}), family)]
+        }
 
     def infer(self, inference: Inference, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
         """Return what `inference` concludes from the lines, or nothing if only figures are wanted."""
         return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
     def get_areas(self, table: str, cohort: str) -> Areas:
-        return self.areas[self.released.defined[table].family, cohort]
+        return self._areas[self._defined[table].family, cohort]
 
-    def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        return tuple(self.released.figure(each, cohort, area.code) for each in wanted)
+    def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[Figure, ...]:
+        """Return figures, withheld if not published for the area. Raises KeyError for an undefined row."""
+        found = []
+        for each in wanted:
+            measure, row = self._defined[each[0]].measure(each[1]), self._find_row(each, cohort, area)
+            if row is None:
+                found.append(Figure(measure, None, None, None, Flag.WITHHELD))
+            else:
+                value, lower, upper = (row[get_column_name(measure, role)] for role in WITH_INTERVAL)
+                flag = row[get_column_name(measure, ColumnRole.FLAG)]
+                found.append(Figure(measure, value, lower, upper, Flag(flag) if flag else None))
+        return tuple(found)
+
+    def is_broken(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> bool:
+        """Check whether the row of a figure is flagged as a break in the time series."""
+        rows = (self._find_row(each, cohort, area) for each in wanted)
+        return any(row is not None and row[BREAK_COLUMN.name] == BREAK for row in rows)
+
+    def _find_row(self, wanted: Wanted, cohort: str, area: Geography) -> dict[str, Any] | None:
+        """Return the row of these children with the measure, under any of its names, or None if the area has none."""
+        table, measure, levels = wanted
+        for same in _group_same_children(self._defined[table])[levels]:
+            row = self._rows[table].get((cohort, area.code, *same.levels))
+            if row and (same.levels == levels or measure in same.applies):
+                return row
+        return None
 
 
-def release_of(
-    tables: Mapping[str, pa.Table],
-    councils: tuple[str, ...],
-    cohorts: tuple[str, ...],
-    missing: MissingByCohort,
-    requested: Sequence[RequestedTable] = (),
-    conclusions: Conclusions | None = None,
-) -> Release:
-    """Return the release of these tables; without `conclusions` its panels have figures only."""
-    areas = {}
-    for family, cohort in product(FAMILIES, cohorts):
-        absent = list_missing_councils(missing.get(cohort, {}), family)
-        areas[family, cohort] = Areas(list_geographies(councils, absent), absent)
-    return Release(Released(tables, merge_tables(requested)), areas, tuple(sorted(cohorts)), conclusions)
+@cache
+def _group_same_children(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
+    """Return, by the levels of each row, all rows about the same children, the row itself first.
+
+    A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
+    withheld under the other.
+    """
+    groups: dict[object, list[Row]] = {}
+    for row in list_rows(table, all_together=True):
+        # A row that counts nothing cannot be recognised by its counts and is a group by itself.
+        groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
+    return {
+        row.levels: (row, *(same for same in group if same is not row)) for group in groups.values() for row in group
+    }
 
 
-def build_panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
-    """Build the panels of a chart: one for each cohort, and for each area unless lines are areas."""
+def _index_rows(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Return the rows that the page shows, by cohort, area code and levels of the filters."""
+    filters = [entry.name for entry in table.filters]
+    if TOPIC_FILTER.name in filters:
+        data = data.filter(pc.is_in(data[TOPIC_FILTER.name], value_set=pa.array(_SHOWN_TOPICS)))
+    return {(row["time_period"], row[OWN_AREA[0]], *(row[entry] for entry in filters)): row for row in data.to_pylist()}
+
+
+def build_panels(shape: Shape, release: Release, cohorts: Sequence[str] = ()) -> tuple[Panel, ...]:
+    """Build the panels of a chart for each cohort (all by default) and, unless lines are areas, each area."""
     if shape.over_time:
         return tuple(_iter_panels_over_time(shape, release))
     found: list[Panel] = []
-    for cohort in release.cohorts:
+    for cohort in cohorts or release.cohorts:
         areas = release.get_areas(shape.table, cohort)
         if shape.by_area:
             found.append(_build_panel_by_area(shape, release, cohort, areas))
@@ -99,26 +158,29 @@ def build_panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
 def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
     """Return a panel with a line for each area, whose text is about the first line until a reader chooses another."""
     first, *others = (
-        Line(areas.name(area), area, release.figures(shape.wanted(), cohort, area)) for area in areas.every
+        Line(areas.name(area), area, release.get_figures(shape.wanted(), cohort, area)) for area in areas.every
     )
 
-    def with_text(line: Line) -> Line:
+    def describe(line: Line) -> Line:
         targets = release.infer(conclude_targets, (line,), cohort) if shape.with_targets else ()
         target = " ".join(each.sentence for each in targets)
-        return replace(line, text=" ".join(filter(None, (*shape.say([line]), target))), target=target)
-
-    def chosen(line: Line) -> Line:
         inferred = release.infer(shape.infer_each, (line, first), cohort)
-        return replace(with_text(line), inferred=inferred, finding=_choose_finding(shape, inferred, line.figures))
+        return replace(
+            line,
+            text=" ".join(filter(None, (*shape.say([line]), target))),
+            target=target,
+            inferred=inferred,
+            finding=_choose_finding(shape, inferred, line.figures),
+        )
 
     lines, england = (first, *others), shape.official(cohort)
     inferred = release.infer(shape.infer, lines, cohort)
     return Panel(
         shape,
         cohort,
-        (first, *map(chosen, others)),
+        (first, *map(describe, others)),
         _scale(shape, lines, england),
-        (with_text(first).text,),
+        (describe(first).text,),
         inferred=inferred,
         finding=_choose_finding(shape, inferred, first.figures),
         england=england,
@@ -132,13 +194,13 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
 
     def line(label: str) -> Line:
         wanted = shape.wanted(label)
-        own = Line(label, area, release.figures(wanted, cohort, area), levels=wanted[0].levels)
+        own = Line(label, area, release.get_figures(wanted, cohort, area), levels=wanted[0][2])
         if shape.official is not say_nothing:
             official = shape.official(cohort, area, own.levels)
             return replace(own, compared=official[0], official=official[: 1 if together else None])
         if together:
             return own
-        of_all = release.released.figure(wanted[0], cohort, areas.together.code)
+        [of_all] = release.get_figures(wanted[:1], cohort, areas.together)
         # The count of one area cannot be compared with that of all councils together.
         comparable = of_all.measure.kind is not MeasureKind.COUNT and of_all.value is not None
         return replace(own, compared=of_all if comparable else None)
@@ -167,23 +229,20 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
 
 
 def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
-    """Yield a panel for each area with a line for each cohort, unless there is only one.
-
-    A cohort without rows for an area is shown as not available.
-    """
+    """Yield a panel for each area with a line for each cohort, unless there is only one cohort."""
     if len(release.cohorts) == 1:
         return
     of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}
     wanted = shape.wanted()
     absent = tuple(
-        Figure(TABLES[each.table].measure(each.measure), None, None, None, Flag.NOT_AVAILABLE) for each in wanted
+        Figure(TABLES[table].measure(name), None, None, None, Flag.NOT_AVAILABLE) for table, name, _ in wanted
     )
 
     def line(cohort: str, area: Geography) -> Line:
         # A council that did not take part in this cohort has no rows, and a missing row would count as withheld.
         known = area.code in {each.code for each in of_cohort[cohort].every}
-        figures = release.figures(wanted, cohort, area) if known else absent
-        broken = known and any(release.released.is_broken(each, cohort, area.code) for each in wanted)
+        figures = release.get_figures(wanted, cohort, area) if known else absent
+        broken = known and release.is_broken(wanted, cohort, area)
         england = shape.official(cohort)[shape.drawn[0]]
         return Line(Cohort(cohort).label, area, figures, compared=england, cohort=cohort, broken=broken)
 
@@ -240,3 +299,147 @@ def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, 
         return scale_of_counts(figures)
     # A chart by area is one drawing and may fit its intervals; panels within areas are compared with each other.
     return fit_scale(figures) if shape.by_area else WHOLE
+
+
+_TOTAL = ALL.label
+_NAMES = {"Female": "Girls", "Male": "Boys"}
+_A_YEAR = "A year or more before Reception"
+_LINES: Mapping[str, Mapping[str, Levels]] = {
+    "groups": {
+        "All children": (_TOTAL, _TOTAL, _TOTAL),
+        **{_NAMES[sex]: (_TOTAL, _TOTAL, sex) for sex in SEX.categories[:2]},
+        **{
+            group: (attribute.label, group, _TOTAL)
+            for attribute in (FSM, SEN, ETHNIC, TERM)
+            for group in attribute.categories[:-1]
+        },
+    },
+    "groups seen by neither": {
+        "All children": (_TOTAL, _TOTAL, "Neither"),
+        **{
+            _NAMES.get(group, group): (attribute.label, group, "Neither")
+            for attribute in (SEX, FSM, ETHNIC, IMD)
+            for group in attribute.categories[:-1]
+        },
+    },
+    "groups with a concern": {
+        "All children": ("No", _TOTAL, _TOTAL, _TOTAL, _TOTAL, _A_YEAR),
+        **{
+            _NAMES.get(group, group): ("No", attribute.label, group, _TOTAL, _TOTAL, _A_YEAR)
+            for attribute in (SEX, FSM, ETHNIC)
+            for group in attribute.categories[:-1]
+        },
+    },
+    "goals": {goal: (goal, _TOTAL, _TOTAL) for goal in GOALS.values()},
+    "domains": {domain: (domain, _TOTAL, _TOTAL) for domain in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
+    "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
+}
+"""Lines of charts that follow from definitions; the last category of an attribute, the unknown one, is not shown."""
+_APPLICABLE_ONLY = (
+    "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
+    " counted in the whole table."
+)
+
+
+def _build_shape(name: str, stated: dict[str, Any]) -> Shape:
+    """Return a shape from its entry in `charts.yaml`."""
+    lines = stated.get("lines", ())
+    lines = _LINES[lines] if isinstance(lines, str) else lines if isinstance(lines, dict) else {"": lines}
+    # `charts.yaml` names functions; only functions of these two modules can be named there.
+    functions = {
+        key: getattr(module, stated[key])
+        for module, keys in ((inference, ("infer", "infer_each")), (figures, ("official", "remarks")))
+        for key in keys
+        if key in stated
+    }
+    tuples = {key: tuple(value) for key, value in stated.items() if isinstance(value, list)}
+    return Shape(name, **stated | tuples | functions | {"lines": {k: tuple(levels) for k, levels in lines.items()}})
+
+
+def _iter_survey_shapes() -> Iterator[Shape]:
+    """Yield the chart of each question of the survey of parents."""
+    for question in QUESTIONS:
+        wording = WORDINGS[question.name].wording
+        # Their shares are of the responses to which the question applies, so the rest has no line among them.
+        answers = [answer for answer in question.categories if answer != NOT_APPLICABLE]
+        yield Shape(
+            f"parents-{question.name.replace('_', '-')}",
+            "parent_experience",
+            wording,
+            "Answer",
+            ("Share of responses", "Number of responses"),
+            wording,
+            _APPLICABLE_ONLY if NOT_APPLICABLE in question.categories else "",
+            measures=("response_percent", "response_count"),
+            lines={answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers},
+            says=("Given most often: {highest.label}, {highest.figures[0].with_interval}.",),
+            otherwise="Every figure here is withheld as too uncertain. The chart and the table give their intervals.",
+            infer=inference.most_often,
+        )
+
+
+_STATED = yaml.safe_load((Path(__file__).parent / "charts.yaml").read_text(encoding="utf-8"))
+SHAPES: Mapping[str, tuple[Shape, ...]] = {
+    page: tuple(_build_shape(name, stated) for name, stated in charts.items()) for page, charts in _STATED.items()
+} | {"parents": tuple(_iter_survey_shapes())}
+"""The charts of each page that has any, by page name."""
+
+
+def build_charts(release: Release) -> dict[str, tuple[Chart, ...]]:
+    """Return the charts of each page that show anything; with one cohort there are none over time."""
+    charts = {page: [Chart(shape, build_panels(shape, release)) for shape in shapes] for page, shapes in SHAPES.items()}
+    return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
+
+
+MOST_DRAWN, LONGEST_LABEL = 40, 80
+"""Rows of a chart, and characters of a row's label; a table that exceeds either has no chart."""
+_FITS_A_TELEPHONE = 43
+"""Characters of a row's label; a chart with a longer one is not shown on a phone."""
+MOST_ROWS = 6_000
+"""Rows of a page in all its areas and cohorts (about 5 MB); a page with more shows only all councils together."""
+
+
+def build_requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
+    """Return the chart of each table on request, by page name."""
+    return {get_page_name(each.name): (_build_requested_chart(release, each),) for each in requested}
+
+
+def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
+    table, cohorts = request.table, sorted(request.cohorts)
+    by_label = label_rows(table)
+    areas = sum(len(release.get_areas(table.name, cohort).every) for cohort in cohorts)
+    at_councils = all(block.councils for block in table.blocks)
+    ratios = [measure for measure in table.measures if not measure.is_count]
+    counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
+    longest = max(map(len, by_label))
+    shape = Shape(
+        get_page_name(table.name),
+        table.name,
+        table.title,
+        listed(entry.label for entry in table.filters),
+        tuple(measure.label for measure in (*ratios, *counts)),
+        "Figures",
+        drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
+        roomy=longest > _FITS_A_TELEPHONE,
+        measures=tuple(measure.name for measure in (*ratios, *counts)),
+        lines=by_label,
+        together=not at_councils or areas * len(by_label) > MOST_ROWS,
+    )
+    return Chart(shape, build_panels(shape, release, cohorts))
+
+
+def label_rows(table: Table) -> Mapping[str, Levels]:
+    """Return the levels of each row by a unique label: its levels except totals, with column names if needed."""
+
+    def label(levels: Levels, *, named: bool) -> str:
+        pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]
+        parts = (f"{entry.label}: {level}" if named else level for entry, level in pairs)
+        return ", ".join(parts) or f"All {table.measures[0].of}"
+
+    found = [row.levels for row in list_rows(table, all_together=True)]
+    plain = {label(levels, named=False): levels for levels in found}
+    of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
+    # Every label is unique, and no level occurs in two columns.
+    if len(plain) == len(found) and sum(map(len, of_columns)) == len(set().union(*of_columns)):
+        return plain
+    return {label(levels, named=True): levels for levels in found}

@@ -4,8 +4,6 @@ Each page contains its own style and script, so that it can be read, kept and se
 value.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html
@@ -22,7 +20,6 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from ndl_export.documents.markdown import format_csv
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
@@ -32,15 +29,14 @@ from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import day
 from ndl_export.site.councils import build_council_values, list_findings, page_of_council
 from ndl_export.site.documents import group_files, is_document, page_of, render_documents
-from ndl_export.site.figures import Figure, Line
+from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
-from ndl_export.site.layouts import Release, release_of
+from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel
-from ndl_export.site.views import SHAPES, build_charts, build_requested_charts
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
@@ -101,10 +97,7 @@ PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml"
 def list_site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """List the file names of all pages and downloads of a bundle.
-
-    `names` are the bundle's other files, `requested` the names of its tables on request.
-    """
+    """List all pages and downloads of a bundle with these other files (`names`) and tables on request."""
     shapes = chain.from_iterable(SHAPES.values())
     # A chart over time shows nothing with one cohort (`build_panels`), so it has no download either.
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
@@ -121,22 +114,18 @@ def build_site_files(
     names: Collection[str],
     concluded: Conclusions,
 ) -> dict[str, bytes]:
-    """Return every file of the folder by name, made only from the facts, the released tables and `files`.
-
-    `concluded` comes from `query_conclusions`. `names` are all other files of the bundle, and `files` the contents of
-    those that exist already: all except checksums, signature and similar files.
-    """
+    """Return every file of the folder; `files` are the bundle's others so far, `names` all others."""
     requested = facts.on_request.tables
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
-    release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
+    release = Release(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = build_charts(release)
     found = list_findings(charts)
     on_request = build_requested_charts(release, requested)
     papers = render_documents(files, names, facts.notice)
-    common = _build_common_values(facts, release) | {
+    common = _build_common_values(facts) | {
         "findings": found,
-        "shelves": group_files(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
+        "shelves": group_files(facts, files),
         "titles": {document.source: document.title for document in papers},
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
@@ -168,7 +157,7 @@ def build_site_downloads(
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, bytes]:
     """Return the CSV files of figures by name, made only from the tables of a release."""
-    release = release_of(tables, councils, cohorts, missing, requested)
+    release = Release(tables, councils, cohorts, missing, requested)
     return _build_downloads(build_charts(release) | build_requested_charts(release, requested))
 
 
@@ -185,21 +174,18 @@ def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes
 def _iter_rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
-        numbers = (_format_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
+        # With as many decimals as the page shows.
+        ends = (figure.value, figure.lower, figure.upper)
+        numbers = ("" if number is None else f"{number:.{figure.measure.decimals}f}" for number in ends)
         symbol = (figure.flag, FLAG_MEANINGS[figure.flag]) if figure.flag else ("", "")
         about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
         broken = BREAK if line.broken else ""
         yield (*about, figure.measure.unit, *numbers, *symbol, broken)
 
 
-def _format_number(figure: Figure, number: float | None) -> str:
-    """Format a number with as many decimals as the page shows."""
-    return "" if number is None else f"{number:.{figure.measure.decimals}f}"
-
-
-def _build_common_values(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
+def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
     """Return the values that every page may show."""
-    cohorts = _label_cohorts(release.cohorts)
+    cohorts = _label_cohorts(facts.cohorts)
     return {
         "site": TITLE,
         "facts": facts,
@@ -315,7 +301,7 @@ def _render_requests_page(bundle: Path) -> bytes:
     """Render the page of requests in the style of the release's other pages, with a placeholder for the register."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
-    facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
+    facts = {"version": package["version"], "published_on": package["created"][:10], "notice": package.get("notice")}
     facts |= {"publisher": by["title"], "contact": by["email"]}
     own = {
         "site": TITLE,

@@ -1,13 +1,11 @@
 """The content of the page: charts of panels of lines, and how their drawings follow from the figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ndl_export.pages import charts
-from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences, Wanted
+from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Inference
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
@@ -15,6 +13,8 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import load_tiles
 
 ENGLAND = "England, official statistics"
+Wanted = tuple[str, str, Levels]
+"""A figure to look up: the table, its measure, and the levels of its filters."""
 
 
 def say_nothing(*_: object) -> tuple[()]:
@@ -66,7 +66,7 @@ class Shape:
     mapped: bool = False
     whole: tuple[str, ...] = ()
     roomy: bool = False
-    says: tuple[str, ...] = ()
+    says: tuple[str, ...] = ("{0.label}: {0.figures[0].with_interval}.",)
     otherwise: str = ""
     infer: Inference = say_nothing
     infer_each: Inference = say_nothing
@@ -78,9 +78,9 @@ class Shape:
         """Return the figures of a line."""
         levels = self.lines[label]
         return tuple(
-            Wanted(table, measure, tuple(levels[0] if level == "*" else level for level in its_levels))
+            (table, measure, tuple(levels[0] if level == "*" else level for level in its_levels))
             for table, measure, *its_levels in self.figures
-        ) or tuple(Wanted(self.table, measure, levels) for measure in self.measures)
+        ) or tuple((self.table, measure, levels) for measure in self.measures)
 
     def say(self, lines: Sequence[Line]) -> Sentences:
         """Return the sentences about the children in the data."""
@@ -137,11 +137,6 @@ class Panel:
     def about(self) -> str:
         """Area and cohort: `Leeds, 2024/25`."""
         return ", ".join(part for part in (self.area_name, self.cohort_label) if part)
-
-    @property
-    def units(self) -> str:
-        """What the panel counts: `children`, or `responses`."""
-        return self.lines[0].figures[0].measure.of
 
     @property
     def flags(self) -> list[Flag]:
@@ -215,10 +210,6 @@ class Panel:
         return charts.build_tile_map(
             load_tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils}
         )
-
-    @property
-    def has_breaks(self) -> bool:
-        return any(line.broken for line in self.lines)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,7 @@ request: it holds the few fields that a requester may write.
 from types import ModuleType
 
 from ndl_export.tables import health, parents, pupil
-from ndl_export.tables.model import (
-    ALL,
-    Attribute,
-    Axis,
-    Block,
-    Family,
-    Filter,
-    Measure,
-    MeasureKind,
-    Selection,
-    Table,
-)
+from ndl_export.tables.model import ALL, Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Selection, Table
 
 
 def get_family(module: ModuleType) -> Family:

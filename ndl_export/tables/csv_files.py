@@ -1,34 +1,18 @@
 """CSV files of a table: in the format of Explore Education Statistics (EES), and plain.
 
-Plain files, `<table>_all_rows.csv`, have the columns, rows and values of the Parquet file, with unrounded numbers and
-an empty cell for NULL. The files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, cannot serve this purpose:
-they leave out areas without an official code and mix symbols with figures.
+Plain files, `<table>_all_rows.csv`, have the rows and values of the Parquet file, with an empty cell for NULL. The
+files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, follow its open data standards and the Department for
+Education's data screener: no area without an official geography, a number or a symbol in every cell of a figure, `none`
+in place of NULL, and flags, estimates and interval limits as indicators.
 
-The rules are the EES open data standards and the Department for Education's data screener. What follows from them:
-
-- Rows of all councils together are left out unless these are England: the area has no official geography.
-- A figure cell holds a number or the symbol for its absence, never a blank. An unreliable figure stays a number beside
-  its flag.
-- Flags and breaks are indicators with the symbols of the tables. An indicator must not be blank and no cell may say
-  NULL, so NULL in the tables becomes `none`, which the metadata declare.
-- Estimates and interval limits are indicators too.
-- A filter with a single level is in the data but not in the metadata.
-- `breakdown` is grouped by `breakdown_topic`, which also has its own metadata row, as the screener asks.
-- A filter without `Total` names its first level as the default.
-
-`ees_bulk_upload.zip` has every CSV file with its metadata for one bulk upload. The checks in EES (`DataSetValidator`,
-`DataSetDto` and `FileNameValidators` of dfe-analytical-services/explore-education-statistics) require a
-`dataset_names.csv` with the columns `file_name`, without `.csv`, and `dataset_name`; the two files of each of its
-lines, without a folder; no other file; and unique titles of at most 120 characters. EES rejects a file without rows, so
-a table of all councils together only, which has no area with an official geography, is left out.
+`ees_bulk_upload.zip` follows the checks of EES (`DataSetValidator`, `DataSetDto` and `FileNameValidators` of
+dfe-analytical-services/explore-education-statistics): a `dataset_names.csv`, the two files of each of its lines, no
+other file, and unique titles of at most 120 characters. EES rejects a file without rows, so such tables are left out.
 """
 
-from __future__ import annotations
-
-import csv
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.files.archive import pack_flat_zip
-from ndl_export.tables import ALL, TABLES, Filter, Table
+from ndl_export.files.whole_files import format_csv
+from ndl_export.tables import ALL, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import list_levels
@@ -59,6 +44,9 @@ INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLIC
 
 NOTHING = "none"
 """Text of a flag or break cell that is NULL in the tables."""
+
+ALL_ROWS = "_all_rows.csv"
+"""Ending of the names of plain files."""
 
 LIMIT_DECIMALS = 3
 """Decimals of estimates and interval limits in the CSV files; the Parquet files are not rounded."""
@@ -133,17 +121,20 @@ class CsvColumn:
         return self.source.role in (ColumnRole.TIME, ColumnRole.FILTER) or self.name in (LEVEL, *places)
 
 
-def list_csv_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Return the columns of the CSV file.
-
-    Flags of counts are left out because the count cells hold the same symbols, and the columns of the row's own area
-    because EES has a fixed column for each level.
-    """
+def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn, ...]:
+    """Return the columns of the file for EES or, if it is not `official`, of the plain file."""
+    # For EES without flags of counts, whose cells hold the same symbols, and without the columns of the row's own area,
+    # because EES has a fixed column for each level.
     return tuple(
-        CsvColumn(column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
+        CsvColumn(
+            column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols, official
+        )
         for column in list_columns(table)
-        if not (column.role is ColumnRole.FLAG and column.measure is not None and column.measure.is_count)
-        and column.name not in OWN_AREA
+        if not official
+        or (
+            not (column.role is ColumnRole.FLAG and column.measure is not None and column.measure.is_count)
+            and column.name not in OWN_AREA
+        )
     )
 
 
@@ -152,34 +143,50 @@ def select_official_rows(data: pa.Table) -> pa.Table:
     return data.filter(pc.not_equal(data[LEVEL], ALL_TOGETHER))
 
 
-def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
-    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`.
-
-    `defined` has the table definitions, by name.
-    """
-    with open_in_memory() as connection:
+def build_csv_files(tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> dict[str, bytes]:
+    """Return the CSV files and the bulk upload by name; `tables` have their rows in order."""
+    files: dict[str, bytes] = {}
+    with open_in_memory() as connection, tempfile.TemporaryDirectory() as scratch:
         for name, data in tables.items():
+            connection.register("every", data)
+            connection.register("official", select_official_rows(data))
             cells = ", ".join(
                 f"{_build_cell_sql(column)} AS {quote_identifier(column.name)}"
                 for column in list_csv_columns(defined[name])
             )
-            connection.register("official", select_official_rows(data))
-            connection.execute(
-                f"COPY (SELECT {cells} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')",
-                [str(folder / f"{name}.csv")],
-            )
+            for suffix, query in ((".csv", f"SELECT {cells} FROM official"), (ALL_ROWS, "FROM every")):
+                place = Path(scratch) / f"{name}{suffix}"
+                connection.execute(f"COPY ({query}) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [str(place)])
+                files[place.name] = place.read_bytes()
+            files[f"{name}.meta.csv"] = _build_meta_csv(data, defined[name])
+    taken = [name for name in tables if files[f"{name}.csv"].count(b"\n") > 1]  # more than a header
+    listed = format_csv(("file_name", "dataset_name"), ((name, format_upload_title(defined[name])) for name in taken))
+    names = (f"{name}{suffix}" for name in taken for suffix in (".csv", ".meta.csv"))
+    upload = {"dataset_names.csv": listed.encode()} | {name: files[name] for name in names}
+    return files | {EES_UPLOAD_FILE: pack_flat_zip(upload)}
 
 
-def build_meta_csv(data: pa.Table, table: Table) -> bytes:
+def _build_meta_csv(data: pa.Table, table: Table) -> bytes:
     """Return the metadata file: one row for each indicator and each filter with two or more levels in the CSV file."""
     official = select_official_rows(data)
     varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, META_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_build_filter_row(table, entry, varying) for entry in table.filters if entry.name in varying)
-    writer.writerows(_iter_indicator_rows(table))
-    return stream.getvalue().encode()
+    rows = []
+    for entry in (entry for entry in table.filters if entry.name in varying):
+        shown = list_levels(table, entry.name)
+        # The grouping column needs a metadata row too, and a topic with one level has none.
+        grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
+        rows.append(
+            {
+                "col_name": entry.name,
+                "col_type": "Filter",
+                "label": entry.label,
+                "filter_hint": entry.description,
+                "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
+                "filter_default": "" if ALL.label in shown else shown[0],
+            }
+        )
+    rows += _iter_indicator_rows(table)
+    return format_csv(META_COLUMNS, ([row.get(column, "") for column in META_COLUMNS] for row in rows)).encode()
 
 
 def _build_cell_sql(column: CsvColumn) -> str:
@@ -199,20 +206,6 @@ def _build_cell_sql(column: CsvColumn) -> str:
     # As a DECIMAL, a cell has a fixed number of digits and never an exponent.
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
     return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
-
-
-def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
-    shown = list_levels(table, entry.name)
-    # The grouping column needs a metadata row too, and a topic with one level has none.
-    grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
-    return {
-        "col_name": entry.name,
-        "col_type": "Filter",
-        "label": entry.label,
-        "filter_hint": entry.description,
-        "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
-        "filter_default": "" if ALL.label in shown else shown[0],
-    }
 
 
 def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
@@ -235,57 +228,10 @@ def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
 
 
 EES_UPLOAD_FILE = "ees_bulk_upload.zip"
-_NAMES_FILE = "dataset_names.csv"
 _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
-
-
-def build_ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
-    """Return the bulk upload of the tables in `defined`.
-
-    Their CSV and metadata files are taken from `files` (content by name).
-    """
-    taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
-    names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
-    return pack_flat_zip({_NAMES_FILE: _build_dataset_names(taken)} | {name: files[name] for name in names})
-
-
-def _build_dataset_names(tables: Iterable[Table]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("file_name", "dataset_name"))
-    writer.writerows((table.name, format_upload_title(table)) for table in tables)
-    return stream.getvalue().encode()
 
 
 def format_upload_title(table: Table) -> str:
     """Return the title of a table without colons and similar characters."""
     # In a bulk upload, EES allows only characters that are valid in a file name.
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))
-
-
-ALL_ROWS = "_all_rows.csv"
-"""Ending of the names of these files."""
-
-
-def list_plain_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Return the columns of the plain CSV file of `table`."""
-    return tuple(
-        CsvColumn(
-            each, list_levels(table, each.name) if each.role is ColumnRole.FILTER else each.symbols, official=False
-        )
-        for each in list_columns(table)
-    )
-
-
-def write_plain_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
-    """Write the rows of each table, in their order, to `<name>_all_rows.csv` in `folder`."""
-    with open_in_memory() as connection:
-        for name, data in tables.items():
-            connection.register("every", data)
-            file = str(folder / f"{name}{ALL_ROWS}")
-            connection.execute("COPY (FROM every) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [file])
-
-
-def find_table(file: str, defined: Mapping[str, Table]) -> Table | None:
-    """Return the table in `defined` whose plain CSV file has this name, or None."""
-    return defined.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None

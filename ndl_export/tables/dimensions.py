@@ -3,8 +3,6 @@
 The wording is that of the Department for Education's tables.
 """
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -19,14 +17,7 @@ FSM = Attribute(
 IMD = Attribute(
     "imd_quintile",
     "IMD quintile",
-    (
-        "Quintile 1 (most deprived)",
-        "Quintile 2",
-        "Quintile 3",
-        "Quintile 4",
-        "Quintile 5 (least deprived)",
-        UNKNOWN,
-    ),
+    ("Quintile 1 (most deprived)", "Quintile 2", "Quintile 3", "Quintile 4", "Quintile 5 (least deprived)", UNKNOWN),
 )
 
 SEX_FILTER = Filter("sex", "Sex", "Sex as recorded by the school or service")
@@ -35,9 +26,8 @@ TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic 
 BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")
 
 
-def _read_measures() -> dict[str, Measure]:
-    text = (Path(__file__).parent / "measures.csv").read_text(encoding="utf-8")
-    return {
+with (Path(__file__).parent / "measures.csv").open(encoding="utf-8", newline="") as _lines:
+    MEASURES = {
         row["name"]: Measure(
             row["name"],
             row["label"],
@@ -48,9 +38,6 @@ def _read_measures() -> dict[str, Measure]:
             row["modelled"] == "yes",
             row["as_linked"] == "yes",
         )
-        for row in csv.DictReader(text.splitlines())
+        for row in csv.DictReader(_lines)
     }
-
-
-MEASURES = _read_measures()
 """All measures, by name."""

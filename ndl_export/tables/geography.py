@@ -7,8 +7,6 @@ takes part but has not sent the source that a table counts keeps its own rows, f
 absent from every other area.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 

@@ -180,19 +180,12 @@ class Block:
 
     @property
     def judged_by(self) -> tuple[Ratio, ...]:
-        """The ratios whose intervals decide whether a row is published.
-
-        These are the block's own ratios. In a block of counts only, it is the count as a share of the row with the last
-        axis at its total.
-        """
+        """The ratios whose intervals decide whether a row is published; in a block of counts, the last axis' share."""
         return tuple(self.ratios.values()) or (Ratio((Count(),), Count(over=self.axes[-1].filter)),)
 
     @property
     def measured(self) -> tuple[Count, ...]:
-        """The counts that noise is added to for this block.
-
-        Its other counts are derived from these or from other blocks.
-        """
+        """The counts that noise is added to; its others are derived from these or from other blocks."""
         return (Count(),)
 
     @property

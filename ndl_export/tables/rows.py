@@ -1,19 +1,14 @@
 """Rows of a published table: which rows there are, in which order, and which figures apply to each.
 
-Rows are derived from the table definition, the areas, the cohorts and the detail stated in their noise plans. Releases
-of the same councils and sources therefore have the same rows whatever the data are. The rows flagged as a break in the
-time series are public information too.
-
-`Detail` decides the kinds of area in which a row is published: those where it can be computed from what the plan
-measures. The noise plan states it in its document, which is hashed before any data are read. A row that turns out too
-uncertain stays in the table: whether its figure is withheld depends on the noisy counts. Plans without a `Detail` have
-every row.
+Rows are derived from the table definition, the areas, the cohorts and the detail stated in their noise plans, which are
+hashed before any data are read. Releases of the same councils and sources therefore have the same rows whatever the
+data are. A row that turns out too uncertain stays in the table, with its figure withheld.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
@@ -27,7 +22,7 @@ from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
-from ndl_export.tables.model import Count, Group
+from ndl_export.tables.model import Count
 from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, build_arrow_schema, list_key_names
 from sources.reference.cohorts import Cohort, load_breaks
 
@@ -88,11 +83,7 @@ Said = tuple[Children, Children | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a definition.
-
-    It has the level of each filter, in order; the measures that apply; the children that each count counts; and the
-    attributes that its figures depend on.
-    """
+    """A row: its levels, the measures that apply, the children of each count, and the attributes it depends on."""
 
     levels: tuple[str, ...]
     applies: frozenset[str]
@@ -102,11 +93,7 @@ class Row:
 
 @cache
 def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
-    """Return the rows of one area in the order of the definition.
-
-    `all_together` gives the rows of all councils together; `every` includes the rows that single councils lack. Blocks
-    with the same levels share one row, which has the measures of both.
-    """
+    """Return the rows of one area in order; `every` includes the rows that single councils lack."""
     applies: dict[tuple[str, ...], set[str]] = {}
     counts: dict[tuple[str, ...], dict[str, Children]] = {}
     attributes: dict[tuple[str, ...], set[str]] = {}
@@ -117,7 +104,12 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
             # A row that cannot occur is published too, with every figure flagged as not applicable.
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
-            attributes.setdefault(levels, set()).update(_collect_attributes(block, chosen))
+            # The attributes that its figures depend on.
+            own = {
+                axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None
+            }
+            own |= {attribute for count in block.needed for attribute, _ in count.groups}
+            attributes.setdefault(levels, set()).update(own)
             # All councils together are not compared with themselves.
             if possible and not (all_together and block.with_all_together):
                 applies[levels] |= block.measures
@@ -130,11 +122,7 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
 
 
 def collect_statements(table: Table) -> dict[tuple[str, ...], set[Said]]:
-    """Return what the counts and percentages of each row state, by its filter levels.
-
-    A requested table that would only repeat these statements is not needed. Averages, differences and impossible rows
-    are left out.
-    """
+    """Return what each row's counts and percentages state, by its levels; a request must add to this."""
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
         for levels, chosen, possible in _iter_rows(table, block):
@@ -159,18 +147,12 @@ def _iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selec
         yield tuple(by_filter[f.name] for f in table.filters), chosen, labels not in block.structural_zeros
 
 
+@cache
 def list_levels(table: Table, name: str) -> tuple[str, ...]:
     """Return the published levels of a filter in the order of the definition."""
-    return _list_all_levels(table)[name]
-
-
-@cache
-def _list_all_levels(table: Table) -> dict[str, tuple[str, ...]]:
-    """Return the levels of every filter of a table, by filter name."""
+    position = [entry.name for entry in table.filters].index(name)
     # All councils together have every row of a table; single councils lack some.
-    found = zip(*(row.levels for row in list_rows(table, all_together=True)), strict=True)
-    names = (entry.name for entry in table.filters)
-    return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
+    return tuple(dict.fromkeys(row.levels[position] for row in list_rows(table, all_together=True)))
 
 
 # Not compared by value: comparing arrays gives an array.
@@ -219,11 +201,7 @@ class Layout:
 
     @cached_property
     def breaks(self) -> pa.Array:
-        """`b` if there is a break between the row's cohort and the one before, else NULL; shape (n,).
-
-        The first cohort of the release is compared with the academic year before it. Rows without figures are not
-        flagged.
-        """
+        """`b` where figures are not comparable with the cohort before, else NULL; shape (n,)."""
         flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
@@ -243,10 +221,7 @@ class Layout:
         )
 
     def _find_breaks(self, index: int) -> NDArray[np.bool_]:
-        """Return whether each row of a cohort has a break.
-
-        A break is a change in what the area's councils record, or a change in the set of these councils.
-        """
+        """Return where an area's councils, or what they record, changed since the cohort before."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = np.unique(self.area_of[self.cohort_of == index - 1]) if index else ()
         # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
@@ -263,23 +238,19 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """Return the positions of these rows in the first cohort, area by area; -1 for a row that is not published.
-
-        Shape (len(areas) * len(levels),).
-        """
-        per_area = [self._places[area.level, area.code] for area in areas]
-        return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
+        """Return where these rows are in the first cohort, by area and levels (n,); -1 for rows not published."""
+        wanted = ((area.level, area.code, chosen) for area in areas for chosen in levels)
+        return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str], dict[tuple[str, ...], int]]:
-        """Positions of the first cohort's rows, by level and code of the area, then by filter levels."""
-        places: dict[tuple[str, str], dict[tuple[str, ...], int]] = {(a.level, a.code): {} for a in self.areas}
-        keys = list(places)
+    def _places(self) -> dict[tuple[str, str, Levels], int]:
+        """Positions of the first cohort's rows, by level and code of the area and filter levels."""
         first = self.cohort_of == 0
         pairs = zip(self.area_of[first].tolist(), self.row_of[first].tolist(), strict=True)
-        for position, (area, row) in enumerate(pairs):
-            places[keys[area]][self.rows[row].levels] = position
-        return places
+        return {
+            (self.areas[area].level, self.areas[area].code, self.rows[row].levels): position
+            for position, (area, row) in enumerate(pairs)
+        }
 
     def ordered(self, data: pa.Table) -> pa.Table:
         """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
@@ -300,10 +271,7 @@ class Layout:
 def build_layout(
     table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
 ) -> Layout:
-    """Return the rows of `table` for the areas of each cohort, limited to those that the cohort's detail publishes.
-
-    `areas` are as `list_geographies` returns them, all councils together first.
-    """
+    """Return the rows of `table` for the areas of each cohort that the cohort's detail publishes."""
     top, others = list_rows(table, all_together=True), list_rows(table, all_together=False, every=True)
     at_councils = {row.levels for row in list_rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
@@ -333,27 +301,17 @@ def build_layout(
     )
 
 
-def _collect_attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
-    """Return the attributes that the figures of a block's row depend on."""
-    found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
-    return found | {attribute for count in block.needed for attribute, _ in count.groups}
-
-
 def _find_counted(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
+    """Return the children that a row counts. A group of all categories of an attribute is not a restriction."""
     levels = (
         (axis.attribute, axis.whole if axis.filter == count.over else level.categories)
         for axis, level in zip(block.axes, chosen, strict=True)
     )
-    groups = ((attribute, categories) for attribute, categories in levels if categories is not None)
-    return _intersect_groups(table, (*groups, *count.groups))
-
-
-def _intersect_groups(table: Table, groups: Iterable[Group]) -> Children:
-    """Return the children in every group. A group of all categories of an attribute is not a restriction."""
-    family = FAMILIES[table.family]
     restricted: dict[str, frozenset[str]] = {}
-    for attribute, chosen in groups:
-        restricted[attribute] = restricted.get(attribute, frozenset(chosen)) & frozenset(chosen)
+    for attribute, categories in (*levels, *count.groups):
+        if categories is not None:
+            restricted[attribute] = restricted.get(attribute, frozenset(categories)) & frozenset(categories)
+    family = FAMILIES[table.family]
     return frozenset(
         (name, categories)
         for name, categories in restricted.items()

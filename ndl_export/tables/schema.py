@@ -1,13 +1,9 @@
 """Columns of a published table, in order.
 
-They are the contract between the code that fills tables and the code that publishes them. Every table has time and
-place columns, its filters and a column for breaks in the time series. Each measure then has the figure shown, the
-unbiased estimate behind it (counts only), both ends of the 95% interval, a flag, and, if the definition asks for it, a
-model's estimate with both ends of its interval. Names, types and descriptions are derived from the table definition and
-written nowhere else.
+Every table has time and place columns, its filters and a column for breaks in the time series. Each measure then has
+the figure shown, the unbiased estimate behind it (counts only), both ends of the 95% interval, a flag, and, if the
+definition asks for it, a model's estimate with both ends of its interval.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -150,32 +146,21 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
 
     They are figure, estimate (counts only), ends of the interval, flag, and the model's figure and ends (if modelled).
     """
+    absent = (*(() if measure.is_count else (ColumnRole.ESTIMATE,)), *(() if measure.modelled else MODEL_WITH_INTERVAL))
     found = []
-    for role, (_, label, description) in _OF_MEASURE.items():
-        if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]:
-            words = _FLAGS if role is ColumnRole.FLAG else description.format(measure.description)
-            words += _format_caveat(measure) if role is ColumnRole.FIGURE else ""
-            found.append(
-                PublishedColumn(
-                    get_column_name(measure, role),
-                    label.format(measure.label),
-                    _TYPES.get(role, pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()),
-                    words,
-                    role,
-                    measure,
-                )
-            )
+    for role, (suffix, label, description) in _OF_MEASURE.items():
+        if role in absent:
+            continue
+        kind, words = pa.float64(), description.format(measure.description)
+        if role is ColumnRole.FLAG:
+            kind, words = pa.string(), _FLAGS
+        elif role is ColumnRole.FIGURE and measure.is_count:
+            kind = pa.int64()
+            words += "; estimate rounded to a whole number of at least 0, for display: never add these up"
+        elif role is ColumnRole.FIGURE:
+            words += f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
+        found.append(PublishedColumn(measure.name + suffix, label.format(measure.label), kind, words, role, measure))
     return tuple(found)
-
-
-_TYPES = {ColumnRole.FLAG: pa.string()}
-_ABSENT_ROLES = {
-    # (True, True) is missing on purpose: no count is modelled.
-    (True, False): set(MODEL_WITH_INTERVAL),
-    (False, False): {ColumnRole.ESTIMATE, *MODEL_WITH_INTERVAL},
-    (False, True): {ColumnRole.ESTIMATE},
-}
-"""Roles for which a measure has no column, by whether it is a count and whether it is modelled."""
 
 
 def get_column_name(measure: Measure, role: ColumnRole) -> str:
@@ -184,30 +169,18 @@ def get_column_name(measure: Measure, role: ColumnRole) -> str:
 
 
 def build_arrow_schema(table: Table) -> pa.Schema:
-    """Return the Arrow schema of `table`, with `label` and `description` in the metadata of each field.
-
-    Only time columns, filters, the geographic level and the row's own area are never null.
-    """
+    """Return the Arrow schema, with `label` and `description` in the metadata of each field."""
     fields = [
         pa.field(
             column.name,
             column.type,
-            nullable=column.role not in _ALWAYS_FILLED and column.name not in (LEVEL, *OWN_AREA),
+            nullable=column.role not in (ColumnRole.TIME, ColumnRole.FILTER) and column.name not in (LEVEL, *OWN_AREA),
             metadata={"label": column.label, "description": column.description},
         )
         for column in list_columns(table)
     ]
     metadata = {"title": table.title, "description": table.description, "population": table.population}
     return pa.schema(fields, metadata=metadata)
-
-
-_ALWAYS_FILLED = (ColumnRole.TIME, ColumnRole.FILTER)
-
-
-def _format_caveat(measure: Measure) -> str:
-    if measure.is_count:
-        return "; estimate rounded to a whole number of at least 0, for display: never add these up"
-    return f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
 
 
 _FLAGS = "; ".join(

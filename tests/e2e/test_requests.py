@@ -25,7 +25,7 @@ import pytest
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions
-from assets.release.record import list_requested_tables, read_record
+from assets.release.record import read_record
 from ndl_export.bundle.synthetic import build_synthetic_files
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable

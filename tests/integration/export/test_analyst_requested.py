@@ -24,7 +24,8 @@ def with_requests(bundle: Path, directory: Path, version: str, requests: Sequenc
     """A bundle's folder as the database reads it: that of another release, with these tables besides."""
     folder = Path(shutil.copytree(bundle, directory / version))
     facts, tables = facts_with(requests, version), fake_tables(seed=seed, requested=requests)
-    facts.on_request.write(folder, version)
+    for name, content in facts.on_request.build_files(version).items():
+        (folder / name).write_bytes(content)
     (folder / "privacy_statement.json").write_text(json.dumps(facts.privacy_record))
     for each in requests:
         pq.write_table(tables[each.name], folder / f"{each.name}.parquet")

@@ -19,13 +19,13 @@ from scipy.stats import norm
 
 from ndl_export.analyst_db.changes import compare, render_changelog_page
 from ndl_export.bundle.make import write_bundle
-from ndl_export.facts.on_request import Further
-from ndl_export.facts.previous import Earlier, Previous, read_previous_releases
+from ndl_export.facts.on_request import Further, OnRequest
+from ndl_export.facts.released import Earlier, Release, build_release, read_previous_releases
 from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
 from pipelines.reports.releases import describe_differences
 from tests.support.daily import examples
-from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT, fake_facts, fake_privacy_record, fake_tables
 from tests.support.export.requested import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
 
 pytestmark = pytest.mark.slow
@@ -33,11 +33,16 @@ pytestmark = pytest.mark.slow
 PERCENT = "gld_children_percent"
 
 
-def previous_of(tables: Mapping[str, pa.Table], *further: Further, **facts: Any) -> Previous:
+def previous_of(tables: Mapping[str, pa.Table], *further: Further, **facts: Any) -> Release:
     """Return a release before the others, with counts drawn for it and `further` ones."""
-    measured_in = {COHORT: BASE, "202324": "2025.11.0"}
-    first = Previous(BASE, (COHORT,), fake_facts().councils, {COHORT: {}}, {COHORT: 3.26}, measured_in, tables)
-    return replace(first, further=frozenset(further), **facts)
+    counts: dict[Further, Any] = dict.fromkeys(further)
+    first = replace(
+        build_release(fake_facts(BASE), tables),
+        privacy_record=fake_privacy_record(BASE, earlier={"202324": "2025.11.0"}),
+        on_request=OnRequest((), counts),
+        read=lambda file, _: tables.get(file.removesuffix(".parquet")),
+    )
+    return replace(first, **facts)
 
 
 def drawn(data: pa.Table, estimate: np.ndarray, sigma: float) -> pa.Table:

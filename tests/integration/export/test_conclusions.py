@@ -13,9 +13,8 @@ from scipy.stats import norm
 from ndl_export.analyst_db.build import open_analyst_database
 from ndl_export.analyst_db.help import WORKED_QUERIES
 from ndl_export.site import query_conclusions
-from ndl_export.site.layouts import release_of
+from ndl_export.site.layouts import Release, build_charts
 from ndl_export.site.panels import Panel
-from ndl_export.site.views import build_charts
 from ndl_export.tables import TABLES
 from ndl_export.tables.rows import list_rows
 from ndl_export.tables.schema import Flag
@@ -103,7 +102,7 @@ class Answers:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
         self.con = con
-        release = release_of(tables, PILOT, (COHORT,), {}, conclusions=query_conclusions(con, (COHORT,)))
+        release = Release(tables, PILOT, (COHORT,), {}, conclusions=query_conclusions(con, (COHORT,)))
         self.panels = {
             (panel.shape.name, panel.area.name if panel.area and not panel.together else ""): panel
             for charts in build_charts(release).values()
@@ -238,16 +237,16 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
         for row in list_rows(table, all_together=True):
             same.setdefault((name, frozenset(row.counts.items()) or row.levels), set()).add(row.levels)
     alike = {(name, levels): group for (name, _), group in same.items() for levels in group}
-    charts, seen, elsewhere = build_charts(release_of(tables, PILOT, (COHORT,), {})), set(), 0
+    charts, seen, elsewhere = build_charts(Release(tables, PILOT, (COHORT,), {})), set(), 0
     for panel in (panel for shown in charts.values() for chart in shown for panel in chart.panels):
         for line in panel.lines:
             wanted = panel.shape.wanted("" if panel.shape.by_area else line.label)
-            for figure, each in zip(line.figures, wanted, strict=True):
-                own = published.get((each.table, line.area.code, *each.levels))
-                others = (published.get((each.table, line.area.code, *t)) for t in alike[each.table, each.levels])
-                found = own or next((row for row in others if row and row[f"{each.measure}_flag"] != "z"), None)
-                shown = (found[each.measure], found[f"{each.measure}_flag"]) if found else (None, Flag.WITHHELD)
-                assert (figure.value, figure.flag) == shown, (panel.anchor, line.label, each.measure)
+            for figure, (name, measure, levels) in zip(line.figures, wanted, strict=True):
+                own = published.get((name, line.area.code, *levels))
+                others = (published.get((name, line.area.code, *each)) for each in alike[name, levels])
+                found = own or next((row for row in others if row and row[f"{measure}_flag"] != "z"), None)
+                shown = (found[measure], found[f"{measure}_flag"]) if found else (None, Flag.WITHHELD)
+                assert (figure.value, figure.flag) == shown, (panel.anchor, line.label, measure)
                 seen.add(panel.shape.name)
                 elsewhere += found is not own
     assert len(seen) > 15

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ndl_export.tables import TABLES
-from ndl_export.tables.csv_files import build_meta_csv, write_csvs
+from ndl_export.tables.csv_files import build_csv_files
 from sources.reference.places import load_places
 from tests.support.export.ees_screener import faults, read, screen
 from tests.support.export.fake_release import fake_tables
@@ -26,8 +26,8 @@ def test_csv_files_pass_the_screener(name: str, bundle: Path) -> None:
 def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
     """With rows of England and its regions, and the exact name of every local authority."""
     name, data = "gld_headline", fake_tables(tuple(load_places()))["gld_headline"]
-    write_csvs({name: data}, tmp_path)
-    (tmp_path / f"{name}.meta.csv").write_bytes(build_meta_csv(data, TABLES[name]))
+    for file, content in build_csv_files({name: data}, TABLES).items():
+        (tmp_path / file).write_bytes(content)
     files = read(tmp_path / f"{name}.csv", tmp_path / f"{name}.meta.csv")
     assert files.levels("geographic_level") == {"National", "Regional", "Local authority", "English devolved area"}
     assert faults(files) == []

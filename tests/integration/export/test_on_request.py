@@ -3,6 +3,8 @@
 Whoever tells one here has the publisher's key: sums and signature fit, so the content alone gives it away.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 import re
@@ -20,19 +22,29 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
-from ndl_export.bundle.make import CATALOGUE_FILES, TABLE_SUFFIXES, BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.make import (
+    BUNDLE_FILES,
+    CATALOGUE_FILES,
+    TABLE_SUFFIXES,
+    BundleRefused,
+    read_contents,
+    write_bundle,
+)
 from ndl_export.bundle.verify import verify
+from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.metadata.portals import CITATION_FILE
+from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
 from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
+from tests.integration.export.test_verify import served
 from tests.support.daily import first
 from tests.support.export import ees_bulk
 from tests.support.export.accessible_workbook import not_met
@@ -91,6 +103,16 @@ def supplement(
     return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
 
 
+@pytest.mark.slow
+def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
+    of_tables = {file for name in NAMES for file in files_of(name)}
+    others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
+    assert read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
+    assert verify(supplement).faults == ()
+    for suffix in ("zip", "tar"):
+        assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok
+
+
 def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
     for found in (OnRequest.read(read_contents(supplement)), OnRequest.of_bundle(supplement)):
         assert found.tables == facts.on_request.tables
@@ -100,6 +122,12 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     nothing = OnRequest.of_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
+
+
+@pytest.mark.slow
+def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
+    with served(supplement.parent) as address:
+        assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 @pytest.mark.slow
@@ -179,11 +207,17 @@ def not_measured(document: Any) -> None:
 ATTACKS = {
     "the file is gone": (without(ON_REQUEST_FILE), f"{WAITS}.parquet: not part of a bundle"),
     "the file is gone with all that it names": (
-        without(*(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS), *(file for name in NAMES for file in files_of(name))),
+        without(
+            *(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS),
+            *(file for name in NAMES for file in files_of(name)),
+        ),
         "on_request.json: it leaves out what the privacy statement says was measured of parents, cohort 202425",
     ),
     "a table that was not measured is gone": (
-        lambda files: (edited(lambda d: d["tables"].pop())(files), without(*files_of(TOGETHER))(files)),
+        lambda files: (
+            edited(lambda d: d["tables"].pop())(files),
+            without(*files_of(TOGETHER))(files),
+        ),
         f"datapackage.json: describes {TOGETHER}.parquet, which is not there",
     ),
     "it is no JSON": (lambda files: files.update({ON_REQUEST_FILE: b"{"}), "on_request.json: it does not say which"),
@@ -334,6 +368,12 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     assert OnRequest.list_table_names(files) == ()
 
 
+SENTENCE = (
+    "On request: A university asked for it on 20 November 2026. Purpose: To see whether reviews tell readiness apart in"
+    " deprived areas. First in release 2026.12.0"
+)
+
+
 @pytest.mark.slow
 def test_every_validator_takes_them(supplement: Path) -> None:
     package = run_validator("ckan", "ckan_faults.py", supplement)
@@ -364,6 +404,21 @@ def test_explore_education_statistics_takes_those_with_an_official_area(suppleme
     assert len(lines) == 1  # all councils together have no official geography
 
 
+@pytest.mark.slow
+def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
+    for name in ("README.md", "methodology.md"):
+        listed = (supplement / name).read_text().partition("## Tables on request")[2].partition("\n## ")[0]
+        assert all(f"| `{name}` |" in listed for name in NAMES)
+        assert "| A university, 20 November 2026: To see whether" in listed
+    dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
+    assert all(f"### `{name}`: " in dictionary for name in NAMES)
+    assert dictionary.count(f"{SENTENCE}.") == len(NAMES)
+    for name in (*CATALOGUE_FILES, "datapackage.json"):
+        assert name == "ukgov_dataset.json" or SENTENCE in (supplement / name).read_text()
+    assert pq.read_schema(supplement / f"{WAITS}.parquet").metadata[b"on_request"].decode() == SENTENCE
+    assert b"on_request" not in pq.read_schema(supplement / "gld_headline.parquet").metadata
+
+
 def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
     own = requested_tables()[0]
     title = TABLES["joined_dots"].title.replace(": ", ", ")
@@ -388,7 +443,8 @@ def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp
         for release, (plan, counts) in zip(releases, more, strict=True)
     }
     asked = OnRequest(requested_tables((COHORT,)), further)
-    asked.write(tmp_path, "2027.01.0")
+    for name, content in asked.build_files("2027.01.0").items():
+        (tmp_path / name).write_bytes(content)
     pq.write_table(first[COHORT]["small"].table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
     (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
     (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)

@@ -1,13 +1,16 @@
 """`readiness request`: what answers a request, from public facts alone, before anything is spent."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,22 +19,27 @@ import yaml
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.requests.planning import estimate_accuracy
+from assets.release.requests.planning import estimate_accuracy, plan_requests
 from assets.release.requests.released import find_release
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
 from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.noisy_counts import write_noisy_counts
-from ndl_export.facts.on_request import OnRequest
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
+from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.cli import main
+from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
+from privacy.release.mechanism import combine_plans
+from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support import PROJECT
 from tests.support.release.homes import COHORT, VERSION
 from tests.support.release.sizes import known, noisy_counts
 
+EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 ASKED = read_request(PROJECT / "docs" / "requests" / "gld_by_ethnic_group_and_fsm.yaml")
 
 WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yaml")
@@ -40,7 +48,7 @@ WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yam
 WITHHELD_GROUP = "Other ethnic group"
 
 
-def public_home(folder: Path) -> Home:
+def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
     """Create a home whose first release spent the policy's split."""
     home, policy = Home(folder), load_policy()
     folder.mkdir(exist_ok=True)
@@ -50,18 +58,24 @@ def public_home(folder: Path) -> Home:
         for family, rho in account.split.items():
             charge = ledger.reserve(COHORT, VERSION, family, rho, "p" * 64, "m" * 64, unit=unit)
             ledger.commit(charge, "f" * 64)
-    bundle = home.release / VERSION
+    add_release(home, VERSION, councils)
+    return home
+
+
+def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_request: OnRequest | None = None) -> Path:
+    """Add a release without a charge, and return the bundle's folder."""
+    bundle = home.release / version
     bundle.mkdir(parents=True)
-    facts = {"version": VERSION, "cohorts": [COHORT], "councils": list(PILOT), "missing": {}}
+    facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
-    base = known(PILOT).base
-    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, VERSION)
+    base = known(councils).base
+    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
     plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
-    for name, rows in build_table_layouts(tuple(PILOT), (COHORT,), plans=plans).items():
+    for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
-    OnRequest().write(bundle, VERSION)
-    return home
+    (on_request or OnRequest()).write(bundle, version)
+    return bundle
 
 
 def _without_figures(rows: Layout) -> pa.Table:
@@ -78,8 +92,18 @@ def _without_figures(rows: Layout) -> pa.Table:
     return pa.table({name: keys[name] for name in keys.column_names} | flags)
 
 
+def answered(request: Request, plan: Plan, version: str) -> OnRequest:
+    """Return what a release states about a request that it answered by a measurement; the counts are zeros."""
+    table = RequestedTable(
+        request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
+    )
+    counts = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
+    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.to_json(), counts)})
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """To be read, not written."""
     return public_home(tmp_path_factory.mktemp("public") / "home")
 
 
@@ -287,6 +311,18 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     assert only(home, WAITING)["synthetic"] is None
 
 
+def test_the_answer_fits_a_terminal_and_is_a_page(made: Home, tmp_path: Path) -> None:
+    shown = check(made, ASKED, WAITING)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.output.splitlines())) <= WIDTH
+    for word in ("Nothing was spent", "it costs rho", "and fits", "All together", "readiness synthesise"):
+        assert word in " ".join(shown.output.split())
+    page = tmp_path / "answer.html"
+    assert check(made, ASKED, options=("--html", str(page))).exit_code == 0
+    assert "What would cost less" in page.read_text("utf-8")
+    assert "restricted" not in page.read_text("utf-8")
+
+
 def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Home, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("name: X\nfamily: teachers\n", "utf-8")
@@ -304,3 +340,12 @@ def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, 
     assert "2026.11.0 has 202425" in later.stderr
     assert check(made, ASKED, options=("--release", "2031.01.0")).exit_code == 1
     assert "no release has been made" in check(Home(tmp_path / "empty"), ASKED).stderr
+
+
+def test_new_writes_the_template_once(tmp_path: Path) -> None:
+    printed = CliRunner().invoke(main, ["request", "new"])
+    assert printed.stdout == TEMPLATE.read_text("utf-8")
+    out = tmp_path / "request.yaml"
+    for status in (0, 1):
+        assert CliRunner().invoke(main, ["request", "new", "--out", str(out)]).exit_code == status
+    assert read_request(out) == read_request(TEMPLATE)

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.on_request import OnRequest, RequestedTable
-from ndl_export.site import build_site_downloads, build_site_files, views
-from ndl_export.site.views import label_rows
+from ndl_export.facts.on_request import RequestedTable
+from ndl_export.site import build_site_downloads, build_site_files, layouts
+from ndl_export.site.layouts import label_rows
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.rows import list_rows
 from sources.reference.places import PILOT
-from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT, fake_tables
 from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 from tests.support.site.checks import (
     HOSTILE,
@@ -136,14 +136,14 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
     for text, is_long in ((page(), False), (page(OF_SEN), True)):
         assert 'class="chart' in text
         assert ('class="roomy"' in text, "<details open>" in text) == (is_long, is_long)
-    monkeypatch.setattr(views, "LONGEST_LABEL", max(map(len, label_rows(SEN.table))) - 1)
+    monkeypatch.setattr(layouts, "LONGEST_LABEL", max(map(len, label_rows(SEN.table))) - 1)
     undrawn = [page(OF_SEN)]
-    monkeypatch.setattr(views, "MOST_DRAWN", 8)
+    monkeypatch.setattr(layouts, "MOST_DRAWN", 8)
     for text in (*undrawn, page()):
         assert 'class="chart' not in text
         assert "<details open>" in text
         assert len(panels(text)) == len(list_geographies(PILOT))
-    monkeypatch.setattr(views, "MOST_ROWS", 8 * len(list_geographies(PILOT)))
+    monkeypatch.setattr(layouts, "MOST_ROWS", 8 * len(list_geographies(PILOT)))
     files = made_again((asked,), on_request)
     assert [area for area, _ in panels(files["request-by-sex.html"].decode())] == [TOGETHER]
     assert files["request-by-sex.csv"].decode().count("\n") == 1 + 3 * 9
