@@ -53,15 +53,10 @@ from privacy.doors.settings_file import (
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import (
     CONTRACT_DIALECT,
-    Characters,
     Deletion,
     Derived,
     Dialect,
-    Filled,
-    FirstOf,
-    Join,
     Parts,
-    Pattern,
     find_ambiguity,
     find_format_fault,
     find_pattern_fault,
@@ -220,18 +215,13 @@ class _Derived(Settings):
         return self
 
     def build_derived(self) -> Derived:
-        inputs = (self.heading or "",)
-        match self.operations[0]:
-            case "pattern":
-                return Pattern(inputs, self.pattern or "")
-            case "characters":
-                first, _, last = (self.characters or "").partition("-")
-                return Characters(inputs, int(first), int(last or first))
-            case "filled":
-                return Filled(inputs, self.filled or "", self.blank)
-            case "join":
-                return Join(self.join or (), self.separator)
-        return FirstOf(self.first_of or ())
+        (operation,) = self.operations
+        if operation in ("join", "first_of"):
+            return Derived(operation, getattr(self, operation), (self.separator,) if operation == "join" else ())
+        own = getattr(self, operation)
+        first, _, last = own.replace(" ", "").partition("-")
+        arguments = {"pattern": (own,), "characters": (first, last or first), "filled": (own, self.blank)}
+        return Derived(operation, (self.heading or "",), arguments[operation])
 
 
 def _find_delimiter_fault(text: str) -> str | None:

@@ -148,7 +148,7 @@ def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
             text = _build_filled_sql(column.name)
         case "derived":
             inputs = {local: _build_filled_sql(name) for local, name in extract.inputs.items()}
-            text = _build_filled_sql(f"trim({dialect.derived[column.name].sql(inputs)})")
+            text = _build_filled_sql(f"trim({dialect.derived[column.name].build_sql(inputs)})")
         case "constant":
             return quote_text(dialect.constants[column.name])
         case "missing":

@@ -11,7 +11,7 @@ import yaml
 
 from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.dialect import Characters, Derived, Filled, Join, Pattern
+from sources.councils.dialect import Derived
 from sources.councils.known_headings import find_code
 from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
 from sources.extract.landed import Landed
@@ -215,18 +215,14 @@ def format_scalar(text: str) -> str:
 
 
 def format_operation(derived: Derived) -> str:
-    """Return the operation as written in a council file."""
-    first, headings = format_scalar(derived.inputs[0]), f"[{', '.join(map(format_scalar, derived.inputs))}]"
-    match derived:
-        case Pattern(pattern=pattern):
+    """Return an operation of a draft, which is a pattern, `filled` or a join, as written in a council file."""
+    headings, values = list(map(format_scalar, derived.inputs)), list(map(format_scalar, derived.arguments))
+    match derived.operation:
+        case "pattern":
             # In single quotes, where YAML leaves backslashes alone.
-            keys = {"from": first, "pattern": "'" + pattern.replace("'", "''") + "'"}
-        case Characters(first=start, last=end):
-            keys = {"from": first, "characters": f"{start}-{end}"}
-        case Filled(filled=filled, blank=blank):
-            keys = {"from": first, "filled": format_scalar(filled), "blank": format_scalar(blank)}
-        case Join(separator=separator):
-            keys = {"join": headings, "with": format_scalar(separator)}
+            keys = {"from": headings[0], "pattern": "'" + derived.arguments[0].replace("'", "''") + "'"}
+        case "filled":
+            keys = {"from": headings[0], "filled": values[0], "blank": values[1]}
         case _:
-            keys = {"first_of": headings}
+            keys = {"join": f"[{', '.join(headings)}]", "with": values[0]}
     return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"
