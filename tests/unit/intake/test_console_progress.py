@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.intake.console_progress import iter_progress_lines
+from assets.intake.assets import iter_progress_lines
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality import HOLD, Finding
 from assets.intake.quality_report.profile import Profile

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from assets.home.errors import describe_unexpected_error
-from assets.intake.assets import _build_metadata, _describe_quality
-from assets.intake.console_progress import iter_outcomes
+from assets.intake.assets import _build_metadata, _describe_quality, iter_outcomes
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import Profile
 from assets.linkage.report import coarsen_facts
