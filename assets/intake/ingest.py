@@ -32,7 +32,13 @@ from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, compute_share
+from sources.contracts.extract_rules import (
+    NO_USABLE_ROW,
+    TOO_MANY_REJECTED,
+    compute_share,
+    name_broken_rows,
+    select_payload_rules,
+)
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, wrap_error
@@ -206,17 +212,16 @@ class Intake:
         of_last = compute_share(kept, rows_last)  # None if there is no earlier delivery
         if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
             of_last = min(of_last, 1.0)  # parts that add up always grow
-        findings = yield ValidationRequest(
-            contract.name,
-            staged.kept,
-            kept,
-            staged.rejected_share,
-            rows_of_last=of_last,
-            rows_of_expected=compute_share(kept, rows_expected),
-            rows_of_many=staged.rows_of_many(contract),
-            filled={column.column: column.filled for column in rows.profile.columns},
-            breaking=rows.breaking,
-        )
+        facts = {
+            "rows_kept": kept,
+            "rejected_share": staged.rejected_share,
+            "rows_of_last": of_last,
+            "rows_of_expected": compute_share(kept, rows_expected),
+            "rows_of_many": staged.rows_of_many(contract),
+            **{f"{column.column}_complete": column.filled / kept if kept else None for column in rows.profile.columns},
+            **{name_broken_rows(rule): rows.breaking.get(rule.id) for rule in select_payload_rules(contract)},
+        }
+        findings = yield ValidationRequest(contract.name, staged.kept, facts, rows.breaking)
         findings += _list_postcode_findings(delivery, self._context.directory_sha256)
         findings += (OTHER_KEYS,) if list_out_of_reach(self.home, self._keys) else ()
         return ExtractQuality(
