@@ -315,7 +315,7 @@ def iter_outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
     of_size = [finding for finding in quality.findings if finding.rule in _OF_SIZE]
     values = [finding for finding in quality.findings if finding not in thin and finding not in of_size]
     yield _build_findings_outcome(VALUES, values, "every rule holds")
-    filled = [column.filled for column in quality.profile.columns]
+    filled = [column.filled for column in quality.profile.columns.values()]
     least: dict[str, Number] = {"least_filled": _round_share(min(filled), quality.profile.rows, 1)} if filled else {}
     yield _build_findings_outcome(FILLED, thin, "every column is as full as it should be", least)
 

@@ -218,7 +218,7 @@ class Intake:
             "rows_of_last": of_last,
             "rows_of_expected": compute_share(kept, rows_expected),
             "rows_of_many": staged.rows_of_many(contract),
-            **{f"{column.column}_complete": column.filled / kept if kept else None for column in rows.profile.columns},
+            **{f"{name}_complete": each.filled / kept if kept else None for name, each in rows.profile.columns.items()},
             **{name_broken_rows(rule): rows.breaking.get(rule.id) for rule in select_payload_rules(contract)},
         }
         findings = yield ValidationRequest(contract.name, staged.kept, facts, rows.breaking)

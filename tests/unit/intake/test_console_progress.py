@@ -16,7 +16,7 @@ from tests.support.intake.corpus import COHORT
 
 SOUND = ExtractQuality(
     "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"}, "2025-07-10T00:00:00+00:00",
-    {}, 9056, 9056, 0, 12, (), (), Profile(9056, (), ()), 8985, None,
+    {}, 9056, 9056, 0, 12, (), (), Profile(9056, {}, {}), 8985, None,
 )  # fmt: skip
 HOME = Home(Path("/h"))
 WHERE = f"Reports to send back: {HOME.cohort(COHORT).reports('<council>')}/council.html"

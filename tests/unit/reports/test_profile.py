@@ -89,11 +89,11 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
     assert found.rows == len(rows)
     for name, group_of in grouped.items():
         values = [row[name] for row in rows if row[name] is not None]
-        assert found.by_column[name].filled == len(values)
-        counted = {group.key: group.rows for group in found.by_column[name].groups if group.rows}
+        assert found.columns[name].filled == len(values)
+        counted = {key: rows for key, rows in found.columns[name].groups.items() if rows}
         assert counted == dict(Counter(group_of(value) for value in values))
     empty = profiled(tmp_path, "hv_reviews", [])  # groups do not depend on the data
-    keys = [[(column.column, group.key) for column in p.columns for group in column.groups] for p in (found, empty)]
+    keys = [[(name, key) for name, column in p.columns.items() for key in column.groups] for p in (found, empty)]
     assert keys[0] == keys[1]
 
 
@@ -105,7 +105,7 @@ def test_measures_of_the_profile(tmp_path: Path) -> None:
         all_expected | {GLD_GOALS[0]: "1"},
         dict.fromkeys(GOALS, "A"),
     ]
-    found = profiled(tmp_path, "eyfsp", rows).by_measure
+    found = profiled(tmp_path, "eyfsp", rows).measures
     shares = {name: (measure.rows, measure.of) for name, measure in found.items()}
     assert shares["gld"] == (2, 4)
     assert shares["all_goals"] == (1, 4)
