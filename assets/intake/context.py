@@ -53,6 +53,9 @@ class Delivery:
 
     `file` is a name that is safe to store. `made_under` holds the settings and versions that, with the content,
     determine the rows. `manifest` is set for a tokens file.
+
+    For a part that is to be read, `arrived` is the number of the run that first found it, and `extract` is set once the
+    file is open, unless it holds tokens. `of_several` means that the file also holds rows of other cohorts.
     """
 
     landed: Landed
@@ -62,6 +65,9 @@ class Delivery:
     mac: str
     manifest: Manifest | None
     made_under: dict[str, Any]
+    arrived: int = 0
+    extract: OpenExtract | None = None
+    of_several: bool = False
 
 
 class IntakeContext:

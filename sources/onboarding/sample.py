@@ -17,13 +17,12 @@ from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import is_identifier_heading, score_heading
-from sources.diagnosis.column_guesses import TextSample
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, is_cohort
 from sources.extract.open import open_table
 from sources.extract.readers.content import get_content
 from sources.extract.readers.delimited import detect_utf_16
-from sources.extract.table import VALUE, SheetTaken, TextTable, take_first_rows
+from sources.extract.table import VALUE, TextTable
 
 MAX_ROWS = 10_000
 MIN_ROWS = 5
@@ -40,19 +39,6 @@ _LIKE_IDENTIFIER = (
 )
 _MIB_SNIFFED = 64
 """Maximum size to which this process unpacks a file to detect its encoding."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample without a council file: its first rows, delimiter and encoding.
-
-    `delimiter` and `encoding` are None unless the file is delimited text, `sheet` unless it is a workbook.
-    """
-
-    text: TextSample
-    delimiter: str | None
-    encoding: str | None
-    sheet: SheetTaken | None
 
 
 def build_landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
@@ -81,13 +67,6 @@ def open_sample_table(landed: Landed, dialect: Dialect) -> TextTable:
     if data or numbers > len(table.header) / 2:
         raise ExtractStopped(f"{landed.name}: the first line holds data, not headings; ask for a file with headings")
     return table
-
-
-def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
-    """Read the first rows of a sample without a council file; raises `ExtractStopped`."""
-    table = open_sample_table(landed, CONTRACT_DIALECT)
-    text = TextSample(con, table.header, take_first_rows(table.read(table.header), MAX_ROWS))
-    return Sample(text, table.delimiter, detect_encoding(landed.path) if table.delimiter else None, table.sheet)
 
 
 def _find_source(path: Path, council: str) -> str:

@@ -11,13 +11,13 @@ import yaml
 
 from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.dialect import Derived
+from sources.councils.dialect import CONTRACT_DIALECT, Derived
 from sources.councils.known_headings import find_code
-from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
+from sources.diagnosis.column_guesses import DateForm, Guess, Guesser, TextSample
 from sources.extract.landed import Landed
 from sources.extract.match import is_in_contract_form
-from sources.extract.table import build_whole_sql
-from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, select_shown_values
+from sources.extract.table import TextTable, build_whole_sql, take_first_rows
+from sources.onboarding.sample import MAX_ROWS, MIN_ROWS, detect_encoding, open_sample_table, select_shown_values
 
 _MAX_CODES = 40
 # Many YAML parsers read these as booleans or null.
@@ -43,15 +43,16 @@ class Draft:
 def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[str, str]) -> Draft:
     """Draft one source of a council file; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
-    sample = open_sample(con, landed)
+    table = open_sample_table(landed, CONTRACT_DIALECT)
     # A council file would add nothing: such an extract is read in contract form whatever the file says.
-    if is_in_contract_form(contract, list(sample.text.headings)):
+    if is_in_contract_form(contract, table.header):
         return Draft(landed.source, needed=False)
-    guesser = Guesser(sample.text, contract, valid)
+    sample = TextSample(con, table.header, take_first_rows(table.read(table.header), MAX_ROWS))
+    guesser = Guesser(sample, contract, valid)
     guesses = guesser.guesses()
     lines = [
         f"  {landed.source}:",
-        *_iter_form_lines(sample),
+        *_iter_form_lines(landed, table),
         *_iter_date_lines(contract, guesser, guesses),
         *_iter_column_lines(contract, sample, guesses),
         *_iter_derived_lines(guesses),
@@ -73,19 +74,19 @@ def build_council_file(council: str, drafts: Sequence[Draft]) -> str:
     return "\n".join([*head, *(line for draft in needed for line in draft.lines)]) + "\n"
 
 
-def _iter_form_lines(sample: Sample) -> Iterator[str]:
-    if (sheet := sample.sheet) and sheet.left_aside:
+def _iter_form_lines(landed: Landed, table: TextTable) -> Iterator[str]:
+    if (sheet := table.sheet) and sheet.left_aside:
         others = f"other sheets left aside: {sheet.left_aside}"
         yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; give its name to keep it"
     elif sheet:
         yield "    # read from the one visible sheet"
-    if not sample.delimiter:
+    if not table.delimiter:
         return
-    yield f"    delimiter: {format_scalar(sample.delimiter)}"
-    if sample.encoding == "windows-1252":
+    yield f"    delimiter: {format_scalar(table.delimiter)}"
+    if (encoding := detect_encoding(landed.path)) == "windows-1252":
         yield "    encoding: windows-1252   # not UTF-8; check a name with an accent, or else try iso-8859-15 or cp850"
     else:
-        yield f"    encoding: {sample.encoding}"
+        yield f"    encoding: {encoding}"
 
 
 def _iter_date_lines(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]) -> Iterator[str]:
@@ -121,10 +122,10 @@ def _pivot(form: str) -> str:
     return "   # two-digit years: 00 to 68 are 2000 to 2068" if "%y" in form else ""
 
 
-def _iter_column_lines(contract: SourceContract, sample: Sample, guesses: Mapping[str, Guess]) -> Iterator[str]:
+def _iter_column_lines(contract: SourceContract, sample: TextSample, guesses: Mapping[str, Guess]) -> Iterator[str]:
     used = {guess.heading for guess in guesses.values()}
     used |= {heading for guess in guesses.values() if guess.derived for heading in guess.derived.inputs}
-    spare = [heading for heading in sample.text.headings if heading not in used]
+    spare = [heading for heading in sample.headings if heading not in used]
     mapped = [guess for guess in guesses.values() if guess.heading]
     missing = [column for column in contract.columns if column.name not in guesses]
     yield "    columns:" if mapped else "    # columns:"
