@@ -132,7 +132,7 @@ class Intake:
                 return False
             if not landed.in_parts:
                 landed = replace(landed, several=())
-                delivery = self._describe_delivery(landed, *self._context.fingerprint(landed))
+                delivery = self._with_expected_rows(self._context.delivery(landed, *self._context.fingerprint(landed)))
             elif kept := self._list_kept_parts(landed):
                 delivery = self._describe_delivery_in_parts(landed, kept)
             else:
@@ -162,7 +162,7 @@ class Intake:
             else:
                 # the state is taken before the hash, so that a file still being written is noticed after the pass
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
-                delivery = self._describe_delivery(landed, sha256, mac)
+                delivery = self._with_expected_rows(self._context.delivery(landed, sha256, mac))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
@@ -247,9 +247,6 @@ class Intake:
             sheet=staged.sheet,
             other_origins=staged.other_origins,
         )
-
-    def _describe_delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
-        return self._with_expected_rows(self._context.delivery(landed, sha256, mac))
 
     def _describe_delivery_in_parts(self, landed: Landed, kept: Sequence[Part]) -> Delivery:
         dialect, contract = load_dialect(landed), CONTRACTS[landed.source]
