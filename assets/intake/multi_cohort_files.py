@@ -135,17 +135,9 @@ def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     # not cohorts whose children are not born yet, or whose data may no longer be held
     policy, today = get_retention(), dt.date.today()
-    codes = [code for code in list_cohorts() if today < policy.ends(Cohort(code))]
-    of_year = {code: numbers[years == Cohort(code).first_year] for code in codes}
-    unknown = numbers[~np.isin(years, [Cohort(code).first_year for code in codes])]
-    return {code: rows for code, rows in of_year.items() if len(rows)} | {"": unknown}
-
-
-def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
-    """Return the rows of one cohort as an extract."""
-    chosen = rows.filter(pa.array(np.isin(rows[SOURCE_ROW].to_numpy(), numbers)))
-    landed = replace(extract.landed, cohort=cohort)
-    return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
+    of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.ends(Cohort(code))}
+    split = {of_year[year]: numbers[years == year] for year in np.unique(years).tolist() if year in of_year}
+    return split | {"": numbers[~np.isin(years, list(of_year))]}
 
 
 def assign_by_earlier_parts(

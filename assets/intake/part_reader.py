@@ -143,11 +143,12 @@ class PartsReader:
             )
         groups = []
         for cohort, numbers in found.items():
-            selected = multi_cohort_files.select_cohort(extract, text, numbers, cohort)
-            store = PartStore(self._home.extract(*selected.landed.key))
-            number = store.give_numbers([delivery.mac])[delivery.mac]
-            part = replace(delivery, landed=replace(selected.landed, part=number), extract=selected, of_several=True)
-            groups.append([replace(part, arrived=store.compute_next_run())])
+            own, chosen = replace(landed, cohort=cohort), np.isin(text[SOURCE_ROW].to_numpy(), numbers)
+            rows = iter(text.filter(pa.array(chosen)).to_batches())
+            store = PartStore(self._home.extract(*own.key))
+            part = replace(delivery, landed=replace(own, part=store.give_numbers([delivery.mac])[delivery.mac]))
+            selected = replace(extract, landed=own, batches=rows, set_aside={})
+            groups.append([replace(part, arrived=store.compute_next_run(), extract=selected, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
         self._note_moved_records(delivery, found, staging)
