@@ -21,7 +21,7 @@ from assets.home.software import software
 from assets.intake import validation_worker
 from assets.intake.batching import Steps, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
-from assets.intake.quality_report.profile import Counted, Uncounted, count
+from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
 from assets.pseudonymise.deprivation import Quintiles
 from assets.pseudonymise.findings import Staged
@@ -186,7 +186,7 @@ class IntakeContext:
             with self.tools() as tools:
                 return tokenise_all(tools, wanted)
 
-        def count_all(wanted: Sequence[Uncounted]) -> Sequence[Counted]:
+        def count_all(wanted: Sequence[Uncounted]) -> Sequence[Profile]:
             with self.tools() as tools:
                 return count(tools.con, wanted)
 

@@ -23,7 +23,7 @@ from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader, format_now
 from assets.intake.parts import Part, PartStore
 from assets.intake.quality import Finding, ValidationRequest
-from assets.intake.quality_report.profile import Counted, Uncounted, count_warned_rows
+from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
 from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import find_sent_again, order_parts, resolve
 from assets.intake.resolved_extract import describe, hash_parts, write_resolved
@@ -173,19 +173,19 @@ class Intake:
                 staged, _, _ = yield from self._context.stage(
                     delivery, None, partial(self._context.open, delivery), folder
                 )
-            rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
+            profile = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
             if not in_parts:
                 stop_if_wrong(landed, staged, moved=get_state(landed.path) != seen)
         # whatever goes wrong in one extract, the others are still ingested
         except Exception as error:
             return self._stop(landed, mac, wrap_error(landed.name, error))
-        return (yield from self._finish(delivery, staged, rows, parts))
+        return (yield from self._finish(delivery, staged, profile, parts))
 
-    def _finish(self, delivery: Delivery, staged: Staged, rows: Counted, parts: FromParts | None) -> Steps[Outcome]:
+    def _finish(self, delivery: Delivery, staged: Staged, profile: Profile, parts: FromParts | None) -> Steps[Outcome]:
         """Validate a staged delivery, then promote or stop it, and report."""
         landed = delivery.landed
         previous = deliveries.read_previous(self.home.extract(*landed.key), delivery.mac)
-        quality = yield from self._validate(delivery, staged, rows, parts, previous)
+        quality = yield from self._validate(delivery, staged, profile, parts, previous)
         if quality.failures:
             return self._stop(landed, delivery.mac, _build_stop(quality.failures, landed, staged))
         # the log comes first, so that no promoted rows are missing from it
@@ -201,7 +201,7 @@ class Intake:
         self,
         delivery: Delivery,
         staged: Staged,
-        rows: Counted,
+        profile: Profile,
         parts: FromParts | None,
         previous: Sequence[ExtractQuality],
     ) -> Generator[ValidationRequest, tuple[Finding, ...], ExtractQuality]:
@@ -218,10 +218,10 @@ class Intake:
             "rows_of_last": of_last,
             "rows_of_expected": compute_share(kept, rows_expected),
             "rows_of_many": staged.rows_of_many(contract),
-            **{f"{name}_complete": each.filled / kept if kept else None for name, each in rows.profile.columns.items()},
-            **{name_broken_rows(rule): rows.breaking.get(rule.id) for rule in select_payload_rules(contract)},
+            **{f"{name}_complete": each.filled / kept if kept else None for name, each in profile.columns.items()},
+            **{name_broken_rows(rule): profile.breaking.get(rule.id) for rule in select_payload_rules(contract)},
         }
-        findings = yield ValidationRequest(contract.name, staged.kept, facts, rows.breaking)
+        findings = yield ValidationRequest(contract.name, staged.kept, facts, profile.breaking)
         findings += _list_postcode_findings(delivery, self._context.directory_sha256)
         findings += (OTHER_KEYS,) if list_out_of_reach(self.home, self._keys) else ()
         return ExtractQuality(
@@ -240,7 +240,7 @@ class Intake:
             rows_warned=count_warned_rows(staged.quarantine),
             rules=staged.rules,
             findings=findings,
-            profile=rows.profile,
+            profile=profile,
             rows_expected=rows_expected,
             rows_last=rows_last,
             parts=parts,

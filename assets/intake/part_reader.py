@@ -71,7 +71,8 @@ class PartsReader:
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted, sorted_ = PartStore(self._home.extract(*landed.key)).list_all(), self._get_sorted_files(landed).entries()
+        noted = PartStore(self._home.extract(*landed.key)).list_all()
+        sorted_ = SortedFiles(self._home, landed.source, landed.council).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
@@ -82,9 +83,6 @@ class PartsReader:
                 if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
                     return False
         return True
-
-    def _get_sorted_files(self, landed: Landed) -> SortedFiles:
-        return SortedFiles(self._home, landed.source, landed.council)
 
     def _sort_files(self, landed: Landed, staging: Path) -> None:
         """Split multi-cohort files into parts of their cohorts. Each file is sorted once, by the first extract to ask.
@@ -113,7 +111,7 @@ class PartsReader:
                 f"a file of {file.council}/{file.source}: rows of {file.source} do not say their cohort; send a file"
                 " for each, called by it, as 202425.csv, or put it into a folder of that name"
             )
-        files = self._get_sorted_files(file)
+        files = SortedFiles(self._home, file.source, file.council)
         with files.lock_files():
             delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
             entry = known = files.entries().get(delivery.mac)

@@ -279,25 +279,20 @@ class _Source(Settings):
 
     @field_validator("date_formats", "columns", "codes", "constants", "derived", mode="wrap")
     @classmethod
-    def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if not isinstance(content, dict):
             raise ValueError("must be a mapping of contract columns")
         names = tuple(column.name for column in cls.contract.columns)
+        dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
+        others = set(names) - set(dates) if info.field_name == "date_formats" else set()
         with Faults() as faults:
+            for name in content.keys() & others:
+                faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
             for name in content.keys() - set(names):
                 sentence = f"{name!r} is not a column of {cls.contract.name}{suggest_names(name, names)}"
                 faults.add((name,), sentence, key=True)
             # The known ones are checked all the same, so that every mistake is reported at once.
             return handler({name: value for name, value in content.items() if name in names})
-
-    @field_validator("date_formats")
-    @classmethod
-    def _are_dates(cls, formats: dict[str, Any]) -> dict[str, Any]:
-        dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
-        with Faults() as faults:
-            for name in formats.keys() - set(dates):
-                faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
-        return formats
 
     @field_validator("codes")
     @classmethod

@@ -30,7 +30,6 @@ from sources.contracts.extract_rules import (
 )
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.councils.dialect import Parts
-from sources.extract.table import SheetTaken
 from sources.reference.code_lists import IMD_INDEX
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -227,13 +226,9 @@ def _format_row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
     for part, row in map(split_number, numbers):
-        by_part.setdefault(part, []).append(_get_sheet_row(row, sheets.get(part)))
+        by_part.setdefault(part, []).append(sheet.row(row) if (sheet := sheets.get(part)) else row)
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
-
-
-def _get_sheet_row(row: int, sheet: SheetTaken | None) -> int:
-    return sheet.row(row) if sheet else row
 
 
 def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
@@ -242,7 +237,11 @@ def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
     source = "We see this from the files." if parts.seen else "Your council file says so."
     files = [
         asdict(part)
-        | {"of_no_cohort_numbers": row_ranges(_get_sheet_row(row, part.sheet) for row in part.first_of_no_cohort)}
+        | {
+            "of_no_cohort_numbers": row_ranges(
+                part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort
+            )
+        }
         for part in parts.parts
     ]
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}

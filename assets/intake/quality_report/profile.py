@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,13 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts over the kept rows of one extract: all, of each column, and of those that meet a condition across columns
-    (`measures`)."""
+    """Counts over the kept rows of one extract: all, of each column, of those that meet a condition across columns
+    (`measures`), and of those that break each rule across payload columns."""
 
     rows: int
     columns: dict[str, ColumnProfile]
     measures: dict[str, Share]
+    breaking: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,7 @@ class Uncounted:
     kept: Path
 
 
-@dataclass(frozen=True)
-class Counted:
-    """A profile, and the number of rows that break each rule across payload columns."""
-
-    profile: Profile
-    breaking: dict[str, int]
-
-
-def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Counted]:
+def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Profile]:
     """Profile each extract.
 
     One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
@@ -96,7 +89,7 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
     return [found[extract.kept] for extract in extracts]
 
 
-def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
+def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Profile]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
     columns = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
@@ -113,8 +106,8 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
         for name, (_, keys) in columns.items():
             filled, histogram = next(counted), next(counted) or {}
             profiles[name] = ColumnProfile(filled, {key: histogram.get(key, 0) for key in keys})
-        profile = Profile(rows, profiles, {name: Share(next(counted), next(counted)) for name in measures})
-        yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
+        shares = {name: Share(next(counted), next(counted)) for name in measures}
+        yield extract.kept, Profile(rows, profiles, shares, {rule.id: next(counted) for rule in rules})
 
 
 def _fetch_counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:

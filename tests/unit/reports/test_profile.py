@@ -61,7 +61,7 @@ def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
 
 def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> Profile:
     (found,) = count(duckdb.connect(), [Uncounted(CONTRACTS[source], COHORT.code, kept(folder, source, rows))])
-    return found.profile
+    return found
 
 
 def bin_of(column: Column, value: float) -> str:
@@ -120,7 +120,7 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
         wanted.append(Uncounted(CONTRACTS["eyfsp"], COHORT.code, kept(tmp_path / name, "eyfsp", some)))
     together = count(duckdb.connect(), wanted)
     assert together == [count(duckdb.connect(), [extract])[0] for extract in wanted]
-    assert [found.profile.rows for found in together] == [2, 0, 1]
+    assert [found.rows for found in together] == [2, 0, 1]
 
 
 def test_ranges_and_months_are_public() -> None:
