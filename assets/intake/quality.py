@@ -34,7 +34,7 @@ _EXTRACT_NUMBER = "extract"
 SUITES = Path(__file__).parent / "expectations"
 """Folder of the suites as JSON files, to read or to run with Great Expectations."""
 _BATCH_ROWS = 1 << 19
-"""Rows converted to pandas at once (524,288), which bounds memory."""
+"""Rows read at once (524,288), which bounds memory."""
 _ROW_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """Result format for rows, the only one that stores no offending values."""
 _EXTRACT_RESULTS = {
@@ -98,7 +98,8 @@ def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     # only a broken expectation needs counts, which take a pass over all rows
     if not all(finding.passed for finding in of_rows[0].values()):
-        of_rows = [_judge_rows(contract, extract) for extract in extracts]
+        payloads = (pa.Table.from_batches(_iter_batches(contract, extract)) for extract in extracts)
+        of_rows = [_judge_table(contract, payload.unify_dictionaries()) for payload in payloads]
     of_extracts = _judge_extracts(contract, extracts)
     return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
 
@@ -118,17 +119,6 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
     # repeated, because padding with nulls would break the rules on blank values
     filled = {name: values.take(np.arange(most) % max(len(values), 1)) for name, values in found.items()}
     return _judge_table(contract, pa.table(filled))
-
-
-def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[str, Finding]:
-    """Return findings over every row of one extract, with the number of rows that break each rule."""
-    found: dict[str, Finding] = {}
-    for batch in _iter_batches(contract, extract):
-        for name, finding in _judge_table(contract, pa.table(batch).unify_dictionaries()).items():
-            before = found.get(name, replace(finding, passed=True, unexpected_rows=0))
-            rows = (before.unexpected_rows or 0) + (finding.unexpected_rows or 0)
-            found[name] = replace(finding, passed=before.passed and finding.passed, unexpected_rows=rows)
-    return found
 
 
 def _iter_batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
