@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -92,7 +91,6 @@ class IntakeContext:
         self._synthetic = read_synthetic_hashes(landing)
         # built by the first extract to need it, because a postcode directory has about two million postcodes
         self._first: Tools | None = None
-        self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._lock = Lock()
 
     def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
@@ -194,25 +192,19 @@ class IntakeContext:
 
     @contextmanager
     def tools(self) -> Iterator[Tools]:
-        """Lend tools for exclusive use. They are reused between extracts, and all are discarded after a failure."""
-        try:
-            tools = self._idle.get_nowait()
-        except Empty:
-            with self._lock:
-                if self._first is None:
-                    found = _look_ups(self._directory, self.directory_sha256)
-                    self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-                # a cursor of the same database for each thread, with the same look-ups
-                tools = replace(self._first, con=self._first.con.cursor())
-                tools.con.execute("SET enable_progress_bar = false")
+        """Lend tools for exclusive use: a cursor of one database, which is discarded after a failure."""
+        with self._lock:
+            if self._first is None:
+                found = _look_ups(self._directory, self.directory_sha256)
+                self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
+            tools = replace(self._first, con=self._first.con.cursor())
+        tools.con.execute("SET enable_progress_bar = false")
         try:
             yield tools
         except BaseException:
-            # all tools are cursors of one database
-            self._first, self._idle = None, SimpleQueue()
+            self._first = None
             _look_ups.cache_clear()
             raise
-        self._idle.put(tools)
 
 
 @lru_cache(maxsize=1)
