@@ -74,11 +74,9 @@ class SortedFiles:
 
     def is_waiting(self, landed: Landed) -> bool:
         """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
-        for path in landed.several:
-            cohorts = [entry.cohorts for entry in self.entries().values() if entry.state == get_state(path)]
-            if not cohorts or any(landed.cohort in each for each in cohorts):
-                return True
-        return False
+        entries = self.entries().values()
+        found = ([entry.cohorts for entry in entries if entry.state == get_state(path)] for path in landed.several)
+        return any(not cohorts or any(landed.cohort in each for each in cohorts) for cohorts in found)
 
     def remember(self, mac: str, entry: Sorted) -> None:
         """Store an entry, durable on return."""

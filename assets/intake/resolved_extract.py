@@ -189,12 +189,8 @@ def _count_without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray)
 def _find_first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
     """Return, by rule, the first row numbers in the extract."""
     numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
-    numbers = numbers.sort_by("number")
-    rules = pc.unique(numbers["rule"]).to_pylist()
-    return {
-        rule: tuple(numbers.filter(pc.equal(numbers["rule"], rule))["number"][:MAX_EXAMPLE_ROWS].to_pylist())
-        for rule in rules
-    }
+    by_rule = numbers.group_by("rule").aggregate([("number", "list")]).to_pylist()
+    return {each["rule"]: tuple(sorted(each["number_list"])[:MAX_EXAMPLE_ROWS]) for each in by_rule}
 
 
 def _build_empty_lines() -> pa.Table:
