@@ -235,15 +235,10 @@ def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
     if parts is None:
         return None
     source = "We see this from the files." if parts.seen else "Your council file says so."
-    files = [
-        asdict(part)
-        | {
-            "of_no_cohort_numbers": row_ranges(
-                part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort
-            )
-        }
-        for part in parts.parts
-    ]
+    files = []
+    for part in parts.parts:
+        numbers = (part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort)
+        files.append(asdict(part) | {"of_no_cohort_numbers": row_ranges(numbers)})
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
