@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,8 @@ class _Reading:
         )
         shown = None
         if coded and refused:
-            shown = select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
+            values = select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
+            shown = dict(zip(("values", "others"), values, strict=True))
         return {
             "column": name,
             "required": column.required,
@@ -141,7 +142,7 @@ class _Reading:
             "refused_severity": str(column.invalid),
             "shape": shape,
             "refused_shape": refused_shape,
-            "refused_values": shown and asdict(shown),
+            "refused_values": shown,
             "lost": self._count_lost(name) if origin == "derived" else 0,
         }
 

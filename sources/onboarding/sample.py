@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Container
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -109,14 +108,6 @@ def detect_encoding(path: Path) -> str:
     return "utf-8"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Values with their row counts, most frequent first, and the number of distinct values not shown."""
-
-    values: tuple[tuple[str, int], ...]
-    others: int
-
-
 def build_shape_sql(column: Column, text: str) -> str:
     """Return the SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode, a length band for a name."""
     # A shape would give the exact length of each part of a name.
@@ -152,8 +143,9 @@ def select_shown_values(
     column: Column,
     headings: tuple[str, ...],
     most: int = MAX_VALUES,
-) -> Shown:
-    """Return the values of `text` in rows that meet `where` that may be shown, for a column read from `headings`.
+) -> tuple[list[tuple[str, int]], int]:
+    """Return the values of `text` in rows that meet `where` that may be shown, for a column read from `headings`, with
+    their row counts, most frequent first, and the number of distinct values not shown.
 
     Values are shown only for coded payload columns, unless the heading is one of an identifier or the file's column has
     many different values or mostly rare ones. No value is shown that looks like a person's number, date or postcode.
@@ -171,6 +163,6 @@ def select_shown_values(
         f" WHERE {text} IS NOT NULL AND ({where}) GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     if not (coded and of_codes) or hidden:
-        return Shown((), len(rows))
+        return [], len(rows)
     may = [(str(value)[:MAX_LENGTH], int(n)) for value, n, personal in rows if n >= MIN_ROWS and not personal][:most]
-    return Shown(tuple(may), len(rows) - len(may))
+    return may, len(rows) - len(may)

@@ -192,11 +192,11 @@ def _iter_code_lines(
     text = guesser.sample.column(heading)
     # Compared as the intake reads codes: without letter case, and 2.0 as 2.
     foreign = f"lower({build_whole_sql(text)}) NOT IN ({', '.join(map(quote_text, own))})"
-    shown = select_shown_values(
+    shown, others = select_shown_values(
         con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES
     )
     accepted = ", ".join(column.codes or ())
-    for value, _ in shown.values:
+    for value, _ in shown:
         match find_code(column, value):
             case (code, True):
                 yield f"{format_scalar(value)}: {format_scalar(code)}"
@@ -204,9 +204,9 @@ def _iter_code_lines(
                 yield f"{format_scalar(value)}: {format_scalar(code)}   # {_TODO} check: guessed"
             case None:
                 yield f'# {_TODO} {format_scalar(value)}: one of {accepted}, or "" if it means that nothing is known'
-    if shown.others:
+    if others:
         few = f"not shown because in fewer than {MIN_ROWS} rows or not like codes"
-        yield f"# {_TODO}: distinct values that are {few}: {shown.others}"
+        yield f"# {_TODO}: distinct values that are {few}: {others}"
 
 
 def format_scalar(text: str) -> str:
