@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from assets.home.software import software
 from assets.intake import validation_worker
 from assets.intake.batching import Steps, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
-from assets.intake.quality_report.profile import Counted, Uncounted, count
+from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
 from assets.pseudonymise.deprivation import Quintiles
 from assets.pseudonymise.findings import Staged
@@ -53,6 +52,9 @@ class Delivery:
 
     `file` is a name that is safe to store. `made_under` holds the settings and versions that, with the content,
     determine the rows. `manifest` is set for a tokens file.
+
+    For a part that is to be read, `arrived` is the number of the run that first found it, and `extract` is set once the
+    file is open, unless it holds tokens. `of_several` means that the file also holds rows of other cohorts.
     """
 
     landed: Landed
@@ -62,6 +64,9 @@ class Delivery:
     mac: str
     manifest: Manifest | None
     made_under: dict[str, Any]
+    arrived: int = 0
+    extract: OpenExtract | None = None
+    of_several: bool = False
 
 
 class IntakeContext:
@@ -86,7 +91,6 @@ class IntakeContext:
         self._synthetic = read_synthetic_hashes(landing)
         # built by the first extract to need it, because a postcode directory has about two million postcodes
         self._first: Tools | None = None
-        self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._lock = Lock()
 
     def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
@@ -180,7 +184,7 @@ class IntakeContext:
             with self.tools() as tools:
                 return tokenise_all(tools, wanted)
 
-        def count_all(wanted: Sequence[Uncounted]) -> Sequence[Counted]:
+        def count_all(wanted: Sequence[Uncounted]) -> Sequence[Profile]:
             with self.tools() as tools:
                 return count(tools.con, wanted)
 
@@ -188,25 +192,19 @@ class IntakeContext:
 
     @contextmanager
     def tools(self) -> Iterator[Tools]:
-        """Lend tools for exclusive use. They are reused between extracts, and all are discarded after a failure."""
-        try:
-            tools = self._idle.get_nowait()
-        except Empty:
-            with self._lock:
-                if self._first is None:
-                    found = _look_ups(self._directory, self.directory_sha256)
-                    self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-                # a cursor of the same database for each thread, with the same look-ups
-                tools = replace(self._first, con=self._first.con.cursor())
-                tools.con.execute("SET enable_progress_bar = false")
+        """Lend tools for exclusive use: a cursor of one database, which is discarded after a failure."""
+        with self._lock:
+            if self._first is None:
+                found = _look_ups(self._directory, self.directory_sha256)
+                self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
+            tools = replace(self._first, con=self._first.con.cursor())
+        tools.con.execute("SET enable_progress_bar = false")
         try:
             yield tools
         except BaseException:
-            # all tools are cursors of one database
-            self._first, self._idle = None, SimpleQueue()
+            self._first = None
             _look_ups.cache_clear()
             raise
-        self._idle.put(tools)
 
 
 @lru_cache(maxsize=1)

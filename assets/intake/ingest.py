@@ -23,7 +23,7 @@ from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader, format_now
 from assets.intake.parts import Part, PartStore
 from assets.intake.quality import Finding, ValidationRequest
-from assets.intake.quality_report.profile import Counted, Uncounted, count_warned_rows
+from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
 from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import find_sent_again, order_parts, resolve
 from assets.intake.resolved_extract import describe, hash_parts, write_resolved
@@ -32,7 +32,13 @@ from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, compute_share
+from sources.contracts.extract_rules import (
+    NO_USABLE_ROW,
+    TOO_MANY_REJECTED,
+    compute_share,
+    name_broken_rows,
+    select_payload_rules,
+)
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, wrap_error
@@ -126,7 +132,7 @@ class Intake:
                 return False
             if not landed.in_parts:
                 landed = replace(landed, several=())
-                delivery = self._describe_delivery(landed, *self._context.fingerprint(landed))
+                delivery = self._with_expected_rows(self._context.delivery(landed, *self._context.fingerprint(landed)))
             elif kept := self._list_kept_parts(landed):
                 delivery = self._describe_delivery_in_parts(landed, kept)
             else:
@@ -156,7 +162,7 @@ class Intake:
             else:
                 # the state is taken before the hash, so that a file still being written is noticed after the pass
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
-                delivery = self._describe_delivery(landed, sha256, mac)
+                delivery = self._with_expected_rows(self._context.delivery(landed, sha256, mac))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
@@ -167,19 +173,19 @@ class Intake:
                 staged, _, _ = yield from self._context.stage(
                     delivery, None, partial(self._context.open, delivery), folder
                 )
-            rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
+            profile = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
             if not in_parts:
                 stop_if_wrong(landed, staged, moved=get_state(landed.path) != seen)
         # whatever goes wrong in one extract, the others are still ingested
         except Exception as error:
             return self._stop(landed, mac, wrap_error(landed.name, error))
-        return (yield from self._finish(delivery, staged, rows, parts))
+        return (yield from self._finish(delivery, staged, profile, parts))
 
-    def _finish(self, delivery: Delivery, staged: Staged, rows: Counted, parts: FromParts | None) -> Steps[Outcome]:
+    def _finish(self, delivery: Delivery, staged: Staged, profile: Profile, parts: FromParts | None) -> Steps[Outcome]:
         """Validate a staged delivery, then promote or stop it, and report."""
         landed = delivery.landed
         previous = deliveries.read_previous(self.home.extract(*landed.key), delivery.mac)
-        quality = yield from self._validate(delivery, staged, rows, parts, previous)
+        quality = yield from self._validate(delivery, staged, profile, parts, previous)
         if quality.failures:
             return self._stop(landed, delivery.mac, _build_stop(quality.failures, landed, staged))
         # the log comes first, so that no promoted rows are missing from it
@@ -195,7 +201,7 @@ class Intake:
         self,
         delivery: Delivery,
         staged: Staged,
-        rows: Counted,
+        profile: Profile,
         parts: FromParts | None,
         previous: Sequence[ExtractQuality],
     ) -> Generator[ValidationRequest, tuple[Finding, ...], ExtractQuality]:
@@ -206,17 +212,16 @@ class Intake:
         of_last = compute_share(kept, rows_last)  # None if there is no earlier delivery
         if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
             of_last = min(of_last, 1.0)  # parts that add up always grow
-        findings = yield ValidationRequest(
-            contract.name,
-            staged.kept,
-            kept,
-            staged.rejected_share,
-            rows_of_last=of_last,
-            rows_of_expected=compute_share(kept, rows_expected),
-            rows_of_many=staged.rows_of_many(contract),
-            filled={column.column: column.filled for column in rows.profile.columns},
-            breaking=rows.breaking,
-        )
+        facts = {
+            "rows_kept": kept,
+            "rejected_share": staged.rejected_share,
+            "rows_of_last": of_last,
+            "rows_of_expected": compute_share(kept, rows_expected),
+            "rows_of_many": staged.rows_of_many(contract),
+            **{f"{name}_complete": each.filled / kept if kept else None for name, each in profile.columns.items()},
+            **{name_broken_rows(rule): profile.breaking.get(rule.id) for rule in select_payload_rules(contract)},
+        }
+        findings = yield ValidationRequest(contract.name, staged.kept, facts, profile.breaking)
         findings += _list_postcode_findings(delivery, self._context.directory_sha256)
         findings += (OTHER_KEYS,) if list_out_of_reach(self.home, self._keys) else ()
         return ExtractQuality(
@@ -235,16 +240,13 @@ class Intake:
             rows_warned=count_warned_rows(staged.quarantine),
             rules=staged.rules,
             findings=findings,
-            profile=rows.profile,
+            profile=profile,
             rows_expected=rows_expected,
             rows_last=rows_last,
             parts=parts,
             sheet=staged.sheet,
             other_origins=staged.other_origins,
         )
-
-    def _describe_delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
-        return self._with_expected_rows(self._context.delivery(landed, sha256, mac))
 
     def _describe_delivery_in_parts(self, landed: Landed, kept: Sequence[Part]) -> Delivery:
         dialect, contract = load_dialect(landed), CONTRACTS[landed.source]

@@ -74,11 +74,9 @@ class SortedFiles:
 
     def is_waiting(self, landed: Landed) -> bool:
         """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
-        for path in landed.several:
-            cohorts = [entry.cohorts for entry in self.entries().values() if entry.state == get_state(path)]
-            if not cohorts or any(landed.cohort in each for each in cohorts):
-                return True
-        return False
+        entries = self.entries().values()
+        found = ([entry.cohorts for entry in entries if entry.state == get_state(path)] for path in landed.several)
+        return any(not cohorts or any(landed.cohort in each for each in cohorts) for cohorts in found)
 
     def remember(self, mac: str, entry: Sorted) -> None:
         """Store an entry, durable on return."""
@@ -135,17 +133,9 @@ def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     # not cohorts whose children are not born yet, or whose data may no longer be held
     policy, today = get_retention(), dt.date.today()
-    codes = [code for code in list_cohorts() if today < policy.ends(Cohort(code))]
-    of_year = {code: numbers[years == Cohort(code).first_year] for code in codes}
-    unknown = numbers[~np.isin(years, [Cohort(code).first_year for code in codes])]
-    return {code: rows for code, rows in of_year.items() if len(rows)} | {"": unknown}
-
-
-def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
-    """Return the rows of one cohort as an extract."""
-    chosen = rows.filter(pa.array(np.isin(rows[SOURCE_ROW].to_numpy(), numbers)))
-    landed = replace(extract.landed, cohort=cohort)
-    return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
+    of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.ends(Cohort(code))}
+    split = {of_year[year]: numbers[years == year] for year in np.unique(years).tolist() if year in of_year}
+    return split | {"": numbers[~np.isin(years, list(of_year))]}
 
 
 def assign_by_earlier_parts(

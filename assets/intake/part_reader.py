@@ -6,7 +6,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -37,20 +37,6 @@ from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
 
-@dataclass(frozen=True)
-class Unread:
-    """A part to be read. `arrived` is the number of the run that first found it.
-
-    `extract` is set once the file is open, and never for a tokens file. `of_several` means that the file also holds
-    rows of other cohorts.
-    """
-
-    delivery: Delivery
-    arrived: int
-    extract: OpenExtract | None = None
-    of_several: bool = False
-
-
 class PartsReader:
     """Reads the parts of extracts that have not been read."""
 
@@ -66,7 +52,7 @@ class PartsReader:
         Parts with the same columns are read together in one pass. If that fails, each is read alone.
         """
         stopped: dict[Key, ExtractStopped] = {}
-        groups: list[list[Unread]] = []
+        groups: list[list[Delivery]] = []
         for landed in extracts:
             try:
                 self._sort_files(landed, staging)
@@ -79,13 +65,14 @@ class PartsReader:
         wrong = [each for each in wrong if len(each[0]) == 1]
         wrong += self._read([[replace(part, extract=None)] for group in failed for part in group], staging / "alone")
         for (part,), stop in wrong:
-            own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
-            stopped.setdefault(part.delivery.landed.key, ExtractStopped(str(stop), own))
+            own = f"{stop.for_sender} (The file is called {part.file!r}.)"
+            stopped.setdefault(part.landed.key, ExtractStopped(str(stop), own))
         return stopped
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted, sorted_ = PartStore(self._home.extract(*landed.key)).list_all(), self._get_sorted_files(landed).entries()
+        noted = PartStore(self._home.extract(*landed.key)).list_all()
+        sorted_ = SortedFiles(self._home, landed.source, landed.council).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
@@ -96,9 +83,6 @@ class PartsReader:
                 if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
                     return False
         return True
-
-    def _get_sorted_files(self, landed: Landed) -> SortedFiles:
-        return SortedFiles(self._home, landed.source, landed.council)
 
     def _sort_files(self, landed: Landed, staging: Path) -> None:
         """Split multi-cohort files into parts of their cohorts. Each file is sorted once, by the first extract to ask.
@@ -127,7 +111,7 @@ class PartsReader:
                 f"a file of {file.council}/{file.source}: rows of {file.source} do not say their cohort; send a file"
                 " for each, called by it, as 202425.csv, or put it into a folder of that name"
             )
-        files = self._get_sorted_files(file)
+        files = SortedFiles(self._home, file.source, file.council)
         with files.lock_files():
             delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
             entry = known = files.entries().get(delivery.mac)
@@ -157,11 +141,12 @@ class PartsReader:
             )
         groups = []
         for cohort, numbers in found.items():
-            selected = multi_cohort_files.select_cohort(extract, text, numbers, cohort)
-            store = PartStore(self._home.extract(*selected.landed.key))
-            number = store.give_numbers([delivery.mac])[delivery.mac]
-            own = replace(delivery, landed=replace(selected.landed, part=number))
-            groups.append([Unread(own, store.compute_next_run(), selected, of_several=True)])
+            own, chosen = replace(landed, cohort=cohort), np.isin(text[SOURCE_ROW].to_numpy(), numbers)
+            rows = iter(text.filter(pa.array(chosen)).to_batches())
+            store = PartStore(self._home.extract(*own.key))
+            part = replace(delivery, landed=replace(own, part=store.give_numbers([delivery.mac])[delivery.mac]))
+            selected = replace(extract, landed=own, batches=rows, set_aside={})
+            groups.append([replace(part, arrived=store.compute_next_run(), extract=selected, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
         self._note_moved_records(delivery, found, staging)
@@ -220,20 +205,20 @@ class PartsReader:
         }
         return multi_cohort_files.assign_by_earlier_parts(found, records, earlier)
 
-    def _read(self, groups: Sequence[list[Unread]], staging: Path) -> list[tuple[list[Unread], ExtractStopped]]:
+    def _read(self, groups: Sequence[list[Delivery]], staging: Path) -> list[tuple[list[Delivery], ExtractStopped]]:
         """Read each group of parts in one pass. Return the groups that were stopped, with the reasons."""
         staging.mkdir()
         jobs = (
-            (sum(get_size(part.delivery.landed.path) for part in group), self._read_group(group, staging / str(n)))
+            (sum(get_size(part.landed.path) for part in group), self._read_group(group, staging / str(n)))
             for n, group in enumerate(groups)
         )
         return [(group, stop) for group, stop in zip(groups, self._context.run(jobs), strict=True) if stop]
 
-    def _list_unread(self, landed: Landed) -> list[Unread]:
+    def _list_unread(self, landed: Landed) -> list[Delivery]:
         """Return the parts that have not been read under these settings."""
         store = PartStore(self._home.extract(*landed.key))
         known, run = {part.file_mac: part for part in store.list_all()}, store.compute_next_run()
-        found: dict[str, Unread] = {}
+        found: dict[str, Delivery] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
         numbers = store.give_numbers([mac for _, mac in files.values()])
         for path, (sha256, mac) in files.items():
@@ -241,38 +226,38 @@ class PartsReader:
             delivery, earlier = self._context.delivery(part, sha256, mac), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
                 # a part that is read again keeps its place in the order
-                found[mac] = Unread(delivery, earlier.arrived if earlier else run)
+                found[mac] = replace(delivery, arrived=earlier.arrived if earlier else run)
         return [*found.values()]
 
-    def _group(self, unread: Iterable[Unread]) -> list[list[Unread]]:
+    def _group(self, unread: Iterable[Delivery]) -> list[list[Delivery]]:
         """Group parts with the same columns, which can be read together."""
-        groups: dict[Any, list[Unread]] = {}
+        groups: dict[Any, list[Delivery]] = {}
         for part in unread:
             with suppress(ExtractStopped):  # reported when the part is read alone
                 part = self._open_part(part)
             # tokens, and files that cannot be opened, have no form and are read alone
-            groups.setdefault(part.extract.form if part.extract else part.delivery.mac, []).append(part)
+            groups.setdefault(part.extract.form if part.extract else part.mac, []).append(part)
         return [*groups.values()]
 
-    def _open_part(self, part: Unread) -> Unread:
+    def _open_part(self, part: Delivery) -> Delivery:
         """Return the part with its file open, unless it holds tokens. Raises `ExtractStopped` if that fails."""
-        closed = not (part.extract or part.delivery.manifest)
-        return replace(part, extract=self._context.open(part.delivery)) if closed else part
+        closed = not (part.extract or part.manifest)
+        return replace(part, extract=self._context.open(part)) if closed else part
 
-    def _read_group(self, group: Sequence[Unread], folder: Path) -> Steps[ExtractStopped | None]:
+    def _read_group(self, group: Sequence[Delivery], folder: Path) -> Steps[ExtractStopped | None]:
         """Read parts from their files and store them. If one is stopped, none is stored; return the reason."""
-        landed = group[0].delivery.landed
+        landed = group[0].landed
         try:
-            seen = [get_state(part.delivery.landed.path) for part in group]
+            seen = [get_state(part.landed.path) for part in group]
             group = [self._open_part(part) for part in group]
-            numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
-            opened = {part.delivery.landed.part: part.extract for part in group if part.extract}
+            numbers = {part.mac: part.landed.part for part in group}
+            opened = {part.landed.part: part.extract for part in group if part.extract}
             staged, out, held_back = yield from self._context.stage(
-                group[0].delivery, numbers, partial(join_parts, opened, number_rows), folder
+                group[0], numbers, partial(join_parts, opened, number_rows), folder
             )
             found = [_describe_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
-                landed = part.delivery.landed
+                landed = part.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
                 own = replace(own, other_origins=())  # computed over all parts of the group, not this one
                 stop_if_wrong(landed, own, moved=get_state(landed.path) != before)
@@ -287,12 +272,12 @@ class PartsReader:
         return None
 
 
-def _describe_part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
+def _describe_part(delivery: Delivery, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
     """Describe a part that was read, with its share of the counts of the parts staged together."""
-    delivery, number = unread.delivery, unread.delivery.landed.part
+    number = delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(split_number(row)[0] == number for row in held_back.rows)
-    aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
+    aside = sum(map(len, delivery.extract.set_aside.values())) if delivery.extract else 0
     # tokens come without the rejected rows, which only the manifest counts
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
     rules = tuple(
@@ -308,7 +293,7 @@ def _describe_part(unread: Unread, staged: Staged, out: SplitWriter, held_back: 
         file=delivery.file,
         sender_mac=delivery.sender_mac,
         file_mac=delivery.mac,
-        arrived=unread.arrived,
+        arrived=delivery.arrived,
         read_at=format_now(),
         made_under=delivery.made_under,
         headings=staged.renamed_headings,
@@ -318,8 +303,8 @@ def _describe_part(unread: Unread, staged: Staged, out: SplitWriter, held_back: 
         rows_deleted=deleted,
         rules=staged.rules if delivery.manifest else rules,
         rows_forgotten=forgotten,
-        of_several=unread.of_several,
-        sheet=unread.extract.table.sheet if unread.extract else None,
+        of_several=delivery.of_several,
+        sheet=delivery.extract.table.sheet if delivery.extract else None,
     )
 
 

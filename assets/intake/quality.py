@@ -24,13 +24,8 @@ import pyarrow.parquet
 
 from privacy.doors import environment
 from privacy.row_keys import ROW_KEY
-from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import (
-    extract_rules,
-    name_broken_rows,
-    select_complete_columns,
-    select_payload_rules,
-)
+from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
+from sources.contracts.extract_rules import extract_rules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +34,7 @@ _EXTRACT_NUMBER = "extract"
 SUITES = Path(__file__).parent / "expectations"
 """Folder of the suites as JSON files, to read or to run with Great Expectations."""
 _BATCH_ROWS = 1 << 19
-"""Rows converted to pandas at once (524,288), which bounds memory."""
+"""Rows read at once (524,288), which bounds memory."""
 _ROW_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """Result format for rows, the only one that stores no offending values."""
 _EXTRACT_RESULTS = {
@@ -69,23 +64,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class ValidationRequest:
-    """Input to validation for one extract: its kept rows (Parquet), and the facts that each `ExtractRule` tests."""
+    """Input to validation for one extract: its kept rows (Parquet), the facts that each `ExtractRule` tests, and the
+    number of kept rows that break each rule across columns of the payload."""
 
     source: str
     kept: Path
-    rows_kept: int
-    rejected_share: float | None
-    rows_of_last: float | None
-    rows_of_expected: float | None
-    filled: Mapping[str, int]
-    """Kept rows with a usable value, by column."""
+    facts: Mapping[str, float | None]
     breaking: Mapping[str, int]
-    """Kept rows that break a rule across columns of the payload, by rule."""
-    rows_of_many: float | None = None
-
-    def complete(self, column: Column) -> float | None:
-        """Return the share of kept rows with a usable value in a column, or None if there are no rows."""
-        return self.filled[column.name] / self.rows_kept if self.rows_kept else None
 
 
 _ONE_AT_A_TIME = Lock()
@@ -113,7 +98,8 @@ def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     # only a broken expectation needs counts, which take a pass over all rows
     if not all(finding.passed for finding in of_rows[0].values()):
-        of_rows = [_judge_rows(contract, extract) for extract in extracts]
+        payloads = (pa.Table.from_batches(_iter_batches(contract, extract)) for extract in extracts)
+        of_rows = [_judge_table(contract, payload.unify_dictionaries()) for payload in payloads]
     of_extracts = _judge_extracts(contract, extracts)
     return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
 
@@ -135,17 +121,6 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
     return _judge_table(contract, pa.table(filled))
 
 
-def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[str, Finding]:
-    """Return findings over every row of one extract, with the number of rows that break each rule."""
-    found: dict[str, Finding] = {}
-    for batch in _iter_batches(contract, extract):
-        for name, finding in _judge_table(contract, pa.table(batch).unify_dictionaries()).items():
-            before = found.get(name, replace(finding, passed=True, unexpected_rows=0))
-            rows = (before.unexpected_rows or 0) + (finding.unexpected_rows or 0)
-            found[name] = replace(finding, passed=before.passed and finding.passed, unexpected_rows=rows)
-    return found
-
-
 def _iter_batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
     """Yield the payload of an extract, `_BATCH_ROWS` rows at a time; one empty batch if it has none."""
     coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
@@ -163,9 +138,11 @@ def _judge_table(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, Finding]]:
-    findings = _run(
-        _build_suite(contract.name, "extract"), pa.Table.from_pylist(_build_facts(contract, extracts)).to_pandas()
-    )
+    facts = [
+        {_EXTRACT_NUMBER: index, "rows_repeated": _count_repeated_rows(extract.kept), **extract.facts}
+        for index, extract in enumerate(extracts)
+    ]
+    findings = _run(_build_suite(contract.name, "extract"), pa.Table.from_pylist(facts).to_pandas())
     return [
         {
             name: replace(finding, passed=index not in failed, unexpected_rows=extract.breaking.get(name))
@@ -175,26 +152,9 @@ def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationReque
     ]
 
 
-def _build_facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, float | None]]:
-    return [
-        {
-            _EXTRACT_NUMBER: index,
-            "rows_kept": extract.rows_kept,
-            "rows_repeated": _count_repeated_rows(extract),
-            "rejected_share": extract.rejected_share,
-            "rows_of_last": extract.rows_of_last,
-            "rows_of_expected": extract.rows_of_expected,
-            "rows_of_many": extract.rows_of_many,
-            **{f"{column.name}_complete": extract.complete(column) for column in select_complete_columns(contract)},
-            **{name_broken_rows(rule): extract.breaking.get(rule.id) for rule in select_payload_rules(contract)},
-        }
-        for index, extract in enumerate(extracts)
-    ]
-
-
-def _count_repeated_rows(extract: ValidationRequest) -> int:
-    """Count kept rows that have the same key, and so the same row number, as another. Rows are sorted by key."""
-    keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
+def _count_repeated_rows(kept: Path) -> int:
+    """Count rows that have the same key, and so the same row number, as another. Rows are sorted by key."""
+    keys = pyarrow.parquet.ParquetFile(kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
     return int((keys[1:] == keys[:-1]).sum())
 
 

@@ -77,7 +77,7 @@ class Tally:
     in_force: int
     repeated: int
     replaced: int
-    deletions_of_nothing: int = 0
+    of_nothing: int = 0
 
 
 @dataclass(frozen=True)

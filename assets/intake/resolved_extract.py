@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
 from assets.intake.parts import NUMBER, Part, PartStore, group_by_stem
-from assets.intake.resolve_parts import Resolved
+from assets.intake.resolve_parts import Resolved, Tally
 from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
 from assets.pseudonymise.split_writer import KeyedWriter, RowState
 from privacy import row_keys
@@ -28,6 +28,8 @@ from sources.councils.dialect import Parts
 
 _RESOLVED_UNDER = "1"
 """Version of the rules that resolve parts. Raise it if they change."""
+_SAME_OF_A_PART = ("number", "file", "file_mac", "read_at", "sender_mac", "withdrawn", "sheet")
+"""Fields of a `Part` that its `PartRows` repeat."""
 
 
 def hash_parts(parts: Sequence[Part], stated: Parts | None) -> str:
@@ -116,34 +118,25 @@ def describe(
 
     `aside` gives, by MAC, the number of rows of a multi-cohort file without a cohort, and the first row numbers.
     """
-    rows = [_describe_part(part, None, 0) for part in withdrawn if not part.moved]
-    rows += [_describe_part(part, None, number) for part, number in sent_again]
-    rows += [_describe_part(part, resolved, 0) for part in resolved.parts.parts if not part.moved]
-    for place, part in enumerate(rows):
-        count, first = aside.get(part.file_mac, (0, ()))
-        rows[place] = replace(part, of_no_cohort=count, first_of_no_cohort=first)
-    return FromParts(str(resolved.how), resolved.seen, resolved.parts.by, tuple(rows))
-
-
-def _describe_part(part: Part, resolved: Resolved | None, sent_again: int) -> PartRows:
-    tally = resolved.tallies[part.number] if resolved else None
-    return PartRows(
-        number=part.number,
-        file=part.file,
-        file_mac=part.file_mac,
-        read_at=part.read_at,
-        rows_read=part.rows_read + part.rows_deleted,
-        in_force=tally.in_force if tally else 0,
-        repeated=tally.repeated if tally else 0,
-        replaced=tally.replaced if tally else part.rows_kept,
-        rejected=part.rows_rejected,
-        deletions=part.rows_deleted,
-        of_nothing=tally.deletions_of_nothing if tally else 0,
-        sent_again=sent_again,
-        sender_mac=part.sender_mac,
-        withdrawn=part.withdrawn,
-        sheet=part.sheet,
+    unused = (*((part, 0) for part in withdrawn), *sent_again)
+    rows = [(part, Tally(0, 0, part.rows_kept), number) for part, number in unused]
+    rows += [(part, resolved.tallies[part.number], 0) for part in resolved.parts.parts]
+    described = (
+        PartRows(
+            **{name: getattr(part, name) for name in _SAME_OF_A_PART},
+            **vars(tally),
+            rows_read=part.rows_read + part.rows_deleted,
+            rejected=part.rows_rejected,
+            deletions=part.rows_deleted,
+            sent_again=number,
+            of_no_cohort=count,
+            first_of_no_cohort=first,
+        )
+        for part, tally, number in rows
+        if not part.moved
+        for count, first in [aside.get(part.file_mac, (0, ()))]
     )
+    return FromParts(str(resolved.how), resolved.seen, resolved.parts.by, tuple(described))
 
 
 def _iter_tables(path: Path) -> Iterator[pa.Table]:
@@ -196,12 +189,8 @@ def _count_without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray)
 def _find_first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
     """Return, by rule, the first row numbers in the extract."""
     numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
-    numbers = numbers.sort_by("number")
-    rules = pc.unique(numbers["rule"]).to_pylist()
-    return {
-        rule: tuple(numbers.filter(pc.equal(numbers["rule"], rule))["number"][:MAX_EXAMPLE_ROWS].to_pylist())
-        for rule in rules
-    }
+    by_rule = numbers.group_by("rule").aggregate([("number", "list")]).to_pylist()
+    return {each["rule"]: tuple(sorted(each["number_list"])[:MAX_EXAMPLE_ROWS]) for each in by_rule}
 
 
 def _build_empty_lines() -> pa.Table:

@@ -36,7 +36,8 @@ def begin() -> None:
     """Start the worker process if it is not running, so that it is loaded when needed. It ends with this process."""
     with suppress(OSError):  # if the system cannot start a process, `judge` works in this one
         if not _is_loaded():
-            _get_worker()
+            with _starting:
+                _start_worker()
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
@@ -46,18 +47,15 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     """
     if not _is_loaded():
         with suppress(EOFError, OSError):
-            return _get_worker().judge(extracts)
+            with _starting:
+                worker = _start_worker()
+            return worker.judge(extracts)
     return quality.judge(extracts)
 
 
 def _is_loaded() -> bool:
     """Return whether to validate in this process, because Great Expectations is already loaded."""
     return "great_expectations" in sys.modules
-
-
-def _get_worker() -> _Beside:
-    with _starting:
-        return _start_worker()
 
 
 @cache

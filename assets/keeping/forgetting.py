@@ -330,7 +330,7 @@ def _recount_intake(store: ExtractStore, quality: ExtractQuality, rows: Collecti
         rows_rejected=quality.rows_read - kept,
         rows_warned=warned,
         rules=suppressions.remove_row_numbers(quality.rules, rows),
-        profile=found.profile,
+        profile=found,
     )
 
 

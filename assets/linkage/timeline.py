@@ -102,11 +102,11 @@ def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | N
     The months are those of all records, because a monthly submission has all of its month. A month after the delivery
     is a wrong date, and does not count.
     """
-    columns = quality.profile.by_column
-    if record.code and not any(group.rows for group in columns[record.kind].groups if group.key == record.code):
+    columns = quality.profile.columns
+    if record.code and not columns[record.kind].groups.get(record.code):
         return None
     until = f"{_find_last_read(quality):%Y-%m}"
-    months = [group.key for group in columns[record.dated].groups if group.rows and group.key not in (BEFORE, AFTER)]
+    months = [key for key, rows in columns[record.dated].groups.items() if rows and key not in (BEFORE, AFTER)]
     return max((dt.date.fromisoformat(f"{month}-01") for month in months if month <= until), default=None)
 
 

@@ -49,7 +49,7 @@ LINUX = Target(
 TARGETS = {target.name: target for target in (WINDOWS, LINUX)}
 
 
-def requirements(lock: Mapping[str, Any], wanted: Iterable[str], target: Target, python: str) -> Iterator[str]:
+def iter_requirements(lock: Mapping[str, Any], wanted: Iterable[str], target: Target, python: str) -> Iterator[str]:
     """Yield lines for pip, one per distribution: all that the `wanted` ones need on the target, as the lock pins it.
 
     Each line has the hashes of the distribution's wheels. Raises KeyError if the lock lacks one.
@@ -76,10 +76,10 @@ def requirements(lock: Mapping[str, Any], wanted: Iterable[str], target: Target,
     if lost := set(wanted) - set(found):
         raise KeyError(f"uv.lock lacks {', '.join(sorted(lost))}")
     for name, package in sorted(found.items()):
-        yield _line(name, package["version"], [wheel["hash"] for wheel in package["wheels"]])
+        yield _format_line(name, package["version"], [wheel["hash"] for wheel in package["wheels"]])
 
 
-def wanted() -> set[str]:
+def list_wanted() -> set[str]:
     """Return the distributions that the tool names itself, including those for opening returns."""
     project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
@@ -97,15 +97,15 @@ def build(wheel: Path, out: Path, pip: Path, python: str, target: Target) -> Pat
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder) / "wheels"
         pinned = Path(folder) / "pinned.txt"
-        pinned.write_text("\n".join(requirements(lock, wanted(), target, python)) + "\n", encoding="utf-8")
+        pinned.write_text("\n".join(iter_requirements(lock, list_wanted(), target, python)) + "\n", encoding="utf-8")
         _fetch(pip, pinned, wheels, python, target)
         contents = {f"wheels/{path.name}": path.read_bytes() for path in (*wheels.iterdir(), wheel)}
-    said = {"VERSION": version, "PYTHON": python, "ARCHIVE": archive.name}
-    contents["requirements.txt"] = _crlf("\n".join(sorted(map(_pinned, contents.items()))) + "\n")
+    names = {"VERSION": version, "PYTHON": python, "ARCHIVE": archive.name}
+    contents["requirements.txt"] = _encode_for_windows("\n".join(sorted(map(_pin, contents.items()))) + "\n")
     for file in sorted((HERE / "windows").iterdir()) if target is WINDOWS else ():
         text = file.read_text(encoding="ascii")
-        contents[file.name] = _crlf(re.sub("@([A-Z]+)@", lambda name: said[name[1]], text))
-    contents["LICENSE.txt"] = _crlf((PROJECT / "LICENSE").read_text(encoding="utf-8"))
+        contents[file.name] = _encode_for_windows(re.sub("@([A-Z]+)@", lambda name: names[name[1]], text))
+    contents["LICENSE.txt"] = _encode_for_windows((PROJECT / "LICENSE").read_text(encoding="utf-8"))
     sums = (f"{hashlib.sha256(content).hexdigest()} *{name}" for name, content in sorted(contents.items()))
     contents["SHA256SUMS"] = ("\n".join(sums) + "\n").encode()
     out.mkdir(parents=True, exist_ok=True)
@@ -120,16 +120,16 @@ def _fetch(pip: Path, pinned: Path, wheels: Path, python: str, target: Target) -
     subprocess.run([*command, *platforms, "--dest", str(wheels), "--requirement", str(pinned)], check=True)
 
 
-def _pinned(named: tuple[str, bytes]) -> str:
+def _pin(named: tuple[str, bytes]) -> str:
     name, version = Path(named[0]).name.split("-")[:2]
-    return _line(name.replace("_", "-").lower(), version, [f"sha256:{hashlib.sha256(named[1]).hexdigest()}"])
+    return _format_line(name.replace("_", "-").lower(), version, [f"sha256:{hashlib.sha256(named[1]).hexdigest()}"])
 
 
-def _line(name: str, version: str, hashes: Iterable[str]) -> str:
+def _format_line(name: str, version: str, hashes: Iterable[str]) -> str:
     return f"{name}=={version} {' '.join(f'--hash={each}' for each in hashes)}"
 
 
-def _crlf(text: str) -> bytes:
+def _encode_for_windows(text: str) -> bytes:
     return text.replace("\r\n", "\n").replace("\n", "\r\n").encode()
 
 
@@ -140,8 +140,8 @@ def main() -> None:
     parser.add_argument("--pip", type=Path, required=True, help="A Python that has pip.")
     parser.add_argument("--python", default="3.12", choices=("3.11", "3.12", "3.13"), help="Of the council's machine.")
     parser.add_argument("--target", default=WINDOWS.name, choices=sorted(TARGETS))
-    given = parser.parse_args()
-    archive = build(given.wheel, given.out, given.pip, given.python, TARGETS[given.target])
+    options = parser.parse_args()
+    archive = build(options.wheel, options.out, options.pip, options.python, TARGETS[options.target])
     print(f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
-    from sources.onboarding.check import SampleCheck
     from sources.reference.cohorts import Cohort
 
 _SAMPLES = click.option(
@@ -71,15 +69,15 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with show_progress("Reading samples"):
         checked = list(_check_samples(found, samples, source, cohort))
-    facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
+    facts = {"problems": [], "todo": todo, "samples": checked}
     answer(facts, lambda: _format_summary(f"{file}: a sound council file of {found.council}", todo, checked))
-    if any(each.stops for each in checked):
+    if any(each["stops"] for each in checked):
         end(Ending.INPUT)
 
 
 def _check_samples(
     found: CouncilFile, samples: Sequence[str], source: str | None, cohort: Cohort | None
-) -> Iterator[SampleCheck]:
+) -> Iterator[dict[str, Any]]:
     if samples:
         from privacy.normalise import VALID
         from sources.onboarding.check import check_sample
@@ -89,7 +87,7 @@ def _check_samples(
             yield check_sample(con, landed, found.dialect(landed.source), VALID)
 
 
-def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
+def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[dict[str, Any]]) -> str:
     from sources.onboarding.check import LEGEND, render
 
     first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")

@@ -53,15 +53,10 @@ from privacy.doors.settings_file import (
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import (
     CONTRACT_DIALECT,
-    Characters,
     Deletion,
     Derived,
     Dialect,
-    Filled,
-    FirstOf,
-    Join,
     Parts,
-    Pattern,
     find_ambiguity,
     find_format_fault,
     find_pattern_fault,
@@ -220,18 +215,13 @@ class _Derived(Settings):
         return self
 
     def build_derived(self) -> Derived:
-        inputs = (self.heading or "",)
-        match self.operations[0]:
-            case "pattern":
-                return Pattern(inputs, self.pattern or "")
-            case "characters":
-                first, _, last = (self.characters or "").partition("-")
-                return Characters(inputs, int(first), int(last or first))
-            case "filled":
-                return Filled(inputs, self.filled or "", self.blank)
-            case "join":
-                return Join(self.join or (), self.separator)
-        return FirstOf(self.first_of or ())
+        (operation,) = self.operations
+        if operation in ("join", "first_of"):
+            return Derived(operation, getattr(self, operation), (self.separator,) if operation == "join" else ())
+        own = getattr(self, operation)
+        first, _, last = own.replace(" ", "").partition("-")
+        arguments = {"pattern": (own,), "characters": (first, last or first), "filled": (own, self.blank)}
+        return Derived(operation, (self.heading or "",), arguments[operation])
 
 
 def _find_delimiter_fault(text: str) -> str | None:
@@ -289,25 +279,20 @@ class _Source(Settings):
 
     @field_validator("date_formats", "columns", "codes", "constants", "derived", mode="wrap")
     @classmethod
-    def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if not isinstance(content, dict):
             raise ValueError("must be a mapping of contract columns")
         names = tuple(column.name for column in cls.contract.columns)
+        dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
+        others = set(names) - set(dates) if info.field_name == "date_formats" else set()
         with Faults() as faults:
+            for name in content.keys() & others:
+                faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
             for name in content.keys() - set(names):
                 sentence = f"{name!r} is not a column of {cls.contract.name}{suggest_names(name, names)}"
                 faults.add((name,), sentence, key=True)
             # The known ones are checked all the same, so that every mistake is reported at once.
             return handler({name: value for name, value in content.items() if name in names})
-
-    @field_validator("date_formats")
-    @classmethod
-    def _are_dates(cls, formats: dict[str, Any]) -> dict[str, Any]:
-        dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
-        with Faults() as faults:
-            for name in formats.keys() - set(dates):
-                faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
-        return formats
 
     @field_validator("codes")
     @classmethod

@@ -159,67 +159,34 @@ def _translate_format(form: str) -> str | None:
 
 @dataclass(frozen=True)
 class Derived:
-    """A column derived from `inputs`, the council's headings of other columns."""
+    """A contract column made from `inputs`, the council's headings of other columns, by one operation.
 
+    The `arguments` of an operation are: `pattern`, an RE2 pattern whose capture group is taken; `characters`, the first
+    and last position, from 1; `filled`, the values if the input is filled and if it is blank; `join`, the separator
+    (NULL if an input is blank); `first_of`, which takes the first input that is not blank, none.
+    """
+
+    operation: str
     inputs: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
 
-    def sql(self, columns: Mapping[str, str]) -> str:
+    def build_sql(self, columns: Mapping[str, str]) -> str:
         """Return an SQL expression (VARCHAR); `columns` maps each input to an SQL expression of its trimmed text.
 
         Empty inputs are NULL, and so are empty results and results without usable input.
         """
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Pattern(Derived):
-    """The part of a column that the capture group of an RE2 `pattern` matches; NULL if it does not match."""
-
-    pattern: str
-
-    def sql(self, columns: Mapping[str, str]) -> str:
-        return f"nullif(regexp_extract({columns[self.inputs[0]]}, {quote_text(self.pattern)}, 1), '')"
-
-
-@dataclass(frozen=True)
-class Characters(Derived):
-    """Characters `first` to `last` of a column, inclusive, counted from 1."""
-
-    first: int
-    last: int
-
-    def sql(self, columns: Mapping[str, str]) -> str:
-        return f"nullif(substring({columns[self.inputs[0]]}, {self.first}, {self.last - self.first + 1}), '')"
-
-
-@dataclass(frozen=True)
-class Join(Derived):
-    """Several columns joined by `separator`; NULL if one of them is blank."""
-
-    separator: str
-
-    def sql(self, columns: Mapping[str, str]) -> str:
-        return "(" + f" || {quote_text(self.separator)} || ".join(columns[name] for name in self.inputs) + ")"
-
-
-@dataclass(frozen=True)
-class FirstOf(Derived):
-    """The first of several columns that is not blank."""
-
-    def sql(self, columns: Mapping[str, str]) -> str:
-        return f"coalesce({', '.join(columns[name] for name in self.inputs)})"
-
-
-@dataclass(frozen=True)
-class Filled(Derived):
-    """One value if a column is filled, another (or NULL) if it is blank."""
-
-    filled: str
-    blank: str
-
-    def sql(self, columns: Mapping[str, str]) -> str:
-        without = quote_text(self.blank) if self.blank else "NULL"
-        return f"CASE WHEN {columns[self.inputs[0]]} IS NULL THEN {without} ELSE {quote_text(self.filled)} END"
+        texts = [columns[name] for name in self.inputs]
+        match self.operation, *map(quote_text, self.arguments):
+            case "pattern", pattern:
+                return f"nullif(regexp_extract({texts[0]}, {pattern}, 1), '')"
+            case "characters", *_:
+                first, last = map(int, self.arguments)
+                return f"nullif(substring({texts[0]}, {first}, {last - first + 1}), '')"
+            case "filled", filled, blank:
+                return f"CASE WHEN {texts[0]} IS NULL THEN nullif({blank}, '') ELSE {filled} END"
+            case "join", separator:
+                return "(" + f" || {separator} || ".join(texts) + ")"
+        return f"coalesce({', '.join(texts)})"
 
 
 @lru_cache(maxsize=1024)
@@ -314,8 +281,7 @@ class Dialect:
     @cached_property
     def sha256(self) -> str:
         """Hash of the source's settings that affect reading; an extract read with another hash is read again."""
-        # `asdict` would drop the class of a derived column, and with it the operation.
-        content = asdict(self) | {"derived": {name: repr(derived) for name, derived in self.derived.items()}}
+        content = asdict(self)
         content.pop("parts")  # does not change how a file is read
         if self.sheet is None:
             content.pop("sheet")  # nor does an unset sheet

@@ -19,9 +19,6 @@ from sources.councils.dialect import (
     EXCEL,
     USUAL_FORMATS,
     Derived,
-    Filled,
-    Join,
-    Pattern,
     build_date_sql,
     build_plausible_sql,
     exchange_day_and_month,
@@ -305,7 +302,7 @@ class Guesser:
         else:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
         return {
-            name: Guess(name, None, Pattern((heading,), pattern), why, sure)
+            name: Guess(name, None, Derived("pattern", (heading,), (pattern,)), why, sure)
             for name, pattern in zip(_NAMES, parts, strict=True)
         }
 
@@ -327,7 +324,7 @@ class Guesser:
         for column, (parts, separator, why) in _JOINED.items():
             headings = tuple(heading for part in parts if (heading := self._find_part(part, found)))
             if column in self.contract and len(headings) == len(parts):
-                guesses[column] = Guess(column, None, Join(headings, separator), why, True)
+                guesses[column] = Guess(column, None, Derived("join", headings, (separator,)), why, True)
         return guesses
 
     def _guess_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
@@ -339,7 +336,7 @@ class Guesser:
         if heading is None:
             return {}
         why = "a referral counts as made if it has a date"
-        return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
+        return {"referral": Guess("referral", None, Derived("filled", (heading,), ("Y", "N")), why, False)}
 
     def _find_part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}

@@ -85,26 +85,22 @@ class _Comparison:
         if heading is None or not _has_form(column, self._forms):
             return None
         if column.kind is Kind.DATE and (form := self._find_unread_form(column, heading)):
-            standard = self._extract.table.in_contract_form
-            remedy = "" if standard else "say date_format in the council file, or "
-            remark = f"look like {form}; {remedy}write them as 2020-02-29."
-            return Suspicion(
-                f"The dates in {self._format_column_number(heading)} {remark}", f"The dates under {heading!r} {remark}"
-            )
+            remedy = "" if self._extract.table.in_contract_form else "say date_format in the council file, or "
+            return self._suspect(f"The dates {{}} look like {form}; {remedy}write them as 2020-02-29.", heading)
         own = self._share(column, heading)
         other = self._find_likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
         if other is None:
             return None
-        there, here = self._format_column_number(other), self._format_column_number(heading)
-        by_number = f"in {there} look like {column.name}, those in {here} do not."
-        by_name = f"under {other!r} look like {column.name}, those under {heading!r} do not."
         # a postcode has no check digit that makes it certain
         numbered = column.name in self._forms and column.name != "postcode"
         swapped = other in self._extract.headings.values() and column.name in self._forms
-        return Suspicion(f"The values {by_number}", f"The values {by_name}", moved=numbered or swapped)
+        sentence = f"The values {{}} look like {column.name}, those {{}} do not."
+        return self._suspect(sentence, other, heading, moved=numbered or swapped)
 
-    def _format_column_number(self, heading: str) -> str:
-        return f"column {self._extract.table.header.index(heading) + 1}"
+    def _suspect(self, sentence: str, *headings: str, moved: bool = False) -> Suspicion:
+        by_number = (f"in column {self._extract.table.header.index(heading) + 1}" for heading in headings)
+        by_heading = (f"under {heading!r}" for heading in headings)
+        return Suspicion(sentence.format(*by_number), sentence.format(*by_heading), moved)
 
     def _find_unread_form(self, column: Column, heading: str) -> str | None:
         """Return the date format that nearly all values have, unless the dialect has it already; two formats if day and

@@ -188,7 +188,13 @@ def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
                 if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
             ]
             for inside in (path for path in list_entries(source) if is_cohort(path.name) and path.is_dir()):
-                found[f"{council}/{source.name}/{inside.name}"] = _list_strays(inside, source.name)
+                read, has_tables = list_parts(inside, source.name), _has_tables(inside, source.name)
+                found[f"{council}/{source.name}/{inside.name}"] = [
+                    path
+                    for path in list_arrived(inside)
+                    if not path.name.endswith(READY)
+                    and not (TABLE_NAME.search(path.name) if has_tables else path in read)
+                ]
         found[council] = [entry for entry in within if entry not in sources]
     return {folder: paths for folder, paths in found.items() if paths}
 
@@ -197,17 +203,6 @@ def strip_endings(name: str) -> str:
     """Return a file's name without its format suffix."""
     endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(max(endings, key=len))] if endings else name
-
-
-def _list_strays(folder: Path, source: str) -> list[Path]:
-    """Return entries of a cohort's folder that are neither parts nor tables."""
-    tables = _has_tables(folder, source)
-    return [
-        path
-        for path in list_arrived(folder)
-        if not path.name.endswith(READY)
-        and not (TABLE_NAME.search(path.name) if tables else _is_part(path, source) or _find_refusal(path.name))
-    ]
 
 
 def is_cohort(name: str) -> bool:
@@ -224,10 +219,6 @@ def _has_tables(path: Path, source: str) -> bool:
     return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in list_entries(path))
 
 
-def _is_part(path: Path, source: str) -> bool:
-    return path.name.lower().endswith(SUFFIXES) if not path.is_dir() else _has_tables(path, source)
-
-
 def _find_refusal(name: str) -> Rule | None:
     """Return the rule that refuses a file for its extension."""
     return next((rule for ending, rule in REFUSED_SUFFIXES.items() if name.lower().endswith(ending)), None)
@@ -238,7 +229,12 @@ def list_parts(folder: Path, source: str) -> list[Path]:
     if not folder.is_dir() or _has_tables(folder, source):
         return []
     paths = (path for path in list_arrived(folder) if not path.name.endswith(READY))
-    return [path for path in paths if _is_part(path, source) or _find_refusal(path.name)]
+    return [
+        path
+        for path in paths
+        if (_has_tables(path, source) if path.is_dir() else path.name.lower().endswith(SUFFIXES))
+        or _find_refusal(path.name)
+    ]
 
 
 def _list_mixed_paths(folder: Path) -> list[Path]:

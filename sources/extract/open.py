@@ -6,14 +6,15 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
-from sources.contracts.model import Rule, Severity, SourceContract
+from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.extract.landed import Landed, get_size
 from sources.extract.match import collect_known_keys, match
@@ -130,9 +131,9 @@ def open_table(
     # absolute, because the template keeps the working directory that it was started in
     landed = replace(landed, path=landed.path.absolute(), within=landed.within and landed.within.absolute())
 
-    def start() -> tuple[dict[str, Any], Reader]:
+    def start() -> tuple[bytes, Reader]:
         reader = Reader(landed.name, get_size(landed.path), _serve, landed, contract, council_dialect, known)
-        return json.loads(reader.receive_bytes()), reader
+        return reader.receive_bytes(), reader
 
     opened, waiting = start()
     # files are opened before any is read, and each open reader is a process with memory
@@ -153,39 +154,30 @@ def open_table(
                 if isinstance(sent, pa.RecordBatch):
                     yield sent
                 else:
-                    for rule, rows in json.loads(sent):
-                        set_aside.setdefault(_parse_rule(rule), []).extend(rows)
+                    for rule, rows in _SET_ASIDE.validate_json(sent):
+                        set_aside.setdefault(rule, []).extend(rows)
         finally:
             reader.close()
 
-    doubt, sheet = opened["doubt"] and _parse_rule(opened["doubt"]), opened["sheet"] and SheetTaken(**opened["sheet"])
-    return TextTable(opened["header"], read, set_aside, opened["in_contract_form"], doubt, sheet, opened["delimiter"])
+    header, in_contract_form, doubt, sheet, delimiter = _OPENED.validate_json(opened)
+    return TextTable(header, read, set_aside, in_contract_form, doubt, sheet, delimiter)
 
 
 _readers_waiting: deque[Reader] = deque()
-
-
-def _parse_rule(entry: dict[str, Any]) -> Rule:
-    return Rule(**entry | {"columns": tuple(entry["columns"]), "severity": Severity(entry["severity"])})
+_OPENED = TypeAdapter(tuple[list[str], bool, Rule | None, SheetTaken | None, str])
+_SET_ASIDE = TypeAdapter(list[tuple[Rule, list[int]]])
 
 
 def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
     """Yield, in a reader process, the table opened by `_open_here`, then the requested columns and rows set aside."""
     table = _open_here(*arguments)
-    doubt, sheet = table.doubt and asdict(table.doubt), table.sheet and asdict(table.sheet)
-    shown = {name: getattr(table, name) for name in ("header", "in_contract_form", "delimiter")}
-    yield json.dumps(shown | {"doubt": doubt, "sheet": sheet}).encode()
+    yield _OPENED.dump_json((table.header, table.in_contract_form, table.doubt, table.sheet, table.delimiter))
     for batch in table.read(json.loads(wait())):
         yield batch
         if table.set_aside:
-            yield _set_aside(table)
-    yield _set_aside(table)
-
-
-def _set_aside(table: TextTable) -> bytes:
-    found = [(asdict(rule), rows) for rule, rows in table.set_aside.items()]
-    table.set_aside.clear()
-    return json.dumps(found).encode()
+            yield _SET_ASIDE.dump_json(list(table.set_aside.items()))
+            table.set_aside.clear()
+    yield _SET_ASIDE.dump_json(list(table.set_aside.items()))
 
 
 def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:

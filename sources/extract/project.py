@@ -145,10 +145,10 @@ def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
     dialect = extract.dialect
     match extract.origin(column.name):
         case "column":
-            text = _build_filled_sql(column.name)
+            text = f"nullif({column.name}, '')"
         case "derived":
-            inputs = {local: _build_filled_sql(name) for local, name in extract.inputs.items()}
-            text = _build_filled_sql(f"trim({dialect.derived[column.name].sql(inputs)})")
+            inputs = {local: f"nullif({name}, '')" for local, name in extract.inputs.items()}
+            text = f"nullif(trim({dialect.derived[column.name].build_sql(inputs)}), '')"
         case "constant":
             return quote_text(dialect.constants[column.name])
         case "missing":
@@ -167,10 +167,6 @@ def _build_deleted_sql(extract: OpenExtract) -> str:
         return "false"
     values = ", ".join(quote_text(value.lower()) for value in mark.values)
     return f"coalesce(lower({extract.inputs[mark.heading]}) IN ({values}), false)"
-
-
-def _build_filled_sql(text: str) -> str:
-    return f"nullif({text}, '')"
 
 
 def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:

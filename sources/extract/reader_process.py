@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Pipe
 from threading import Lock
@@ -45,12 +44,6 @@ Serve: TypeAlias = Callable[..., Iterator[Sent]]
 """A generator that runs in the reader and yields what is sent back. Its first argument waits for the next message."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    memory_bytes: int
-    cpu_seconds: int
-
-
 class Reader:
     """A reader process. Iterating yields the messages of `serve`, and raises `ExtractStopped` if `serve` does or if the
     reader ends early.
@@ -60,14 +53,15 @@ class Reader:
 
     def __init__(self, name: str, file_bytes: int, serve: Serve, *arguments: Any) -> None:
         self._name = name
-        self._limits = Limits(MEMORY_BYTES, CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20))
+        self._memory_bytes = MEMORY_BYTES
+        self._cpu_seconds = CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20)
         self._pipe, theirs = Pipe()
         # brings the reader's exit code; closing it tells the template to kill the reader
         self._watch, watching = Pipe()
         with theirs, watching:
             _fork(theirs.fileno(), watching.fileno())
         with suppress(OSError):  # as in `send`: the template was killed before it forked
-            self._pipe.send((name, self._limits, serve, arguments))
+            self._pipe.send((name, self._memory_bytes, self._cpu_seconds, serve, arguments))
 
     def send(self, message: bytes) -> None:
         with suppress(OSError):  # the reader has ended: `receive` reports it
@@ -85,7 +79,7 @@ class Reader:
 
     def receive(self) -> Sent | None:
         """Return the next message of the reader; None at its end."""
-        seconds = SILENT_PER_CPU_SECOND * self._limits.cpu_seconds
+        seconds = SILENT_PER_CPU_SECOND * self._cpu_seconds
         try:
             if not self._pipe.poll(seconds):
                 raise self._stop(f"no progress in {seconds:g} seconds")
@@ -126,9 +120,9 @@ class Reader:
         except (EOFError, OSError, ValueError):
             code = 0
         if code == OUT_OF_MEMORY:
-            return f"memory limit of {self._limits.memory_bytes / 2**30:.3g} GiB"
+            return f"memory limit of {self._memory_bytes / 2**30:.3g} GiB"
         if code == -signal.SIGXCPU:
-            return f"limit of {self._limits.cpu_seconds} seconds of processor time"
+            return f"limit of {self._cpu_seconds} seconds of processor time"
         return "the reader crashed"
 
 

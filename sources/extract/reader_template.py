@@ -25,7 +25,7 @@ import pyarrow as pa
 
 import sources.extract.open  # noqa: F401  the readers
 from sources.errors import wrap_error
-from sources.extract.reader_process import BYTES, END, OUT_OF_MEMORY, ROWS, STOPPED, Limits, Sent
+from sources.extract.reader_process import BYTES, END, OUT_OF_MEMORY, ROWS, STOPPED, Sent
 
 USUAL_MESSAGE_BYTES = 32 << 20
 """A single row may be longer: it has at most 500 values of 1 MiB."""
@@ -66,8 +66,8 @@ def _run_template(requests: socket.socket) -> None:
 def _run_reader(pipe: Connection) -> int:
     """Run the requested function in a reader, send what it yields, and return the exit code."""
     try:
-        name, limits, serve, arguments = pipe.recv()
-        _limit(limits)
+        name, memory_bytes, cpu_seconds, serve, arguments = pipe.recv()
+        _limit(memory_bytes, cpu_seconds)
         for message in _iter_messages(name, serve(pipe.recv_bytes, *arguments)):
             pipe.send_bytes(message)
     except MemoryError:
@@ -103,13 +103,13 @@ def _iter_row_messages(batch: pa.RecordBatch) -> Iterator[memoryview]:
         yield memoryview(sink.getvalue())
 
 
-def _limit(limits: Limits) -> None:
+def _limit(memory_bytes: int, cpu_seconds: int) -> None:
     statm = Path("/proc/self/statm")
     taken = int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
     for what, most in (
         (resource.RLIMIT_CORE, 0),  # a core file would contain the file's content
-        (resource.RLIMIT_AS, taken + limits.memory_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_AS, taken + memory_bytes),
+        (resource.RLIMIT_CPU, cpu_seconds),
     ):
         with suppress(ValueError, OSError):  # macOS has no memory limit
             # only a privileged process may set a limit above the hard one

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import jinja2
@@ -22,7 +23,6 @@ from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, take_first_r
 from sources.onboarding.sample import (
     MAX_ROWS,
     MIN_ROWS,
-    Shown,
     find_common_shape,
     open_sample_table,
     select_shown_values,
@@ -39,61 +39,13 @@ _MAX_CELL_WIDTH = 44
 _REPORT = Path(__file__).with_name("check.txt.j2")
 
 
-@dataclass(frozen=True)
-class ColumnCheck:
-    """Reading of one contract column.
-
-    Shares are of the sample's rows; `refused` is of filled rows. `origin` is "column", "derived", "constant" or
-    "missing"; `headings` are the headings that it is read from. `shape` is the most frequent shape, `refused_shape`
-    that of refused values; coded payload columns have `refused_values` instead. `lost` counts rows in which a derived
-    column is blank although all its inputs are filled.
-    """
-
-    column: str
-    required: bool
-    origin: str
-    headings: tuple[str, ...]
-    filled: float
-    refused: float
-    refused_severity: str
-    shape: str | None
-    refused_shape: str | None
-    refused_values: Shown | None
-    lost: int
-
-
-@dataclass(frozen=True)
-class RuleCheck:
-    """A cross-column rule that rows of the sample break."""
-
-    rule: str
-    severity: str
-    rows: int
-    sentence: str
-
-
-@dataclass(frozen=True)
-class SampleCheck:
-    """Reading of one sample; `stops` are the reasons why the intake would not accept it."""
-
-    source: str
-    file: str
-    cohort: str
-    rows: int
-    rejected: int
-    contract_form: bool
-    columns: tuple[ColumnCheck, ...]
-    rules: tuple[RuleCheck, ...]
-    unused: tuple[tuple[str, str | None], ...]
-    stops: tuple[str, ...]
-    suggestions: tuple[str, ...]
-    notes: tuple[str, ...]
+Facts = dict[str, Any]
 
 
 def check_sample(
     con: duckdb.DuckDBPyConnection, landed: Landed, council_dialect: Dialect, valid: Mapping[str, str]
-) -> SampleCheck:
-    """Check the first rows of a sample; raises `ExtractStopped` if not even its headings can be read.
+) -> Facts:
+    """Return the facts of a sample's first rows; raises `ExtractStopped` if not even its headings can be read.
 
     `valid` has SQL conditions for identifiers with a check digit, whose macros are in `con`. If `landed` has no cohort,
     it is found from the dates of birth.
@@ -105,26 +57,26 @@ def check_sample(
     # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
-    columns = tuple(map(reading.check_column, contract.columns))
+    columns = [reading.check_column(column) for column in contract.columns]
     unused = reading.list_unused(header)
     absent = (
         f"missing column {local!r}" + (f" (for {column})" if local != column else "")
         for local, column in missing.items()
     )
-    return SampleCheck(
-        source=landed.source,
-        file=landed.path.name,
-        cohort=reading.cohort.code,
-        rows=reading.rows,
-        rejected=reading.rejected,
-        contract_form=is_in_contract_form(contract, header),
-        columns=columns,
-        rules=reading.check_rules(),
-        unused=unused,
-        stops=(*absent, *reading.list_stops()),
-        suggestions=_suggest_additions(columns, unused),
-        notes=reading.list_notes(),
-    )
+    return {
+        "source": landed.source,
+        "file": landed.path.name,
+        "cohort": reading.cohort.code,
+        "rows": reading.rows,
+        "rejected": reading.rejected,
+        "contract_form": is_in_contract_form(contract, header),
+        "columns": columns,
+        "rules": reading.check_rules(),
+        "unused": unused,
+        "stops": (*absent, *reading.list_stops()),
+        "suggestions": _suggest_additions(columns, unused),
+        "notes": reading.list_notes(),
+    }
 
 
 class _Reading:
@@ -157,8 +109,13 @@ class _Reading:
         rejecting = (check.found for check in self.projection.checks if check.rule.severity is Severity.REJECT)
         self.rejected = self._count(" OR ".join(rejecting) or "false") + self.unreadable
 
-    def check_column(self, column: Column) -> ColumnCheck:
-        """Return how a contract column is read."""
+    def check_column(self, column: Column) -> Facts:
+        """Return how a contract column is read.
+
+        Shares are of the sample's rows; `refused` is of filled rows. `shape` is the most frequent shape,
+        `refused_shape` that of refused values; coded payload columns have `refused_values` instead. `lost` counts rows
+        in which a derived column is blank although all its inputs are filled.
+        """
         name, text = column.name, f"raw_{column.name}"
         origin = self.extract.origin(name)
         headings = self.dialect.derived[name].inputs if origin == "derived" else ()
@@ -167,29 +124,36 @@ class _Reading:
         wrong = f"{text} IS NOT NULL AND {name} IS NULL"
         filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
         coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
-        return ColumnCheck(
-            column=name,
-            required=column.required,
-            origin=origin,
-            headings=headings,
-            filled=filled / self.rows if self.rows else 0.0,
-            refused=refused / filled if filled else 0.0,
-            refused_severity=str(column.invalid),
-            shape=None if coded else find_common_shape(self.con, "sample_read", column, text, "true"),
-            refused_shape=None if coded else find_common_shape(self.con, "sample_read", column, text, wrong),
-            refused_values=select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
-            if coded and refused
-            else None,
-            lost=self._count_lost(name) if origin == "derived" else 0,
+        shape, refused_shape = (
+            None if coded else find_common_shape(self.con, "sample_read", column, text, where)
+            for where in ("true", wrong)
         )
+        shown = None
+        if coded and refused:
+            values = select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
+            shown = dict(zip(("values", "others"), values, strict=True))
+        return {
+            "column": name,
+            "required": column.required,
+            "origin": origin,
+            "headings": headings,
+            "filled": filled / self.rows if self.rows else 0.0,
+            "refused": refused / filled if filled else 0.0,
+            "refused_severity": str(column.invalid),
+            "shape": shape,
+            "refused_shape": refused_shape,
+            "refused_values": shown,
+            "lost": self._count_lost(name) if origin == "derived" else 0,
+        }
 
-    def check_rules(self) -> tuple[RuleCheck, ...]:
+    def check_rules(self) -> list[Facts]:
         """Return the broken cross-column rules; rules of one column are reported with the column."""
         across = {rule.id for rule in self.contract.rules}
-        counted = (
-            (check.rule, self._count(check.found)) for check in self.projection.checks if check.rule.id in across
-        )
-        return tuple(RuleCheck(rule.id, str(rule.severity), rows, rule.sentence) for rule, rows in counted if rows)
+        return [
+            {"rule": rule.id, "severity": str(rule.severity), "rows": rows, "sentence": rule.sentence}
+            for check in self.projection.checks
+            if (rule := check.rule).id in across and (rows := self._count(check.found))
+        ]
 
     def list_stops(self) -> list[str]:
         """Return the reasons why the intake would not accept the sample if it were the whole extract."""
@@ -198,9 +162,9 @@ class _Reading:
         # Rules without a share never stop an extract, whatever they find.
         limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
         found = [
-            f"{rule.rows} of {self.rows} rows break {rule.rule}: {rule.sentence} Is it the right file?"
+            f"{rule['rows']} of {self.rows} rows break {rule['rule']}: {rule['sentence']} Is it the right file?"
             for rule in self.check_rules()
-            if rule.rows > limits.get(rule.rule, 1.0) * self.rows
+            if rule["rows"] > limits.get(rule["rule"], 1.0) * self.rows
         ]
         if self.rejected > MAX_REJECTED_SHARE * self.rows:
             found.append(f"{self.rejected} of {self.rows} rows would be rejected, more than {MAX_REJECTED_SHARE:.0%}")
@@ -271,64 +235,65 @@ def _relax_dialect(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
     )
 
 
-def _suggest_additions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
+def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
     """Suggest additions to the council file."""
-    without = {check.column for check in columns if check.origin == "missing"}
+    without = {check["column"] for check in columns if check["origin"] == "missing"}
     found = [
         f"{heading!r} looks like {column}: add `{column}: {format_scalar(heading)}` under columns"
         for heading, column in unused
         if column in without
     ]
-    if unmapped := [check.column for check in columns if check.refused_values]:
+    if unmapped := [check["column"] for check in columns if check["refused_values"]]:
         found.append(f"map the refused values, under codes, of {', '.join(unmapped)}")
     for check in columns:
-        if check.lost:
+        if check["lost"]:
+            inputs = ", ".join(check["headings"])
             found.append(
-                f"{check.column} is blank in {check.lost} rows though {', '.join(check.headings)} is filled: does the"
-                " pattern fit all forms?"
+                f"{check['column']} is blank in {check['lost']} rows though {inputs} is filled: does the pattern fit"
+                " all forms?"
             )
-        if check.refused and check.refused_shape and check.column.endswith(("date", "date_of_birth")):
-            found.append(f"dates of {check.column} are also written {check.refused_shape}: add the format")
+        if check["refused"] and check["refused_shape"] and check["column"].endswith(("date", "date_of_birth")):
+            found.append(f"dates of {check['column']} are also written {check['refused_shape']}: add the format")
     return tuple(found)
 
 
-def render(check: SampleCheck) -> str:
+def render(check: Facts) -> str:
     """Render the report of one sample (`check.txt.j2`)."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["count"] = "{:,}".format
     template = environment.from_string(_REPORT.read_text(encoding="utf-8"))
-    return template.render(check=check, table=_format_table([_TABLE_HEAD, *map(_format_row, check.columns)]))
+    return template.render(check=check, table=_format_table([_TABLE_HEAD, *map(_format_row, check["columns"])]))
 
 
-def _format_row(check: ColumnCheck) -> tuple[str, ...]:
-    there = check.origin != "missing"
+def _format_row(check: Facts) -> tuple[str, ...]:
+    there = check["origin"] != "missing"
     return (
-        check.column,
+        check["column"],
         _format_origin(check),
-        "yes" if check.required else "no",
-        f"{check.filled:.1%}" if there else "",
-        f"{check.refused:.1%} {check.refused_severity}" if check.refused else "",
-        check.shape or "",
+        "yes" if check["required"] else "no",
+        f"{check['filled']:.1%}" if there else "",
+        f"{check['refused']:.1%} {check['refused_severity']}" if check["refused"] else "",
+        check["shape"] or "",
         _format_refused(check),
     )
 
 
-def _format_origin(check: ColumnCheck) -> str:
-    match check.origin:
+def _format_origin(check: Facts) -> str:
+    match check["origin"]:
         case "column":
-            return check.headings[0]
+            return check["headings"][0]
         case "derived":
-            return f"made from {', '.join(check.headings)}"
+            return f"made from {', '.join(check['headings'])}"
         case "constant":
             return "the same in every row"
-    return "MISSING" if check.required else "-"
+    return "MISSING" if check["required"] else "-"
 
 
-def _format_refused(check: ColumnCheck) -> str:
-    if check.refused_values is None:
-        return check.refused_shape or ""
-    shown = ", ".join(f"{value} ({rows:,})" for value, rows in check.refused_values.values)
-    others = check.refused_values.others
+def _format_refused(check: Facts) -> str:
+    if check["refused_values"] is None:
+        return check["refused_shape"] or ""
+    shown = ", ".join(f"{value} ({rows:,})" for value, rows in check["refused_values"]["values"])
+    others = check["refused_values"]["others"]
     more = f"{others} other value{'s' if others > 1 else ''}" if others else ""
     return "; ".join(part for part in (shown, more) if part)
 

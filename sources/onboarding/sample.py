@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Container
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -17,13 +16,12 @@ from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import is_identifier_heading, score_heading
-from sources.diagnosis.column_guesses import TextSample
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, is_cohort
 from sources.extract.open import open_table
 from sources.extract.readers.content import get_content
 from sources.extract.readers.delimited import detect_utf_16
-from sources.extract.table import VALUE, SheetTaken, TextTable, take_first_rows
+from sources.extract.table import VALUE, TextTable
 
 MAX_ROWS = 10_000
 MIN_ROWS = 5
@@ -40,19 +38,6 @@ _LIKE_IDENTIFIER = (
 )
 _MIB_SNIFFED = 64
 """Maximum size to which this process unpacks a file to detect its encoding."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample without a council file: its first rows, delimiter and encoding.
-
-    `delimiter` and `encoding` are None unless the file is delimited text, `sheet` unless it is a workbook.
-    """
-
-    text: TextSample
-    delimiter: str | None
-    encoding: str | None
-    sheet: SheetTaken | None
 
 
 def build_landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
@@ -81,13 +66,6 @@ def open_sample_table(landed: Landed, dialect: Dialect) -> TextTable:
     if data or numbers > len(table.header) / 2:
         raise ExtractStopped(f"{landed.name}: the first line holds data, not headings; ask for a file with headings")
     return table
-
-
-def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
-    """Read the first rows of a sample without a council file; raises `ExtractStopped`."""
-    table = open_sample_table(landed, CONTRACT_DIALECT)
-    text = TextSample(con, table.header, take_first_rows(table.read(table.header), MAX_ROWS))
-    return Sample(text, table.delimiter, detect_encoding(landed.path) if table.delimiter else None, table.sheet)
 
 
 def _find_source(path: Path, council: str) -> str:
@@ -130,14 +108,6 @@ def detect_encoding(path: Path) -> str:
     return "utf-8"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Values with their row counts, most frequent first, and the number of distinct values not shown."""
-
-    values: tuple[tuple[str, int], ...]
-    others: int
-
-
 def build_shape_sql(column: Column, text: str) -> str:
     """Return the SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode, a length band for a name."""
     # A shape would give the exact length of each part of a name.
@@ -173,8 +143,9 @@ def select_shown_values(
     column: Column,
     headings: tuple[str, ...],
     most: int = MAX_VALUES,
-) -> Shown:
-    """Return the values of `text` in rows that meet `where` that may be shown, for a column read from `headings`.
+) -> tuple[list[tuple[str, int]], int]:
+    """Return the values of `text` in rows that meet `where` that may be shown, for a column read from `headings`, with
+    their row counts, most frequent first, and the number of distinct values not shown.
 
     Values are shown only for coded payload columns, unless the heading is one of an identifier or the file's column has
     many different values or mostly rare ones. No value is shown that looks like a person's number, date or postcode.
@@ -192,6 +163,6 @@ def select_shown_values(
         f" WHERE {text} IS NOT NULL AND ({where}) GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     if not (coded and of_codes) or hidden:
-        return Shown((), len(rows))
+        return [], len(rows)
     may = [(str(value)[:MAX_LENGTH], int(n)) for value, n, personal in rows if n >= MIN_ROWS and not personal][:most]
-    return Shown(tuple(may), len(rows) - len(may))
+    return may, len(rows) - len(may)

@@ -11,13 +11,13 @@ import yaml
 
 from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.dialect import Characters, Derived, Filled, Join, Pattern
+from sources.councils.dialect import CONTRACT_DIALECT, Derived
 from sources.councils.known_headings import find_code
-from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
+from sources.diagnosis.column_guesses import DateForm, Guess, Guesser, TextSample
 from sources.extract.landed import Landed
 from sources.extract.match import is_in_contract_form
-from sources.extract.table import build_whole_sql
-from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, select_shown_values
+from sources.extract.table import TextTable, build_whole_sql, take_first_rows
+from sources.onboarding.sample import MAX_ROWS, MIN_ROWS, detect_encoding, open_sample_table, select_shown_values
 
 _MAX_CODES = 40
 # Many YAML parsers read these as booleans or null.
@@ -43,15 +43,16 @@ class Draft:
 def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[str, str]) -> Draft:
     """Draft one source of a council file; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
-    sample = open_sample(con, landed)
+    table = open_sample_table(landed, CONTRACT_DIALECT)
     # A council file would add nothing: such an extract is read in contract form whatever the file says.
-    if is_in_contract_form(contract, list(sample.text.headings)):
+    if is_in_contract_form(contract, table.header):
         return Draft(landed.source, needed=False)
-    guesser = Guesser(sample.text, contract, valid)
+    sample = TextSample(con, table.header, take_first_rows(table.read(table.header), MAX_ROWS))
+    guesser = Guesser(sample, contract, valid)
     guesses = guesser.guesses()
     lines = [
         f"  {landed.source}:",
-        *_iter_form_lines(sample),
+        *_iter_form_lines(landed, table),
         *_iter_date_lines(contract, guesser, guesses),
         *_iter_column_lines(contract, sample, guesses),
         *_iter_derived_lines(guesses),
@@ -73,19 +74,19 @@ def build_council_file(council: str, drafts: Sequence[Draft]) -> str:
     return "\n".join([*head, *(line for draft in needed for line in draft.lines)]) + "\n"
 
 
-def _iter_form_lines(sample: Sample) -> Iterator[str]:
-    if (sheet := sample.sheet) and sheet.left_aside:
+def _iter_form_lines(landed: Landed, table: TextTable) -> Iterator[str]:
+    if (sheet := table.sheet) and sheet.left_aside:
         others = f"other sheets left aside: {sheet.left_aside}"
         yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; give its name to keep it"
     elif sheet:
         yield "    # read from the one visible sheet"
-    if not sample.delimiter:
+    if not table.delimiter:
         return
-    yield f"    delimiter: {format_scalar(sample.delimiter)}"
-    if sample.encoding == "windows-1252":
+    yield f"    delimiter: {format_scalar(table.delimiter)}"
+    if (encoding := detect_encoding(landed.path)) == "windows-1252":
         yield "    encoding: windows-1252   # not UTF-8; check a name with an accent, or else try iso-8859-15 or cp850"
     else:
-        yield f"    encoding: {sample.encoding}"
+        yield f"    encoding: {encoding}"
 
 
 def _iter_date_lines(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]) -> Iterator[str]:
@@ -121,10 +122,10 @@ def _pivot(form: str) -> str:
     return "   # two-digit years: 00 to 68 are 2000 to 2068" if "%y" in form else ""
 
 
-def _iter_column_lines(contract: SourceContract, sample: Sample, guesses: Mapping[str, Guess]) -> Iterator[str]:
+def _iter_column_lines(contract: SourceContract, sample: TextSample, guesses: Mapping[str, Guess]) -> Iterator[str]:
     used = {guess.heading for guess in guesses.values()}
     used |= {heading for guess in guesses.values() if guess.derived for heading in guess.derived.inputs}
-    spare = [heading for heading in sample.text.headings if heading not in used]
+    spare = [heading for heading in sample.headings if heading not in used]
     mapped = [guess for guess in guesses.values() if guess.heading]
     missing = [column for column in contract.columns if column.name not in guesses]
     yield "    columns:" if mapped else "    # columns:"
@@ -191,11 +192,11 @@ def _iter_code_lines(
     text = guesser.sample.column(heading)
     # Compared as the intake reads codes: without letter case, and 2.0 as 2.
     foreign = f"lower({build_whole_sql(text)}) NOT IN ({', '.join(map(quote_text, own))})"
-    shown = select_shown_values(
+    shown, others = select_shown_values(
         con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES
     )
     accepted = ", ".join(column.codes or ())
-    for value, _ in shown.values:
+    for value, _ in shown:
         match find_code(column, value):
             case (code, True):
                 yield f"{format_scalar(value)}: {format_scalar(code)}"
@@ -203,9 +204,9 @@ def _iter_code_lines(
                 yield f"{format_scalar(value)}: {format_scalar(code)}   # {_TODO} check: guessed"
             case None:
                 yield f'# {_TODO} {format_scalar(value)}: one of {accepted}, or "" if it means that nothing is known'
-    if shown.others:
+    if others:
         few = f"not shown because in fewer than {MIN_ROWS} rows or not like codes"
-        yield f"# {_TODO}: distinct values that are {few}: {shown.others}"
+        yield f"# {_TODO}: distinct values that are {few}: {others}"
 
 
 def format_scalar(text: str) -> str:
@@ -215,18 +216,14 @@ def format_scalar(text: str) -> str:
 
 
 def format_operation(derived: Derived) -> str:
-    """Return the operation as written in a council file."""
-    first, headings = format_scalar(derived.inputs[0]), f"[{', '.join(map(format_scalar, derived.inputs))}]"
-    match derived:
-        case Pattern(pattern=pattern):
+    """Return an operation of a draft, which is a pattern, `filled` or a join, as written in a council file."""
+    headings, values = list(map(format_scalar, derived.inputs)), list(map(format_scalar, derived.arguments))
+    match derived.operation:
+        case "pattern":
             # In single quotes, where YAML leaves backslashes alone.
-            keys = {"from": first, "pattern": "'" + pattern.replace("'", "''") + "'"}
-        case Characters(first=start, last=end):
-            keys = {"from": first, "characters": f"{start}-{end}"}
-        case Filled(filled=filled, blank=blank):
-            keys = {"from": first, "filled": format_scalar(filled), "blank": format_scalar(blank)}
-        case Join(separator=separator):
-            keys = {"join": headings, "with": format_scalar(separator)}
+            keys = {"from": headings[0], "pattern": "'" + derived.arguments[0].replace("'", "''") + "'"}
+        case "filled":
+            keys = {"from": headings[0], "filled": values[0], "blank": values[1]}
         case _:
-            keys = {"first_of": headings}
+            keys = {"join": f"[{', '.join(headings)}]", "with": values[0]}
     return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from assets.intake.quality_report.profile import Profile
+from assets.intake.quality_report.profile import Profile, Share
 from sources.contracts import SourceContract
 from sources.contracts.people import TERM_OF_BIRTH
 from sources.contracts.school_census import LANGUAGE_CODES
@@ -74,18 +73,6 @@ _OF_ALL_CHILDREN = ("eyfsp", "school_census")
 """Sources that cover every child of the cohort, so that totals and breakdowns are comparable with published ones."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share: `rows` out of `of`."""
-
-    rows: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        return self.rows / self.of if self.of else None
-
-
 def has_changed(now: Share, last: Share) -> bool:
     """Return whether a share's change since the last delivery is worth a look."""
     if not now.of or not last.of:
@@ -108,11 +95,10 @@ def compare_with_published(
 ) -> list[dict[str, Any]]:
     """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
     figures = published_figures.find_expected_level(place, cohort) if contract.name == "eyfsp" else {}
-    rows, before = [], last.by_measure if last else {}
-    for name, measure in now.by_measure.items():
-        was = Share(before[name].rows, before[name].of) if name in before else None
-        share, topic = Share(measure.rows, measure.of), MEASURE_TOPICS[contract.name]
-        rows.append(_build_comparison(topic, MEASURES[name], share, was, figures.get(name)))
+    rows, before = [], last.measures if last else {}
+    for name, share in now.measures.items():
+        topic = MEASURE_TOPICS[contract.name]
+        rows.append(_build_comparison(topic, MEASURES[name], share, before.get(name), figures.get(name)))
     for column, (topic, groups) in _CODE_GROUPS.items():
         has = column in contract or (column == TERM_OF_BIRTH.name and TERM_OF_BIRTH in contract.derived)
         if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
@@ -163,8 +149,8 @@ def _build_comparison(
 def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
     """Return the share of each group among the rows of all groups."""
     counts = dict.fromkeys(groups.values(), 0)
-    for group in profile.by_column[column].groups if column in profile.by_column else ():
-        if group.key in groups:
-            counts[groups[group.key]] += group.rows
+    for key, rows in profile.columns[column].groups.items() if column in profile.columns else ():
+        if key in groups:
+            counts[groups[key]] += rows
     total = sum(counts.values())
     return {name: Share(count, total) for name, count in counts.items()}

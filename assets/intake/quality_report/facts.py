@@ -14,7 +14,7 @@ from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality_report import compare
-from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, compute_bin_edges
+from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, Share, compute_bin_edges
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages.number_format import capital, month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
@@ -30,7 +30,6 @@ from sources.contracts.extract_rules import (
 )
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, IMD_QUINTILE
 from sources.councils.dialect import Parts
-from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
@@ -218,24 +217,19 @@ def _format_row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
     for part, row in map(split_number, numbers):
-        by_part.setdefault(part, []).append(_get_sheet_row(row, sheets.get(part)))
+        by_part.setdefault(part, []).append(sheet.row(row) if (sheet := sheets.get(part)) else row)
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
-
-
-def _get_sheet_row(row: int, sheet: SheetTaken | None) -> int:
-    return sheet.row(row) if sheet else row
 
 
 def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
     if parts is None:
         return None
     source = "We see this from the files." if parts.seen else "Your council file says so."
-    files = [
-        asdict(part)
-        | {"of_no_cohort_numbers": row_ranges(_get_sheet_row(row, part.sheet) for row in part.first_of_no_cohort)}
-        for part in parts.parts
-    ]
+    files = []
+    for part in parts.parts:
+        numbers = (part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort)
+        files.append(asdict(part) | {"of_no_cohort_numbers": row_ranges(numbers)})
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
@@ -258,12 +252,12 @@ def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[di
 def _iter_completeness(
     contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
 ) -> Iterator[dict[str, Any]]:
-    before = last.profile.by_column if last else {}
-    for column in now.profile.columns:
+    before = last.profile.columns if last else {}
+    for name, column in now.profile.columns.items():
         share = column.filled / now.profile.rows if now.profile.rows else None
-        earlier = before.get(column.column)
+        earlier = before.get(name)
         last_share = earlier.filled / last.profile.rows if last and earlier and last.profile.rows else None
-        named = _name_column(contract, column.column, now.headings)
+        named = _name_column(contract, name, now.headings)
         note = None
         if share is not None and last_share is not None and last_share - share > FALL:
             note = f"{named['heading']} is filled in {percent(share)} of rows."
@@ -282,24 +276,24 @@ def _iter_values(
     contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
 ) -> Iterator[dict[str, Any]]:
     same_cohort = last is not None and last.cohort == now.cohort
-    for column in now.profile.columns:
+    for name, column in now.profile.columns.items():
         if not column.groups:
             continue
-        kind = contract[column.column].kind if column.column in contract else Kind.CODE
+        kind = contract[name].kind if name in contract else Kind.CODE
         # dates in another cohort are about a year apart
         comparable = last is not None and (same_cohort or kind is not Kind.DATE)
-        earlier = last.profile.by_column.get(column.column) if last and comparable else None
+        earlier = last.profile.columns.get(name) if last and comparable else None
         yield {
-            **_name_column(contract, column.column, now.headings),
+            **_name_column(contract, name, now.headings),
             "kind": str(Kind.CODE if kind is Kind.TEXT else kind),
             "filled": column.filled,
             "last_filled": earlier.filled if earlier else None,
-            "edges": list(compute_bin_edges(contract[column.column])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
-            "groups": _build_groups(_group_by_label(contract, column), _group_by_label(contract, earlier)),
+            "edges": list(compute_bin_edges(contract[name])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
+            "groups": _build_groups(_group_by_label(contract, name, column), _group_by_label(contract, name, earlier)),
         }
 
 
-def _build_groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share]) -> list[dict[str, Any]]:
+def _build_groups(now: Mapping[str, Share], last: Mapping[str, Share]) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
@@ -312,19 +306,20 @@ def _build_groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.S
     ]
 
 
-def _group_by_label(contract: SourceContract, column: ColumnProfile | None) -> dict[str, compare.Share]:
+def _group_by_label(contract: SourceContract, name: str, column: ColumnProfile | None) -> dict[str, Share]:
     """Return the share of each group by its label in the report. Codes with the same label are added up."""
+    if column is None:
+        return {}
     counts: Counter[str] = Counter()
-    for group, label in zip(column.groups, _label_groups(contract, column), strict=True) if column else ():
-        counts[label] += group.rows
-    return {label: compare.Share(count, column.filled) for label, count in counts.items()} if column else {}
+    for count, label in zip(column.groups.values(), _label_groups(contract, name, list(column.groups)), strict=True):
+        counts[label] += count
+    return {label: Share(count, column.filled) for label, count in counts.items()}
 
 
-def _label_groups(contract: SourceContract, column: ColumnProfile) -> list[str]:
-    keys = [group.key for group in column.groups]
-    if column.column not in contract:
-        return [_DERIVED_LABELS.get(column.column, {}).get(key, key) for key in keys]
-    described = contract[column.column]
+def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[str]:
+    if name not in contract:
+        return [_DERIVED_LABELS.get(name, {}).get(key, key) for key in keys]
+    described = contract[name]
     match described.kind:
         case Kind.CODE:
             codes = described.codes or {}  # those with the same meaning share a label, as in `Yes (Y, 1)`

@@ -7,9 +7,8 @@ public range, or a month of a public window. No value of a row is stored.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,46 +34,37 @@ BEFORE, AFTER = "before", "after"
 
 
 @dataclass(frozen=True)
-class Group:
-    """Number of rows in a group. `key` is a code, the lower end of a bin, a month (`2022-05`), `before` or `after`."""
+class Share:
+    """A share: `rows` out of `of`."""
 
-    key: str
     rows: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        return self.rows / self.of if self.of else None
 
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """Number of filled rows of a column, and `groups` that add up to it. Free text has no groups."""
+    """Number of filled rows of a column, and of the rows in each group, which add up to it. Free text has no groups.
 
-    column: str
+    A group is a code, the lower end of a bin, a month (`2022-05`), `before` or `after`.
+    """
+
     filled: int
-    groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Number of rows, out of `of`, that meet a condition across columns."""
-
-    name: str
-    rows: int
-    of: int
+    groups: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts over the kept rows of one extract."""
+    """Counts over the kept rows of one extract: all, of each column, of those that meet a condition across columns
+    (`measures`), and of those that break each rule across payload columns."""
 
     rows: int
-    columns: tuple[ColumnProfile, ...]
-    measures: tuple[Measure, ...]
-
-    @cached_property
-    def by_column(self) -> Mapping[str, ColumnProfile]:
-        return {column.column: column for column in self.columns}
-
-    @cached_property
-    def by_measure(self) -> Mapping[str, Measure]:
-        return {measure.name: measure for measure in self.measures}
+    columns: dict[str, ColumnProfile]
+    measures: dict[str, Share]
+    breaking: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,15 +76,7 @@ class Uncounted:
     kept: Path
 
 
-@dataclass(frozen=True)
-class Counted:
-    """A profile, and the number of rows that break each rule across payload columns."""
-
-    profile: Profile
-    breaking: dict[str, int]
-
-
-def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Counted]:
+def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Profile]:
     """Profile each extract.
 
     One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
@@ -106,7 +88,7 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
     return [found[extract.kept] for extract in extracts]
 
 
-def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
+def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Profile]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
     columns = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
@@ -118,14 +100,12 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
     terms += [_count_sql(condition) for pair in measures.values() for condition in pair]
     terms += [_count_sql(bound(rule.broken, cohort)) for rule in rules]
     for extract, (rows, *values) in zip(extracts, _fetch_counts(con, extracts, terms), strict=True):
-        counted, profiles = iter(values), []
+        counted, profiles = iter(values), dict[str, ColumnProfile]()
         for name, (_, keys) in columns.items():
             filled, histogram = next(counted), next(counted) or {}
-            profiles.append(ColumnProfile(name, filled, tuple(Group(key, histogram.get(key, 0)) for key in keys)))
-        profile = Profile(
-            rows, tuple(profiles), tuple(Measure(name, next(counted), next(counted)) for name in measures)
-        )
-        yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
+            profiles[name] = ColumnProfile(filled, {key: histogram.get(key, 0) for key in keys})
+        shares = {name: Share(next(counted), next(counted)) for name in measures}
+        yield extract.kept, Profile(rows, profiles, shares, {rule.id: next(counted) for rule in rules})
 
 
 def _fetch_counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:

@@ -8,6 +8,7 @@ the packed size. Sizes in an archive's directory can stop it, but are not truste
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
 import struct
@@ -37,8 +38,6 @@ ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz",
 MAX_MEMBERS = 1000
 MAX_IN_MEMORY = 256 << 20
 """Bytes of workbooks and Parquet files inside an archive: they are held in memory because their readers seek."""
-_GZIP, _PACKED_BLOCK = 31, 256 << 10
-"""zlib's window bits for a gzip header and checksum; packed bytes read at a time."""
 _MAX_DIRECTORY_BYTES = 4 << 20
 """Bytes of a zip archive's directory: about 50,000 entries."""
 _ENCRYPTED = 0x1  # flag of a zip entry
@@ -154,37 +153,6 @@ class _LimitedDirectory:
         if len(data) > _MAX_DIRECTORY_BYTES:
             raise ValueError
         return data
-
-
-class _Unzipped(io.RawIOBase):
-    """The content of consecutive gzip members. (`gzip.GzipFile` reads a file name in a header byte by byte.)"""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._unpack, self._rest = stream, zlib.decompressobj(_GZIP), b""
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._unpack.eof or self._move_to_next_member():
-            packed = self._rest or self._stream.read(_PACKED_BLOCK)
-            data = self._unpack.decompress(packed, size)
-            self._rest = self._unpack.unused_data or self._unpack.unconsumed_tail
-            if data:
-                return data
-            if not packed and not self._unpack.eof:
-                raise EOFError
-        return b""
-
-    def _move_to_next_member(self) -> bool:
-        """Move to the next member, skipping zero padding; return False if there is none."""
-        while not (rest := self._rest.lstrip(b"\0")):
-            if not (packed := self._stream.read(_PACKED_BLOCK)):
-                return False
-            self._rest = packed
-        self._rest, self._unpack = rest, zlib.decompressobj(_GZIP)
-        return True
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 @dataclass
@@ -388,7 +356,7 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
 def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
     def unpack() -> BinaryIO:
         packed = plain()
-        return Guarded(name, _Unzipped(packed), packed_size, packed)  # type: ignore[arg-type, return-value]
+        return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     if detect_format(name, unpack) is Format.ARCHIVE:
         raise rules.build_error(name, rules.NESTED_ARCHIVE)

@@ -1,8 +1,9 @@
 """Streaming reader of the EYFS Profile return as XML, with pupils in the form of the DfE Common Transfer File.
 
-Expat parses the file block by block; no tree is built, so memory does not grow with the file. A document type
-declaration stops the extract, so there is no entity to expand; processing instructions, comments and XInclude elements
-are ignored, and nothing is ever fetched. docs/formats.md lists the elements that are read, with their sources.
+Expat parses the file block by block, and a tree is built of one pupil at a time, so memory does not grow with the file.
+A document type declaration stops the extract, so there is no entity to expand; processing instructions, comments and
+XInclude elements are ignored, and nothing is ever fetched. docs/formats.md lists the elements that are read, with their
+sources.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
+from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 import pyarrow as pa
@@ -46,7 +48,6 @@ _AREAS = frozenset(goal[:3] for goal in GOALS)
 _GOALS = {goal[4:]: goal for goal in GOALS}
 _COMPONENT = re.compile(r"(?:(com|pse|phy|lit|mat|utw|exp)[ _-]?)?([eg](?:0[1-9]|1[0-7]))")
 _LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
-_HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
 _BLOCK_BYTES = 1 << 20
 _BATCH_ROWS, _BATCH_BYTES = 4096, 16 << 20
 _LONGEST_NAME = 64  # characters of an element's name, and of a value outside pupils
@@ -136,11 +137,10 @@ def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
 
 
 @lru_cache(4096)
-def _classify_element(name: str) -> tuple[str, bool | None]:
-    """Return an element's name in lower case, without prefix, and True for a container, False if its text is read, or
-    None if it is ignored."""
+def _classify_element(name: str) -> tuple[str, bool]:
+    """Return an element's name in lower case, without prefix, and whether its text is read."""
     key = name.rpartition(":")[2].lower()
-    return key, False if key in _LEAVES else True if key in _HOLDERS else None
+    return key, key in _LEAVES
 
 
 @lru_cache(4096)
@@ -176,9 +176,8 @@ class _Pupils:
     """Callbacks of Expat. `rows` collects one tuple per pupil, in the order of `COLUMNS` and then its number;
     `impossible` collects the numbers of pupils that break `IMPOSSIBLE_YEAR`.
 
-    `_path` holds the open elements and `_scopes` the place columns that each of them gives outside a pupil. While a
-    pupil is open, `_pupil` holds its columns, `_results` its goals and `_stage_results` the goals of the open key
-    stage: goal -> (year, date of the result, result).
+    `_path` holds the open elements. A pupil, at `_depth`, is read when it ends, from the tree of its elements; outside
+    pupils no tree is built, and the attributes of an open element hold the place columns that it gives.
     """
 
     def __init__(self) -> None:
@@ -186,18 +185,12 @@ class _Pupils:
         self.impossible: list[int] = []
         self.seen = 0
         self.assessed = False
-        self._path: list[str] = []
+        self._path: list[Element] = []
         self._text: list[str] = []
         self._collecting = False
         self._header: dict[str, str] = {}
-        self._impossible_header = self._is_impossible = False
-        self._scopes: list[dict[str, str]] = []
+        self._impossible_header = False
         self._depth = 0
-        self._pupil: dict[str, str] = {}
-        self._assessment: dict[str, str] | None = None
-        self._results: dict[str, tuple[str, str, str]] = {}
-        self._stage_results: dict[str, tuple[str, str, str]] = {}
-        self._stage = ""
 
     def take_rows(self) -> list[_Row]:
         """Return and clear the rows collected so far."""
@@ -208,25 +201,16 @@ class _Pupils:
         raise _Refused(DOCUMENT_TYPE)
 
     def start(self, name: str, _: object) -> None:
-        key, holds = _classify_element(name) if len(name) <= _LONGEST_NAME else ("", None)
-        self._collecting = holds is False
-        if holds is False:
-            self._text = []
-        elif holds:
-            self._open(key)
+        key, self._collecting = _classify_element(name) if len(name) <= _LONGEST_NAME else ("", False)
+        self._text = []
         if len(self._path) > _MAX_DEPTH:
             raise _Refused(NOT_A_RETURN, f"its elements are more than {_MAX_DEPTH} deep")
-        self._path.append(key)
-        if not self._depth:
-            self._scopes.append({})
-
-    def _open(self, key: str) -> None:
-        if key in ASSESSMENTS:
-            self._assessment = {}
-        elif key == KEY_STAGE:
-            self._stage, self._stage_results = "", {}
-        elif not self._depth:
-            self._start_pupil()
+        element = Element(key)
+        if self._depth:
+            self._path[-1].append(element)
+        elif key in PUPILS:
+            self._depth = len(self._path) + 1
+        self._path.append(element)
 
     def text(self, data: str) -> None:
         if self._collecting:
@@ -235,101 +219,89 @@ class _Pupils:
                 raise _Refused(NOT_A_RETURN, f"a value is longer than {_TEXT_BYTES >> 10} kB")
 
     def end(self, _: str) -> None:
-        key = self._path.pop()
-        if not self._depth:
-            self._scopes.pop()
+        element = self._path.pop()
         if self._collecting:
             self._collecting = False
-            if value := "".join(self._text).strip():
-                self._keep_leaf(key, value)
-        elif self._assessment is not None:
-            if key in ASSESSMENTS:
-                self._end_assessment(self._assessment)
-        elif key == KEY_STAGE:
-            self._end_stage()
+            element.text = "".join(self._text).strip()
+            if element.text and not self._depth:
+                self._keep_shared_leaf(element.tag, element.text)
         elif self._depth and len(self._path) < self._depth:
-            self._end_pupil()
+            self._depth = 0
+            self._end_pupil(element)
 
-    def _keep_leaf(self, key: str, value: str) -> None:
+    def _keep_shared_leaf(self, key: str, value: str) -> None:
         # a value outside the pupils is repeated in the row of each of them
-        if not self._depth and len(value) > _LONGEST_NAME:
+        if len(value) > _LONGEST_NAME:
             raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
-        if self._assessment is not None:
-            if self._path[-1] in ASSESSMENTS and key in FACTS:
-                self._assessment[key] = value
-        elif self._depth:
-            self._keep_pupil_leaf(key, value)
-        elif "header" in self._path:
-            self._keep_header_leaf(key, value)
-        elif key in PLACE and self._scopes:
-            self._scopes[-1].setdefault(PLACE[key], value)
-
-    def _keep_header_leaf(self, key: str, value: str) -> None:
+        within = {element.tag for element in self._path}
         # the school that a transfer file is sent to is not the pupils' own
-        if "destschool" in self._path:
+        if within & ASSESSMENTS or within >= {"header", "destschool"}:
             return
-        if key in PLACE:
+        if "header" not in within:
+            if key in PLACE and self._path:
+                self._path[-1].attrib.setdefault(PLACE[key], value)
+        elif key in PLACE:
             self._header.setdefault(PLACE[key], value)
-        if key in ("academicyear", "year"):
+        elif key in ("academicyear", "year"):
             self._impossible_header |= _is_impossible(value)
             # an academic year is stated by the year in which it starts
             self._header.setdefault(ACADEMIC_YEAR, _convert_year(value, is_start=key == "academicyear"))
 
-    def _keep_pupil_leaf(self, key: str, value: str) -> None:
-        within = self._path[self._depth :]
-        if all(element in WRAPPERS for element in within):
-            if key in IDENTITY:
-                self._pupil.setdefault(IDENTITY[key], value)
-            elif key in PLACE:
-                self._pupil[PLACE[key]] = value
-            elif key in POSTCODES:
-                self._pupil.setdefault("postcode", value)
-        elif key in POSTCODES and within[0] in ADDRESSES:
-            self._pupil.setdefault("postcode", value)
-        elif key == "stage" and within[-1] == KEY_STAGE:
-            self._stage = value
-
-    def _start_pupil(self) -> None:
-        self._depth = len(self._path) + 1
-        self._assessment = None
-        self._pupil = dict(self._header)
-        for scope in self._scopes:
-            self._pupil.update(scope)
-        self._results, self._stage_results, self._stage = {}, {}, ""
-        self._is_impossible = self._impossible_header
-
-    def _end_assessment(self, assessment: dict[str, str]) -> None:
-        self._assessment = None
-        result, stage = assessment.get("result"), assessment.get("stage", "").upper()
-        goal = _find_goal(assessment.get("subject", ""), assessment.get("component", ""))
-        if not result or not goal or stage not in STAGES or assessment.get("resultstatus") in NOT_RESULTS:
-            return
-        found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
-        self._is_impossible |= any(map(_is_impossible, found[:2]))
-        results = self._stage_results if KEY_STAGE in self._path else self._results
-        # the latest result counts, by year and then by date
-        if goal not in results or found[:2] >= results[goal][:2]:
-            results[goal] = found
-
-    def _end_stage(self) -> None:
-        if self._stage.upper() not in STAGES:
-            return
-        for goal, found in self._stage_results.items():
-            if goal not in self._results or found[:2] >= self._results[goal][:2]:
-                self._results[goal] = found
-
-    def _end_pupil(self) -> None:
-        if _OLD_GOAL in self._results:
-            raise _Refused(OLD_GOALS)
+    def _end_pupil(self, pupil: Element) -> None:
         self.seen += 1
-        self.assessed |= bool(self._results)
-        self._depth = 0
-        if self._is_impossible:
+        columns, is_impossible = dict(self._header), self._impossible_header
+        for scope in self._path:
+            columns |= scope.attrib
+        other_stages = {element for stage in pupil.iter(KEY_STAGE) if not _is_early(stage) for element in stage.iter()}
+        results: dict[str, tuple[str, str, str]] = {}
+        for within, element in _iter_elements(pupil):
+            if element.tag in ASSESSMENTS and (found := _read_assessment(element)):
+                goal, *dated, _ = found
+                is_impossible |= any(map(_is_impossible, dated))
+                # the latest result counts, by year and then by date
+                if element not in other_stages and tuple(dated) >= results.get(goal, ("", "", ""))[:2]:
+                    results[goal] = found[1:]
+            elif element.text:
+                _keep_pupil_leaf(columns, within, element.tag, element.text)
+        if _OLD_GOAL in results:
+            raise _Refused(OLD_GOALS)
+        self.assessed |= bool(results)
+        if is_impossible:
             self.impossible.append(self.seen)
             return
-        pupil = self._pupil
-        for goal, (_, _, result) in self._results.items():
-            pupil[goal] = result
-        if year := max((year for year, _, _ in self._results.values()), default=""):
-            pupil[ACADEMIC_YEAR] = _convert_year(year)
-        self.rows.append((*map(pupil.get, COLUMNS), self.seen))
+        columns |= {goal: result for goal, (_, _, result) in results.items()}
+        if year := max((year for year, _, _ in results.values()), default=""):
+            columns[ACADEMIC_YEAR] = _convert_year(year)
+        self.rows.append((*map(columns.get, COLUMNS), self.seen))
+
+
+def _iter_elements(element: Element, within: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Element]]:
+    """Yield each element below another, after the names of the elements between the two."""
+    for child in element:
+        yield within, child
+        yield from _iter_elements(child, (*within, child.tag))
+
+
+def _is_early(stage: Element) -> bool:
+    """Return whether a key stage is the early years foundation stage, or does not say which it is."""
+    named = [leaf.text or "" for leaf in stage if leaf.tag == "stage" and leaf.text]
+    return not named or named[-1].upper() in STAGES
+
+
+def _read_assessment(assessment: Element) -> tuple[str, str, str, str] | None:
+    """Return the goal of an assessment, and its result's year, date and code; None for another assessment."""
+    facts = {leaf.tag: leaf.text for leaf in assessment if leaf.tag in FACTS and leaf.text}
+    result, goal = facts.get("result"), _find_goal(facts.get("subject", ""), facts.get("component", ""))
+    counts = facts.get("resultstatus") not in NOT_RESULTS and facts.get("stage", "").upper() in STAGES
+    return (goal, facts.get("year", ""), facts.get("resultdate", ""), result) if result and goal and counts else None
+
+
+def _keep_pupil_leaf(columns: dict[str, str], within: tuple[str, ...], key: str, value: str) -> None:
+    """Keep a value of a pupil; `within` are the elements between the two. The first name, number or postcode counts."""
+    is_own = WRAPPERS.issuperset(within)
+    if is_own and key in IDENTITY:
+        columns.setdefault(IDENTITY[key], value)
+    elif is_own and key in PLACE:
+        columns[PLACE[key]] = value
+    elif key in POSTCODES and (is_own or within[0] in ADDRESSES):
+        columns.setdefault("postcode", value)

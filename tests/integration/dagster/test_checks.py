@@ -11,7 +11,7 @@ from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import build_partition_key, note_councils, tag_partition_range
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.intake.console_progress import ALL_COUNCILS, FAMILIES
+from assets.intake.assets import ALL_COUNCILS, FAMILIES
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from tests.support.independent import write_extracts

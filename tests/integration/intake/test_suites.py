@@ -70,11 +70,12 @@ from pathlib import Path
 from assets.intake import validation_worker
 from assets.intake.quality import ValidationRequest
 from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import extract_rules
 
 
 def of_one_extract():
-    filled = {column.name: 2 for column in CONTRACTS["eyfsp"].columns}
-    return [ValidationRequest("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled, {})]
+    facts = {rule.fact: 0.1 for rule in extract_rules(CONTRACTS["eyfsp"]) if rule.fact != "rows_repeated"}
+    return [ValidationRequest("eyfsp", Path(sys.argv[1]), facts, {})]
 
 
 def process():

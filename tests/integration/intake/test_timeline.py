@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
-from assets.intake.quality_report.profile import ColumnProfile, Group, Profile, list_months
+from assets.intake.quality_report.profile import ColumnProfile, Profile, list_months
 from assets.linkage.timeline import Progress, build_timeline, is_in_full, judge, list_able_services
 from assets.returns.make import _list_census_months
 from sources.contracts import CONTRACTS, RecordAtAge
@@ -24,15 +24,15 @@ CENSUSES = CONTRACTS["early_years_census"].expected
 
 def _taken(source: str, on: str, profile: Profile | None = None) -> ExtractQuality:
     about = ("halton", source, COHORT.code, "file.csv", "sender's mac", "mac")
-    return ExtractQuality(*about, {}, f"{on}T02:00:00+00:00", {}, 0, 0, 0, 0, (), (), profile or Profile(0, (), ()))
+    return ExtractQuality(*about, {}, f"{on}T02:00:00+00:00", {}, 0, 0, 0, 0, (), (), profile or Profile(0, {}, {}))
 
 
 def _reviewed(on: str, months: str, *codes: str) -> ExtractQuality:
     """Return an intake result of reviews with these codes in these months."""
-    kinds = tuple(Group(code, int(code in codes)) for code in REVIEW_CODES)
-    dates = tuple(Group(f"{month:%Y-%m}", int(f"{month:%Y-%m}" in months.split())) for month in list_months(COHORT))
-    columns = ColumnProfile("review", len(codes), kinds), ColumnProfile("review_date", len(codes), dates)
-    return _taken("hv_reviews", on, Profile(len(codes), columns, ()))
+    kinds = {code: int(code in codes) for code in REVIEW_CODES}
+    dates = {key: int(key in months.split()) for month in list_months(COHORT) if (key := f"{month:%Y-%m}")}
+    columns = {name: ColumnProfile(len(codes), own) for name, own in (("review", kinds), ("review_date", dates))}
+    return _taken("hv_reviews", on, Profile(len(codes), columns, {}))
 
 
 def _with_parts(quality: ExtractQuality, *read_on: str) -> ExtractQuality:

@@ -30,7 +30,8 @@ LOCK = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))
 
 
 def pinned(python: str) -> dict[str, str]:
-    lines = wheelhouse.requirements(LOCK, wheelhouse.wanted(), wheelhouse.WINDOWS, python)
+    """Versions by distribution, on Windows."""
+    lines = wheelhouse.iter_requirements(LOCK, wheelhouse.list_wanted(), wheelhouse.WINDOWS, python)
     return dict(line.split(" ", 1)[0].split("==") for line in lines)
 
 
@@ -39,7 +40,7 @@ def test_the_lock_has_a_wheel_for_windows_of_all_that_is_needed(python: str) -> 
     versions, version = pinned(python), tuple(map(int, python.split(".")))
     tags = (make(version, platforms=["win_amd64"]) for make in (cpython_tags, compatible_tags))
     supported = set(chain.from_iterable(tags))
-    assert set(versions) >= wheelhouse.wanted() | {"cffi", "markupsafe"}
+    assert set(versions) >= wheelhouse.list_wanted() | {"cffi", "markupsafe"}
     for package in LOCK["package"]:
         if versions.get(package["name"]) == package["version"]:
             files = [wheel["url"].rpartition("/")[2] for wheel in package["wheels"]]
@@ -47,11 +48,11 @@ def test_the_lock_has_a_wheel_for_windows_of_all_that_is_needed(python: str) -> 
 
 
 def test_the_lock_is_the_only_list_of_versions() -> None:
-    lines = list(wheelhouse.requirements(LOCK, wheelhouse.wanted(), wheelhouse.WINDOWS, "3.12"))
+    lines = list(wheelhouse.iter_requirements(LOCK, wheelhouse.list_wanted(), wheelhouse.WINDOWS, "3.12"))
     hashes = {wheel["hash"] for package in LOCK["package"] for wheel in package.get("wheels", ())}
     assert all(set(re.findall("--hash=(\\S+)", line)) <= hashes for line in lines)
     with pytest.raises(KeyError, match="lacks not-there"):
-        list(wheelhouse.requirements(LOCK, {"not-there"}, wheelhouse.WINDOWS, "3.12"))
+        list(wheelhouse.iter_requirements(LOCK, {"not-there"}, wheelhouse.WINDOWS, "3.12"))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def unchanged(name: str) -> Steps[str]:
 
 
 def judged(name: str) -> ValidationRequest:
-    return ValidationRequest("eyfsp", Path(name), 1, None, None, None, {}, {})
+    return ValidationRequest("eyfsp", Path(name), {}, {})
 
 
 class Shared:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.intake.console_progress import iter_progress_lines
+from assets.intake.assets import iter_progress_lines
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality import HOLD, Finding
 from assets.intake.quality_report.profile import Profile
@@ -14,7 +14,7 @@ from tests.support.intake.corpus import COHORT
 
 SOUND = ExtractQuality(
     "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"}, "2025-07-10T00:00:00+00:00",
-    {}, 9056, 9056, 0, 12, (), (), Profile(9056, (), ()), 8985, None,
+    {}, 9056, 9056, 0, 12, (), (), Profile(9056, {}, {}), 8985, None,
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from assets.intake.quality_report.profile import (
 )
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GOALS
+from sources.reference.goals import GLD_GOALS, GOALS
 from tests.support.daily import examples
 
 COHORT = Cohort("202425")
@@ -56,7 +56,7 @@ def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
 
 def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> Profile:
     (found,) = count(duckdb.connect(), [Uncounted(CONTRACTS[source], COHORT.code, kept(folder, source, rows))])
-    return found.profile
+    return found
 
 
 def bin_of(column: Column, value: float) -> str:
@@ -84,12 +84,27 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
     assert found.rows == len(rows)
     for name, group_of in grouped.items():
         values = [row[name] for row in rows if row[name] is not None]
-        assert found.by_column[name].filled == len(values)
-        counted = {group.key: group.rows for group in found.by_column[name].groups if group.rows}
+        assert found.columns[name].filled == len(values)
+        counted = {key: rows for key, rows in found.columns[name].groups.items() if rows}
         assert counted == dict(Counter(group_of(value) for value in values))
     empty = profiled(tmp_path, "hv_reviews", [])  # groups do not depend on the data
-    keys = [[(column.column, group.key) for column in p.columns for group in column.groups] for p in (found, empty)]
+    keys = [[(name, key) for name, column in p.columns.items() for key in column.groups] for p in (found, empty)]
     assert keys[0] == keys[1]
+
+
+def test_measures_of_the_profile(tmp_path: Path) -> None:
+    all_expected = dict.fromkeys(GOALS, "2")
+    rows = [
+        all_expected,
+        all_expected | {"exp_e17": "1"},
+        all_expected | {GLD_GOALS[0]: "1"},
+        dict.fromkeys(GOALS, "A"),
+    ]
+    found = profiled(tmp_path, "eyfsp", rows).measures
+    shares = {name: (measure.rows, measure.of) for name, measure in found.items()}
+    assert shares["gld"] == (2, 4)
+    assert shares["all_goals"] == (1, 4)
+    assert (shares["com"], shares["exp"], shares["mat"]) == ((2, 4), (2, 4), (3, 4))
 
 
 def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> None:
@@ -100,4 +115,11 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
         wanted.append(Uncounted(CONTRACTS["eyfsp"], COHORT.code, kept(tmp_path / name, "eyfsp", some)))
     together = count(duckdb.connect(), wanted)
     assert together == [count(duckdb.connect(), [extract])[0] for extract in wanted]
-    assert [found.profile.rows for found in together] == [2, 0, 1]
+    assert [found.rows for found in together] == [2, 0, 1]
+
+
+def test_ranges_and_months_are_public() -> None:
+    columns = (column for contract in CONTRACTS.values() for column in contract.with_role(Role.PAYLOAD))
+    assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
+    window = list_months(COHORT)
+    assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))
