@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from privacy.linkage import model
 from privacy.normalise import RAREST_BAND
@@ -37,28 +36,13 @@ LARGE_SERVICE_CHILDREN = 100_000
 compare them all."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """A blocking rule: pairs whose tokens agree (`equal`, as left and right token) and for which `also` holds.
-
-    `also` is SQL over l and r; `of_left` and `of_right` are conditions on one side only.
-    """
-
-    equal: tuple[tuple[str, str], ...]
-    also: str = ""
-    of_left: str = ""
-    of_right: str = ""
-
-    @property
-    def sql(self) -> str:
-        """The whole condition as SQL."""
-        agree = [f"l.t_{left} = r.t_{right}" for left, right in self.equal]
-        return " AND ".join(
-            [*agree, *(f"({condition})" for condition in (self.also, self.of_left, self.of_right) if condition)]
-        )
+def _build_equal_sql(*tokens: str | tuple[str, str]) -> str:
+    """Return SQL: the patterns l and r share these tokens. Two names are the token of the left and of the right."""
+    pairs = ((each, each) if isinstance(each, str) else each for each in tokens)
+    return "(" + " AND ".join(f"l.t_{left} = r.t_{right}" for left, right in pairs) + ")"
 
 
-ONE_HOME, ONE_NUMBER = Block((("dob_postcode",) * 2,)), Block((("nhs",) * 2,))
+ONE_HOME, ONE_NUMBER = _build_equal_sql("dob_postcode"), _build_equal_sql("nhs")
 
 
 def _compute_missing_bits(children: int, levels: Mapping[str, str], raised: float = FREE_BITS) -> float:
@@ -104,16 +88,12 @@ def _build_rare_pair_sql(children: int, **levels: str) -> str:
     return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
 
 
-def _build_equal_sql(*tokens: str) -> str:
-    return "(" + " AND ".join(f"l.t_{token} = r.t_{token}" for token in tokens) + ")"
-
-
 def _build_close_name_sql(name: str) -> str:
     """Return SQL: the name agrees at both ends or sounds the same."""
     return f"({_build_equal_sql(f'{name}_start_dob', f'{name}_end_dob')} OR {_build_equal_sql(f'{name}_sound_dob')})"
 
 
-def _build_end_block(name: str, end: str, other: str, children: int) -> Block:
+def _build_end_block(name: str, end: str, other: str, children: int) -> str:
     """Return a block in which `other` is the same and `name` agrees at one end.
 
     The `other` name must be rare enough for the pair to be linked even with a different postcode. Pairs within one
@@ -122,7 +102,7 @@ def _build_end_block(name: str, end: str, other: str, children: int) -> Block:
     levels = {"date_of_birth": "same", "sex": "same", "postcode": "different", name: "starts the same"}
     rare = _find_least_band(other, _compute_missing_bits(children, levels))
     also = f"l.{other}_band >= {rare} OR NOT (l.has_postcode AND r.has_postcode) OR {_build_close_name_sql(name)}"
-    return Block(_pair_tokens(f"{other}_dob", f"{name}_{end}_dob"), also)
+    return f"{_build_equal_sql(f'{other}_dob', f'{name}_{end}_dob')} AND ({also})"
 
 
 def _build_alike_ends_sql(children: int) -> str:
@@ -145,7 +125,7 @@ def _build_alike_ends_sql(children: int) -> str:
     return f"{more} AND NOT coalesce({_build_equal_sql('surname_dob')} OR {_build_equal_sql('forename_dob')}, false)"
 
 
-def _build_district_block(name: str, end: str, other: str) -> Block:
+def _build_district_block(name: str, end: str, other: str) -> str:
     """Return a block of pairs that share the date of birth, the outward postcode and one end of `name`.
 
     An end of the other name must agree too, unless it is missing or `name` itself agrees more closely.
@@ -153,21 +133,21 @@ def _build_district_block(name: str, end: str, other: str) -> Block:
     similar = " OR ".join(_build_equal_sql(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
     more = f"{_build_equal_sql(f'{name}_dob')} OR {_build_close_name_sql(name)}"
     also = f"{similar} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
-    return Block(_pair_tokens("dob_outward", f"{name}_{end}_dob"), also)
+    return f"{_build_equal_sql('dob_outward', f'{name}_{end}_dob')} AND ({also})"
 
 
-def _build_names_block(children: int) -> Block:
+def _build_names_block(children: int) -> str:
     """Return the block of pairs whose names both agree, and whose dates or postcodes differ if both have one."""
-    alone = [
-        f"NOT (l.has_dob AND r.has_dob AND l.has_postcode AND r.has_postcode) AND {_build_rare_pair_sql(children)}"
-        f" AND (NOT (l.has_dob AND r.has_dob) OR {_build_rare_pair_sql(children, date_of_birth='different')})"
-        f" AND (NOT (l.has_postcode AND r.has_postcode) OR {_build_rare_pair_sql(children, postcode='different')})",
-        _build_rare_pair_sql(children, date_of_birth="different", postcode="different"),
-    ]
-    return Block(_pair_tokens("names"), " OR ".join(alone))
+    dates, postcodes = "(l.has_dob AND r.has_dob)", "(l.has_postcode AND r.has_postcode)"
+    return (
+        f"{_build_equal_sql('names')} AND (NOT ({dates} AND {postcodes}) AND {_build_rare_pair_sql(children)}"
+        f" AND (NOT {dates} OR {_build_rare_pair_sql(children, date_of_birth='different')})"
+        f" AND (NOT {postcodes} OR {_build_rare_pair_sql(children, postcode='different')})"
+        f" OR {_build_rare_pair_sql(children, date_of_birth='different', postcode='different')})"
+    )
 
 
-def _build_one_name_blocks(name: str, other: str, children: int) -> list[Block]:
+def _build_one_name_blocks(name: str, other: str, children: int) -> list[str]:
     """Return blocks of pairs that share one name and the date of birth.
 
     The name must be rare enough to make up for the other name, which differs or is missing from one record. If the name
@@ -180,85 +160,70 @@ def _build_one_name_blocks(name: str, other: str, children: int) -> list[Block]:
     alone = _find_least_band(name, _compute_missing_bits(children, same))
     date, band, common = f"{name}_dob", f"l.{name}_band", _list_common_bands(name, other, children)
     found = [
-        Block(_pair_tokens(date), of_left=f"NOT l.has_{other} AND {band} >= {min(rare, alone)}"),
-        Block(_pair_tokens(date), of_left=f"{band} >= {min(rare, alone)}", of_right=f"NOT r.has_{other}"),
+        f"{_build_equal_sql(date)} AND {band} >= {min(rare, alone)} AND NOT {side}.has_{other}" for side in ("l", "r")
     ]
     listed = ", ".join(str(each) for each in common if each >= rare)
     if rare <= RAREST_BAND:
         # SQL has no empty list, and -1 is no band.
-        found.append(Block(_pair_tokens(date), of_left=f"{band} >= {rare} AND {band} NOT IN ({listed or -1})"))
+        found.append(f"{_build_equal_sql(date)} AND {band} >= {rare} AND {band} NOT IN ({listed or -1})")
     if listed:
-        found += [
-            Block(_pair_tokens(date, "dob_outward"), of_left=f"{band} IN ({listed})"),
-            Block(_pair_tokens(date), of_left=f"{band} IN ({listed}) AND l.t_dob_outward IS NULL"),
-            Block(_pair_tokens(date), of_left=f"{band} IN ({listed})", of_right="r.t_dob_outward IS NULL"),
-            *(
-                Block(_pair_tokens(date, f"{other}_{end}_dob"), of_left=f"{band} IN ({listed})")
-                for end in ("start", "end")
-            ),
+        near = [
+            _build_equal_sql(date, "dob_outward"),
+            *(f"{_build_equal_sql(date)} AND {side}.t_dob_outward IS NULL" for side in ("l", "r")),
+            *(_build_equal_sql(date, f"{other}_{end}_dob") for end in ("start", "end")),
         ]
+        found += [f"{each} AND {band} IN ({listed})" for each in near]
     return found
 
 
-def _pair_tokens(*tokens: str) -> tuple[tuple[str, str], ...]:
-    return tuple((token, token) for token in tokens)
-
-
-def build_blocks(children: int) -> list[Block]:
-    """Return the blocks other than `ONE_HOME` and `ONE_NUMBER` for services with this many children."""
+def build_blocks(children: int) -> list[str]:
+    """Return the blocks other than `ONE_HOME` and `ONE_NUMBER`, as SQL, for services with this many children."""
     both_names = (("surname", "forename"), ("forename", "surname"))
     return [
         _build_names_block(children),
         *(
-            Block(
-                _pair_tokens(f"names_{part}"),
-                # Tokens of a common surname also contain a part of the postcode, so the pair need not be rare.
-                of_left=f"l.surname_band < {RARE_SURNAME} OR {_build_rare_pair_sql(children, date_of_birth=level)}",
-            )
+            # Tokens of a common surname also contain a part of the postcode, so the pair need not be rare.
+            f"{_build_equal_sql(f'names_{part}')} AND (l.surname_band < {RARE_SURNAME}"
+            f" OR {_build_rare_pair_sql(children, date_of_birth=level)})"
             for part, level in (("day", "same day of the month"), ("month", "same month"))
         ),
-        Block(_pair_tokens("names_outward")),
+        _build_equal_sql("names_outward"),
         _build_district_block("surname", "start", "forename"),
         _build_district_block("forename", "start", "surname"),
         _build_district_block("forename", "end", "surname"),
         *(_build_end_block(name, end, other, children) for name, other in both_names for end in ("start", "end")),
         *(
-            Block(_pair_tokens(f"surname_{a}_dob", f"forename_{b}_dob"), _build_alike_ends_sql(children))
+            f"{_build_equal_sql(f'surname_{a}_dob', f'forename_{b}_dob')} AND {_build_alike_ends_sql(children)}"
             for a, b in _ENDS_OF_NAMES
         ),
         *(block for name, other in both_names for block in _build_one_name_blocks(name, other, children)),
-        *_build_postcode_blocks(),
-        *_build_same_name_blocks(),
-        *(Block(((f"{a}_dob", f"{b}_dob"), (f"{c}_dob", f"{d}_dob"))) for (a, b), (c, d) in _list_name_forms()),
-    ]
-
-
-def _build_same_name_blocks() -> list[Block]:
-    """Return blocks of pairs that share the date of birth and both names, or names that sound the same.
-
-    Identical surnames sound the same, so they need a block only if they have no sound, as names outside the Latin
-    alphabet.
-    """
-    forenames = ("forename_dob", "forename_sound_dob")
-    return [
-        *(Block(_pair_tokens("surname_sound_dob", forename)) for forename in forenames),
-        *(
-            Block(_pair_tokens("surname_dob", forename), of_left="l.t_surname_sound_dob IS NULL")
-            for forename in forenames
+        # The postcode and a name, swapped names, or the ends of both names.
+        _build_equal_sql("surname_postcode"),
+        _build_equal_sql("forename_postcode"),
+        _build_equal_sql(
+            ("surname_postcode", "forename_postcode"), ("forename_start_postcode", "surname_start_postcode")
         ),
-    ]
-
-
-def _build_postcode_blocks() -> list[Block]:
-    """Return blocks of pairs that share the postcode and a name, or the ends of both names."""
-    ends = (*_ENDS_OF_NAMES, ("end", "end"))
-    exchanged = (("surname", "forename"), ("forename_start", "surname_start"))
-    return [
-        Block(_pair_tokens("surname_postcode")),
-        Block(_pair_tokens("forename_postcode")),
-        Block(tuple((f"{a}_postcode", f"{b}_postcode") for a, b in exchanged)),
-        Block(tuple((f"{b}_postcode", f"{a}_postcode") for a, b in exchanged)),
-        *(Block(_pair_tokens(f"surname_{a}_postcode", f"forename_{b}_postcode")) for a, b in ends),
+        _build_equal_sql(
+            ("forename_postcode", "surname_postcode"), ("surname_start_postcode", "forename_start_postcode")
+        ),
+        *(
+            _build_equal_sql(f"surname_{a}_postcode", f"forename_{b}_postcode")
+            for a, b in (*_ENDS_OF_NAMES, ("end", "end"))
+        ),
+        # Identical surnames sound the same, so they need a block only if they have no sound, as names outside the Latin
+        # alphabet.
+        *(
+            block
+            for forename in ("forename_dob", "forename_sound_dob")
+            for block in (
+                _build_equal_sql("surname_sound_dob", forename),
+                f"{_build_equal_sql('surname_dob', forename)} AND l.t_surname_sound_dob IS NULL",
+            )
+        ),
+        *(
+            _build_equal_sql((f"{a}_dob", f"{b}_dob"), (f"{c}_dob", f"{d}_dob"))
+            for (a, b), (c, d) in _list_name_forms()
+        ),
     ]
 
 

@@ -6,9 +6,10 @@ for each combination of outcomes of the conditions in the model's levels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import product
 from typing import Any
 
 import duckdb
@@ -17,21 +18,22 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.blocks import LEAST_BITS, ONE_HOME, ONE_NUMBER, build_blocks
-from privacy.linkage.lookup import Pairs, Patterns, evaluate_condition, iter_matches, look_up, read_by_pattern
 from privacy.pseudonyms import TOKEN_COLUMNS
 
 MARKS = 0
 """The cache part that holds the marks of all patterns. Step n uses part n, from 1."""
-PAIR = {
-    "mark_l": "UBIGINT",
-    "mark_r": "UBIGINT",
-    "weight": "DOUBLE",
-    "forename": "DOUBLE",
-    "household": "BOOLEAN",
-    "nhs": "BOOLEAN",
-    "pattern": "FLOAT[]",
-}
-"""Columns of every cache part and their DuckDB types: a scored pair, or for `MARKS` the first column only."""
+PAIR = pa.schema(
+    {
+        "mark_l": pa.uint64(),
+        "mark_r": pa.uint64(),
+        "weight": pa.float64(),
+        "forename": pa.float64(),
+        "household": pa.bool_(),
+        "nhs": pa.bool_(),
+        "pattern": pa.list_(pa.float32()),
+    }
+)
+"""Columns of every cache part: a scored pair, or for `MARKS` the first column only."""
 
 
 class PairCache:
@@ -55,32 +57,20 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
     """Create `marks` (pattern, mark, fresh: new since the earlier linkage) and keep the marks."""
     # Everything that decides how a pattern is compared goes into its mark. Bands are not in its tie, and whether it is
     # of a crowd or has a UPN in its unit, which decides its side in the first step, depends on other rows.
-    marks = con.sql(
+    con.register("kept", cache.read(MARKS) or PAIR.empty_table())
+    con.execute(
         """
-        SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
-          FROM patterns JOIN units USING (pattern)
+        CREATE TABLE marks AS WITH marked AS (
+            SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
+              FROM patterns JOIN units USING (pattern))
+        SELECT *, mark NOT IN (SELECT mark_l FROM kept) AS fresh FROM marked
         """
-    ).to_arrow_table()
-    fresh, before = np.ones(marks.num_rows, bool), cache.read(MARKS)
-    if before is not None:
-        for known, _ in iter_matches(marks["mark"].to_numpy(), before.read_all()["mark_l"].to_numpy()):
-            fresh[known] = False
-    con.register("marks", marks.append_column("fresh", pa.array(fresh)))
-    # All parts are row groups of one Parquet file, so this one has the columns of a scored pair too.
-    nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in PAIR.items() if name != "mark_l")
-    cache.keep(MARKS, con.sql(f"SELECT mark AS mark_l, {nothing} FROM marks").to_arrow_reader())
-
-
-def recall(con: duckdb.DuckDBPyConnection, cache: PairCache, part: int) -> None:
-    """Create the table `recalled`, with the columns of `PAIR`, from a cached part."""
-    kept = cache.read(part)
-    if kept is None:
-        columns = ", ".join(f"{name} {kind}" for name, kind in PAIR.items())
-        con.execute(f"CREATE TABLE recalled ({columns})").fetchall()
-        return
-    con.register("kept", kept)
-    con.execute(f"CREATE TABLE recalled AS SELECT {', '.join(PAIR)} FROM kept").fetchall()
+    ).fetchall()
     con.unregister("kept")
+    marks = con.sql("SELECT mark FROM marks").to_arrow_table()["mark"]
+    # All parts are row groups of one Parquet file, so this one has the columns of a scored pair too.
+    nothing = (pa.nulls(len(marks), field.type) for field in list(PAIR)[1:])
+    cache.keep(MARKS, pa.table([marks, *nothing], PAIR).to_reader())
 
 
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
@@ -93,6 +83,7 @@ precedence."""
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
 """Threads, and pairs per batch, when the kinds of pairs are found."""
 NO_CACHE = PairCache()
+_NAMED = re.compile(r"\b\w+_[lr]\b")
 _SHAPE = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")
 """Columns that a pair of units takes from its strongest pair of patterns."""
@@ -120,37 +111,46 @@ class Candidates:
     """Candidate pairs of every step of a linkage, found and scored before any units are merged.
 
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
-    services, as in `model.compute_prior`. Creates `shapes` (pattern, and shape: a hash of which tokens and bands it
-    has) and `copies` (`_weigh_copies`).
+    services, as in `model.compute_prior`. Creates `compared` (`patterns` with mark, fresh and, for each step n, left_n
+    and right_n), `shapes` (pattern, and shape: a hash of which tokens and bands it has) and `copies` (shape, weight of
+    a pattern with itself without its NHS number, and alike: it would be compared).
     """
 
     def __init__(
-        self,
-        con: duckdb.DuckDBPyConnection,
-        patterns: Patterns,
-        steps: Sequence[tuple[str, str]],
-        children: int,
+        self, con: duckdb.DuckDBPyConnection, patterns: pa.Table, steps: Sequence[tuple[str, str]], children: int
     ) -> None:
-        chosen = ", ".join(f"coalesce({condition}, false) AS side_{n}" for n, condition in enumerate(chain(*steps)))
-        read = con.sql(
-            f"SELECT tie, mark, service = 'settings' AS of_setting, fresh, {chosen}"
-            " FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern) ORDER BY pattern"
+        self._con = con
+        sides = ", ".join(
+            f"coalesce({left}, false) AS left_{n}, coalesce({right}, false) AS right_{n}"
+            for n, (left, right) in enumerate(steps, MARKS + 1)
+        )
+        added = con.sql(
+            f"SELECT mark, fresh, {sides} FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
+            " ORDER BY pattern"
         ).to_arrow_table()
-        self._tie, self._mark, self._of_setting, fresh, *chosen_for = (column.to_numpy() for column in read.columns)
-        sides = [np.flatnonzero(is_chosen) for is_chosen in chosen_for]
-        self._con, self._sides = con, list(zip(sides[::2], sides[1::2], strict=True))
-        self._found = []
-        for left, right in self._sides:  # known pairs of patterns are recalled, others compared
-            compared = [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
-            self._found.append(look_up(con, patterns, compared, build_blocks(children)))
+        # Columns side by side, because a pattern's number is its position: a join would copy every token.
+        names = [*patterns.column_names, *added.column_names]
+        con.register("compared", pa.table([*patterns.columns, *added.columns], names=names))
+        con.execute("CREATE TABLE found (step BIGINT, l BIGINT, r BIGINT)").fetchall()
+        for n in range(MARKS + 1, MARKS + 1 + len(steps)):
+            find_pairs(con, n, (ONE_HOME, ONE_NUMBER, *build_blocks(children)))
         # Pairs of all steps and the copies are weighed together, so that Splink runs once.
         con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
-        first = con.sql("SELECT min(pattern) AS pattern FROM shapes GROUP BY shape").to_arrow_table()
-        copies = first["pattern"].to_numpy()
-        left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
-        kinds = _weigh(con, patterns, (left, right), children)
-        *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
-        _weigh_copies(con, patterns, copies, kinds_of_copies, children)
+        con.execute(
+            f"INSERT INTO found SELECT {_COPIES}, min(pattern), min(pattern) FROM shapes GROUP BY shape"
+        ).fetchall()
+        pairs = con.sql("SELECT DISTINCT * FROM found ORDER BY ALL").to_arrow_table()
+        con.execute("DROP TABLE found").fetchall()
+        con.register("found", pairs.append_column("kind", weigh(con, patterns, pairs, children)))
+        # The NHS number is left out, because it links only if the other service holds it too.
+        con.execute(
+            f"""
+            CREATE TABLE copies AS SELECT shape, weight - nhs_bits AS weight, {_build_looked_at_sql(children)} AS alike
+              FROM found JOIN weights USING (kind) JOIN shapes ON shapes.pattern = found.l
+              JOIN patterns l ON l.pattern = found.l JOIN patterns r ON r.pattern = found.r
+             WHERE step = {_COPIES}
+            """
+        ).fetchall()
 
     def score(self, cache: PairCache, step: int) -> int:
         """Create `scored` for step 1, 2, ..., and return the number of right units.
@@ -164,38 +164,39 @@ class Candidates:
         agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest
         other pair.
         """
-        con, unit = self._con, read_by_pattern(self._con, "units", "unit", len(self._tie))
-        of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark, "of_setting": self._of_setting}
-        for name, side in zip(("side_l", "side_r"), self._sides[step - 1], strict=True):
-            con.register(name, pa.table({column: values[side] for column, values in of_pattern.items()}))
-        recall(con, cache, step)
-        con.execute(f"CREATE TABLE weighed AS {_RECALLED_UNITS}").fetchall()
-        ends = zip("lr", self._found[step - 1], strict=True)
-        found = {f"{column}_{end}": values[at] for end, at in ends for column, values in of_pattern.items()}
-        con.register("found", pa.table(found | {"kind": self._kinds[step - 1]}))
-        con.execute(f"INSERT INTO weighed BY NAME {_WEIGHED_UNITS}").fetchall()
-        cache.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
+        con = self._con
+        con.register("recalled", cache.read(step) or PAIR.empty_table())
+        con.execute(_CREATE_WEIGHED.format(step=step)).fetchall()
+        con.unregister("recalled")
+        cache.keep(step, con.sql(f"SELECT {', '.join(PAIR.names)} FROM weighed").to_arrow_reader())
         con.execute(f"CREATE OR REPLACE TABLE scored AS {_SCORED}").fetchall()
         con.execute(f"CREATE OR REPLACE TABLE sides AS {_SIDES}").fetchall()
-        for table in ("recalled", "weighed"):
-            con.execute(f"DROP TABLE {table}").fetchall()
-        for relation in ("side_l", "side_r", "found"):
-            con.unregister(relation)
-        return int((np.bincount(unit[self._sides[step - 1][1]]) > 0).sum())
+        con.execute("DROP TABLE weighed").fetchall()
+        right = f"SELECT count(DISTINCT unit) FROM compared JOIN units USING (pattern) WHERE right_{step}"
+        (right_units,) = con.execute(right).fetchall()[0]
+        return int(right_units)
 
 
-_RECALLED_UNITS = f"""
-SELECT l.unit AS unit_l, r.unit AS unit_r, l.of_setting, hash(l.tie, r.tie) AS tie,
-       {", ".join(f"k.{name}" for name in PAIR)}
-  FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
+_COPIES = 0
+"""The step of pairs of a pattern and itself."""
+_OF_PATTERNS = ", ".join(name for name in PAIR.names if not name.startswith("mark"))
+# Recalled pairs whose patterns still exist, and those found now that are heavy enough: one row per pair of patterns.
+_CREATE_WEIGHED = f"""
+CREATE TABLE weighed AS
+WITH known AS (
+    SELECT pattern AS number, unit, tie, mark, service = 'settings' AS of_setting, left_{{step}} AS is_left,
+           right_{{step}} AS is_right
+      FROM compared JOIN units USING (pattern)
+), pairs AS (
+    SELECT l.number AS l, r.number AS r, {_OF_PATTERNS}
+      FROM recalled JOIN known l ON l.mark = mark_l AND l.is_left JOIN known r ON r.mark = mark_r AND r.is_right
+     UNION ALL
+    SELECT l, r, {_OF_PATTERNS} FROM found JOIN weights USING (kind) WHERE step = {{step}} AND weight > {LEAST_BITS}
+)
+SELECT l.unit AS unit_l, r.unit AS unit_r, l.of_setting, hash(l.tie, r.tie) AS tie, l.mark AS mark_l, r.mark AS mark_r,
+       pairs.* EXCLUDE (l, r)
+  FROM pairs JOIN known l ON l.number = pairs.l JOIN known r ON r.number = pairs.r
 """
-"""SQL: pairs of units whose pairs of patterns were `recalled`, if both patterns still exist."""
-_WEIGHED_UNITS = f"""
-SELECT unit_l, unit_r, of_setting_l AS of_setting, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)}
-  FROM found JOIN weights USING (kind)
- WHERE weight > {LEAST_BITS}
-"""
-"""SQL: pairs of units that were `found` and are heavy enough, one row per pair of patterns."""
 # By weight and tie, so that the strongest of equally heavy pairs does not depend on the order of rows.
 _SCORED = f"""
 SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
@@ -203,35 +204,63 @@ SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
           FROM weighed GROUP BY unit_l, unit_r) AS best
   JOIN weighed ON weighed.rowid = place
 """
-
-
 _SIDES = f"""
 SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FROM weighed
  WHERE weight > {_SHOWN_BITS} GROUP BY ALL
 """
 
 
-def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int) -> np.ndarray:
-    """Return the kind of each pair, from 0, and create `weights` with one row per kind.
+def find_pairs(con: duckdb.DuckDBPyConnection, step: int, blocks: Sequence[str]) -> None:
+    """Insert into `found` the pairs of patterns of a step's two sides that a block finds, unless both are known.
+
+    A pair is inserted once by each block that finds it, but pairs that share a home only by `ONE_HOME`.
+    """
+    # Two joins, because one side of either is small if little is new. A statement costs 3 ms even if it finds nothing.
+    some, all_ = con.execute("SELECT bool_or(fresh), bool_and(fresh) FROM compared").fetchall()[0]
+    joins = (["l.fresh"] if some else []) + (["NOT l.fresh AND r.fresh"] if some and not all_ else [])
+    for block, fresh in product(blocks, joins):
+        apart = "true" if block is ONE_HOME else f"{ONE_HOME} IS NOT TRUE"
+        con.execute(
+            f"""
+            INSERT INTO found SELECT {step}, l.pattern, r.pattern FROM compared l JOIN compared r ON {block}
+             WHERE l.left_{step} AND r.right_{step} AND {fresh} AND {apart}
+            """
+        ).fetchall()
+
+
+def _build_looked_at_sql(children: int) -> str:
+    """Return SQL: two patterns `l` and `r` are compared for the tokens that they share, whatever their NHS numbers."""
+    blocks = " OR ".join(f"({block})" for block in (ONE_HOME, *build_blocks(children)))
+    return f"coalesce({blocks}, false)"
+
+
+def weigh(con: duckdb.DuckDBPyConnection, patterns: pa.Table, pairs: pa.Table, children: int) -> pa.Array:
+    """Return the kind of each pair (l, r: patterns), and create `weights` with one row per kind.
 
     Columns: weight, nhs_bits (the bits added by the NHS number) and the other columns of `PAIR`.
     """
-    of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
-    con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
     settings = model.build_splink_settings(children)
+    kinds = _compute_kinds(con, patterns, pairs, model.list_conditions(settings))
     # Weighing one pair of each kind is enough: for England 112 thousand kinds stand for 3.0 million pairs.
-    numbers = _compute_kinds(con, patterns, pairs, model.list_conditions(settings))
-    _, one_of_each, kinds = np.unique(numbers, return_index=True, return_inverse=True)
-    if len(one_of_each):
-        left, right = (end[one_of_each] for end in pairs)
-        con.register("kinds", pa.table({"kind": np.arange(len(left)), "join_key_l": left, "join_key_r": right}))
-        # Splink expects with each pair the number of the blocking rule that found it.
-        con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, join_key_l, join_key_r FROM kinds").fetchall()
-        predictions = _predict_pairs(con, settings)
-        con.execute(f"INSERT INTO weights BY NAME {_select_weights_sql(predictions)}").fetchall()
-        for table in (predictions, "pairs"):
-            con.execute(f"DROP TABLE {table}").fetchall()
-        con.unregister("kinds")
+    con.register("of_kind", pairs.append_column("kind", kinds))
+    con.execute(
+        "CREATE TABLE kinds AS SELECT DISTINCT ON (kind) kind, l, r FROM of_kind ORDER BY kind, l, r"
+    ).fetchall()
+    # Splink expects with each pair the number of the blocking rule that found it.
+    con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM kinds").fetchall()
+    predictions = _predict_pairs(con, settings)
+    con.execute(
+        f"""
+        CREATE TABLE weights AS
+        SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
+               {_HOUSEHOLD} AS household, mw_nhs_number > 0 AS nhs,
+               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
+          FROM kinds JOIN ({_weigh_households_sql(predictions)}) ON unique_id_l = l AND unique_id_r = r
+        """
+    ).fetchall()
+    for table in (predictions, "pairs", "kinds"):
+        con.execute(f"DROP TABLE {table}").fetchall()
+    con.unregister("of_kind")
     return kinds
 
 
@@ -250,52 +279,24 @@ def _predict_pairs(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> 
     return str(linker.inference.predict(warning_mode="never").physical_name)
 
 
-def _select_weights_sql(predictions: str) -> str:
-    """Return SQL for the weight of each kind; `predictions` has one pair per kind."""
-    return f"""
-        SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
-               {_HOUSEHOLD} AS household, mw_nhs_number > 0 AS nhs,
-               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
-          FROM kinds JOIN ({_weigh_households_sql(predictions)})
-            ON unique_id_l = join_key_l AND unique_id_r = join_key_r
-        """
-
-
 def _compute_kinds(
-    con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]
-) -> np.ndarray:
-    """Return a number for each pair: equal if the same conditions hold, fail and are unknown."""
+    con: duckdb.DuckDBPyConnection, patterns: pa.Table, pairs: pa.Table, conditions: Sequence[str]
+) -> pa.Array:
+    """Return a number (uint64) for each pair: equal if the same conditions hold, fail and are unknown."""
     sql = f"hash({', '.join(conditions)})"
+    named = dict.fromkeys(_NAMED.findall(sql))
 
-    def some(start: int) -> np.ndarray:
+    def compute_some(start: int) -> np.ndarray:
         # In batches, because the columns of both patterns are copied side by side and memory would grow with the pairs.
-        at = slice(start, start + _PAIRS_AT_ONCE)
+        some = pairs.slice(start, _PAIRS_AT_ONCE)
         # A DuckDB connection runs one statement at a time, so each thread opens another one to the same database.
         with con.cursor() as own:
-            own.register("beside", patterns.join_sides(sql, (pairs[0][at], pairs[1][at])))
+            own.register("beside", pa.table({name: patterns[name[:-2]].take(some[name[-1]]) for name in named}))
             return np.asarray(own.execute(f"SELECT {sql} AS kind FROM beside").fetchnumpy()["kind"])
 
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
-        of_parts = threads.map(some, range(0, len(pairs[0]), _PAIRS_AT_ONCE))
-        return np.concatenate([np.zeros(0, np.uint64), *of_parts])
-
-
-def _weigh_copies(
-    con: duckdb.DuckDBPyConnection, patterns: Patterns, copies: np.ndarray, kinds: np.ndarray, children: int
-) -> None:
-    """Create `copies`: shape, weight (of a pattern with itself, without its NHS number) and alike (it would be
-    compared)."""
-    looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *build_blocks(children)))
-    alike = evaluate_condition(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
-    # The NHS number is left out, because it links only if the other service holds it too.
-    con.register("weighed_copies", pa.table({"pattern": copies, "kind": kinds, "alike": alike}))
-    con.execute(
-        """
-        CREATE TABLE copies AS SELECT shape, weight - nhs_bits AS weight, alike
-          FROM weighed_copies JOIN shapes USING (pattern) JOIN weights USING (kind)
-        """
-    ).fetchall()
-    con.unregister("weighed_copies")
+        of_parts = threads.map(compute_some, range(0, pairs.num_rows, _PAIRS_AT_ONCE))
+        return pa.array(np.concatenate([np.zeros(0, np.uint64), *of_parts]))
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
@@ -312,13 +313,12 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
     ).fetchall()
     predictions = _predict_pairs(con, model.build_splink_settings(children) | {"retain_matching_columns": True})
     levels = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
-    in_block = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *build_blocks(children)))
     found = con.sql(
         f"""
         SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight,
                {_HOUSEHOLD} AS household,
-               coalesce({ONE_NUMBER.sql}, false) AS same_number,
-               coalesce({in_block}, false) AS alike,
+               coalesce({ONE_NUMBER}, false) AS same_number,
+               {_build_looked_at_sql(children)} AS alike,
                {levels}
           FROM ({_weigh_households_sql(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r

@@ -25,7 +25,6 @@ import pyarrow as pa
 from privacy.doors.database import open_in_memory
 from privacy.linkage import assignment, blocks, model, rows
 from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, mark_patterns
-from privacy.linkage.lookup import Patterns, read_by_pattern
 from privacy.linkage.model import convert_to_bits
 
 THRESHOLD = 0.5
@@ -116,7 +115,7 @@ def link(
     with open_in_memory() as con:
         # Splink takes seconds to import. A daemon thread, so that a linkage that fails early does not wait for it.
         threading.Thread(target=import_module, args=("splink",), daemon=True).start()
-        patterns = Patterns(rows.load(con, extracts))
+        patterns = rows.load(con, extracts)
         rows.find_entities(con)
         # Units merge from here on; the first step compares those with a permanent UPN to the others.
         con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
@@ -135,14 +134,14 @@ def link(
               FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
             """
         ).to_arrow_table()
-        rules = assign_rules(con, patterns)
+        con.execute(f"CREATE TABLE rules AS {_ASSIGN_RULES}").fetchall()
         # Freed before the links are built, because both together are the peak memory of a corrected cohort.
         del found, patterns
-        for relation in ("patterns", "marks"):
+        for relation in ("patterns", "compared", "found"):
             con.unregister(relation)
-        for table in ("scored", "sides", "weights", "shapes", "copies", "review", "entities", "joins"):
+        for table in ("marks", "scored", "sides", "weights", "shapes", "copies", "review", "entities", "joins"):
             con.execute(f"DROP TABLE {table}").fetchall()
-        return LinkResult(build_links(con, rules, previous), steps, review)
+        return LinkResult(build_links(con, previous), steps, review)
 
 
 # Settings come before health reviews: a review can then also be linked to a child whom only a setting knows.
@@ -275,84 +274,52 @@ def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
 
 
 LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
-_RULES = ("upn", "nhs_number", "scoped_id", "identical_demographics", "none", "probabilistic")
-_NUMBERS = {"upn": "upn", "nhs": "nhs_number", "upn_temporary": "scoped_id", "patient": "scoped_id"}
-"""The rule that makes rows with the same identifier one child, strongest first."""
 _ID_BYTES = 16  # 32 hexadecimal digits
+_ASSIGN_RULES = """
+WITH sent AS (SELECT pattern, count(*) AS copies FROM rows GROUP BY pattern)
+SELECT pattern,
+       CASE WHEN rule IS NOT NULL THEN rule
+            WHEN t_upn IS NOT NULL AND sum(copies) OVER (PARTITION BY entity, t_upn) > 1 THEN 'upn'
+            WHEN t_nhs IS NOT NULL AND sum(copies) OVER (PARTITION BY entity, t_nhs) > 1 THEN 'nhs_number'
+            WHEN t_upn_temporary IS NOT NULL AND sum(copies) OVER (PARTITION BY entity, t_upn_temporary) > 1
+              OR t_patient IS NOT NULL AND sum(copies) OVER (PARTITION BY entity, t_patient) > 1 THEN 'scoped_id'
+            WHEN sum(copies) OVER (PARTITION BY entity) > 1 THEN 'identical_demographics' ELSE 'none' END AS match_rule,
+       CASE WHEN rule IS NOT NULL THEN probability WHEN match_rule <> 'none' THEN 1.0 END AS match_probability
+  FROM patterns JOIN sent USING (pattern) JOIN entities USING (pattern) LEFT JOIN joins ON joins.unit = entity
+"""
+"""SQL: the rule that linked each pattern's rows to their child, and the probability. A step between services comes
+first, because it is what brought these rows to the child; then the identifiers that make rows one child, strongest
+first. A pattern sent twice is one child by its content, even if no other pattern joined it."""
 
 
-Ruled: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""For each pattern, the rule that linked its rows to their child (index into `_RULES`) and the probability (NaN if
-none)."""
-
-
-def build_links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
-    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of the
-    patterns.
+def build_links(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> pa.Table:
+    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and `rules`.
 
     Children keep the ids they had in `previous`.
     """
-    rule, probability = ruled
     con.execute(
         """
         CREATE TABLE senders AS SELECT source, council, row_number() OVER (ORDER BY source, council) - 1 AS sender
           FROM (SELECT DISTINCT source, council FROM rows)
         """
     ).fetchall()
-    rows = con.sql("SELECT sender, row_key, pattern FROM rows JOIN senders USING (source, council)").to_arrow_table()
-    sender, row_key, pattern = (rows[name].to_numpy() for name in ("sender", "row_key", "pattern"))
-    units = read_by_pattern(con, "units", "unit", len(rule))
     # Units that were merged into others leave gaps in the numbers.
-    child = (np.cumsum(np.bincount(units) > 0) - 1)[units]
-    order = np.lexsort((row_key, sender))
-    at = pattern[order]
-    linked = pa.table({"sender": sender[order], "row_key": row_key[order], "child": child[at]})
+    linked = con.sql(
+        """
+        SELECT sender, row_key, dense_rank() OVER (ORDER BY unit) - 1 AS child, match_rule, match_probability
+          FROM rows JOIN senders USING (source, council) JOIN units USING (pattern) JOIN rules USING (pattern)
+         ORDER BY sender, row_key
+        """
+    ).to_arrow_table()
     senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
-    ids = _assign_child_ids(con, linked, previous)
+    ids = _assign_child_ids(con, linked.select(["sender", "row_key", "child"]), previous)
     columns = [
         *senders.take(linked["sender"]).columns,
         linked["row_key"],
         ids.take(linked["child"].combine_chunks()),
-        pa.array(_RULES).take(pa.array(rule[at])),
-        pa.array(probability[at], mask=np.isnan(probability[at])),
+        *linked.select(["match_rule", "match_probability"]).columns,
     ]
     return pa.table(columns, names=LINK_COLUMNS)
-
-
-def assign_rules(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
-    """Return the rule of each pattern, from `rows`, `entities` and `joins`."""
-    pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
-    sent = np.bincount(pattern, minlength=len(patterns))
-    entity = read_by_pattern(con, "entities", "entity", len(patterns))
-    with_others = np.bincount(entity)[entity] > 1
-    # A pattern sent twice is one child by its content, even if no other pattern joined it.
-    of_many = with_others | (sent > 1)
-    rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))
-    probability = np.where(of_many, 1.0, np.nan)
-    # The weakest first, so that a stronger identifier overwrites its rule.
-    for number, its_rule in reversed(_NUMBERS.items()):
-        rule[_find_sharing(patterns, number, entity, with_others, sent)] = _RULES.index(its_rule)
-    # A step between services overwrites the rule within one: it is what brought these rows to the child.
-    joins = con.sql("SELECT unit, rule, probability FROM joins").to_arrow_table()
-    joined = np.full(int(entity.max(initial=-1)) + 1, -1)
-    joined[joins["unit"].to_numpy()] = np.arange(joins.num_rows)
-    at = joined[entity]
-    by = np.array([_RULES.index(name) for name in joins["rule"].to_pylist()], np.int64)
-    rule[at >= 0] = by[at[at >= 0]]
-    probability[at >= 0] = joins["probability"].to_numpy()[at[at >= 0]]
-    return rule, probability
-
-
-def _find_sharing(
-    patterns: Patterns, number: str, entity: np.ndarray, with_others: np.ndarray, sent: np.ndarray
-) -> np.ndarray:
-    """Return the patterns that share an identifier with another row of their entity."""
-    with_number = np.flatnonzero((with_others | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
-    of, value = entity[with_number], patterns.get_tokens(number, with_number)
-    order = np.lexsort((value, of))
-    as_before = np.zeros(len(order) + 1, bool)
-    as_before[1:-1] = (np.diff(of[order]) == 0) & (np.diff(value[order]) == 0)
-    return with_number[order[(as_before[:-1] | as_before[1:]) | (sent[with_number[order]] > 1)]]
 
 
 def _assign_child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous: pa.Table | None) -> pa.Array:
@@ -390,8 +357,6 @@ SELECT arg_max(child, (claim.rows, -claim.first)) AS child, claim.kept AS kept F
 
 def _generate_ids(count: int) -> pa.Array:
     """Return `count` ids of 32 hexadecimal digits from the operating system's random generator."""
-    raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
-    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    text = np.stack([digits[raw >> 4], digits[raw & 15]], axis=2).tobytes()
+    text = os.urandom(_ID_BYTES * count).hex().encode()
     offsets = np.arange(0, 2 * _ID_BYTES * (count + 1), 2 * _ID_BYTES, dtype=np.int32)
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))

@@ -1,4 +1,4 @@
-"""Pairs found by sorting are those that a join of the conditions gives, and weigh what Splink gives each alone."""
+"""Pairs of patterns: those that any block finds, each weighed as Splink weighs it alone."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,10 +10,9 @@ import pyarrow as pa
 import pytest
 
 from privacy.doors.database import open_in_memory
-from privacy.linkage import blocks, candidates, lookup, rows
+from privacy.linkage import blocks, candidates, rows
 from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
 from privacy.linkage.link import LinkResult, link
-from privacy.linkage.lookup import Patterns, look_up
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.daily import first
 from tests.support.linkage import stress
@@ -48,37 +47,25 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.mark.parametrize("children", [26_000, 60_000, 600_000])
-@pytest.mark.parametrize("pairs_at_once", first(1, [7, lookup._PAIRS_AT_ONCE]))
-def test_the_pairs_are_those_of_a_join(
-    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, children: int, pairs_at_once: int
-) -> None:
-    monkeypatch.setattr(lookup, "_PAIRS_AT_ONCE", pairs_at_once)
+def test_every_pair_of_a_block_is_found(con: duckdb.DuckDBPyConnection, children: int) -> None:
+    """Of the two sides, without pairs of which an earlier linkage knew both."""
     table = patterns_at_random(np.random.default_rng(children))
-    con.register("patterns", table)
-    left, fresh, right = np.split(np.arange(_PATTERNS), [40, 60])
-    listed = [ONE_HOME, ONE_NUMBER, *blocks.build_blocks(children)]
-    for block in [None, *listed]:
-        chosen = listed if block is None else [ONE_HOME, ONE_NUMBER, block]
-        found = look_up(con, Patterns(table), [(left, right[:5]), (fresh, right)], chosen[2:])
-        either = " OR ".join(f"({each.sql})" for each in chosen)
+    number = np.arange(_PATTERNS)
+    flags = {"left_1": number < 60, "right_1": number >= 60, "fresh": (number >= 40) & (number < 60) | (number >= 65)}
+    con.register("compared", pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **flags}))
+    blocks_ = (ONE_HOME, ONE_NUMBER, *blocks.build_blocks(children))
+    for chosen in (blocks_, *((ONE_HOME, each) for each in blocks_)):
+        con.execute("CREATE OR REPLACE TABLE found (step BIGINT, l BIGINT, r BIGINT)").fetchall()
+        candidates.find_pairs(con, 1, chosen)
+        either = " OR ".join(f"({each})" for each in chosen)
         joined = con.execute(
             f"""
-            SELECT l.pattern, r.pattern FROM patterns l JOIN patterns r ON {either}
-             WHERE r.pattern >= 60 AND (l.pattern < 40 AND r.pattern < 65 OR l.pattern >= 40 AND l.pattern < 60)
+            SELECT l.pattern, r.pattern FROM compared l JOIN compared r ON {either}
+             WHERE r.pattern >= 60 AND (l.pattern < 40 AND r.pattern >= 65 OR l.pattern >= 40 AND l.pattern < 60)
              ORDER BY ALL
             """
         ).fetchall()
-        assert list(zip(*(end.tolist() for end in found), strict=True)) == joined
-
-
-def test_far_fewer_on_one_side() -> None:
-    rng = np.random.default_rng(5)
-    many, few = (rng.integers(0, 2**63, size).astype(np.uint64) for size in (5_000, 9))
-    few[:4] = many[[3, 3, 77, 4_999]]
-    found = {
-        pair for both in lookup.iter_matches(many, few) for pair in zip(*map(np.ndarray.tolist, both), strict=True)
-    }
-    assert found == {(3, 0), (3, 1), (77, 2), (4_999, 3)}
+        assert con.execute("SELECT DISTINCT l, r FROM found ORDER BY ALL").fetchall() == joined
 
 
 def test_a_pair_weighs_what_its_kind_does(con: duckdb.DuckDBPyConnection, tokenise: Tokenise) -> None:
@@ -86,13 +73,13 @@ def test_a_pair_weighs_what_its_kind_does(con: duckdb.DuckDBPyConnection, tokeni
     table = rows.load(con, tokenise(stress.extracts(12, seed=1)))
     left, right = (ends.ravel() for ends in np.meshgrid(np.arange(len(table)), np.arange(len(table))))
     alone = candidates.score_pairs(con, list(zip(left.tolist(), right.tolist(), strict=True)), 60_000)
-    kinds = candidates._weigh(con, Patterns(table), (left, right), 60_000)
+    kinds = candidates.weigh(con, table, pa.table({"l": left, "r": right}), 60_000)
     con.register("pairs_of_kinds", pa.table({"left": left, "right": right, "kind": kinds}))
     by_kind = con.sql(
         'SELECT "left", "right", weight, household FROM pairs_of_kinds JOIN weights USING (kind) ORDER BY ALL'
     ).to_arrow_table()
     assert by_kind.equals(alone.select(by_kind.column_names).cast(by_kind.schema))
-    assert len(np.unique(kinds)) < len(kinds)
+    assert len(kinds.unique()) < len(kinds)
 
 
 def test_who_has_the_same_name_sounds_the_same(tokenise: Tokenise) -> None:
@@ -119,15 +106,15 @@ def test_no_pair_that_counts_is_passed_over(tokenise: Tokenise, monkeypatch: pyt
 
 def _linked(tokens: dict[str, pa.Table], children: int, monkeypatch: pytest.MonkeyPatch) -> tuple[LinkResult, int]:
     """The result, and how many pairs were looked at."""
-    looked_at = []
+    looked_at, plain = [], candidates.weigh
 
-    def look_up(*arguments: Any) -> lookup.Pairs:
-        found = lookup.look_up(*arguments)
-        looked_at.append(len(found[0]))
-        return found
+    def weigh(*arguments: Any) -> pa.Array:
+        looked_at.append(arguments[2].num_rows)
+        return plain(*arguments)
 
-    monkeypatch.setattr(candidates, "look_up", look_up)
-    return link(tokens, children=children), sum(looked_at)
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates, "weigh", weigh)
+        return link(tokens, children=children), sum(looked_at)
 
 
 def _without_ids(result: LinkResult) -> dict[str, list[Any]]:

@@ -38,7 +38,7 @@ class Remembered(PairCache):
 
     def pairs(self) -> list[list[object]]:
         """All that was kept, sorted."""
-        columns = [name for name in PAIR if name != "pattern"]
+        columns = [name for name in PAIR.names if name != "pattern"]
         return [
             table.select(columns).to_pandas().sort_values(columns, ignore_index=True).astype(str).values.tolist()
             for _, table in sorted(self._parts.items())
