@@ -51,7 +51,8 @@ class PlainGroup(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.used_by: dict[str, Sequence[click.Command]] = {}
-        self.params.append(_build_version_option())
+        shown: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _show_version}
+        self.params.append(click.Option(["--version"], help="Show the version and exit.", **shown))
 
     def add(self, used_by: Mapping[str, Sequence[click.Command]]) -> None:
         """Add commands, listed by their users."""
@@ -84,17 +85,6 @@ class PlainGroup(click.Group):
             from assets.home.errors import describe_error
 
             stop(describe_error(error), find_ending(error))
-
-
-def _build_version_option() -> click.Option:
-    return click.Option(
-        ["--version"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_show_version,
-        help="Show the version and exit.",
-    )
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -270,23 +260,6 @@ SOURCE = Checked("source", _parse_source, _list_sources)
 """The name of a source."""
 
 
-allow_missing = click.option(
-    "--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile."
-)
-share = click.option(
-    "--share", type=float, metavar="SHARE", help="Share of the policy's split to spend, as 0.2 for a revision; else 1."
-)
-with_cohorts = click.option(
-    "--with-cohort",
-    "with_cohorts",
-    type=COHORT,
-    multiple=True,
-    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
-    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
-)
-reuse = click.option(
-    "--reuse", is_flag=True, help="Measure nothing, not even --cohort: publish what was measured before."
-)
 as_json = click.option(
     "--json",
     is_flag=True,
@@ -338,24 +311,3 @@ def add_option(name: str, further: str = "", **more: Any) -> Callable[..., Any]:
 
 
 own_key = click.option("--key", "key_file", type=FILE, help="File of your own private key.", required=True)
-
-
-def add_signing_key_option(further: str) -> Callable[..., Any]:
-    """Return the option for a person's own private key, which can be piped into a container that lacks their files."""
-    words = f"File of your own private key, or - to read it from standard input{further}."
-    kind = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
-    return click.option("--key", "key_file", type=kind, metavar="FILE", help=words)
-
-
-sheet_read = click.option(
-    "--sheet",
-    "sheet_read",
-    metavar="SHA256",
-    help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has changed.",
-)
-signature_file = click.option(
-    "--signature",
-    type=click.File("rb"),
-    metavar="FILE",
-    help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard input.",
-)

@@ -13,15 +13,14 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop, wait_for_yes
-from pipelines.commands.home_option import add_home_option
+from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
     from pathlib import Path
 
-    from assets.home.paths import Home
+    from assets.home.paths import ExtractStore, Home
     from assets.keeping.forgetting import Forgotten
     from sources.reference.cohorts import Cohort
 
@@ -174,30 +173,21 @@ def parts_command() -> None:
     """List the parts that an extract came in, or take one back."""
 
 
-def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        console.add_option("--cohort"),
-        console.add_option("--council", "; whose extract", required=True),
-        console.add_option("--source", "; which extract", required=True),
-    )
-    # decorators apply from the last to the first, and `--help` lists them as they are written
-    for option in reversed(options):
-        command = option(command)
-    return command
+_extract = add_extract_options("; whose extract", "; which extract")
 
 
 @parts_command.command("list")
 @add_home_option(exists=True)
-@_add_extract_options
+@_extract
 @console.as_json
-def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
+def list_parts(store: ExtractStore) -> None:
     """List the parts that were read, by number: when, and whether each counts. Numbers of rows are in the report."""
     from assets.intake.parts import PartStore
 
-    noted = [part for part in PartStore(home.extract(source, cohort.code, council)).list_all() if not part.moved]
+    noted = [part for part in PartStore(store).list_all() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
-    lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]
+    lines = lines or [f"{store.name} does not come in parts"]
     answer(facts, lambda: "\n".join(lines))
 
 
@@ -205,22 +195,12 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
 @add_home_option(exists=True)
 @console.add_option("--landing", required=True)
 @console.add_option("--keys")
-@_add_extract_options
+@_extract
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
 @console.add_option("--reason", "; the sender's report repeats it. Name no child")
 @console.yes
 @console.as_json
-def withdraw_part(
-    home: Home,
-    landing: Path,
-    keys: Path,
-    cohort: Cohort,
-    council: str,
-    source: str,
-    number: int,
-    reason: str,
-    yes: bool,
-) -> None:
+def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, reason: str, yes: bool) -> None:
     """Take back a part that should never have been sent.
 
     Its rows are removed, and rows that they replaced count again; for a file with several cohorts, in all of them.
@@ -229,7 +209,7 @@ def withdraw_part(
     from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
     from privacy.keys import RESTRICTED, KeyRing
 
-    store, ring = home.extract(source, cohort.code, council), KeyRing.load(keys, RESTRICTED)
+    ring = KeyRing.load(keys, RESTRICTED)
     if not yes:
         parts = list_parts_to_withdraw(store, ring, number, reason)
         named = [f"part {part.number} of {extract.name}" for extract, part in parts]
@@ -350,17 +330,8 @@ def restore(
             ring = KeyRing.load(keys, restoring.ANY_HOLDER)
             found = restoring.restore_records(home, ring, file, opened, published, do=yes)
     manifest = found.manifest
-    facts = {
-        "done": yes,
-        "part": manifest.part,
-        "made_at": manifest.made_at,
-        "software": manifest.software,
-        "epoch": manifest.epoch,
-        "files": len(manifest.files),
-        "restored": found.done,
-        "to_do": found.to_do,
-        "lacking": found.lacking,
-    }
+    facts = {"done": yes} | {name: getattr(manifest, name) for name in ("part", "made_at", "software", "epoch")}
+    facts |= {"files": len(manifest.files), "restored": found.done, "to_do": found.to_do, "lacking": found.lacking}
     lines = [
         f"A backup of {manifest.part}, {manifest.age().days} days old, by readiness {manifest.software}: whole, and of"
         " these keys",

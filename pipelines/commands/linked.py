@@ -10,14 +10,13 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FILE, FOLDER, OUT, answer, describe_problem_count, show_progress, stop
-from pipelines.commands.home_option import add_home_option
+from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.ending import Ending
 from privacy.doors import environment
 from privacy.services import SERVICES
 
 if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from sources.reference.cohorts import Cohort
+    from assets.home.paths import CohortStore, ExtractStore, Home
 
 
 _agreements_option = click.option(
@@ -31,13 +30,12 @@ def link() -> None:
 
 
 @link.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
 @console.add_option("--keys")
 @console.as_json
-def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
+def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     """Explain why two rows are linked or not: rule, weight by comparison, decision.
 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
@@ -51,17 +49,17 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with show_progress("Linking again"):
-        found = explain_link(open_home(home, keys).cohort(cohort.code), *rows, ring)
+        open_home(store.home, keys)
+        found = explain_link(store, *rows, ring)
     answer(found, lambda: render(found))
 
 
 @link.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV if the name ends in .csv, else Parquet.")
 @console.add_option("--keys")
 @console.as_json
-def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
+def rows(store: CohortStore, out: Path, keys: Path) -> None:
     """List every linked row of a cohort by its number, for an audit.
 
     Columns: source, council, source_row, child_id, match_rule, match_probability. The file is for its owner only and
@@ -75,7 +73,8 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
     with show_progress("Numbering rows"):
-        count = write_linked_rows(open_home(home, keys).cohort(cohort.code), out, ring)
+        open_home(store.home, keys)
+        count = write_linked_rows(store, out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only; remove it when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
@@ -86,11 +85,10 @@ def review() -> None:
 
 
 @review.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @_agreements_option
 @console.add_option("--keys")
-def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
+def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Draw a sample of about 500 pairs, and encrypt a sheet to each sender with its own row numbers.
 
     Run again for the same links, it keeps the sample and encrypts new sheets.
@@ -102,9 +100,10 @@ def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
 
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with show_progress("Linking again"):
-        number, sheets = draw_review(open_home(home, keys).cohort(cohort.code), known, ring, dt.date.today())
+        open_home(store.home, keys)
+        number, sheets = draw_review(store, known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
-    click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
+    click.echo("\n".join([f"Sample {number} of cohort {store.cohort}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
 
 
@@ -125,10 +124,9 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 
 @review.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @click.argument("decisions", type=FILE, nargs=-1, required=True)
-def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
+def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.
 
     Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
@@ -138,20 +136,19 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     from assets.release.record import find_measuring_release
     from pipelines.opening import open_home
 
-    found = open_home(home)
+    open_home(store.home)
     # a sample is measured once: with other decisions its noisy counts would be of something else
-    if release := find_measuring_release(found.cohort(cohort.code)):
+    if release := find_measuring_release(store):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
-    report = take_review(found.cohort(cohort.code), decisions)
+    report = take_review(store, decisions)
     click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")
 
 
 @click.command()
-@add_home_option(exists=True)
-@console.add_option("--cohort")
+@add_cohort_options(exists=True)
 @_agreements_option
 @console.add_option("--keys")
-def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
+def make(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
@@ -167,9 +164,9 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
             f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
             f" withdrawn\n{invalid}"
         )
-    folders = Installation.at(home=home.root, keys=keys, agreements=agreements)
+    folders = Installation.at(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
-        jobs.returns(cohort.code)
+        jobs.returns(store.cohort)
 
 
 @click.command()
@@ -192,19 +189,18 @@ def log(home: Home) -> None:
 
 @click.command("release")
 @add_home_option()
-@console.add_option("--cohort")
-@console.add_option("--council", "; whose delivery it is", required=True)
-@console.add_option("--source", "; of one about named children", required=True)
+@add_extract_options("; whose delivery it is", "; of one about named children")
 @console.add_option("--reason", "; it is logged")
-def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
+def release_delivery(store: ExtractStore, reason: str) -> None:
     """Allow returns from an unusual delivery, after somebody has checked it. Logged with the account that did."""
     from assets.returns.make import release
     from pipelines.opening import open_home
 
-    if source not in SERVICES:
-        stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
-    release(open_home(home).extract(source, cohort.code, council), reason)
-    click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
+    if store.source not in SERVICES:
+        stop(f"no return is made of {store.source}: only of {', '.join(SERVICES)}", Ending.USAGE)
+    open_home(store.home)
+    release(store, reason)
+    click.echo(f"{store.council}/{store.source}: released; make the returns again (readiness returns make)")
 
 
 def _format_disclosure(entry: dict[str, Any]) -> str:

@@ -8,38 +8,29 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
-from pipelines.commands.home_option import add_home_option
+from pipelines.commands.pipeline_options import Signing, add_cohort_options, add_home_option, add_signing_options, share
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from assets.release.sign_off import Count
+    from assets.home.paths import CohortStore, Home
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @console.add_option("--landing")
-@console.share
+@share
 @console.add_option("--council", "; its tables alone")
 @console.everything
 @as_html
 @console.as_json
-def plan(
-    home: Home,
-    cohort: Cohort,
-    landing: Path | None,
-    share: float | None,
-    council: str | None,
-    everything: bool,
-) -> None:
+def plan(store: CohortStore, landing: Path | None, share: float | None, council: str | None, everything: bool) -> None:
     """Show how accurate a release will be, before any budget is spent.
 
     Uses the policy and public figures: reads no extract. Exit status 3 if the cohort's budget has no room for the
@@ -56,8 +47,8 @@ def plan(
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with show_progress("Planning"):
-        room = compute_remaining_budget(home.cohort(cohort.code), share)
-        found = {"cohort": cohort.code, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
+        room = compute_remaining_budget(store, share)
+        found = {"cohort": store.cohort, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
     show(report(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
@@ -149,14 +140,7 @@ def recompute(bundle: Path) -> None:
     help="Where drawing begins; the same seed gives the same children.",
 )
 @console.as_json
-def synthesise(
-    bundle: str,
-    out: Path | None,
-    home: Home | None,
-    keys: Path,
-    cohort: Cohort | None,
-    seed: int,
-) -> None:
+def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, cohort: Cohort | None, seed: int) -> None:
     """Make synthetic children from a bundle's noisy counts.
 
     One row per child, none of whom exists, as Parquet and CSV, with a statement of what they are and a page on how well
@@ -185,19 +169,12 @@ def synthesise(
             write_unsigned(out, made)
         else:
             assert home is not None
-            ring = KeyRing.load(keys, RELEASE)
-            made = publish_synthetic(home, ring, bundle, code, seed)
+            made = publish_synthetic(home, KeyRing.load(keys, RELEASE), bundle, code, seed)
             out = home.release / SYNTHETIC_FOLDER / bundle
     children = made.rows.num_rows
-    facts = {
-        "folder": str(out),
-        "cohort": made.cohort,
-        "seed": seed,
-        "children": children,
-        "compared": made.compared,
-        "within": made.within,
-        "changed": made.changed,
-        "outside": list(made.outside),
+    facts = {"folder": str(out), "seed": seed, "children": children, "outside": list(made.outside)}
+    facts |= {name: getattr(made, name) for name in ("cohort", "compared", "within", "changed")}
+    facts |= {
         "agreements": [asdict(each) for each in made.agreements],
         "held_out": [asdict(each) for each in made.held_out],
     }
@@ -245,59 +222,44 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 @console.add_option("--reason", "; its readers are told")
 @add_home_option()
 @console.add_option("--keys")
-@console.add_signing_key_option(", for use on your own machine; needs --sheet")
-@console.sheet_read
-@console.signature_file
+@add_signing_options(", for use on your own machine; needs --sheet")
 @console.yes
 @console.as_json
-def withdraw(
-    version: str,
-    reason: str,
-    home: Home,
-    keys: Path,
-    key_file: Path | None,
-    sheet_read: str | None,
-    signature: BinaryIO | None,
-    yes: bool,
-) -> None:
+def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing, yes: bool) -> None:
     """Mark a release as withdrawn, once it is signed.
 
     Its bundle stays as it was signed; `latest` leads to the newest one that is not withdrawn. A withdrawal needs as
     many signatures as a publication: with --key or --signature you sign, and nothing is withdrawn; with --yes it is, if
     enough have signed.
     """
-    store = home.cohort("")
     from assets.home.errors import translate_errors
     from assets.release import decision_sheet, sign_off
     from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
-    from pipelines.commands.sign_off import load_key_or_signature
     from privacy.keys import RELEASE, KeyRing
 
-    to_sign, release_dir = dict[str, str](), home.release
-    if key_file or signature:
-        with translate_errors(), show_progress("Writing the page"):
-            request = sign_off.build_withdrawal_request(home, version, reason)
-            written = decision_sheet.write_decision_sheet(store, request)
-        by = load_key_or_signature(key_file, sheet_read, signature, written.sheet_sha256)
-        assert by
-        found = sign_off.sign_request(store, request, written.sheet_sha256, by)
-        answer(asdict(found), lambda: _describe_signed(found, version))
-        return
+    store, to_sign = home.cohort(""), dict[str, str]()
     with translate_errors(), show_progress(f"Withdrawing {version}"):
-        if yes:
+        if yes and not signing.is_wanted:
             # only a demonstration's key signs by itself; people sign on their own machines
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
             newest = sign_off.withdraw_approved(home, own, version, reason)
             # requests that the release answered are open again
             publish_register(home)
         else:
-            newest = check_withdrawal(release_dir, version, reason)
-            written = decision_sheet.write_decision_sheet(
-                store, sign_off.build_withdrawal_request(home, version, reason)
-            )
+            newest = None if signing.is_wanted else check_withdrawal(home.release, version, reason)
+            request = sign_off.build_withdrawal_request(home, version, reason)
+            written = decision_sheet.write_decision_sheet(store, request)
             to_sign = {name: str(each) for name, each in asdict(written).items()}
-    readers = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
+    if signing.is_wanted:
+        by = signing.load(to_sign["sheet_sha256"])
+        assert by
+        found = sign_off.sign_request(store, request, to_sign["sheet_sha256"], by)
+        enough = found.signed >= found.needed
+        then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
+        signed = f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
+        return answer(asdict(found), lambda: signed)
+    readers = f"catalogue, feed and {home.release / 'withdrawn.json'} give the reason"
     lines = [
         f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
         f"The current release {'is' if yes else 'would be'} {newest}."
@@ -312,12 +274,6 @@ def withdraw(
     answer(facts, lambda: "\n".join(lines))
     if not yes:
         wait_for_yes()
-
-
-def _describe_signed(found: Count, version: str) -> str:
-    enough = found.signed >= found.needed
-    then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
-    return f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
-from pipelines.commands.home_option import add_home_option
+from pipelines.commands.pipeline_options import add_home_option
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
 
@@ -158,25 +158,14 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
     ring = KeyRing.load(keys)
     with show_progress("Loading"), pause_garbage_collection():
         from assets.home.installation import Installation
-        from assets.release.publication import is_bundle_current
+        from assets.release.fix_release import ReleaseOptions
         from assets.release.requests.register import find_base_release
         from pipelines.run import choose_request_release, run_cohort
-        from sources.extract.landed import list_councils
         from sources.reference.cohorts import Cohort
     folders = Installation.at(landing, home.root, keys)
     base, cohorts = find_base_release(folders.home, names)
-    newest, *others = map(Cohort, cohorts)
-    bundle = run_cohort(
-        folders,
-        newest,
-        version or choose_request_release(folders.home, base, names),
-        # the release whose noisy counts are used has settled which councils are missing
-        allow_missing=True,
-        say=click.echo,
-        with_cohorts=others,
-        reuse=True,
-        requests=names,
-    )
-    with show_progress(f"Checking {bundle}"):
-        sound = is_bundle_current(folders.home, ring, bundle.name, list_councils(landing))
-    report_release(bundle, landing.resolve(), keys, sound=sound)
+    newest, *others = cohorts
+    # the release whose noisy counts are used has settled which councils are missing
+    options = ReleaseOptions(allow_missing=True, others=others, reuse=True, requests=names)
+    release = version or choose_request_release(folders.home, base, names)
+    report_release(folders, run_cohort(folders, Cohort(newest), release, options, click.echo), ring)

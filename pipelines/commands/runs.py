@@ -17,12 +17,14 @@ import click
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
 from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
-from pipelines.commands.home_option import add_home_option
+from pipelines.commands.pipeline_options import Choices, add_home_option, choices
 from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 
 if TYPE_CHECKING:
+    from assets.home.installation import Installation
     from assets.home.paths import Home
+    from privacy.keys import KeyRing
     from sources.reference.cohorts import Cohort
 
 
@@ -82,10 +84,7 @@ def synth(
 @console.add_option("--cohort")
 @console.add_option("--keys")
 @release
-@console.allow_missing
-@console.share
-@console.with_cohorts
-@console.reuse
+@choices
 @click.option(
     "--until", type=click.Choice(["intake", "linkage"]), help="Go that far and stop: nothing is released or charged."
 )
@@ -100,10 +99,7 @@ def run(
     cohort: Cohort,
     keys: Path,
     version: str | None,
-    allow_missing: bool,
-    share: float | None,
-    with_cohorts: tuple[Cohort, ...],
-    reuse: bool,
+    choices: Choices,
     until: str | None,
     create_keys: bool,
 ) -> None:
@@ -119,7 +115,7 @@ def run(
       4  it is held or waits for people (readiness accept, readiness approve)
       5  a fault of the machine
     """
-    if reuse and version is None:
+    if choices.reuse and version is None:
         stop("--reuse makes a separate release: name its version with --release", Ending.USAGE)
     from privacy.keys import KeyRing
 
@@ -132,51 +128,37 @@ def run(
         if not home.cohort(cohort.code).any_taken:
             validation_worker.begin()  # loads in parallel with the imports below
         from assets.home.installation import Installation
+        from assets.release.fix_release import ReleaseOptions
         from pipelines.run import run_cohort
 
-    bundle = run_cohort(
-        Installation.at(landing, home.root, keys),
-        cohort,
-        version,
-        allow_missing,
-        click.echo,
-        share,
-        with_cohorts,
-        reuse,
-        until,
-    )
+    folders = Installation.at(landing, home.root, keys)
+    bundle = run_cohort(folders, cohort, version, ReleaseOptions(*choices), click.echo, until)
     if until is None:
-        from assets.release.publication import is_bundle_current
-        from sources.extract.landed import list_councils
-
-        with show_progress(f"Checking {bundle}"):
-            sound = is_bundle_current(home, ring, bundle.name, list_councils(landing))
-        report_release(bundle, landing.resolve(), keys, sound=sound)
+        report_release(folders, bundle, ring)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
 
-def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> None:
-    """Verify a bundle and print where everything is; stop if it is not sound.
+def report_release(folders: Installation, bundle: Path, ring: KeyRing) -> None:
+    """Check a bundle and print where everything is; stop if it is not sound.
 
-    It is not verified again if it was found `sound` and has not changed since.
+    It is verified again only if it changed since it was made.
     """
+    from assets.release.publication import is_bundle_current
+    from ndl_export.bundle.verify import verify
     from ndl_export.facts.directory_files import load_withdrawals
+    from sources.extract.landed import list_councils
 
-    if not sound:
-        from ndl_export.bundle.verify import verify
-
-        with show_progress(f"Checking {bundle}"):
-            report = verify(bundle)
-        if not report.ok:
+    with show_progress(f"Checking {bundle}"):
+        sound = is_bundle_current(folders.home, ring, bundle.name, list_councils(folders.landing))
+        if not (sound or (report := verify(bundle)).ok):
             stop(str(report))
-    release, home = bundle.parent, bundle.parent.parent
+    release, home = bundle.parent, folders.home.root
     tools = Path(sys.executable).parent
     if withdrawal := load_withdrawals(release).get(bundle.name):
         click.echo(f"\n{withdrawal.sentence}")
-    folders = " ".join(
-        f"--{name} {_shorten_path(path)}" for name, path in (("home", home), ("landing", landing), ("keys", keys))
-    )
+    places = {"home": home, "landing": folders.landing, "keys": folders.keys}
+    options = " ".join(f"--{name} {_shorten_path(path)}" for name, path in places.items())
     click.echo(
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
@@ -185,7 +167,7 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
         "\nNext:\n"
         f"  {_shorten_path(tools / 'readiness')} verify {_shorten_path(bundle)}\n"
         f"  {_shorten_path(tools / 'readiness')} budget --home {_shorten_path(home)}\n"
-        f"  {_shorten_path(tools / 'readiness')} ui {folders}"
+        f"  {_shorten_path(tools / 'readiness')} ui {options}"
     )
 
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
-from pipelines.commands.home_option import add_home_option
 from pipelines.commands.keys import keys
+from pipelines.commands.pipeline_options import (
+    Choices,
+    Signing,
+    add_cohort_options,
+    add_home_option,
+    add_signing_options,
+    choices,
+)
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from assets.home.paths import Home
+    from assets.home.paths import CohortStore, Home
     from assets.release.holds import Hold, State
     from assets.release.sign_off import Count
     from privacy.release.approval import Request
@@ -29,27 +36,17 @@ if TYPE_CHECKING:
 @click.command()
 @add_home_option()
 @console.add_option("--cohort", "; needed unless it is a change of people")
-@console.add_signing_key_option(", for use on your own machine; needs --sheet")
-@console.sheet_read
-@console.signature_file
+@add_signing_options(", for use on your own machine; needs --sheet")
 @release
-@console.share
-@console.with_cohorts
-@console.reuse
-@console.allow_missing
+@choices
 @click.option("--publish", is_flag=True, help="Approve the bundle that is made and held, so that it is published.")
 @click.option("--people", is_flag=True, help="Approve the people named in the policy instead of those recorded.")
 def approve(
     home: Home,
     cohort: Cohort | None,
-    key_file: Path | None,
-    sheet_read: str | None,
-    signature: BinaryIO | None,
+    signing: Signing,
     version: str | None,
-    share: float | None,
-    with_cohorts: tuple[Cohort, ...],
-    reuse: bool,
-    allow_missing: bool,
+    choices: Choices,
     publish: bool,
     people: bool,
 ) -> None:
@@ -65,32 +62,31 @@ def approve(
     from assets.release.record import read_record
     from pipelines.run import choose_release
 
-    release, again = "", ""
+    store, again = home.cohort(cohort.code if cohort else ""), ""
     with show_progress("Decision sheet"):
         if people:
             request = sign_off.build_people_request(home)
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
-            options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
+            options = fix_release.ReleaseOptions(*choices)
             release = version or choose_release(home, cohort)
             # without options a release goes on as it was begun, so that people need not repeat them
-            if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
-                options = sign_off.read_begun_options(home.cohort(cohort.code), release)
-            request = sign_off.build_next_request(home.cohort(cohort.code), release, options, publish=publish)
+            if options == fix_release.ReleaseOptions() and cohort.code in read_record(home, release):
+                options = sign_off.read_begun_options(store, release)
+            request = sign_off.build_next_request(store, release, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )
-        code = cohort.code if cohort else ""
-        written = write_decision_sheet(home.cohort(code), request)
+        written = write_decision_sheet(store, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
-    by = load_key_or_signature(key_file, sheet_read, signature, written.sheet_sha256)
+    by = signing.load(written.sheet_sha256)
     if by is None:
         if held := sign_off.explain_holds(home, request):
             click.echo(f"! {held}.")
         click.echo(HOW_TO_SIGN)
         return
-    found = sign_off.sign_request(home.cohort(code), request, written.sheet_sha256, by)
+    found = sign_off.sign_request(store, request, written.sheet_sha256, by)
     click.echo(_describe_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
 
 
@@ -99,26 +95,6 @@ HOW_TO_SIGN = (
     " -in FILE -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with"
     " --sheet SHA256 --key KEY."
 )
-
-
-def load_key_or_signature(
-    key_file: Path | None, sheet_read: str | None, signature: BinaryIO | None, sheet_now: str
-) -> Ed25519PrivateKey | bytes | None:
-    """Return a person's key, if the page is still the one that they read, or a signature made elsewhere, or None."""
-    from assets.release.sign_off import check_read
-    from privacy.keys import load_own_key
-    from privacy.release.approval import parse_signature
-
-    if key_file and signature:
-        stop("give --key or --signature, not both", Ending.USAGE)
-    if signature:
-        return parse_signature(signature.read())
-    if key_file is None:
-        return None
-    if sheet_read is None:
-        stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
-    check_read(sheet_read, sheet_now)
-    return load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
 
 
 def _describe_signed(found: Count, request: Request, again: str) -> str:
@@ -168,27 +144,21 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 
 
 @click.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="Hold that you accept, as named in the list.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
 @console.add_option("--council", "; with --cause, accept only its holds", multiple=True)
 @console.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
-@console.add_signing_key_option(", as for readiness approve; needs --sheet")
-@console.sheet_read
-@console.signature_file
+@add_signing_options(", as for readiness approve; needs --sheet")
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
 @console.as_json
 def accept(
-    home: Home,
-    cohort: Cohort,
+    store: CohortStore,
     names: tuple[str, ...],
     causes: tuple[str, ...],
     council: tuple[str, ...],
     reason: str | None,
-    key_file: Path | None,
-    sheet_read: str | None,
-    signature: BinaryIO | None,
+    signing: Signing,
     for_dagster: bool,
 ) -> None:
     """List what a release waits for, or accept it with your own key.
@@ -197,29 +167,26 @@ def accept(
     --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
     One signature covers all the holds that you select, with one reason.
     """
-    store = home.cohort(cohort.code)
     from assets.release import holds
 
     if council and not causes:
         stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
     names = holds.select_hold_names(store, names, causes, council)
-    sheet_sha256 = holds.list_sha256(store)
-    if not (names and for_dagster):
+    sheet_sha256, only_lines = holds.list_sha256(store), bool(names and for_dagster)
+    if not only_lines:
         # with --json standard output is one document and nothing else
         click.echo(f"List of holds: {store.list_of_holds}\n  SHA-256 {sheet_sha256}", err=is_json_wanted())
     if names:
         if reason is None:
             stop("an acceptance needs a reason: --reason TEXT", Ending.USAGE)
-        by = load_key_or_signature(key_file, sheet_read, signature, sheet_sha256)
-        _accept(home, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster)
-    if not (names and for_dagster):
-        state = holds.read_state(home, [cohort.code])
-        answer(_build_facts(state, cohort.code), lambda: _format_holds(state, cohort.code))
+        _accept(store, names, reason, sheet_sha256, signing.load(sheet_sha256), for_dagster=for_dagster)
+    if not only_lines:
+        state = holds.read_state(store.home, [store.cohort])
+        answer(_build_facts(state, store.cohort), lambda: _format_holds(state, store.cohort))
 
 
 def _accept(
-    home: Home,
-    cohort: str,
+    store: CohortStore,
     names: Sequence[str],
     reason: str,
     sheet_sha256: str,
@@ -240,15 +207,14 @@ def _accept(
     from privacy.release.approval import sign_content
     from privacy.release.policy import load_policy
 
-    ledger, sign_off = note_signers(home), load_policy().sign_off
-    held = [holds.get_hold(home.cohort(cohort), name).held for name in names]
+    ledger = note_signers(store.home)
+    held = [holds.get_hold(store, name).held for name in names]
     unsigned = acceptance.build_acceptance(ledger, held, reason, sheet_sha256)
     if by is None:
-        path = home.cohort(cohort).acceptance_to_sign
-        files.write(path, unsigned.message)
-        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=is_json_wanted())
+        files.write(store.acceptance_to_sign, unsigned.message)
+        click.echo(f"File to sign: {store.acceptance_to_sign}\n{HOW_TO_SIGN}", err=is_json_wanted())
         return
-    person, signed = sign_content(ledger, sign_off, unsigned, by)
+    person, signed = sign_content(ledger, load_policy().sign_off, unsigned, by)
     if for_dagster:
         lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)

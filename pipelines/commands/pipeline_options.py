@@ -1,0 +1,175 @@
+"""Options of commands that work on an installation; the tool for councils has none of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import click
+
+from pipelines.commands.console import COHORT, add_option, stop
+from pipelines.ending import Ending
+from privacy.doors import environment
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+
+class _HomeFolder(click.Path):
+    """A `Home` with a path that all its databases can open; with `exists`, the command stops if there is none."""
+
+    def __init__(self, exists: bool) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+        self.must_exist = exists
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from assets.home.paths import Home
+
+        folder = environment.check_home(Path(str(super().convert(value, param, ctx))))
+        if self.must_exist and not folder.is_dir():
+            stop(f"home folder {folder} does not exist")
+        return Home(folder.resolve())
+
+
+def add_home_option(*, exists: bool = False, **more: Any) -> Callable[..., Any]:
+    """Return the option for the home folder, passed on as `Home`."""
+    options: dict[str, Any] = {
+        "envvar": environment.HOME,
+        "required": True,
+        "help": "Home folder of the installation.",
+    } | more
+    return click.option("--home", type=_HomeFolder(exists), show_envvar=bool(options["envvar"]), **options)
+
+
+def gather(name: str, build: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one decorator for several options; the command gets what `build` makes of their values, as `name`.
+
+    The parameters of `build` are named after options, which may be others of the command too.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            own = {each: values.pop(each) for each in inspect.signature(build).parameters}
+            return command(**values, **{name: build(**own)})
+
+        # decorators apply from the last to the first, and `--help` lists them as they are written
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), run)
+
+    return add
+
+
+def add_cohort_options(*, exists: bool = False) -> Callable[..., Any]:
+    """Return the options for a home folder and a cohort, passed on as one `CohortStore`, `store`."""
+    options = add_home_option(exists=exists), add_option("--cohort")
+    return gather("store", lambda home, cohort: home.cohort(cohort.code), *options)
+
+
+def add_extract_options(council: str, source: str) -> Callable[..., Any]:
+    """Return the options for an extract, passed on with --home as one `ExtractStore`, `store`."""
+    return gather(
+        "store",
+        lambda home, cohort, council, source: home.extract(source, cohort.code, council),
+        add_option("--cohort"),
+        add_option("--council", council, required=True),
+        add_option("--source", source, required=True),
+    )
+
+
+share = click.option(
+    "--share", type=float, metavar="SHARE", help="Share of the policy's split to spend, as 0.2 for a revision; else 1."
+)
+
+
+class Choices(NamedTuple):
+    """Choices about a release, in the order of `ReleaseOptions`, which has the meaning of each."""
+
+    allow_missing: bool
+    share: float | None
+    others: tuple[str, ...]
+    reuse: bool
+
+
+choices = gather(
+    "choices",
+    lambda allow_missing, share, with_cohorts, reuse: Choices(
+        allow_missing, share, tuple(each.code for each in with_cohorts), reuse
+    ),
+    click.option("--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile."),
+    share,
+    click.option(
+        "--with-cohort",
+        "with_cohorts",
+        type=COHORT,
+        multiple=True,
+        help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is"
+        " used again and costs nothing; a cohort that was never measured is taken in and measured too.",
+    ),
+    click.option("--reuse", is_flag=True, help="Measure nothing, not even --cohort: publish what was measured before."),
+)
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a person signs: with a key file and the hash of the page that was read, or a signature made elsewhere."""
+
+    key_file: Path | None
+    sheet_read: str | None
+    signature: BinaryIO | None
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self.key_file or self.signature)
+
+    def load(self, sheet_now: str) -> Ed25519PrivateKey | bytes | None:
+        """Return the key, if the page is still the one that was read, or the signature, or None."""
+        from assets.release.sign_off import check_read
+        from privacy.keys import load_own_key
+        from privacy.release.approval import parse_signature
+
+        if self.key_file and self.signature:
+            stop("give --key or --signature, not both", Ending.USAGE)
+        if self.signature:
+            return parse_signature(self.signature.read())
+        if self.key_file is None:
+            return None
+        if self.sheet_read is None:
+            stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
+        check_read(self.sheet_read, sheet_now)
+        return load_own_key(self.key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
+
+
+def add_signing_options(further: str) -> Callable[..., Any]:
+    """Return the options for signing, passed on as `signing`; `further` goes into the help of --key.
+
+    A private key can be piped into a container that lacks a person's files.
+    """
+    return gather(
+        "signing",
+        Signing,
+        click.option(
+            "--key",
+            "key_file",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+            metavar="FILE",
+            help=f"File of your own private key, or - to read it from standard input{further}.",
+        ),
+        click.option(
+            "--sheet",
+            "sheet_read",
+            metavar="SHA256",
+            help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has"
+            " changed.",
+        ),
+        click.option(
+            "--signature",
+            type=click.File("rb"),
+            metavar="FILE",
+            help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard"
+            " input.",
+        ),
+    )
