@@ -194,7 +194,7 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
     today = dt.date.today()
     if cohort is None:
         from assets.linkage.timeline import build_timeline
-        from pipelines.reports.timeline import report_timeline
+        from pipelines.reports.status import report_timeline
 
         return show(report_timeline(build_timeline(landing, home, today), today))
     from assets.linkage.arrivals import list_arrivals

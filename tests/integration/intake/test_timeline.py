@@ -18,7 +18,7 @@ from assets.intake.quality_report.profile import ColumnProfile, Group, Profile, 
 from assets.linkage.timeline import Entry, Progress, build_timeline, is_in_full, judge, list_able_services
 from assets.returns.make import _list_census_months
 from pipelines.cli import main
-from pipelines.reports.timeline import report_timeline
+from pipelines.reports.status import report_timeline
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.contracts.hv_reviews import REVIEW_CODES
 from sources.reference.cohorts import Cohort, list_open_cohorts
