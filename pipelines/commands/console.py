@@ -9,15 +9,18 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
+from assets.home.software import pause_garbage_collection
 from pipelines.ending import Ending, find_ending
 from privacy.doors import environment
 
@@ -38,33 +41,42 @@ def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
     sys.exit(int(ending))
 
 
+UsedBy = Mapping[str, Mapping[str, tuple[str, str]]]
 _OBJECTS_BETWEEN_SEARCHES = 50_000
 """New objects between garbage collections; with Python's default of 700, a release takes a tenth longer."""
 
 
 class PlainGroup(click.Group):
-    """Commands that always end with one sentence and an exit status that says why. `add` lists them by their users.
+    """Commands that always end with one sentence and an exit status that says why, listed by their users.
 
-    Unforeseen errors are not printed, because they may quote a row, and so may their stack traces.
+    `used_by` has, by user and name, where a command is in `pipelines.commands` and its summary: the module is imported
+    when the command is called. Unforeseen errors are not printed, because they may quote a row, and so may their stack
+    traces.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, used_by: UsedBy = MappingProxyType({}), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.used_by: dict[str, Sequence[click.Command]] = {}
+        self.used_by = used_by
+        self.places = {name: place for own in used_by.values() for name, (place, _) in own.items()}
         shown: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _show_version}
         self.params.append(click.Option(["--version"], help="Show the version and exit.", **shown))
 
-    def add(self, used_by: Mapping[str, Sequence[click.Command]]) -> None:
-        """Add commands, listed by their users."""
-        self.used_by |= used_by
-        for command in (each for own in used_by.values() for each in own):
-            self.add_command(command)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.places, *(name for name in self.commands if name not in self.places)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.places and cmd_name not in self.commands:
+            module, _, name = self.places[cmd_name].partition(".")
+            with show_progress("Loading"), pause_garbage_collection():
+                found = import_module(f"pipelines.commands.{module}")
+            self.add_command(getattr(found, name), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        wide = max(len(name) for name in self.commands)
+        wide = max(map(len, self.places))
         for title, own in self.used_by.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{each.name:<{wide}}", each.get_short_help_str(formatter.width)) for each in own])
+                formatter.write_dl([(f"{name:<{wide}}", summary) for name, (_, summary) in own.items()])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: collect garbage less often, and not at exit, when the memory is freed anyway."""

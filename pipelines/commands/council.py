@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import duckdb
 
 from pipelines.commands import console
 from pipelines.commands.console import (
@@ -23,14 +24,15 @@ from pipelines.commands.console import (
     stop,
 )
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from sources.councils.council_file import CouncilFile
-    from sources.extract.landed import Landed
-    from sources.onboarding.check import SampleCheck
-    from sources.reference.cohorts import Cohort
+from privacy import normalise
+from privacy.doors.database import open_in_memory
+from privacy.normalise import VALID
+from sources.councils.council_file import CouncilFile, InvalidCouncilFile, load
+from sources.extract.landed import Landed
+from sources.onboarding.check import LEGEND, SampleCheck, render
+from sources.onboarding.sample import build_landed_sample
+from sources.onboarding.write import build_council_file, draft_source
+from sources.reference.cohorts import Cohort
 
 _SAMPLES = click.option(
     "--sample",
@@ -58,8 +60,6 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
 
     Exit status 1 if something must change.
     """
-    from sources.councils.council_file import InvalidCouncilFile, load
-
     try:
         found = load(file)
     except InvalidCouncilFile as invalid:
@@ -90,8 +90,6 @@ def _check_samples(
 
 
 def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
-    from sources.onboarding.check import LEGEND, render
-
     first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
     return "\n".join([first, *("\n" + render(each) for each in checked), *([LEGEND] if checked else [])])
 
@@ -114,9 +112,6 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
         stop(f"{out.parent} is not a folder")
     if out and out.exists():
         stop(f"{out} is there already; a council file is never overwritten")
-    from privacy.normalise import VALID
-    from sources.onboarding.write import build_council_file, draft_source
-
     con = _open_database()
     with show_progress("Reading samples"):
         drafts = [draft_source(con, landed, VALID) for landed in _list_samples(name, samples, source, None)]
@@ -135,17 +130,12 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
 
 def _open_database() -> duckdb.DuckDBPyConnection:
     """Return an in-memory database with the normaliser's check digits."""
-    from privacy import normalise
-    from privacy.doors.database import open_in_memory
-
     con = open_in_memory()
     normalise.install(con)
     return con
 
 
 def _list_samples(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
-    from sources.onboarding.sample import build_landed_sample
-
     found: list[Any] = []
     for sample in samples:
         before, sign, after = sample.partition("=")

@@ -5,24 +5,36 @@ Nothing is removed without `--yes`: a command then says what it would remove, an
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
+from assets.home.paths import ExtractStore, Home
+from assets.home.processing_log import read_entries, verify
+from assets.home.retention_policy import get_retention
+from assets.intake.parts import PartStore
+from assets.keeping import restore as restoring
+from assets.keeping.backup import Part, back_up, list_expired_backups
+from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym
+from assets.keeping.forgetting import forget as remove_rows
+from assets.keeping.restore import ANY_HOLDER
+from assets.keeping.retention import find_shreddable, shred_taken
+from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
+from ndl_export.pages.number_format import format_size
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    import datetime as dt
-    from pathlib import Path
-
-    from assets.home.paths import ExtractStore, Home
-    from assets.keeping.forgetting import Forgotten
-    from sources.reference.cohorts import Cohort
+from pipelines.reports.log import report
+from privacy.doors.age import read_identity
+from privacy.keys import RESTRICTED, KeyRing
+from privacy.row_keys import format_row_number, split_number
+from sources.extract.landed import list_cohort_files
+from sources.reference.cohorts import Cohort
 
 
 @click.command()
@@ -56,10 +68,6 @@ def forget(
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
     """
-    from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym
-    from assets.keeping.forgetting import forget as remove_rows
-    from privacy.keys import RESTRICTED, KeyRing
-
     code = cohort.code if cohort else None
     by_row = bool(code and council and source and rows)
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
@@ -81,8 +89,6 @@ def forget(
 
 def _build_facts(found: Forgotten) -> dict[str, Any]:
     """Return the facts, with the rows of parts numbered as people do."""
-    from privacy.row_keys import format_row_number, split_number
-
     facts = asdict(found)
     for extract in facts["extracts"]:
         extract["rows"] = [format_row_number(row) if split_number(row)[0] else row for row in extract["rows"]]
@@ -90,9 +96,6 @@ def _build_facts(found: Forgotten) -> dict[str, Any]:
 
 
 def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | None) -> str:
-    from privacy.row_keys import format_row_number
-    from sources.extract.landed import list_cohort_files
-
     lines = ["Removed, with what depended on them:" if done else "Would be removed, with what depends on them:"]
     for extract in found.extracts:
         numbers = ", ".join(map(format_row_number, extract.rows))
@@ -126,9 +129,6 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
     Other files stay. Files are overwritten and removed; on flash storage overwriting proves nothing: only encryption of
     the disk protects a removed file.
     """
-    from assets.keeping.retention import find_shreddable, shred_taken
-    from privacy.keys import RESTRICTED, KeyRing
-
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
     with show_progress("Shredding" if yes else "Looking through landing"):
@@ -156,7 +156,6 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     stay.
     """
     from pipelines.dagster.instance import expire_all
-    from privacy.keys import RESTRICTED, KeyRing
 
     with show_progress("Removing expired data" if yes else "Looking for expired data"):
         # keys only recognise files in landing; everything else is removed by its age
@@ -182,8 +181,6 @@ _extract = add_extract_options("; whose extract", "; which extract")
 @console.as_json
 def list_parts(store: ExtractStore) -> None:
     """List the parts that were read, by number: when, and whether each counts. Numbers of rows are in the report."""
-    from assets.intake.parts import PartStore
-
     noted = [part for part in PartStore(store).list_all() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
@@ -206,9 +203,6 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
     Its rows are removed, and rows that they replaced count again; for a file with several cohorts, in all of them.
     Links and tables are rebuilt. Ledger and releases stay.
     """
-    from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
-    from privacy.keys import RESTRICTED, KeyRing
-
     ring = KeyRing.load(keys, RESTRICTED)
     if not yes:
         parts = list_parts_to_withdraw(store, ring, number, reason)
@@ -240,9 +234,6 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
 
     A summary by default; --all shows it line by line, and --json has every line.
     """
-    from assets.home.processing_log import read_entries, verify
-    from pipelines.reports.log import report
-
     found = (verify if check else read_entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
@@ -273,14 +264,6 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     Records are the ledger, measurements, approvals, removals and logs: back them up after every release and removal.
     Copy the rest of the home folder with any file backup.
     """
-    import datetime as dt
-
-    from assets.home.retention_policy import get_retention
-    from assets.keeping.backup import Part, back_up, list_expired_backups
-    from assets.keeping.restore import ANY_HOLDER
-    from ndl_export.pages.number_format import format_size
-    from privacy.keys import KeyRing
-
     limit = get_retention()
     with show_progress(f"Backing up the {part}"):
         # either code location may make a backup, so no more is asked of its keys than what both hold
@@ -316,10 +299,6 @@ def restore(
     First put back the keys and a copy of the home folder. The records bring an older copy up to date: whatever was
     removed since is removed again. A home folder that lost its ledger or measurements gets them back.
     """
-    from assets.keeping import restore as restoring
-    from privacy.doors.age import read_identity
-    from privacy.keys import KeyRing
-
     if published and part != "records":
         stop("--published goes with a backup of records", Ending.USAGE)
     opened = [read_identity(path) for path in identities]
@@ -344,6 +323,3 @@ def restore(
         end(Ending.FAULT)
     if not yes:
         wait_for_yes()
-
-
-COMMANDS = (log_command, forget, parts_command, retention_command, shred)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands.console import FOLDER, answer, as_json
-
-if TYPE_CHECKING:
-    from privacy.keys import KeyRing
+from privacy.keys import SENDER_KEYS, Holder, KeyRing
 
 
 @click.group()
@@ -23,8 +20,6 @@ def keys() -> None:
 @click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
 def create(directory: Path, at_sender: bool) -> None:
     """Make a key set in DIRECTORY. Existing keys are never replaced."""
-    from privacy.keys import KeyRing
-
     _show(KeyRing.create(directory, at_sender=at_sender))
 
 
@@ -33,8 +28,6 @@ def create(directory: Path, at_sender: bool) -> None:
 @click.argument("new", type=FOLDER)
 def rotate(old: Path, new: Path) -> None:
     """Make the key set of the next epoch in NEW; the one in OLD stays as it is."""
-    from privacy.keys import KeyRing
-
     _show(KeyRing.load(old).rotate(new))
 
 
@@ -43,8 +36,6 @@ def rotate(old: Path, new: Path) -> None:
 @as_json
 def show(directory: Path) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import SENDER_KEYS, Holder, KeyRing
-
     _show(KeyRing.load(directory, Holder(SENDER_KEYS)))
 
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from assets.home.installation import Installation
+from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.linkage.review import draw_review, take_review
+from assets.linkage.review import open_sheet as opened
+from assets.linkage.row_numbers import explain_link, parse_row, write_linked_rows
+from assets.release.record import find_measuring_release
+from assets.returns.agreements import InvalidAgreement, load_all
+from assets.returns.disclosure_log import ReturnState, check_anchored
+from assets.returns.make import release
 from pipelines.commands import console
 from pipelines.commands.console import FILE, FOLDER, OUT, answer, describe_problem_count, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
+from pipelines.commands.returns import returns
 from pipelines.ending import Ending
-from privacy.doors import environment
+from pipelines.opening import open_home
+from pipelines.reports.link import render
+from privacy.chained_log import read_entries
+from privacy.doors import environment, files
+from privacy.keys import EXPLANATION, REVIEW, ROWS, KeyRing
 from privacy.services import SERVICES
-
-if TYPE_CHECKING:
-    from assets.home.paths import CohortStore, ExtractStore, Home
-
 
 _agreements_option = click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
@@ -41,11 +51,6 @@ def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
-    from assets.linkage.row_numbers import explain_link, parse_row
-    from pipelines.opening import open_home
-    from pipelines.reports.link import render
-    from privacy.keys import EXPLANATION, KeyRing
-
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with show_progress("Linking again"):
@@ -65,10 +70,6 @@ def rows(store: CohortStore, out: Path, keys: Path) -> None:
     Columns: source, council, source_row, child_id, match_rule, match_probability. The file is for its owner only and
     stays with those who may read the restricted zone. Recorded in the processing log.
     """
-    from assets.linkage.row_numbers import write_linked_rows
-    from pipelines.opening import open_home
-    from privacy.keys import ROWS, KeyRing
-
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
@@ -93,11 +94,6 @@ def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
 
     Run again for the same links, it keeps the sample and encrypts new sheets.
     """
-    from assets.linkage.review import draw_review
-    from assets.returns.agreements import load_all
-    from pipelines.opening import open_home
-    from privacy.keys import REVIEW, KeyRing
-
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with show_progress("Linking again"):
         open_home(store.home, keys)
@@ -114,9 +110,6 @@ def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
 @click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
 def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
-    from assets.linkage.review import open_sheet as opened
-    from privacy.doors import files
-
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     files.write(out, opened(file, key_file, signer))
@@ -132,10 +125,6 @@ def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
     noise, for a separate budget that people sign with it. True tallies are only in the restricted report.
     """
-    from assets.linkage.review import take_review
-    from assets.release.record import find_measuring_release
-    from pipelines.opening import open_home
-
     open_home(store.home)
     # a sample is measured once: with other decisions its noisy counts would be of something else
     if release := find_measuring_release(store):
@@ -144,14 +133,12 @@ def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")
 
 
-@click.command()
+@returns.command()
 @add_cohort_options(exists=True)
 @_agreements_option
 @console.add_option("--keys")
 def make(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from assets.home.installation import Installation
-    from assets.returns.agreements import InvalidAgreement, load_all
     from pipelines.dagster.executing import open_jobs
 
     if not agreements.is_dir():
@@ -169,7 +156,7 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
         jobs.returns(store.cohort)
 
 
-@click.command()
+@returns.command()
 @add_home_option()
 @console.as_json
 def log(home: Home) -> None:
@@ -178,24 +165,18 @@ def log(home: Home) -> None:
     Numbers of rows are true counts: they stay with those who may read the restricted zone. Exit status 5 if a line
     was changed or removed.
     """
-    from assets.returns.disclosure_log import check_anchored
-    from privacy.chained_log import read_entries
-
     check_anchored(home)
     found = read_entries(home.disclosures)
     lines = [_format_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
     answer(found, lambda: "\n".join(lines))
 
 
-@click.command("release")
+@returns.command("release")
 @add_home_option()
 @add_extract_options("; whose delivery it is", "; of one about named children")
 @console.add_option("--reason", "; it is logged")
 def release_delivery(store: ExtractStore, reason: str) -> None:
     """Allow returns from an unusual delivery, after somebody has checked it. Logged with the account that did."""
-    from assets.returns.make import release
-    from pipelines.opening import open_home
-
     if store.source not in SERVICES:
         stop(f"no return is made of {store.source}: only of {', '.join(SERVICES)}", Ending.USAGE)
     open_home(store.home)
@@ -204,8 +185,6 @@ def release_delivery(store: ExtractStore, reason: str) -> None:
 
 
 def _format_disclosure(entry: dict[str, Any]) -> str:
-    from assets.returns.disclosure_log import ReturnState
-
     first = (
         f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
     )

@@ -5,18 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from assets.home.paths import Home
 from pipelines.commands.console import COHORT, add_option, stop
-from pipelines.ending import Ending
 from privacy.doors import environment
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class _HomeFolder(click.Path):
@@ -27,8 +23,6 @@ class _HomeFolder(click.Path):
         self.must_exist = exists
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from assets.home.paths import Home
-
         folder = environment.check_home(Path(str(super().convert(value, param, ctx))))
         if self.must_exist and not folder.is_dir():
             stop(f"home folder {folder} does not exist")
@@ -111,65 +105,3 @@ choices = gather(
     ),
     click.option("--reuse", is_flag=True, help="Measure nothing, not even --cohort: publish what was measured before."),
 )
-
-
-@dataclass(frozen=True)
-class Signing:
-    """How a person signs: with a key file and the hash of the page that was read, or a signature made elsewhere."""
-
-    key_file: Path | None
-    sheet_read: str | None
-    signature: BinaryIO | None
-
-    @property
-    def is_wanted(self) -> bool:
-        return bool(self.key_file or self.signature)
-
-    def load(self, sheet_now: str) -> Ed25519PrivateKey | bytes | None:
-        """Return the key, if the page is still the one that was read, or the signature, or None."""
-        from assets.release.sign_off import check_read
-        from privacy.keys import load_own_key
-        from privacy.release.approval import parse_signature
-
-        if self.key_file and self.signature:
-            stop("give --key or --signature, not both", Ending.USAGE)
-        if self.signature:
-            return parse_signature(self.signature.read())
-        if self.key_file is None:
-            return None
-        if self.sheet_read is None:
-            stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
-        check_read(self.sheet_read, sheet_now)
-        return load_own_key(self.key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
-
-
-def add_signing_options(further: str) -> Callable[..., Any]:
-    """Return the options for signing, passed on as `signing`; `further` goes into the help of --key.
-
-    A private key can be piped into a container that lacks a person's files.
-    """
-    return gather(
-        "signing",
-        Signing,
-        click.option(
-            "--key",
-            "key_file",
-            type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
-            metavar="FILE",
-            help=f"File of your own private key, or - to read it from standard input{further}.",
-        ),
-        click.option(
-            "--sheet",
-            "sheet_read",
-            metavar="SHA256",
-            help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has"
-            " changed.",
-        ),
-        click.option(
-            "--signature",
-            type=click.File("rb"),
-            metavar="FILE",
-            help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard"
-            " input.",
-        ),
-    )

@@ -8,18 +8,41 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.errors import translate_errors
+from assets.home.paths import CohortStore, Home
+from assets.release import decision_sheet, sign_off
+from assets.release.anchors import check_known
+from assets.release.fix_release import compute_remaining_budget
+from assets.release.planning import compute_expected_accuracy
+from assets.release.requests.register import publish_register
+from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
+from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
+from ndl_export.bundle.synthetic import write_unsigned
+from ndl_export.bundle.verify import verify as check
+from ndl_export.facts.on_request import OnRequest, merge_tables
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
+from ndl_export.files.stores import is_url
+from ndl_export.publish import upload
+from ndl_export.publish.release_diff import diff as compared
+from ndl_export.publish.withdraw import check_withdrawal
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
-from pipelines.commands.pipeline_options import Signing, add_cohort_options, add_home_option, add_signing_options, share
+from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, share
+from pipelines.commands.sign_off import Signing, add_signing_options
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    from assets.home.paths import CohortStore, Home
-    from sources.reference.cohorts import Cohort
+from pipelines.release_calendar import publish_release
+from pipelines.reports.budget import build_statement
+from pipelines.reports.budget import report as report_budget
+from pipelines.reports.plan import report as report_plan
+from pipelines.reports.releases import build_published_facts, describe_differences, describe_published
+from privacy.keys import RELEASE, KeyRing
+from sources.extract.landed import list_councils
+from sources.reference.cohorts import Cohort
+from sources.reference.places import PILOT
 
 
 @click.command()
@@ -36,12 +59,6 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
     Uses the policy and public figures: reads no extract. Exit status 3 if the cohort's budget has no room for the
     --share that you ask for.
     """
-    from assets.release.fix_release import compute_remaining_budget
-    from assets.release.planning import compute_expected_accuracy
-    from pipelines.reports.plan import report
-    from sources.extract.landed import list_councils
-    from sources.reference.places import PILOT
-
     # a plan reads no extract: the folders in landing say only who takes part
     councils = list_councils(landing) if landing else sorted(PILOT)
     if council is not None and council not in councils:
@@ -49,7 +66,7 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
     with show_progress("Planning"):
         room = compute_remaining_budget(store, share)
         found = {"cohort": store.cohort, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
-    show(report(found, council=council, everything=everything))
+    show(report_plan(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
 
@@ -60,12 +77,10 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
 @console.as_json
 def budget(home: Home) -> None:
     """Show how much of the privacy budget is spent and left."""
-    from pipelines.reports.budget import build_statement, report
-
     location = home.ledger
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
-    show(report(build_statement(location)))
+    show(report_budget(build_statement(location)))
 
 
 @click.command()
@@ -77,9 +92,6 @@ def verify(bundle: str, signer: Path | None) -> None:
 
     BUNDLE is a folder or an archive, by path or URL. Exit status 1 if it is not sound.
     """
-    from ndl_export.bundle.verify import verify as check
-    from ndl_export.files.stores import is_url
-
     if not is_url(bundle) and not Path(bundle).exists():
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
     with show_progress(f"Checking {bundle}"):
@@ -98,11 +110,6 @@ def recompute(bundle: Path) -> None:
     Given the folder of a release's synthetic children, with the release beside it, it recomputes these. Exit status 1
     if they differ from those published, to nine digits.
     """
-    from assets.release.synthetic_children import find_differing_files
-    from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-    from ndl_export.facts.on_request import OnRequest, merge_tables
-    from ndl_export.facts.synthetic import CSV_FILE
-
     synthetic = (bundle / CSV_FILE).is_file()
     with show_progress(f"Computing {bundle} again"):
         found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
@@ -148,12 +155,6 @@ def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, coh
     With --out it reads only the bundle. Without --out, BUNDLE is a version: the children are signed and put beside the
     release, where its page and catalogue lead to them. Signatures are not checked: `verify` does that.
     """
-    from assets.home.errors import translate_errors
-    from assets.release.synthetic_children import make_synthetic_children, publish_synthetic
-    from ndl_export.bundle.synthetic import write_unsigned
-    from ndl_export.facts.synthetic import QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
-    from privacy.keys import RELEASE, KeyRing
-
     if not 0 <= seed < 2**32:
         stop(f"the seed {seed} is not between 0 and {2**32 - 1}", Ending.USAGE)
     if out is None and home is None:
@@ -199,12 +200,6 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
     interruption or a withdrawal: it sends only what is missing. Credentials come from the environment, as the store's
     library expects.
     """
-    from assets.home.errors import translate_errors
-    from assets.release.anchors import check_known
-    from ndl_export.publish import upload
-    from pipelines.release_calendar import publish_release
-    from pipelines.reports.releases import build_published_facts, describe_published
-
     with show_progress(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), translate_errors():
         if yes:
             found = publish_release(home, version, url, signer, partial(click.echo, err=True))
@@ -232,12 +227,6 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
     many signatures as a publication: with --key or --signature you sign, and nothing is withdrawn; with --yes it is, if
     enough have signed.
     """
-    from assets.home.errors import translate_errors
-    from assets.release import decision_sheet, sign_off
-    from assets.release.requests.register import publish_register
-    from ndl_export.publish.withdraw import check_withdrawal
-    from privacy.keys import RELEASE, KeyRing
-
     store, to_sign = home.cohort(""), dict[str, str]()
     with translate_errors(), show_progress(f"Withdrawing {version}"):
         if yes and not signing.is_wanted:
@@ -288,9 +277,6 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     The schema, and figures that moved by more than their noise. BEFORE and NOW are folders of bundles, or versions in
     the home folder. Signatures are not checked: `verify` does that.
     """
-    from ndl_export.publish.release_diff import diff as compared
-    from pipelines.reports.releases import describe_differences
-
     with show_progress("Comparing"):
         found = compared(_find_bundle(before, home), _find_bundle(now, home))
     answer(found.as_json(), lambda: describe_differences(found, everything=everything))
@@ -298,8 +284,6 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
 
 def _find_bundle(named: str, home: Home | None) -> Path:
     """Return the folder of a version in the home folder, or the path itself."""
-    from ndl_export.facts.release_facts import InvalidVersion, Version
-
     try:
         version = str(Version.parse(named))
     except InvalidVersion:

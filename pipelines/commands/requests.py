@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.paths import Home
 from assets.home.software import pause_garbage_collection
+from assets.release.requests import register as book
+from assets.release.requests.check import check_requests
+from assets.release.requests.register import Registered, read_registered_requests
+from assets.release.requests.request import TEMPLATE, read_requests
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_home_option
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from assets.release.requests.register import Registered
+from pipelines.reports.request import report
+from privacy.doors import files
 
 
 @click.group()
@@ -29,9 +31,6 @@ def request() -> None:
 @click.option("--out", type=console.OUT, help="Where to write; a file that is new.")
 def new(out: Path | None) -> None:
     """Print a request to fill in."""
-    from assets.release.requests.request import TEMPLATE
-    from privacy.doors import files
-
     content = TEMPLATE.read_bytes()
     if out is None:
         click.echo(content.decode(), nl=False)
@@ -60,10 +59,6 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     cost less. Uses public facts: reads no confidential table. For several files, also what they cost together. Exit
     status 1 if a file is not a request, 3 if one does not fit the cohort's budget.
     """
-    from assets.release.requests.check import check_requests
-    from assets.release.requests.request import read_requests
-    from pipelines.reports.request import report
-
     location = home.ledger
     requests = read_requests(file)
     if isinstance(location, Path) and not location.exists():
@@ -84,9 +79,6 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 
     It spends nothing. Check a request first: what it would cost depends on what is measured, not on who asks.
     """
-    from assets.release.requests import register as book
-    from assets.release.requests.request import read_requests
-
     found = [book.register(home, each, dt.date.today()) for each in read_requests(files)]
     book.publish_register(home)
     answer(
@@ -100,8 +92,6 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 @console.as_json
 def list_requests(home: Home) -> None:
     """List the requests, and what became of each."""
-    from assets.release.requests.register import read_registered_requests
-
     found = list(read_registered_requests(home).values())
     answer(
         [
@@ -122,8 +112,6 @@ def _format_line(each: Registered) -> str:
 @click.option("--reason", required=True, help="Why; published in the register.")
 def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
-    from assets.release.requests import register as book
-
     try:
         book.refuse(home, name, reason, dt.date.today())
     except ValueError as error:

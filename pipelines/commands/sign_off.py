@@ -3,34 +3,100 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import click
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from assets.home.paths import CohortStore, Home
+from assets.home.signers import note_signers
+from assets.release import fix_release, holds, sign_off
+from assets.release.decision_sheet import write_decision_sheet
+from assets.release.holds import Hold, State
+from assets.release.record import read_record
+from assets.release.sign_off import Count, check_read
+from ndl_export.pages.number_format import format_count
 from pipelines.commands import console
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
 from pipelines.commands.keys import keys
 from pipelines.commands.pipeline_options import (
     Choices,
-    Signing,
     add_cohort_options,
     add_home_option,
-    add_signing_options,
     choices,
+    gather,
 )
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
+from pipelines.reports.document import Grid, Report, Section
+from pipelines.run import choose_release
+from privacy.doors import files
+from privacy.keys import generate_private_pem, load_own_key
+from privacy.release import acceptance
+from privacy.release.approval import Request, parse_signature, sign_content
+from privacy.release.policy import format_public_key, load_policy
+from sources.reference.cohorts import Cohort
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from assets.home.paths import CohortStore, Home
-    from assets.release.holds import Hold, State
-    from assets.release.sign_off import Count
-    from privacy.release.approval import Request
-    from sources.reference.cohorts import Cohort
+@dataclass(frozen=True)
+class Signing:
+    """How a person signs: with a key file and the hash of the page that was read, or a signature made elsewhere."""
+
+    key_file: Path | None
+    sheet_read: str | None
+    signature: BinaryIO | None
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self.key_file or self.signature)
+
+    def load(self, sheet_now: str) -> Ed25519PrivateKey | bytes | None:
+        """Return the key, if the page is still the one that was read, or the signature, or None."""
+        if self.key_file and self.signature:
+            stop("give --key or --signature, not both", Ending.USAGE)
+        if self.signature:
+            return parse_signature(self.signature.read())
+        if self.key_file is None:
+            return None
+        if self.sheet_read is None:
+            stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
+        check_read(self.sheet_read, sheet_now)
+        return load_own_key(self.key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
+
+
+def add_signing_options(further: str) -> Callable[..., Any]:
+    """Return the options for signing, passed on as `signing`; `further` goes into the help of --key.
+
+    A private key can be piped into a container that lacks a person's files.
+    """
+    return gather(
+        "signing",
+        click.option(
+            "--key",
+            "key_file",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+            metavar="FILE",
+            help=f"File of your own private key, or - to read it from standard input{further}.",
+        ),
+        click.option(
+            "--sheet",
+            "sheet_read",
+            metavar="SHA256",
+            help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has"
+            " changed.",
+        ),
+        click.option(
+            "--signature",
+            type=click.File("rb"),
+            metavar="FILE",
+            help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard"
+            " input.",
+        ),
+    )
 
 
 @click.command()
@@ -57,11 +123,6 @@ def approve(
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
     that was made. Anything that changes afterwards needs a new signature.
     """
-    from assets.release import fix_release, sign_off
-    from assets.release.decision_sheet import write_decision_sheet
-    from assets.release.record import read_record
-    from pipelines.run import choose_release
-
     store, again = home.cohort(cohort.code if cohort else ""), ""
     with show_progress("Decision sheet"):
         if people:
@@ -124,12 +185,6 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 
     The file is that person's alone: keep it off the machine that runs the pipeline.
     """
-    import yaml
-
-    from privacy.doors import files
-    from privacy.keys import generate_private_pem, load_own_key
-    from privacy.release.policy import format_public_key
-
     secret = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True) if password else ""
     files.make_folder(out.resolve().parent)
     try:
@@ -167,8 +222,6 @@ def accept(
     --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
     One signature covers all the holds that you select, with one reason.
     """
-    from assets.release import holds
-
     if council and not causes:
         stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
     names = holds.select_hold_names(store, names, causes, council)
@@ -198,15 +251,6 @@ def _accept(
 
     Without `by`, write the file to sign.
     """
-    import yaml
-
-    from assets.home.signers import note_signers
-    from assets.release import holds
-    from privacy.doors import files
-    from privacy.release import acceptance
-    from privacy.release.approval import sign_content
-    from privacy.release.policy import load_policy
-
     ledger = note_signers(store.home)
     held = [holds.get_hold(store, name).held for name in names]
     unsigned = acceptance.build_acceptance(ledger, held, reason, sheet_sha256)
@@ -238,9 +282,6 @@ def _build_facts(state: State, cohort: str) -> dict[str, Any]:
 
 def _format_holds(state: State, cohort: str) -> str:
     """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
-    from ndl_export.pages.number_format import format_count
-    from pipelines.reports.document import Grid, Report, Section
-
     if not state.holds:
         return f"Nothing is held for cohort {cohort}."
     causes = list(dict.fromkeys(hold.cause for hold in state.open))

@@ -25,7 +25,10 @@ PAGES = {"plan", "budget", "log", "status", "doctor", "request check", "pseudony
 
 def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
     """Every command by its words, groups too."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
         yield f"{before}{name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{before}{name} ")
@@ -67,6 +70,12 @@ def test_summaries_are_whole_and_help_fits_a_terminal(group: click.Group) -> Non
         assert "..." not in listed, listed
         names = [line for line in listed.splitlines() if re.match(r"  [a-z]", line)]
         assert all(re.search(r"[.!]$", line) for line in names), names
+
+
+@pytest.mark.parametrize("group", [main, council_main])
+def test_a_command_is_listed_with_its_own_summary(group: click.Group) -> None:
+    listed = {name: summary for own in group.used_by.values() for name, (_, summary) in own.items()}  # type: ignore[attr-defined]
+    assert listed == {name: found.get_short_help_str(1_000) for name, found in commands(group) if " " not in name}
 
 
 @pytest.mark.parametrize("group", [main, council_main])
