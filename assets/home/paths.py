@@ -127,6 +127,11 @@ class Home:
         """Path or URL of the budget ledger."""
         return get_settings().ledger or self.root / "ledger.sqlite"
 
+    @property
+    def has_ledger(self) -> bool:
+        """False if nothing was ever charged from this home; opening the path would then begin an empty ledger."""
+        return not isinstance(self.ledger, Path) or self.ledger.exists()
+
     def get_sorted_files_path(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"

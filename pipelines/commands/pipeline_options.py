@@ -39,6 +39,12 @@ def add_home_option(*, exists: bool = False, **more: Any) -> Callable[..., Any]:
     return click.option("--home", type=_HomeFolder(exists), show_envvar=bool(options["envvar"]), **options)
 
 
+def require_ledger(home: Home) -> None:
+    """Stop the command if nothing was ever charged from a home folder."""
+    if not home.has_ledger:
+        stop(f"{home.ledger} does not exist: no release has been made in this home folder")
+
+
 def gather(name: str, build: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
     """Return one decorator for several options; the command gets what `build` makes of their values, as `name`.
 

@@ -31,7 +31,7 @@ from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.withdraw import check_withdrawal
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
-from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, share
+from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
 from pipelines.commands.sign_off import Signing, add_signing_options
 from pipelines.ending import Ending
 from pipelines.release_calendar import publish_release
@@ -77,10 +77,8 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
 @console.as_json
 def budget(home: Home) -> None:
     """Show how much of the privacy budget is spent and left."""
-    location = home.ledger
-    if isinstance(location, Path) and not location.exists():
-        stop(f"{location} does not exist: no release has been made in this home folder")
-    show(report_budget(build_statement(location)))
+    require_ledger(home)
+    show(report_budget(build_statement(home.ledger)))
 
 
 @click.command()

@@ -15,7 +15,7 @@ from assets.release.requests.register import Registered, read_registered_request
 from assets.release.requests.request import TEMPLATE, read_requests
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
-from pipelines.commands.pipeline_options import add_home_option
+from pipelines.commands.pipeline_options import add_home_option, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
 from pipelines.reports.request import report
@@ -59,10 +59,8 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     cost less. Uses public facts: reads no confidential table. For several files, also what they cost together. Exit
     status 1 if a file is not a request, 3 if one does not fit the cohort's budget.
     """
-    location = home.ledger
     requests = read_requests(file)
-    if isinstance(location, Path) and not location.exists():
-        stop(f"{location} does not exist: no release has been made in this home folder")
+    require_ledger(home)
     with show_progress("Checking"):
         found = report(check_requests(home, requests, version))
     show(found)

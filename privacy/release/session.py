@@ -322,9 +322,9 @@ def read_measurement(
     return stored
 
 
-def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
-    """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
-    kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
+def read_charges(restricted: Path, cohort: str = "*") -> list[StatedCharge]:
+    """Return the charges that paid for measurements, of one cohort or of all, as the measurements state them."""
+    kept = sorted((restricted / "measurements").glob(f"cohort={cohort}/release=*/*.json"))
     found = [_parse_measurement(path.read_bytes(), f"the measurement {path}") for path in kept]
     return [
         StatedCharge(
