@@ -11,18 +11,7 @@ import click
 import duckdb
 
 from pipelines.commands import console
-from pipelines.commands.console import (
-    COUNCIL,
-    FILE,
-    OUT,
-    SOURCE,
-    answer,
-    describe_problem_count,
-    end,
-    is_json_wanted,
-    show_progress,
-    stop,
-)
+from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
 from pipelines.ending import Ending
 from privacy import normalise
 from privacy.doors.database import open_in_memory
@@ -50,7 +39,7 @@ def council() -> None:
 
 
 @council.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=console.FILE)
 @_SAMPLES
 @_SOURCE
 @console.add_option("--cohort", "; by default from the samples' names or birth dates")
@@ -64,7 +53,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
         found = load(file)
     except InvalidCouncilFile as invalid:
         if not is_json_wanted():
-            stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
+            stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
         answer({"problems": [vars(problem) for problem in invalid.problems]}, str)
         end(Ending.INPUT)
     # with `utf-8-sig`, because editors on Windows may begin a file with a byte order mark
@@ -95,10 +84,10 @@ def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[SampleChe
 
 
 @council.command()
-@click.argument("name", type=COUNCIL, metavar="COUNCIL")
+@click.argument("name", type=console.COUNCIL, metavar="COUNCIL")
 @_SAMPLES
 @_SOURCE
-@click.option("--out", type=OUT, help="Where to write, if not to the terminal; nothing is replaced.")
+@click.option("--out", type=console.OUT, help="Where to write, if not to the terminal; nothing is replaced.")
 def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
     """Draft the council file of COUNCIL from samples.
 
@@ -141,7 +130,7 @@ def _list_samples(council_name: str, samples: Sequence[str], source: str | None,
         before, sign, after = sample.partition("=")
         # a path may have an equals sign itself
         has_own = sign and "/" not in before and not Path(sample).exists()
-        own, path = (SOURCE.convert(before, None, None), after) if has_own else (source, sample)
+        own, path = (console.SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():
             stop(f"{path} does not exist")
         found.append(build_landed_sample(Path(path), council_name, own, cohort.code if cohort else None))

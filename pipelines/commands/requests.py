@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.home.software import pause_garbage_collection
+from assets.release.fix_release import ReleaseOptions
 from assets.release.requests import register as book
 from assets.release.requests.check import check_requests
-from assets.release.requests.register import Registered, read_registered_requests
+from assets.release.requests.register import Registered, find_base_release, read_registered_requests
 from assets.release.requests.request import TEMPLATE, read_requests
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
@@ -19,7 +20,9 @@ from pipelines.commands.pipeline_options import add_home_option, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
 from pipelines.reports.request import report
+from pipelines.run import choose_request_release, run_cohort
 from privacy.doors import files
+from sources.reference.cohorts import Cohort
 
 
 @click.group()
@@ -139,19 +142,11 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
       4  it waits for people (readiness approve)
       5  a fault of the machine
     """
-    from privacy.keys import KeyRing
-
-    ring = KeyRing.load(keys)
-    with show_progress("Loading"), pause_garbage_collection():
-        from assets.home.installation import Installation
-        from assets.release.fix_release import ReleaseOptions
-        from assets.release.requests.register import find_base_release
-        from pipelines.run import choose_request_release, run_cohort
-        from sources.reference.cohorts import Cohort
     folders = Installation.at(landing, home.root, keys)
+    folders.load_keys()  # a wrong set stops the command before anything is looked up
     base, cohorts = find_base_release(folders.home, names)
     newest, *others = cohorts
     # the release whose noisy counts are used has settled which councils are missing
     options = ReleaseOptions(allow_missing=True, others=others, reuse=True, requests=names)
     release = version or choose_request_release(folders.home, base, names)
-    report_release(folders, run_cohort(folders, Cohort(newest), release, options, click.echo), ring)
+    report_release(folders, run_cohort(folders, Cohort(newest), release, options, click.echo))

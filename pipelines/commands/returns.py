@@ -12,19 +12,7 @@ from assets.returns.agreements import InvalidAgreement, draft, load
 from assets.returns.open import open_receipt
 from assets.returns.open import open_return as open_one
 from pipelines.commands import console
-from pipelines.commands.console import (
-    COUNCIL,
-    FILE,
-    FILE_OR_FOLDER,
-    FOLDER,
-    OUT,
-    answer,
-    describe_problem_count,
-    end,
-    is_json_wanted,
-    show_progress,
-    stop,
-)
+from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
 from pipelines.ending import Ending
 from privacy.doors.age import create_identity
 from privacy.returns.agreement import NEVER_ABSENT, Agreement, Fact, First
@@ -39,7 +27,7 @@ def returns() -> None:
 
 
 @returns.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=console.FILE)
 @console.as_json
 def check(file: Path) -> None:
     """Check sharing agreement FILE, and list what it allows today.
@@ -52,7 +40,7 @@ def check(file: Path) -> None:
         if is_json_wanted():
             answer({"problems": [str(each) for each in invalid.problems]}, str)
             end(Ending.INPUT)
-        stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
+        stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
     follows, warnings = list(_explain_agreement(agreement)), list(_iter_warnings(agreement))
     why_not = agreement.why_not(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."
@@ -104,8 +92,10 @@ def _format_facts(facts: Collection[str]) -> str:
 
 
 @returns.command()
-@click.argument("council", type=COUNCIL)
-@click.option("--out", type=FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it.")
+@click.argument("council", type=console.COUNCIL)
+@click.option(
+    "--out", type=console.FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it."
+)
 def new(council: str, out: Path) -> None:
     """Write a draft of the sharing agreement of COUNCIL, with comments."""
     path = out / f"{council}.yaml"
@@ -119,7 +109,7 @@ def new(council: str, out: Path) -> None:
 
 
 @returns.command()
-@click.option("--out", type=OUT, required=True, help="Where to write; the private key stays with you.")
+@click.option("--out", type=console.OUT, required=True, help="Where to write; the private key stays with you.")
 def keygen(out: Path) -> None:
     """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
     public = create_identity(out)
@@ -128,12 +118,14 @@ def keygen(out: Path) -> None:
 
 
 @returns.command("open")
-@click.argument("file", type=FILE)
-@click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
+@click.argument("file", type=console.FILE)
+@click.option(
+    "--extract", type=console.FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it."
+)
 @console.own_key
 @console.add_option("--signer", "; here the pipeline's", required=True)
 @console.add_option("--council-file", "; if the extract needs one")
-@click.option("--out", type=FOLDER, required=True, help="Where to write; the files name children.")
+@click.option("--out", type=console.FOLDER, required=True, help="Where to write; the files name children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     with show_progress("Opening the return"):
@@ -146,10 +138,10 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 
 
 @returns.command("told")
-@click.argument("file", type=FILE)
+@click.argument("file", type=console.FILE)
 @console.own_key
 @console.add_option("--signer", "; here the pipeline's", required=True)
-@click.option("--out", type=FOLDER, required=True, help="Where to write.")
+@click.option("--out", type=console.FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a receipt of who was told about a service's rows, and write it as two tables (CSV)."""
     receivers, rows = open_receipt(file, key_file, signer, out)

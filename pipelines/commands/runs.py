@@ -10,22 +10,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
 from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import Choices, add_home_option, choices
 from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
-
-if TYPE_CHECKING:
-    from assets.home.installation import Installation
-    from assets.home.paths import Home
-    from privacy.keys import KeyRing
-    from sources.reference.cohorts import Cohort
+from privacy.keys import KeyRing
+from sources.extract.landed import describe_unread_entries, has_arrivals, list_councils
+from sources.reference.cohorts import Cohort
 
 
 def _check_version(text: str) -> str:
@@ -60,7 +58,6 @@ def synth(
 
     The truth is written beside the landing folder. Extracts already there are replaced only with --yes.
     """
-    from sources.extract.landed import has_arrivals
     from sources.synthetic import DEFAULT_SEED, generate
 
     if not yes and landing.is_dir() and has_arrivals(landing, cohort.code):
@@ -117,29 +114,27 @@ def run(
     """
     if choices.reuse and version is None:
         stop("--reuse makes a separate release: name its version with --release", Ending.USAGE)
-    from privacy.keys import KeyRing
 
     if create_keys and not keys.exists():
         KeyRing.create(keys, demonstration=True)
-    ring = KeyRing.load(keys)
+    folders = Installation.at(landing, home.root, keys)
+    folders.load_keys()  # a wrong set stops the command before anything is loaded
     with show_progress("Loading"), pause_garbage_collection():
         from assets.intake import validation_worker
 
         if not home.cohort(cohort.code).any_taken:
             validation_worker.begin()  # loads in parallel with the imports below
-        from assets.home.installation import Installation
         from assets.release.fix_release import ReleaseOptions
         from pipelines.run import run_cohort
 
-    folders = Installation.at(landing, home.root, keys)
     bundle = run_cohort(folders, cohort, version, ReleaseOptions(*choices), click.echo, until)
     if until is None:
-        report_release(folders, bundle, ring)
+        report_release(folders, bundle)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
 
-def report_release(folders: Installation, bundle: Path, ring: KeyRing) -> None:
+def report_release(folders: Installation, bundle: Path) -> None:
     """Check a bundle and print where everything is; stop if it is not sound.
 
     It is verified again only if it changed since it was made.
@@ -147,10 +142,9 @@ def report_release(folders: Installation, bundle: Path, ring: KeyRing) -> None:
     from assets.release.publication import is_bundle_current
     from ndl_export.bundle.verify import verify
     from ndl_export.facts.directory_files import load_withdrawals
-    from sources.extract.landed import list_councils
 
     with show_progress(f"Checking {bundle}"):
-        sound = is_bundle_current(folders.home, ring, bundle.name, list_councils(folders.landing))
+        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name, list_councils(folders.landing))
         if not (sound or (report := verify(bundle)).ok):
             stop(str(report))
     release, home = bundle.parent, folders.home.root
@@ -199,7 +193,6 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
         return show(report_timeline(build_timeline(landing, home, today), today))
     from assets.linkage.arrivals import list_arrivals
     from pipelines.reports.status import list_open_holds, report
-    from sources.extract.landed import describe_unread_entries, list_councils
 
     with show_progress("Looking through landing"):
         found = list_arrivals(landing, home, cohort, list_councils(landing), today)
@@ -275,9 +268,7 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
     if is_listening(host, port):
         stop(f"Something listens at http://{host}:{port} already. Dagster was not started: choose another --port")
     from assets.catalogue.runs import note_councils
-    from assets.home.paths import Home
     from pipelines.dagster.instance import open_instance, prepare_storage
-    from sources.extract.landed import list_councils
 
     place = home or Home(get_settings().home)
     place.prepare()
