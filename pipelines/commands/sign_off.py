@@ -75,6 +75,7 @@ def add_signing_options(further: str) -> Callable[..., Any]:
     """
     return gather(
         "signing",
+        Signing,
         click.option(
             "--key",
             "key_file",
