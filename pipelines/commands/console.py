@@ -67,7 +67,7 @@ class PlainGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.places and cmd_name not in self.commands:
             module, _, name = self.places[cmd_name].partition(".")
-            with show_progress("Loading"), pause_garbage_collection():
+            with pause_garbage_collection():
                 found = import_module(f"pipelines.commands.{module}")
             self.add_command(getattr(found, name), cmd_name)
         return super().get_command(ctx, cmd_name)
