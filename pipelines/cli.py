@@ -39,7 +39,7 @@ USED_BY = {
         "review": ("linked.review", "Have people review a sample of links."),
     },
     "Researcher, and whoever answers one": {
-        "request": ("requests.request", "Tables on request: draft one, and see how to answer it."),
+        "request": ("requests.request", "Tables on request: draft one, and see how to answer it.")
     },
     "Publisher, and whoever checks a release": {
         "publish": ("releases.publish", "Publish a release to the place where readers download it."),

@@ -125,13 +125,7 @@ def write_summary(
         for service, children, *alone in counted
     ]
     waiting = {source: asdict(found) for source, found in held.items()}
-    facts = {
-        "council": council,
-        "cohort": store.cohort,
-        "services": services,
-        "missing": missing,
-        "held": waiting,
-    }
+    facts = {"council": council, "cohort": store.cohort, "services": services, "missing": missing, "held": waiting}
     page = kit.render(
         TEMPLATES,
         "summary.html.j2",

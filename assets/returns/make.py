@@ -26,13 +26,7 @@ from assets.home.paths import CohortStore, ExtractStore
 from assets.home.software import software
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.linkage.inputs import (
-    build_fingerprint,
-    find_changes_since_linkage,
-    list_councils,
-    read_link_parameters,
-    read_linked_extracts,
-)
+from assets.linkage import inputs
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.timeline import is_in_full, list_able_services
 from assets.linkage.tokens import StoredPairs, open_readers
@@ -229,12 +223,12 @@ class _Maker:
         out = select_left_out(self.con, service)
         if not out.num_rows:
             return
-        doubts, children = Doubts(), read_link_parameters(self.store)[1]
+        doubts, children = Doubts(), inputs.read_link_parameters(self.store)[1]
         kept: dict[str, Extract] = dict(open_readers(self.store, self.keys, self.payload))
         for source in out["source"].unique().to_pylist():
             kept[source] = drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
         # Read only: the next linkage needs the pairs of all rows.
-        with StoredPairs(self.store, None, self.keys, build_fingerprint(children)) as cache:
+        with StoredPairs(self.store, None, self.keys, inputs.build_fingerprint(children)) as cache:
             links = link(kept, watchers=[doubts], children=children, cache=cache).links
         self.con.register("links_without", links)
         self.con.register("doubts_without", doubts.children(links))
@@ -423,14 +417,14 @@ def _encode(document: Mapping[str, object]) -> bytes:
 
 def _read_linked_deliveries(store: CohortStore) -> Extracts:
     """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
-    linked = [(council, source) for council, source in (name.split("/") for name in read_linked_extracts(store))]
+    linked = [(council, source) for council, source in (name.split("/") for name in inputs.read_linked_extracts(store))]
     if not linked:
         raise NothingToReturn(
             f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
         )
     current = {(council, source): deliveries.read_current(store.extract(source, council)) for council, source in linked}
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
-    moved = gone.union(find_changes_since_linkage(store, list_councils(store, SERVICES)))
+    moved = gone.union(inputs.find_changes_since_linkage(store, inputs.list_councils(store, SERVICES)))
     if moved:
         raise NothingToReturn(
             f"cohort {store.cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job"

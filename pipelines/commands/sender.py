@@ -31,9 +31,7 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 @console.add_option("--source", "; by default the extract's folder")
 @console.add_option("--cohort", "; by default the extract's name")
 @click.option(
-    "--postcode-directory",
-    type=FILE,
-    help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
+    "--postcode-directory", type=FILE, help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile."
 )
 @console.add_option("--keys", required=True, default=None)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")

@@ -23,13 +23,7 @@ from ndl_export.pages.number_format import format_count
 from pipelines.commands import console
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
 from pipelines.commands.keys import keys
-from pipelines.commands.pipeline_options import (
-    Choices,
-    add_cohort_options,
-    add_home_option,
-    choices,
-    gather,
-)
+from pipelines.commands.pipeline_options import Choices, add_cohort_options, add_home_option, choices, gather
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
 from pipelines.reports.document import Grid, Report, Section

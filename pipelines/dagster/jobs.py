@@ -234,11 +234,7 @@ def nightly_returns(
     home = installation.home_folder
     linked = [cohort.code for cohort in list_open_cohorts(day) if home.cohort(cohort.code).links.exists()]
     for cohort in linked:
-        yield dg.RunRequest(
-            run_key=f"{cohort}-{day}",
-            partition_key=cohort,
-            tags={runs.WHY: "returns of the night"},
-        )
+        yield dg.RunRequest(run_key=f"{cohort}-{day}", partition_key=cohort, tags={runs.WHY: "returns of the night"})
     if not linked:
         yield dg.SkipReason("no cohort from birth to Reception is linked")
 
