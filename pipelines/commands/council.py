@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from pipelines.ending import Ending
 from privacy import normalise
 from privacy.doors.database import open_in_memory
 from privacy.normalise import VALID
-from sources.councils.council_file import CouncilFile, InvalidCouncilFile, load
+from sources.councils.council_file import InvalidCouncilFile, load
 from sources.extract.landed import Landed
-from sources.onboarding.check import LEGEND, SampleCheck, render
+from sources.onboarding.check import LEGEND, check_sample, render
 from sources.onboarding.sample import build_landed_sample
 from sources.onboarding.write import build_council_file, draft_source
 from sources.reference.cohorts import Cohort
@@ -59,28 +59,14 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     # with `utf-8-sig`, because editors on Windows may begin a file with a byte order mark
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with show_progress("Reading samples"):
-        checked = list(_check_samples(found, samples, source, cohort))
+        con, landed = _open_database(), _list_samples(found.council, samples, source, cohort)
+        checked = [check_sample(con, each, found.dialect(each.source), VALID) for each in landed]
     facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
-    answer(facts, lambda: _format_summary(f"{file}: a sound council file of {found.council}", todo, checked))
+    lines = f"; TODO on lines {', '.join(map(str, todo))}" if todo else ""
+    first = f"{file}: a sound council file of {found.council}{lines}"
+    answer(facts, lambda: "\n".join([first, *(f"\n{render(each)}" for each in checked), *[LEGEND][: len(checked)]]))
     if any(each.stops for each in checked):
         end(Ending.INPUT)
-
-
-def _check_samples(
-    found: CouncilFile, samples: Sequence[str], source: str | None, cohort: Cohort | None
-) -> Iterator[SampleCheck]:
-    if samples:
-        from privacy.normalise import VALID
-        from sources.onboarding.check import check_sample
-
-        con = _open_database()
-        for landed in _list_samples(found.council, samples, source, cohort):
-            yield check_sample(con, landed, found.dialect(landed.source), VALID)
-
-
-def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
-    first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
-    return "\n".join([first, *("\n" + render(each) for each in checked), *([LEGEND] if checked else [])])
 
 
 @council.command()
