@@ -64,7 +64,9 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
     lines = f"; TODO on lines {', '.join(map(str, todo))}" if todo else ""
     first = f"{file}: a sound council file of {found.council}{lines}"
-    answer(facts, lambda: "\n".join([first, *(f"\n{render(each)}" for each in checked), *[LEGEND][: len(checked)]]))
+    answer(
+        facts, lambda: "\n".join([first, *(f"\n{render(each)}" for each in checked), *([LEGEND] if checked else [])])
+    )
     if any(each.stops for each in checked):
         end(Ending.INPUT)
 
