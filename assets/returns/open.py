@@ -73,10 +73,7 @@ def open_return(
 
 
 def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
-    """Find the files of an extract in parts anywhere in `folder`, and return them by number.
-
-    Raises `ReturnProblem`.
-    """
+    """Find the files of an extract in parts anywhere in `folder`, and return them by number. Raises `ReturnProblem`."""
     of = f"{header.source} of {header.council}, cohort {header.cohort}"
     if not folder.is_dir():
         raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
