@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from pipelines.commands.console import COHORT, add_option, stop
 from privacy.doors import environment
@@ -80,6 +81,8 @@ def add_extract_options(council: str, source: str) -> Callable[..., Any]:
     )
 
 
+as_installation = gather("folders", lambda landing, home, keys: Installation.at(landing, home.root, keys))
+"""Passes --landing, --home and --keys on as one `Installation`, `folders`."""
 share = click.option(
     "--share", type=float, metavar="SHARE", help="Share of the policy's split to spend, as 0.2 for a revision; else 1."
 )

@@ -16,7 +16,7 @@ from assets.release.requests.register import Registered, find_base_release, read
 from assets.release.requests.request import TEMPLATE, read_requests
 from pipelines.commands import console
 from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
-from pipelines.commands.pipeline_options import add_home_option, require_ledger
+from pipelines.commands.pipeline_options import add_home_option, as_installation, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
 from pipelines.reports.request import report
@@ -127,7 +127,8 @@ def refuse(name: str, home: Home, reason: str) -> None:
 @add_home_option()
 @console.add_option("--keys")
 @release
-def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
+@as_installation
+def fulfil(names: tuple[str, ...], folders: Installation, version: str | None) -> None:
     """Measure the requested tables, and publish them with all that was published before.
 
     The requests are planned together. Nothing is charged until the people named in the policy have signed the
@@ -142,7 +143,6 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
       4  it waits for people (readiness approve)
       5  a fault of the machine
     """
-    folders = Installation.at(landing, home.root, keys)
     folders.load_keys()  # a wrong set stops the command before anything is looked up
     base, cohorts = find_base_release(folders.home, names)
     newest, *others = cohorts

@@ -18,7 +18,7 @@ from assets.home.paths import Home
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
 from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
-from pipelines.commands.pipeline_options import Choices, add_home_option, choices
+from pipelines.commands.pipeline_options import Choices, add_home_option, as_installation, choices
 from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 from privacy.keys import KeyRing
@@ -90,11 +90,10 @@ def synth(
     is_flag=True,
     help="For a demonstration: make a key set first, if there is none, with a key that signs releases off by itself.",
 )
+@as_installation
 def run(
-    landing: Path,
-    home: Home,
+    folders: Installation,
     cohort: Cohort,
-    keys: Path,
     version: str | None,
     choices: Choices,
     until: str | None,
@@ -115,14 +114,13 @@ def run(
     if choices.reuse and version is None:
         stop("--reuse makes a separate release: name its version with --release", Ending.USAGE)
 
-    if create_keys and not keys.exists():
-        KeyRing.create(keys, demonstration=True)
-    folders = Installation.at(landing, home.root, keys)
+    if create_keys and not folders.keys.exists():
+        KeyRing.create(folders.keys, demonstration=True)
     folders.load_keys()  # a wrong set stops the command before anything is loaded
     with show_progress("Loading"), pause_garbage_collection():
         from assets.intake import validation_worker
 
-        if not home.cohort(cohort.code).any_taken:
+        if not folders.home.cohort(cohort.code).any_taken:
             validation_worker.begin()  # loads in parallel with the imports below
         from assets.release.fix_release import ReleaseOptions
         from pipelines.run import run_cohort
