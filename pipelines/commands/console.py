@@ -1,15 +1,14 @@
-"""Parts that commands share: types of argument, options with one meaning, forms of output, and exits with an error."""
+"""Parts that commands share: the group that loads them, forms of output, signs of progress, and exits with an error."""
 
 from __future__ import annotations
 
 import atexit
-import datetime as dt
 import gc
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
@@ -18,7 +17,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from assets.home.software import pause_garbage_collection
 from pipelines.ending import Ending, find_ending
@@ -26,13 +24,8 @@ from privacy.doors import environment
 
 if TYPE_CHECKING:
     from pipelines.reports.document import Report
-    from sources.reference.cohorts import Cohort
 
 HELP = {"help_option_names": ["-h", "--help"]}
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-OUT = click.Path(path_type=Path, dir_okay=False)
-FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
 def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
@@ -193,133 +186,3 @@ def check_environment() -> None:
     environment.get_settings()
     for sentence in environment.list_unknown_variables():
         click.echo(f"readiness: {sentence}", err=True)
-
-
-class Checked(click.ParamType):
-    """A value that `read` makes from text.
-
-    If `read` raises ValueError, the command stops with its message. A shell completes the text from `known`.
-    """
-
-    def __init__(self, name: str, read: Callable[[str], Any], known: Callable[[], Iterable[str]] = tuple) -> None:
-        self.name, self.read, self.known = name, read, known
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.read(value)
-        except ValueError as problem:
-            stop(str(problem), Ending.USAGE)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(each) for each in self.known() if each.startswith(incomplete)]
-
-
-def _parse_cohort(typed: str) -> Cohort:
-    from sources.reference.cohorts import Cohort
-
-    return Cohort.parse(typed)
-
-
-def _parse_council(name: str) -> str:
-    from sources.reference.places import resolve
-
-    return resolve(name).council
-
-
-def _parse_source(name: str) -> str:
-    from sources.contracts import CONTRACTS
-
-    if name not in CONTRACTS:
-        raise ValueError(f"{name!r} is not a source; sources are {', '.join(CONTRACTS)}")
-    return name
-
-
-def _parse_row(text: str) -> int:
-    from privacy.row_keys import parse_row_number
-
-    if not (number := parse_row_number(text)):
-        raise ValueError(f"{text!r} is not a row: write 17, or 3:17 for row 17 of part 3")
-    return number
-
-
-def _list_cohorts() -> Iterable[str]:
-    from sources.reference.cohorts import list_cohort_codes
-
-    return list_cohort_codes(dt.date.today().year)
-
-
-def _list_councils() -> Iterable[str]:
-    from sources.reference.places import load_places
-
-    return load_places()
-
-
-def _list_sources() -> Iterable[str]:
-    from sources.contracts import CONTRACTS
-
-    return CONTRACTS
-
-
-ROW = Checked("row", _parse_row)
-"""The number of a row in its extract, given as its number in the file or in a part."""
-COHORT = Checked("cohort", _parse_cohort, _list_cohorts)
-"""A `Cohort`, in the forms that people write."""
-COUNCIL = Checked("council", _parse_council, _list_councils)
-"""The name of a council's folders, given as that name, the full name, or the DfE or ONS code."""
-SOURCE = Checked("source", _parse_source, _list_sources)
-"""The name of a source."""
-
-
-as_json = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=lambda ctx, _, wanted: ctx.meta.update(json=wanted),
-    help="Answer with one JSON document.",
-)
-as_html = click.option(
-    "--html",
-    type=OUT,
-    expose_value=False,
-    callback=lambda ctx, _, file: ctx.meta.update(html=file),
-    help="Write the answer as a page, to read, print or sign, to this file.",
-)
-everything = click.option("--all", "everything", is_flag=True, help="Show everything, not only the first lines.")
-yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
-
-
-_OPTIONS: Mapping[str, tuple[click.ParamType, str, dict[str, Any]]] = {
-    "--cohort": (COHORT, "Academic year of the assessment, as 202425 or 2024/25{}.", {}),
-    "--council": (COUNCIL, "Name or code of a council, as leeds{}.", {}),
-    "--source": (SOURCE, "Name of a source, as hv_reviews{}.", {}),
-    "--reason": (click.STRING, "Why, in a sentence{}.", {"metavar": "TEXT", "required": True}),
-    "--landing": (FOLDER, "Folder of the extracts as they were sent{}.", {"envvar": environment.LANDING}),
-    "--keys": (
-        click.Path(path_type=Path, file_okay=False, resolve_path=True),
-        "Folder of the key set{}.",
-        {"envvar": environment.KEYS, "default": lambda: environment.get_settings().keys},
-    ),
-    "--signer": (FILE, "Public key (PEM) of the expected signer, obtained by another channel{}.", {}),
-    "--council-file": (FILE, "Your own council file (YAML){}.", {}),
-}
-"""Options with one meaning in every command: type, help with a place for what the command adds, and settings."""
-
-
-def add_option(name: str, further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return an option of `_OPTIONS`, with `further` words in its help; it names its environment variable there.
-
-    A cohort is required unless `further` says when it is not.
-    """
-    kind, words, settings = _OPTIONS[name]
-    options: dict[str, Any] = {
-        "type": kind,
-        "help": words.format(further),
-        "required": name == "--cohort" and not further,
-    }
-    options |= settings | more
-    return click.option(name, show_envvar=bool(options.get("envvar")), **options)
-
-
-own_key = click.option("--key", "key_file", type=FILE, help="File of your own private key.", required=True)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import duckdb
 
-from pipelines.commands import console
+from pipelines.commands import console, options
 from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
 from pipelines.ending import Ending
 from privacy import normalise
@@ -30,7 +30,7 @@ _SAMPLES = click.option(
     metavar="[SOURCE=]EXTRACT",
     help="An extract or its first rows; once for each source.",
 )
-_SOURCE = console.add_option("--source", "; for a --sample that does not name its own")
+_SOURCE = options.add_option("--source", "; for a --sample that does not name its own")
 
 
 @click.group()
@@ -39,11 +39,11 @@ def council() -> None:
 
 
 @council.command()
-@click.argument("file", type=console.FILE)
+@click.argument("file", type=options.FILE)
 @_SAMPLES
 @_SOURCE
-@console.add_option("--cohort", "; by default from the samples' names or birth dates")
-@console.as_json
+@options.add_option("--cohort", "; by default from the samples' names or birth dates")
+@options.as_json
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> None:
     """Check council file FILE, and show how samples would be read.
 
@@ -72,10 +72,10 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
 
 
 @council.command()
-@click.argument("name", type=console.COUNCIL, metavar="COUNCIL")
+@click.argument("name", type=options.COUNCIL, metavar="COUNCIL")
 @_SAMPLES
 @_SOURCE
-@click.option("--out", type=console.OUT, help="Where to write, if not to the terminal; nothing is replaced.")
+@click.option("--out", type=options.OUT, help="Where to write, if not to the terminal; nothing is replaced.")
 def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
     """Draft the council file of COUNCIL from samples.
 
@@ -118,7 +118,7 @@ def _list_samples(council_name: str, samples: Sequence[str], source: str | None,
         before, sign, after = sample.partition("=")
         # a path may have an equals sign itself
         has_own = sign and "/" not in before and not Path(sample).exists()
-        own, path = (console.SOURCE.convert(before, None, None), after) if has_own else (source, sample)
+        own, path = (options.SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():
             stop(f"{path} does not exist")
         found.append(build_landed_sample(Path(path), council_name, own, cohort.code if cohort else None))

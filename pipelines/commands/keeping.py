@@ -25,8 +25,8 @@ from assets.keeping.restore import ANY_HOLDER
 from assets.keeping.retention import find_shreddable, shred_taken
 from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
 from ndl_export.pages.number_format import format_size
-from pipelines.commands import console
-from pipelines.commands.console import answer, as_html, end, show, show_progress, stop, wait_for_yes
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.ending import Ending
 from pipelines.reports.log import report
@@ -39,17 +39,17 @@ from sources.reference.cohorts import Cohort
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_option("--landing")
-@console.add_option("--keys")
-@console.add_option("--cohort", "; may be left out with --pseudonym")
-@console.add_option("--council", "; whose extract")
-@console.add_option("--source", "; which extract")
-@click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row, from 1; 3:17 for row 17 of part 3.")
+@options.add_option("--landing")
+@options.add_option("--keys")
+@options.add_option("--cohort", "; may be left out with --pseudonym")
+@options.add_option("--council", "; whose extract")
+@options.add_option("--source", "; which extract")
+@click.option("--row", "rows", type=options.ROW, multiple=True, help="Data row, from 1; 3:17 for row 17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Remove only this row, not the rows linked to it.")
 @click.option("--objection", is_flag=True, help="Leave the child out of later deliveries as well.")
-@console.yes
-@console.as_json
+@options.yes
+@options.as_json
 def forget(
     home: Home,
     landing: Path | None,
@@ -117,12 +117,12 @@ def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: 
 
 
 @click.command()
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option(exists=True)
-@console.add_option("--keys")
-@console.add_option("--cohort", "; only files of this one")
-@console.yes
-@console.as_json
+@options.add_option("--keys")
+@options.add_option("--cohort", "; only files of this one")
+@options.yes
+@options.as_json
 def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
     """Destroy files in landing that were taken in as they are.
 
@@ -145,10 +145,10 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 
 @click.command("retention")
 @add_home_option(exists=True)
-@console.add_option("--landing")
-@console.add_option("--keys")
-@console.yes
-@console.as_json
+@options.add_option("--landing")
+@options.add_option("--keys")
+@options.yes
+@options.as_json
 def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
     """Remove data whose retention period is over.
 
@@ -178,7 +178,7 @@ _extract = add_extract_options("; whose extract", "; which extract")
 @parts_command.command("list")
 @add_home_option(exists=True)
 @_extract
-@console.as_json
+@options.as_json
 def list_parts(store: ExtractStore) -> None:
     """List the parts that were read, by number: when, and whether each counts. Numbers of rows are in the report."""
     noted = [part for part in PartStore(store).list_all() if not part.moved]
@@ -190,13 +190,13 @@ def list_parts(store: ExtractStore) -> None:
 
 @parts_command.command("withdraw")
 @add_home_option(exists=True)
-@console.add_option("--landing", required=True)
-@console.add_option("--keys")
+@options.add_option("--landing", required=True)
+@options.add_option("--keys")
 @_extract
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
-@console.add_option("--reason", "; the sender's report repeats it. Name no child")
-@console.yes
-@console.as_json
+@options.add_option("--reason", "; the sender's report repeats it. Name no child")
+@options.yes
+@options.as_json
 def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, reason: str, yes: bool) -> None:
     """Take back a part that should never have been sent.
 
@@ -226,9 +226,9 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
 @add_home_option(exists=True)
 @click.option("--verify", "check", is_flag=True, help="Check first that no line was changed or removed.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only from this day on, as 2026-11-01.")
-@console.everything
-@as_html
-@console.as_json
+@options.everything
+@options.as_html
+@options.as_json
 def log_command(home: Home, check: bool, since: dt.datetime | None, everything: bool) -> None:
     """Show what was done with personal data, when and by whom.
 
@@ -245,7 +245,7 @@ _PARTS = click.Choice(["records", "keys"])
 
 @click.command()
 @click.argument("part", type=_PARTS)
-@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must exist.")
+@click.option("--into", "folder", type=options.FOLDER, required=True, help="Folder for the file; it must exist.")
 @click.option(
     "--recipient",
     "recipients",
@@ -255,8 +255,8 @@ _PARTS = click.Choice(["records", "keys"])
     help="Public key (age) of a person who may open it; may be repeated.",
 )
 @add_home_option()
-@console.add_option("--keys")
-@console.as_json
+@options.add_option("--keys")
+@options.as_json
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
 
@@ -277,20 +277,20 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
 
 @click.command()
 @click.argument("part", type=_PARTS)
-@click.argument("file", type=console.FILE)
+@click.argument("file", type=options.FILE)
 @click.option(
     "--identity",
     "identities",
-    type=console.FILE,
+    type=options.FILE,
     multiple=True,
     required=True,
     help="Private key file (age) that opens it; may be repeated.",
 )
 @add_home_option()
-@console.add_option("--keys")
+@options.add_option("--keys")
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
-@console.yes
-@console.as_json
+@options.yes
+@options.as_json
 def restore(
     part: str, file: Path, identities: tuple[Path, ...], home: Home, keys: Path, published: str | None, yes: bool
 ) -> None:

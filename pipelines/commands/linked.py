@@ -17,8 +17,8 @@ from assets.release.record import find_measuring_release
 from assets.returns.agreements import InvalidAgreement, load_all
 from assets.returns.disclosure_log import ReturnState, check_anchored
 from assets.returns.make import release
-from pipelines.commands import console
-from pipelines.commands.console import FILE, FOLDER, OUT, answer, describe_problem_count, show_progress, stop
+from pipelines.commands import options
+from pipelines.commands.console import answer, describe_problem_count, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.commands.returns import returns
 from pipelines.ending import Ending
@@ -30,7 +30,11 @@ from privacy.keys import EXPLANATION, REVIEW, ROWS, KeyRing
 from privacy.services import SERVICES
 
 _agreements_option = click.option(
-    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
+    "--agreements",
+    type=options.FOLDER,
+    envvar=environment.AGREEMENTS,
+    required=True,
+    help="Folder of sharing agreements.",
 )
 
 
@@ -43,8 +47,8 @@ def link() -> None:
 @add_cohort_options()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
-@console.add_option("--keys")
-@console.as_json
+@options.add_option("--keys")
+@options.as_json
 def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     """Explain why two rows are linked or not: rule, weight by comparison, decision.
 
@@ -61,9 +65,11 @@ def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
 
 @link.command()
 @add_cohort_options()
-@click.option("--out", type=OUT, required=True, help="Where to write: CSV if the name ends in .csv, else Parquet.")
-@console.add_option("--keys")
-@console.as_json
+@click.option(
+    "--out", type=options.OUT, required=True, help="Where to write: CSV if the name ends in .csv, else Parquet."
+)
+@options.add_option("--keys")
+@options.as_json
 def rows(store: CohortStore, out: Path, keys: Path) -> None:
     """List every linked row of a cohort by its number, for an audit.
 
@@ -88,7 +94,7 @@ def review() -> None:
 @review.command()
 @add_cohort_options()
 @_agreements_option
-@console.add_option("--keys")
+@options.add_option("--keys")
 def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Draw a sample of about 500 pairs, and encrypt a sheet to each sender with its own row numbers.
 
@@ -104,10 +110,10 @@ def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
 
 
 @review.command("open")
-@click.argument("file", type=FILE)
-@console.own_key
-@console.add_option("--signer", "; here the pipeline's", required=True)
-@click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
+@click.argument("file", type=options.FILE)
+@options.own_key
+@options.add_option("--signer", "; here the pipeline's", required=True)
+@click.option("--out", type=options.OUT, required=True, help="Where to write: a CSV file.")
 def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
     if out.exists():
@@ -118,7 +124,7 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 @review.command()
 @add_cohort_options()
-@click.argument("decisions", type=FILE, nargs=-1, required=True)
+@click.argument("decisions", type=options.FILE, nargs=-1, required=True)
 def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.
 
@@ -136,7 +142,7 @@ def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
 @returns.command()
 @add_cohort_options(exists=True)
 @_agreements_option
-@console.add_option("--keys")
+@options.add_option("--keys")
 def make(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from pipelines.dagster.executing import open_jobs
@@ -158,7 +164,7 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
 
 @returns.command()
 @add_home_option()
-@console.as_json
+@options.as_json
 def log(home: Home) -> None:
     """Show the disclosure log: every return made or withdrawn, for whom, kinds of facts, number of rows.
 
@@ -174,7 +180,7 @@ def log(home: Home) -> None:
 @returns.command("release")
 @add_home_option()
 @add_extract_options("; whose delivery it is", "; of one about named children")
-@console.add_option("--reason", "; it is logged")
+@options.add_option("--reason", "; it is logged")
 def release_delivery(store: ExtractStore, reason: str) -> None:
     """Allow returns from an unusual delivery, after somebody has checked it. Logged with the account that did."""
     if store.source not in SERVICES:

@@ -12,7 +12,8 @@ import click
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from pipelines.commands.console import COHORT, add_option, stop
+from pipelines.commands.console import stop
+from pipelines.commands.options import COHORT, add_option
 from privacy.doors import environment
 
 

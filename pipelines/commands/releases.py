@@ -29,8 +29,8 @@ from ndl_export.files.stores import is_url
 from ndl_export.publish import upload
 from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.withdraw import check_withdrawal
-from pipelines.commands import console
-from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
 from pipelines.commands.sign_off import Signing, add_signing_options
 from pipelines.ending import Ending
@@ -47,12 +47,12 @@ from sources.reference.places import PILOT
 
 @click.command()
 @add_cohort_options()
-@console.add_option("--landing")
+@options.add_option("--landing")
 @share
-@console.add_option("--council", "; its tables alone")
-@console.everything
-@as_html
-@console.as_json
+@options.add_option("--council", "; its tables alone")
+@options.everything
+@options.as_html
+@options.as_json
 def plan(store: CohortStore, landing: Path | None, share: float | None, council: str | None, everything: bool) -> None:
     """Show how accurate a release will be, before any budget is spent.
 
@@ -73,8 +73,8 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
 
 @click.command()
 @add_home_option()
-@as_html
-@console.as_json
+@options.as_html
+@options.as_json
 def budget(home: Home) -> None:
     """Show how much of the privacy budget is spent and left."""
     require_ledger(home)
@@ -83,8 +83,8 @@ def budget(home: Home) -> None:
 
 @click.command()
 @click.argument("bundle")
-@console.add_option("--signer")
-@console.as_json
+@options.add_option("--signer")
+@options.as_json
 def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
 
@@ -101,7 +101,7 @@ def verify(bundle: str, signer: Path | None) -> None:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@console.as_json
+@options.as_json
 def recompute(bundle: Path) -> None:
     """Recompute a bundle's tables from its noisy counts.
 
@@ -133,10 +133,10 @@ def recompute(bundle: Path) -> None:
 
 @click.command()
 @click.argument("bundle")
-@click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
+@click.option("--out", type=options.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
 @add_home_option(required=False)
-@console.add_option("--keys")
-@console.add_option("--cohort", "; the newest of the bundle by default")
+@options.add_option("--keys")
+@options.add_option("--cohort", "; the newest of the bundle by default")
 @click.option(
     "--seed",
     type=int,
@@ -144,7 +144,7 @@ def recompute(bundle: Path) -> None:
     show_default=True,
     help="Where drawing begins; the same seed gives the same children.",
 )
-@console.as_json
+@options.as_json
 def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, cohort: Cohort | None, seed: int) -> None:
     """Make synthetic children from a bundle's noisy counts.
 
@@ -188,9 +188,9 @@ def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, coh
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
 @add_home_option()
-@console.add_option("--signer", "; the bundle is checked against it")
-@console.yes
-@console.as_json
+@options.add_option("--signer", "; the bundle is checked against it")
+@options.yes
+@options.as_json
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
     """Publish a release to the place where readers download it.
 
@@ -212,12 +212,12 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 
 @click.command()
 @click.argument("version")
-@console.add_option("--reason", "; its readers are told")
+@options.add_option("--reason", "; its readers are told")
 @add_home_option()
-@console.add_option("--keys")
+@options.add_option("--keys")
 @add_signing_options(", for use on your own machine; needs --sheet")
-@console.yes
-@console.as_json
+@options.yes
+@options.as_json
 def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing, yes: bool) -> None:
     """Mark a release as withdrawn, once it is signed.
 
@@ -267,8 +267,8 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
 @click.argument("before")
 @click.argument("now")
 @add_home_option(required=False)
-@console.everything
-@console.as_json
+@options.everything
+@options.as_json
 def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     """Show what changed from one release to another.
 

@@ -14,8 +14,8 @@ from assets.release.requests import register as book
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import Registered, find_base_release, read_registered_requests
 from assets.release.requests.request import TEMPLATE, read_requests
-from pipelines.commands import console
-from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_home_option, as_installation, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
@@ -31,7 +31,7 @@ def request() -> None:
 
 
 @request.command()
-@click.option("--out", type=console.OUT, help="Where to write; a file that is new.")
+@click.option("--out", type=options.OUT, help="Where to write; a file that is new.")
 def new(out: Path | None) -> None:
     """Print a request to fill in."""
     content = TEMPLATE.read_bytes()
@@ -53,8 +53,8 @@ def new(out: Path | None) -> None:
     type=VERSION,
     help="Version such as 2026.11.0; by default the newest release that has the cohorts.",
 )
-@as_html
-@console.as_json
+@options.as_html
+@options.as_json
 def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     """Show how a request could be answered, before any budget is spent.
 
@@ -74,7 +74,7 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
 @request.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @add_home_option()
-@console.as_json
+@options.as_json
 def register(files: tuple[Path, ...], home: Home) -> None:
     """Add requests to the public register, as they were asked.
 
@@ -90,7 +90,7 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 
 @request.command("list")
 @add_home_option()
-@console.as_json
+@options.as_json
 def list_requests(home: Home) -> None:
     """List the requests, and what became of each."""
     found = list(read_registered_requests(home).values())
@@ -123,9 +123,9 @@ def refuse(name: str, home: Home, reason: str) -> None:
 
 @request.command()
 @click.argument("names", nargs=-1, required=True)
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option()
-@console.add_option("--keys")
+@options.add_option("--keys")
 @release
 @as_installation
 def fulfil(names: tuple[str, ...], folders: Installation, version: str | None) -> None:

@@ -11,7 +11,7 @@ import click
 from assets.returns.agreements import InvalidAgreement, draft, load
 from assets.returns.open import open_receipt
 from assets.returns.open import open_return as open_one
-from pipelines.commands import console
+from pipelines.commands import console, options
 from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
 from pipelines.ending import Ending
 from privacy.doors.age import create_identity
@@ -27,8 +27,8 @@ def returns() -> None:
 
 
 @returns.command()
-@click.argument("file", type=console.FILE)
-@console.as_json
+@click.argument("file", type=options.FILE)
+@options.as_json
 def check(file: Path) -> None:
     """Check sharing agreement FILE, and list what it allows today.
 
@@ -92,9 +92,9 @@ def _format_facts(facts: Collection[str]) -> str:
 
 
 @returns.command()
-@click.argument("council", type=console.COUNCIL)
+@click.argument("council", type=options.COUNCIL)
 @click.option(
-    "--out", type=console.FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it."
+    "--out", type=options.FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it."
 )
 def new(council: str, out: Path) -> None:
     """Write a draft of the sharing agreement of COUNCIL, with comments."""
@@ -109,7 +109,7 @@ def new(council: str, out: Path) -> None:
 
 
 @returns.command()
-@click.option("--out", type=console.OUT, required=True, help="Where to write; the private key stays with you.")
+@click.option("--out", type=options.OUT, required=True, help="Where to write; the private key stays with you.")
 def keygen(out: Path) -> None:
     """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
     public = create_identity(out)
@@ -118,14 +118,14 @@ def keygen(out: Path) -> None:
 
 
 @returns.command("open")
-@click.argument("file", type=console.FILE)
+@click.argument("file", type=options.FILE)
 @click.option(
-    "--extract", type=console.FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it."
+    "--extract", type=options.FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it."
 )
-@console.own_key
-@console.add_option("--signer", "; here the pipeline's", required=True)
-@console.add_option("--council-file", "; if the extract needs one")
-@click.option("--out", type=console.FOLDER, required=True, help="Where to write; the files name children.")
+@options.own_key
+@options.add_option("--signer", "; here the pipeline's", required=True)
+@options.add_option("--council-file", "; if the extract needs one")
+@click.option("--out", type=options.FOLDER, required=True, help="Where to write; the files name children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     with show_progress("Opening the return"):
@@ -138,10 +138,10 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 
 
 @returns.command("told")
-@click.argument("file", type=console.FILE)
-@console.own_key
-@console.add_option("--signer", "; here the pipeline's", required=True)
-@click.option("--out", type=console.FOLDER, required=True, help="Where to write.")
+@click.argument("file", type=options.FILE)
+@options.own_key
+@options.add_option("--signer", "; here the pipeline's", required=True)
+@click.option("--out", type=options.FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a receipt of who was told about a service's rows, and write it as two tables (CSV)."""
     receivers, rows = open_receipt(file, key_file, signer, out)

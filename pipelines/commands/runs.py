@@ -16,8 +16,8 @@ import click
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.software import pause_garbage_collection
-from pipelines.commands import console
-from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
+from pipelines.commands import options
+from pipelines.commands.console import end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import Choices, add_home_option, as_installation, choices
 from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
@@ -33,7 +33,7 @@ def _check_version(text: str) -> str:
     return text
 
 
-VERSION = Checked("version", _check_version)
+VERSION = options.Checked("version", _check_version)
 
 release = click.option(
     "--release",
@@ -44,13 +44,13 @@ release = click.option(
 
 
 @click.command()
-@console.add_option("--landing", required=True, envvar=None)
-@console.add_option("--cohort")
+@options.add_option("--landing", required=True, envvar=None)
+@options.add_option("--cohort")
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
 @click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
-@console.yes
+@options.yes
 def synth(
     landing: Path, cohort: Cohort, scale: float, seed: int | None, england: bool, contract_names: bool, yes: bool
 ) -> None:
@@ -76,10 +76,10 @@ def synth(
 
 
 @click.command()
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option()
-@console.add_option("--cohort")
-@console.add_option("--keys")
+@options.add_option("--cohort")
+@options.add_option("--keys")
 @release
 @choices
 @click.option(
@@ -169,14 +169,14 @@ def _shorten_path(path: Path) -> str:
 
 
 @click.command()
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option()
-@console.add_option("--cohort", ", unless --timeline is given")
+@options.add_option("--cohort", ", unless --timeline is given")
 @click.option(
     "--timeline", is_flag=True, help="What is in, due and late for every cohort from birth to Reception, by age."
 )
-@as_html
-@console.as_json
+@options.as_html
+@options.as_json
 def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> None:
     """Show who has sent what, and what a release waits for."""
     if not landing.is_dir():
@@ -201,10 +201,10 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
 @click.command()
 # without `envvar`: a setting that cannot be used is a finding here, and must not end the command
 @add_home_option(required=False, envvar=None)
-@console.add_option("--landing", envvar=None)
-@console.add_option("--keys", envvar=None, default=None)
-@as_html
-@console.as_json
+@options.add_option("--landing", envvar=None)
+@options.add_option("--keys", envvar=None, default=None)
+@options.as_html
+@options.as_json
 def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
     """Check that this installation has what a run needs.
 
@@ -221,7 +221,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_option("--landing")
+@options.add_option("--landing")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     """Print the state of the installation, for Prometheus.
@@ -248,8 +248,8 @@ def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
 
 @click.command()
 @add_home_option(required=False)
-@console.add_option("--landing")
-@console.add_option("--keys")
+@options.add_option("--landing")
+@options.add_option("--keys")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:

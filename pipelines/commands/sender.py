@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from assets.pseudonymise.sender import pseudonymise as run
-from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, as_html, show_progress, stop, write_page
+from pipelines.commands import options
+from pipelines.commands.console import show_progress, stop, write_page
 from pipelines.ending import Ending
 from pipelines.reports.sender import describe_result, report
 from privacy.keys import SENDER, KeyRing
@@ -25,17 +25,19 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 
 @click.command()
-@click.argument("extract", type=FILE_OR_FOLDER)
-@console.add_option("--council", "; by default the extract's folder")
-@console.add_option("--council-file", "; in place of the one that is shipped")
-@console.add_option("--source", "; by default the extract's folder")
-@console.add_option("--cohort", "; by default the extract's name")
+@click.argument("extract", type=options.FILE_OR_FOLDER)
+@options.add_option("--council", "; by default the extract's folder")
+@options.add_option("--council-file", "; in place of the one that is shipped")
+@options.add_option("--source", "; by default the extract's folder")
+@options.add_option("--cohort", "; by default the extract's name")
 @click.option(
-    "--postcode-directory", type=FILE, help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile."
+    "--postcode-directory",
+    type=options.FILE,
+    help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@console.add_option("--keys", required=True, default=None)
-@click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
-@as_html
+@options.add_option("--keys", required=True, default=None)
+@click.option("--out", type=options.FOLDER, required=True, help="Where to write; a folder for each council and source.")
+@options.as_html
 def pseudonymise(
     extract: Path,
     council: str | None,
@@ -89,7 +91,7 @@ def _find_extracts(extract: Path, council: str, source: str | None, cohort: Coho
     """Return the extract, or its parts if it is a part or a folder of parts."""
     source = source or _find_folder_name(extract, 1) or _ask("source")
     named = extract.resolve().parent.name if _is_part(extract) else extract.name.partition(".")[0]
-    year = cohort or COHORT.convert(named if _COHORT.fullmatch(named) else _ask("cohort"), None, None)
+    year = cohort or options.COHORT.convert(named if _COHORT.fullmatch(named) else _ask("cohort"), None, None)
     if _is_part(extract):
         return [Landed(council, source, year.code, extract, part=1)]
     parts = enumerate(list_parts(extract, source), 1)

@@ -20,7 +20,7 @@ from assets.release.holds import Hold, State
 from assets.release.record import read_record
 from assets.release.sign_off import Count, check_read
 from ndl_export.pages.number_format import format_count
-from pipelines.commands import console
+from pipelines.commands import console, options
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
 from pipelines.commands.keys import keys
 from pipelines.commands.pipeline_options import Choices, add_cohort_options, add_home_option, choices, gather
@@ -96,7 +96,7 @@ def add_signing_options(further: str) -> Callable[..., Any]:
 
 @click.command()
 @add_home_option()
-@console.add_option("--cohort", "; needed unless it is a change of people")
+@options.add_option("--cohort", "; needed unless it is a change of people")
 @add_signing_options(", for use on your own machine; needs --sheet")
 @release
 @choices
@@ -173,7 +173,7 @@ def _describe_signed(found: Count, request: Request, again: str) -> str:
 @keys.command()
 @click.option("--name", required=True, help="Whose key it is.")
 @click.option("--role", default="privacy lead", show_default=True, help="Role in which they sign.")
-@click.option("--out", type=console.OUT, required=True, help="Where to write; nothing is replaced.")
+@click.option("--out", type=options.OUT, required=True, help="Where to write; nothing is replaced.")
 @click.option("--password", is_flag=True, help="Ask for a password, and encrypt the key with it.")
 def approver(name: str, role: str, out: Path, password: bool) -> None:
     """Make the key of a person who signs releases off, and print the lines for the policy file.
@@ -197,11 +197,11 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 @add_cohort_options()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="Hold that you accept, as named in the list.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
-@console.add_option("--council", "; with --cause, accept only its holds", multiple=True)
-@console.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
+@options.add_option("--council", "; with --cause, accept only its holds", multiple=True)
+@options.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
 @add_signing_options(", as for readiness approve; needs --sheet")
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
-@console.as_json
+@options.as_json
 def accept(
     store: CohortStore,
     names: tuple[str, ...],
