@@ -111,11 +111,11 @@ _TIMELINE_LEGEND = (
 
 
 def _build_timeline_grid(entries: Sequence[Entry], council: str, cohorts: Sequence[Cohort]) -> Grid:
-    own = {(entry.record, entry.cohort): entry for entry in entries if entry.council == council}
-    records = dict.fromkeys(record for record, _ in own)
-    rows = [(record, *(_format_progress(own[record, cohort.code]) for cohort in cohorts)) for record in records]
+    cells = {
+        (entry.record, entry.cohort): f"{entry.since:%Y-%m}" if entry.progress is Progress.NOT_DUE else entry.progress
+        for entry in entries
+        if entry.council == council
+    }
+    records = dict.fromkeys(record for record, _ in cells)
+    rows = [(record, *(cells[record, cohort.code] for cohort in cohorts)) for record in records]
     return Grid(get_place(council).la_name, ("record", *(cohort.label for cohort in cohorts)), rows)
-
-
-def _format_progress(entry: Entry) -> str:
-    return f"{entry.since:%Y-%m}" if entry.progress is Progress.NOT_DUE else entry.progress
