@@ -8,16 +8,17 @@ from __future__ import annotations
 import click
 
 from pipelines.commands.console import HELP, PlainGroup, check_environment
-from pipelines.commands.council import council
-from pipelines.commands.keys import keys
-from pipelines.commands.returns import returns
-from pipelines.commands.sender import pseudonymise
+
+COMMANDS = {
+    "pseudonymise": ("sender.pseudonymise", "Replace identifiers by tokens, before anything is sent."),
+    "returns": ("returns.returns", "Joined-up returns to services, under sharing agreements."),
+    "council": ("council.council", "Onboard a council: draft and check its council file."),
+    "keys": ("keys.keys", "Make and look at key sets."),
+}
+SENDERS_KEYS = {"default_map": {"keys": {"create": {"at_sender": True}}}}
 
 
-@click.group(cls=PlainGroup, context_settings=HELP | {"default_map": {"keys": {"create": {"at_sender": True}}}})
+@click.group(cls=PlainGroup, context_settings=HELP | SENDERS_KEYS, used_by={"Commands": COMMANDS})
 def main() -> None:
     """Prepare early-years extracts where they are, before anything leaves the building."""
     check_environment()
-
-
-main.add({"Commands": (pseudonymise, returns, council, keys)})

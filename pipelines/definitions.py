@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TextIO
 
 import dagster as dg
 
@@ -30,13 +30,20 @@ from pipelines.opening import open_home
 _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
 
+class _PlainLines(logging.StreamHandler[TextIO]):
+    """Prints one line for each message of an asset, or description of what it materialised; none for the engine."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _is_from_asset(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"  {'! ' if record.levelno >= logging.ERROR else ''}{_get_message(record)}"
+
+
 def _build_logger(_: dg.InitLoggerContext) -> logging.Logger:
     # not from `getLogger`, where each run of a process would add one more handler
     logger = logging.Logger("readiness", logging.DEBUG)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Plain())
-    handler.addFilter(_is_from_asset)
-    logger.addHandler(handler)
+    logger.addHandler(_PlainLines(sys.stdout))
     return logger
 
 
@@ -56,15 +63,9 @@ def _get_message(record: logging.LogRecord) -> str:
     return str(getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage()))
 
 
-class _Plain(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"  {'! ' if record.levelno >= logging.ERROR else ''}{_get_message(record)}"
-
-
 _PROGRESS = dg.LoggerDefinition(
     _build_logger, config_schema={}, description="One plain line for each message of an asset"
 )
-"""One line for each message of an asset, or description of what it materialised, and none for Dagster's engine."""
 
 
 class Part(StrEnum):
@@ -82,44 +83,33 @@ class OpenedInstallation(Installation):
         return open_home(self.home_folder, self.keys)
 
 
-_Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
-_RESTRICTED_ASSETS: _Assets = (
-    postcode_directory,
-    *landed_extracts,
-    pseudonymised_extracts,
-    links,
-    confidential_tables,
-)
-_RELEASE_ASSETS: _Assets = (measurements, bundle, analyst_database, synthetic_children)
-
-
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
     """Return the definitions, or a part of them, for one installation; tests and commands pass their own."""
     fixed = installation or Installation.at()
     opening = OpenedInstallation(fixed.landing, fixed.home, fixed.keys, fixed.agreements)
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
+    assets, all_jobs, schedules, sensors = list[Any](), list[Any](), list[Any](), list[Any]()
+    if restricted:
+        assets += [postcode_directory, *landed_extracts, pseudonymised_extracts, links, confidential_tables]
+        all_jobs += jobs.RESTRICTED_JOBS
+        schedules += [jobs.nightly_intake, jobs.termly_linkage, jobs.daily_retention]
+        sensors += [jobs.landing_sensor, jobs.restricted_automation]
+    if release:
+        assets += [measurements, bundle, analyst_database, synthetic_children]
+        all_jobs += jobs.RELEASE_JOBS
+        schedules += [jobs.release_calendar]
+        # one location alerts for all: duplicate alerts are not read
+        sensors += [jobs.approved_releases, jobs.failed_runs]
+    if restricted and release:
+        # returns need the keys of both parts, so they are made only where one location holds everything
+        assets += [returns]
+        all_jobs += [jobs.returns_job]
+        schedules += [jobs.nightly_returns]
     return dg.Definitions(
-        assets=[
-            *(_RESTRICTED_ASSETS if restricted else ()),
-            *(_RELEASE_ASSETS if release else ()),
-            # returns need the keys of both parts, so they are made only where one location holds everything
-            *((returns,) if restricted and release else ()),
-        ],
-        jobs=[
-            *(jobs.RESTRICTED_JOBS if restricted else ()),
-            *(jobs.RELEASE_JOBS if release else ()),
-            *((jobs.returns_job,) if restricted and release else ()),
-        ],
-        schedules=[
-            *((jobs.nightly_intake, jobs.termly_linkage, jobs.daily_retention) if restricted else ()),
-            *((jobs.nightly_returns,) if restricted and release else ()),
-            *((jobs.release_calendar,) if release else ()),
-        ],
-        sensors=[
-            *((jobs.landing_sensor, jobs.restricted_automation) if restricted else ()),
-            *((jobs.approved_releases,) if release else ()),
-            *((jobs.failed_runs,) if release else ()),  # one location alerts for all: duplicate alerts are not read
-        ],
+        assets=assets,
+        jobs=all_jobs,
+        schedules=schedules,
+        sensors=sensors,
         resources={
             "installation": dg.ResourceDefinition(lambda _: opening, config_schema={}),
             "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),

@@ -57,32 +57,23 @@ def run_cohort(
     folders: Installation,
     cohort: Cohort,
     version: str | None,
-    allow_missing: bool,
+    options: ReleaseOptions,
     say: Callable[[str], None],
-    share: float | None = None,
-    with_cohorts: Sequence[Cohort] = (),
-    reuse: bool = False,
     until: str | None = None,
-    requests: Sequence[str] = (),
 ) -> Path:
     """Run a cohort from landing to bundle and database, or up to the step `until`; return the bundle's folder.
 
     Only steps whose results are not up to date run. If all are, nothing is written and Dagster is not loaded.
 
-    `share` is the share of the policy's split that the release spends. `with_cohorts` are published with the cohort as
-    a time series: from what an earlier release measured, or taken in and measured like the cohort itself. With `reuse`,
-    only the `requests` of these names are measured.
-
     Raises `RunStopped`, also if the release is held or waits for signatures, and the project's own errors.
     `pipelines.ending` gives the exit status of each.
     """
-    home, others = folders.home, [each.code for each in with_cohorts]
+    home = folders.home
     with show_progress("Looking through ledger and landing"):
         home.prepare()
         # an intake in a location without the signing key leaves the people it found in files, for the ledger to record
         note_signers(home)
         release = version or choose_release(home, cohort)
-        options = ReleaseOptions(allow_missing, share, others, reuse, requests)
         series = find_series(home.cohort(cohort.code), release, options)
         measured = [Cohort(code) for code in list_measured_cohorts(series, release)]
         _check_ledger(folders, cohort, release, measured)
@@ -102,11 +93,11 @@ def run_cohort(
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
-            spent = "only the requested tables are measured" if requests else "nothing is spent"
+            spent = "only the requested tables are measured" if options.requests else "nothing is spent"
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
     steps = [
         *(step for each in measured for step in _iter_cohort_steps(folders, each, arrived, len(measured) > 1)),
-        _build_release_step(folders, cohort, release, options, spends=bool(measured or requests)),
+        _build_release_step(folders, cohort, release, options, spends=bool(measured or options.requests)),
     ]
     if until is not None:
         # the last of that name, because each cohort of a series has its own

@@ -56,11 +56,21 @@ def build_marks_sql(relation: str, columns: Collection[str]) -> str:
 
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Pass the key of the marks to a connection, as bound values."""
-    # HMAC is written out in SQL, because DuckDB has only the hash. Bound values keep the key out of query texts and
-    # plans.
-    key = keys.derive_subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
-    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # HMAC's inner and outer pad (FIPS 198-1)
-    con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
+    pass_key(con, keys.derive_subkey("linker", "marks"), "mark_pads")
+
+
+def pass_key(con: duckdb.DuckDBPyConnection, key: bytes, table: str) -> None:
+    """Create a table of one row with HMAC's padded keys, to be joined with the rows that `build_mac_sql` marks."""
+    # Bound values keep the key out of query texts and plans.
+    block = key.ljust(_BLOCK_BYTES, b"\0")
+    pads = [bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C)]  # HMAC's inner and outer pad (FIPS 198-1)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
+
+
+def build_mac_sql(message: str) -> str:
+    """Return SQL for the HMAC-SHA256 of a text, cut to 128 bits and in hexadecimal."""
+    # written out, because DuckDB has only the hash (RFC 2104)
+    return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({message})))), {_DIGITS})"
 
 
 def build_matching_sql(marked: str, objections: str) -> str:
@@ -91,7 +101,6 @@ def _build_mark_sql(kind: str, tokens: tuple[str, ...], columns: Collection[str]
     parts = [f"printf('%016x', {pseudonyms.build_bare_sql(by_name[token])})" for token in tokens]
     parts += ["council"] if kind == "names_dob_council" else []
     # The kind is part of the message, so that marks of different kinds never match.
-    message = f"encode(concat_ws(chr(31), {quote_text(kind)}, {', '.join(parts)}))"
+    made = build_mac_sql(f"concat_ws(chr(31), {quote_text(kind)}, {', '.join(parts)})")
     filled = " AND ".join(f"{token} IS NOT NULL" for token in tokens)
-    made = f"left(sha256(outer_pad || unhex(sha256(inner_pad || {message}))), {_DIGITS})"
     return f"CASE WHEN {filled} THEN {made} END"

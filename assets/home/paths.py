@@ -44,11 +44,6 @@ class _Below:
         return owner.root.joinpath(*(part.format(owner) for part in self._parts))
 
 
-def _define_cohort_path(*parts: str) -> _Below:
-    """Return the path of a cohort below the restricted zone."""
-    return _Below("restricted", *parts)
-
-
 def _define_extract_path(kind: str, suffix: str, zone: str = "restricted") -> _Below:
     """Return the path of an extract in the folder `kind` of a zone."""
     return _Below(zone, kind, "source={0.source}", "cohort={0.cohort}", f"{{0.council}}.{suffix}")
@@ -126,6 +121,11 @@ class Home:
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
         return get_settings().ledger or self.root / "ledger.sqlite"
+
+    @property
+    def has_ledger(self) -> bool:
+        """False if nothing was ever charged from this home; opening the path would then begin an empty ledger."""
+        return not isinstance(self.ledger, Path) or self.ledger.exists()
 
     def get_sorted_files_path(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
@@ -208,27 +208,27 @@ class CohortStore:
     home: Home
     cohort: str
 
-    linked = _define_cohort_path("linked", "cohort={0.cohort}")
-    links = _define_cohort_path("linked", "cohort={0.cohort}", "links.parquet")
-    linkage_record = _define_cohort_path("linked", "cohort={0.cohort}", "linkage_record.json")
+    linked = _Below("restricted", "linked", "cohort={0.cohort}")
+    links = _Below("restricted", "linked", "cohort={0.cohort}", "links.parquet")
+    linkage_record = _Below("restricted", "linked", "cohort={0.cohort}", "linkage_record.json")
     """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
-    linkage_report = _define_cohort_path("linked", "cohort={0.cohort}", "linkage.json")
+    linkage_report = _Below("restricted", "linked", "cohort={0.cohort}", "linkage.json")
     """The linkage report as JSON. The page is `linkage.html` in the same folder."""
-    doubts = _define_cohort_path("linked", "cohort={0.cohort}", "doubts.parquet")
+    doubts = _Below("restricted", "linked", "cohort={0.cohort}", "doubts.parquet")
     """Pairs of linked children that could be one child."""
-    agreement = _define_cohort_path("linked", "cohort={0.cohort}", "agreement.parquet")
+    agreement = _Below("restricted", "linked", "cohort={0.cohort}", "agreement.parquet")
     """Agreement between each child's records, and records with too little information."""
-    overlaps = _define_cohort_path("linked", "cohort={0.cohort}", "replaced.json")
+    overlaps = _Below("restricted", "linked", "cohort={0.cohort}", "replaced.json")
     """Comparison of each linked extract with an earlier delivery."""
-    review = _define_cohort_path("reviews", "cohort={0.cohort}")
+    review = _Below("restricted", "reviews", "cohort={0.cohort}")
     """Folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
-    reviewed = _define_cohort_path("reviews", "cohort={0.cohort}", "reviewed.parquet")
+    reviewed = _Below("restricted", "reviews", "cohort={0.cohort}", "reviewed.parquet")
     """A review's confidential table, over which noise is added; one row per child."""
-    row_history = _define_cohort_path("returns", "standing-{0.cohort}.parquet")
+    row_history = _Below("restricted", "returns", "standing-{0.cohort}.parquet")
     """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
-    list_of_holds = _define_cohort_path("decisions", "{0.cohort}-holds.txt")
+    list_of_holds = _Below("restricted", "decisions", "{0.cohort}-holds.txt")
     """Page to read before accepting holds."""
-    acceptance_to_sign = _define_cohort_path("decisions", "{0.cohort}-holds.request")
+    acceptance_to_sign = _Below("restricted", "decisions", "{0.cohort}-holds.request")
     """File to sign to accept holds."""
     pair_cache = _Below("tokens", "source=weighed", "cohort={0.cohort}", "pairs.parquet")
     """Pairs that the linkage has scored, encrypted for it."""

@@ -220,9 +220,8 @@ def _copy_ledger(home: Home) -> LedgerCopy | None:
 
     Raises `LedgerError` if the ledger is missing or does not contain every stored measurement.
     """
-    cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
-    kept = [each for cohort in cohorts for each in read_charges(home.restricted, cohort)]
-    if isinstance(home.ledger, Path) and not home.ledger.exists():
+    kept = read_charges(home.restricted)
+    if not home.has_ledger:
         if kept:
             raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it, or back up where it can be read")
         return None

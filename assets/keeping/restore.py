@@ -31,11 +31,8 @@ from assets.keeping.backup import (
 )
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
-from assets.release.anchors import list_stated_charges
-from ndl_export.bundle.anchors import fetch_anchors, read_anchors
-from ndl_export.files.stores import open_store
+from assets.release.anchors import read_published_charges
 from privacy.doors import files
-from privacy.doors.environment import get_settings
 from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy
 from privacy.release.session import build_measurement_path
@@ -121,7 +118,7 @@ def restore_records(
         log, newest_log = verify(home), verify(newest)
         is_older = _is_older(log, newest_log)
         content = archive.files.get(LEDGER_FILE)
-        ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home.ledger)
+        ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home)
         found.done.append(f"the records of {_format_minute(archive.manifest.made_at)}")
         if is_older:
             _check_epoch(archive.manifest, home, keys)
@@ -197,11 +194,9 @@ def _replace_records(newest: Home, home: Home) -> None:
     files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in list_record_paths(newest)])
 
 
-def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, place: Path | str) -> LedgerCopy | None:
+def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, home: Home) -> LedgerCopy | None:
     """Return the longer of the backup's ledger and the current one."""
-    # opening a missing file would begin an empty ledger
-    is_there = not isinstance(place, Path) or place.exists()
-    live = Ledger(place).copy() if is_there else None
+    live = Ledger(home.ledger).copy() if home.has_ledger else None
     further = ledger.choose_newer(live) if ledger and live else ledger or live
     if further != live or live is None:
         times = [found.manifest.made_at, *(entry.recorded_at for entry in (further.entries if further else ()))]
@@ -219,10 +214,7 @@ def _look_for_charges(
     folder: Path, homes: Sequence[Home], ledger: LedgerCopy | None, published: str | None, found: Restored
 ) -> None:
     """Report charges in reachable bundles that the ledger lacks, and charges whose measurement is in no home folder."""
-    place = published or get_settings().publish_to
-    stated = list_stated_charges(
-        [*read_anchors(homes[0].release), *(fetch_anchors(open_store(place)) if place else ())]
-    )
+    stated = read_published_charges(homes[0], place=published)
     checked = Ledger(folder / "checked.sqlite")  # a scratch copy, so that the live ledger stays unchanged
     if ledger is not None:
         checked.restore(ledger)

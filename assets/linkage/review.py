@@ -128,8 +128,7 @@ def draw_review(
 
 def list_measured_reviews(store: CohortStore) -> list[str]:
     """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
-    # Opening a ledger creates its file, which asking must not do.
-    if isinstance(store.home.ledger, Path) and not store.home.ledger.exists():
+    if not store.home.has_ledger:
         return []
     found = [each for each in Ledger(store.home.ledger).charges() if each.is_committed]
     return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]

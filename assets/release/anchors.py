@@ -7,7 +7,6 @@ would a second home, with its own ledger, that publishes to the same place as th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from assets.home.paths import Home
 from assets.home.processing_log import find_last_restore
@@ -30,9 +29,16 @@ REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
 """Exceptions that `read_published_charges` raises."""
 
 
-def read_published_charges(home: Home, keys: KeyRing | None = None, excluding: str | None = None) -> list[StatedCharge]:
-    """Return the charges of published bundles, here and at the place of publication; with `keys`, all must be ours."""
-    place = get_settings().publish_to
+def read_published_charges(
+    home: Home, keys: KeyRing | None = None, excluding: str | None = None, place: str | None = None
+) -> list[StatedCharge]:
+    """Return the charges stated by published bundles, except version `excluding`.
+
+    Bundles are read from the release directory and the `place` of publication, by default that of the settings. Without
+    `keys`, it does not check who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if
+    the place of publication cannot be read.
+    """
+    place = place or get_settings().publish_to
     anchors = [*read_anchors(home.release, excluding), *(fetch_anchors(open_store(place)) if place else ())]
     if keys is not None:
         _check_signed(anchors, fingerprint(get_public_pem(keys.signing_key)))
@@ -43,8 +49,7 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
     """Raise `LedgerCorrupt` or `SignedByAnother` unless the ledger has these charges and one key signed all."""
     signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
     _check_signed(anchors, next(iter(signed), None))
-    # opening the path would begin an empty ledger
-    if isinstance(home.ledger, Path) and not home.ledger.exists():
+    if not home.has_ledger:
         raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
     Ledger(home.ledger).check_known(list_stated_charges(anchors))
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import CohortStore, Home
@@ -331,7 +330,7 @@ class RemainingBudget:
 def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
     """Return the room for a new release at this share of the split. Spends and approves nothing."""
     releases: list[str] = []
-    if not has_no_ledger(store.home):
+    if store.home.has_ledger:
         ledger = Ledger(store.home.ledger)
         charged = sorted(ledger.list_charged_releases(store.cohort), key=Version.parse)
         releases = [version for version in charged if ledger.is_measured(store.cohort, version, FAMILIES)]
@@ -354,11 +353,6 @@ def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> R
     )
 
 
-def has_no_ledger(home: Home) -> bool:
-    """Return whether nothing was ever charged from this home, and no ledger is shared with another."""
-    return isinstance(home.ledger, Path) and not home.ledger.exists()
-
-
 def _sum_nano_rho(account: Account) -> int:
     return sum(round(rho * NANO) for rho in account.split.values())
 
@@ -366,7 +360,7 @@ def _sum_nano_rho(account: Account) -> int:
 def get_budget_left(store: CohortStore) -> dict[str, float]:
     """Return the remaining budget of a cohort by unit, rho; the policy's cap if none was approved yet."""
     accounts = load_policy().accounts
-    if has_no_ledger(store.home):
+    if not store.home.has_ledger:
         return {unit: account.cap_rho for unit, account in accounts.items()}
     ledger = Ledger(store.home.ledger)
     return {

@@ -23,7 +23,7 @@ from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_record
 from assets.release.anchors import read_published_charges
 from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_decision_sheet, write_sheet
-from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
+from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, read_fixed_record, read_request_plan
@@ -227,7 +227,7 @@ def _list_approved_withdrawals(home: Home) -> list[Withdrawal]:
 def check_to_be_sent(home: Home, version: str) -> str | None:
     """Pass if people have signed the bundle and withdrawals that readers would see; return the bundle's checksum."""
     sums = check_publication(home, version)
-    if has_no_ledger(home):
+    if not home.has_ledger:
         return None
     published, approved = load_withdrawals(home.release), _list_approved_withdrawals(home)
     differing = {name for name, each in published.items() if each not in approved} | (
@@ -296,7 +296,7 @@ def read_begun_options(store: CohortStore, version: str) -> ReleaseOptions:
 def check_publication(home: Home, version: str) -> str | None:
     """Return the checksum of the approved bundle in the release directory; None if there is none to approve."""
     bundle = home.release / version
-    if not bundle.is_dir() or has_no_ledger(home):
+    if not bundle.is_dir() or not home.has_ledger:
         return None
     try:
         request = build_publication_request(home, version)

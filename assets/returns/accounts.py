@@ -4,7 +4,7 @@ A receipt says who was told about a service's rows, and is encrypted to that ser
 the service's own return: which of the receivers named there were told about that row's child, and what. For receivers
 that may not tell the service anything, it gives a rounded number of children. The service's new rows count in neither,
 so nobody can find out about a child by sending it. For the same reason a receipt is based on links without those rows
-(`make.use_links_without_new_rows`), and can differ by a few children from what a receiver was told.
+(`make`), and can differ by a few children from what a receiver was told.
 
 A summary says how many children of a council only one service knows: true counts, kept in the restricted zone.
 """
@@ -125,13 +125,7 @@ def write_summary(
         for service, children, *alone in counted
     ]
     waiting = {source: asdict(found) for source, found in held.items()}
-    facts = {
-        "council": council,
-        "cohort": store.cohort,
-        "services": services,
-        "missing": missing,
-        "held": waiting,
-    }
+    facts = {"council": council, "cohort": store.cohort, "services": services, "missing": missing, "held": waiting}
     page = kit.render(
         TEMPLATES,
         "summary.html.j2",

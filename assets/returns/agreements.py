@@ -12,19 +12,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from privacy.doors import settings_file as settings
 from privacy.doors.age import is_recipient
-from privacy.doors.settings_file import (
-    AsList,
-    Day,
-    Faults,
-    InvalidSettings,
-    Problem,
-    Settings,
-    Text,
-    build_choice_validator,
-    build_fault_validator,
-    read_settings,
-)
 from privacy.returns.agreement import (
     NO_CONCERNS,
     OTHERS_NEED,
@@ -46,7 +35,7 @@ _DRAFT = Path(__file__).with_name("agreement_draft.yaml")
 FACT_NAMES = tuple(fact.value for fact in Fact)
 
 
-class InvalidAgreement(InvalidSettings):
+class InvalidAgreement(settings.InvalidSettings):
     """Raised if an agreement file cannot be used."""
 
 
@@ -57,9 +46,9 @@ def load_all(folder: Path) -> dict[str, Agreement]:
     returns.
     """
     if not folder.is_dir():
-        raise InvalidAgreement([Problem(str(folder), 1, 1, "is no folder of sharing agreements")])
+        raise InvalidAgreement([settings.Problem(str(folder), 1, 1, "is no folder of sharing agreements")])
     found: dict[str, Agreement] = {}
-    problems: list[Problem] = []
+    problems: list[settings.Problem] = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (".yaml", ".yml"):
             try:
@@ -73,7 +62,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
             holder = holders.setdefault(recipient.key, f"{council}/{service}")
             if holder != f"{council}/{service}":
                 sentence = f"recipients.{service}.key: is the key of {holder} too; each service has a key of its own"
-                problems.append(Problem(f"{council}.yaml", 1, 1, sentence))
+                problems.append(settings.Problem(f"{council}.yaml", 1, 1, sentence))
     if problems:
         raise InvalidAgreement(problems)
     return found
@@ -81,7 +70,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 
 def load(path: Path) -> Agreement:
     """Read and check one agreement. Raises `InvalidAgreement` with every mistake in it."""
-    return read_settings(path, _File, InvalidAgreement, context=path.name).agreement()
+    return settings.read_settings(path, _File, InvalidAgreement, context=path.name).agreement()
 
 
 def draft(council: str) -> str:
@@ -115,19 +104,21 @@ def _parse_none(content: Any) -> Any:
     return content
 
 
-_Written = Annotated[Text, BeforeValidator(_refuse_todo)]
-_Service = Annotated[str, build_choice_validator(SERVICE_NAMES, "a service")]
-_Authority = Annotated[str, build_choice_validator(lambda: tuple(load_places()), "the name of an English authority")]
-_Facts = Annotated[frozenset[Fact], build_fault_validator(_explain_need), AsList]
-_FactsOrNone = Annotated[frozenset[Fact], build_fault_validator(_explain_need), BeforeValidator(_parse_none), AsList]
+_Written = Annotated[settings.Text, BeforeValidator(_refuse_todo)]
+_Service = Annotated[str, settings.build_choice_validator(SERVICE_NAMES, "a service")]
+_AUTHORITIES = settings.build_choice_validator(lambda: tuple(load_places()), "the name of an English authority")
+_Authority = Annotated[str, _AUTHORITIES]
+_IS_WHOLE = settings.build_fault_validator(_explain_need)
+_Facts = Annotated[frozenset[Fact], _IS_WHOLE, settings.AsList]
+_FactsOrNone = Annotated[frozenset[Fact], _IS_WHOLE, BeforeValidator(_parse_none), settings.AsList]
 
 
-class _Recipient(Settings):
+class _Recipient(settings.Settings):
     name: _Written
-    key: Annotated[str, build_fault_validator(_explain_key_fault), BeforeValidator(_refuse_todo)]
+    key: Annotated[str, settings.build_fault_validator(_explain_key_fault), BeforeValidator(_refuse_todo)]
 
 
-class _Disclosure(Settings):
+class _Disclosure(settings.Settings):
     teller: Annotated[_Service, Field(alias="from")]
     receiver: Annotated[_Service, Field(alias="to")]
     to_council: Annotated[_Authority | None, Field(alias="in")] = None
@@ -136,13 +127,13 @@ class _Disclosure(Settings):
     @model_validator(mode="after")
     def _is_recorded(self) -> Self:
         if Fact.CONCERN in self.facts and self.teller in NO_CONCERNS:
-            with Faults() as faults:
+            with settings.Faults() as faults:
                 rule = f"the extracts of {self.teller} record no concerns; leave {Fact.CONCERN.value} out"
                 faults.add(("facts",), rule)
         return self
 
 
-class _NewChildren(Settings):
+class _NewChildren(settings.Settings):
     after_days: Annotated[int, Field(ge=0, le=_LONGEST_DAYS)] = NewChildren.after_days
     after_deliveries: Annotated[int, Field(ge=1, le=_MOST_DELIVERIES)] = NewChildren.after_deliveries
     first_delivery: First = NewChildren.first_delivery
@@ -157,19 +148,19 @@ class _NewChildren(Settings):
         return facts
 
 
-class _File(Settings):
+class _File(settings.Settings):
     """The keys of the file, as `Agreement` explains them."""
 
-    council: Text
+    council: settings.Text
     reference: _Written
     legal_basis: _Written
     impact_assessment: _Written
     status: Status
-    starts: Annotated[Day, BeforeValidator(_refuse_todo)]
-    expires: Annotated[Day, BeforeValidator(_refuse_todo)]
+    starts: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
+    expires: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
     recipients: Annotated[Mapping[_Service, _Recipient], Field(min_length=1)]
     tells: Sequence[_Disclosure]
-    accepts_from: Annotated[frozenset[_Authority], AsList] = frozenset()
+    accepts_from: Annotated[frozenset[_Authority], settings.AsList] = frozenset()
     new_children: _NewChildren = _NewChildren()
 
     def agreement(self) -> Agreement:
@@ -202,7 +193,7 @@ class _File(Settings):
     @classmethod
     def _check_own_keys(cls, recipients: Mapping[str, _Recipient]) -> Mapping[str, _Recipient]:
         keys = [recipient.key for recipient in recipients.values()]
-        with Faults() as faults:
+        with settings.Faults() as faults:
             for number, service in enumerate(recipients):
                 if keys[number] in keys[:number]:
                     faults.add((service, "key"), "is another service's too; each service has a key of its own")
@@ -212,7 +203,7 @@ class _File(Settings):
     @classmethod
     def _check_flows(cls, tells: Sequence[_Disclosure], info: ValidationInfo) -> Sequence[_Disclosure]:
         council, seen = info.data.get("council"), set[tuple[str, str, str | None]]()
-        with Faults() as faults:
+        with settings.Faults() as faults:
             for number, each in enumerate(tells):
                 flow = each.teller, each.receiver, each.to_council or council
                 if flow == (each.teller, each.teller, council):

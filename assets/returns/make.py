@@ -11,8 +11,9 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -21,16 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
-from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.home.paths import CohortStore, ExtractStore
 from assets.home.software import software
 from assets.intake import deliveries
-from assets.linkage.inputs import (
-    build_fingerprint,
-    find_changes_since_linkage,
-    list_councils,
-    read_link_parameters,
-    read_linked_extracts,
-)
+from assets.intake.deliveries import ExtractQuality
+from assets.linkage import inputs
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.timeline import is_in_full, list_able_services
 from assets.linkage.tokens import StoredPairs, open_readers
@@ -60,9 +56,6 @@ from privacy.row_keys import build_part_sql
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, RecordOnDay
 from sources.reference.cohorts import Cohort
-
-Payload = Mapping[str, Sequence[Path]]
-"""Payload files by source."""
 
 
 class NothingToReturn(Exception):
@@ -96,46 +89,26 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
             " then make the returns again"
         )
-    cohort = Cohort(store.cohort)
-    able = list_able_services(cohort, on)
-    in_full = _list_complete_senders(extracts, cohort, able, on)
-    active = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
-    payload = {
-        source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
-        for source in SERVICES
-    }
     with open_in_memory() as con:
-        load_records(con, store, keys, payload, extracts, on)
+        maker = _Maker(store, agreements, keys, on, extracts, log, con)
+        maker.load_records()
         # No history is kept of councils without an agreement in force.
-        watched = {key: extract for key, extract in extracts.items() if key[0] in active}
-        unusual = observe(con, store, watched, log.released, on)
-        maker = _Maker(
-            store.home, store.cohort, agreements, keys, on, extracts, payload, log, able, in_full, unusual, con
-        )
+        watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
+        maker.unusual |= observe(con, store, watched, log.released, on)
         note_waiting(con, maker.rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
         # Summaries stay in the restricted zone, so new rows count in them.
-        use_cohort_links(con, store)
+        maker.use_cohort_links()
         for council in agreements:
-            if council in active:
-                waiting = {source: found for (of, source), found in unusual.items() if of == council}
-                missing = [service for service in able if Sender(council, service) not in in_full]
+            if council in maker.active:
+                waiting = {source: found for (of, source), found in maker.unusual.items() if of == council}
+                missing = [service for service in maker.able if Sender(council, service) not in maker.in_full]
                 write_summary(con, store, council, missing, waiting)
             else:
                 # An agreement that has ended leaves no true counts behind.
                 for suffix in (".json", ".html"):
                     store.return_summary(council).with_suffix(suffix).unlink(missing_ok=True)
     return sorted(made, key=lambda one: (one.council, one.source))
-
-
-def _list_complete_senders(extracts: Extracts, cohort: Cohort, able: Collection[str], on: dt.date) -> list[Sender]:
-    """Return the services of each council, of those `able`, that have sent everything that was due by a day."""
-    return [
-        Sender(council, service)
-        for council in sorted({council for council, _ in extracts})
-        for service in able
-        if is_in_full(service, cohort, {source: found for (of, source), found in extracts.items() if of == council}, on)
-    ]
 
 
 @with_removals_blocked
@@ -159,34 +132,114 @@ def release(store: ExtractStore, reason: str) -> None:
     record(store.home, replace(entry, extract_mac=extract.file_mac, reason=reason))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Maker:
     """The maker of a cohort's returns on one day.
 
-    `extracts` and `unusual` deliveries are by council and source. Services that are `able` can know every child by that
-    day, and all due extracts of the senders `in_full` are in. `con` has the records that `privacy.returns.facts` reads.
+    `extracts` and `unusual` deliveries are by council and source. `con` has the records that `privacy.returns.facts`
+    reads.
     """
 
-    home: Home
-    cohort: str
+    store: CohortStore
     agreements: Mapping[str, Agreement]
     keys: KeyRing
     on: dt.date
     extracts: Extracts
-    payload: Payload
     log: LogState
-    able: Collection[str]
-    in_full: Collection[Sender]
-    unusual: Mapping[tuple[str, str], Unusual]
     con: duckdb.DuckDBPyConnection
+    unusual: dict[tuple[str, str], Unusual] = field(default_factory=dict)
+
+    @cached_property
+    def active(self) -> list[str]:
+        """Councils whose agreement is in force."""
+        return [council for council, agreement in self.agreements.items() if agreement.why_not(self.on) is None]
+
+    @cached_property
+    def able(self) -> Sequence[str]:
+        """Services that can know every child of the cohort by the day."""
+        return list_able_services(Cohort(self.store.cohort), self.on)
+
+    @cached_property
+    def in_full(self) -> list[Sender]:
+        """Senders, of the services that are able, whose extracts due by the day are all in."""
+        cohort, sent = Cohort(self.store.cohort), dict[str, dict[str, ExtractQuality]]()
+        for (council, source), extract in self.extracts.items():
+            sent.setdefault(council, {})[source] = extract
+        senders = [Sender(council, service) for council in sorted(sent) for service in self.able]
+        return [each for each in senders if is_in_full(each.service, cohort, sent[each.council], self.on)]
+
+    @cached_property
+    def payload(self) -> Mapping[str, Sequence[Path]]:
+        """Payload files by source."""
+        return {
+            each: [
+                self.store.extract(each, council).pseudonymised for council, of in sorted(self.extracts) if of == each
+            ]
+            for each in SERVICES
+        }
+
+    def load_records(self) -> None:
+        """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
+        links = pyarrow.parquet.read_table(self.store.links)
+        numbers = RowNumbers(self.store, self.keys).numbers(links)
+        self.con.register("links", links.append_column("row", numbers))
+        self.con.register("census_months", _list_census_months(self.extracts, Cohort(self.store.cohort)))
+        self.con.register("traits", derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
+        # the month of a review, unless it is in the future; the other sources have no date of contact
+        month = (
+            f"CASE WHEN review_date <= {quote_text(self.on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
+        )
+        selects = [
+            f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
+            f" {month if source == 'hv_reviews' else 'NULL'} AS last_contact,"
+            f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
+            for source, paths in self.payload.items()
+            if paths
+        ]
+        # A row without a probability is alone, or the one to which the others were linked: its place is certain.
+        self.con.execute(
+            f"""
+            CREATE TEMP TABLE records AS
+            SELECT sent.* EXCLUDE last_contact, traits.* EXCLUDE (source, council, row_key), row, child_id,
+                   coalesce(last_contact, census_month) AS last_contact, coalesce(match_probability, 1) AS probability
+              FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
+              JOIN traits USING (source, council, row_key)
+              LEFT JOIN census_months ON census_months.source = sent.source AND census_months.council = sent.council
+                   AND part = {build_part_sql("row")}
+            """
+        )
+
+    def use_cohort_links(self) -> None:
+        """Create the views `records` and `doubts` of the cohort's linkage."""
+        self.con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
+        self.con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(self.store.doubts)}")
+
+    def use_links_without_new_rows(self, service: str) -> None:
+        """Create the views `records` and `doubts` that the returns of a service may rest on.
+
+        Pairs that the cohort's linkage scored are not scored again.
+        """
+        self.use_cohort_links()
+        out = select_left_out(self.con, service)
+        if not out.num_rows:
+            return
+        doubts, children = Doubts(), inputs.read_link_parameters(self.store)[1]
+        kept: dict[str, Extract] = dict(open_readers(self.store, self.keys, self.payload))
+        for source in out["source"].unique().to_pylist():
+            kept[source] = drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
+        # Read only: the next linkage needs the pairs of all rows.
+        with StoredPairs(self.store, None, self.keys, inputs.build_fingerprint(children)) as cache:
+            links = link(kept, watchers=[doubts], children=children, cache=cache).links
+        self.con.register("links_without", links)
+        self.con.register("doubts_without", doubts.children(links))
+        self.con.execute(_WITHOUT)
 
     def rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
             receiver: self._find_terms(receiver)[2]
-            for council, agreement in self.agreements.items()
-            if agreement.why_not(self.on) is None
-            for receiver in (Sender(council, service) for service in agreement.recipients)
+            for council in self.active
+            for receiver in (Sender(council, service) for service in self.agreements[council].recipients)
         }
 
     def make_for(self, service: str) -> list[Made]:
@@ -195,10 +248,11 @@ class _Maker:
         Everything is based on links without the service's new rows. Facts for other services are computed only for the
         receipts.
         """
-        use_links_without_new_rows(self.con, self.home.cohort(self.cohort), self.keys, self.payload, service)
+        self.use_links_without_new_rows(service)
         made, returned = [], dict[tuple[str, str, str], list[str]]()
         before = {
-            (file.parent.parent.name, file.parent.name) for file in self.home.returns.glob(f"*/*/{self.cohort}.age")
+            (file.parent.parent.name, file.parent.name)
+            for file in self.store.home.returns.glob(f"*/*/{self.store.cohort}.age")
         }
         # Returns made before are included, so that those no longer allowed are withdrawn.
         for council, source in sorted({*self.extracts, *before}):
@@ -208,7 +262,7 @@ class _Maker:
                 facts = find_facts(self.con, receiver, source, *self._find_terms(receiver))["fact"].to_pylist()
             returned[*receiver, source] = facts
             if SERVICES[source] == service:
-                file = self.home.extract(source, self.cohort, council).return_file
+                file = self.store.extract(source, council).return_file
                 if why_not:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
@@ -257,23 +311,29 @@ class _Maker:
     def _make_receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
         flows = list_permitted_flows(self.agreements, self.on)
-        name, what = self.home.extract(service, self.cohort, "").told_file.name, f"told-{service}"
-        before = {Sender(file.parent.name, service) for file in self.home.returns.glob(f"*/{name}")}
+        name, what = self.store.extract(service, "").told_file.name, f"told-{service}"
+        before = {Sender(file.parent.name, service) for file in self.store.home.returns.glob(f"*/{name}")}
         for teller in sorted({teller for teller in flows if teller.service == service} | before):
             if teller in flows:
                 yield self._make_receipt(teller, what, flows[teller])
             else:
-                file = self.home.extract(service, self.cohort, teller.council).told_file
+                file = self.store.extract(service, teller.council).told_file
                 yield self._withdraw(file, teller.council, what, "no agreement lets it tell anybody anything")
 
     def _make_receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
-        council, file = teller.council, self.home.extract(teller.service, self.cohort, teller.council).told_file
+        council, file = teller.council, self.store.extract(teller.service, teller.council).told_file
         own, found = self.agreements[council], build_receipt(self.con, teller)
         to = own.recipients[teller.service]
-        document = {**teller._asdict(), "cohort": self.cohort, "recipient": to.key, "may_tell": receivers, **found}
+        document = {
+            **teller._asdict(),
+            "cohort": self.store.cohort,
+            "recipient": to.key,
+            "may_tell": receivers,
+            **found,
+        }
         entry = LogEntry(
             what=ReturnState.TOLD,
-            cohort=self.cohort,
+            cohort=self.store.cohort,
             council=council,
             source=what,
             service=teller.service,
@@ -300,7 +360,7 @@ class _Maker:
             return Made(entry.council, entry.source, "unchanged since it was last made")
         sealed = seal_it()
         # Logged first: a return that could be handed over is never missing from the log.
-        record(self.home, replace(entry, file_sha256=_hash_bytes(sealed)))
+        record(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
         files.write(file, sealed)
         return Made(entry.council, entry.source, sentence, written=True)
 
@@ -309,7 +369,7 @@ class _Maker:
         if not file.exists():
             return Made(council, source, f"nothing is made: {reason}")
         if before := self.log.newest.get((council, source)):
-            record(self.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
+            record(self.store.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
         file.unlink()
         return Made(council, source, f"the return made before is withdrawn, nothing is made: {reason}")
 
@@ -327,7 +387,7 @@ class _Maker:
             council=receiver.council,
             source=source,
             service=receiver.service,
-            cohort=self.cohort,
+            cohort=self.store.cohort,
             recipient=recipient.key,
             recipient_name=recipient.name,
             sender_key=derive_sender_key(self.keys, source, own.council).hex(),
@@ -357,14 +417,14 @@ def _encode(document: Mapping[str, object]) -> bytes:
 
 def _read_linked_deliveries(store: CohortStore) -> Extracts:
     """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
-    linked = [(council, source) for council, source in (name.split("/") for name in read_linked_extracts(store))]
+    linked = [(council, source) for council, source in (name.split("/") for name in inputs.read_linked_extracts(store))]
     if not linked:
         raise NothingToReturn(
             f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
         )
     current = {(council, source): deliveries.read_current(store.extract(source, council)) for council, source in linked}
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
-    moved = gone.union(find_changes_since_linkage(store, list_councils(store, SERVICES)))
+    moved = gone.union(inputs.find_changes_since_linkage(store, inputs.list_councils(store, SERVICES)))
     if moved:
         raise NothingToReturn(
             f"cohort {store.cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job"
@@ -377,70 +437,6 @@ def _hash_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def load_records(
-    con: duckdb.DuckDBPyConnection,
-    store: CohortStore,
-    keys: KeyRing,
-    payload: Payload,
-    extracts: Extracts,
-    on: dt.date,
-) -> None:
-    """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
-    links = pyarrow.parquet.read_table(store.links)
-    numbers = RowNumbers(store, keys).numbers(links)
-    con.register("links", links.append_column("row", numbers))
-    con.register("census_months", _list_census_months(extracts, Cohort(store.cohort)))
-    con.register("traits", derive_traits(open_readers(store, keys, payload), keys))
-    selects = [
-        f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
-        f" {_build_last_contact_sql(source, on)} AS last_contact,"
-        f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
-        for source, paths in payload.items()
-        if paths
-    ]
-    # A row without a probability is alone, or the one to which the others were linked: its place is certain.
-    con.execute(
-        f"""
-        CREATE TEMP TABLE records AS
-        SELECT sent.* EXCLUDE last_contact, traits.* EXCLUDE (source, council, row_key), row, child_id,
-               coalesce(last_contact, census_month) AS last_contact, coalesce(match_probability, 1) AS probability
-          FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
-          JOIN traits USING (source, council, row_key)
-          LEFT JOIN census_months ON census_months.source = sent.source AND census_months.council = sent.council
-               AND part = {build_part_sql("row")}
-        """
-    )
-
-
-def use_cohort_links(con: duckdb.DuckDBPyConnection, store: CohortStore) -> None:
-    """Create the views `records` and `doubts` of the cohort's linkage."""
-    con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
-    con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(store.doubts)}")
-
-
-def use_links_without_new_rows(
-    con: duckdb.DuckDBPyConnection, store: CohortStore, keys: KeyRing, payload: Payload, service: str
-) -> None:
-    """Create the views `records` and `doubts` that the returns of a service may rest on.
-
-    Pairs that the cohort's linkage scored are not scored again.
-    """
-    use_cohort_links(con, store)
-    out = select_left_out(con, service)
-    if not out.num_rows:
-        return
-    doubts, children = Doubts(), read_link_parameters(store)[1]
-    kept: dict[str, Extract] = dict(open_readers(store, keys, payload))
-    for source in out["source"].unique().to_pylist():
-        kept[source] = drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
-    # Read only: the next linkage needs the pairs of all rows.
-    with StoredPairs(store, None, keys, build_fingerprint(children)) as cache:
-        links = link(kept, watchers=[doubts], children=children, cache=cache).links
-    con.register("links_without", links)
-    con.register("doubts_without", doubts.children(links))
-    con.execute(_WITHOUT)
-
-
 _WITHOUT = """
 CREATE OR REPLACE TEMP TABLE records_without AS
 SELECT all_records.* EXCLUDE (child_id, probability), links_without.child_id,
@@ -449,13 +445,6 @@ SELECT all_records.* EXCLUDE (child_id, probability), links_without.child_id,
 CREATE OR REPLACE TEMP VIEW records AS FROM records_without;
 CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 """
-
-
-def _build_last_contact_sql(source: str, on: dt.date) -> str:
-    """Return SQL for the month of a review, unless it is in the future; NULL for sources without a date of contact."""
-    if source != "hv_reviews":
-        return "NULL"
-    return f"CASE WHEN review_date <= {quote_text(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
 
 
 def _list_census_months(extracts: Extracts, cohort: Cohort) -> pa.Table:

@@ -13,29 +13,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from assets.returns.team_files import (
-    LATELY_MONTHS,
-    WORDS,
-    Line,
-    Situation,
-    explain,
-    get_next_step,
-    render_csv,
-    render_page,
-    render_workbook,
-    tabulate,
-)
+from assets.returns import team_files
+from assets.returns.team_files import Line, Situation
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
-from privacy.returns.seal import (
-    RECEIPT_FORMAT,
-    Header,
-    ReturnProblem,
-    check_recipient,
-    compute_sender_mac,
-    unseal,
-    unseal_document,
-)
+from privacy.returns import seal
+from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import number_rows, split_number
 from sources.contracts import CONTRACTS, Role, SourceContract
 from sources.councils.council_file import load as load_council_file
@@ -64,7 +47,7 @@ def open_return(
     file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path, today: dt.date
 ) -> Written:
     """Write the table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped` before writing."""
-    opened = unseal(file, key, signer)
+    opened = seal.unseal(file, key, signer)
     header = opened.header
     landed = Landed(header.council, header.source, header.cohort, extract)
     if landed.holds_tokens:
@@ -83,16 +66,14 @@ def open_return(
     newest = _update_newest_serial(key, header)
     name = f"{header.council}-{header.source}-{header.cohort}"
     page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
-    table = tabulate(lines)
-    _write(out, {csv: render_csv(*table), workbook: render_workbook(*table), page: render_page(header, lines)})
+    table = team_files.tabulate(lines)
+    contents = {csv: team_files.render_csv(*table), workbook: team_files.render_workbook(*table)}
+    _write(out, contents | {page: team_files.render_page(header, lines)})
     return Written(page, workbook, csv, _list_warnings(header, today, newest))
 
 
 def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
-    """Find the files of an extract in parts anywhere in `folder`, and return them by number.
-
-    Raises `ReturnProblem`.
-    """
+    """Find the files of an extract in parts anywhere in `folder`, and return them by number. Raises `ReturnProblem`."""
     of = f"{header.source} of {header.council}, cohort {header.cohort}"
     if not folder.is_dir():
         raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
@@ -110,7 +91,7 @@ def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
 
 
 def _compute_mac(header: Header, file: Path) -> str:
-    return compute_sender_mac(bytes.fromhex(header.sender_key), hash_content(file))
+    return seal.compute_sender_mac(bytes.fromhex(header.sender_key), hash_content(file))
 
 
 def _update_newest_serial(key: Path, header: Header) -> int:
@@ -211,7 +192,9 @@ def _join_facts(
     header: Header,
     facts: tuple[str, ...],
 ) -> list[Line]:
-    shown = {name: label for name, label in WORDS["headings"].items() if name in contract and name in present}
+    shown = {
+        name: label for name, label in team_files.WORDS["headings"].items() if name in contract and name in present
+    }
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
@@ -219,7 +202,7 @@ def _join_facts(
         query.replace("SHOWN", ", ".join(f"raw_{name}" for name in shown)),
         {
             "made_on": header.made_on,
-            "lately_months": LATELY_MONTHS,
+            "lately_months": team_files.LATELY_MONTHS,
             **{each.name.lower(): each.value for each in Situation},
         },
     )
@@ -231,8 +214,8 @@ def _join_facts(
             child=row["child"],
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
             situation=(situation := Situation(row["situation"])),
-            why=explain(situation, row["contacts"] or [], header.absence_of),
-            next_step=get_next_step(situation, header.service),
+            why=team_files.explain(situation, row["contacts"] or [], header.absence_of),
+            next_step=team_files.get_next_step(situation, header.service),
         )
         for row in rows
     ]
@@ -243,17 +226,17 @@ def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, 
 
     Raises `ReturnProblem` before writing.
     """
-    document, own = unseal_document(RECEIPT_FORMAT, file, key, signer)
+    document, own = seal.unseal_document(seal.RECEIPT_FORMAT, file, key, signer)
     found: dict[str, Any] = json.loads(document)
-    check_recipient(file, found["recipient"], own)
+    seal.check_recipient(file, found["recipient"], own)
     numbers = {each["receiver"]: each["children_about"] for each in found["receivers"]}
     receivers = [(who, ", ".join(facts), numbers.get(who, 0)) for who, facts in sorted(found["may_tell"].items())]
     rows = [(each["source"], each["row"], each["receiver"], ", ".join(each["told"])) for each in found["rows"]]
     name = f"{found['council']}-{found['service']}-{found['cohort']}"
     by_receiver, by_row = out / f"{name}-told-whom.csv", out / f"{name}-told-rows.csv"
     tables = {
-        by_receiver: render_csv(("Receiver", "What it may be told", "Children, about"), receivers),
-        by_row: render_csv(("Source", "Row", "Receiver", "What it was told"), rows),
+        by_receiver: team_files.render_csv(("Receiver", "What it may be told", "Children, about"), receivers),
+        by_row: team_files.render_csv(("Source", "Row", "Receiver", "What it was told"), rows),
     }
     _write(out, tables)
     return by_receiver, by_row

@@ -75,11 +75,7 @@ class Unusual:
 
 
 def observe(
-    con: duckdb.DuckDBPyConnection,
-    store: CohortStore,
-    extracts: Extracts,
-    released: Collection[str],
-    on: dt.date,
+    con: duckdb.DuckDBPyConnection, store: CohortStore, extracts: Extracts, released: Collection[str], on: dt.date
 ) -> dict[tuple[str, str], Unusual]:
     """Record the content of `extracts` on a day, and add the history of each row to `records` of `con`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -231,13 +232,6 @@ def _explain_empty_section(situation: Situation, header: Header) -> str | None:
     if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
         return "Not returned: under the agreement no service tells you when it last saw a child."
     if situation is Situation.NO_OTHER and header.absence_why_not:
-        return f"Not returned for any child: {_spell_out_services(header.absence_why_not)}."
+        why_not = re.sub("[^ ,]+/[^ ,]+", lambda name: _name_senders(name[0]), header.absence_why_not)
+        return f"Not returned for any child: {why_not}."
     return None
-
-
-def _spell_out_services(sentence: str) -> str:
-    """Return the sentence with services in words."""
-    return " ".join(
-        _name_senders(word.rstrip(",")) + ("," if word.endswith(",") else "") if "/" in word else word
-        for word in sentence.split(" ")
-    )

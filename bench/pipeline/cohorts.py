@@ -23,6 +23,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from assets.home.installation import Installation
+from assets.release.fix_release import ReleaseOptions
 from bench.pipeline.commands import READINESS, memory_gib
 from bench.pipeline.stored import stored
 from pipelines.run import run_cohort
@@ -46,7 +47,7 @@ def main() -> None:
         _forget_peak()
         began = time.monotonic()
         with redirect_stdout(io.StringIO()):
-            run_cohort(folders, cohort, f"2026.11.{number}", False, lambda _: None)
+            run_cohort(folders, cohort, f"2026.11.{number}", ReleaseOptions(), lambda _: None)
         seconds = time.monotonic() - began
         shutil.rmtree(root / "landing")
         gc.collect()

@@ -1,35 +1,31 @@
-"""Parts that commands share: types of argument, options with one meaning, forms of output, and exits with an error."""
+"""Parts that commands share: the group that loads them, forms of output, signs of progress, and exits with an error."""
 
 from __future__ import annotations
 
 import atexit
-import datetime as dt
 import gc
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
+from assets.home.software import pause_garbage_collection
 from pipelines.ending import Ending, find_ending
 from privacy.doors import environment
 
 if TYPE_CHECKING:
     from pipelines.reports.document import Report
-    from sources.reference.cohorts import Cohort
 
 HELP = {"help_option_names": ["-h", "--help"]}
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-OUT = click.Path(path_type=Path, dir_okay=False)
-FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
 def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
@@ -38,32 +34,42 @@ def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
     sys.exit(int(ending))
 
 
+UsedBy = Mapping[str, Mapping[str, tuple[str, str]]]
 _OBJECTS_BETWEEN_SEARCHES = 50_000
 """New objects between garbage collections; with Python's default of 700, a release takes a tenth longer."""
 
 
 class PlainGroup(click.Group):
-    """Commands that always end with one sentence and an exit status that says why. `add` lists them by their users.
+    """Commands that always end with one sentence and an exit status that says why, listed by their users.
 
-    Unforeseen errors are not printed, because they may quote a row, and so may their stack traces.
+    `used_by` has, by user and name, where a command is in `pipelines.commands` and its summary: the module is imported
+    when the command is called. Unforeseen errors are not printed, because they may quote a row, and so may their stack
+    traces.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, used_by: UsedBy = MappingProxyType({}), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.used_by: dict[str, Sequence[click.Command]] = {}
-        self.params.append(_build_version_option())
+        self.used_by = used_by
+        self.places = {name: place for own in used_by.values() for name, (place, _) in own.items()}
+        shown: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _show_version}
+        self.params.append(click.Option(["--version"], help="Show the version and exit.", **shown))
 
-    def add(self, used_by: Mapping[str, Sequence[click.Command]]) -> None:
-        """Add commands, listed by their users."""
-        self.used_by |= used_by
-        for command in (each for own in used_by.values() for each in own):
-            self.add_command(command)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.places, *(name for name in self.commands if name not in self.places)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.places and cmd_name not in self.commands:
+            module, _, name = self.places[cmd_name].partition(".")
+            with pause_garbage_collection():
+                found = import_module(f"pipelines.commands.{module}")
+            self.add_command(getattr(found, name), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        wide = max(len(name) for name in self.commands)
+        wide = max(map(len, self.places))
         for title, own in self.used_by.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{each.name:<{wide}}", each.get_short_help_str(formatter.width)) for each in own])
+                formatter.write_dl([(f"{name:<{wide}}", summary) for name, (_, summary) in own.items()])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: collect garbage less often, and not at exit, when the memory is freed anyway."""
@@ -84,17 +90,6 @@ class PlainGroup(click.Group):
             from assets.home.errors import describe_error
 
             stop(describe_error(error), find_ending(error))
-
-
-def _build_version_option() -> click.Option:
-    return click.Option(
-        ["--version"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_show_version,
-        help="Show the version and exit.",
-    )
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -191,171 +186,3 @@ def check_environment() -> None:
     environment.get_settings()
     for sentence in environment.list_unknown_variables():
         click.echo(f"readiness: {sentence}", err=True)
-
-
-class Checked(click.ParamType):
-    """A value that `read` makes from text.
-
-    If `read` raises ValueError, the command stops with its message. A shell completes the text from `known`.
-    """
-
-    def __init__(self, name: str, read: Callable[[str], Any], known: Callable[[], Iterable[str]] = tuple) -> None:
-        self.name, self.read, self.known = name, read, known
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.read(value)
-        except ValueError as problem:
-            stop(str(problem), Ending.USAGE)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(each) for each in self.known() if each.startswith(incomplete)]
-
-
-def _parse_cohort(typed: str) -> Cohort:
-    from sources.reference.cohorts import Cohort
-
-    return Cohort.parse(typed)
-
-
-def _parse_council(name: str) -> str:
-    from sources.reference.places import resolve
-
-    return resolve(name).council
-
-
-def _parse_source(name: str) -> str:
-    from sources.contracts import CONTRACTS
-
-    if name not in CONTRACTS:
-        raise ValueError(f"{name!r} is not a source; sources are {', '.join(CONTRACTS)}")
-    return name
-
-
-def _parse_row(text: str) -> int:
-    from privacy.row_keys import parse_row_number
-
-    if not (number := parse_row_number(text)):
-        raise ValueError(f"{text!r} is not a row: write 17, or 3:17 for row 17 of part 3")
-    return number
-
-
-def _list_cohorts() -> Iterable[str]:
-    from sources.reference.cohorts import list_cohort_codes
-
-    return list_cohort_codes(dt.date.today().year)
-
-
-def _list_councils() -> Iterable[str]:
-    from sources.reference.places import load_places
-
-    return load_places()
-
-
-def _list_sources() -> Iterable[str]:
-    from sources.contracts import CONTRACTS
-
-    return CONTRACTS
-
-
-ROW = Checked("row", _parse_row)
-"""The number of a row in its extract, given as its number in the file or in a part."""
-COHORT = Checked("cohort", _parse_cohort, _list_cohorts)
-"""A `Cohort`, in the forms that people write."""
-COUNCIL = Checked("council", _parse_council, _list_councils)
-"""The name of a council's folders, given as that name, the full name, or the DfE or ONS code."""
-SOURCE = Checked("source", _parse_source, _list_sources)
-"""The name of a source."""
-
-
-allow_missing = click.option(
-    "--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile."
-)
-share = click.option(
-    "--share", type=float, metavar="SHARE", help="Share of the policy's split to spend, as 0.2 for a revision; else 1."
-)
-with_cohorts = click.option(
-    "--with-cohort",
-    "with_cohorts",
-    type=COHORT,
-    multiple=True,
-    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
-    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
-)
-reuse = click.option(
-    "--reuse", is_flag=True, help="Measure nothing, not even --cohort: publish what was measured before."
-)
-as_json = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=lambda ctx, _, wanted: ctx.meta.update(json=wanted),
-    help="Answer with one JSON document.",
-)
-as_html = click.option(
-    "--html",
-    type=OUT,
-    expose_value=False,
-    callback=lambda ctx, _, file: ctx.meta.update(html=file),
-    help="Write the answer as a page, to read, print or sign, to this file.",
-)
-everything = click.option("--all", "everything", is_flag=True, help="Show everything, not only the first lines.")
-yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
-
-
-_OPTIONS: Mapping[str, tuple[click.ParamType, str, dict[str, Any]]] = {
-    "--cohort": (COHORT, "Academic year of the assessment, as 202425 or 2024/25{}.", {}),
-    "--council": (COUNCIL, "Name or code of a council, as leeds{}.", {}),
-    "--source": (SOURCE, "Name of a source, as hv_reviews{}.", {}),
-    "--reason": (click.STRING, "Why, in a sentence{}.", {"metavar": "TEXT", "required": True}),
-    "--landing": (FOLDER, "Folder of the extracts as they were sent{}.", {"envvar": environment.LANDING}),
-    "--keys": (
-        click.Path(path_type=Path, file_okay=False, resolve_path=True),
-        "Folder of the key set{}.",
-        {"envvar": environment.KEYS, "default": lambda: environment.get_settings().keys},
-    ),
-    "--signer": (FILE, "Public key (PEM) of the expected signer, obtained by another channel{}.", {}),
-    "--council-file": (FILE, "Your own council file (YAML){}.", {}),
-}
-"""Options with one meaning in every command: type, help with a place for what the command adds, and settings."""
-
-
-def add_option(name: str, further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return an option of `_OPTIONS`, with `further` words in its help; it names its environment variable there.
-
-    A cohort is required unless `further` says when it is not.
-    """
-    kind, words, settings = _OPTIONS[name]
-    options: dict[str, Any] = {
-        "type": kind,
-        "help": words.format(further),
-        "required": name == "--cohort" and not further,
-    }
-    options |= settings | more
-    return click.option(name, show_envvar=bool(options.get("envvar")), **options)
-
-
-own_key = click.option("--key", "key_file", type=FILE, help="File of your own private key.", required=True)
-
-
-def add_signing_key_option(further: str) -> Callable[..., Any]:
-    """Return the option for a person's own private key, which can be piped into a container that lacks their files."""
-    words = f"File of your own private key, or - to read it from standard input{further}."
-    kind = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
-    return click.option("--key", "key_file", type=kind, metavar="FILE", help=words)
-
-
-sheet_read = click.option(
-    "--sheet",
-    "sheet_read",
-    metavar="SHA256",
-    help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has changed.",
-)
-signature_file = click.option(
-    "--signature",
-    type=click.File("rb"),
-    metavar="FILE",
-    help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard input.",
-)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import duckdb
 
-from pipelines.commands import console
-from pipelines.commands.console import (
-    COUNCIL,
-    FILE,
-    OUT,
-    SOURCE,
-    answer,
-    describe_problem_count,
-    end,
-    is_json_wanted,
-    show_progress,
-    stop,
-)
+from pipelines.commands import console, options
+from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from sources.councils.council_file import CouncilFile
-    from sources.extract.landed import Landed
-    from sources.reference.cohorts import Cohort
+from privacy import normalise
+from privacy.doors.database import open_in_memory
+from privacy.normalise import VALID
+from sources.councils.council_file import InvalidCouncilFile, load
+from sources.extract.landed import Landed
+from sources.onboarding.check import LEGEND, check_sample, render
+from sources.onboarding.sample import build_landed_sample
+from sources.onboarding.write import build_council_file, draft_source
+from sources.reference.cohorts import Cohort
 
 _SAMPLES = click.option(
     "--sample",
@@ -37,7 +29,7 @@ _SAMPLES = click.option(
     metavar="[SOURCE=]EXTRACT",
     help="An extract or its first rows; once for each source.",
 )
-_SOURCE = console.add_option("--source", "; for a --sample that does not name its own")
+_SOURCE = options.add_option("--source", "; for a --sample that does not name its own")
 
 
 @click.group()
@@ -46,59 +38,43 @@ def council() -> None:
 
 
 @council.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=options.FILE)
 @_SAMPLES
 @_SOURCE
-@console.add_option("--cohort", "; by default from the samples' names or birth dates")
-@console.as_json
+@options.add_option("--cohort", "; by default from the samples' names or birth dates")
+@options.as_json
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> None:
     """Check council file FILE, and show how samples would be read.
 
     Exit status 1 if something must change.
     """
-    from sources.councils.council_file import InvalidCouncilFile, load
-
     try:
         found = load(file)
     except InvalidCouncilFile as invalid:
         if not is_json_wanted():
-            stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
+            stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
         answer({"problems": [vars(problem) for problem in invalid.problems]}, str)
         end(Ending.INPUT)
     # with `utf-8-sig`, because editors on Windows may begin a file with a byte order mark
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with show_progress("Reading samples"):
-        checked = list(_check_samples(found, samples, source, cohort))
+        con, landed = _open_database(), _list_samples(found.council, samples, source, cohort)
+        checked = [check_sample(con, each, found.dialect(each.source), VALID) for each in landed]
     facts = {"problems": [], "todo": todo, "samples": checked}
-    answer(facts, lambda: _format_summary(f"{file}: a sound council file of {found.council}", todo, checked))
+    lines = f"; TODO on lines {', '.join(map(str, todo))}" if todo else ""
+    first = f"{file}: a sound council file of {found.council}{lines}"
+    answer(
+        facts, lambda: "\n".join([first, *(f"\n{render(each)}" for each in checked), *([LEGEND] if checked else [])])
+    )
     if any(each["stops"] for each in checked):
         end(Ending.INPUT)
 
 
-def _check_samples(
-    found: CouncilFile, samples: Sequence[str], source: str | None, cohort: Cohort | None
-) -> Iterator[dict[str, Any]]:
-    if samples:
-        from privacy.normalise import VALID
-        from sources.onboarding.check import check_sample
-
-        con = _open_database()
-        for landed in _list_samples(found.council, samples, source, cohort):
-            yield check_sample(con, landed, found.dialect(landed.source), VALID)
-
-
-def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[dict[str, Any]]) -> str:
-    from sources.onboarding.check import LEGEND, render
-
-    first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
-    return "\n".join([first, *("\n" + render(each) for each in checked), *([LEGEND] if checked else [])])
-
-
 @council.command()
-@click.argument("name", type=COUNCIL, metavar="COUNCIL")
+@click.argument("name", type=options.COUNCIL, metavar="COUNCIL")
 @_SAMPLES
 @_SOURCE
-@click.option("--out", type=OUT, help="Where to write, if not to the terminal; nothing is replaced.")
+@click.option("--out", type=options.OUT, help="Where to write, if not to the terminal; nothing is replaced.")
 def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
     """Draft the council file of COUNCIL from samples.
 
@@ -112,9 +88,6 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
         stop(f"{out.parent} is not a folder")
     if out and out.exists():
         stop(f"{out} is there already; a council file is never overwritten")
-    from privacy.normalise import VALID
-    from sources.onboarding.write import build_council_file, draft_source
-
     con = _open_database()
     with show_progress("Reading samples"):
         drafts = [draft_source(con, landed, VALID) for landed in _list_samples(name, samples, source, None)]
@@ -133,23 +106,18 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
 
 def _open_database() -> duckdb.DuckDBPyConnection:
     """Return an in-memory database with the normaliser's check digits."""
-    from privacy import normalise
-    from privacy.doors.database import open_in_memory
-
     con = open_in_memory()
     normalise.install(con)
     return con
 
 
 def _list_samples(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
-    from sources.onboarding.sample import build_landed_sample
-
     found: list[Any] = []
     for sample in samples:
         before, sign, after = sample.partition("=")
         # a path may have an equals sign itself
         has_own = sign and "/" not in before and not Path(sample).exists()
-        own, path = (SOURCE.convert(before, None, None), after) if has_own else (source, sample)
+        own, path = (options.SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():
             stop(f"{path} does not exist")
         found.append(build_landed_sample(Path(path), council_name, own, cohort.code if cohort else None))

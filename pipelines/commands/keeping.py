@@ -5,40 +5,51 @@ Nothing is removed without `--yes`: a command then says what it would remove, an
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
-from pipelines.commands import console
-from pipelines.commands.console import answer, as_html, end, show, show_progress, stop, wait_for_yes
-from pipelines.commands.home_option import add_home_option
+from assets.home.paths import ExtractStore, Home
+from assets.home.processing_log import read_entries, verify
+from assets.home.retention_policy import get_retention
+from assets.intake.parts import PartStore
+from assets.keeping import restore as restoring
+from assets.keeping.backup import Part, back_up, list_expired_backups
+from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym
+from assets.keeping.forgetting import forget as remove_rows
+from assets.keeping.restore import ANY_HOLDER
+from assets.keeping.retention import find_shreddable, shred_taken
+from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
+from ndl_export.pages.number_format import format_size
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, show, show_progress, stop, wait_for_yes
+from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from assets.home.paths import Home
-    from assets.keeping.forgetting import Forgotten
-    from sources.reference.cohorts import Cohort
+from pipelines.reports.log import report
+from privacy.doors.age import read_identity
+from privacy.keys import RESTRICTED, KeyRing
+from privacy.row_keys import format_row_number, split_number
+from sources.extract.landed import list_cohort_files
+from sources.reference.cohorts import Cohort
 
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_option("--landing")
-@console.add_option("--keys")
-@console.add_option("--cohort", "; may be left out with --pseudonym")
-@console.add_option("--council", "; whose extract")
-@console.add_option("--source", "; which extract")
-@click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row, from 1; 3:17 for row 17 of part 3.")
+@options.add_option("--landing")
+@options.add_option("--keys")
+@options.add_option("--cohort", "; may be left out with --pseudonym")
+@options.add_option("--council", "; whose extract")
+@options.add_option("--source", "; which extract")
+@click.option("--row", "rows", type=options.ROW, multiple=True, help="Data row, from 1; 3:17 for row 17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Remove only this row, not the rows linked to it.")
 @click.option("--objection", is_flag=True, help="Leave the child out of later deliveries as well.")
-@console.yes
-@console.as_json
+@options.yes
+@options.as_json
 def forget(
     home: Home,
     landing: Path | None,
@@ -57,10 +68,6 @@ def forget(
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
     """
-    from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym
-    from assets.keeping.forgetting import forget as remove_rows
-    from privacy.keys import RESTRICTED, KeyRing
-
     code = cohort.code if cohort else None
     by_row = bool(code and council and source and rows)
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
@@ -82,8 +89,6 @@ def forget(
 
 def _build_facts(found: Forgotten) -> dict[str, Any]:
     """Return the facts, with the rows of parts numbered as people do."""
-    from privacy.row_keys import format_row_number, split_number
-
     facts = asdict(found)
     for extract in facts["extracts"]:
         extract["rows"] = [format_row_number(row) if split_number(row)[0] else row for row in extract["rows"]]
@@ -91,9 +96,6 @@ def _build_facts(found: Forgotten) -> dict[str, Any]:
 
 
 def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | None) -> str:
-    from privacy.row_keys import format_row_number
-    from sources.extract.landed import list_cohort_files
-
     lines = ["Removed, with what depended on them:" if done else "Would be removed, with what depends on them:"]
     for extract in found.extracts:
         numbers = ", ".join(map(format_row_number, extract.rows))
@@ -115,21 +117,18 @@ def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: 
 
 
 @click.command()
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option(exists=True)
-@console.add_option("--keys")
-@console.add_option("--cohort", "; only files of this one")
-@console.yes
-@console.as_json
+@options.add_option("--keys")
+@options.add_option("--cohort", "; only files of this one")
+@options.yes
+@options.as_json
 def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
     """Destroy files in landing that were taken in as they are.
 
     Other files stay. Files are overwritten and removed; on flash storage overwriting proves nothing: only encryption of
     the disk protects a removed file.
     """
-    from assets.keeping.retention import find_shreddable, shred_taken
-    from privacy.keys import RESTRICTED, KeyRing
-
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
     with show_progress("Shredding" if yes else "Looking through landing"):
@@ -146,10 +145,10 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 
 @click.command("retention")
 @add_home_option(exists=True)
-@console.add_option("--landing")
-@console.add_option("--keys")
-@console.yes
-@console.as_json
+@options.add_option("--landing")
+@options.add_option("--keys")
+@options.yes
+@options.as_json
 def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
     """Remove data whose retention period is over.
 
@@ -157,7 +156,6 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     stay.
     """
     from pipelines.dagster.instance import expire_all
-    from privacy.keys import RESTRICTED, KeyRing
 
     with show_progress("Removing expired data" if yes else "Looking for expired data"):
         # keys only recognise files in landing; everything else is removed by its age
@@ -174,62 +172,38 @@ def parts_command() -> None:
     """List the parts that an extract came in, or take one back."""
 
 
-def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        console.add_option("--cohort"),
-        console.add_option("--council", "; whose extract", required=True),
-        console.add_option("--source", "; which extract", required=True),
-    )
-    # decorators apply from the last to the first, and `--help` lists them as they are written
-    for option in reversed(options):
-        command = option(command)
-    return command
+_extract = add_extract_options("; whose extract", "; which extract")
 
 
 @parts_command.command("list")
 @add_home_option(exists=True)
-@_add_extract_options
-@console.as_json
-def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
+@_extract
+@options.as_json
+def list_parts(store: ExtractStore) -> None:
     """List the parts that were read, by number: when, and whether each counts. Numbers of rows are in the report."""
-    from assets.intake.parts import PartStore
-
-    noted = [part for part in PartStore(home.extract(source, cohort.code, council)).list_all() if not part.moved]
+    noted = [part for part in PartStore(store).list_all() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
-    lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]
+    lines = lines or [f"{store.name} does not come in parts"]
     answer(facts, lambda: "\n".join(lines))
 
 
 @parts_command.command("withdraw")
 @add_home_option(exists=True)
-@console.add_option("--landing", required=True)
-@console.add_option("--keys")
-@_add_extract_options
+@options.add_option("--landing", required=True)
+@options.add_option("--keys")
+@_extract
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
-@console.add_option("--reason", "; the sender's report repeats it. Name no child")
-@console.yes
-@console.as_json
-def withdraw_part(
-    home: Home,
-    landing: Path,
-    keys: Path,
-    cohort: Cohort,
-    council: str,
-    source: str,
-    number: int,
-    reason: str,
-    yes: bool,
-) -> None:
+@options.add_option("--reason", "; the sender's report repeats it. Name no child")
+@options.yes
+@options.as_json
+def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, reason: str, yes: bool) -> None:
     """Take back a part that should never have been sent.
 
     Its rows are removed, and rows that they replaced count again; for a file with several cohorts, in all of them.
     Links and tables are rebuilt. Ledger and releases stay.
     """
-    from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
-    from privacy.keys import RESTRICTED, KeyRing
-
-    store, ring = home.extract(source, cohort.code, council), KeyRing.load(keys, RESTRICTED)
+    ring = KeyRing.load(keys, RESTRICTED)
     if not yes:
         parts = list_parts_to_withdraw(store, ring, number, reason)
         named = [f"part {part.number} of {extract.name}" for extract, part in parts]
@@ -252,17 +226,14 @@ def withdraw_part(
 @add_home_option(exists=True)
 @click.option("--verify", "check", is_flag=True, help="Check first that no line was changed or removed.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only from this day on, as 2026-11-01.")
-@console.everything
-@as_html
-@console.as_json
+@options.everything
+@options.as_html
+@options.as_json
 def log_command(home: Home, check: bool, since: dt.datetime | None, everything: bool) -> None:
     """Show what was done with personal data, when and by whom.
 
     A summary by default; --all shows it line by line, and --json has every line.
     """
-    from assets.home.processing_log import read_entries, verify
-    from pipelines.reports.log import report
-
     found = (verify if check else read_entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
@@ -274,7 +245,7 @@ _PARTS = click.Choice(["records", "keys"])
 
 @click.command()
 @click.argument("part", type=_PARTS)
-@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must exist.")
+@click.option("--into", "folder", type=options.FOLDER, required=True, help="Folder for the file; it must exist.")
 @click.option(
     "--recipient",
     "recipients",
@@ -284,8 +255,8 @@ _PARTS = click.Choice(["records", "keys"])
     help="Public key (age) of a person who may open it; may be repeated.",
 )
 @add_home_option()
-@console.add_option("--keys")
-@console.as_json
+@options.add_option("--keys")
+@options.as_json
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
 
@@ -293,14 +264,6 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     Records are the ledger, measurements, approvals, removals and logs: back them up after every release and removal.
     Copy the rest of the home folder with any file backup.
     """
-    import datetime as dt
-
-    from assets.home.retention_policy import get_retention
-    from assets.keeping.backup import Part, back_up, list_expired_backups
-    from assets.keeping.restore import ANY_HOLDER
-    from ndl_export.pages.number_format import format_size
-    from privacy.keys import KeyRing
-
     limit = get_retention()
     with show_progress(f"Backing up the {part}"):
         # either code location may make a backup, so no more is asked of its keys than what both hold
@@ -314,20 +277,20 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
 
 @click.command()
 @click.argument("part", type=_PARTS)
-@click.argument("file", type=console.FILE)
+@click.argument("file", type=options.FILE)
 @click.option(
     "--identity",
     "identities",
-    type=console.FILE,
+    type=options.FILE,
     multiple=True,
     required=True,
     help="Private key file (age) that opens it; may be repeated.",
 )
 @add_home_option()
-@console.add_option("--keys")
+@options.add_option("--keys")
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
-@console.yes
-@console.as_json
+@options.yes
+@options.as_json
 def restore(
     part: str, file: Path, identities: tuple[Path, ...], home: Home, keys: Path, published: str | None, yes: bool
 ) -> None:
@@ -336,10 +299,6 @@ def restore(
     First put back the keys and a copy of the home folder. The records bring an older copy up to date: whatever was
     removed since is removed again. A home folder that lost its ledger or measurements gets them back.
     """
-    from assets.keeping import restore as restoring
-    from privacy.doors.age import read_identity
-    from privacy.keys import KeyRing
-
     if published and part != "records":
         stop("--published goes with a backup of records", Ending.USAGE)
     opened = [read_identity(path) for path in identities]
@@ -350,17 +309,8 @@ def restore(
             ring = KeyRing.load(keys, restoring.ANY_HOLDER)
             found = restoring.restore_records(home, ring, file, opened, published, do=yes)
     manifest = found.manifest
-    facts = {
-        "done": yes,
-        "part": manifest.part,
-        "made_at": manifest.made_at,
-        "software": manifest.software,
-        "epoch": manifest.epoch,
-        "files": len(manifest.files),
-        "restored": found.done,
-        "to_do": found.to_do,
-        "lacking": found.lacking,
-    }
+    facts = {"done": yes} | {name: getattr(manifest, name) for name in ("part", "made_at", "software", "epoch")}
+    facts |= {"files": len(manifest.files), "restored": found.done, "to_do": found.to_do, "lacking": found.lacking}
     lines = [
         f"A backup of {manifest.part}, {manifest.age().days} days old, by readiness {manifest.software}: whole, and of"
         " these keys",
@@ -373,6 +323,3 @@ def restore(
         end(Ending.FAULT)
     if not yes:
         wait_for_yes()
-
-
-COMMANDS = (log_command, forget, parts_command, retention_command, shred)

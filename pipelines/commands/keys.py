@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import FOLDER, answer, as_json
-
-if TYPE_CHECKING:
-    from privacy.keys import KeyRing
+from pipelines.commands import options
+from pipelines.commands.console import answer
+from privacy.keys import SENDER_KEYS, Holder, KeyRing
 
 
 @click.group()
@@ -19,32 +17,26 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("directory", type=FOLDER)
+@click.argument("directory", type=options.FOLDER)
 @click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
 def create(directory: Path, at_sender: bool) -> None:
     """Make a key set in DIRECTORY. Existing keys are never replaced."""
-    from privacy.keys import KeyRing
-
     _show(KeyRing.create(directory, at_sender=at_sender))
 
 
 @keys.command()
-@click.argument("old", type=FOLDER)
-@click.argument("new", type=FOLDER)
+@click.argument("old", type=options.FOLDER)
+@click.argument("new", type=options.FOLDER)
 def rotate(old: Path, new: Path) -> None:
     """Make the key set of the next epoch in NEW; the one in OLD stays as it is."""
-    from privacy.keys import KeyRing
-
     _show(KeyRing.load(old).rotate(new))
 
 
 @keys.command()
-@click.argument("directory", type=FOLDER)
-@as_json
+@click.argument("directory", type=options.FOLDER)
+@options.as_json
 def show(directory: Path) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import SENDER_KEYS, Holder, KeyRing
-
     _show(KeyRing.load(directory, Holder(SENDER_KEYS)))
 
 

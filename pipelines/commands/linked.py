@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from pipelines.commands import console
-from pipelines.commands.console import FILE, FOLDER, OUT, answer, describe_problem_count, show_progress, stop
-from pipelines.commands.home_option import add_home_option
+from assets.home.installation import Installation
+from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.linkage.review import draw_review, take_review
+from assets.linkage.review import open_sheet as opened
+from assets.linkage.row_numbers import explain_link, parse_row, write_linked_rows
+from assets.release.record import find_measuring_release
+from assets.returns.agreements import InvalidAgreement, load_all
+from assets.returns.disclosure_log import ReturnState, check_anchored
+from assets.returns.make import release
+from pipelines.commands import options
+from pipelines.commands.console import answer, describe_problem_count, show_progress, stop
+from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
+from pipelines.commands.returns import returns
 from pipelines.ending import Ending
-from privacy.doors import environment
+from pipelines.opening import open_home
+from pipelines.reports.link import render
+from privacy.chained_log import read_entries
+from privacy.doors import environment, files
+from privacy.keys import EXPLANATION, REVIEW, ROWS, KeyRing
 from privacy.services import SERVICES
 
-if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from sources.reference.cohorts import Cohort
-
-
 _agreements_option = click.option(
-    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
+    "--agreements",
+    type=options.FOLDER,
+    envvar=environment.AGREEMENTS,
+    required=True,
+    help="Folder of sharing agreements.",
 )
 
 
@@ -31,51 +44,44 @@ def link() -> None:
 
 
 @link.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
-@console.add_option("--keys")
-@console.as_json
-def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
+@options.add_option("--keys")
+@options.as_json
+def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     """Explain why two rows are linked or not: rule, weight by comparison, decision.
 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
-    from assets.linkage.row_numbers import explain_link, parse_row
-    from pipelines.opening import open_home
-    from pipelines.reports.link import render
-    from privacy.keys import EXPLANATION, KeyRing
-
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with show_progress("Linking again"):
-        found = explain_link(open_home(home, keys).cohort(cohort.code), *rows, ring)
+        open_home(store.home, keys)
+        found = explain_link(store, *rows, ring)
     answer(found, lambda: render(found))
 
 
 @link.command()
-@add_home_option()
-@console.add_option("--cohort")
-@click.option("--out", type=OUT, required=True, help="Where to write: CSV if the name ends in .csv, else Parquet.")
-@console.add_option("--keys")
-@console.as_json
-def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
+@add_cohort_options()
+@click.option(
+    "--out", type=options.OUT, required=True, help="Where to write: CSV if the name ends in .csv, else Parquet."
+)
+@options.add_option("--keys")
+@options.as_json
+def rows(store: CohortStore, out: Path, keys: Path) -> None:
     """List every linked row of a cohort by its number, for an audit.
 
     Columns: source, council, source_row, child_id, match_rule, match_probability. The file is for its owner only and
     stays with those who may read the restricted zone. Recorded in the processing log.
     """
-    from assets.linkage.row_numbers import write_linked_rows
-    from pipelines.opening import open_home
-    from privacy.keys import ROWS, KeyRing
-
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
     with show_progress("Numbering rows"):
-        count = write_linked_rows(open_home(home, keys).cohort(cohort.code), out, ring)
+        open_home(store.home, keys)
+        count = write_linked_rows(store, out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only; remove it when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
@@ -86,38 +92,30 @@ def review() -> None:
 
 
 @review.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @_agreements_option
-@console.add_option("--keys")
-def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
+@options.add_option("--keys")
+def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Draw a sample of about 500 pairs, and encrypt a sheet to each sender with its own row numbers.
 
     Run again for the same links, it keeps the sample and encrypts new sheets.
     """
-    from assets.linkage.review import draw_review
-    from assets.returns.agreements import load_all
-    from pipelines.opening import open_home
-    from privacy.keys import REVIEW, KeyRing
-
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with show_progress("Linking again"):
-        number, sheets = draw_review(open_home(home, keys).cohort(cohort.code), known, ring, dt.date.today())
+        open_home(store.home, keys)
+        number, sheets = draw_review(store, known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
-    click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
+    click.echo("\n".join([f"Sample {number} of cohort {store.cohort}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
 
 
 @review.command("open")
-@click.argument("file", type=FILE)
-@console.own_key
-@console.add_option("--signer", "; here the pipeline's", required=True)
-@click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
+@click.argument("file", type=options.FILE)
+@options.own_key
+@options.add_option("--signer", "; here the pipeline's", required=True)
+@click.option("--out", type=options.OUT, required=True, help="Where to write: a CSV file.")
 def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
-    from assets.linkage.review import open_sheet as opened
-    from privacy.doors import files
-
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     files.write(out, opened(file, key_file, signer))
@@ -125,36 +123,28 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 
 @review.command()
-@add_home_option()
-@console.add_option("--cohort")
-@click.argument("decisions", type=FILE, nargs=-1, required=True)
-def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
+@add_cohort_options()
+@click.argument("decisions", type=options.FILE, nargs=-1, required=True)
+def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.
 
     Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
     noise, for a separate budget that people sign with it. True tallies are only in the restricted report.
     """
-    from assets.linkage.review import take_review
-    from assets.release.record import find_measuring_release
-    from pipelines.opening import open_home
-
-    found = open_home(home)
+    open_home(store.home)
     # a sample is measured once: with other decisions its noisy counts would be of something else
-    if release := find_measuring_release(found.cohort(cohort.code)):
+    if release := find_measuring_release(store):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
-    report = take_review(found.cohort(cohort.code), decisions)
+    report = take_review(store, decisions)
     click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")
 
 
-@click.command()
-@add_home_option(exists=True)
-@console.add_option("--cohort")
+@returns.command()
+@add_cohort_options(exists=True)
 @_agreements_option
-@console.add_option("--keys")
-def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
+@options.add_option("--keys")
+def make(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from assets.home.installation import Installation
-    from assets.returns.agreements import InvalidAgreement, load_all
     from pipelines.dagster.executing import open_jobs
 
     if not agreements.is_dir():
@@ -167,49 +157,40 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
             f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
             f" withdrawn\n{invalid}"
         )
-    folders = Installation.at(home=home.root, keys=keys, agreements=agreements)
+    folders = Installation.at(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
-        jobs.returns(cohort.code)
+        jobs.returns(store.cohort)
 
 
-@click.command()
+@returns.command()
 @add_home_option()
-@console.as_json
+@options.as_json
 def log(home: Home) -> None:
     """Show the disclosure log: every return made or withdrawn, for whom, kinds of facts, number of rows.
 
     Numbers of rows are true counts: they stay with those who may read the restricted zone. Exit status 5 if a line
     was changed or removed.
     """
-    from assets.returns.disclosure_log import check_anchored
-    from privacy.chained_log import read_entries
-
     check_anchored(home)
     found = read_entries(home.disclosures)
     lines = [_format_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
     answer(found, lambda: "\n".join(lines))
 
 
-@click.command("release")
+@returns.command("release")
 @add_home_option()
-@console.add_option("--cohort")
-@console.add_option("--council", "; whose delivery it is", required=True)
-@console.add_option("--source", "; of one about named children", required=True)
-@console.add_option("--reason", "; it is logged")
-def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
+@add_extract_options("; whose delivery it is", "; of one about named children")
+@options.add_option("--reason", "; it is logged")
+def release_delivery(store: ExtractStore, reason: str) -> None:
     """Allow returns from an unusual delivery, after somebody has checked it. Logged with the account that did."""
-    from assets.returns.make import release
-    from pipelines.opening import open_home
-
-    if source not in SERVICES:
-        stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
-    release(open_home(home).extract(source, cohort.code, council), reason)
-    click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
+    if store.source not in SERVICES:
+        stop(f"no return is made of {store.source}: only of {', '.join(SERVICES)}", Ending.USAGE)
+    open_home(store.home)
+    release(store, reason)
+    click.echo(f"{store.council}/{store.source}: released; make the returns again (readiness returns make)")
 
 
 def _format_disclosure(entry: dict[str, Any]) -> str:
-    from assets.returns.disclosure_log import ReturnState
-
     first = (
         f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
     )

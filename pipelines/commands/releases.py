@@ -8,87 +8,88 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from pipelines.commands import console
-from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
-from pipelines.commands.home_option import add_home_option
+from assets.home.errors import translate_errors
+from assets.home.paths import CohortStore, Home
+from assets.release import decision_sheet, sign_off
+from assets.release.anchors import check_known
+from assets.release.fix_release import compute_remaining_budget
+from assets.release.planning import compute_expected_accuracy
+from assets.release.requests.register import publish_register
+from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
+from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
+from ndl_export.bundle.synthetic import write_unsigned
+from ndl_export.bundle.verify import verify as check
+from ndl_export.facts.on_request import OnRequest, merge_tables
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
+from ndl_export.files.stores import is_url
+from ndl_export.publish import upload
+from ndl_export.publish.release_diff import diff as compared
+from ndl_export.publish.withdraw import check_withdrawal
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop, wait_for_yes
+from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
+from pipelines.commands.sign_off import Signing, add_signing_options
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from assets.release.sign_off import Count
-    from sources.reference.cohorts import Cohort
+from pipelines.release_calendar import publish_release
+from pipelines.reports.budget import build_statement
+from pipelines.reports.budget import report as report_budget
+from pipelines.reports.plan import report as report_plan
+from pipelines.reports.releases import build_published_facts, describe_differences, describe_published
+from privacy.keys import RELEASE, KeyRing
+from sources.extract.landed import list_councils
+from sources.reference.cohorts import Cohort
+from sources.reference.places import PILOT
 
 
 @click.command()
-@add_home_option()
-@console.add_option("--cohort")
-@console.add_option("--landing")
-@console.share
-@console.add_option("--council", "; its tables alone")
-@console.everything
-@as_html
-@console.as_json
-def plan(
-    home: Home,
-    cohort: Cohort,
-    landing: Path | None,
-    share: float | None,
-    council: str | None,
-    everything: bool,
-) -> None:
+@add_cohort_options()
+@options.add_option("--landing")
+@share
+@options.add_option("--council", "; its tables alone")
+@options.everything
+@options.as_html
+@options.as_json
+def plan(store: CohortStore, landing: Path | None, share: float | None, council: str | None, everything: bool) -> None:
     """Show how accurate a release will be, before any budget is spent.
 
     Uses the policy and public figures: reads no extract. Exit status 3 if the cohort's budget has no room for the
     --share that you ask for.
     """
-    from assets.release.fix_release import compute_remaining_budget
-    from assets.release.planning import compute_expected_accuracy
-    from pipelines.reports.plan import report
-    from sources.extract.landed import list_councils
-    from sources.reference.places import PILOT
-
     # a plan reads no extract: the folders in landing say only who takes part
     councils = list_councils(landing) if landing else sorted(PILOT)
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with show_progress("Planning"):
-        room = compute_remaining_budget(home.cohort(cohort.code), share)
-        found = {"cohort": cohort.code, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
-    show(report(found, council=council, everything=everything))
+        room = compute_remaining_budget(store, share)
+        found = {"cohort": store.cohort, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
+    show(report_plan(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
 
 
 @click.command()
 @add_home_option()
-@as_html
-@console.as_json
+@options.as_html
+@options.as_json
 def budget(home: Home) -> None:
     """Show how much of the privacy budget is spent and left."""
-    from pipelines.reports.budget import build_statement, report
-
-    location = home.ledger
-    if isinstance(location, Path) and not location.exists():
-        stop(f"{location} does not exist: no release has been made in this home folder")
-    show(report(build_statement(location)))
+    require_ledger(home)
+    show(report_budget(build_statement(home.ledger)))
 
 
 @click.command()
 @click.argument("bundle")
-@console.add_option("--signer")
-@console.as_json
+@options.add_option("--signer")
+@options.as_json
 def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
 
     BUNDLE is a folder or an archive, by path or URL. Exit status 1 if it is not sound.
     """
-    from ndl_export.bundle.verify import verify as check
-    from ndl_export.files.stores import is_url
-
     if not is_url(bundle) and not Path(bundle).exists():
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
     with show_progress(f"Checking {bundle}"):
@@ -100,18 +101,13 @@ def verify(bundle: str, signer: Path | None) -> None:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@console.as_json
+@options.as_json
 def recompute(bundle: Path) -> None:
     """Recompute a bundle's tables from its noisy counts.
 
     Given the folder of a release's synthetic children, with the release beside it, it recomputes these. Exit status 1
     if they differ from those published, to nine digits.
     """
-    from assets.release.synthetic_children import find_differing_files
-    from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-    from ndl_export.facts.on_request import OnRequest, merge_tables
-    from ndl_export.facts.synthetic import CSV_FILE
-
     synthetic = (bundle / CSV_FILE).is_file()
     with show_progress(f"Computing {bundle} again"):
         found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
@@ -137,10 +133,10 @@ def recompute(bundle: Path) -> None:
 
 @click.command()
 @click.argument("bundle")
-@click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
+@click.option("--out", type=options.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
 @add_home_option(required=False)
-@console.add_option("--keys")
-@console.add_option("--cohort", "; the newest of the bundle by default")
+@options.add_option("--keys")
+@options.add_option("--cohort", "; the newest of the bundle by default")
 @click.option(
     "--seed",
     type=int,
@@ -148,15 +144,8 @@ def recompute(bundle: Path) -> None:
     show_default=True,
     help="Where drawing begins; the same seed gives the same children.",
 )
-@console.as_json
-def synthesise(
-    bundle: str,
-    out: Path | None,
-    home: Home | None,
-    keys: Path,
-    cohort: Cohort | None,
-    seed: int,
-) -> None:
+@options.as_json
+def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, cohort: Cohort | None, seed: int) -> None:
     """Make synthetic children from a bundle's noisy counts.
 
     One row per child, none of whom exists, as Parquet and CSV, with a statement of what they are and a page on how well
@@ -164,12 +153,6 @@ def synthesise(
     With --out it reads only the bundle. Without --out, BUNDLE is a version: the children are signed and put beside the
     release, where its page and catalogue lead to them. Signatures are not checked: `verify` does that.
     """
-    from assets.home.errors import translate_errors
-    from assets.release.synthetic_children import make_synthetic_children, publish_synthetic
-    from ndl_export.bundle.synthetic import write_unsigned
-    from ndl_export.facts.synthetic import QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
-    from privacy.keys import RELEASE, KeyRing
-
     if not 0 <= seed < 2**32:
         stop(f"the seed {seed} is not between 0 and {2**32 - 1}", Ending.USAGE)
     if out is None and home is None:
@@ -185,19 +168,12 @@ def synthesise(
             write_unsigned(out, made)
         else:
             assert home is not None
-            ring = KeyRing.load(keys, RELEASE)
-            made = publish_synthetic(home, ring, bundle, code, seed)
+            made = publish_synthetic(home, KeyRing.load(keys, RELEASE), bundle, code, seed)
             out = home.release / SYNTHETIC_FOLDER / bundle
     children = made.rows.num_rows
-    facts = {
-        "folder": str(out),
-        "cohort": made.cohort,
-        "seed": seed,
-        "children": children,
-        "compared": made.compared,
-        "within": made.within,
-        "changed": made.changed,
-        "outside": list(made.outside),
+    facts = {"folder": str(out), "seed": seed, "children": children, "outside": list(made.outside)}
+    facts |= {name: getattr(made, name) for name in ("cohort", "compared", "within", "changed")}
+    facts |= {
         "agreements": [asdict(each) for each in made.agreements],
         "held_out": [asdict(each) for each in made.held_out],
     }
@@ -212,9 +188,9 @@ def synthesise(
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
 @add_home_option()
-@console.add_option("--signer", "; the bundle is checked against it")
-@console.yes
-@console.as_json
+@options.add_option("--signer", "; the bundle is checked against it")
+@options.yes
+@options.as_json
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
     """Publish a release to the place where readers download it.
 
@@ -222,12 +198,6 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
     interruption or a withdrawal: it sends only what is missing. Credentials come from the environment, as the store's
     library expects.
     """
-    from assets.home.errors import translate_errors
-    from assets.release.anchors import check_known
-    from ndl_export.publish import upload
-    from pipelines.release_calendar import publish_release
-    from pipelines.reports.releases import build_published_facts, describe_published
-
     with show_progress(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), translate_errors():
         if yes:
             found = publish_release(home, version, url, signer, partial(click.echo, err=True))
@@ -242,62 +212,41 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 
 @click.command()
 @click.argument("version")
-@console.add_option("--reason", "; its readers are told")
+@options.add_option("--reason", "; its readers are told")
 @add_home_option()
-@console.add_option("--keys")
-@console.add_signing_key_option(", for use on your own machine; needs --sheet")
-@console.sheet_read
-@console.signature_file
-@console.yes
-@console.as_json
-def withdraw(
-    version: str,
-    reason: str,
-    home: Home,
-    keys: Path,
-    key_file: Path | None,
-    sheet_read: str | None,
-    signature: BinaryIO | None,
-    yes: bool,
-) -> None:
+@options.add_option("--keys")
+@add_signing_options(", for use on your own machine; needs --sheet")
+@options.yes
+@options.as_json
+def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing, yes: bool) -> None:
     """Mark a release as withdrawn, once it is signed.
 
     Its bundle stays as it was signed; `latest` leads to the newest one that is not withdrawn. A withdrawal needs as
     many signatures as a publication: with --key or --signature you sign, and nothing is withdrawn; with --yes it is, if
     enough have signed.
     """
-    store = home.cohort("")
-    from assets.home.errors import translate_errors
-    from assets.release import decision_sheet, sign_off
-    from assets.release.requests.register import publish_register
-    from ndl_export.publish.withdraw import check_withdrawal
-    from pipelines.commands.sign_off import load_key_or_signature
-    from privacy.keys import RELEASE, KeyRing
-
-    to_sign, release_dir = dict[str, str](), home.release
-    if key_file or signature:
-        with translate_errors(), show_progress("Writing the page"):
-            request = sign_off.build_withdrawal_request(home, version, reason)
-            written = decision_sheet.write_decision_sheet(store, request)
-        by = load_key_or_signature(key_file, sheet_read, signature, written.sheet_sha256)
-        assert by
-        found = sign_off.sign_request(store, request, written.sheet_sha256, by)
-        answer(asdict(found), lambda: _describe_signed(found, version))
-        return
+    store, to_sign = home.cohort(""), dict[str, str]()
     with translate_errors(), show_progress(f"Withdrawing {version}"):
-        if yes:
+        if yes and not signing.is_wanted:
             # only a demonstration's key signs by itself; people sign on their own machines
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
             newest = sign_off.withdraw_approved(home, own, version, reason)
             # requests that the release answered are open again
             publish_register(home)
         else:
-            newest = check_withdrawal(release_dir, version, reason)
-            written = decision_sheet.write_decision_sheet(
-                store, sign_off.build_withdrawal_request(home, version, reason)
-            )
+            newest = None if signing.is_wanted else check_withdrawal(home.release, version, reason)
+            request = sign_off.build_withdrawal_request(home, version, reason)
+            written = decision_sheet.write_decision_sheet(store, request)
             to_sign = {name: str(each) for name, each in asdict(written).items()}
-    readers = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
+    if signing.is_wanted:
+        by = signing.load(to_sign["sheet_sha256"])
+        assert by
+        found = sign_off.sign_request(store, request, to_sign["sheet_sha256"], by)
+        enough = found.signed >= found.needed
+        then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
+        signed = f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
+        return answer(asdict(found), lambda: signed)
+    readers = f"catalogue, feed and {home.release / 'withdrawn.json'} give the reason"
     lines = [
         f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
         f"The current release {'is' if yes else 'would be'} {newest}."
@@ -314,27 +263,18 @@ def withdraw(
         wait_for_yes()
 
 
-def _describe_signed(found: Count, version: str) -> str:
-    enough = found.signed >= found.needed
-    then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
-    return f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
-
-
 @click.command()
 @click.argument("before")
 @click.argument("now")
 @add_home_option(required=False)
-@console.everything
-@console.as_json
+@options.everything
+@options.as_json
 def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     """Show what changed from one release to another.
 
     The schema, and figures that moved by more than their noise. BEFORE and NOW are folders of bundles, or versions in
     the home folder. Signatures are not checked: `verify` does that.
     """
-    from ndl_export.publish.release_diff import diff as compared
-    from pipelines.reports.releases import describe_differences
-
     with show_progress("Comparing"):
         found = compared(_find_bundle(before, home), _find_bundle(now, home))
     answer(found.as_json(), lambda: describe_differences(found, everything=everything))
@@ -342,8 +282,6 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
 
 def _find_bundle(named: str, home: Home | None) -> Path:
     """Return the folder of a version in the home folder, or the path itself."""
-    from ndl_export.facts.release_facts import InvalidVersion, Version
-
     try:
         version = str(Version.parse(named))
     except InvalidVersion:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from assets.home.software import pause_garbage_collection
-from pipelines.commands import console
-from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
-from pipelines.commands.home_option import add_home_option
+from assets.home.installation import Installation
+from assets.home.paths import Home
+from assets.release.fix_release import ReleaseOptions
+from assets.release.requests import register as book
+from assets.release.requests.check import check_requests
+from assets.release.requests.register import Registered, find_base_release, read_registered_requests
+from assets.release.requests.request import TEMPLATE, read_requests
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, show, show_progress, stop
+from pipelines.commands.pipeline_options import add_home_option, as_installation, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from assets.release.requests.register import Registered
+from pipelines.reports.request import report
+from pipelines.run import choose_request_release, run_cohort
+from privacy.doors import files
+from sources.reference.cohorts import Cohort
 
 
 @click.group()
@@ -26,12 +31,9 @@ def request() -> None:
 
 
 @request.command()
-@click.option("--out", type=console.OUT, help="Where to write; a file that is new.")
+@click.option("--out", type=options.OUT, help="Where to write; a file that is new.")
 def new(out: Path | None) -> None:
     """Print a request to fill in."""
-    from assets.release.requests.request import TEMPLATE
-    from privacy.doors import files
-
     content = TEMPLATE.read_bytes()
     if out is None:
         click.echo(content.decode(), nl=False)
@@ -51,8 +53,8 @@ def new(out: Path | None) -> None:
     type=VERSION,
     help="Version such as 2026.11.0; by default the newest release that has the cohorts.",
 )
-@as_html
-@console.as_json
+@options.as_html
+@options.as_json
 def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     """Show how a request could be answered, before any budget is spent.
 
@@ -60,14 +62,8 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     cost less. Uses public facts: reads no confidential table. For several files, also what they cost together. Exit
     status 1 if a file is not a request, 3 if one does not fit the cohort's budget.
     """
-    from assets.release.requests.check import check_requests
-    from assets.release.requests.request import read_requests
-    from pipelines.reports.request import report
-
-    location = home.ledger
     requests = read_requests(file)
-    if isinstance(location, Path) and not location.exists():
-        stop(f"{location} does not exist: no release has been made in this home folder")
+    require_ledger(home)
     with show_progress("Checking"):
         found = report(check_requests(home, requests, version))
     show(found)
@@ -78,15 +74,12 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
 @request.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @add_home_option()
-@console.as_json
+@options.as_json
 def register(files: tuple[Path, ...], home: Home) -> None:
     """Add requests to the public register, as they were asked.
 
     It spends nothing. Check a request first: what it would cost depends on what is measured, not on who asks.
     """
-    from assets.release.requests import register as book
-    from assets.release.requests.request import read_requests
-
     found = [book.register(home, each, dt.date.today()) for each in read_requests(files)]
     book.publish_register(home)
     answer(
@@ -97,11 +90,9 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 
 @request.command("list")
 @add_home_option()
-@console.as_json
+@options.as_json
 def list_requests(home: Home) -> None:
     """List the requests, and what became of each."""
-    from assets.release.requests.register import read_registered_requests
-
     found = list(read_registered_requests(home).values())
     answer(
         [
@@ -122,8 +113,6 @@ def _format_line(each: Registered) -> str:
 @click.option("--reason", required=True, help="Why; published in the register.")
 def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
-    from assets.release.requests import register as book
-
     try:
         book.refuse(home, name, reason, dt.date.today())
     except ValueError as error:
@@ -134,11 +123,12 @@ def refuse(name: str, home: Home, reason: str) -> None:
 
 @request.command()
 @click.argument("names", nargs=-1, required=True)
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option()
-@console.add_option("--keys")
+@options.add_option("--keys")
 @release
-def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
+@as_installation
+def fulfil(names: tuple[str, ...], folders: Installation, version: str | None) -> None:
     """Measure the requested tables, and publish them with all that was published before.
 
     The requests are planned together. Nothing is charged until the people named in the policy have signed the
@@ -153,30 +143,10 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
       4  it waits for people (readiness approve)
       5  a fault of the machine
     """
-    from privacy.keys import KeyRing
-
-    ring = KeyRing.load(keys)
-    with show_progress("Loading"), pause_garbage_collection():
-        from assets.home.installation import Installation
-        from assets.release.publication import is_bundle_current
-        from assets.release.requests.register import find_base_release
-        from pipelines.run import choose_request_release, run_cohort
-        from sources.extract.landed import list_councils
-        from sources.reference.cohorts import Cohort
-    folders = Installation.at(landing, home.root, keys)
+    folders.load_keys()  # a wrong set stops the command before anything is looked up
     base, cohorts = find_base_release(folders.home, names)
-    newest, *others = map(Cohort, cohorts)
-    bundle = run_cohort(
-        folders,
-        newest,
-        version or choose_request_release(folders.home, base, names),
-        # the release whose noisy counts are used has settled which councils are missing
-        allow_missing=True,
-        say=click.echo,
-        with_cohorts=others,
-        reuse=True,
-        requests=names,
-    )
-    with show_progress(f"Checking {bundle}"):
-        sound = is_bundle_current(folders.home, ring, bundle.name, list_councils(landing))
-    report_release(bundle, landing.resolve(), keys, sound=sound)
+    newest, *others = cohorts
+    # the release whose noisy counts are used has settled which councils are missing
+    options = ReleaseOptions(allow_missing=True, others=others, reuse=True, requests=names)
+    release = version or choose_request_release(folders.home, base, names)
+    report_release(folders, run_cohort(folders, Cohort(newest), release, options, click.echo))

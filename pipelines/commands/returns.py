@@ -5,28 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands import console
-from pipelines.commands.console import (
-    COUNCIL,
-    FILE,
-    FILE_OR_FOLDER,
-    FOLDER,
-    OUT,
-    answer,
-    describe_problem_count,
-    end,
-    is_json_wanted,
-    show_progress,
-    stop,
-)
+from assets.returns.agreements import InvalidAgreement, draft, load
+from assets.returns.open import open_receipt
+from assets.returns.open import open_return as open_one
+from pipelines.commands import console, options
+from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    from privacy.returns.agreement import Agreement
+from privacy.doors.age import create_identity
+from privacy.returns.agreement import NEVER_ABSENT, Agreement, Fact, First
 
 
 @click.group()
@@ -38,22 +27,20 @@ def returns() -> None:
 
 
 @returns.command()
-@click.argument("file", type=FILE)
-@console.as_json
+@click.argument("file", type=options.FILE)
+@options.as_json
 def check(file: Path) -> None:
     """Check sharing agreement FILE, and list what it allows today.
 
     Exit status 1 if something must change.
     """
-    from assets.returns.agreements import InvalidAgreement, load
-
     try:
         agreement = load(file)
     except InvalidAgreement as invalid:
         if is_json_wanted():
             answer({"problems": [str(each) for each in invalid.problems]}, str)
             end(Ending.INPUT)
-        stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
+        stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
     follows, warnings = list(_explain_agreement(agreement)), list(_iter_warnings(agreement))
     why_not = agreement.why_not(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."
@@ -91,8 +78,6 @@ def _explain_agreement(agreement: Agreement) -> Iterator[str]:
 
 
 def _iter_warnings(agreement: Agreement) -> Iterator[str]:
-    from privacy.returns.agreement import NEVER_ABSENT, Fact, First
-
     if any(Fact.NO_OTHER in disclosure.facts and disclosure.teller == NEVER_ABSENT for disclosure in agreement.tells):
         yield f"{Fact.NO_OTHER} is never told of {NEVER_ABSENT}, whatever the agreement says"
     rule = agreement.new_children
@@ -107,12 +92,12 @@ def _format_facts(facts: Collection[str]) -> str:
 
 
 @returns.command()
-@click.argument("council", type=COUNCIL)
-@click.option("--out", type=FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it.")
+@click.argument("council", type=options.COUNCIL)
+@click.option(
+    "--out", type=options.FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it."
+)
 def new(council: str, out: Path) -> None:
     """Write a draft of the sharing agreement of COUNCIL, with comments."""
-    from assets.returns.agreements import draft
-
     path = out / f"{council}.yaml"
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -124,29 +109,27 @@ def new(council: str, out: Path) -> None:
 
 
 @returns.command()
-@click.option("--out", type=OUT, required=True, help="Where to write; the private key stays with you.")
+@click.option("--out", type=options.OUT, required=True, help="Where to write; the private key stays with you.")
 def keygen(out: Path) -> None:
     """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
-    from privacy.doors.age import create_identity
-
     public = create_identity(out)
     click.echo(f"Private key: {out}  (give it to nobody; without it nothing encrypted to you can be opened)")
     click.echo(f"Public key:  {public}  (for the agreement)")
 
 
 @returns.command("open")
-@click.argument("file", type=FILE)
-@click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
-@console.own_key
-@console.add_option("--signer", "; here the pipeline's", required=True)
-@console.add_option("--council-file", "; if the extract needs one")
-@click.option("--out", type=FOLDER, required=True, help="Where to write; the files name children.")
+@click.argument("file", type=options.FILE)
+@click.option(
+    "--extract", type=options.FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it."
+)
+@options.own_key
+@options.add_option("--signer", "; here the pipeline's", required=True)
+@options.add_option("--council-file", "; if the extract needs one")
+@click.option("--out", type=options.FOLDER, required=True, help="Where to write; the files name children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
-    from assets.returns.open import open_return as run
-
     with show_progress("Opening the return"):
-        written = run(file, extract, key_file, signer, council_file, out, dt.date.today())
+        written = open_one(file, extract, key_file, signer, council_file, out, dt.date.today())
     for sentence in written.warnings:
         click.echo(f"warning: {sentence}", err=True)
     click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")
@@ -155,14 +138,12 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 
 
 @returns.command("told")
-@click.argument("file", type=FILE)
-@console.own_key
-@console.add_option("--signer", "; here the pipeline's", required=True)
-@click.option("--out", type=FOLDER, required=True, help="Where to write.")
+@click.argument("file", type=options.FILE)
+@options.own_key
+@options.add_option("--signer", "; here the pipeline's", required=True)
+@click.option("--out", type=options.FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a receipt of who was told about a service's rows, and write it as two tables (CSV)."""
-    from assets.returns.open import open_receipt as run
-
-    receivers, rows = run(file, key_file, signer, out)
+    receivers, rows = open_receipt(file, key_file, signer, out)
     click.echo(f"Who was told, and about how many children:  {receivers}")
     click.echo(f"Row by row:                                  {rows}")

@@ -10,20 +10,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from assets.home.software import pause_garbage_collection
-from pipelines.commands import console
-from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
-from pipelines.commands.home_option import add_home_option
+from pipelines.commands import options
+from pipelines.commands.console import end, show, show_progress, stop, wait_for_yes
+from pipelines.commands.pipeline_options import Choices, add_home_option, as_installation, choices
 from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
-
-if TYPE_CHECKING:
-    from assets.home.paths import Home
-    from sources.reference.cohorts import Cohort
+from privacy.keys import KeyRing
+from sources.extract.landed import describe_unread_entries, has_arrivals, list_councils
+from sources.reference.cohorts import Cohort
 
 
 def _check_version(text: str) -> str:
@@ -33,7 +33,7 @@ def _check_version(text: str) -> str:
     return text
 
 
-VERSION = Checked("version", _check_version)
+VERSION = options.Checked("version", _check_version)
 
 release = click.option(
     "--release",
@@ -44,13 +44,13 @@ release = click.option(
 
 
 @click.command()
-@console.add_option("--landing", required=True, envvar=None)
-@console.add_option("--cohort")
+@options.add_option("--landing", required=True, envvar=None)
+@options.add_option("--cohort")
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
 @click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
-@console.yes
+@options.yes
 def synth(
     landing: Path, cohort: Cohort, scale: float, seed: int | None, england: bool, contract_names: bool, yes: bool
 ) -> None:
@@ -58,7 +58,6 @@ def synth(
 
     The truth is written beside the landing folder. Extracts already there are replaced only with --yes.
     """
-    from sources.extract.landed import has_arrivals
     from sources.synthetic import DEFAULT_SEED, generate
 
     if not yes and landing.is_dir() and has_arrivals(landing, cohort.code):
@@ -77,15 +76,12 @@ def synth(
 
 
 @click.command()
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option()
-@console.add_option("--cohort")
-@console.add_option("--keys")
+@options.add_option("--cohort")
+@options.add_option("--keys")
 @release
-@console.allow_missing
-@console.share
-@console.with_cohorts
-@console.reuse
+@choices
 @click.option(
     "--until", type=click.Choice(["intake", "linkage"]), help="Go that far and stop: nothing is released or charged."
 )
@@ -94,16 +90,12 @@ def synth(
     is_flag=True,
     help="For a demonstration: make a key set first, if there is none, with a key that signs releases off by itself.",
 )
+@as_installation
 def run(
-    landing: Path,
-    home: Home,
+    folders: Installation,
     cohort: Cohort,
-    keys: Path,
     version: str | None,
-    allow_missing: bool,
-    share: float | None,
-    with_cohorts: tuple[Cohort, ...],
-    reuse: bool,
+    choices: Choices,
     until: str | None,
     create_keys: bool,
 ) -> None:
@@ -119,64 +111,46 @@ def run(
       4  it is held or waits for people (readiness accept, readiness approve)
       5  a fault of the machine
     """
-    if reuse and version is None:
+    if choices.reuse and version is None:
         stop("--reuse makes a separate release: name its version with --release", Ending.USAGE)
-    from privacy.keys import KeyRing
 
-    if create_keys and not keys.exists():
-        KeyRing.create(keys, demonstration=True)
-    ring = KeyRing.load(keys)
+    if create_keys and not folders.keys.exists():
+        KeyRing.create(folders.keys, demonstration=True)
+    folders.load_keys()  # a wrong set stops the command before anything is loaded
     with show_progress("Loading"), pause_garbage_collection():
         from assets.intake import validation_worker
 
-        if not home.cohort(cohort.code).any_taken:
+        if not folders.home.cohort(cohort.code).any_taken:
             validation_worker.begin()  # loads in parallel with the imports below
-        from assets.home.installation import Installation
+        from assets.release.fix_release import ReleaseOptions
         from pipelines.run import run_cohort
 
-    bundle = run_cohort(
-        Installation.at(landing, home.root, keys),
-        cohort,
-        version,
-        allow_missing,
-        click.echo,
-        share,
-        with_cohorts,
-        reuse,
-        until,
-    )
+    bundle = run_cohort(folders, cohort, version, ReleaseOptions(*choices), click.echo, until)
     if until is None:
-        from assets.release.publication import is_bundle_current
-        from sources.extract.landed import list_councils
-
-        with show_progress(f"Checking {bundle}"):
-            sound = is_bundle_current(home, ring, bundle.name, list_councils(landing))
-        report_release(bundle, landing.resolve(), keys, sound=sound)
+        report_release(folders, bundle)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
 
-def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> None:
-    """Verify a bundle and print where everything is; stop if it is not sound.
+def report_release(folders: Installation, bundle: Path) -> None:
+    """Check a bundle and print where everything is; stop if it is not sound.
 
-    It is not verified again if it was found `sound` and has not changed since.
+    It is verified again only if it changed since it was made.
     """
+    from assets.release.publication import is_bundle_current
+    from ndl_export.bundle.verify import verify
     from ndl_export.facts.directory_files import load_withdrawals
 
-    if not sound:
-        from ndl_export.bundle.verify import verify
-
-        with show_progress(f"Checking {bundle}"):
-            report = verify(bundle)
-        if not report.ok:
+    with show_progress(f"Checking {bundle}"):
+        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name, list_councils(folders.landing))
+        if not (sound or (report := verify(bundle)).ok):
             stop(str(report))
-    release, home = bundle.parent, bundle.parent.parent
+    release, home = bundle.parent, folders.home.root
     tools = Path(sys.executable).parent
     if withdrawal := load_withdrawals(release).get(bundle.name):
         click.echo(f"\n{withdrawal.sentence}")
-    folders = " ".join(
-        f"--{name} {_shorten_path(path)}" for name, path in (("home", home), ("landing", landing), ("keys", keys))
-    )
+    places = {"home": home, "landing": folders.landing, "keys": folders.keys}
+    options = " ".join(f"--{name} {_shorten_path(path)}" for name, path in places.items())
     click.echo(
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
@@ -185,7 +159,7 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
         "\nNext:\n"
         f"  {_shorten_path(tools / 'readiness')} verify {_shorten_path(bundle)}\n"
         f"  {_shorten_path(tools / 'readiness')} budget --home {_shorten_path(home)}\n"
-        f"  {_shorten_path(tools / 'readiness')} ui {folders}"
+        f"  {_shorten_path(tools / 'readiness')} ui {options}"
     )
 
 
@@ -195,14 +169,14 @@ def _shorten_path(path: Path) -> str:
 
 
 @click.command()
-@console.add_option("--landing", required=True)
+@options.add_option("--landing", required=True)
 @add_home_option()
-@console.add_option("--cohort", ", unless --timeline is given")
+@options.add_option("--cohort", ", unless --timeline is given")
 @click.option(
     "--timeline", is_flag=True, help="What is in, due and late for every cohort from birth to Reception, by age."
 )
-@as_html
-@console.as_json
+@options.as_html
+@options.as_json
 def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> None:
     """Show who has sent what, and what a release waits for."""
     if not landing.is_dir():
@@ -212,12 +186,11 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
     today = dt.date.today()
     if cohort is None:
         from assets.linkage.timeline import build_timeline
-        from pipelines.reports.timeline import report_timeline
+        from pipelines.reports.status import report_timeline
 
         return show(report_timeline(build_timeline(landing, home, today), today))
     from assets.linkage.arrivals import list_arrivals
     from pipelines.reports.status import list_open_holds, report
-    from sources.extract.landed import describe_unread_entries, list_councils
 
     with show_progress("Looking through landing"):
         found = list_arrivals(landing, home, cohort, list_councils(landing), today)
@@ -228,10 +201,10 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
 @click.command()
 # without `envvar`: a setting that cannot be used is a finding here, and must not end the command
 @add_home_option(required=False, envvar=None)
-@console.add_option("--landing", envvar=None)
-@console.add_option("--keys", envvar=None, default=None)
-@as_html
-@console.as_json
+@options.add_option("--landing", envvar=None)
+@options.add_option("--keys", envvar=None, default=None)
+@options.as_html
+@options.as_json
 def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
     """Check that this installation has what a run needs.
 
@@ -248,7 +221,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_option("--landing")
+@options.add_option("--landing")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     """Print the state of the installation, for Prometheus.
@@ -275,8 +248,8 @@ def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
 
 @click.command()
 @add_home_option(required=False)
-@console.add_option("--landing")
-@console.add_option("--keys")
+@options.add_option("--landing")
+@options.add_option("--keys")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:
@@ -293,9 +266,7 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
     if is_listening(host, port):
         stop(f"Something listens at http://{host}:{port} already. Dagster was not started: choose another --port")
     from assets.catalogue.runs import note_councils
-    from assets.home.paths import Home
     from pipelines.dagster.instance import open_instance, prepare_storage
-    from sources.extract.landed import list_councils
 
     place = home or Home(get_settings().home)
     place.prepare()

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, as_html, show_progress, stop, write_page
+from assets.pseudonymise.sender import pseudonymise as run
+from pipelines.commands import options
+from pipelines.commands.console import show_progress, stop, write_page
 from pipelines.ending import Ending
-
-if TYPE_CHECKING:
-    from sources.councils.council_file import CouncilFile
-    from sources.extract.landed import Landed
-    from sources.reference.cohorts import Cohort
+from pipelines.reports.sender import describe_result, report
+from privacy.keys import SENDER, KeyRing
+from sources.contracts import CONTRACTS
+from sources.councils.council_file import CouncilFile, load, load_council_file
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed, list_parts
+from sources.reference.cohorts import Cohort
+from sources.reference.places import get_place
 
 _COHORT = re.compile(r"\d{6}")
 _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 
 @click.command()
-@click.argument("extract", type=FILE_OR_FOLDER)
-@console.add_option("--council", "; by default the extract's folder")
-@console.add_option("--council-file", "; in place of the one that is shipped")
-@console.add_option("--source", "; by default the extract's folder")
-@console.add_option("--cohort", "; by default the extract's name")
+@click.argument("extract", type=options.FILE_OR_FOLDER)
+@options.add_option("--council", "; by default the extract's folder")
+@options.add_option("--council-file", "; in place of the one that is shipped")
+@options.add_option("--source", "; by default the extract's folder")
+@options.add_option("--cohort", "; by default the extract's name")
 @click.option(
     "--postcode-directory",
-    type=FILE,
+    type=options.FILE,
     help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@console.add_option("--keys", required=True, default=None)
-@click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
-@as_html
+@options.add_option("--keys", required=True, default=None)
+@click.option("--out", type=options.FOLDER, required=True, help="Where to write; a folder for each council and source.")
+@options.as_html
 def pseudonymise(
     extract: Path,
     council: str | None,
@@ -50,11 +53,6 @@ def pseudonymise(
     Writes <cohort>.tokens.parquet, the one file to send, and beside it a description of that file and the rows set
     aside. Files made from a part of an extract have its name; in a folder of parts, each part is read.
     """
-    from assets.pseudonymise.sender import pseudonymise as run
-    from pipelines.reports.sender import describe_result, report
-    from privacy.keys import SENDER, KeyRing
-    from sources.errors import ExtractStopped
-
     read = _read_council_file(extract, council, council_file)
     found, done, why = _find_extracts(extract, read.council, source, cohort), [], ""
     ring = KeyRing.load(keys, SENDER)
@@ -80,9 +78,6 @@ def pseudonymise(
 
 def _read_council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
     """Return the sender's own council file, or the one that is shipped for the council."""
-    from sources.councils.council_file import load, load_council_file
-    from sources.reference.places import get_place
-
     if own is None:
         return load_council_file(council or _find_folder_name(extract, 2) or _ask("council"))
     read = load(own)
@@ -94,11 +89,9 @@ def _read_council_file(extract: Path, council: str | None, own: Path | None) -> 
 
 def _find_extracts(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> list[Landed]:
     """Return the extract, or its parts if it is a part or a folder of parts."""
-    from sources.extract.landed import Landed, list_parts
-
     source = source or _find_folder_name(extract, 1) or _ask("source")
     named = extract.resolve().parent.name if _is_part(extract) else extract.name.partition(".")[0]
-    year = cohort or COHORT.convert(named if _COHORT.fullmatch(named) else _ask("cohort"), None, None)
+    year = cohort or options.COHORT.convert(named if _COHORT.fullmatch(named) else _ask("cohort"), None, None)
     if _is_part(extract):
         return [Landed(council, source, year.code, extract, part=1)]
     parts = enumerate(list_parts(extract, source), 1)
@@ -109,16 +102,12 @@ def _find_extracts(extract: Path, council: str, source: str | None, cohort: Coho
 
 def _is_part(extract: Path) -> bool:
     """Check whether the extract is in a cohort's folder inside a source's folder."""
-    from sources.contracts import CONTRACTS
-
     parents = extract.resolve().parents
     return len(parents) > 1 and bool(_COHORT.fullmatch(parents[0].name)) and parents[1].name in CONTRACTS
 
 
 def _find_folder_name(extract: Path, above: int) -> str | None:
     """Return the name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
-    from sources.contracts import CONTRACTS
-
     of = extract.resolve().parent if _is_part(extract) else extract.resolve()
     in_landing = len(of.parents) > 1 and of.parents[0].name in CONTRACTS
     return of.parents[above - 1].name if in_landing else None

@@ -3,53 +3,111 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import click
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pipelines.commands import console
+from assets.home.paths import CohortStore, Home
+from assets.home.signers import note_signers
+from assets.release import fix_release, holds, sign_off
+from assets.release.decision_sheet import write_decision_sheet
+from assets.release.holds import Hold, State
+from assets.release.record import read_record
+from assets.release.sign_off import Count, check_read
+from ndl_export.pages.number_format import format_count
+from pipelines.commands import console, options
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
-from pipelines.commands.home_option import add_home_option
 from pipelines.commands.keys import keys
+from pipelines.commands.pipeline_options import Choices, add_cohort_options, add_home_option, choices, gather
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
+from pipelines.reports.document import Grid, Report, Section
+from pipelines.run import choose_release
+from privacy.doors import files
+from privacy.keys import generate_private_pem, load_own_key
+from privacy.release import acceptance
+from privacy.release.approval import Request, parse_signature, sign_content
+from privacy.release.policy import format_public_key, load_policy
+from sources.reference.cohorts import Cohort
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from assets.home.paths import Home
-    from assets.release.holds import Hold, State
-    from assets.release.sign_off import Count
-    from privacy.release.approval import Request
-    from sources.reference.cohorts import Cohort
+@dataclass(frozen=True)
+class Signing:
+    """How a person signs: with a key file and the hash of the page that was read, or a signature made elsewhere."""
+
+    key_file: Path | None
+    sheet_read: str | None
+    signature: BinaryIO | None
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self.key_file or self.signature)
+
+    def load(self, sheet_now: str) -> Ed25519PrivateKey | bytes | None:
+        """Return the key, if the page is still the one that was read, or the signature, or None."""
+        if self.key_file and self.signature:
+            stop("give --key or --signature, not both", Ending.USAGE)
+        if self.signature:
+            return parse_signature(self.signature.read())
+        if self.key_file is None:
+            return None
+        if self.sheet_read is None:
+            stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
+        check_read(self.sheet_read, sheet_now)
+        return load_own_key(self.key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
+
+
+def add_signing_options(further: str) -> Callable[..., Any]:
+    """Return the options for signing, passed on as `signing`; `further` goes into the help of --key.
+
+    A private key can be piped into a container that lacks a person's files.
+    """
+    return gather(
+        "signing",
+        Signing,
+        click.option(
+            "--key",
+            "key_file",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+            metavar="FILE",
+            help=f"File of your own private key, or - to read it from standard input{further}.",
+        ),
+        click.option(
+            "--sheet",
+            "sheet_read",
+            metavar="SHA256",
+            help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has"
+            " changed.",
+        ),
+        click.option(
+            "--signature",
+            type=click.File("rb"),
+            metavar="FILE",
+            help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard"
+            " input.",
+        ),
+    )
 
 
 @click.command()
 @add_home_option()
-@console.add_option("--cohort", "; needed unless it is a change of people")
-@console.add_signing_key_option(", for use on your own machine; needs --sheet")
-@console.sheet_read
-@console.signature_file
+@options.add_option("--cohort", "; needed unless it is a change of people")
+@add_signing_options(", for use on your own machine; needs --sheet")
 @release
-@console.share
-@console.with_cohorts
-@console.reuse
-@console.allow_missing
+@choices
 @click.option("--publish", is_flag=True, help="Approve the bundle that is made and held, so that it is published.")
 @click.option("--people", is_flag=True, help="Approve the people named in the policy instead of those recorded.")
 def approve(
     home: Home,
     cohort: Cohort | None,
-    key_file: Path | None,
-    sheet_read: str | None,
-    signature: BinaryIO | None,
+    signing: Signing,
     version: str | None,
-    share: float | None,
-    with_cohorts: tuple[Cohort, ...],
-    reuse: bool,
-    allow_missing: bool,
+    choices: Choices,
     publish: bool,
     people: bool,
 ) -> None:
@@ -60,37 +118,31 @@ def approve(
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
     that was made. Anything that changes afterwards needs a new signature.
     """
-    from assets.release import fix_release, sign_off
-    from assets.release.decision_sheet import write_decision_sheet
-    from assets.release.record import read_record
-    from pipelines.run import choose_release
-
-    release, again = "", ""
+    store, again = home.cohort(cohort.code if cohort else ""), ""
     with show_progress("Decision sheet"):
         if people:
             request = sign_off.build_people_request(home)
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
-            options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
+            options = fix_release.ReleaseOptions(*choices)
             release = version or choose_release(home, cohort)
             # without options a release goes on as it was begun, so that people need not repeat them
-            if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
-                options = sign_off.read_begun_options(home.cohort(cohort.code), release)
-            request = sign_off.build_next_request(home.cohort(cohort.code), release, options, publish=publish)
+            if options == fix_release.ReleaseOptions() and cohort.code in read_record(home, release):
+                options = sign_off.read_begun_options(store, release)
+            request = sign_off.build_next_request(store, release, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )
-        code = cohort.code if cohort else ""
-        written = write_decision_sheet(home.cohort(code), request)
+        written = write_decision_sheet(store, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
-    by = load_key_or_signature(key_file, sheet_read, signature, written.sheet_sha256)
+    by = signing.load(written.sheet_sha256)
     if by is None:
         if held := sign_off.explain_holds(home, request):
             click.echo(f"! {held}.")
         click.echo(HOW_TO_SIGN)
         return
-    found = sign_off.sign_request(home.cohort(code), request, written.sheet_sha256, by)
+    found = sign_off.sign_request(store, request, written.sheet_sha256, by)
     click.echo(_describe_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
 
 
@@ -99,26 +151,6 @@ HOW_TO_SIGN = (
     " -in FILE -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with"
     " --sheet SHA256 --key KEY."
 )
-
-
-def load_key_or_signature(
-    key_file: Path | None, sheet_read: str | None, signature: BinaryIO | None, sheet_now: str
-) -> Ed25519PrivateKey | bytes | None:
-    """Return a person's key, if the page is still the one that they read, or a signature made elsewhere, or None."""
-    from assets.release.sign_off import check_read
-    from privacy.keys import load_own_key
-    from privacy.release.approval import parse_signature
-
-    if key_file and signature:
-        stop("give --key or --signature, not both", Ending.USAGE)
-    if signature:
-        return parse_signature(signature.read())
-    if key_file is None:
-        return None
-    if sheet_read is None:
-        stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
-    check_read(sheet_read, sheet_now)
-    return load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
 
 
 def _describe_signed(found: Count, request: Request, again: str) -> str:
@@ -141,19 +173,13 @@ def _describe_signed(found: Count, request: Request, again: str) -> str:
 @keys.command()
 @click.option("--name", required=True, help="Whose key it is.")
 @click.option("--role", default="privacy lead", show_default=True, help="Role in which they sign.")
-@click.option("--out", type=console.OUT, required=True, help="Where to write; nothing is replaced.")
+@click.option("--out", type=options.OUT, required=True, help="Where to write; nothing is replaced.")
 @click.option("--password", is_flag=True, help="Ask for a password, and encrypt the key with it.")
 def approver(name: str, role: str, out: Path, password: bool) -> None:
     """Make the key of a person who signs releases off, and print the lines for the policy file.
 
     The file is that person's alone: keep it off the machine that runs the pipeline.
     """
-    import yaml
-
-    from privacy.doors import files
-    from privacy.keys import generate_private_pem, load_own_key
-    from privacy.release.policy import format_public_key
-
     secret = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True) if password else ""
     files.make_folder(out.resolve().parent)
     try:
@@ -168,27 +194,21 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 
 
 @click.command()
-@add_home_option()
-@console.add_option("--cohort")
+@add_cohort_options()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="Hold that you accept, as named in the list.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
-@console.add_option("--council", "; with --cause, accept only its holds", multiple=True)
-@console.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
-@console.add_signing_key_option(", as for readiness approve; needs --sheet")
-@console.sheet_read
-@console.signature_file
+@options.add_option("--council", "; with --cause, accept only its holds", multiple=True)
+@options.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
+@add_signing_options(", as for readiness approve; needs --sheet")
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
-@console.as_json
+@options.as_json
 def accept(
-    home: Home,
-    cohort: Cohort,
+    store: CohortStore,
     names: tuple[str, ...],
     causes: tuple[str, ...],
     council: tuple[str, ...],
     reason: str | None,
-    key_file: Path | None,
-    sheet_read: str | None,
-    signature: BinaryIO | None,
+    signing: Signing,
     for_dagster: bool,
 ) -> None:
     """List what a release waits for, or accept it with your own key.
@@ -197,29 +217,24 @@ def accept(
     --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
     One signature covers all the holds that you select, with one reason.
     """
-    store = home.cohort(cohort.code)
-    from assets.release import holds
-
     if council and not causes:
         stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
     names = holds.select_hold_names(store, names, causes, council)
-    sheet_sha256 = holds.list_sha256(store)
-    if not (names and for_dagster):
+    sheet_sha256, only_lines = holds.list_sha256(store), bool(names and for_dagster)
+    if not only_lines:
         # with --json standard output is one document and nothing else
         click.echo(f"List of holds: {store.list_of_holds}\n  SHA-256 {sheet_sha256}", err=is_json_wanted())
     if names:
         if reason is None:
             stop("an acceptance needs a reason: --reason TEXT", Ending.USAGE)
-        by = load_key_or_signature(key_file, sheet_read, signature, sheet_sha256)
-        _accept(home, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster)
-    if not (names and for_dagster):
-        state = holds.read_state(home, [cohort.code])
-        answer(_build_facts(state, cohort.code), lambda: _format_holds(state, cohort.code))
+        _accept(store, names, reason, sheet_sha256, signing.load(sheet_sha256), for_dagster=for_dagster)
+    if not only_lines:
+        state = holds.read_state(store.home, [store.cohort])
+        answer(_build_facts(state, store.cohort), lambda: _format_holds(state, store.cohort))
 
 
 def _accept(
-    home: Home,
-    cohort: str,
+    store: CohortStore,
     names: Sequence[str],
     reason: str,
     sheet_sha256: str,
@@ -231,24 +246,14 @@ def _accept(
 
     Without `by`, write the file to sign.
     """
-    import yaml
-
-    from assets.home.signers import note_signers
-    from assets.release import holds
-    from privacy.doors import files
-    from privacy.release import acceptance
-    from privacy.release.approval import sign_content
-    from privacy.release.policy import load_policy
-
-    ledger, sign_off = note_signers(home), load_policy().sign_off
-    held = [holds.get_hold(home.cohort(cohort), name).held for name in names]
+    ledger = note_signers(store.home)
+    held = [holds.get_hold(store, name).held for name in names]
     unsigned = acceptance.build_acceptance(ledger, held, reason, sheet_sha256)
     if by is None:
-        path = home.cohort(cohort).acceptance_to_sign
-        files.write(path, unsigned.message)
-        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=is_json_wanted())
+        files.write(store.acceptance_to_sign, unsigned.message)
+        click.echo(f"File to sign: {store.acceptance_to_sign}\n{HOW_TO_SIGN}", err=is_json_wanted())
         return
-    person, signed = sign_content(ledger, sign_off, unsigned, by)
+    person, signed = sign_content(ledger, load_policy().sign_off, unsigned, by)
     if for_dagster:
         lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
@@ -272,9 +277,6 @@ def _build_facts(state: State, cohort: str) -> dict[str, Any]:
 
 def _format_holds(state: State, cohort: str) -> str:
     """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
-    from ndl_export.pages.number_format import format_count
-    from pipelines.reports.document import Grid, Report, Section
-
     if not state.holds:
         return f"Nothing is held for cohort {cohort}."
     causes = list(dict.fromkeys(hold.cause for hold in state.open))

@@ -77,28 +77,18 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for look in iter_looks(landing):
         landed, now = look.landed, time.time()
-        key = (landed.source, landed.cohort, landed.council)
-        results = [
-            path.stat().st_mtime for path in (home.extract(*key).quality, home.extract(*key).stopped) if path.exists()
-        ]
-        if (
-            landed.several
-            and not home.extract(*key).parts.exists()
-            and (sorted_ := home.get_sorted_files_path(*key[::2])).exists()
-        ):
-            results.append(sorted_.stat().st_mtime)  # when files were found to contain no row of this cohort
+        store = home.extract(*landed.key)
+        results = [store.quality, store.stopped]
+        if landed.several and not store.parts.exists():
+            # when files were found to contain no row of this cohort
+            results.append(home.get_sorted_files_path(store.source, store.council))
+        dealt_with = max((path.stat().st_mtime for path in results if path.exists()), default=0.0)
         # the time of change, because a copy may keep the modification time of its original
         came = max((path.stat().st_ctime for each in landed.paths for path in list_files(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
-        if settled and came > max(results, default=0.0):
+        if settled and came > dealt_with:
             found.setdefault(landed.cohort, set()).add(landed.council)
     return found
-
-
-def _iter_files(landed: Landed) -> Iterator[Path]:
-    """Yield the files in the folder of an extract; none if it leads outside landing, possibly to the whole disk."""
-    if not (landed.within and is_link_out(landed.path, landed.within)):
-        yield from landed.path.rglob("*")
 
 
 def _is_marked(path: Path) -> bool:
@@ -114,10 +104,12 @@ def _is_marked(path: Path) -> bool:
 def _look(landed: Landed) -> Look:
     seen = get_state(*landed.paths)
     changed = max((times[1] for times in seen), default=0)
+    # a folder that leads outside landing possibly leads to the whole disk
+    leads_out = landed.within and is_link_out(landed.path, landed.within)
     return Look(
         landed,
         hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
         ready=all(_is_marked(path) for path in landed.paths),
-        unfinished=any(is_unfinished(path.name) for path in _iter_files(landed)),
+        unfinished=not leads_out and any(is_unfinished(path.name) for path in landed.path.rglob("*")),
         changed=changed / 1e9,
     )

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -64,31 +64,23 @@ class OpenEventLog(SqliteEventLogStorage):
         return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
-    def run_connection(self, run_id: str | None = None) -> Iterator[sqlalchemy.Connection]:
-        """Yield a transaction on the file of a run."""
-        with self._get_engine(str(run_id)).begin() as connection:
-            yield connection
-
-    @contextmanager
-    def index_connection(self) -> Iterator[sqlalchemy.Connection]:
-        """Yield a transaction on the file of all runs."""
-        with self._get_engine(INDEX_SHARD_NAME).begin() as connection:
+    def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
+        """Yield a transaction on the file of a run, or on that of all runs."""
+        with self._opening:
+            if shard not in self._open:
+                with super()._connect(shard):
+                    pass  # opening it creates the file
+                self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
+                place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+                self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
+            engine = self._open[shard]
+        with engine.begin() as connection:
             yield connection
 
     def dispose(self) -> None:
         with self._opening:
             self._close(list(self._open))
         super().dispose()
-
-    def _get_engine(self, shard: str) -> sqlalchemy.Engine:
-        with self._opening:
-            if shard not in self._open:
-                with super().run_connection(shard):
-                    pass  # opening it creates the file
-                self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
-                place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-                self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
-            return self._open[shard]
 
     def _close(self, shards: list[str]) -> None:
         for shard in shards:
@@ -108,24 +100,18 @@ def _configure_connection(connection: object, _: Any) -> None:
 def prepare_storage(home: Home) -> Path:
     """Return the folder of Dagster's storage in a home folder, created if needed, with the project's settings."""
     home.prepare()
-    folder = home.dagster
     # each time, because the project's settings may have changed since the home folder was made
-    shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
-    return folder
+    shutil.copyfile(INSTANCE_SETTINGS, home.dagster / INSTANCE_SETTINGS.name)
+    return home.dagster
 
 
 def open_instance(home: Home) -> dg.DagsterInstance:
     """Open the Dagster instance of a home folder, with the project's settings."""
     folder = prepare_storage(home)
-    event_log = {
-        "module": OpenEventLog.__module__,
-        "class": OpenEventLog.__name__,
-        "config": {"base_dir": str(folder / "history" / "runs")},
-    }
-    return dg.DagsterInstance.from_ref(
-        # The event log is in the folder that Dagster's own would use.
-        InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})
-    )
+    # the event log is in the folder that Dagster's own would use
+    config = {"base_dir": str(folder / "history" / "runs")}
+    event_log = {"module": OpenEventLog.__module__, "class": OpenEventLog.__name__, "config": config}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log}))
 
 
 def open_history(home: Home) -> dg.DagsterInstance:
@@ -209,23 +195,15 @@ def expire_all(
     sentences += [f"landing file {file.landed.name}" for file in found.landing]
     before = now - dt.timedelta(days=policy.dagster_days)
     # the storage of a job, which may be elsewhere than in the home folder
-    if storage is not None:
-        return sentences + _remove_runs(home, storage, before, dry_run)
-    if home.dagster.is_dir():
-        with open_instance(home) as own:
-            return sentences + _remove_runs(home, own, before, dry_run)
+    if storage is None and not home.dagster.is_dir():
+        return sentences
+    with open_instance(home) if storage is None else nullcontext(storage) as runs:
+        old = dg.RunsFilter(statuses=list(_ENDED), created_before=before)
+        if number := runs.get_runs_count(old):
+            sentences.append(f"{number} runs of Dagster's storage, before {before:%Y-%m-%d}")
+            if not dry_run:
+                record(home, Processing.EXPIRY, note=sentences[-1])
+                while ended := runs.get_run_records(old, limit=_RUNS_AT_ONCE):
+                    for run in ended:
+                        runs.delete_run(run.dagster_run.run_id)
     return sentences
-
-
-def _remove_runs(home: Home, storage: dg.DagsterInstance, before: dt.datetime, dry_run: bool) -> list[str]:
-    """Remove runs that ended, with their events, `_RUNS_AT_ONCE` at a time."""
-    old = dg.RunsFilter(statuses=list(_ENDED), created_before=before)
-    if not (number := storage.get_runs_count(old)):
-        return []
-    sentence = f"{number} runs of Dagster's storage, before {before:%Y-%m-%d}"
-    if not dry_run:
-        record(home, Processing.EXPIRY, note=sentence)
-        while found := storage.get_run_records(old, limit=_RUNS_AT_ONCE):
-            for run in found:
-                storage.delete_run(run.dagster_run.run_id)
-    return [sentence]

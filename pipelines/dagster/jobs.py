@@ -21,21 +21,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from assets.catalogue.runs import (
-    COHORTS,
-    COUNCILS,
-    PARTITION,
-    RANGE_END,
-    RANGE_START,
-    RELEASE,
-    SPENDS_BUDGET,
-    WHY,
-    build_partition_key,
-    note_councils,
-    redact_errors,
-    tag_partition_range,
-    tag_release,
-)
+from assets.catalogue import runs
 from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import GROUP as LINKAGE
@@ -67,7 +53,7 @@ linkage_job = dg.define_asset_job(
 release_job = dg.define_asset_job(
     "release",
     selection=dg.AssetSelection.assets(measurements, bundle, analyst_database),
-    tags={SPENDS_BUDGET: "true"},
+    tags={runs.SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise, write the bundle of a cohort and rebuild the analyst database. The"
         " run must name the release version, once. Refused before anything is drawn if the budget does not allow the"
@@ -113,7 +99,7 @@ def build_release_run(cohort: str, version: str, options: ReleaseOptions) -> dic
     }
     return {
         "partition_key": cohort,
-        "tags": tag_release(version, options.share),
+        "tags": runs.tag_release(version, options.share),
         "run_config": {"ops": {"release__measurements": {"config": config}}},
     }
 
@@ -122,13 +108,13 @@ def build_publication_run(cohort: str, version: str) -> dict[str, Any]:
     """Return the same for the job `republish`, which publishes a bundle that was held."""
     return {
         "partition_key": cohort,
-        "tags": {RELEASE: version},
+        "tags": {runs.RELEASE: version},
         "run_config": {"ops": {"release__bundle": {"config": {"version": version}}}},
     }
 
 
 @dg.op(config_schema={}, description="Remove data whose period under the retention policy is over.")
-@redact_errors
+@runs.redact_errors
 def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     ring = installation.load_keys(KEYS_OF_INTAKE)
     for sentence in expire_all(installation.home_folder, installation.landing, ring, storage=context.instance):
@@ -144,7 +130,7 @@ def retention_job() -> None:
     config_schema={"version": dg.Field(str, description="A release that was made before.")},
     description="Publish a release that was made before to the place where readers download it.",
 )
-@redact_errors
+@runs.redact_errors
 def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     url, version = get_settings().publish_to, context.op_config["version"]
     if url is None:
@@ -193,14 +179,14 @@ def nightly_intake(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     waiting = find_not_taken(installation.landing, installation.home_folder)
-    known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
+    known = runs.note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
     for cohort, councils in sorted(waiting.items()):
         # landing may hold a cohort that has no partition
-        if cohort in COHORTS.get_partition_keys():
+        if cohort in runs.COHORTS.get_partition_keys():
             yield dg.RunRequest(
                 run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",
-                tags=tag_partition_range(councils, cohort, known)
-                | {WHY: "landed, and neither taken nor stopped since"},
+                tags=runs.tag_partition_range(councils, cohort, known)
+                | {runs.WHY: "landed, and neither taken nor stopped since"},
             )
     if not waiting:
         yield dg.SkipReason("everything that has landed is in, or was stopped")
@@ -216,14 +202,14 @@ def nightly_intake(
     ),
 )
 def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    day, cohorts = context.scheduled_execution_time.date(), COHORTS.get_partition_keys()
+    day, cohorts = context.scheduled_execution_time.date(), runs.COHORTS.get_partition_keys()
     year = day.year - (1 if day.month >= 7 else 2)  # returns of the Profile close at the end of June
     code = f"{year}{(year + 1) % 100:02d}"
     cohort = code if code in cohorts else cohorts[-1]
     yield dg.RunRequest(
         run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}",
         partition_key=cohort,
-        tags={WHY: "linkage of the term"},
+        tags={runs.WHY: "linkage of the term"},
     )
 
 
@@ -248,11 +234,7 @@ def nightly_returns(
     home = installation.home_folder
     linked = [cohort.code for cohort in list_open_cohorts(day) if home.cohort(cohort.code).links.exists()]
     for cohort in linked:
-        yield dg.RunRequest(
-            run_key=f"{cohort}-{day}",
-            partition_key=cohort,
-            tags={WHY: "returns of the night"},
-        )
+        yield dg.RunRequest(run_key=f"{cohort}-{day}", partition_key=cohort, tags={runs.WHY: "returns of the night"})
     if not linked:
         yield dg.SkipReason("no cohort from birth to Reception is linked")
 
@@ -282,7 +264,7 @@ def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRe
         yield dg.RunRequest(
             run_key=f"{each.version}-{day}",
             run_config={"ops": {"publish_op": {"config": {"version": each.version}}}},
-            tags={RELEASE: each.version, WHY: f"announced for {day} at 09:30"},
+            tags={runs.RELEASE: each.version, runs.WHY: f"announced for {day} at 09:30"},
         )
     if not announced:
         yield dg.SkipReason(f"no release is announced for {day}")
@@ -311,7 +293,7 @@ def landing_sensor(
     earlier = json.loads(context.cursor) if context.cursor else {}
     seen: Identities = {}
     requested: Identities = dict(earlier.get("requested", {}))
-    runs: list[dg.RunRequest] = []
+    wanted: list[dg.RunRequest] = []
     for partition, extracts in _group_by_partition(landing).items():
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
@@ -320,26 +302,26 @@ def landing_sensor(
         if whole and not now.items() <= requested.get(partition, {}).items():
             new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
-            runs.append(
+            wanted.append(
                 dg.RunRequest(
                     # Dagster starts one run for a key, so the same files are taken in once
                     run_key=f"{partition}:{hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()}",
                     partition_key=partition,
-                    tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+                    tags={runs.WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
                 )
             )
     return dg.SensorResult(
-        run_requests=runs,
+        run_requests=wanted,
         cursor=json.dumps({"seen": seen, "requested": requested}, sort_keys=True),
-        dynamic_partitions_requests=[COUNCILS.build_add_request(list_councils(landing))],
+        dynamic_partitions_requests=[runs.COUNCILS.build_add_request(list_councils(landing))],
     )
 
 
 def _group_by_partition(landing: Path) -> dict[str, list[Look]]:
-    cohorts, found = set(COHORTS.get_partition_keys()), dict[str, list[Look]]()
+    cohorts, found = set(runs.COHORTS.get_partition_keys()), dict[str, list[Look]]()
     for look in iter_looks(landing):
         if look.landed.cohort in cohorts:
-            found.setdefault(build_partition_key(look.landed.council, look.landed.cohort), []).append(look)
+            found.setdefault(runs.build_partition_key(look.landed.council, look.landed.cohort), []).append(look)
     return found
 
 
@@ -348,7 +330,7 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     target=dg.AssetSelection.groups(LINKAGE),
     use_user_code_server=True,  # otherwise only Dagster's daemon can evaluate it, and a test of it in the UI fails
     default_status=dg.DefaultSensorStatus.STOPPED,
-    run_tags={WHY: "extracts changed since the last linkage"},
+    run_tags={runs.WHY: "extracts changed since the last linkage"},
     description="Links a cohort at 04:00 where its extracts changed since it was last linked. Spends nothing.",
 )
 
@@ -379,7 +361,7 @@ def approved_releases(
             job_name=(release_job if measures else republish_job).name,
             partition_key=run["partition_key"],
             run_config=run["run_config"],
-            tags=run["tags"] | {WHY: f"people have signed the {ready.stage}"},
+            tags=run["tags"] | {runs.WHY: f"people have signed the {ready.stage}"},
         )
     if not waiting:
         yield dg.SkipReason("no release waits that people have signed")
@@ -387,8 +369,8 @@ def approved_releases(
 
 def describe_failure(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     """Return the alert about a run; `steps` are the failed steps with the kinds of their errors."""
-    partition = run.tags.get(PARTITION) or "..".join(
-        run.tags[tag] for tag in (RANGE_START, RANGE_END) if tag in run.tags
+    partition = run.tags.get(runs.PARTITION) or "..".join(
+        run.tags[tag] for tag in (runs.RANGE_START, runs.RANGE_END) if tag in run.tags
     )
     what = f"{run.job_name} of {partition}" if partition else run.job_name
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"

@@ -25,13 +25,12 @@ from assets.intake.suppressions import list_out_of_reach, read_objections
 from assets.keeping.backup import Part
 from assets.keeping.retention import find_due_items
 from assets.linkage.link import estimate_run_gib
-from assets.release.anchors import explain_unconfirmed_ledger, list_stated_charges
+from assets.release.anchors import explain_unconfirmed_ledger, read_published_charges
 from assets.returns.disclosure_log import check_anchored
-from ndl_export.bundle.anchors import UnreadableAnchor, fetch_anchors, read_anchors
+from ndl_export.bundle.anchors import UnreadableAnchor
 from ndl_export.facts.directory_files import InvalidCalendar, find_calendar_gaps, read_calendar
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
 from ndl_export.files.stores import StoreError as PlaceError
-from ndl_export.files.stores import open_store
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
@@ -314,20 +313,18 @@ def _find_existing(folder: Path) -> Path:
 def _check_ledger(home: Home, published: str | None) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
-    anchors = [*read_anchors(home.release), *(fetch_anchors(open_store(published)) if published else ())]
-    stated = list_stated_charges(anchors)
-    if isinstance(where, Path) and not where.exists():
-        spent = stated or any(home.restricted.glob("measurements/*/*/*.json"))
+    stated, kept = read_published_charges(home, place=published), read_charges(home.restricted)
+    if not home.has_ledger:
+        spent = stated or kept
         sentence = (
             "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
         )
         yield State.MISSING if spent else State.OK, f"{shown} does not exist; {sentence}"
         return
     # a ledger that lacks a measurement or a bundle would refuse every charge
-    cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
     number = len(ledger.copy().entries)
-    unknown = ledger.unknown([*stated, *(of for cohort in cohorts for of in read_charges(home.restricted, cohort))])
+    unknown = ledger.unknown([*stated, *kept])
     for each in unknown:
         sentence = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
         yield State.MISSING, f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged"
@@ -403,9 +400,8 @@ def _check_clock(home: Home) -> Answers:
     last = []
     try:
         last += [dt.datetime.fromisoformat(entry.time) for entry in read_entries(home)[-1:]]
-        where = home.ledger
-        if isinstance(where, str) or where.exists():
-            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(where).entries()[-1:]]
+        if home.has_ledger:
+            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(home.ledger).entries()[-1:]]
     except (LedgerError, LogBroken):
         # the checks of ledger and log report these
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import groupby
 
 from assets.home.processing_log import LogEntry
 from pipelines.reports.document import Grid, Report, Section, format_minute
@@ -25,8 +24,8 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
     header = ("what was done", "of", "by", "first", "last", "lines")
     sections = [Section("What was done", grids=[Grid("", header, list(_summarise_by_kind(found)), numbers=1)])]
     if everything:
-        rows = [(format_minute(e.time), e.what, ", ".join(_iter_details(e)), _format_author(e)) for e in found]
-        sections.append(Section("Line by line", grids=[Grid("", ("when (UTC)", "what", "of what", "by"), rows)]))
+        lines = Grid("", ("when (UTC)", "what", "of what", "by"), list(map(_format_line, found)))
+        sections.append(Section("Line by line", grids=[lines]))
     return Report(
         kind="processing log",
         title="What was done with personal data",
@@ -38,26 +37,21 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
 
 def _summarise_by_kind(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each kind of processing of a cohort or of its release, in order of first occurrence."""
-    kinds = list(dict.fromkeys((entry.what, _format_subject(entry)) for entry in found))
-    # the sort is stable, so the lines of a kind stay in order of time
-    ordered = sorted(found, key=lambda entry: kinds.index((entry.what, _format_subject(entry))))
-    for (what, of), own in groupby(ordered, key=lambda entry: (entry.what, _format_subject(entry))):
-        lines = list(own)
+    kinds: dict[tuple[str, str], list[LogEntry]] = {}
+    for entry in found:
+        kinds.setdefault((entry.what, _format_subject(entry)), []).append(entry)
+    for (what, subject), lines in kinds.items():
         by = ", ".join(sorted({entry.who for entry in lines}))
-        yield what, of, by, lines[0].time[:10], lines[-1].time[:10], f"{len(lines):,}"
+        yield what, subject, by, lines[0].time[:10], lines[-1].time[:10], f"{len(lines):,}"
 
 
 def _format_subject(entry: LogEntry) -> str:
     return ", ".join(filter(None, (entry.cohort, f"release {entry.release}" if entry.release else "")))
 
 
-def _iter_details(entry: LogEntry) -> Iterator[str]:
+def _format_line(entry: LogEntry) -> tuple[str, str, str, str]:
     extract = "/".join(filter(None, (entry.council, entry.source)))
-    yield from filter(None, (_format_subject(entry), extract, entry.note))
-    if entry.file_mac:
-        yield f"file {entry.file_mac[:8]}"
-
-
-def _format_author(entry: LogEntry) -> str:
+    file = f"file {entry.file_mac[:8]}" if entry.file_mac else ""
+    details = ", ".join(filter(None, (_format_subject(entry), extract, entry.note, file)))
     run = f", run {entry.run_id[:8]}" if entry.run_id else ""
-    return f"{entry.who}{run} ({entry.software})"
+    return format_minute(entry.time), entry.what, details, f"{entry.who}{run} ({entry.software})"

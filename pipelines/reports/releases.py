@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.changes import HEADER
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.publish.release_diff import ReleaseDiff, Side
+from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
 from pipelines.reports.document import Grid, iter_grid_lines
@@ -79,20 +78,26 @@ def _list_places(found: Published, version: str) -> list[str]:
 
 def describe_differences(found: ReleaseDiff, *, everything: bool) -> str:
     """Return changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
+    before, now = (
+        f"Release {side.release.version} (schema {side.schema_version})" for side in (found.before, found.now)
+    )
+    came, went = (", ".join(names) for names in found.requested)
+    requested = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
     blocks = [
-        f"{_format_side(found.before)} -> {_format_side(found.now)}",
+        f"{before} -> {now}",
         _describe_schema(found),
-        *_describe_requested(found),
+        *([f"Tables on request, {' '.join(requested)}"] if requested else []),
         _describe_figures(found),
     ]
     moved = [line for one in found.figures.values() for line in one.moved]
     if moved:
-        blocks.append(_describe_moved(moved, len(moved) if everything else _FIGURES_SHOWN))
+        shown = moved if everything else moved[:_FIGURES_SHOWN]
+        places = [HEADER.index(name) for name in _COLUMNS]
+        listed = _format_grid(_COLUMNS, [[line[place] for place in places] for line in shown])
+        left = len(moved) - len(shown)
+        more = f"\nand {left:,} more: --all lists them, --json gives their intervals" if left else ""
+        blocks.append(f"Figures that moved beyond the interval of their change\n{listed}{more}")
     return "\n\n".join(blocks)
-
-
-def _format_side(side: Side) -> str:
-    return f"Release {side.release.version} (schema {side.schema_version})"
 
 
 def _describe_schema(found: ReleaseDiff) -> str:
@@ -103,19 +108,12 @@ def _describe_schema(found: ReleaseDiff) -> str:
     return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
 
 
-def _describe_requested(found: ReleaseDiff) -> list[str]:
-    """Return a line about tables on request that are new or gone, if any."""
-    came, went = (", ".join(names) for names in found.requested)
-    changes = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
-    return [f"Tables on request, {' '.join(changes)}"] if changes else []
-
-
 def _describe_figures(found: ReleaseDiff) -> str:
     sharper = any(one.width_ratio is not None for one in found.figures.values())
     rows = (
         (
             *(name, f"{one.compared:,}", f"{len(one.moved):,}", f"{one.added:,}", f"{one.left_out:,}"),
-            *((f"{one.changed:,}", _format_percent(one.width_ratio)) if sharper else ()),
+            *((f"{one.changed:,}", "" if one.width_ratio is None else f"{one.width_ratio:.1%}") if sharper else ()),
         )
         for name, one in found.figures.items()
     )
@@ -127,17 +125,6 @@ def _describe_figures(found: ReleaseDiff) -> str:
         "Figures. If no record had changed, at most 5% of releases would list any as moved (Holm 1979)."
         f"{legend}\n{listed}{anew}"
     )
-
-
-def _format_percent(ratio: float | None) -> str:
-    return "" if ratio is None else f"{100 * ratio:.1f}%"
-
-
-def _describe_moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
-    places = [HEADER.index(name) for name in _COLUMNS]
-    listed = _format_grid(_COLUMNS, ([line[place] for place in places] for line in islice(lines, shown)))
-    more = f"\nand {len(lines) - shown:,} more: --all lists them, --json gives their intervals" * (len(lines) > shown)
-    return f"Figures that moved beyond the interval of their change\n{listed}{more}"
 
 
 def _format_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -24,7 +24,11 @@ def describe_result(landed: Landed, done: Pseudonymised) -> str:
     """Return the result of an extract, or of a part, for a terminal."""
     outputs, lines = done.outputs, list(_describe_whole(landed, done))
     for title, found in _group_by_severity(done):
-        lines += [f"\n{title}:", *(_format_line(rule, done.sheet) for rule in found)]
+        lines.append(f"\n{title}:")
+        for rule in found:
+            shown = ", ".join(map(str, _list_row_numbers(rule, done.sheet)[:_ROWS_SHOWN]))
+            more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
+            lines.append(f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}")
     lines += [f"\n{_NO_DIRECTORY}"] if _is_quintile_missing(done) else []
     lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
     if not done.stopped:
@@ -56,7 +60,12 @@ def report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stopped: str
 def _build_sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
     yield Section(landed.path.name, list(_describe_whole(landed, done)))
     for title, found in _group_by_severity(done):
-        rows = [(rule.sentence, _format_rows(rule, done.sheet), rule.rule, f"{rule.rows:,}") for rule in found]
+        rows = []
+        for rule in found:
+            # consecutive rows as a range; the first ones are known
+            left = rule.rows - len(rule.first_rows)
+            known = row_ranges(_list_row_numbers(rule, done.sheet)) + (f" and {left:,} more" if left else "")
+            rows.append((rule.sentence, known, rule.rule, f"{rule.rows:,}"))
         grid = Grid("Most rows first", ("What is wrong", "Rows, by number", "Rule", "How many"), rows, 1)
         yield Section(title, grids=[grid])
 
@@ -85,18 +94,6 @@ def _group_by_severity(done: Pseudonymised) -> Iterator[tuple[str, list[RuleCoun
 
 def _is_quintile_missing(done: Pseudonymised) -> bool:
     return has_quintile(CONTRACTS[done.manifest.source]) and not done.manifest.postcode_directory_sha256
-
-
-def _format_line(rule: RuleCount, sheet: SheetTaken | None) -> str:
-    shown = ", ".join(map(str, _list_row_numbers(rule, sheet)[:_ROWS_SHOWN]))
-    more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
-    return f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}"
-
-
-def _format_rows(rule: RuleCount, sheet: SheetTaken | None) -> str:
-    """Return the row numbers that are known, consecutive ones as a range, and how many more rows there are."""
-    left = rule.rows - len(rule.first_rows)
-    return row_ranges(_list_row_numbers(rule, sheet)) + (f" and {left:,} more" if left else "")
 
 
 def _list_row_numbers(rule: RuleCount, sheet: SheetTaken | None) -> list[int]:

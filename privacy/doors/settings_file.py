@@ -312,13 +312,13 @@ def build_choice_validator(names: Callable[[], Sequence[str]] | Sequence[str], c
     return AfterValidator(check)
 
 
-def build_fault_validator(fault: Callable[[str], str | None]) -> AfterValidator:
-    """Return a validator that accepts a text for which `fault` returns None."""
+def build_fault_validator(fault: Callable[[Any], str | None]) -> AfterValidator:
+    """Return a validator that accepts a value for which `fault` returns None."""
 
-    def check(text: str) -> str:
-        if sentence := fault(text):
+    def check(value: Any) -> Any:
+        if sentence := fault(value):
             raise ValueError(sentence)
-        return text
+        return value
 
     return AfterValidator(check)
 

@@ -295,14 +295,18 @@ def read_measurement(
     return stored
 
 
-def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
-    """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
-    found = []
-    for path in sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json")):
-        stored = _parse_measurement(path.read_bytes(), f"the measurement {path}")
-        own = stored.cohort, stored.release, stored.family, stored.measurement.plan_sha256, stored.ledger_entry
-        found.append(StatedCharge(f"the stored measurement {path}", *own))
-    return found
+def read_charges(restricted: Path, cohort: str = "*") -> list[StatedCharge]:
+    """Return the charges that paid for measurements, of one cohort or of all, as the measurements state them."""
+    kept = sorted((restricted / "measurements").glob(f"cohort={cohort}/release=*/*.json"))
+    found = [_parse_measurement(path.read_bytes(), f"the measurement {path}") for path in kept]
+    return [
+        StatedCharge(
+            f"the stored measurement {path}",
+            *(stored.cohort, stored.release, stored.family),
+            *(stored.measurement.plan_sha256, stored.ledger_entry),
+        )
+        for path, stored in zip(kept, found, strict=True)
+    ]
 
 
 def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:

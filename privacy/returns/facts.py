@@ -44,6 +44,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import convert_to_bits
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, Extract, select_first_rows_sql
+from privacy.marks import build_mac_sql, pass_key
 from privacy.pseudonyms import RARE_SURNAME, TOKENS, TokenColumn, build_band_sql, build_bare_sql, clear_sole_bearers
 from privacy.returns.agreement import NEVER_ABSENT, Fact, First, NewChildren, Permitted, Sender
 from privacy.row_keys import ROW_KEY
@@ -97,17 +98,11 @@ def decide_absence(receiver: Sender, allowed: Permitted, able: Collection[str], 
         return Absence((), "no other service can know every child of this age yet")
     tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts and teller.service in others)
     needed = [Sender(receiver.council, service) for service in others]
-    silent = [sender for sender in needed if sender not in tellers]
-    if silent:
-        return Absence((), f"{_join_senders(silent)} may not disclose it under the agreements")
-    late = [sender for sender in tellers if sender not in in_full]
-    if late:
-        return Absence((), f"not every extract of {_join_senders(late)} that was due is in")
+    if silent := ["/".join(sender) for sender in needed if sender not in tellers]:
+        return Absence((), f"{', '.join(silent)} may not disclose it under the agreements")
+    if late := ["/".join(sender) for sender in tellers if sender not in in_full]:
+        return Absence((), f"not every extract of {', '.join(late)} that was due is in")
     return Absence(tellers, None)
-
-
-def _join_senders(senders: Collection[Sender]) -> str:
-    return ", ".join(f"{sender.council}/{sender.service}" for sender in senders)
 
 
 def find_facts(
@@ -170,9 +165,8 @@ class Doubts:
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[-1][0]:  # in the last step nearly all records with one number are joined
             con.register("joined", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
-            self._remember(
-                con, con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
-            )
+            same = con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
+            self._remember(con, same)
             con.unregister("joined")
         # Judged without rivals: one that took a record's place hides it, and 58 of 4,624 statements that no other
         # service knows a child are then wrong.
@@ -180,10 +174,8 @@ class Doubts:
         apart[step.decision.kept] = False
         at = np.flatnonzero(apart)
         pairs = step.pairs.select(["unit_l", "unit_r"]).take(pa.array(at))
-        self._remember(
-            con,
-            pairs.append_column("likely", pa.array(step.decision.odds[at] >= convert_to_bits(DOUBTFUL_PROBABILITY))),
-        )
+        likely = step.decision.odds[at] >= convert_to_bits(DOUBTFUL_PROBABILITY)
+        self._remember(con, pairs.append_column("likely", pa.array(likely)))
 
     def _remember(self, con: duckdb.DuckDBPyConnection, doubtful: pa.Table) -> None:
         con.register("doubtful", doubtful)
@@ -275,15 +267,9 @@ def _hash_token_sql(token: str) -> str:
     return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
 
 
-_DIGITS, _BLOCK_BYTES = 32, 64  # 128 bits in hexadecimal; the block size of SHA-256
-
-
 def prepare_marks(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
-    """Create `identity_pads`, with the key of the marks as bound values."""
-    key = keys.derive_subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
-    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # the pads of HMAC
-    # DuckDB has no HMAC, so the SQL hashes twice with the padded keys (RFC 2104).
-    con.execute("CREATE OR REPLACE TEMP TABLE identity_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
+    """Create `identity_pads`, with the key of the marks."""
+    pass_key(con, keys.derive_subkey("linker", "identity of a returned row"), "identity_pads")
 
 
 def build_identity_sql(columns: Collection[str]) -> str:
@@ -296,7 +282,7 @@ def build_identity_sql(columns: Collection[str]) -> str:
     texts = ["sex", *(_format_token_sql(token, columns) for token in TOKENS if token.name != "t_names")]
     # `concat_ws` skips NULL: an empty text keeps every token in its place, so that rows with other gaps differ.
     filled = ", ".join(f"coalesce({text}, '')" for text in texts)
-    return _mark_text_sql(f"concat_ws(chr(31), {filled})")
+    return build_mac_sql(f"concat_ws(chr(31), {filled})")
 
 
 def build_names_sql(columns: Collection[str]) -> str:
@@ -308,15 +294,11 @@ def build_names_sql(columns: Collection[str]) -> str:
     (names,) = (token for token in TOKENS if token.name == "t_names")
     # Without it, the author of a tokens file could add another child's names to a row that is no longer new, and learn
     # about that child the same day.
-    return _mark_text_sql(_format_token_sql(names, columns))
+    return build_mac_sql(_format_token_sql(names, columns))
 
 
 def _format_token_sql(token: TokenColumn, columns: Collection[str]) -> str:
     return f"printf('%016x', {build_bare_sql(token)})" if token.name in columns else "NULL"
-
-
-def _mark_text_sql(text: str) -> str:
-    return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({text})))), {_DIGITS})"
 
 
 def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
@@ -343,8 +325,8 @@ def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChild
 
 def select_left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
     """Return source, council and row_key of the rows of a service to be left out."""
-    rows = f"SELECT {', '.join(ROW)} FROM all_records WHERE left_out AND service = $service"
-    return con.sql(rows, params={"service": service}).to_arrow_table()
+    rows = f"SELECT {', '.join(ROW)} FROM all_records WHERE left_out AND service = ?"
+    return con.sql(rows, params=[service]).to_arrow_table()
 
 
 def drop_rows(sent: Extract, rows: pa.Table) -> pa.Table:

@@ -200,13 +200,6 @@ def read_signer_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def fingerprint(key: Ed25519PublicKey) -> str:
-    """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing two copies by telephone."""
-    # A key has one encoding in DER, while copies of a PEM file can differ in line ends.
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
-
-
 def derive_sender_key(keys: KeyRing, source: str, council: str) -> bytes:
     """Return the key of a sender's file MACs, which a return passes to its recipient.
 

@@ -9,6 +9,7 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.intake import deliveries
+from assets.release.fix_release import ReleaseOptions
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import find_still_arriving, iter_looks
 from pipelines.dagster.jobs import landing_sensor
@@ -123,7 +124,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
 
     monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
     with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole\. The "):
-        run_cohort(installation, Cohort("202425"), None, False, print)
+        run_cohort(installation, Cohort("202425"), None, ReleaseOptions(), print)
     assert pauses == [arriving.PAUSE_SECONDS]
     taken = [
         deliveries.read_current(installation.home.extract("eyfsp", "202425", council))

@@ -55,7 +55,7 @@ def correct(place: Place, name: str = "leeds/eyfsp") -> None:
 
 def run(place: Place, version: str = VERSION, share: float | None = None) -> list[str]:
     said: list[str] = []
-    run_cohort(place.installation, Cohort(COHORT), version, False, said.append, share)
+    run_cohort(place.installation, Cohort(COHORT), version, ReleaseOptions(share=share), said.append)
     return said
 
 

@@ -12,6 +12,7 @@ from assets.home.processing_log import read_entries, verify
 from assets.home.retention_policy import CohortExpired, check_may_be_held, get_retention
 from assets.intake import deliveries
 from assets.keeping.retention import Shreddable, expire, find_due_items, find_shreddable, shred, shred_taken
+from assets.release.fix_release import ReleaseOptions
 from pipelines.dagster.instance import expire_all
 from pipelines.definitions import build_definitions
 from pipelines.run import run_cohort
@@ -82,7 +83,7 @@ def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
     _set_policy(tmp_path, monkeypatch, "cohort_months: 72", "cohort_months: 1")
     before = hashes(place.home.restricted)
     with pytest.raises(CohortExpired, match="may not be held since 1 October 2025"):
-        run_cohort(place.installation, Cohort(COHORT), None, False, lambda _: None)
+        run_cohort(place.installation, Cohort(COHORT), None, ReleaseOptions(), lambda _: None)
     job = build_definitions(place.installation).resolve_job_def("linkage")
     assert not job.execute_in_process(partition_key=COHORT, raise_on_error=False).success
     assert hashes(place.home.restricted) == before
@@ -231,7 +232,7 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
     before = hashes(place.home.release)
     shred_taken(place.landing, place.home, place.keys)
     assert not [path for path in place.landing.rglob(f"{COHORT}.*") if path.is_file()]
-    run_cohort(place.installation, Cohort(COHORT), None, False, lambda _: None)
+    run_cohort(place.installation, Cohort(COHORT), None, ReleaseOptions(), lambda _: None)
     after = hashes(place.home.release)
     of_release = {name: digest for name, digest in before.items() if name.startswith("2026.11.0")}
     assert of_release == {name: after[name] for name in of_release}

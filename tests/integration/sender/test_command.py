@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -186,7 +187,8 @@ def test_weak_exposed_and_missing_keys_are_refused(sender: Sender, tmp_path: Pat
 
 
 def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
-    assert cli.main.commands["pseudonymise"] is council_cli.main.commands["pseudonymise"]
+    groups = (cli.main, council_cli.main)
+    assert len({group.get_command(click.Context(group), "pseudonymise") for group in groups}) == 1
     done = CliRunner().invoke(council_cli.main, ["keys", "create", str(tmp_path / "keys")])
     assert done.exit_code == 0, done.output
     assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))

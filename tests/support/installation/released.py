@@ -14,6 +14,7 @@ from assets.home.paths import Home
 from assets.intake.ingest import Intake
 from assets.keeping.forgetting import Forgotten, find_rows
 from assets.linkage.row_numbers import RowNumbers
+from assets.release.fix_release import ReleaseOptions
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -121,7 +122,7 @@ def _make(folder: Path) -> None:
     append(place.file("leeds/hv_reviews"), REVIEW)
     append(place.file("halton/early_years_census"), row("early_years_census", CHILD, entitlement="2YO"))
     KeyRing.create(place.root / "keys", demonstration=True)
-    run_cohort(place.installation, Cohort(COHORT), "2026.11.0", False, lambda _: None)
+    run_cohort(place.installation, Cohort(COHORT), "2026.11.0", ReleaseOptions(), lambda _: None)
     assert set(CONTRACTS) == {
         path.name.removeprefix("source=") for path in (place.home.restricted / "quality").iterdir()
     }
