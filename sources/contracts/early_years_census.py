@@ -1,7 +1,7 @@
 """`early_years_census`: children at nurseries and childminders, one row per child and setting."""
 
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, kept, warn
-from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION, YES_NO
+from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION
 
 ENTITLEMENT_CODES = {
     "2YO": "Entitlement for disadvantaged two-year-olds",
@@ -35,10 +35,7 @@ CONTRACT = SourceContract(
         checked("setting_urn", "Unique reference number of the setting"),
         NHS_NUMBER,
         *DEMOGRAPHICS,
-        ETHNICITY,
         kept("entitlement", "Funded entitlement taken", Kind.CODE, ENTITLEMENT_CODES),
-        kept("funded_hours", "Funded hours a week", Kind.DECIMAL, required=False, minimum=0, maximum=60),
-        kept("eypp", "Early years pupil premium", Kind.CODE, YES_NO, required=False),
         SEN_PROVISION,
         kept("progress_check_date", "Date of the progress check at age two", Kind.DATE, required=False),
         kept("progress_check_outcome", "Outcome of the progress check at age two", Kind.CODE, PROGRESS_CHECK_CODES),
@@ -62,4 +59,11 @@ CONTRACT = SourceContract(
         ),
     ),
     concern="coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
+    purposes={
+        "sex": ("linkage",),
+        "entitlement": ("pupil.entitlement",),
+        "sen_provision": ("pupil.dots", "returns.concern_recorded"),
+        "progress_check_date": ("lead time table",),
+        "progress_check_outcome": ("pupil.dots", "returns.concern_recorded"),
+    },
 )

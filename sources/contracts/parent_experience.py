@@ -30,4 +30,6 @@ CONTRACT = SourceContract(
         "An earlier row has the same response number and wave; the first is kept.",
         ("response_id", "wave"),
     ),
+    purposes={name: (f"parents.{name}",) for name in ("child_age_band", "fsm_or_funded", *QUESTIONS)}
+    | dict.fromkeys(("respondent_role", *SERVICES), ("tables of parents by respondent and services used",)),
 )
