@@ -8,9 +8,11 @@ measurements and releases do not change: they contain noise, which was charged t
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
@@ -40,12 +42,12 @@ from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote, write_json
-from privacy.doors.sql import parquet
+from privacy.doors.sql import parquet, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, RecordAtAge
 from sources.extract.landed import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
@@ -193,6 +195,42 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
         return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note)))
 
 
+@with_cohort_lock
+def find_unseen(store: CohortStore, keys: KeyRing, before: dt.date) -> Forgotten:
+    """Find the rows of children of whom a cohort has only dated records, such as reviews, all from before a day.
+
+    None are found while the links are not those of the extracts in use. Raises `KeyProblem`.
+    """
+    if not store.links.exists() or inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
+        return Forgotten(())
+    dated = [
+        f"SELECT {quote_text(extract.source)} AS source, council, {ROW_KEY}, {record.dated} AS day"
+        f" FROM {parquet(extract.pseudonymised, hive_partitioning=False)}"
+        for extract in _list_linked_extracts(store)
+        for record in CONTRACTS[extract.source].expected[-1:]
+        if isinstance(record, RecordAtAge)
+    ]
+    if not dated:
+        return Forgotten(())
+    with open_in_memory() as con:
+        # a record without a date, and one of a census, counts as seen today
+        found = con.execute(
+            f"SELECT child_id FROM {parquet(store.links)} LEFT JOIN ({' UNION ALL '.join(dated)})"
+            f" USING (source, council, {ROW_KEY}) GROUP BY child_id HAVING max(coalesce(day, $before)) < $before",
+            {"before": before},
+        ).fetchall()
+    return Forgotten(_merge_extract_rows(_find_rows_of_children(store, keys, [child_id for (child_id,) in found])))
+
+
+def remove_unseen(home: Home, found: Forgotten, keys: KeyRing) -> Forgotten:
+    """Remove the rows that `find_unseen` found. Raises what `forget` raises."""
+    with lock_home(home):
+        finish(home, keys)
+        removal = _build_removal(home, keys, found, [])
+        note = "children not seen for long"
+        return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note, Processing.EXPIRY)))
+
+
 def remove_again(
     home: Home, keys: KeyRing, changed: Collection[ExtractStore], objections: Sequence[Objection]
 ) -> list[str]:
@@ -273,10 +311,12 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
         return not_linked
 
 
-def _carry_out(home: Home, keys: KeyRing, removal: _Removal, note: str) -> list[str]:
+def _carry_out(
+    home: Home, keys: KeyRing, removal: _Removal, note: str, what: Processing = Processing.FORGETTING
+) -> list[str]:
     """Log and store a removal before anything changes, then finish it."""
     for extract in removal.extracts:
-        record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
+        record(home, what, *extract.key, file_mac=extract.file_mac, note=note)
     write_json(home.unfinished_removal, asdict(removal))
     return finish(home, keys)
 
@@ -524,10 +564,10 @@ def _find_rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence
 
 def _convert_to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
     numbered = RowNumbers(store, keys).numbered(rows).select(["source", "council", SOURCE_ROW])
-    return [
-        _build_extract_rows(store.extract(row["source"], row["council"]), [row[SOURCE_ROW]])
-        for row in numbered.to_pylist()
-    ]
+    by_extract = defaultdict[tuple[str, str], list[int]](list)
+    for row in numbered.to_pylist():
+        by_extract[row["source"], row["council"]].append(row[SOURCE_ROW])
+    return [_build_extract_rows(store.extract(*key), numbers) for key, numbers in by_extract.items()]
 
 
 def _parse_token(text: str) -> int | None:

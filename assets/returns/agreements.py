@@ -162,6 +162,7 @@ class _File(Settings):
 
     council: Text
     reference: _Written
+    purpose: _Written
     legal_basis: _Written
     impact_assessment: _Written
     status: Status

@@ -337,6 +337,7 @@ class _Maker:
             extract_rows=sum(part.rows_read for part in in_force) if extract.parts else extract.rows_read,
             parts={part.sender_mac: part.number for part in in_force},
             reference=own.reference,
+            purpose=own.purpose,
             legal_basis=own.legal_basis,
             impact_assessment=own.impact_assessment,
             expires=own.expires.isoformat(),
@@ -393,7 +394,7 @@ def load_records(
     con.register("traits", derive_traits(open_readers(store, keys, payload), keys))
     selects = [
         f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
-        f" {_build_last_contact_sql(source, on)} AS last_contact,"
+        f" {build_last_contact_sql(source, on)} AS last_contact,"
         f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
         for source, paths in payload.items()
         if paths
@@ -451,7 +452,7 @@ CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 """
 
 
-def _build_last_contact_sql(source: str, on: dt.date) -> str:
+def build_last_contact_sql(source: str, on: dt.date) -> str:
     """Return SQL for the month of a review, unless it is in the future; NULL for sources without a date of contact."""
     if source != "hv_reviews":
         return "NULL"

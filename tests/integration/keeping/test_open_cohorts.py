@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import datetime as dt
 
 import pytest
 
 from assets.home.paths import Home
+from assets.home.processing_log import Processing, verify
+from assets.home.retention_policy import get_retention
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.suppressions import read_objections
-from assets.keeping.forgetting import ExtractRows, Forgotten, find_rows, find_rows_by_pseudonym, forget
+from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym, forget
+from assets.keeping.retention import expire, find_due_items
 from assets.linkage.link import link_cohort
 from sources.extract.landed import find
+from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, text
 from tests.support.intake.desk import REVIEW_ROW, Desk, desk, keys
 from tests.support.intake.numbered import numbered
@@ -23,11 +27,14 @@ WRONG_BIRTH, BIRTH = "2025-08-30", "2025-09-30"
 NUMBER, *NUMBERS = filter(None, map(nhs_number, range(200_000, 200_010)))
 CHILD = {"surname": "Zzyzxwick", "forename": "Quixolinda", "nhs_number": NUMBER, "nhs_number_status": "01"}
 VISIT = {"review": "NBV", "review_date": "2025-10-09", "asq3_months": "", "asq3_communication": ""}
-OTHERS = [{"surname": f"Other{n}", "forename": f"Child{n}", "nhs_number": n} for n in NUMBERS]
+OTHERS = [
+    {"surname": f"Other{n}", "forename": f"Child{n}", "nhs_number": n, "review": "12M", "review_date": "2026-10-09"}
+    for n in NUMBERS
+]
 
 
 def deliver(desk: Desk, council: str, cohort: str, birth: str, *children: dict[str, str]) -> ExtractQuality:
-    """Take in reviews of other children, born in the same month, and of the given ones."""
+    """Take in reviews of other children, born on the same day, and of the given ones."""
     path = desk.landing / council / "hv_reviews" / f"{cohort}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [REVIEW_ROW | VISIT | {"date_of_birth": birth} | change for change in (*OTHERS, *children)]
@@ -89,3 +96,54 @@ def test_later_deliveries_of_every_cohort_come_in_without_a_child_who_objects(op
     assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT, AFTER}
     (one,) = {objection.id for objection in read_objections(desk.home)}
     assert one
+
+
+def test_a_child_not_seen_for_long_is_removed_before_school(open_cohorts: Desk) -> None:
+    """The child was last seen in October 2025, the others a year later."""
+    desk, policy = open_cohorts, get_retention()
+    last, first = dt.datetime(2029, 10, 31, tzinfo=dt.UTC), dt.datetime(2029, 11, 1, tzinfo=dt.UTC)
+    assert not find_due_items(desk.home, None, desk.keys, policy, last).unseen
+    assert not find_due_items(desk.home, None, None, policy, first).unseen  # rows are recognised by keys
+    due = find_due_items(desk.home, None, desk.keys, policy, first).unseen
+    assert set().union(*map(found_in, due)) == EVERYWHERE
+    expire(desk.home, None, desk.keys, policy, first)
+    assert {held(desk.home, desk, council, code) for code, council in EVERYWHERE} == {len(OTHERS)}
+    assert not find_due_items(desk.home, None, desk.keys, policy, first).unseen
+    assert "children not seen for long" in {
+        entry.note for entry in verify(desk.home) if entry.what == Processing.EXPIRY
+    }
+    assert not desk.home.unfinished_removal.exists()
+    # extracts that came in since are linked first, because row keys of the links are not theirs
+    deliver(desk, "leeds", RIGHT, BIRTH, CHILD)
+    assert not find_due_items(desk.home, None, desk.keys, policy, first).unseen
+
+
+def due(home: Home, at: dt.datetime) -> set[str]:
+    """Return the cohorts of which more is due than the quarantine, which has days of its own."""
+    found = find_due_items(home, None, None, get_retention(), at).held
+    return {entry.cohort for entry in found if entry.what != "quarantine"}
+
+
+def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: Desk) -> None:
+    desk, policy, at = open_cohorts, get_retention(), dt.datetime(2031, 9, 1, tzinfo=dt.UTC)
+    profile = desk.home.extract("eyfsp", BEFORE, "halton").quality
+    profile.parent.mkdir(parents=True)
+    profile.write_bytes(desk.home.extract("hv_reviews", BEFORE, "leeds").quality.read_bytes())
+    assert due(desk.home, at) == set()  # its Profile came
+    profile.unlink()
+    assert due(desk.home, at - dt.timedelta(1)) == set()
+    assert due(desk.home, at) == {BEFORE}
+    child = find_rows(desk.home.extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
+    forget(desk.home, child, desk.keys, objection=True)
+    expire(desk.home, None, None, policy, at)
+    assert {extract.cohort for extract in desk.home.iter_extracts("pseudonymised", "parquet")} == {RIGHT}
+    # more files of the cohort may come, and the same ones again
+    assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT}
+    assert desk.home.extract("hv_reviews", BEFORE, "leeds").forgotten.exists()
+
+
+def test_a_late_delivery_of_an_unfinished_cohort_is_kept_as_long_again_but_no_longer_than_any_cohort() -> None:
+    policy, cohort = get_retention(), Cohort(BEFORE)
+    assert policy.ends_unfinished(cohort, dt.date(2026, 11, 29)) == dt.date(2031, 9, 1)
+    assert policy.ends_unfinished(cohort, dt.date(2032, 1, 10)) == dt.date(2033, 1, 10)
+    assert policy.ends_unfinished(cohort, dt.date(2036, 8, 1)) == policy.ends(cohort) == dt.date(2036, 9, 1)
