@@ -31,18 +31,17 @@ class Retention(Settings):
     quarantine_days: NonNegativeInt
     superseded_days: NonNegativeInt
     dagster_days: NonNegativeInt
-    unfinished_months: NonNegativeInt = 12
-    unseen_months: NonNegativeInt = 48
+    unpublished_months: NonNegativeInt = 12
     backup_days: NonNegativeInt = 35
 
     def ends(self, cohort: Cohort) -> dt.date:
         """Return the first day on which the cohort's data may no longer be kept."""
         return add_months(cohort.reception_ends + dt.timedelta(1), self.cohort_months)
 
-    def ends_unfinished(self, cohort: Cohort, last_delivery: dt.date) -> dt.date:
-        """Return the same for a cohort of which no EYFS Profile was taken in."""
+    def ends_unpublished(self, cohort: Cohort, last_delivery: dt.date) -> dt.date:
+        """Return the same for its records that can be in no table."""
         since = max(cohort.reception_ends + dt.timedelta(1), last_delivery)
-        return min(self.ends(cohort), add_months(since, self.unfinished_months))
+        return min(self.ends(cohort), add_months(since, self.unpublished_months))
 
 
 def get_retention() -> Retention:

@@ -8,7 +8,6 @@ measurements and releases do not change: they contain noise, which was charged t
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import functools
 import secrets
 import shutil
@@ -47,7 +46,8 @@ from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
-from sources.contracts import CONTRACTS, RecordAtAge
+from sources.contracts import CONTRACTS
+from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.landed import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
@@ -196,38 +196,34 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
 
 
 @with_cohort_lock
-def find_unseen(store: CohortStore, keys: KeyRing, before: dt.date) -> Forgotten:
-    """Find the rows of children of whom a cohort has only dated records, such as reviews, all from before a day.
+def find_in_no_table(store: CohortStore, keys: KeyRing) -> Forgotten:
+    """Find the rows of children with neither an EYFS Profile nor a two-year review, who can be in no table.
 
     None are found while the links are not those of the extracts in use. Raises `KeyProblem`.
     """
     if not store.links.exists() or inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
         return Forgotten(())
-    dated = [
-        f"SELECT {quote_text(extract.source)} AS source, council, {ROW_KEY}, {record.dated} AS day"
-        f" FROM {parquet(extract.pseudonymised, hive_partitioning=False)}"
-        for extract in _list_linked_extracts(store)
-        for record in CONTRACTS[extract.source].expected[-1:]
-        if isinstance(record, RecordAtAge)
-    ]
-    if not dated:
-        return Forgotten(())
+    selects = ["SELECT source, council, row_key FROM links WHERE source = 'eyfsp'"]
+    if paths := [each.pseudonymised for each in _list_linked_extracts(store) if each.source == "hv_reviews"]:
+        rows = parquet(paths, hive_partitioning=False)
+        selects.append(
+            f"SELECT 'hv_reviews', council, row_key FROM {rows} WHERE review = {quote_text(TWO_YEAR_REVIEW)}"
+        )
     with open_in_memory() as con:
-        # a record without a date, and one of a census, counts as seen today
         found = con.execute(
-            f"SELECT child_id FROM {parquet(store.links)} LEFT JOIN ({' UNION ALL '.join(dated)})"
-            f" USING (source, council, {ROW_KEY}) GROUP BY child_id HAVING max(coalesce(day, $before)) < $before",
-            {"before": before},
+            f"WITH links AS (FROM {parquet(store.links)}), published AS ({' UNION ALL '.join(selects)})"
+            " SELECT DISTINCT child_id FROM links ANTI JOIN"
+            " (FROM links SEMI JOIN published USING (source, council, row_key)) USING (child_id)"
         ).fetchall()
     return Forgotten(_merge_extract_rows(_find_rows_of_children(store, keys, [child_id for (child_id,) in found])))
 
 
-def remove_unseen(home: Home, found: Forgotten, keys: KeyRing) -> Forgotten:
-    """Remove the rows that `find_unseen` found. Raises what `forget` raises."""
+def remove_expired(home: Home, found: Forgotten, keys: KeyRing) -> Forgotten:
+    """Remove rows that may no longer be kept. Raises what `forget` raises."""
     with lock_home(home):
         finish(home, keys)
         removal = _build_removal(home, keys, found, [])
-        note = "children not seen for long"
+        note = "children in no table"
         return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note, Processing.EXPIRY)))
 
 

@@ -22,15 +22,14 @@ from assets.intake import deliveries
 from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
 from assets.intake.suppressions import read_objection
-from assets.keeping.forgetting import Forgotten, find_unseen, remove_unseen
+from assets.keeping.forgetting import Forgotten, find_in_no_table, remove_expired
 from privacy.doors.destroy import destroy
 from privacy.doors.regular import is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.model import add_months
 from sources.errors import ExtractStopped
 from sources.extract.landed import READY, Landed, find, hash_content, list_councils, list_files, list_mixed_files
-from sources.reference.cohorts import Cohort, list_cohort_codes, list_open_cohorts
+from sources.reference.cohorts import Cohort, list_cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone that are divided by source, then by cohort."""
@@ -84,24 +83,26 @@ class LandingCheck:
 
 @dataclass(frozen=True)
 class Expiry:
-    """Items, files and rows of children not seen for long, which are due for removal or were removed."""
+    """Items, files, and rows of children that can be in no table, which are due for removal or were removed."""
 
     held: tuple[Due, ...]
     landing: tuple[Shreddable, ...]
-    unseen: tuple[Forgotten, ...]
+    children: tuple[Forgotten, ...]
 
 
 def find_due_items(
     home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime
 ) -> Expiry:
-    """Return what is kept for longer than allowed: children not seen for long only if `keys` are given, and files in
+    """Return what is kept for longer than allowed: rows of single children only if `keys` are given, and files in
     landing only if `landing` is given too."""
     items = (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
-    early = {code: _find_end(home, policy, Cohort(code), now) for code in {entry.cohort for entry in items}}
+    codes = {entry.cohort for entry in items}
+    ended = {code for code in codes if now.date() >= policy.ends(Cohort(code))}
+    unpublished = {code for code in codes - ended if _is_unpublished_over(home, policy, Cohort(code), now)}
+    with_profile = {store.cohort for store in home.iter_extracts("quality", "json") if store.source == "eyfsp"}
+    without = unpublished - with_profile
     expired = [
-        entry
-        for entry in items
-        if now.date() >= (policy.ends(Cohort(entry.cohort)) if entry.what in _REMOVALS else early[entry.cohort])
+        each for each in items if each.cohort in ended or (each.cohort in without and each.what not in _REMOVALS)
     ]
     quarantines = (*_iter_quarantines(home, policy, now), *_iter_quarantined_parts(home, policy, now))
     found = sorted({*expired, *quarantines})
@@ -109,23 +110,19 @@ def find_due_items(
     if landing and keys and landing.is_dir():
         ready = find_shreddable(landing, home, keys).ready
         files = [file for file in ready if _is_over(file.taken_at, policy.landing_days, now)]
-    before = add_months(now.date().replace(day=1), -policy.unseen_months)
-    cohorts = list_open_cohorts(now.date()) if keys else []
-    unseen = [find_unseen(home.cohort(cohort.code), keys, before) for cohort in cohorts if keys]
-    return Expiry(tuple(found), tuple(files), tuple(each for each in unseen if each.extracts))
+    codes = unpublished & with_profile
+    children = [find_in_no_table(home.cohort(code), keys) for code in sorted(codes)] if keys else []
+    return Expiry(tuple(found), tuple(files), tuple(each for each in children if each.extracts))
 
 
-def _find_end(home: Home, policy: Retention, cohort: Cohort, now: dt.datetime) -> dt.date:
-    """Return the first day on which a cohort's data may no longer be kept."""
-    extracts = list(home.iter_extracts("quality", "json", cohort.code))
-    if any(extract.source == "eyfsp" for extract in extracts):
-        return policy.ends(cohort)
-    earliest = policy.ends_unfinished(cohort, dt.date.min)
-    if now.date() < earliest:
-        return earliest
+def _is_unpublished_over(home: Home, policy: Retention, cohort: Cohort, now: dt.datetime) -> bool:
+    """Return whether a cohort's records that can be in no table may no longer be kept."""
+    if now.date() < policy.ends_unpublished(cohort, dt.date.min):
+        return False
+    extracts = home.iter_extracts("quality", "json", cohort.code)
     qualities = filter(None, map(deliveries.read_current, extracts))
     days = [dt.datetime.fromisoformat(quality.taken_at).date() for quality in qualities]
-    return policy.ends_unfinished(cohort, max(days, default=dt.date.min))
+    return now.date() >= policy.ends_unpublished(cohort, max(days, default=dt.date.min))
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
@@ -143,8 +140,8 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         if landing:
             _finish_shredding(home, landing)
         shredded = tuple(file for file in found.landing if keys and shred(home, keys, file))
-        unseen = tuple(remove_unseen(home, each, keys) for each in found.unseen if keys)
-    return replace(found, landing=shredded, unseen=unseen)
+        children = tuple(remove_expired(home, each, keys) for each in found.children if keys)
+    return replace(found, landing=shredded, children=children)
 
 
 def _iter_folders_and_files(home: Home) -> Iterator[Due]:
