@@ -48,7 +48,7 @@ def _iter_uses(contract: SourceContract) -> Iterator[tuple[str, str]]:
 
 def _describe(column: str, purposes: tuple[str, ...]) -> Iterator[str]:
     """Yield each kind of use of a column, with what it is used in; the column's own name is not repeated."""
-    for kind, of_kind in groupby(purposes, key=lambda purpose: purpose.partition(".")[0]):
+    for kind, of_kind in groupby(sorted(purposes, key=_get_kind), key=_get_kind):
         parts = [purpose.partition(".")[2] for purpose in of_kind]
         if kind in FAMILIES:
             yield f"tables of `{kind}`: " + ", ".join(
@@ -58,6 +58,10 @@ def _describe(column: str, purposes: tuple[str, ...]) -> Iterator[str]:
             yield "returns: " + ", ".join(_FACTS[Fact(name)] for name in parts)
         else:
             yield _OTHER_USES.get(kind, f"{kind} (being built)")
+
+
+def _get_kind(purpose: str) -> str:
+    return purpose.partition(".")[0]
 
 
 if __name__ == "__main__":
