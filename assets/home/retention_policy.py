@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt
 
 from privacy.doors.environment import get_settings
 from privacy.doors.settings_file import InvalidSettings, Settings, read_settings
+from sources.contracts.model import add_months
 from sources.reference.cohorts import Cohort
 
 _OWN_POLICY = Path(__file__).resolve().parents[2] / "privacy" / "retention.yaml"
@@ -30,12 +31,17 @@ class Retention(Settings):
     quarantine_days: NonNegativeInt
     superseded_days: NonNegativeInt
     dagster_days: NonNegativeInt
+    unpublished_months: NonNegativeInt = 12
     backup_days: NonNegativeInt = 35
 
     def ends(self, cohort: Cohort) -> dt.date:
         """Return the first day on which the cohort's data may no longer be kept."""
-        month = (cohort.first_year + 1) * 12 + 8 + self.cohort_months  # 8: September, after the academic year
-        return dt.date(month // 12, month % 12 + 1, 1)
+        return add_months(cohort.reception_ends + dt.timedelta(1), self.cohort_months)
+
+    def ends_unpublished(self, cohort: Cohort, last_delivery: dt.date) -> dt.date:
+        """Return the same for its records that can be in no table."""
+        since = max(cohort.reception_ends + dt.timedelta(1), last_delivery)
+        return min(self.ends(cohort), add_months(since, self.unpublished_months))
 
 
 def get_retention() -> Retention:

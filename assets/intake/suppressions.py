@@ -39,7 +39,7 @@ from sources.extract.table import SOURCE_ROW
 FORGOTTEN = RuleCount(
     "forgotten",
     Severity.REJECT.value,
-    "The rows are of children whose records are not held, on request; their numbers are not listed.",
+    "The rows are of children whose records are not held, on request or any longer; their numbers are not listed.",
     (),
     0,
     (),
@@ -67,7 +67,11 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Objection:
-    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark)."""
+    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark).
+
+    It applies to every cohort, because a wrong or corrected date of birth puts a child's rows into another one. It is
+    stored once for each cohort that had rows of the child, and kept as long as that cohort's records may be.
+    """
 
     id: str
     cohort: str
@@ -189,10 +193,19 @@ class HeldBack:
                 self._renew(con, table)
                 now = marks.get_mark_versions(self._keys)
                 # marks are comparable only under the same keys and versions
-                known = [e for e in read_objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
-                suppressed_rows |= match_objections(con, known, table)
+                known = [entry for entry in read_objections(self._home) if entry.made_under == now]
+                if (found := match_objections(con, known, table)).any():
+                    suppressed_rows |= found
+                    self._extend(con, known, table)
         self.rows |= set(rows[suppressed_rows].tolist())
         return suppressed_rows
+
+    def _extend(self, con: duckdb.DuckDBPyConnection, known: Sequence[Objection], table: pa.Table) -> None:
+        """Store the objections from other cohorts that match for this cohort too, so that they last as long as it."""
+        here = {entry.id for entry in known if entry.cohort == self._cohort}
+        for entry in known:
+            if entry.id not in here and match_objections(con, [entry], table).any():
+                add_objection(self._home, replace(entry, cohort=self._cohort))
 
     def _renew(self, con: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
         missing = (

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
@@ -40,12 +41,13 @@ from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote, write_json
-from privacy.doors.sql import parquet
+from privacy.doors.sql import parquet, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
 from sources.contracts import CONTRACTS
+from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.landed import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
@@ -95,13 +97,23 @@ class Forgotten:
     not_linked: tuple[str, ...] = ()
 
 
-@with_cohort_lock
 def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked: bool) -> Forgotten:
-    """Find rows by number in the current extract and, with `linked`, all rows linked to the same children.
+    """Find rows by number in the current extract and, with `linked`, all rows of the same children in every cohort.
 
     `keys` are the keys for removals (`RESTRICTED`). Raises `CannotForget` if the extract or a row does not exist, or if
-    the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`.
+    the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
+    extract was ingested under other keys.
     """
+    found = _find_in_own_cohort(store, rows, keys, linked=linked)
+    return Forgotten(
+        _merge_extract_rows([*found, *(_find_in_other_cohorts(store.home, keys, found) if linked else ())])
+    )
+
+
+@with_cohort_lock
+def _find_in_own_cohort(
+    store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked: bool
+) -> tuple[ExtractRows, ...]:
     quality = deliveries.read_current(store)
     if quality is None:
         raise CannotForget(
@@ -116,18 +128,42 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
         _check_links(whole)
         named_rows = _build_key_table(store.source, store.council, derive_row_keys(store, keys).of(np.array(rows)))
         found += _find_rows_of_children(whole, keys, _find_children(whole, named_rows))
-    return Forgotten(_merge_extract_rows(found))
+    return _merge_extract_rows(found)
+
+
+def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRows]) -> list[ExtractRows]:
+    """Find the rows of the same child in other cohorts, where a wrong or corrected date of birth has put them.
+
+    They are recognised by their marks, and by the links of their cohort.
+    """
+    own, others = {extract.cohort for extract in found}, list[ExtractRows]()
+    of_child = _build_objections(home, found, keys)
+    for code in _list_cohorts_held(home) if of_child else ():
+        if code not in own:
+            with lock_cohorts(home, [code]):
+                others += _find_with_links(
+                    home.cohort(code), keys, _find_matching_rows(home.cohort(code), keys, of_child)
+                )
+    return others
+
+
+def _find_with_links(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
+    """Return these rows and, if the cohort has links, all rows linked to their children."""
+    found = _convert_to_extract_rows(store, keys, rows)
+    if found and store.links.exists():
+        _check_links(store)
+        found += _find_rows_of_children(store, keys, _find_children(store, rows))
+    return found
 
 
 def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
-    """Find all rows of the child with this child_id or token, in one cohort or, if `cohort` is None, in all.
+    """Find all rows, in every cohort, of the child with this child_id or token in one cohort or, if None, in any.
 
     Raises `CannotForget` if there are none, if several children share the token, or if the links were made from other
-    extracts; `Busy` if a run does not end; `KeyProblem`.
+    extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` as `find_rows` does.
     """
-    codes = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
     found: list[ExtractRows] = []
-    for code in [cohort] if cohort else sorted(codes):
+    for code in [cohort] if cohort else _list_cohorts_held(home):
         with lock_cohorts(home, [code]):
             found += _find_by_child_id(home.cohort(code), keys, pseudonym) or _find_by_token(
                 home.cohort(code), keys, pseudonym
@@ -135,11 +171,11 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise CannotForget(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
-    return Forgotten(tuple(found))
+    return Forgotten(_merge_extract_rows([*found, *_find_in_other_cohorts(home, keys, found)]))
 
 
 def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False) -> Forgotten:
-    """Remove rows and, with `objection`, all other rows that match the child's marks, now and in later deliveries.
+    """Remove rows and, with `objection`, all other rows with the child's marks, in every cohort, now and later.
 
     Raises `InUse` if a run is using the home folder, `CannotForget` if an extract has changed meanwhile, `KeyProblem`,
     and `TokensUnusable` if an extract was ingested under other keys.
@@ -147,12 +183,48 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
     with lock_home(home):
         finish(home, keys)
         # after any earlier removal, because one file holds the removal in progress
-        objections = _build_objections(home, found, keys) if objection else []
-        if objection:
-            found = Forgotten(_merge_extract_rows([*found.extracts, *_find_matching_rows(home, keys, objections)]))
+        objections = _build_objections(home, found.extracts, keys) if objection else []
+        if objections:
+            matching = [*_iter_matching_rows(home, keys, objections)]
+            found = Forgotten(_merge_extract_rows([*found.extracts, *matching]))
+            # one for each cohort, so that it lasts as long as any of them
+            cohorts = sorted({extract.cohort for extract in found.extracts})
+            objections = [replace(objections[0], cohort=cohort) for cohort in cohorts]
         removal = _build_removal(home, keys, found, objections)
         note = "rows, and an objection to later deliveries" if objections else "rows"
         return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note)))
+
+
+@with_cohort_lock
+def find_in_no_table(store: CohortStore, keys: KeyRing) -> Forgotten:
+    """Find the rows of children with neither an EYFS Profile nor a two-year review, who can be in no table.
+
+    None are found while the links are not those of the extracts in use. Raises `KeyProblem`.
+    """
+    if not store.links.exists() or inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
+        return Forgotten(())
+    selects = ["SELECT source, council, row_key FROM links WHERE source = 'eyfsp'"]
+    if paths := [each.pseudonymised for each in _list_linked_extracts(store) if each.source == "hv_reviews"]:
+        rows = parquet(paths, hive_partitioning=False)
+        selects.append(
+            f"SELECT 'hv_reviews', council, row_key FROM {rows} WHERE review = {quote_text(TWO_YEAR_REVIEW)}"
+        )
+    with open_in_memory() as con:
+        found = con.execute(
+            f"WITH links AS (FROM {parquet(store.links)}), published AS ({' UNION ALL '.join(selects)})"
+            " SELECT DISTINCT child_id FROM links ANTI JOIN"
+            " (FROM links SEMI JOIN published USING (source, council, row_key)) USING (child_id)"
+        ).fetchall()
+    return Forgotten(_merge_extract_rows(_find_rows_of_children(store, keys, [child_id for (child_id,) in found])))
+
+
+def remove_expired(home: Home, found: Forgotten, keys: KeyRing) -> Forgotten:
+    """Remove rows that may no longer be kept. Raises what `forget` raises."""
+    with lock_home(home):
+        finish(home, keys)
+        removal = _build_removal(home, keys, found, [])
+        note = "children in no table"
+        return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note, Processing.EXPIRY)))
 
 
 def remove_again(
@@ -168,7 +240,7 @@ def remove_again(
         in_reach = [each for each in objections if each.made_under == marks.get_mark_versions(keys)]
         extracts = [_build_extract_rows(store, _list_suppressed_numbers(store)) for store in changed]
         extracts += [
-            replace(rows, objection=each.id) for each in in_reach for rows in _find_matching_rows(home, keys, [each])
+            replace(rows, objection=each.id) for each in in_reach for rows in _iter_matching_rows(home, keys, [each])
         ]
         return _carry_out(home, keys, _Removal(tuple(extracts), ()), "rows, again")
 
@@ -235,10 +307,12 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
         return not_linked
 
 
-def _carry_out(home: Home, keys: KeyRing, removal: _Removal, note: str) -> list[str]:
+def _carry_out(
+    home: Home, keys: KeyRing, removal: _Removal, note: str, what: Processing = Processing.FORGETTING
+) -> list[str]:
     """Log and store a removal before anything changes, then finish it."""
     for extract in removal.extracts:
-        record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
+        record(home, what, *extract.key, file_mac=extract.file_mac, note=note)
     write_json(home.unfinished_removal, asdict(removal))
     return finish(home, keys)
 
@@ -378,31 +452,43 @@ def _drop_links(store: CohortStore, gone: GoneOf) -> None:
         promote(staging / "links.parquet", store.links)
 
 
-def _build_objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
-    """Build an objection for each cohort from the child's marks."""
-    id_, made = secrets.token_hex(8), marks.get_mark_versions(keys)
-    marked: dict[str, set[tuple[str, str]]] = {}
+def _list_cohorts_held(home: Home) -> list[str]:
+    return sorted({store.cohort for store in home.iter_extracts("pseudonymised", "parquet")})
+
+
+def _build_objections(home: Home, found: Sequence[ExtractRows], keys: KeyRing) -> list[Objection]:
+    """Build an objection from the child's marks in all cohorts; none if no row has a mark."""
+    of_rows = set[tuple[str, str]]()
     with suppressions.open_mark_database(keys) as con:
-        for extract in found.extracts:
+        for extract in found:
             store = home.extract(*extract.key)
             if extract.source in SERVICES:
                 wanted = derive_row_keys(store, keys).of(np.array(extract.rows))
                 tokens = open_tokens(store, keys).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
-                marked.setdefault(extract.cohort, set()).update(suppressions.compute_marks(con, of_child))
-    return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
+                of_rows.update(suppressions.compute_marks(con, of_child))
+    made_under = marks.get_mark_versions(keys)
+    return [Objection(secrets.token_hex(8), found[0].cohort, made_under, tuple(sorted(of_rows)))] if of_rows else []
 
 
-def _find_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
-    """Yield all current rows that match the marks of the objections."""
+def _iter_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
+    """Yield all current rows, in every cohort, that match the marks of the objections."""
+    for code in _list_cohorts_held(home):
+        store = home.cohort(code)
+        yield from _convert_to_extract_rows(store, keys, _find_matching_rows(store, keys, objections))
+
+
+def _find_matching_rows(store: CohortStore, keys: KeyRing, objections: Sequence[Objection]) -> pa.Table:
+    """Return source, council and row key of a cohort's current rows that match the marks of the objections."""
+    # an empty table, so that there is something to concatenate if no extract is in
+    found = [_build_key_table("", "", np.empty(0, np.uint64))]
     with suppressions.open_mark_database(keys) as con:
-        for objection in objections:
-            for store in _list_linked_extracts(home.cohort(objection.cohort)):
-                for batch in open_tokens(store, keys).iter_batches():
-                    tokens = pa.table(batch)
-                    found = tokens[ROW_KEY].to_numpy()[suppressions.match_objections(con, [objection], tokens)]
-                    if len(found):
-                        yield _build_extract_rows(store, derive_row_keys(store, keys).rows(found).tolist())
+        for extract in _list_linked_extracts(store):
+            for batch in open_tokens(extract, keys).iter_batches():
+                tokens = pa.table(batch)
+                of_child = tokens[ROW_KEY].to_numpy()[suppressions.match_objections(con, objections, tokens)]
+                found.append(_build_key_table(extract.source, extract.council, of_child))
+    return pa.concat_tables(found)
 
 
 def _check_links(store: CohortStore) -> None:
@@ -474,10 +560,10 @@ def _find_rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence
 
 def _convert_to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
     numbered = RowNumbers(store, keys).numbered(rows).select(["source", "council", SOURCE_ROW])
-    return [
-        _build_extract_rows(store.extract(row["source"], row["council"]), [row[SOURCE_ROW]])
-        for row in numbered.to_pylist()
-    ]
+    by_extract = defaultdict[tuple[str, str], list[int]](list)
+    for row in numbered.to_pylist():
+        by_extract[row["source"], row["council"]].append(row[SOURCE_ROW])
+    return [_build_extract_rows(store.extract(*key), numbers) for key, numbers in by_extract.items()]
 
 
 def _parse_token(text: str) -> int | None:

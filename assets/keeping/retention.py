@@ -22,6 +22,7 @@ from assets.intake import deliveries
 from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
 from assets.intake.suppressions import read_objection
+from assets.keeping.forgetting import Forgotten, find_in_no_table, remove_expired
 from privacy.doors.destroy import destroy
 from privacy.doors.regular import is_link_out
 from privacy.keys import KeyRing
@@ -40,6 +41,8 @@ _RETURN_FILES = {
 }
 """Files of returns, whose names end with their cohort, and their kind in the log."""
 _MULTI_COHORT_FILES = "files of several cohorts"
+_REMOVALS = ("objection", "forgotten")
+"""Lists of removed rows and children. They outlast a cohort without a Profile, of which more files may come."""
 _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 """Errors from renaming a file that no longer exists, or whose new name is a folder's."""
@@ -80,25 +83,46 @@ class LandingCheck:
 
 @dataclass(frozen=True)
 class Expiry:
-    """Items and files that are due for removal, or were removed."""
+    """Items, files, and rows of children that can be in no table, which are due for removal or were removed."""
 
     held: tuple[Due, ...]
     landing: tuple[Shreddable, ...]
+    children: tuple[Forgotten, ...]
 
 
 def find_due_items(
     home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime
 ) -> Expiry:
-    """Return items kept for longer than allowed. Files in landing are included if `landing` and `keys` are given."""
+    """Return what is kept for longer than allowed: rows of single children only if `keys` are given, and files in
+    landing only if `landing` is given too."""
     items = (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
-    expired = [entry for entry in items if now.date() >= policy.ends(Cohort(entry.cohort))]
+    codes = {entry.cohort for entry in items}
+    ended = {code for code in codes if now.date() >= policy.ends(Cohort(code))}
+    unpublished = {code for code in codes - ended if _is_unpublished_over(home, policy, Cohort(code), now)}
+    with_profile = {store.cohort for store in home.iter_extracts("quality", "json") if store.source == "eyfsp"}
+    without = unpublished - with_profile
+    expired = [
+        each for each in items if each.cohort in ended or (each.cohort in without and each.what not in _REMOVALS)
+    ]
     quarantines = (*_iter_quarantines(home, policy, now), *_iter_quarantined_parts(home, policy, now))
     found = sorted({*expired, *quarantines})
     files = []
     if landing and keys and landing.is_dir():
         ready = find_shreddable(landing, home, keys).ready
         files = [file for file in ready if _is_over(file.taken_at, policy.landing_days, now)]
-    return Expiry(tuple(found), tuple(files))
+    codes = unpublished & with_profile
+    children = [find_in_no_table(home.cohort(code), keys) for code in sorted(codes)] if keys else []
+    return Expiry(tuple(found), tuple(files), tuple(each for each in children if each.extracts))
+
+
+def _is_unpublished_over(home: Home, policy: Retention, cohort: Cohort, now: dt.datetime) -> bool:
+    """Return whether a cohort's records that can be in no table may no longer be kept."""
+    if now.date() < policy.ends_unpublished(cohort, dt.date.min):
+        return False
+    extracts = home.iter_extracts("quality", "json", cohort.code)
+    qualities = filter(None, map(deliveries.read_current, extracts))
+    days = [dt.datetime.fromisoformat(quality.taken_at).date() for quality in qualities]
+    return now.date() >= policy.ends_unpublished(cohort, max(days, default=dt.date.min))
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
@@ -116,7 +140,8 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         if landing:
             _finish_shredding(home, landing)
         shredded = tuple(file for file in found.landing if keys and shred(home, keys, file))
-    return replace(found, landing=shredded)
+        children = tuple(remove_expired(home, each, keys) for each in found.children if keys)
+    return replace(found, landing=shredded, children=children)
 
 
 def _iter_folders_and_files(home: Home) -> Iterator[Due]:

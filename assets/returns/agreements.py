@@ -153,6 +153,7 @@ class _File(settings.Settings):
 
     council: settings.Text
     reference: _Written
+    purpose: _Written
     legal_basis: _Written
     impact_assessment: _Written
     status: Status

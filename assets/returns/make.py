@@ -397,6 +397,7 @@ class _Maker:
             extract_rows=sum(part.rows_read for part in in_force) if extract.parts else extract.rows_read,
             parts={part.sender_mac: part.number for part in in_force},
             reference=own.reference,
+            purpose=own.purpose,
             legal_basis=own.legal_basis,
             impact_assessment=own.impact_assessment,
             expires=own.expires.isoformat(),

@@ -65,8 +65,8 @@ def forget(
 ) -> None:
     """Remove a child's rows, and rebuild what depends on them.
 
-    The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
-    measurements and releases stay as they are.
+    The child's rows are those named, every row linked to them in every service and council, and the child's rows in
+    other cohorts. Ledger, stored measurements and releases stay as they are.
     """
     code = cohort.code if cohort else None
     by_row = bool(code and council and source and rows)
@@ -158,8 +158,9 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     from pipelines.dagster.instance import expire_all
 
     with show_progress("Removing expired data" if yes else "Looking for expired data"):
-        # keys only recognise files in landing; everything else is removed by its age
-        found = expire_all(home, landing, KeyRing.load(keys, RESTRICTED) if landing else None, dry_run=not yes)
+        # keys recognise files in landing and rows of children; everything else is removed by its age
+        ring = KeyRing.load(keys, RESTRICTED) if landing or keys.is_dir() else None
+        found = expire_all(home, landing, ring, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
     lines = lines or ["Nothing is past its retention period."]
     answer({"done": yes, "due": found}, lambda: "\n".join(lines))

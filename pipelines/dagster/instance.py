@@ -193,6 +193,7 @@ def expire_all(
         f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held
     ]
     sentences += [f"landing file {file.landed.name}" for file in found.landing]
+    sentences += [f"children in no table, of {each.extracts[0].cohort}" for each in found.children]
     before = now - dt.timedelta(days=policy.dagster_days)
     # the storage of a job, which may be elsewhere than in the home folder
     if storage is None and not home.dagster.is_dir():

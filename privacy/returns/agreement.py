@@ -122,6 +122,7 @@ class Agreement:
 
     council: str
     reference: str
+    purpose: str
     legal_basis: str
     impact_assessment: str
     status: Status

@@ -62,6 +62,7 @@ class Header:
     extract_rows: int
     parts: dict[str, int]
     reference: str
+    purpose: str
     legal_basis: str
     impact_assessment: str
     expires: str

@@ -3,16 +3,7 @@
 import datetime as dt
 
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, kept, warn
-from sources.contracts.people import (
-    DEMOGRAPHICS,
-    DERIVED,
-    ETHNICITY,
-    NHS_NUMBER,
-    OF_MANY,
-    PEOPLE_RULES,
-    SEN_PROVISION,
-    YES_NO,
-)
+from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION
 from sources.reference.cohorts import Cohort
 
 ENTITLEMENT_CODES = {
@@ -53,10 +44,7 @@ CONTRACT = SourceContract(
         checked("setting_urn", "Unique reference number of the setting"),
         NHS_NUMBER,
         *DEMOGRAPHICS,
-        ETHNICITY,
         kept("entitlement", "Funded entitlement taken", Kind.CODE, ENTITLEMENT_CODES),
-        kept("funded_hours", "Funded hours a week", Kind.DECIMAL, required=False, minimum=0, maximum=60),
-        kept("eypp", "Early years pupil premium", Kind.CODE, YES_NO, required=False),
         SEN_PROVISION,
         kept("progress_check_date", "Date of the progress check at age two", Kind.DATE, required=False),
         kept("progress_check_outcome", "Outcome of the progress check at age two", Kind.CODE, PROGRESS_CHECK_CODES),
@@ -81,4 +69,11 @@ CONTRACT = SourceContract(
         ),
     ),
     concern="coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
+    purposes={
+        "sex": ("linkage",),
+        "entitlement": ("pupil.entitlement",),
+        "sen_provision": ("pupil.dots", "pupil.first_concern", "returns.concern_recorded"),
+        "progress_check_date": ("pupil.first_concern",),
+        "progress_check_outcome": ("pupil.dots", "pupil.first_concern", "returns.concern_recorded"),
+    },
 )

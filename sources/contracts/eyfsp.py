@@ -2,7 +2,7 @@
 
 from sources.contracts.model import Due, Kind, RecordOnDay, Severity, SourceContract, checked, kept, reject
 from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, UPN, UPN_OF_TWO
-from sources.reference.goals import GOALS
+from sources.reference.goals import GLD_GOALS, GOALS
 
 GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
 _NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"
@@ -77,5 +77,10 @@ CONTRACT = SourceContract(
         )
         for prefix in PRE_2021_PREFIXES
         for number in range(1, 18)
+    },
+    purposes={
+        "sex": ("linkage", "pupil.sex"),
+        **{goal: (f"pupil.{goal}", "pupil.goals_expected") for goal in GOALS if goal not in GLD_GOALS},
+        **{goal: (f"pupil.{goal}", "pupil.goals_expected", "pupil.gld") for goal in GLD_GOALS},
     },
 )

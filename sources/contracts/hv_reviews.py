@@ -71,6 +71,20 @@ def build_concern_sql(below: str = _BELOW_CUT_OFF) -> str:
     return f"(coalesce(concern = 'Y', false) OR coalesce(referral = 'Y', false) OR {below})"
 
 
+_HEALTH_TABLES = ("health.asq3_all_five", *(f"health.{domain}" for domain in DOMAINS))
+_OF_CHILDREN = ("pupil.asq3", "pupil.dots")
+_LEAD_TIME, _CONCERN = "pupil.first_concern", "returns.concern_recorded"
+_FIVE_REVIEWS = tuple(
+    f"pupil.{name}"
+    for name in (
+        "antenatal_visit",
+        "new_birth_visit",
+        "six_to_eight_week_review",
+        "twelve_month_review",
+        "two_year_review",
+    )
+)
+
 CONTRACT = SourceContract(
     name="hv_reviews",
     title="Health-visitor reviews",
@@ -87,7 +101,6 @@ CONTRACT = SourceContract(
         kept("review_date", "Date of the review", Kind.DATE),
         kept("asq3_months", "Age of the ASQ-3 questionnaire, months", Kind.CODE, ASQ3_MONTHS, required=False),
         *(_score(domain, f"ASQ-3 score, {label.lower()}, 0 to 60", maximum=60) for domain, label in DOMAINS.items()),
-        _score("asq_se2_score", "ASQ:SE-2 total score, at most 15 for each of 39 questions", maximum=585),
         kept("concern", "The reviewer recorded a concern", Kind.CODE, YES_NO, required=False),
         kept("referral", "The reviewer referred the child on", Kind.CODE, YES_NO, required=False),
     ),
@@ -132,4 +145,13 @@ CONTRACT = SourceContract(
         ),
     ),
     concern=build_concern_sql(),
+    purposes={
+        "sex": ("linkage", "health.sex"),
+        "review": (*_OF_CHILDREN, *_FIVE_REVIEWS, *_HEALTH_TABLES, "timeline"),
+        "review_date": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, "timeline", "returns.last_contact_month"),
+        "asq3_months": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, _CONCERN),
+        **{name: (*_OF_CHILDREN, _LEAD_TIME, "health.asq3_all_five", f"health.{name}", _CONCERN) for name in DOMAINS},
+        "concern": ("pupil.dots", _LEAD_TIME, _CONCERN),
+        "referral": ("pupil.dots", _LEAD_TIME, _CONCERN),
+    },
 )

@@ -206,6 +206,10 @@ def add_months(day: dt.date, months: int) -> dt.date:
     return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
+_NOT_IN_FILES = ("expected", "concern", "purposes")
+"""Fields that do not change what the intake writes, so that a file made before a change of theirs stays current."""
+
+
 @dataclass(frozen=True)
 class SourceContract:
     """The agreement with the senders of one source: columns, rules and deadlines.
@@ -230,6 +234,9 @@ class SourceContract:
     """Column names that show a file to be of another kind, each with the reason given for stopping it."""
     concern: str | None = None
     """SQL condition for rows that record a concern about the child; None if the source does not record concerns."""
+    purposes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Every use of each payload column: `linkage`, `timeline`, `returns.<fact>`, `<family>.<attribute>` of published
+    tables, or the name of a table that is being built. A column without a use is not kept (docs/uses.md)."""
 
     def __getitem__(self, column: str) -> Column:
         return self._by_name[column]
@@ -254,7 +261,6 @@ class SourceContract:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contract without `expected` and `concern`, stored in every file made under it."""
-        # Neither changes what the intake writes, so a file made before a change of theirs stays current.
-        content = {name: part for name, part in asdict(self).items() if name not in ("expected", "concern")}
+        """Hash of the contract without `_NOT_IN_FILES`, stored in every file made under it."""
+        content = {name: part for name, part in asdict(self).items() if name not in _NOT_IN_FILES}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

@@ -1,7 +1,15 @@
 """`parent_experience`: the survey of parents, one row per response. Never linked to children; no free text."""
 
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, identifier, kept, reject
-from sources.reference.code_lists import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES, USED
+from sources.reference.code_lists import (
+    CHILD_AGE_BAND,
+    FSM_OR_FUNDED,
+    QUESTIONS,
+    RESPONDENT_ROLE,
+    SERVICES,
+    USED,
+    WHO_ANSWERED,
+)
 
 DUE = Due(7, 31, 1, "policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year")
 """In the second calendar year. The programme runs this survey itself; there is no official date."""
@@ -27,4 +35,5 @@ CONTRACT = SourceContract(
         "An earlier row has the same response number and wave; the first is kept.",
         ("response_id", "wave"),
     ),
+    purposes={name: (f"parents.{name}",) for name in ("child_age_band", "fsm_or_funded", *WHO_ANSWERED, *QUESTIONS)},
 )

@@ -51,4 +51,11 @@ CONTRACT = SourceContract(
     record=(("upn",),),
     derived=DERIVED,
     rules=(*PEOPLE_RULES, UPN_OF_TWO, OF_MANY["upn"], OF_MANY["nhs_number"]),
+    purposes={
+        "sex": ("linkage",),
+        "ethnicity": ("pupil.ethnic_group",),
+        "fsm_eligible": ("pupil.fsm",),
+        "sen_provision": ("pupil.sen_provision",),
+        "first_language": ("pupil.first_language",),
+    },
 )

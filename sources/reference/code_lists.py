@@ -1,4 +1,4 @@
-"""Code lists of the sources: ethnic groups, reviews, ASQ-3, ASQ:SE-2, the survey of parents and deprivation."""
+"""Code lists of the sources: ethnic groups, reviews, ASQ-3, the survey of parents and deprivation."""
 
 from __future__ import annotations
 
@@ -42,8 +42,6 @@ DOMAINS: dict[str, str] = {
     "asq3_personal_social": "Personal-social",
 }
 """Column of each ASQ-3 domain, with the name used by the table of cut-offs."""
-ASQ_SE2 = "asq_se2_score"
-"""Column of the ASQ:SE-2 total."""
 
 _CUT_OFFS = FOLDER / "asq3_cut_offs.csv"
 
@@ -52,21 +50,14 @@ _CUT_OFFS = FOLDER / "asq3_cut_offs.csv"
 def load_cut_offs() -> dict[tuple[str, str], float]:
     """Return cut-off scores by (domain column, questionnaire age in months); a score under the cut-off is "below"."""
     columns = {name: column for column, name in DOMAINS.items()}
-    return {
-        (columns[row["domain"]], row["age_months"]): float(row["cut_off"])
-        for row in read_rows(_CUT_OFFS)
-        if row["instrument"] == "ASQ-3"
-    }
+    return {(columns[row["domain"]], row["age_months"]): float(row["cut_off"]) for row in read_rows(_CUT_OFFS)}
 
 
 @cache
 def load_snomed_codes() -> dict[str, tuple[str, str]]:
     """Map the SNOMED CT concept of each score in the Community Services Data Set to (column, questionnaire age)."""
     columns = {name: column for column, name in DOMAINS.items()}
-    # ASQ:SE-2 has one total score, under a name that is no domain of ASQ-3.
-    return {
-        row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in read_rows(_CUT_OFFS)
-    }
+    return {row["snomed_code"]: (columns[row["domain"]], row["age_months"]) for row in read_rows(_CUT_OFFS)}
 
 
 @dataclass(frozen=True)

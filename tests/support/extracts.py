@@ -46,11 +46,10 @@ USUAL: Row = (
     | {"upn": upn(800_000_000_005), "nhs_number_status": "01"}
     | dict.fromkeys(GOALS, "2")
     | {"ethnicity": "WBRI", "fsm_eligible": "N", "sen_provision": "N", "first_language": "ENG"}
-    | {"setting_urn": "EY1", "entitlement": "UNI", "funded_hours": "15", "eypp": "N"}
-    | {"progress_check_date": "2022-03-01"}
+    | {"setting_urn": "EY1", "entitlement": "UNI", "progress_check_date": "2022-03-01"}
     | {"review": "2-2.5Y", "review_date": "2022-04-02", "asq3_months": "27", "concern": "N", "referral": "N"}
     | dict.fromkeys(DOMAINS, "50")
-    | {"asq_se2_score": "20", "wave": "1"}
+    | {"wave": "1"}
 )
 """Values of a valid row. Other columns are empty if they may be, or have their first code."""
 

@@ -128,7 +128,7 @@ def _review(rng: random.Random, person: dict[str, object], number: int, able: bo
             f"asq3_{domain}": rng.randrange(low, high + 1)
             for domain in ("communication", "gross_motor", "fine_motor", "problem_solving", "personal_social")
         }
-        | {"asq_se2_score": "20", "concern": rng.choice("NNNY"), "referral": "N"}
+        | {"concern": rng.choice("NNNY"), "referral": "N"}
     )
 
 

@@ -7,4 +7,4 @@ UPN, NHS = upn(899_999_123_456), str(nhs_number(876_544))
 IDENTIFIERS = (SURNAME, FORENAME, POSTCODE, UPN, NHS)
 CHILD = {"surname": SURNAME, "forename": FORENAME, "sex": "F", "date_of_birth": "2020-02-02", "postcode": POSTCODE}
 PROFILE = row("eyfsp", CHILD, upn=UPN)
-REVIEW = row("hv_reviews", CHILD, local_patient_id=f"P-{SURNAME}", nhs_number=NHS, asq_se2_score="10")
+REVIEW = row("hv_reviews", CHILD, local_patient_id=f"P-{SURNAME}", nhs_number=NHS)

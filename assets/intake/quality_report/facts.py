@@ -14,7 +14,7 @@ from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality_report import compare
-from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, Share, compute_bin_edges
+from assets.intake.quality_report.profile import AFTER, BEFORE, ColumnProfile, Share, compute_bin_edges
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages.number_format import capital, month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
@@ -332,10 +332,7 @@ def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[
         case Kind.INTEGER | Kind.DECIMAL:
             *lower, end = ends = compute_bin_edges(described)
             labels = [f"{low:g} to under {high:g}" for low, high in zip(lower[:-1], ends[1:], strict=False)]
-            return [
-                *labels,
-                f"{lower[-1]:g} and over" if described.name in OPEN_RANGES else f"{lower[-1]:g} to {end:g}",
-            ]
+            return [*labels, f"{lower[-1]:g} to {end:g}"]
         case Kind.TEXT:
             return keys
 

@@ -27,8 +27,6 @@ from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 
 BINS = 10
-OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}
-"""Range to draw for a number without a maximum in its contract. The last bin has no upper end."""
 BEFORE, AFTER = "before", "after"
 """Groups of dates outside the window of `list_months`."""
 
@@ -128,9 +126,9 @@ def count_warned_rows(quarantine: Path) -> int:
 
 def compute_bin_edges(column: Column) -> tuple[float, ...]:
     """Return the bin edges of a number column: each lower end, and the upper end of the last bin."""
-    low, high = OPEN_RANGES.get(column.name, (column.minimum, column.maximum))
+    low, high = column.minimum, column.maximum
     if low is None or high is None:
-        raise ValueError(f"{column.name} needs a minimum and a maximum in its contract, or a place in OPEN_RANGES")
+        raise ValueError(f"{column.name} needs a minimum and a maximum in its contract")
     return tuple(low + (high - low) * step / BINS for step in range(BINS + 1))
 
 

@@ -43,7 +43,7 @@ from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, build_error
 from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql, build_whole_sql
 from sources.reference import read_rows
-from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
+from sources.reference.code_lists import DOMAINS, load_snomed_codes
 from sources.reference.cohorts import Cohort
 
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
@@ -328,6 +328,5 @@ def _build_views_sql(cohort: Cohort) -> str:
         reviews=_REVIEW_OF_ACTIVITY,
         mandated=_MANDATED,
         domains=list(DOMAINS),
-        asq_se2=ASQ_SE2,
         latest=_build_latest_sql,
     )

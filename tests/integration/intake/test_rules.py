@@ -9,6 +9,7 @@ from sources.document import render
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support import PROJECT
+from tests.support.extracts import row, text
 from tests.support.intake.desk import EYFSP_ROW, Desk, eyfsp, reviews
 
 GOOD = [{}] * 9
@@ -55,6 +56,14 @@ def test_each_row_is_rejected_or_warned_of_by_its_own_rule(desk: Desk) -> None:
     assert SECRET not in repr(quality)
     (exceeding,) = [entry.sentence for entry in quality.rules if entry.rule == "com_e01-invalid"]
     assert "exceeding" in exceeding
+
+
+def test_official_columns_that_are_not_kept_are_read_past(desk: Desk) -> None:
+    child = row("early_years_census") | {"funded_hours": SECRET, "eypp": SECRET, "ethnicity": SECRET}
+    desk.land(text([child], list(child)), "early_years_census")
+    quality = desk.take("early_years_census")
+    assert (quality.rows_kept, quality.rows_warned, quality.rules) == (1, 0, ())
+    assert not {"funded_hours", "eypp", "ethnicity"} & set(desk.table("early_years_census").column_names)
 
 
 def _first_rows(quality: ExtractQuality) -> list[tuple[str, int]]:

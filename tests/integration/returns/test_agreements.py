@@ -68,9 +68,9 @@ def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
     [
         ("council: leeds", "council: wirral", "leeds.yaml:1:10: council: is 'wirral' and the file is leeds.yaml"),
         ("reference: ISA-leeds-1\n", "", "leeds.yaml:1:1: reference: is missing"),
-        ("starts: 2020-01-01", "starts: 01/01/2020", "leeds.yaml:6:9: starts: must be a day such as 2026-11-26"),
-        ("expires: 2099-12-31", "expires: 2019-12-31", "leeds.yaml:7:10: expires: 2019-12-31 is before starts"),
-        ("  education:\n", "  schools:\n", "leeds.yaml:9:3: recipients: 'schools' is not a service"),
+        ("starts: 2020-01-01", "starts: 01/01/2020", "leeds.yaml:7:9: starts: must be a day such as 2026-11-26"),
+        ("expires: 2099-12-31", "expires: 2019-12-31", "leeds.yaml:8:10: expires: 2019-12-31 is before starts"),
+        ("  education:\n", "  schools:\n", "leeds.yaml:10:3: recipients: 'schools' is not a service"),
         ("    key: age1", "    key: age2", "recipients.education.key: is no age public key"),
         ("    key: age1", "    key: AGE-SECRET-KEY-1", "a private key belongs in no agreement"),
         ("from: education", "from: school", "tells[1].from: 'school' is not a service"),

@@ -179,7 +179,7 @@ def test_rows_that_no_sound_pass_writes(
         [
             ("asq3_communication", [61.0], "outside its range"),
             ("asq3_communication", [float("nan")], "other than a number"),
-            ("asq_se2_score", [float("inf")], "other than a number"),
+            ("asq3_fine_motor", [float("inf")], "other than a number"),
         ],
     ),
 )

@@ -59,7 +59,7 @@ _LEFT_OUT = {
     "parent_experience": set(SERVICES),
 }
 _OWN = {
-    "hv_reviews": dict.fromkeys(DOMAINS, "40") | {"review_date": "2022-02-01", "asq_se2_score": "35"},
+    "hv_reviews": dict.fromkeys(DOMAINS, "40") | {"review_date": "2022-02-01"},
     "parent_experience": dict.fromkeys(("respondent_role", "child_age_band", "fsm_or_funded", *QUESTIONS), "1"),
 }
 SOUND: dict[str, Row] = {

@@ -77,12 +77,24 @@ def _of_codes() -> Iterator[Value]:
 
 
 def _of_numbers() -> Iterator[Value]:
-    for value in ("61", "-1", "nan", "inf", "-inf", "1e3", "24,5", "60+", "４０", "1e999", *NO_VALUES):
+    for value in (
+        "61",
+        "-1",
+        "nan",
+        "inf",
+        "-inf",
+        "1e3",
+        "24,5",
+        "60+",
+        "４０",
+        "1e999",
+        "fifteen",
+        "15h",
+        *NO_VALUES,
+    ):
         yield "hv_reviews", "asq3_gross_motor", value, WARNED, {"asq3_gross_motor-invalid"}
     for value in ("22.5", "0", "60", "", "4e1", "40.0"):
         yield "hv_reviews", "asq3_gross_motor", value, KEPT, set()
-    for value in ("61", "-1", "fifteen", "nan", "15h"):
-        yield "early_years_census", "funded_hours", value, WARNED, {"funded_hours-invalid"}
 
 
 def _of_identifiers() -> Iterator[Value]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from sources.contracts import CONTRACTS
-from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
+from sources.reference.code_lists import DOMAINS, load_snomed_codes
 from sources.reference.goals import GOALS
 from tests.support.extracts import nhs_number, upn
 from tests.support.extracts import row as sound_row
@@ -28,6 +28,8 @@ NAMES = [
 ]
 ACTIVITY_TYPES = {"NBV": "08", "6-8W": "09", "12M": "10", "2-2.5Y": "11"}
 GENDERS = {"M": "1", "F": "2", "": "9"}
+_OTHER_TOOL, _ASQ_SE2 = {"1234567890": "7"}, {"1054011000000104": "20"}
+"""Scores that are not read."""
 HEADINGS = {
     "CYP001": {
         "LOCAL PATIENT IDENTIFIER (EXTENDED)": "local_patient_id",
@@ -55,13 +57,13 @@ def children() -> list[dict[str, str]]:
 
 def reviews() -> list[dict[str, str]]:
     """Return rows of reviews, with and without ASQ-3, with a score missing or out of range, or of other kinds."""
-    without = dict.fromkeys((*DOMAINS, "asq3_months", ASQ_SE2), "")
+    without = dict.fromkeys((*DOMAINS, "asq3_months"), "")
     changes = [
         *NAMES,
         *({"asq3_months": months} for months in ("24", "27", "30")),
         *({domain: score} for domain, score in zip(DOMAINS, ("", "61", "22.5", "0", "60"), strict=True)),
         *(without | {"review": kind} for kind in ("2-2.5Y", "12M", "NBV", "6-8W")),
-        *({name: ""} for name in (ASQ_SE2, "sex", "postcode", "nhs_number")),
+        *({name: ""} for name in ("sex", "postcode", "nhs_number")),
         {"date_of_birth": "1900-01-01"},
     ]
     numbers = filter(None, map(nhs_number, range(99)))
@@ -144,14 +146,13 @@ def csds(rows: Rows) -> Tables:
         )
         months = row["asq3_months"]
         scores = {codes[domain, months]: row[domain] for domain in DOMAINS if months and row[domain]}
-        social = {codes[ASQ_SE2, "24"]: row[ASQ_SE2]} if row.get(ASQ_SE2) else {}
         tables["CYP612"] += [
             {
                 "CARE ACTIVITY IDENTIFIER": activity,
                 "CODED ASSESSMENT TOOL TYPE (SNOMED CT)": code,
                 "PERSON SCORE": score,
             }
-            for code, score in ({"1234567890": "7"} | scores | social).items()
+            for code, score in (_OTHER_TOOL | scores | _ASQ_SE2).items()
         ]
     return tables
 

@@ -62,7 +62,7 @@ def write(
     )
     path = folder / f"{council}.yaml"
     path.write_text(
-        f"council: {council}\nreference: ISA-{council}-1\nlegal_basis: a duty to share\n"
+        f"council: {council}\nreference: ISA-{council}-1\npurpose: help before school\nlegal_basis: a duty to share\n"
         f"impact_assessment: DPIA-7\nstatus: {status}\nstarts: {starts}\nexpires: {expires}\n"
         f"recipients:\n{recipients}tells:\n{everything() if tells is None else tells}"
         + (f"accepts_from: [{', '.join(accepts_from)}]\n" if accepts_from else "")

@@ -96,6 +96,7 @@ FACTS = (
     Fact("tables", rf"of the {N} tables", {len(TABLES)}, not_in={"docs/privacy-derivation.md"}),
     Fact("cohort kept", rf"{N} months after its academic year", {KEPT["cohort_months"]}),
     Fact("landing kept", rf"landing files for {N} days", {KEPT["landing_days"]}),
+    Fact("unpublished kept", rf"{N} months after Reception|school year, {N} if", {KEPT["unpublished_months"]}, 2),
     Fact("quarantine kept", rf"quarantine for {N} days", {KEPT["quarantine_days"]}),
     Fact("superseded kept", rf"superseded deliveries for {N} days", {KEPT["superseded_days"]}),
     Fact("Dagster kept", rf"Dagster's storage for {N} days", {KEPT["dagster_days"]}),

@@ -27,7 +27,7 @@ from tests.support.daily import examples
 
 COHORT = Cohort("202425")
 CONTRACT = CONTRACTS["hv_reviews"]
-SCORE, TOTAL = CONTRACT["asq3_communication"], CONTRACT["asq_se2_score"]
+SCORE = CONTRACT["asq3_communication"]
 TYPES = {Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
 
 scores = st.none() | st.floats(0, 60, allow_nan=False)
@@ -38,7 +38,6 @@ reviews = st.lists(
             "review": st.sampled_from([*(CONTRACT["review"].codes or ())]),
             "review_date": days,
             "asq3_communication": scores,
-            "asq_se2_score": st.none() | st.floats(0, 1000, allow_nan=False),
             "term_of_birth": st.sampled_from([None, "Autumn-born", "Summer-born"]),
         }
     ),
@@ -78,7 +77,6 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
         "review": lambda value: value,
         "review_date": month_of,
         "asq3_communication": lambda value: bin_of(SCORE, value),
-        "asq_se2_score": lambda value: bin_of(TOTAL, value),
         "term_of_birth": lambda value: value,
     }
     assert found.rows == len(rows)

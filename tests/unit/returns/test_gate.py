@@ -40,6 +40,7 @@ def agreements(draw: st.DrawFn) -> dict[str, Agreement]:
         found[council] = Agreement(
             council=council,
             reference="x",
+            purpose="x",
             legal_basis="x",
             impact_assessment="x",
             status=draw(st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.ACTIVE, Status.REVOKED])),

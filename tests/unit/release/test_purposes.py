@@ -1,0 +1,66 @@
+"""Every kept column is published, returned or used to link and follow records, and its contract says for what."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+import pytest
+
+from assets.catalogue.uses import render
+from assets.linkage.children import get_derivations
+from assets.pseudonymise.split_writer import LINKED_PAYLOAD
+from ndl_export.tables import FAMILIES
+from privacy.returns.agreement import Fact
+from sources.contracts import CONTRACTS, RecordAtAge, Role, SourceContract
+from sources.contracts.people import DERIVED
+from tests.support import PROJECT
+
+
+def _words(sql: str) -> set[str]:
+    return set(re.findall(r"\w+", sql))
+
+
+def find_uses(contract: SourceContract) -> dict[str, set[str]]:
+    """Return the uses of each column as the code has them."""
+    found = defaultdict[str, set[str]](set)
+    for family in FAMILIES:
+        for name, each in get_derivations(family).items():
+            for column in each.made_of.get(contract.name, ()):
+                found[column].add(f"{family}.{name}")
+    for column in LINKED_PAYLOAD:
+        found[column] |= {"linkage"} if "surname" in contract else set()
+    for column in _words(contract.concern or ""):
+        found[column].add(f"returns.{Fact.CONCERN}")
+    for record in contract.expected:
+        if isinstance(record, RecordAtAge):
+            found[record.kind].add("timeline")
+            found[record.dated] |= {"timeline", f"returns.{Fact.LAST_CONTACT}"}
+    return found
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+def test_every_kept_column_says_each_of_its_uses_and_no_other(source: str) -> None:
+    contract = CONTRACTS[source]
+    kept = {column.name for column in contract.with_role(Role.PAYLOAD)}
+    used = find_uses(contract)
+    assert set(contract.purposes) == kept
+    for name, purposes in contract.purposes.items():
+        assert purposes, f"{name} has no use: it must not be kept"
+        assert len(set(purposes)) == len(purposes)
+        assert set(purposes) == used[name], name
+
+
+def test_purposes_change_no_file() -> None:
+    """A table more or less does not make every council's extract be read again."""
+    from dataclasses import replace
+
+    contract = CONTRACTS["eyfsp"]
+    assert replace(contract, purposes={}).sha256 == contract.sha256
+
+
+def test_the_page_of_uses_is_that_of_the_contracts() -> None:
+    page = (PROJECT / "docs" / "uses.md").read_text(encoding="utf-8")
+    assert page == render(), "make docs"
+    columns = {column.name for contract in CONTRACTS.values() for column in contract.columns}
+    assert all(f"`{name}`" in page for name in (columns | {each.name for each in DERIVED}))
