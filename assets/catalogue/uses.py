@@ -32,9 +32,7 @@ def render() -> str:
         uses=_iter_uses,
         published={name: [table.name for table in TABLES.values() if table.family == name] for name in FAMILIES},
         facts=_FACTS,
-        derived=", ".join(
-            f"`{name}`" for name in dict.fromkeys(each.name for c in CONTRACTS.values() for each in c.derived)
-        ),
+        derived=list(dict.fromkeys(each.name for contract in CONTRACTS.values() for each in contract.derived)),
         retention=get_retention(),
     )
 
