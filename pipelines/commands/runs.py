@@ -104,6 +104,8 @@ def synth(
                 contract_names=contract_names,
             )
     click.echo(f"Extracts are in {landing}; the truth is beside it, in {landing.resolve().parent}/truth*.parquet")
+    if until:
+        click.echo(f"Set READINESS_COUNCILS={landing.resolve().parent}/councils, so that files can delete records.")
 
 
 @click.command()

@@ -61,7 +61,6 @@ _REVIEWS, _NURSERIES = LIKELY["reviews"], LIKELY["nurseries"]
 _IN_PARTS = ("hv_reviews", "early_years_census")
 _STATUS, _DELETED = "Record status", "D"
 """Heading and value by which a row deletes a record."""
-_CHANGES = {"parts": "changes", "deleted": {_STATUS: _DELETED}}
 _SENT_ON = 21
 """Day of the next month from which a month's file is there: an assumption."""
 
@@ -142,10 +141,10 @@ class GrowingWorld:
                 found.append(_File(day, source, council, name, tuple(parts)))
         return sorted(found)
 
-    def write(self, landing: Path, until: dt.date, after: dt.date = dt.date.min) -> None:
+    def write(self, landing: Path, until: dt.date, after: dt.date = dt.date.min) -> list[Path]:
         """Write into `landing` what is there by a day, except what was there on the day `after`, and the truth.
 
-        A file that has the right bytes is left alone. Beside `landing` are written:
+        Returns these files. One that has the right bytes is left alone. Beside `landing` are written:
 
         - `truth_rows.parquet`: the child of each row (source, council, file, source_row, cohort, person_id, deletes);
         - `truth_known.parquet`: the first day on which each source of a council knew a child;
@@ -157,7 +156,8 @@ class GrowingWorld:
             write_expected(landing / "reference" / EXPECTED_ROWS_FILE, living.world, self.scale)
         _write_council_files(landing.resolve().parent / "councils", world)
         here = [file for file in self.files if file.day <= until]
-        mark_as_synthetic(landing, [self._write_file(landing, file) for file in here if file.day > after])
+        written = [self._write_file(landing, file) for file in here if file.day > after]
+        mark_as_synthetic(landing, written)
         rows = pa.concat_tables([_NO_ROWS, *(self._build_truth(file) for file in here)])
         known = rows.filter(pc.invert(rows["deletes"])).group_by(["person_id", "cohort", "source", "council"])
         first = known.aggregate([("day", "min")]).rename_columns({"day_min": "first_day"})
@@ -165,6 +165,7 @@ class GrowingWorld:
         truth = {"truth_rows": rows.drop_columns("day"), "truth_known": first.sort_by(keys)}
         for name, table in truth.items():
             pyarrow.parquet.write_table(table, landing.resolve().parent / f"{name}.parquet", compression="zstd")
+        return written
 
     def _write_file(self, landing: Path, file: _File) -> Path:
         place = self.cohorts[0].world.margins.councils[file.council].council
@@ -220,12 +221,17 @@ def find_day_sent(source: str, month: Dates) -> Dates:
 
 
 def _write_council_files(folder: Path, world: World) -> None:
+    """Write the pilot's council files with parts that can delete records."""
     folder.mkdir(parents=True, exist_ok=True)
     for place in world.margins.councils:
         shipped = yaml.load((SHIPPED / f"{place.council}.yaml").read_text(encoding="utf-8"), yaml.BaseLoader)
         sources = {} if world.contract_names else shipped["sources"]
-        changes = {source: {**sources.get(source, {}), **_CHANGES} for source in _IN_PARTS}
-        content = yaml.safe_dump({"council": place.council, "sources": {**sources, **changes}}, allow_unicode=True)
+        for source in _IN_PARTS:
+            # Under contract names too, a column that no council file maps would not be sent.
+            sent = list_columns_sent(CONTRACTS[source], place.council, world.contract_names)
+            own = sources.get(source, {"columns": {column.name: column.name for column in sent}})
+            sources[source] = {**own, "parts": "changes", "deleted": {_STATUS: _DELETED}}
+        content = yaml.safe_dump({"council": place.council, "sources": sources}, allow_unicode=True)
         (folder / f"{place.council}.yaml").write_text(content, encoding="utf-8")
 
 
