@@ -17,22 +17,18 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import patch
 
 import duckdb
 import great_expectations  # noqa: F401  # so that validation runs, and is measured, in this process
 import pandas as pd
 
-from assets.intake import deliveries, ingest, part_reader
+from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.linkage.link import NothingToLink, link_cohort
-from assets.returns import disclosure_log
 from assets.returns.agreements import load_all
 from assets.returns.make import NothingToReturn, load_records, make_returns, release
 from privacy.returns.agreement import Fact
@@ -44,14 +40,14 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 from sources.synthetic.growing import GrowingWorld
 from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
+from tests.support.returns.clock import set_clock
 from tests.support.returns.pipeline import COHORT as FIRST
 from tests.support.returns.pipeline import Pipeline, pipeline_at
 
 NEW_DAYS = 28
 NEW_ROWS = f"new_children: {{after_days: {NEW_DAYS}, without_number: [known_to, known_to_no_other]}}\n"
-OTHER = {"health": "settings", "settings": "health"}
-"""The services that can be told, before school, that the other does not know a child."""
-SOURCES = {"health": "hv_reviews", "settings": "early_years_census"}
+EARLY = ("hv_reviews", "early_years_census")
+"""Sources of the services that can be told, before school, that the other one does not know a child."""
 MISSED = (
     "linked to another child",
     "could be a record of another child, or changed in the last 28 days",
@@ -268,15 +264,15 @@ def report(replay: Replay) -> None:
     truth = pd.read_parquet(replay.pipeline.root / "truth_rows.parquet")
     known = pd.read_parquet(replay.pipeline.root / "truth_known.parquet")
     ended = set(truth.person_id[truth.deletes])
-    for service in OTHER:
+    for source in EARLY:
         tables = [
-            explain_late(replay, told, known[~known.person_id.isin(ended)], code, service)
+            explain_late(replay, told, known[~known.person_id.isin(ended)], code, source)
             for code in replay.in_time
             # Until the cohort's Reception begins, another service may still come to know a child.
             if replay.nights[-1] >= dt.date(Cohort(code).first_year, 8, 31)
         ]
         if tables:
-            report_in_time(service, pd.concat(tables))
+            report_in_time(source, pd.concat(tables))
 
 
 def report_withdrawn(told: pd.DataFrame, nights: Sequence[dt.date]) -> None:
@@ -291,10 +287,10 @@ def report_withdrawn(told: pd.DataFrame, nights: Sequence[dt.date]) -> None:
         print(f"{kind}: {number:,} told, {(gone.kind == kind).sum():,} later withdrawn{also}")
 
 
-def explain_late(replay: Replay, told: pd.DataFrame, known: pd.DataFrame, code: str, service: str) -> pd.DataFrame:
+def explain_late(replay: Replay, told: pd.DataFrame, known: pd.DataFrame, code: str, source: str) -> pd.DataFrame:
     """Return the children of a cohort whom a service alone knew before Reception, and why each was not told in time."""
     deadline, records = find_deadline(code), replay.in_time[code]
-    source, other = SOURCES[service], SOURCES[OTHER[service]]
+    (other,) = set(EARLY) - {source}
     before = known[(known.cohort == code) & (known.first_day <= dt.date(Cohort(code).first_year, 8, 31))]
     first = before[before.source == source].groupby("person_id").first_day.min()
     alone = first[~first.index.isin(before.person_id[before.source == other])].rename("first_day").reset_index()
@@ -321,11 +317,11 @@ def explain_late(replay: Replay, told: pd.DataFrame, known: pd.DataFrame, code: 
     return alone
 
 
-def report_in_time(service: str, alone: pd.DataFrame) -> None:
+def report_in_time(source: str, alone: pd.DataFrame) -> None:
     counts = alone.reason.value_counts()
     in_time = counts.get("told in time", 0)
     findable = in_time + sum(counts.get(reason, 0) for reason in MISSED)
-    print(f"known to {service} alone before Reception: {len(alone):,}")
+    print(f"known to {source} alone before Reception: {len(alone):,}")
     for reason, number in counts.items():
         print(f"  {number:6,}  {number / len(alone):6.1%}  {reason}")
     print(f"  told twelve months before Reception, of those who can be found: {in_time / max(findable, 1):.1%}")
@@ -358,26 +354,6 @@ def read_peak() -> float:
     """Return the peak memory of this process in GiB since `reset_peak`."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 2**20
-
-
-@contextmanager
-def set_clock(day: dt.date) -> Iterator[None]:
-    """Let deliveries and the disclosure log have the time of a day."""
-    moment = dt.datetime.combine(day, dt.time(6), dt.UTC)
-
-    class Clock(dt.datetime):
-        @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
-            return moment
-
-    clock = SimpleNamespace(**{name: getattr(dt, name) for name in ("date", "timedelta", "UTC")}, datetime=Clock)
-    text = moment.isoformat(timespec="seconds")
-    with (
-        patch.object(disclosure_log, "dt", clock),
-        patch.object(part_reader, "format_now", lambda: text),
-        patch.object(ingest, "format_now", lambda: text),
-    ):
-        yield
 
 
 if __name__ == "__main__":
