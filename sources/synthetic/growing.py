@@ -31,31 +31,14 @@ from sources.councils.council_file import SHIPPED
 from sources.extract.landed import mark_as_synthetic
 from sources.reference.cohorts import Cohort
 from sources.reference.published_figures import EXPECTED_ROWS_FILE
+from sources.synthetic import returns, writing
 from sources.synthetic.drawing import Bools, Ints
 from sources.synthetic.lives import LIKELY, OUTSIDE, LivingWorld, draw_living_world
 from sources.synthetic.margins import FSM
 from sources.synthetic.people import Dates
 from sources.synthetic.recording import Rows, World, build_codes, build_dates, build_text
-from sources.synthetic.returns import (
-    SETTINGS,
-    SLIPS,
-    VISITS,
-    Reviews,
-    build_number_columns,
-    draw_dates_after,
-    draw_eyfsp,
-    draw_places,
-    draw_review_columns,
-    draw_school_census,
-)
-from sources.synthetic.writing import (
-    DEFAULT_SEED,
-    choose_file_ending,
-    convert_to_dialect,
-    encode_file,
-    list_columns_sent,
-    write_expected,
-)
+from sources.synthetic.returns import SETTINGS, SLIPS, VISITS, draw_dates_after
+from sources.synthetic.writing import DEFAULT_SEED
 
 _REVIEWS, _NURSERIES = LIKELY["reviews"], LIKELY["nurseries"]
 _IN_PARTS = ("hv_reviews", "early_years_census")
@@ -153,7 +136,7 @@ class GrowingWorld:
         world = self.cohorts[0].world
         world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
         for living in self.cohorts:
-            write_expected(landing / "reference" / EXPECTED_ROWS_FILE, living.world, self.scale)
+            writing.write_expected(landing / "reference" / EXPECTED_ROWS_FILE, living.world, self.scale)
         _write_council_files(landing.resolve().parent / "councils", world)
         here = [file for file in self.files if file.day <= until]
         written = [self._write_file(landing, file) for file in here if file.day > after]
@@ -170,17 +153,19 @@ class GrowingWorld:
     def _write_file(self, landing: Path, file: _File) -> Path:
         place = self.cohorts[0].world.margins.councils[file.council].council
         dialect = self.cohorts[0].world.dialect(place, file.source)
-        columns = list_columns_sent(CONTRACTS[file.source], place, self.cohorts[0].world.contract_names)
+        columns = writing.list_columns_sent(CONTRACTS[file.source], place, self.cohorts[0].world.contract_names)
         tables = []
         for cohort, rows in file.parts:
             sent = self.sent[file.source][cohort]
             seed = zlib.crc32(f"{file.source} {place} {file.name} {cohort}".encode())
-            table = convert_to_dialect(sent.table.slice(rows.start, rows.stop - rows.start), columns, dialect, seed)
+            table = writing.convert_to_dialect(
+                sent.table.slice(rows.start, rows.stop - rows.start), columns, dialect, seed
+            )
             if file.source in _IN_PARTS:
                 table = table.append_column(_STATUS, pa.array(np.where(sent.deletes[rows], _DELETED, "")))
             tables.append(table)
-        path = landing / place / file.source / f"{file.name}{choose_file_ending(place, file.source)}"
-        content = encode_file(path, pa.concat_tables(tables), dialect)
+        path = landing / place / file.source / f"{file.name}{writing.choose_file_ending(place, file.source)}"
+        content = writing.encode_file(path, pa.concat_tables(tables), dialect)
         # A new time of change would have it read again.
         if not path.exists() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +213,7 @@ def _write_council_files(folder: Path, world: World) -> None:
         sources = {} if world.contract_names else shipped["sources"]
         for source in _IN_PARTS:
             # Under contract names too, a column that no council file maps would not be sent.
-            sent = list_columns_sent(CONTRACTS[source], place.council, world.contract_names)
+            sent = writing.list_columns_sent(CONTRACTS[source], place.council, world.contract_names)
             own = sources.get(source, {"columns": {column.name: column.name for column in sent}})
             sources[source] = {**own, "parts": "changes", "deleted": {_STATUS: _DELETED}}
         content = yaml.safe_dump({"council": place.council, "sources": sources}, allow_unicode=True)
@@ -257,12 +242,12 @@ def draw_reviews_sent(living: LivingWorld) -> Sent:
     since = (day - lives.since[home]).astype(np.int64)
     unregistered = ~first & ~same_council & (since < rng.integers(0, _REVIEWS["unregistered_days"], len(who)))
     home = np.where(same_council & (rng.random(len(who)) < _REVIEWS["old_address"]), before, home)
-    seen = np.flatnonzero((lives.council[home] != OUTSIDE) & ~unregistered & ~lives.is_ended(who, day))
+    seen = np.flatnonzero((lives.council[home] != OUTSIDE) & ~unregistered & ~(lives.ended[who] <= day))
     who, which, day, home = who[seen], which[seen], day[seen], home[seen]
     where = lives.council[home]
     registrations, enrolment = np.unique(who * width + where, return_inverse=True)
-    reviews = Reviews(enrolment, which, day)
-    identity = living.record(rng, "hv_reviews", home, living.is_renamed(who, day), SLIPS["health"])
+    reviews = returns.Reviews(enrolment, which, day)
+    identity = living.record(rng, "hv_reviews", home, day, SLIPS["health"])
     # By registration, as in every review: some never get a number, some get it late.
     lot = rng.random(len(registrations))[enrolment]
     until = born[who] + rng.integers(*_REVIEWS["number_days"], len(registrations))[enrolment].astype("timedelta64[D]")
@@ -272,8 +257,8 @@ def draw_reviews_sent(living: LivingWorld) -> Sent:
     table = pa.table(
         {
             "local_patient_id": build_text(number[enrolment].astype("U8")),
-            **build_number_columns(world.people.nhs_number[who], missing),
-            **draw_review_columns(rng, world, who, where, identity, reviews),
+            **returns.build_number_columns(world.people.nhs_number[who], missing),
+            **returns.draw_review_columns(rng, world, who, where, identity, reviews),
         }
     )
     late = np.where(rng.random(len(who)) < _REVIEWS["recorded_late"], rng.integers(1, 3, len(who)), 0)
@@ -308,11 +293,11 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
     )
     day = day[census]
     _, first, at = np.unique((who * width + where) * 8 + place, return_index=True, return_inverse=True)
-    places = draw_places(rng, world, who[first], where[first])
+    places = returns.draw_places(rng, world, who[first], where[first])
     gets_number = rng.random(len(first)) < _NURSERIES["number_late"]
     # Rows are by census, so that the first of a place is its first January.
     has_number = (places.has_number | gets_number)[at] & (places.has_number[at] | (census > census[first][at]))
-    identity = living.record(rng, "early_years_census", home, living.is_renamed(who, day), SLIPS["nursery"])
+    identity = living.record(rng, "early_years_census", home, day, SLIPS["nursery"])
     payload = pa.table(places.payload).take(pa.array(at))
     has_sen = np.array(_NURSERIES["sen_since"])[census] > rng.random(size)[who]
     checked = places.payload["progress_check_date"].to_numpy(zero_copy_only=False)[at]
@@ -364,6 +349,8 @@ def _send_whole(living: LivingWorld, source: str, draw: Callable[[World], Rows])
 _SENT: dict[str, Callable[[LivingWorld], Sent]] = {
     "hv_reviews": draw_reviews_sent,
     "early_years_census": draw_censuses_sent,
-    "school_census": partial(_send_whole, source="school_census", draw=partial(draw_school_census, leavers=False)),
-    "eyfsp": partial(_send_whole, source="eyfsp", draw=draw_eyfsp),
+    "school_census": partial(
+        _send_whole, source="school_census", draw=partial(returns.draw_school_census, leavers=False)
+    ),
+    "eyfsp": partial(_send_whole, source="eyfsp", draw=returns.draw_eyfsp),
 }

@@ -16,18 +16,10 @@ import numpy as np
 import yaml
 
 from sources.reference.cohorts import Cohort
+from sources.synthetic import people as drawn
 from sources.synthetic.drawing import Bools, Floats, Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEX
-from sources.synthetic.people import (
-    CODES,
-    Dates,
-    People,
-    draw_forenames,
-    draw_name_groups,
-    draw_nhs_numbers,
-    draw_other_form,
-    draw_surnames,
-)
+from sources.synthetic.people import CODES, Dates, People
 from sources.synthetic.recording import Identity, Slips, World, draw_world
 
 LIKELY: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
@@ -65,10 +57,6 @@ class Lives:
         """Return the index of the home in which each child lives on a day, which must not be before its birth."""
         return np.searchsorted(_order(self.child, self.since), _order(child, day), side="right") - 1
 
-    def is_ended(self, child: Ints, day: Dates) -> Bools:
-        # A comparison with NaT is false.
-        return self.ended[child] <= day
-
 
 def _order(child: Ints, day: Dates) -> Ints:
     return child * _SPAN + day.astype("datetime64[D]").astype(np.int64)
@@ -81,23 +69,19 @@ class LivingWorld:
     world: World
     lives: Lives
 
-    def identify(self, child: Ints, postcode: Ints, renamed: Bools) -> Identity:
-        """Return the true identity of children at these homes, `renamed` or still under their earlier names."""
-        true = self.world.identify(child, postcode)
-        surname = np.where(renamed, true.surname, self.lives.earlier_surname[child])
-        return replace(
-            true, surname=surname, forename=np.where(renamed, true.forename, self.lives.earlier_forename[child])
-        )
-
-    def record(self, rng: np.random.Generator, source: str, home: Ints, renamed: Bools, slips: Slips) -> Identity:
-        """Return the children of these homes (index) as recorded there: anew after each move or change of name."""
+    def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates, slips: Slips) -> Identity:
+        """Return children as recorded at these homes (indices) by a day: anew after each move or change of name."""
+        # A comparison with NaT is false: who never changes a name has the later one.
+        renamed = ~(day < self.lives.renamed[self.lives.child[home]])
         which, row = np.unique(2 * home + renamed, return_inverse=True)
-        at = which // 2
-        true = self.identify(self.lives.child[at], self.lives.postcode[at], which % 2 == 1)
-        return self.world.record_children(rng, source, self.lives.council[at], true, slips)[row]
-
-    def is_renamed(self, child: Ints, day: Dates) -> Bools:
-        return ~(day < self.lives.renamed[child])
+        at, is_later = np.divmod(which, 2)
+        child = self.lives.child[at]
+        true = self.world.identify(child, self.lives.postcode[at])
+        names = {
+            name: np.where(is_later == 1, getattr(true, name), getattr(self.lives, f"earlier_{name}")[child])
+            for name in ("surname", "forename")
+        }
+        return self.world.record_children(rng, source, self.lives.council[at], replace(true, **names), slips)[row]
 
 
 def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int = 0) -> LivingWorld:
@@ -105,7 +89,7 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     world = draw_world(cohort, seed, False, scale, contract_names, LIKELY["leavers"])
     people, size = world.people, len(world.people)
     # One draw for all cohorts: no two children of a world may have one number.
-    numbers = draw_nhs_numbers(np.random.default_rng(seed), size * (number + 1))[size * number :]
+    numbers = drawn.draw_nhs_numbers(np.random.default_rng(seed), size * (number + 1))[size * number :]
     people = replace(people, nhs_number=numbers)
     household = _find_households(people)
     left = _draw_departures(world, household)
@@ -135,10 +119,6 @@ def _find_households(people: People) -> Ints:
     key = people.postcode * 2 + people.pupil
     _, first, index = np.unique(np.rec.fromarrays([key, people.surname]), return_index=True, return_inverse=True)
     return first[index]
-
-
-def _draw_days(rng: np.random.Generator, start: Dates, ages: tuple[int, int]) -> Dates:
-    return start + rng.integers(*ages, len(start)).astype("timedelta64[D]")
 
 
 def _draw_departures(world: World, household: Ints) -> Dates:
@@ -183,9 +163,11 @@ def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates)
     for name in ("surname", "forename"):
         names = copied[name]
         while len(same := before[names[before] == names[later[before]]]):
-            group = draw_name_groups(rng, copied["ethnicity"][same], CODES)
+            group = drawn.draw_name_groups(rng, copied["ethnicity"][same], CODES)
             names[same] = (
-                draw_surnames(rng, group[1]) if name == "surname" else draw_forenames(rng, group[0], female[same])
+                drawn.draw_surnames(rng, group[1])
+                if name == "surname"
+                else drawn.draw_forenames(rng, group[0], female[same])
             )
     return replace(people, categories=people.categories | {SEX: sex}, **copied), later
 
@@ -241,13 +223,13 @@ def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dat
     """Draw who has another name until some day, and that name."""
     rng, people = world.streams("earlier names"), world.people
     size = len(people)
-    other = draw_surnames(rng, draw_name_groups(rng, people.ethnicity, CODES)[1])[household]
+    other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity, CODES)[1])[household]
     # One part of a double-barrelled name came first.
     part = np.strings.partition(people.surname, "-")[0]
     other = np.where(np.strings.find(people.surname, "-") > 0, part, other)
     changed = (rng.random(size) < _NAMES["surname_changed"])[household]
     surname = np.where(changed, other, people.surname)
-    form = draw_other_form(rng, people.forename, "nicknames.csv")
+    form = drawn.draw_other_form(rng, people.forename, "nicknames.csv")
     forename = np.where(rng.random(size) < _NAMES["forename_changed"], form, people.forename)
     # An adopted child changes its name with the adoption, and only then.
     adopted = np.concatenate([np.flatnonzero(later >= 0), later[later >= 0]])
