@@ -250,7 +250,8 @@ def draw_reviews_sent(living: LivingWorld) -> Sent:
     identity = living.record(rng, "hv_reviews", home, day, SLIPS["health"])
     # By registration, as in every review: some never get a number, some get it late.
     lot = rng.random(len(registrations))[enrolment]
-    until = born[who] + rng.integers(*_REVIEWS["number_days"], len(registrations))[enrolment].astype("timedelta64[D]")
+    earliest, latest = _REVIEWS["number_days"]
+    until = born[who] + rng.integers(earliest, latest, len(registrations))[enrolment].astype("timedelta64[D]")
     never = lot < VISITS["nhs_number_missing"]
     missing = never | ((lot < VISITS["nhs_number_missing"] + _REVIEWS["number_late"]) & (day < until))
     number = 1_000_000 * (world.cohort.first_year % 100) + rng.permutation(len(registrations))
@@ -273,25 +274,19 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
     attends, starts, second = (rng.random(size) for _ in range(3))
     changes = np.zeros(size, np.int64)
     found: list[tuple[Ints, ...]] = []
+    days = np.array([find_census_day(world.cohort.first_year + year) for year in (-2, -1, 0)])
     for index, started in enumerate(_NURSERIES["started"]):
-        day = find_census_day(world.cohort.first_year - 2 + index)
         changes += rng.random(size) < _NURSERIES["changed"]
         # Those aged two at the end of December.
-        child = np.flatnonzero((world.people.born < day.astype("datetime64[Y]") - 2) & (starts < started))
-        home = lives.find_home(child, np.full(len(child), day))
+        child = np.flatnonzero((world.people.born < days[index].astype("datetime64[Y]") - 2) & (starts < started))
+        home = lives.find_home(child, np.full(len(child), days[index]))
         there = (lives.council[home] != OUTSIDE) & (attends[child] < coverage[lives.council[home]])
         child, home = child[there], home[there]
-        two = second[child] < SETTINGS["two_settings"]
-        for chosen, place in ((np.full(len(child), True), 0), (two, 1)):
-            found.append(
-                (child[chosen], home[chosen], 2 * changes[child[chosen]] + place, np.full(chosen.sum(), index))
-            )
+        for chosen, second_place in ((np.full(len(child), True), 0), (second[child] < SETTINGS["two_settings"], 1)):
+            of_child = 2 * changes[child[chosen]] + second_place
+            found.append((child[chosen], home[chosen], of_child, np.full(chosen.sum(), index)))
     who, home, place, census = (np.concatenate(part) for part in zip(*found, strict=True))
-    where = lives.council[home]
-    day = np.array(
-        [find_census_day(world.cohort.first_year - 2 + index) for index in range(len(_NURSERIES["started"]))]
-    )
-    day = day[census]
+    where, day = lives.council[home], days[census]
     _, first, at = np.unique((who * width + where) * 8 + place, return_index=True, return_inverse=True)
     places = returns.draw_places(rng, world, who[first], where[first])
     gets_number = rng.random(len(first)) < _NURSERIES["number_late"]

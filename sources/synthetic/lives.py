@@ -96,9 +96,8 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     ended, died = _draw_deaths(world)
     people, later = _draw_adoptions(world, people, household, ended)
     adopted = np.flatnonzero(later >= 0)
-    ended[adopted] = people.born[adopted] + world.streams("adoption days").integers(
-        *LIKELY["adoption_days"], len(adopted)
-    )
+    earliest, latest = LIKELY["adoption_days"]
+    ended[adopted] = people.born[adopted] + world.streams("adoption days").integers(earliest, latest, len(adopted))
     left[ended == ended] = _NEVER
     world = replace(world, people=people)
     homes = _draw_homes(world, household, left, ended, later)
@@ -214,7 +213,7 @@ def _compute_pull(world: World) -> tuple[Floats, Floats]:
     councils = world.margins.councils
     region = np.array([place.region_code for place in councils])
     near = region[:, None] == region
-    pull = world.margins.children * np.where(near, 20.0, 1.0)
+    pull = world.margins.children.astype(np.float64) * np.where(near, 20.0, 1.0)
     np.fill_diagonal(pull, 0)
     return pull, np.where(near.sum(axis=1) > 1, _MOVES["from_pilot_neighbour"], _MOVES["from_elsewhere_here"])
 
@@ -234,6 +233,7 @@ def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dat
     # An adopted child changes its name with the adoption, and only then.
     adopted = np.concatenate([np.flatnonzero(later >= 0), later[later >= 0]])
     surname[adopted], forename[adopted] = people.surname[adopted], people.forename[adopted]
-    day = people.born + rng.integers(*_NAMES["changed_days"], size)[household].astype("timedelta64[D]")
+    earliest, latest = _NAMES["changed_days"]
+    day = people.born + rng.integers(earliest, latest, size)[household].astype("timedelta64[D]")
     renamed = np.where((surname != people.surname) | (forename != people.forename), day, _NEVER)
     return renamed, surname, forename
