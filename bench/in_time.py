@@ -1,183 +1,360 @@
-"""Replays the deliveries of one cohort from birth to school, quarter by quarter, and measures what returns say in time.
+"""Replays years of deliveries with several open cohorts, night by night, and measures what returns say in time.
 
-python -m bench.in_time FOLDER --scale 0.1 --seed 7
+    python -m bench.in_time FOLDER --scale 0.1 --cohorts 3 --seed 7
+    python -m bench.in_time FOLDER --scale 1 --cohorts 6 --start 2024-06-30 --end 2024-08-31    # the pilot's size
 
-The extracts are those of `readiness synth`, cut to what each service would have sent by a day: reviews up to the month
-before, and in the early years census of each January the children who had a place by then (`PLACES`). Each quarter is
-taken in, linked and returned as by the nightly schedules, with every fact agreed between all services of the eight
-councils under the usual rule on new children. The clock of the log and of deliveries is set to the day.
+The deliveries are those of `readiness synth --until`, under contract names. Each night takes in, links and returns
+every open cohort as the schedules do, with all facts agreed between all services of the eight councils under the usual
+rule on new children, but "known to no other" also for rows without a number. A person releases unusual deliveries the
+night after. The clock of the log and of deliveries is set to the day. Facts are compared with the truth as delivered by
+then.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import resource
+import json
+import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import patch
 
-import numpy as np
+import duckdb
+import great_expectations  # noqa: F401  # so that validation runs, and is measured, in this process
 import pandas as pd
 
-from assets.intake import ingest, part_reader
-from assets.returns import disclosure_log
+from assets.intake import deliveries
+from assets.intake.ingest import Intake
+from assets.linkage.link import NothingToLink, link_cohort
+from assets.returns.agreements import load_all
+from assets.returns.make import NothingToReturn, load_records, make_returns, release
+from privacy.returns.agreement import Fact
+from privacy.returns.seal import unseal
+from privacy.row_keys import split_number
 from privacy.services import SERVICES
+from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
-from sources.synthetic import generate
+from sources.synthetic.growing import GrowingWorld
 from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
-from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
+from tests.support.returns.clock import set_clock
+from tests.support.returns.pipeline import COHORT as FIRST
+from tests.support.returns.pipeline import Pipeline, pipeline_at
 
-PLACES = {2022: 0.45, 2023: 0.85, 2024: 1.0}
-"""Share of the children of the last January census who have a place in that of each year, drawn once for each child: an
-assumption, because no source says when each child starts."""
-BEFORE_SCHOOL = dt.date(2023, 8, 31)
-"""Twelve months before the cohort's Reception year begins."""
-Rows = dict[tuple[str, str], pd.DataFrame]
-"""Rows by council and source."""
-NEW_ROWS = "new_children: {after_days: 28, without_number: [known_to, known_to_no_other]}\n"
+NEW_DAYS = 28
+NEW_ROWS = f"new_children: {{after_days: {NEW_DAYS}, without_number: [known_to, known_to_no_other]}}\n"
+EARLY = ("hv_reviews", "early_years_census")
+"""Sources of the services that can be told, before school, that the other one does not know a child."""
+MISSED = (
+    "linked to another child",
+    "could be a record of another child, or changed in the last 28 days",
+)
+"""Reasons for which a child who can be found was not told of in time."""
+KEY = ["cohort", "source", "council", "person_id", "kind", "sender"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scale", type=float, default=0.1, help="of the eight pilot councils' real size")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--cohorts", type=int, default=3, help="at most 6")
+    parser.add_argument("--step", choices=["month", "quarter"], default="quarter")
+    parser.add_argument("--start", type=dt.date.fromisoformat, help="first night; by default, soon after the births")
+    parser.add_argument("--end", type=dt.date.fromisoformat, help="last night; by default, when Reception ends")
     given = parser.parse_args()
-    generate(given.folder / "all" / "landing", COHORT, scale=given.scale, seed=given.seed, contract_names=True)
-    sent = _read_rows(given.folder / "all", given.seed)
-    pipeline = pipeline_at(given.folder)
-    said: list[pd.DataFrame] = []
-    print(f"{'day':10}  {'rows':>7}  {'absence said':>12}  {'wrong':>5}  {'withdrawn':>9}  {'seconds':>7}")
-    for day in pd.date_range("2019-12-31", "2024-06-30", freq="QE").date:
+    world = GrowingWorld.draw(FIRST, given.cohorts, scale=given.scale, seed=given.seed, contract_names=True)
+    oldest = Cohort(FIRST)
+    start, end = given.start or oldest.born_from + dt.timedelta(120), given.end or oldest.reception_ends
+    replay = Replay(pipeline_at(given.folder), world)
+    replay.agree()
+    nights = pd.date_range(start, end, freq={"month": "ME", "quarter": "QE"}[given.step]).date
+    print(f"{'night':10}  {'cohorts':>7}  {'rows':>8}  {'facts':>8}  {'absences':>8}  {'seconds':>7}  {'GiB':>5}")
+    before = dt.date.min
+    for day in nights:
+        world.write(replay.pipeline.landing, day, before)
+        reset_peak()
         began = time.process_time()
-        files = _land(pipeline, sent, day)
-        if not files:
-            continue
-        with _set_clock(day):
-            pipeline.ingest_and_link(sorted(PILOT))
-            _agree(pipeline)
-            pipeline.make(day)
-        now = _read_absences(pipeline, files).assign(day=day)
-        known = {source: set(rows.person_id) for source, rows in _gather(files).items()}
-        other = {"hv_reviews": "early_years_census", "early_years_census": "hv_reviews"}
-        wrong = sum(row.person_id in known.get(other[row.source], ()) for row in now.itertuples())
-        gone = len(set(said[-1].person_id) - set(now.person_id)) if said else 0
-        said.append(now)
-        rows = sum(map(len, files.values()))
-        seconds = time.process_time() - began
-        print(f"{day}  {rows:7,}  {len(now):12,}  {wrong:5}  {gone:9}  {seconds:7.1f}", flush=True)
-    _report(sent, pd.concat(said))
-
-
-def _report(sent: Rows, said: pd.DataFrame) -> None:
-    """Print the share of the children known to one service in the end that were named in time."""
-    persons = {source: set(rows.person_id) for source, rows in _gather(sent).items()}
-    for source, other in (("hv_reviews", "early_years_census"), ("early_years_census", "hv_reviews")):
-        alone = persons[source] - persons[other]
-        told = set(said[said.source == source].person_id)
-        early = set(said[(said.source == source) & (said.day <= BEFORE_SCHOOL)].person_id)
+        cohorts = replay.run(day)
+        seconds, memory = time.process_time() - began, read_peak()
+        told, rows = replay.measure(day, cohorts)
+        absences = int((told.kind == Fact.NO_OTHER.value).sum())
         print(
-            f"known to {source} and not to {other} in the end: {len(alone):,}; said of"
-            f" {100 * len(alone & early) / max(len(alone), 1):.1f}% twelve months before Reception,"
-            f" {100 * len(alone & told) / max(len(alone), 1):.1f}% before school"
+            f"{day}  {len(cohorts):7}  {rows:8,}  {len(told):8,}  {absences:8,}  {seconds:7.1f}  {memory:5.2f}",
+            flush=True,
         )
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+        before = day
+    began = time.process_time()
+    replay.run(nights[-1] + dt.timedelta(1))
+    print(f"a night on which nothing had changed: {time.process_time() - began:.1f} s of processor time")
+    report(replay)
+    print(f"deliveries that waited for a person: {replay.held}")
+    measure_one_council(replay, nights[-1])
 
 
-def _read_rows(folder: Path, seed: int) -> Rows:
-    """Return the rows of every extract by council and source, with `person_id` and `place`, uniform for each child."""
-    truth = pd.read_parquet(folder / "truth.parquet")
-    persons = np.sort(truth.person_id.unique())
-    drawn = pd.Series(np.random.default_rng(seed).random(len(persons)), persons)
-    found = {}
-    for (council, source), known in truth.groupby(["council", "source"]):
-        (file,) = (folder / "landing" / council / source).glob(f"{COHORT}.*")
-        if file.suffix == ".parquet":
-            rows = pd.read_parquet(file).astype(str)
-        else:
-            rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-        person = known.set_index("source_row").person_id.reindex(range(1, len(rows) + 1)).to_numpy()
-        found[council, source] = rows.assign(person_id=person, place=drawn[person].to_numpy())
-    return found
+@dataclass
+class Replay:
+    """An installation, the world that sends to it, and what was measured."""
+
+    pipeline: Pipeline
+    world: GrowingWorld
+    nights: list[dt.date] = field(default_factory=list)
+    told: list[pd.DataFrame] = field(default_factory=list)
+    """The facts of each night."""
+    in_time: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """By cohort, the rows that were in at the last night twelve months before Reception."""
+    answered: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    """By cohort, the extracts whose returns could say that night that no other service knows a child."""
+    held: int = 0
+    """Deliveries that waited for a person."""
+
+    def agree(self) -> None:
+        """Let every service disclose every fact to every other one of the eight councils."""
+        os.environ["READINESS_COUNCILS"] = str(self.pipeline.root / "councils")
+        (self.pipeline.root / "councils").mkdir(exist_ok=True)
+        for council in PILOT:
+            others = [other for other in PILOT if other != council]
+            away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
+            folder, keys = self.pipeline.agreements, self.pipeline.recipients
+            write(folder, council, keys, everything() + away, accepts_from=others, new_children=NEW_ROWS)
+
+    def run(self, day: dt.date) -> list[str]:
+        """Take in, link and return what has landed; return the cohorts that are open and linked."""
+        pipeline, linked = self.pipeline, []
+        with set_clock(day):
+            cohorts = [living.world.cohort for living in self.world.cohorts]
+            for code in [each.code for each in cohorts if each.born_from <= day <= each.reception_ends]:
+                intake = Intake(pipeline.landing, pipeline.home, pipeline.keys)
+                waiting = intake.list_needing_intake(code, PILOT)
+                for source in SERVICES if waiting else ():
+                    landed = [found for each in waiting if (found := find(pipeline.landing, each, source, code))]
+                    for outcome in intake.ingest_all(landed) if landed else ():
+                        if isinstance(outcome, Exception):
+                            print(f"  stopped: {outcome}")
+                store = pipeline.home.cohort(code)
+                try:
+                    link_cohort(store, sorted(PILOT), pipeline.keys)
+                    made = make_returns(store, load_all(pipeline.agreements), pipeline.keys, day)
+                except (NothingToLink, NothingToReturn):
+                    continue
+                linked.append(code)
+                for one in made:
+                    if "unusual" in one.sentence:
+                        self.held += 1
+                        release(store.extract(one.source, one.council), "a person has looked at it")
+        return linked
+
+    def measure(self, day: dt.date, cohorts: Sequence[str]) -> tuple[pd.DataFrame, int]:
+        """Compare the returns of a night with the truth; return their facts, and the number of rows that are in."""
+        told, rows = [], 0
+        self.nights.append(day)
+        for code in cohorts:
+            records = self.read_records(code, day)
+            facts, answered = self.read_facts(code)
+            told.append(judge(facts, records).assign(cohort=code, day=day))
+            rows += len(records)
+            if day <= find_deadline(code):
+                self.in_time[code], self.answered[code] = records, answered
+        self.told.append(pd.concat(told) if told else pd.DataFrame(columns=[*KEY, "said", "right", "day"]))
+        return self.told[-1], rows
+
+    def read_records(self, code: str, day: dt.date) -> pd.DataFrame:
+        """Return the rows that are in, each with its child: what the pipeline knows of them, and `person_id`."""
+        pipeline, store = self.pipeline, self.pipeline.home.cohort(code)
+        extracts = {
+            (council, source): quality
+            for source in SERVICES
+            for council in PILOT
+            if (quality := deliveries.read_current(store.extract(source, council)))
+        }
+        payload = {
+            source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
+            for source in SERVICES
+        }
+        with duckdb.connect() as con:
+            load_records(con, store, pipeline.keys, payload, extracts, day)
+            rows = con.sql(
+                "SELECT source, council, service, row, child_id, last_contact, concern, findable, numbered FROM records"
+            ).df()
+        part, rows["source_row"] = split_number(rows.row.to_numpy())
+        names = {
+            (*key, each.number): each.file.partition(".")[0]
+            for key, quality in extracts.items()
+            for each in (quality.parts.parts if quality.parts else ())
+        }
+        places = zip(rows.council, rows.source, part, strict=True)
+        rows["file"] = [names.get(place, code) for place in places]
+        # The day of a census is not the pipeline's, but that of the file.
+        census = rows.source == "early_years_census"
+        rows.loc[census, "last_contact"] = rows.file[census]
+        truth = pd.read_parquet(pipeline.root / "truth_rows.parquet")
+        return rows.merge(truth, on=["source", "council", "file", "source_row"]).assign(
+            sender=lambda rows: rows.council + "/" + rows.service
+        )
+
+    def read_facts(self, code: str) -> tuple[pd.DataFrame, set[tuple[str, str]]]:
+        """Return the facts of a cohort's returns, and the extracts whose senders are told nothing of absence."""
+        facts: list[tuple[str, str, int, str, str, str]] = []
+        told: set[tuple[str, str]] = set()
+        for council in PILOT:
+            for source, service in SERVICES.items():
+                file = self.pipeline.home.extract(source, code, council).return_file
+                if not file.exists():
+                    continue
+                opened = unseal(file, self.pipeline.recipients.key(council, service), self.pipeline.signer)
+                told |= set() if opened.header.absence_why_not else {(council, source)}
+                for fact in map(json.loads, opened.facts):
+                    place = source, council, fact["row"]
+                    if "known_to_no_other" in fact:
+                        facts.append((*place, Fact.NO_OTHER.value, ",".join(opened.header.absence_of), ""))
+                    for known in fact.get("known_to", ()):
+                        sender = f"{known['council']}/{known['service']}"
+                        facts.append((*place, Fact.KNOWN_TO.value, sender, ""))
+                        if "last_contact" in known:
+                            facts.append((*place, Fact.LAST_CONTACT.value, sender, known["last_contact"]))
+                        if "concern" in known:
+                            facts.append((*place, Fact.CONCERN.value, sender, str(known["concern"]).lower()))
+        return pd.DataFrame(facts, columns=["source", "council", "row", "kind", "sender", "said"]), told
 
 
-def _land(pipeline: Pipeline, sent: Rows, day: dt.date) -> Rows:
-    """Write what each service has sent by a day, and return its rows."""
-    files = {}
-    for (council, source), rows in sent.items():
-        if SERVICES[source] == "education":
-            continue
-        known = rows[_select_known(rows, source, day)]
-        if len(known):
-            path = pipeline.landing / council / source / f"{COHORT}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            known.drop(columns=["person_id", "place"]).to_csv(path, index=False)
-            files[council, source] = known.reset_index(drop=True)
-    return files
+def judge(facts: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return each fact with its child and whether it is right."""
+    with duckdb.connect() as con:
+        con.register("facts", facts)
+        con.register("records", records)
+        return con.sql(_JUDGED).df() if len(facts) else facts.assign(person_id=0, right=True)
 
 
-def _select_known(rows: pd.DataFrame, source: str, day: dt.date) -> pd.Series:
-    if source == "hv_reviews":
-        return rows.review_date.between("1", (day.replace(day=1) - dt.timedelta(1)).isoformat())
-    censuses = [year for year in PLACES if dt.date(year, 3, 15) <= day]
-    if not censuses:
-        return pd.Series(False, rows.index)
-    # From two years of age at the end of the year before.
-    is_old_enough = rows.date_of_birth <= f"{censuses[-1] - 3}-12-31"
-    return is_old_enough & (rows.place < PLACES[censuses[-1]])
+_JUDGED = f"""
+WITH told AS (
+    SELECT DISTINCT source, council, person_id, kind, facts.sender, said
+      FROM facts JOIN records USING (source, council, row)
+), known AS (
+    SELECT person_id, sender, max(last_contact) AS last_contact, coalesce(bool_or(concern), false) AS concern
+      FROM records GROUP BY ALL
+), of_child AS (
+    SELECT person_id, list(sender) AS senders FROM known GROUP BY ALL
+)
+SELECT source, council, person_id, kind, CASE kind WHEN '{Fact.NO_OTHER}' THEN '' ELSE told.sender END AS sender, said,
+       CASE kind WHEN '{Fact.NO_OTHER}' THEN NOT list_has_any(senders, string_split(told.sender, ','))
+                 WHEN '{Fact.KNOWN_TO}' THEN known.sender IS NOT NULL
+                 WHEN '{Fact.LAST_CONTACT}' THEN coalesce(said = last_contact, false)
+                 ELSE coalesce(said = concern::VARCHAR, false) END AS "right"
+  FROM told JOIN of_child USING (person_id)
+  LEFT JOIN known ON known.person_id = told.person_id AND known.sender = told.sender
+"""
 
 
-def _agree(pipeline: Pipeline) -> None:
-    for council in PILOT:
-        others = [other for other in PILOT if other != council]
-        away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
-        terms = everything() + away
-        write(pipeline.agreements, council, pipeline.recipients, terms, accepts_from=others, new_children=NEW_ROWS)
+def find_deadline(code: str) -> dt.date:
+    """Return the day twelve months before a cohort's Reception year begins."""
+    return dt.date(Cohort(code).first_year - 1, 8, 31)
 
 
-def _read_absences(pipeline: Pipeline, files: Rows) -> pd.DataFrame:
-    """Return the person and source of each row of which a return says that no other service knows the child."""
-    named = [
-        {"source": source, "person_id": rows.person_id[fact["row"] - 1]}
-        for (council, source), rows in files.items()
-        if pipeline.file(council, source).exists()
-        for fact in pipeline.facts(council, source)
-        if "known_to_no_other" in fact
-    ]
-    return pd.DataFrame(named, columns=["source", "person_id"]).drop_duplicates()
+def report(replay: Replay) -> None:
+    """Print what was told in time, why the rest was not, and how many facts were wrong or withdrawn."""
+    told = pd.concat(replay.told)
+    distinct = told.groupby([*KEY, "said"]).right.min().reset_index()
+    for kind, facts in [*distinct.groupby("kind"), ("all", distinct)]:
+        wrong = int((~facts.right.astype(bool)).sum())
+        print(f"{kind}: {len(facts):,} facts told, {wrong:,} wrong ({wrong / max(len(facts), 1):.3%})")
+    report_withdrawn(told, replay.nights)
+    truth = pd.read_parquet(replay.pipeline.root / "truth_rows.parquet")
+    known = pd.read_parquet(replay.pipeline.root / "truth_known.parquet")
+    ended = set(truth.person_id[truth.deletes])
+    for source in EARLY:
+        tables = [
+            explain_late(replay, told, known[~known.person_id.isin(ended)], code, source)
+            for code in replay.in_time
+            # Until the cohort's Reception begins, another service may still come to know a child.
+            if replay.nights[-1] >= dt.date(Cohort(code).first_year, 8, 31)
+        ]
+        if tables:
+            report_in_time(source, pd.concat(tables))
 
 
-def _gather(files: Rows) -> dict[str, pd.DataFrame]:
-    sources = sorted({source for _, source in files})
-    return {source: pd.concat([rows for (_, of), rows in files.items() if of == source]) for source in sources}
+def report_withdrawn(told: pd.DataFrame, nights: Sequence[dt.date]) -> None:
+    """Print how many facts were told on one night and not on the next, while the cohort was still open."""
+    last = told.groupby(KEY).day.max().reset_index()
+    gone = last[last.day < last.cohort.map(told.groupby("cohort").day.max())]
+    known = told[told.kind == Fact.KNOWN_TO][["cohort", "source", "person_id", "day"]].drop_duplicates()
+    then = gone.assign(day=gone.day.map(dict(pairwise(nights)))).merge(known, on=list(known.columns))
+    for kind, number in last.kind.value_counts().items():
+        appeared = (then.kind == kind).sum() if kind == Fact.NO_OTHER else 0
+        also = f", {appeared:,} of them when the child appeared at another service" if appeared else ""
+        print(f"{kind}: {number:,} told, {(gone.kind == kind).sum():,} later withdrawn{also}")
 
 
-@contextmanager
-def _set_clock(day: dt.date) -> Iterator[None]:
-    """Let deliveries and the disclosure log have the time of a day."""
-    moment = dt.datetime.combine(day, dt.time(6), dt.UTC)
+def explain_late(replay: Replay, told: pd.DataFrame, known: pd.DataFrame, code: str, source: str) -> pd.DataFrame:
+    """Return the children of a cohort whom a service alone knew before Reception, and why each was not told in time."""
+    deadline, records = find_deadline(code), replay.in_time[code]
+    (other,) = set(EARLY) - {source}
+    before = known[(known.cohort == code) & (known.first_day <= dt.date(Cohort(code).first_year, 8, 31))]
+    first = before[before.source == source].groupby("person_id").first_day.min()
+    alone = first[~first.index.isin(before.person_id[before.source == other])].rename("first_day").reset_index()
+    absences = told[(told.kind == Fact.NO_OTHER) & (told.source == source) & (told.cohort == code)]
+    rows = records[records.source == source]
+    places = pd.Series(list(zip(rows.council, rows.source, strict=True)), rows.index)
+    last_night = max(day for day in replay.nights if day <= deadline)
+    person = alone.person_id
+    reasons = {
+        "told in time": person.isin(absences.person_id[absences.day <= deadline]),
+        "the record began later": alone.first_day > deadline,
+        "in for under 28 days": alone.first_day > last_night - dt.timedelta(NEW_DAYS),
+        "the row was set aside": ~person.isin(rows.person_id),
+        "an extract was not in, or under 2% would be told of": ~person.isin(
+            rows.person_id[places.isin(replay.answered[code])]
+        ),
+        "common surname, or a name, date or postcode is missing": ~person.isin(rows.person_id[rows.findable]),
+        # With a record of another child at the other service.
+        MISSED[0]: person.isin(rows.person_id[rows.child_id.isin(records.child_id[records.source == other])]),
+    }
+    alone["reason"] = MISSED[1]
+    for reason, applies in reversed(reasons.items()):
+        alone.loc[applies, "reason"] = reason
+    return alone
 
-    class Clock(dt.datetime):
-        @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
-            return moment
 
-    clock = SimpleNamespace(**{name: getattr(dt, name) for name in ("date", "timedelta", "UTC")}, datetime=Clock)
-    text = moment.isoformat(timespec="seconds")
-    with (
-        patch.object(disclosure_log, "dt", clock),
-        patch.object(part_reader, "format_now", lambda: text),
-        patch.object(ingest, "format_now", lambda: text),
-    ):
-        yield
+def report_in_time(source: str, alone: pd.DataFrame) -> None:
+    counts = alone.reason.value_counts()
+    in_time = counts.get("told in time", 0)
+    findable = in_time + sum(counts.get(reason, 0) for reason in MISSED)
+    print(f"known to {source} alone before Reception: {len(alone):,}")
+    for reason, number in counts.items():
+        print(f"  {number:6,}  {number / len(alone):6.1%}  {reason}")
+    print(f"  told twelve months before Reception, of those who can be found: {in_time / max(findable, 1):.1%}")
 
 
-assert Cohort(COHORT).first_year == BEFORE_SCHOOL.year + 1
+def measure_one_council(replay: Replay, before: dt.date) -> None:
+    """Measure the time from the delivery of one council to its sealed returns, after a night with all the others."""
+    day = before + dt.timedelta(31)
+    late = [path for path in replay.world.write(replay.pipeline.landing, day, before) if path.parts[-3] == "leeds"]
+    content = [path.read_bytes() for path in late]
+    for path in late:
+        path.unlink()
+    replay.run(day)
+    for path, sent in zip(late, content, strict=True):
+        path.write_bytes(sent)
+    began, processor = time.perf_counter(), time.process_time()
+    replay.run(day)
+    print(
+        f"from one council's delivery to its sealed returns: {time.perf_counter() - began:.1f} s,"
+        f" {time.process_time() - processor:.1f} s of processor time"
+    )
+
+
+def reset_peak() -> None:
+    """Begin to measure the peak memory of this process anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def read_peak() -> float:
+    """Return the peak memory of this process in GiB since `reset_peak`."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**20
+
 
 if __name__ == "__main__":
     main()

@@ -62,8 +62,8 @@ GOALS_MET = AllOf(
     ),
 )
 _LEFT_OUT = pupil.FAMILY.never_shown | {pupil.FIRST_CONCERN.name, *(review.name for review in pupil.REVIEWS.values())}
-"""Attributes that synthetic children do not have. With the five reviews, the pilot's took 122 s of processor time and not
-65; with the first concern, over 183 s."""
+"""Attributes that synthetic children do not have. With the five reviews, the pilot's children took 122 s of processor
+time and not 65; with the first concern, over 183 s."""
 _TABLES_LEFT_OUT = (pupil.FIRST_CONCERNS, pupil.HEALTH_VISITOR_REVIEWS)
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of the draws from a normal distribution lie within this many standard deviations."""

@@ -7,6 +7,7 @@ zone. Messages name councils, services and agreements, never a number of rows or
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import hashlib
 import hmac
@@ -55,6 +56,7 @@ from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, enco
 from privacy.row_keys import build_part_sql
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, RecordOnDay
+from sources.extract.part_names import parse_place
 from sources.reference.cohorts import Cohort
 
 
@@ -452,18 +454,29 @@ def _list_census_months(extracts: Extracts, cohort: Cohort) -> pa.Table:
     """Return the month of contact of the rows of each part of a census: source, council, part, census_month.
 
     This is the month of the last census, or of the Profile, before the part was read, so that a child at a nursery two
-    years before Reception is not said to have been there last January.
+    years before Reception is not said to have been there last January. A part whose name has an earlier date, such as a
+    census sent a year late, has the last one before that.
     """
     rows = []
     for (council, source), extract in extracts.items():
         days = [each.possible.on(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
         parts = extract.parts.parts if extract.parts else ()
-        for number, at in {part.number: part.read_at for part in parts}.items() or [(0, extract.taken_at)]:
-            read_on = dt.datetime.fromisoformat(at).date()
-            if held := [day for day in days if day <= read_on]:
+        whole = dt.datetime.fromisoformat(extract.taken_at).date()
+        for number, last in {part.number: _find_last_day(part) for part in parts}.items() or [(0, whole)]:
+            if held := [day for day in days if day <= last]:
                 month = f"{held[-1]:%Y-%m}"
                 rows.append({"source": source, "council": council, "part": number, "census_month": month})
     return pa.Table.from_pylist(rows, _CENSUS_MONTHS)
+
+
+def _find_last_day(part: deliveries.PartRows) -> dt.date:
+    """Return the day on which a part was read or, if its name has an earlier date, that day."""
+    read_on, place = dt.datetime.fromisoformat(part.read_at).date(), parse_place(part.file)
+    if place is None or place.form != "date":
+        return read_on
+    year, month, day = place.numbers
+    last = calendar.monthrange(year, month)[1]
+    return min(read_on, dt.date(year, month, min(day or last, last)))
 
 
 _CENSUS_MONTHS = pa.schema(

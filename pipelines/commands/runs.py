@@ -50,29 +50,61 @@ release = click.option(
 @click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="What the pilot councils have sent by this day, from the cohort's first births on.",
+)
+@click.option(
+    "--open-cohorts",
+    type=click.IntRange(1, 6),
+    default=1,
+    show_default=True,
+    help="With --until: so many cohorts in all, the given one and those after it.",
+)
 @options.yes
 def synth(
-    landing: Path, cohort: Cohort, scale: float, seed: int | None, england: bool, contract_names: bool, yes: bool
+    landing: Path,
+    cohort: Cohort,
+    scale: float,
+    seed: int | None,
+    england: bool,
+    contract_names: bool,
+    until: dt.datetime | None,
+    open_cohorts: int,
+    yes: bool,
 ) -> None:
     """Write synthetic extracts into landing, to try things out.
 
     The truth is written beside the landing folder. Extracts already there are replaced only with --yes.
     """
     from sources.synthetic import DEFAULT_SEED, generate
+    from sources.synthetic.growing import GrowingWorld
 
+    if until and england:
+        raise click.UsageError("--until is for the pilot councils alone: leave out --england")
+    drawn_from = DEFAULT_SEED if seed is None else seed
     if not yes and landing.is_dir() and has_arrivals(landing, cohort.code):
         click.echo(f"{landing} holds extracts of cohort {cohort.code}; synthetic ones would take their place.")
         wait_for_yes()
     with show_progress("Writing synthetic extracts"):
-        generate(
-            landing,
-            cohort.code,
-            scale=scale,
-            seed=DEFAULT_SEED if seed is None else seed,
-            councils="england" if england else "pilot",
-            contract_names=contract_names,
-        )
+        if until:
+            world = GrowingWorld.draw(
+                cohort.code, open_cohorts, scale=scale, seed=drawn_from, contract_names=contract_names
+            )
+            world.write(landing, until.date())
+        else:
+            generate(
+                landing,
+                cohort.code,
+                scale=scale,
+                seed=drawn_from,
+                councils="england" if england else "pilot",
+                contract_names=contract_names,
+            )
     click.echo(f"Extracts are in {landing}; the truth is beside it, in {landing.resolve().parent}/truth*.parquet")
+    if until:
+        click.echo(f"Set READINESS_COUNCILS={landing.resolve().parent}/councils, so that files can delete records.")
 
 
 @click.command()

@@ -193,9 +193,11 @@ class _Families:
     twin: Bools
 
 
-def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: Geography) -> People:
-    """Draw all children of the cohort in these councils."""
-    leavers = np.round(margins.children * LEAVERS_SHARE).astype(np.int64)
+def draw_people(
+    streams: Streams, cohort: Cohort, margins: Margins, geography: Geography, leavers_share: float = LEAVERS_SHARE
+) -> People:
+    """Draw all children of the cohort in these councils; leavers come on top of the children with a Profile."""
+    leavers = np.round(margins.children * leavers_share).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
     nhs_number = draw_nhs_numbers(streams("nhs numbers"), len(council))

@@ -23,7 +23,7 @@ from sources.synthetic.attainment import Attainment, draw_attainment
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts
 from sources.synthetic.geography import Geography, build_geography
 from sources.synthetic.margins import SEX, Margins, build_margins
-from sources.synthetic.people import NAME_TYPE, Dates, People, draw_other_form, draw_people
+from sources.synthetic.people import LEAVERS_SHARE, NAME_TYPE, Dates, People, draw_other_form, draw_people
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
@@ -274,18 +274,21 @@ class World:
     def dialect(self, council: str, source: str) -> Dialect:
         return CONTRACT_DIALECT if self.contract_names else load_council_file(council).dialect(source)
 
-    def record_children(
-        self, rng: np.random.Generator, source: str, council: Ints, person: Ints, postcode: Ints, slips: Slips
-    ) -> Identity:
-        """Return children with these home postcodes (indices) as recorded by these councils' systems."""
+    def identify(self, person: Ints, postcode: Ints) -> Identity:
+        """Return the true identity of children with these home postcodes (indices)."""
         people = self.people
-        true = Identity(
+        return Identity(
             people.surname[person],
             people.forename[person],
             people.categories[SEX][person],
             people.born[person],
             self.geography.postcode[postcode],
         )
+
+    def record_children(
+        self, rng: np.random.Generator, source: str, council: Ints, true: Identity, slips: Slips
+    ) -> Identity:
+        """Return children as recorded by these councils' systems."""
         # What a system can store shows in the encoding of its exports.
         encodings = [self.dialect(place.council, source).encoding for place in self.margins.councils]
         holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
@@ -297,11 +300,13 @@ class World:
         return np.array([low + (high - low) * (key % 1000) / 999 for key in keys])
 
 
-def draw_world(cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool) -> World:
+def draw_world(
+    cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool, leavers_share: float = LEAVERS_SHARE
+) -> World:
     """Draw the children of a cohort and everything that their records follow from."""
     streams = Streams(seed, cohort)
     figures, places = build_margins(england, scale), build_geography(england)
     # In this order: attainment depends on deprivation, which follows from the homes.
-    people = draw_people(streams, cohort, figures, places)
+    people = draw_people(streams, cohort, figures, places, leavers_share)
     attainment = draw_attainment(streams, people, figures, places.quintile(people.postcode))
     return World(cohort, streams, figures, places, people, attainment, contract_names)

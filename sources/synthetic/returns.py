@@ -24,10 +24,11 @@ from sources.contracts.people import SEN_CODES
 from sources.reference.code_lists import DOMAINS, SERVICES, load_cut_offs
 from sources.reference.goals import GOALS
 from sources.synthetic.attainment import EXPECTED, GOAL_CODES, NOT_ASSESSED
-from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, pick
+from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEN
 from sources.synthetic.people import CODES, LANGUAGE_CODES, Dates
 from sources.synthetic.recording import (
+    Identity,
     Rows,
     World,
     build_codes,
@@ -40,7 +41,7 @@ from sources.synthetic.recording import (
 )
 
 _LIKELY: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-_PROFILE, _CENSUS, _SETTINGS, _VISITS, _SURVEY, _SLIPS = (
+_PROFILE, _CENSUS, SETTINGS, VISITS, _SURVEY, SLIPS = (
     _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey", "slips")
 )
 
@@ -59,7 +60,7 @@ def draw_eyfsp(world: World) -> Rows:
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
     # A child in two councils is recorded twice, with different errors; a row sent twice has the same ones.
-    identity = world.record_children(rng, "eyfsp", council, person, home, _SLIPS["education"])
+    identity = world.record_children(rng, "eyfsp", council, world.identify(person, home), SLIPS["education"])
 
     lot = rng.random(len(person))
     again, corrected = (
@@ -100,14 +101,15 @@ def _draw_provisional_goals(rng: np.random.Generator, goals: AnyArray, provision
     return goals
 
 
-def draw_school_census(world: World) -> Rows:
-    """Return the rows of the spring school census: pupils in Reception, and some who left before the Profile."""
+def draw_school_census(world: World, leavers: bool = True) -> Rows:
+    """Return the rows of the spring school census: pupils in Reception, and some `leavers` before the Profile."""
     rng, people = world.streams("school census"), world.people
-    on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _CENSUS["leavers_on_roll"]))
+    still_here = rng.random(len(people)) < (_CENSUS["leavers_on_roll"] if leavers else 0)
+    on_roll = people.in_census & (people.pupil | still_here)
     person = np.flatnonzero(on_roll)
     council = people.council[person]
-    home = people.postcode[person]
-    identity = world.record_children(rng, "school_census", council, person, home, _SLIPS["education"])
+    true = world.identify(person, people.postcode[person])
+    identity = world.record_children(rng, "school_census", council, true, SLIPS["education"])
     ethnicity = people.ethnicity[person]
     unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
     ethnicity = np.where(
@@ -132,46 +134,66 @@ def draw_school_census(world: World) -> Rows:
 def draw_early_years_census(world: World) -> Rows:
     """Return the rows of nurseries and childminders about two years before the Profile, one per child and setting."""
     rng, people = world.streams("early years census"), world.people
-    coverage = world.vary_by_council("early years census", *_SETTINGS["coverage"])[people.council]
+    coverage = world.vary_by_council("early years census", *SETTINGS["coverage"])[people.council]
     # Pupils who joined late (5%) cannot attend, so the others do more often: coverage is of all pupils.
     attends = ~world.joined_late & (rng.random(len(people)) < coverage / (1 - 0.05 * people.pupil))
     child = np.flatnonzero(attends)
-    second = child[rng.random(len(child)) < _SETTINGS["two_settings"]]
-    at_early_home = rng.random(len(people)) < _SETTINGS["still_at_early_home"]
+    second = child[rng.random(len(child)) < SETTINGS["two_settings"]]
+    at_early_home = rng.random(len(people)) < SETTINGS["still_at_early_home"]
     person = np.concatenate([child, second])
     council = np.where(at_early_home, people.early_council, people.council)[person]
     home = np.where(at_early_home, people.early_postcode, people.postcode)[person]
-    identity = world.record_children(rng, "early_years_census", council, person, home, _SLIPS["nursery"])
-    entitlement = pick(rng, np.array(_SETTINGS["entitlement_by_fsm"])[people.categories[FSM][person]])
-    hours, sen = np.array(_SETTINGS["hours"]), np.array(_SETTINGS["sen"])
-    nhs_number = np.where(rng.random(len(person)) < _SETTINGS["nhs_number"], people.nhs_number[person], "")
-    settings = np.maximum(3, np.round(world.margins.children / _SETTINGS["children_a_setting"])).astype(np.int64)
+    true = world.identify(person, home)
+    identity = world.record_children(rng, "early_years_census", council, true, SLIPS["nursery"])
+    places = draw_places(rng, world, person, council)
+    table = pa.table({**places.build_columns(people.nhs_number[person]), **identity.columns()})
+    again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
+    return build_rows(council, person, table, places.setting, again)
+
+
+class Places(NamedTuple):
+    """Children's places at settings, one entry each; `payload` are their columns apart from numbers."""
+
+    setting: Ints
+    has_number: Bools
+    payload: dict[str, pa.Array]
+
+    def build_columns(self, nhs_number: Texts) -> dict[str, pa.Array]:
+        """Return the columns of a census, without identities, given the children's NHS numbers."""
+        return {"nhs_number": build_text(np.where(self.has_number, nhs_number, "")), **self.payload}
+
+
+def draw_places(rng: np.random.Generator, world: World, person: Ints, council: Ints) -> Places:
+    """Draw a place at a nursery or childminder in these councils for each child."""
+    people = world.people
+    entitlement = pick(rng, np.array(SETTINGS["entitlement_by_fsm"])[people.categories[FSM][person]])
+    hours, sen = np.array(SETTINGS["hours"]), np.array(SETTINGS["sen"])
+    has_number = rng.random(len(person)) < SETTINGS["nhs_number"]
+    settings = np.maximum(3, np.round(world.margins.children / SETTINGS["children_a_setting"])).astype(np.int64)
     setting = (np.cumsum(settings) - settings)[council]
     setting += np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
-    ethnicity = np.where(rng.random(len(person)) < _SETTINGS["ethnicity_blank"], len(CODES), people.ethnicity[person])
-    table = pa.table(
+    ethnicity = np.where(rng.random(len(person)) < SETTINGS["ethnicity_blank"], len(CODES), people.ethnicity[person])
+    return Places(
+        setting,
+        has_number,
         {
             "setting_urn": build_codes(setting, [f"EY{300000 + number}" for number in range(int(settings.sum()))]),
-            "nhs_number": build_text(nhs_number),
-            **identity.columns(),
             "ethnicity": build_codes(ethnicity, (*CODES, "")),
             "entitlement": build_codes(entitlement, tuple(ENTITLEMENT_CODES)),
             "funded_hours": build_decimals(hours[entitlement, rng.integers(0, hours.shape[1], len(person))]),
             "eypp": build_codes((people.categories[FSM][person] == 1) & (rng.random(len(person)) < 0.7), ("N", "Y")),
             "sen_provision": build_codes(pick(rng, sen[people.categories[SEN][person]]), tuple(SEN_CODES)),
             **_draw_progress_checks(rng, world, person),
-        }
+        },
     )
-    again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
-    return build_rows(council, person, table, setting, again)
 
 
 def _draw_progress_checks(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
     """Draw date and outcome of the progress check at age two; lower ability makes a concern more likely."""
     concern: Floats = expit(-2.2 - 1.1 * world.attainment.ability[person])
     outcome = (rng.random(len(person)) < concern).astype(np.int64)
-    outcome[rng.random(len(person)) < _SETTINGS["not_checked"]] = 2
-    done = _draw_dates_after(rng, world.people.born[person], *_SETTINGS["check_days"])
+    outcome[rng.random(len(person)) < SETTINGS["not_checked"]] = 2
+    done = draw_dates_after(rng, world.people.born[person], *SETTINGS["check_days"])
     return {
         "progress_check_date": build_dates(np.where(outcome == 2, np.datetime64("NaT"), done)),
         "progress_check_outcome": build_codes(outcome, tuple(PROGRESS_CHECK_CODES)),
@@ -187,7 +209,7 @@ _NEXT_QUESTIONNAIRE_FROM = (25.5, 28.5)
 _ABILITY_WEIGHT, _COMMON_WEIGHT = 0.5, 0.62
 
 
-class _Reviews(NamedTuple):
+class Reviews(NamedTuple):
     """Reviews, one entry each; `enrolment` indexes the provider's registrations."""
 
     enrolment: Ints
@@ -200,44 +222,60 @@ def draw_hv_reviews(world: World) -> Rows:
     rng, people = world.streams("hv reviews"), world.people
     known = np.flatnonzero(~world.joined_late)
     moved = people.early_council[known] != people.council[known]
-    later = known[moved & (rng.random(len(known)) < _VISITS["after_move"])]
+    later = known[moved & (rng.random(len(known)) < VISITS["after_move"])]
     person = np.concatenate([known, later])
     council = np.concatenate([people.early_council[known], people.council[later]])
     home = np.concatenate([people.early_postcode[known], people.postcode[later]])
-    identity = world.record_children(rng, "hv_reviews", council, person, home, _SLIPS["health"])
+    identity = world.record_children(rng, "hv_reviews", council, world.identify(person, home), SLIPS["health"])
     reviews = _draw_reviews(rng, world, person, len(known), np.isin(known, later))
 
-    again = np.flatnonzero(rng.random(len(reviews.date)) < _VISITS["sent_twice"])
+    again = np.flatnonzero(rng.random(len(reviews.date)) < VISITS["sent_twice"])
     who, where = person[reviews.enrolment], council[reviews.enrolment]
+    columns = draw_review_columns(rng, world, who, where, identity[reviews.enrolment], reviews)
+    # By registration: a provider that lacks a child's number lacks it in every review.
+    missing = (rng.random(len(person)) < VISITS["nhs_number_missing"])[reviews.enrolment]
+    table = pa.table(
+        {
+            "local_patient_id": build_text((1_000_000 + rng.permutation(len(person)))[reviews.enrolment].astype("U8")),
+            **build_number_columns(people.nhs_number[who], missing),
+            **columns,
+        }
+    )
+    return build_rows(where, who, table, reviews.date.astype(np.int64), again)
+
+
+def build_number_columns(nhs_number: Texts, missing: Bools) -> dict[str, pa.Array]:
+    """Return the NHS numbers of reviews and their status."""
+    return {
+        "nhs_number": build_text(np.where(missing, "", nhs_number)),
+        "nhs_number_status": build_codes(np.where(missing, 1, 0), ("01", "07")),
+    }
+
+
+def draw_review_columns(
+    rng: np.random.Generator, world: World, who: Ints, where: Ints, on_file: Identity, reviews: Reviews
+) -> dict[str, pa.Array]:
+    """Draw the columns of reviews of these children in these councils, apart from their numbers."""
     outcome = _draw_outcomes(rng, world, who, reviews)
-    on_file = identity[reviews.enrolment]
     # Some children are recorded as Baby soon after birth.
-    unnamed = rng.random(len(who)) < np.array(_VISITS["unnamed"])[reviews.kind]
+    unnamed = rng.random(len(who)) < np.array(VISITS["unnamed"])[reviews.kind]
     form = np.where(rng.random(len(who)) < 0.5, 0, 1 + on_file.sex)
-    form = np.where(people.twin[who] & (form > 0), 3 + who % 2, form)
+    form = np.where(world.people.twin[who] & (form > 0), 3 + who % 2, form)
     capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
     on_file = replace(
         on_file,
         forename=np.where(unnamed, _UNNAMED_FORMS[form], on_file.forename),
         surname=uppercase(on_file.surname, capitals),
     )
-    # By registration: a provider that lacks a child's number lacks it in every review.
-    missing = (rng.random(len(person)) < _VISITS["nhs_number_missing"])[reviews.enrolment]
-    table = pa.table(
-        {
-            "local_patient_id": build_text((1_000_000 + rng.permutation(len(person)))[reviews.enrolment].astype("U8")),
-            "nhs_number": build_text(np.where(missing, "", people.nhs_number[who])),
-            "nhs_number_status": build_codes(np.where(missing, 1, 0), ("01", "07")),
-            **on_file.columns(),
-            "review": build_codes(reviews.kind, REVIEWS),
-            "review_date": build_dates(reviews.date),
-            **outcome,
-        }
-    )
-    return build_rows(where, who, table, reviews.date.astype(np.int64), again)
+    return {
+        **on_file.columns(),
+        "review": build_codes(reviews.kind, REVIEWS),
+        "review_date": build_dates(reviews.date),
+        **outcome,
+    }
 
 
-def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> _Reviews:
+def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> Reviews:
     """Draw the reviews of each registration.
 
     The first `known` registrations are where the child was born; a child `seen_later` has its review at two years at
@@ -245,35 +283,35 @@ def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: i
     """
     born = world.people.born[person]
     parts = []
-    for kind, (share, days) in enumerate(zip(_VISITS["earlier_sent"], _VISITS["earlier_days"], strict=True)):
+    for kind, (share, days) in enumerate(zip(VISITS["earlier_sent"], VISITS["earlier_days"], strict=True)):
         enrolment = np.flatnonzero(rng.random(known) < share)
-        parts.append(_Reviews(enrolment, np.full(len(enrolment), kind), _draw_dates_after(rng, born[enrolment], *days)))
-    coverage = world.vary_by_council("two-year review", *_VISITS["coverage"])[world.people.council[person[:known]]]
+        parts.append(Reviews(enrolment, np.full(len(enrolment), kind), draw_dates_after(rng, born[enrolment], *days)))
+    coverage = world.vary_by_council("two-year review", *VISITS["coverage"])[world.people.council[person[:known]]]
     # As in the early years census: pupils who joined late (5%) have no review.
     coverage = coverage / (1 - 0.05 * world.people.pupil[person[:known]])
     coverage = coverage + np.array([-0.04, -0.03, 0.008])[world.people.categories[FSM][person[:known]]]
     at_birthplace = np.flatnonzero((rng.random(known) < coverage) & ~seen_later)
     enrolment = np.concatenate([at_birthplace, np.arange(known, len(person))])
     parts.append(
-        _Reviews(enrolment, np.full(len(enrolment), TWO_YEAR), _draw_dates_after(rng, born[enrolment], 705, 930))
+        Reviews(enrolment, np.full(len(enrolment), TWO_YEAR), draw_dates_after(rng, born[enrolment], 705, 930))
     )
-    again = np.flatnonzero(rng.random(len(enrolment)) < _VISITS["second_at_two"])
-    date = _draw_dates_after(rng, parts[-1].date[again], 60, 120)
-    parts.append(_Reviews(enrolment[again], np.full(len(again), TWO_YEAR), date))
-    return _Reviews(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    again = np.flatnonzero(rng.random(len(enrolment)) < VISITS["second_at_two"])
+    date = draw_dates_after(rng, parts[-1].date[again], 60, 120)
+    parts.append(Reviews(enrolment[again], np.full(len(again), TWO_YEAR), date))
+    return Reviews(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _draw_dates_after(rng: np.random.Generator, start: Dates, low: int, high: int) -> Dates:
+def draw_dates_after(rng: np.random.Generator, start: Dates, low: int, high: int) -> Dates:
     return start + rng.integers(low, high, len(start)).astype("timedelta64[D]")
 
 
-def _draw_outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Reviews) -> dict[str, pa.Array]:
+def _draw_outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: Reviews) -> dict[str, pa.Array]:
     """Draw ASQ-3 and ASQ:SE-2 scores of two-year reviews, and concern and referral of all reviews."""
     size, two_year = len(person), reviews.kind == TWO_YEAR
     ability = world.attainment.ability[person]
     age = (reviews.date - world.people.born[person]).astype(np.int64) / 30.4
     months = np.searchsorted(_NEXT_QUESTIONNAIRE_FROM, age)
-    with_asq3 = two_year & (rng.random(size) >= _VISITS["without_asq3"])
+    with_asq3 = two_year & (rng.random(size) >= VISITS["without_asq3"])
     scores, below = _draw_scores(rng, ability, months, with_asq3)
     concern = rng.random(size) < expit(np.array([-2.4, -0.3, 1.3])[np.clip(below, 0, 2)] - 0.35 * ability)
     referral = np.where(concern, rng.random(size) < 0.55, rng.random(size) < 0.01)
@@ -296,11 +334,11 @@ def _draw_scores(
     common = _ABILITY_WEIGHT * ability + _COMMON_WEIGHT * rng.standard_normal(len(ability))
     # The three parts of a score have a variance of 1 together, so that the shares below the cut-off are as stated.
     own = np.sqrt(1 - _ABILITY_WEIGHT**2 - _COMMON_WEIGHT**2)
-    scaled_up = rng.random(len(ability)) < _VISITS["decimal_scores"]
+    scaled_up = rng.random(len(ability)) < VISITS["decimal_scores"]
     scores, below = {}, np.zeros(len(ability), dtype=np.int64)
     for domain in DOMAINS:
         cut_off = np.array([load_cut_offs()[domain, str(age)] for age in MONTHS])[months]
-        distance = common + own * rng.standard_normal(len(ability)) - ndtri(_VISITS["below_cut_off"][domain])
+        distance = common + own * rng.standard_normal(len(ability)) - ndtri(VISITS["below_cut_off"][domain])
         score = np.where(with_asq3, _scale_scores(distance, cut_off, scaled_up), np.nan)
         scores[domain] = score
         below += score < cut_off

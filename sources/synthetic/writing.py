@@ -89,7 +89,7 @@ def generate(
     world = draw_world(Cohort(cohort), seed, councils == "england", scale, contract_names)
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
-    _write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
+    write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
     linkable: dict[str, Rows] = {}
     for source, draw in RETURNS.items():
         rows = draw(world)
@@ -99,7 +99,7 @@ def generate(
     _write_truth(landing.resolve().parent, world, linkable)
 
 
-def _write_expected(path: Path, world: World, scale: float) -> None:
+def write_expected(path: Path, world: World, scale: float) -> None:
     """Write the expected numbers of rows if the cohort's size is not the published one."""
     expected = {
         (source, world.cohort.code, entry.council): round(published * scale)
@@ -123,7 +123,7 @@ def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[P
         table = convert_to_dialect(rows.table.slice(start, end - start), columns, dialect, start)
         path = landing / entry.council / source / f"{world.cohort.code}{choose_file_ending(entry.council, source)}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, table, dialect)
+        path.write_bytes(encode_file(path, table, dialect))
         written.append(path)
     return written
 
@@ -191,13 +191,15 @@ def _draw_local_codes(rng: np.random.Generator, values: pa.DictionaryArray, code
     return pa.array([local for form in forms for local in form], pa.string()).take(pa.array(index))
 
 
-def _write(path: Path, table: pa.Table, dialect: Dialect) -> None:
+def encode_file(path: Path, table: pa.Table, dialect: Dialect) -> bytes:
+    """Return the table as the content of a file of this name."""
     if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(table, path, compression="zstd")
-        return
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(table, buffer, compression="zstd")
+        return buffer.getvalue()
     content = _encode_text(_format_csv(table, dialect.delimiter), dialect.encoding)
     # mtime=0, because the same arguments must give the same bytes.
-    path.write_bytes(gzip.compress(content, compresslevel=5, mtime=0) if path.suffix == ".gz" else content)
+    return gzip.compress(content, compresslevel=5, mtime=0) if path.suffix == ".gz" else content
 
 
 def _format_csv(table: pa.Table, delimiter: str) -> bytes:

@@ -1,0 +1,239 @@
+"""Lives of a cohort's children from birth to Reception: homes, names, departures, deaths and adoptions.
+
+Lives end where `people` has the children: in the homes and under the names that their schools know. They are drawn
+backwards from there, and children who are in none of these schools, because they left or died, are added. A child who
+is adopted has two identities that share only the date of birth and sex: a record of the earlier one ends with the
+adoption, one of the later begins there, and nothing that is written joins them. `lives.yaml` has the shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sources.reference.cohorts import Cohort
+from sources.synthetic import people as drawn
+from sources.synthetic.drawing import Bools, Floats, Ints, Texts, pick
+from sources.synthetic.margins import FSM, SEX
+from sources.synthetic.people import CODES, Dates, People
+from sources.synthetic.recording import Identity, Slips, World, draw_world
+
+LIKELY: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_MOVES, _DEATHS, _NAMES = LIKELY["moves"], LIKELY["deaths"], LIKELY["names"]
+OUTSIDE = -1
+"""In place of a council: the child lives in none of them."""
+_YEARS = 5
+_NEVER = np.datetime64("NaT", "D")
+_SPAN = 1 << 20
+"""More than any number of days since 1970."""
+
+
+@dataclass(frozen=True)
+class Lives:
+    """Children's lives. Homes are one entry each, sorted by child and first day; the other arrays one entry a child.
+
+    Days are NaT if nothing of the kind happens.
+    """
+
+    child: Ints
+    since: Dates
+    council: Ints
+    """Index of the council, or OUTSIDE."""
+    postcode: Ints
+    renamed: Dates
+    earlier_surname: Texts
+    earlier_forename: Texts
+    ended: Dates
+    """Day of death, or of the adoption by which an identity ends."""
+    died: Bools
+    later_identity: Ints
+    """For the earlier identity of an adopted child, its later one; else -1."""
+
+    def find_home(self, child: Ints, day: Dates) -> Ints:
+        """Return the index of the home in which each child lives on a day, which must not be before its birth."""
+        return np.searchsorted(_order(self.child, self.since), _order(child, day), side="right") - 1
+
+
+def _order(child: Ints, day: Dates) -> Ints:
+    return child * _SPAN + day.astype("datetime64[D]").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class LivingWorld:
+    """A cohort's world at the end of Reception, and the lives that lead there."""
+
+    world: World
+    lives: Lives
+
+    def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates, slips: Slips) -> Identity:
+        """Return children as recorded at these homes (indices) by a day: anew after each move or change of name."""
+        # A comparison with NaT is false: who never changes a name has the later one.
+        renamed = ~(day < self.lives.renamed[self.lives.child[home]])
+        which, row = np.unique(2 * home + renamed, return_inverse=True)
+        at, is_later = np.divmod(which, 2)
+        child = self.lives.child[at]
+        true = self.world.identify(child, self.lives.postcode[at])
+        names = {
+            name: np.where(is_later == 1, getattr(true, name), getattr(self.lives, f"earlier_{name}")[child])
+            for name in ("surname", "forename")
+        }
+        return self.world.record_children(rng, source, self.lives.council[at], replace(true, **names), slips)[row]
+
+
+def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int = 0) -> LivingWorld:
+    """Draw a cohort and its children's lives; cohorts of one world have different `number`s, from 0."""
+    world = draw_world(cohort, seed, False, scale, contract_names, LIKELY["leavers"])
+    people, size = world.people, len(world.people)
+    # One draw for all cohorts: no two children of a world may have one number.
+    numbers = drawn.draw_nhs_numbers(np.random.default_rng(seed), size * (number + 1))[size * number :]
+    people = replace(people, nhs_number=numbers)
+    household = _find_households(people)
+    left = _draw_departures(world, household)
+    ended, died = _draw_deaths(world)
+    people, later = _draw_adoptions(world, people, household, ended)
+    adopted = np.flatnonzero(later >= 0)
+    earliest, latest = LIKELY["adoption_days"]
+    ended[adopted] = people.born[adopted] + world.streams("adoption days").integers(earliest, latest, len(adopted))
+    left[ended == ended] = _NEVER
+    world = replace(world, people=people)
+    homes = _draw_homes(world, household, left, ended, later)
+    lives = Lives(*homes, *_draw_earlier_names(world, household, later), ended, died, later)
+    # In a second council's Profile are only children who moved after they had started school.
+    home = lives.find_home(np.arange(size), np.full(size, np.datetime64(f"{cohort.first_year}-09-01")))
+    early, here = lives.council[home], lives.council[home] != OUTSIDE
+    people = replace(
+        people,
+        early_council=np.where(here, early, people.council),
+        early_postcode=np.where(here, lives.postcode[home], people.postcode),
+    )
+    return LivingWorld(replace(world, people=people), lives)
+
+
+def _find_households(people: People) -> Ints:
+    """Return, for each child, the index of the first child of its home and surname."""
+    key = people.postcode * 2 + people.pupil
+    _, first, index = np.unique(np.rec.fromarrays([key, people.surname]), return_index=True, return_inverse=True)
+    return first[index]
+
+
+def _draw_departures(world: World, household: Ints) -> Dates:
+    """Draw the day on which each leaver moves away; families move together."""
+    rng, people = world.streams("departures"), world.people
+    year = pick(rng, np.tile(LIKELY["left_by_age"], (len(people), 1)))
+    days = (365 * year + np.floor(rng.random(len(people)) * 365)).astype(np.int64)[household]
+    return np.where(people.pupil, _NEVER, people.born + np.maximum(days, 1).astype("timedelta64[D]"))
+
+
+def _draw_deaths(world: World) -> tuple[Dates, Bools]:
+    """Draw the leavers who die, and when: in the first month, in the first year, or later."""
+    rng, people = world.streams("deaths"), world.people
+    pupils = int(people.pupil.sum())
+    shares = np.array([_DEATHS["infant"], _DEATHS["later"]]) * pupils
+    infants, later = np.ceil(shares).astype(np.int64)
+    chosen = rng.permutation(np.flatnonzero(~people.pupil))[: infants + later]
+    in_first_month = rng.random(len(chosen)) < _DEATHS["in_first_month"]
+    age = np.where(in_first_month, rng.integers(0, 28, len(chosen)), rng.integers(28, 365, len(chosen)))
+    age[infants:] = rng.integers(365, 1500, len(age[infants:]))
+    ended = np.full(len(people), _NEVER)
+    ended[chosen] = people.born[chosen] + age.astype("timedelta64[D]")
+    return ended, ended == ended
+
+
+def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates) -> tuple[People, Ints]:
+    """Draw pairs of a leaver and a pupil who are one adopted child, and give the leaver the pupil's birth and sex."""
+    rng = world.streams("adoptions")
+    alone = np.bincount(household, minlength=len(people))[household] == 1
+    wanted = int(np.ceil(LIKELY["adopted"] * people.pupil.sum()))
+    before = rng.permutation(np.flatnonzero(~people.pupil & (ended != ended) & alone))[:wanted]
+    after = rng.permutation(np.flatnonzero(people.pupil & alone))[: len(before)]
+    later = np.full(len(people), -1)
+    later[before] = after
+    copied = {name: getattr(people, name).copy() for name in ("born", "ethnicity", "surname", "forename")}
+    for name in ("born", "ethnicity"):
+        copied[name][before] = copied[name][after]
+    sex = people.categories[SEX].copy()
+    sex[before] = sex[after]
+    female = sex == 0
+    # Again until they differ: nothing may lead from one identity to the other.
+    for name in ("surname", "forename"):
+        names = copied[name]
+        while len(same := before[names[before] == names[later[before]]]):
+            group = drawn.draw_name_groups(rng, copied["ethnicity"][same], CODES)
+            names[same] = (
+                drawn.draw_surnames(rng, group[1])
+                if name == "surname"
+                else drawn.draw_forenames(rng, group[0], female[same])
+            )
+    return replace(people, categories=people.categories | {SEX: sex}, **copied), later
+
+
+def _draw_homes(
+    world: World, household: Ints, left: Dates, ended: Dates, later: Ints
+) -> tuple[Ints, Dates, Ints, Ints]:
+    """Draw children's homes back from the last one: child, first day, council and postcode of each."""
+    rng, people, cohort = world.streams("homes until school"), world.people, world.cohort
+    size, everyone = len(people), np.arange(len(people))
+    # Nobody moves between the census of Reception and the Profile.
+    last = np.fmin(np.fmin(left, ended), np.full(size, np.datetime64(f"{cohort.first_year + 1}-01-01")))
+    council, postcode = people.council.copy(), people.postcode.copy()
+    gone = np.flatnonzero(left == left)
+    found = [(gone, left[gone], np.full(len(gone), OUTSIDE), np.zeros(len(gone), np.int64))]
+    pull, inside = _compute_pull(world)
+    joined = np.zeros(size, bool)
+    joined[later[later >= 0]] = True
+    for age in reversed(range(_YEARS)):
+        lot, years, from_here = (rng.random(size)[household] for _ in range(3))
+        across = lot < _MOVES["between_councils"][age]
+        moved = across | (lot < _MOVES["between_councils"][age] + _MOVES["within_council"][age])
+        day = people.born + (1 + 365 * age + np.floor(365 * years)).astype("timedelta64[D]")
+        moved &= (day < last) & (council != OUTSIDE) & ~joined
+        found.append((everyone[moved], day[moved], council[moved], postcode[moved]))
+        here = np.maximum(council, 0)
+        other = np.where(across, pick(rng, pull[here])[household], here)
+        home = world.geography.draw(rng, other, people.categories[FSM])[household]
+        outside = across & (from_here >= inside[here])
+        council = np.where(moved, np.where(outside, OUTSIDE, other), council)
+        postcode = np.where(moved, home, postcode)
+    # The later identity of an adopted child begins with the adoption.
+    before = np.flatnonzero(later >= 0)
+    found.append((later[before], ended[before], people.council[later[before]], people.postcode[later[before]]))
+    council[joined] = OUTSIDE
+    found.append((everyone, people.born, council, postcode))
+    child, since, where, home = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.argsort(_order(child, since), kind="stable")
+    return child[order], since[order], where[order], home[order]
+
+
+def _compute_pull(world: World) -> tuple[Floats, Floats]:
+    """Return how likely a child comes from each council, by council it moves to, and the share who come from here."""
+    councils = world.margins.councils
+    region = np.array([place.region_code for place in councils])
+    near = region[:, None] == region
+    pull = world.margins.children.astype(np.float64) * np.where(near, 20.0, 1.0)
+    np.fill_diagonal(pull, 0)
+    return pull, np.where(near.sum(axis=1) > 1, _MOVES["from_pilot_neighbour"], _MOVES["from_elsewhere_here"])
+
+
+def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dates, Texts, Texts]:
+    """Draw who has another name until some day, and that name."""
+    rng, people = world.streams("earlier names"), world.people
+    size = len(people)
+    other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity, CODES)[1])[household]
+    # One part of a double-barrelled name came first.
+    part = np.strings.partition(people.surname, "-")[0]
+    other = np.where(np.strings.find(people.surname, "-") > 0, part, other)
+    changed = (rng.random(size) < _NAMES["surname_changed"])[household]
+    surname = np.where(changed, other, people.surname)
+    form = drawn.draw_other_form(rng, people.forename, "nicknames.csv")
+    forename = np.where(rng.random(size) < _NAMES["forename_changed"], form, people.forename)
+    # An adopted child changes its name with the adoption, and only then.
+    adopted = np.concatenate([np.flatnonzero(later >= 0), later[later >= 0]])
+    surname[adopted], forename[adopted] = people.surname[adopted], people.forename[adopted]
+    earliest, latest = _NAMES["changed_days"]
+    day = people.born + rng.integers(earliest, latest, size)[household].astype("timedelta64[D]")
+    renamed = np.where((surname != people.surname) | (forename != people.forename), day, _NEVER)
+    return renamed, surname, forename
