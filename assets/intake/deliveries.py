@@ -65,6 +65,7 @@ class PartRows:
     of_nothing: int
     sent_again: int
     sender_mac: str
+    of_several: bool = False
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()
     withdrawn: str = ""

@@ -22,11 +22,9 @@ from assets.home.paths import Home
 from assets.home.retention_policy import get_retention
 from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import hold_lock
-from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, get_state, list_cohorts
 from sources.extract.open import OpenExtract
-from sources.extract.project import Projection
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
@@ -34,8 +32,6 @@ MAX_BYTES = 1 << 30
 """Limit on the text of a multi-cohort file (1 GiB), which is held in memory until its rows are sorted."""
 MAX_EXAMPLE_ROWS = 100
 """Most row numbers stored of the rows set aside."""
-_BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 ELSE 4 END)"
-"""SQL of the first year of a child's cohort. Years of birth run from September to August."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +96,6 @@ class SortedFiles:
         """Hold a lock, so that one process at a time sorts these files."""
         make_folder(self._path.parent)
         return hold_lock(self._path.with_suffix(".lock"))
-
-
-def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
-    """Return a SELECT of `source_row` and `first_year` of each row's cohort, or NULL if the row gives no cohort."""
-    year = "NULL::INTEGER"
-    if "academic_year" in contract:
-        # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
-        digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
-        year = f"try_cast(left({digits}, 4) AS INTEGER)"
-    # 1900-01-01 is a placeholder for an unknown date of birth
-    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
-    near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
-    first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
-    return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
 
 
 def read_text(name: str, extract: OpenExtract) -> pa.Table:

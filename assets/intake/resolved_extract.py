@@ -28,7 +28,7 @@ from sources.councils.dialect import Parts
 
 _RESOLVED_UNDER = "1"
 """Version of the rules that resolve parts. Raise it if they change."""
-_SAME_OF_A_PART = ("number", "file", "file_mac", "read_at", "sender_mac", "withdrawn", "sheet")
+_SAME_OF_A_PART = ("number", "file", "file_mac", "read_at", "sender_mac", "withdrawn", "sheet", "of_several")
 """Fields of a `Part` that its `PartRows` repeat."""
 
 

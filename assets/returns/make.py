@@ -396,8 +396,11 @@ class _Maker:
             sender_mac=extract.sender_mac,
             extract_mac=extract.file_mac,
             # Under another council file the same file can have other row numbers, so the recipient compares the count.
-            extract_rows=sum(part.rows_read for part in in_force) if extract.parts else extract.rows_read,
+            extract_rows=sum(part.rows_read - part.deletions for part in in_force)
+            if extract.parts
+            else extract.rows_read,
             parts={part.sender_mac: part.number for part in in_force},
+            several=[part.number for part in in_force if part.of_several],
             reference=own.reference,
             purpose=own.purpose,
             legal_basis=own.legal_basis,

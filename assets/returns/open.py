@@ -27,8 +27,9 @@ from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landed import Landed, hash_content, list_arrived
 from sources.extract.open import OpenExtract, join_parts, open_extract
-from sources.extract.project import project_extract
+from sources.extract.project import DELETED, build_cohorts_sql, project_extract
 from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import Cohort
 
 _LINES = Path(__file__).with_name("lines.sql")
 
@@ -148,19 +149,26 @@ def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, f
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
     present = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
+    least = most = 0
     try:
         with open_in_memory() as con:
             for number, landed in parts.items():
                 extract = open_extract(landed, contract, dialect)
-                _read(con, join_parts({number: extract}, number_rows), contract)
+                cohort = Cohort(header.cohort) if number in header.several else None
+                _read(con, join_parts({number: extract}, number_rows), contract, cohort)
+                # Unreadable rows are counted at the pipeline, for an unknown cohort if the file has several.
+                aside = sum(map(len, extract.set_aside.values()))
+                least, most = least + (0 if cohort else aside), most + aside
                 present |= {*extract.headings}
                 # Rows of a return count from the first data row; the team counts from the first row of the sheet.
                 above[number] = extract.table.sheet.header_row if extract.table.sheet else 0
-            ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
-            if rows != header.extract_rows:  # with another council file, facts could go to the wrong child
+            ((sure, rows),) = con.execute("SELECT count(*) FILTER (of_cohort), count(*) FROM own").fetchall()
+            # With another council file, facts could go to the wrong child.
+            if not least + sure <= header.extract_rows <= most + rows:
                 raise ReturnProblem(
-                    f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the"
-                    " pipeline; give the council file under which it was sent, with --council-file"
+                    f"{landed.path.name}: has {most + rows:,} rows as it is read here and had"
+                    f" {header.extract_rows:,} at the pipeline; give the council file under which it was sent, with"
+                    " --council-file"
                 )
             lines = _join_facts(con, contract, present, header, facts)
             return [replace(line, row=line.row + above[split_number(line.row)[0]]) for line in lines]
@@ -170,16 +178,24 @@ def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, f
         raise wrap_error(landed.name, error) from None
 
 
-def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract) -> None:
-    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, and whether the row records a
-    concern."""
+def _read(
+    con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, cohort: Cohort | None
+) -> None:
+    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, and whether the row records a concern.
+
+    Rows that delete a record are left out and, from a file of several cohorts, rows of other cohorts than `cohort`.
+    `of_cohort` is whether a row is sure to be of the cohort.
+    """
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE OR REPLACE TEMP TABLE extract AS FROM streamed")
     projection, concern = project_extract("extract", extract, contract, {}), contract.concern or "false"
+    of_cohort = f"first_year = {cohort.first_year}" if cohort else "true"
+    kept = f"NOT typed.{DELETED}" if extract.dialect.deleted else "true"
     rows = (
-        f"SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
-        f" JOIN (SELECT {SOURCE_ROW}, {concern} AS concern FROM ({projection.sql})) AS typed"
-        f" USING ({SOURCE_ROW})"
+        f"SELECT texts.*, typed.concern, coalesce({of_cohort}, false) AS of_cohort FROM ({projection.texts}) AS texts"
+        f" JOIN (SELECT *, {concern} AS concern FROM ({projection.sql})) AS typed USING ({SOURCE_ROW})"
+        f" JOIN ({build_cohorts_sql(projection, contract)}) USING ({SOURCE_ROW})"
+        f" WHERE {kept} AND coalesce({of_cohort}, true)"
     )
     con.execute(f"CREATE TEMP TABLE IF NOT EXISTS own AS {rows} LIMIT 0")
     con.execute(f"INSERT INTO own BY NAME {rows}")

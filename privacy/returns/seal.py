@@ -45,9 +45,9 @@ class Header:
     (SHA-256) of each agreement by council. `absence_of` are the services covered if a row says that no other service
     knows the child; `absence_why_not` is a sentence giving the reason if no row can say so. `sender_mac` (under
     `sender_key`) and `extract_mac` identify the sender's file. If it came in parts, `parts` has the number of each file
-    by its MAC under `sender_key`, and row 17 of part 3 is numbered 3 x 2^40 + 17. `new_children` is the rule about new
-    rows. `serial` counts the returns of a council, source and cohort: a higher one replaces every lower one. `made_on`
-    is a day.
+    by its MAC under `sender_key`, and row 17 of part 3 is numbered 3 x 2^40 + 17; the files of the parts in `several`
+    also hold rows of other cohorts. `new_children` is the rule about new rows. `serial` counts the returns of a
+    council, source and cohort: a higher one replaces every lower one. `made_on` is a day.
     """
 
     council: str
@@ -61,6 +61,7 @@ class Header:
     extract_mac: str
     extract_rows: int
     parts: dict[str, int]
+    several: list[int]
     reference: str
     purpose: str
     legal_basis: str
