@@ -8,15 +8,20 @@ FOLDERs hold sets as `sets` reads them; the stress set is generated here. Withou
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import os
+import platform
 import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.linkage import page
-from bench.linkage.methods import METHODS, run
-from bench.linkage.sets import TwoFiles, load_all
-from bench.linkage.stress_set import stress_set
+from bench.linkage.methods import METHODS, Result, run
+from bench.linkage.sets import TwoFiles, load_all, make_stress_set
 
 CHILDREN = 60_000
+_PINS = {"recordlinkage": ("recordlinkage",), "anonlink": ("clkhash", "anonlink"), "pseudopeople": ("pseudopeople",)}
+_RIVALS = Path(__file__).parent / "rivals"
 
 
 def main() -> None:
@@ -26,10 +31,10 @@ def main() -> None:
         for name in options.methods:
             with tempfile.TemporaryDirectory() as scratch:
                 result = run(METHODS[name], two, options.environments, Path(scratch))
-            rows.append(page.Row(two, METHODS[name].title, result))
-            print(page.line(rows[-1]), flush=True)
+            rows.append(_Row(two, METHODS[name].title, result))
+            print(_describe_run(rows[-1]), flush=True)
     if options.page:
-        options.page.write_text(page.text(rows), encoding="utf-8")
+        options.page.write_text(_render_page(rows), encoding="utf-8")
 
 
 def _sets(options: argparse.Namespace) -> list[TwoFiles]:
@@ -38,7 +43,7 @@ def _sets(options: argparse.Namespace) -> list[TwoFiles]:
     for folder in options.folders:
         for two in load_all(folder):
             found.setdefault(two.name, two)
-    made = stress_set(options.children)
+    made = make_stress_set(options.children)
     found[made.name] = made
     return [two for name, two in found.items() if not options.only or name in options.only]
 
@@ -52,6 +57,79 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--environments", type=Path, default=Path(".bench"), help="folder of the rivals' environments")
     parser.add_argument("--page", type=Path, help="write the page here")
     return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class _Row:
+    two: TwoFiles
+    method: str
+    result: Result
+
+
+def _describe_run(row: _Row) -> str:
+    """Return a line about one run, shown while the benchmark works."""
+    r = row.result
+    return f"{row.two.name}, {row.method}: precision {r.precision:.4f}, recall {r.recall:.4f}, F1 {r.f1:.4f}"
+
+
+def _build_table(rows: list[_Row]) -> list[str]:
+    """Return a row for each set: its size, full results of this pipeline, and the F1 of every other method."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    ours, others = methods[0], methods[1:]
+    by_set: dict[str, dict[str, _Row]] = {}
+    for row in rows:
+        by_set.setdefault(row.two.name, {})[row.method] = row
+    heads = ("set", "rows", "true pairs", "precision", "recall", "F1", *(f"F1, {each}" for each in others))
+    return [
+        f"| {' | '.join(heads)} | seconds | peak GiB |",
+        "|---" * (len(heads) + 2) + "|",
+        *(_line(found[ours], [found.get(each) for each in others]) for found in by_set.values()),
+    ]
+
+
+def _line(ours: _Row, others: list[_Row | None]) -> str:
+    two, r = ours.two, ours.result
+    cells = (
+        two.name,
+        f"{len(two.left):,} and {len(two.right):,}",
+        f"{two.true_pairs:,}",
+        *(f"{each:.4f}" for each in (r.precision, r.recall, r.f1)),
+        *(f"{each.result.f1:.4f}" if each else "" for each in others),
+        f"{r.measured.seconds:.1f}",
+        f"{r.measured.peak_gib:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _twins(rows: list[_Row]) -> str:
+    known = [f"{each.method} {each.result.twins_precision:.4f}" for each in rows if each.result.twins_precision]
+    return "; ".join(known) or "not measured"
+
+
+def _render_page(rows: list[_Row]) -> str:
+    return (
+        Path(__file__)
+        .with_name("page.md")
+        .read_text(encoding="utf-8")
+        .format(
+            date=dt.date.today(),
+            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            versions=", ".join([f"{name} {version(name)}" for name in ("splink", "duckdb")] + _pinned()),
+            table="\n".join(_build_table(rows)),
+            twins=_twins(rows),
+        )
+    )
+
+
+def _pinned() -> list[str]:
+    """Return the pinned versions of the rivals and of the generator of sets."""
+    found = []
+    for environment, packages in _PINS.items():
+        pins = dict(
+            pin.split("==") for pin in (_RIVALS / f"{environment}.txt").read_text().splitlines() if pin.count("==") == 1
+        )
+        found += [f"{package} {pins[package]}" for package in packages]
+    return found
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time of the whole process, including interpreter and libraries, and its peak resident memory."""
+    """Wall time of the whole process, including interpreter and libraries, its peak resident memory and its output."""
 
     seconds: float
     peak_gib: float
+    output: str
 
 
 def measure(command: list[str]) -> Measured:
@@ -33,7 +34,7 @@ def measure(command: list[str]) -> Measured:
     status, seconds, peak_kib = json.loads(done.stdout.splitlines()[-1])
     if status:
         raise CommandFailed(f"{' '.join(command[:3])} ... failed: {done.stderr[-2000:]}")
-    return Measured(seconds, peak_kib / 1024**2)
+    return Measured(seconds, peak_kib / 1024**2, done.stderr)
 
 
 def _spawn(command: list[str]) -> None:

@@ -1,4 +1,8 @@
-"""The methods compared, and a run of one of them on one set."""
+"""The methods compared, and a run of one of them on one set.
+
+Methods that use the product's environment run as `python -m bench.linkage.methods METHOD LEFT RIGHT PAIRS`, each in its
+own process.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.linkage.clear_text import clear_text_pairs
 from bench.linkage.measured import Measured, measure
+from bench.linkage.ours import our_pairs
 from bench.linkage.sets import COLUMNS, TwoFiles
 from privacy.linkage.assignment import match_one_to_one
 
@@ -32,7 +38,7 @@ class Method:
 
 
 def _inside(name: str) -> Callable[[Path], list[str]]:
-    return lambda environments: [sys.executable, "-m", "bench.linkage.inside", name]
+    return lambda environments: [sys.executable, "-m", "bench.linkage.methods", name]
 
 
 def _rival(environment: str, script: str) -> Callable[[Path], list[str]]:
@@ -83,3 +89,9 @@ def _scored(two: TwoFiles, left: np.ndarray, right: np.ndarray, measured: Measur
         twins = two.left.twin.to_numpy(bool)[left] | two.right.twin.to_numpy(bool)[right]
         of_twins = float(correct[twins].mean()) if twins.any() else None
     return Result(precision, recall, 2 * precision * recall / max(precision + recall, 1e-9), of_twins, measured)
+
+
+if __name__ == "__main__":
+    method, left_path, right_path, pairs_path = sys.argv[1:]
+    link_pairs = {"tokens": our_pairs, "clear_text": clear_text_pairs}[method]
+    link_pairs(pd.read_parquet(left_path), pd.read_parquet(right_path)).to_parquet(pairs_path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,63 +18,32 @@ from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
 from sources.extract.landed import Landed
 
-COHORT = "202425"
+COHORT, _COUNCIL, _SOURCES = "202425", "leeds", ("eyfsp", "hv_reviews")
 _PEOPLE = ("surname", "forename", "sex", "date_of_birth", "postcode")
 _ALPHABET = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Linked pairs (left, right: positions), and seconds of intake and of linkage."""
-
-    pairs: pd.DataFrame
-    intake: float
-    linkage: float
-
-
-def our_pairs(
-    left: pd.DataFrame,
-    right: pd.DataFrame,
-    left_source: str = "eyfsp",
-    right_source: str = "hv_reviews",
-    councils: tuple[str, str] = ("leeds", "leeds"),
-) -> Timed:
-    """Return pairs of rows that share a child. A left row has a UPN if its source requires one."""
+def our_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Return pairs (left, right: positions) of a Profile row and a review that share a child."""
     with tempfile.TemporaryDirectory() as folder:
-        landing, home = Path(folder) / "landing", Home(Path(folder) / "home")
-        landed = [
-            _write(landing, councils[0], left_source, left),
-            _write(landing, councils[1], right_source, right),
-        ]
+        landing, store = Path(folder) / "landing", Home(Path(folder) / "home").cohort(COHORT)
         keys = KeyRing.create(Path(folder) / "keys")
-        began = time.perf_counter()
-        intake = Intake(landing, home, keys)
-        outcomes = [outcome for extract in landed for outcome in intake.ingest_all([extract])]
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-        taken = time.perf_counter()
-        extracts = {
-            s: list_extract_paths(home.cohort(COHORT), s, sorted(set(councils))) for s in (left_source, right_source)
-        }
-        found = link(open_readers(home.cohort(COHORT), keys, extracts), children=_children(left, right, councils)).links
-        links = RowNumbers(home.cohort(COHORT), keys).numbered(found).to_pandas()
-        done = time.perf_counter()
-    a, b = (links[links.source == source] for source in (left_source, right_source))
+        intake = Intake(landing, store.home, keys)
+        for source, frame in zip(_SOURCES, (left, right), strict=True):
+            for outcome in intake.ingest_all([_write(landing, source, frame)]):
+                if isinstance(outcome, Exception):
+                    raise outcome
+        extracts = {source: list_extract_paths(store, source, [_COUNCIL]) for source in _SOURCES}
+        # The size of the council, or of the set if it is larger.
+        children = max(sum_published_children([_COUNCIL]), len(left), len(right))
+        found = link(open_readers(store, keys, extracts), children=children).links
+        links = RowNumbers(store, keys).numbered(found).to_pandas()
+    a, b = (links[links.source == source] for source in _SOURCES)
     pairs = a.merge(b, on="child_id")
-    pairs = pd.DataFrame({"left": pairs.source_row_x - _FIRST_ROW, "right": pairs.source_row_y - _FIRST_ROW})
-    return Timed(pairs, taken - began, done - taken)
+    return pd.DataFrame({"left": pairs.source_row_x - 1, "right": pairs.source_row_y - 1})
 
 
-def _children(left: pd.DataFrame, right: pd.DataFrame, councils: tuple[str, str]) -> int:
-    """Return the size given to the linkage: that of the councils, or of the set if it is larger."""
-    return max(sum_published_children(sorted(set(councils))), len(left), len(right))
-
-
-_FIRST_ROW = 1
-
-
-def _write(landing: Path, council: str, source: str, frame: pd.DataFrame) -> Landed:
+def _write(landing: Path, source: str, frame: pd.DataFrame) -> Landed:
     """Write a CSV in contract columns; payload columns hold an arbitrary valid code."""
     rows = {}
     for column in CONTRACTS[source].columns:
@@ -87,10 +54,10 @@ def _write(landing: Path, council: str, source: str, frame: pd.DataFrame) -> Lan
         elif column.required:
             codes = list(column.codes or ())
             rows[column.name] = codes[-1] if codes else ("2022-05-05" if column.kind is Kind.DATE else "1")
-    path = landing / council / source / f"{COHORT}.csv"
+    path = landing / _COUNCIL / source / f"{COHORT}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, index=range(len(frame))).to_csv(path, index=False)
-    return Landed(council, source, COHORT, path)
+    return Landed(_COUNCIL, source, COHORT, path)
 
 
 def _upns(count: int) -> list[str]:

@@ -25,6 +25,8 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from tests.support.linkage import stress
+
 COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode", "truth")
 
 
@@ -230,3 +232,15 @@ LOADERS: dict[str, Callable[[Path], Iterator[TwoFiles]]] = {
     "held_out": _held_out,
     "historical": _historical,
 }
+
+
+def make_stress_set(children: int) -> TwoFiles:
+    """Return the tests' stress extracts as two files: the EYFS Profile, and each child's first health review.
+
+    Eight councils, with the errors typical of children's records, moves, and 2.9% twins, who are marked.
+    """
+    frames = stress.extracts(children, seed=1)
+    first = [frames[source].drop_duplicates("child") for source in ("eyfsp", "hv_reviews")]
+    born = [each.date_of_birth.dt.strftime("%Y-%m-%d") for each in first]
+    found = (each.assign(date_of_birth=days, truth=each.child) for each, days in zip(first, born, strict=True))
+    return TwoFiles("stress", *(each[[*COLUMNS, "twin"]] for each in found))

@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.pipeline import extract, layouts
-from bench.pipeline.commands import READINESS, Measured, watch
+from bench.pipeline.commands import READINESS, Measured, stored, watch
 from bench.pipeline.page import Size, page
-from bench.pipeline.stored import stored
 from privacy.keys import KeyRing
 from sources.extract.landed import mark_as_synthetic
 

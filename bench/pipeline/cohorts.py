@@ -24,8 +24,7 @@ from pathlib import Path
 
 from assets.home.installation import Installation
 from assets.release.fix_release import ReleaseOptions
-from bench.pipeline.commands import READINESS, memory_gib
-from bench.pipeline.stored import stored
+from bench.pipeline.commands import READINESS, memory_gib, stored
 from pipelines.run import run_cohort
 from privacy.doors.environment import RETENTION
 from privacy.keys import KeyRing

@@ -76,3 +76,12 @@ def _resident_gib(process: int) -> float:
     except OSError:
         return 0.0
     return memory_gib(process, "VmRSS") + sum(map(_resident_gib, map(int, started.split())))
+
+
+def stored(home: Path) -> dict[str, float]:
+    """Return the GiB in each folder of a home."""
+    return {
+        folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1024**3
+        for folder in sorted(home.iterdir())
+        if folder.is_dir()
+    }

@@ -5,7 +5,6 @@ Each way runs in its own process, for a separate peak: `python -m bench.pipeline
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
+from bench.linkage.measured import measure as measure_command
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
@@ -58,16 +58,8 @@ def measure(rows: int) -> list[tuple[str, float, float]]:
 
 
 def _timed(way: str, path: Path, keys: Path) -> tuple[float, float]:
-    arguments = [sys.executable, "-m", "bench.pipeline.extract", way, str(path), str(keys)]
-    read, write = os.pipe()
-    pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)])
-    os.close(write)
-    with os.fdopen(read) as output:
-        text = output.read()
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        raise SystemExit(f"{way} failed")
-    return float(text.split()[-1]), usage.ru_maxrss / 1024**2
+    found = measure_command([sys.executable, "-m", "bench.pipeline.extract", way, str(path), str(keys)])
+    return float(found.output.split()[-1]), found.peak_gib
 
 
 def _run(way: str, path: Path, keys: Path) -> float:

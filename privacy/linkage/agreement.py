@@ -44,19 +44,16 @@ class Agreement:
     _settings: pa.Table
 
     def __init__(self) -> None:
-        self._found: dict[str, pa.Table] = {}
+        self._found: pa.Table | None = None
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[1][0]:
             self._settings = _select_linked_patterns(con, step)
         if step.name == STEPS[2][0]:
             unit, cell = _compute_cells(self._settings, _select_linked_patterns(con, step), step.children)
-            by_unit = {"cells": pa.table({"unit": unit, "cell": cell})}
-            by_unit |= {
-                "too_little": con.sql(_TOO_LITTLE).to_arrow_table(),
-                "joined": con.sql(_JOINED).to_arrow_table(),
-            }
-            self._found = {name: _add_rows(con, table) for name, table in by_unit.items()}
+            con.register("cells", pa.table({"unit": unit, "cell": cell}))
+            self._found = con.sql(_FOUND).to_arrow_table()
+            con.unregister("cells")
 
     def children(self, links: pa.Table) -> pa.Table:
         """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
@@ -65,16 +62,16 @@ class Agreement:
         `joined`: how the child's Profile was joined to the school census. Children at index 0 of both lists are left
         out. `links` must come from the linkage that was watched. Raises ValueError if no linkage was watched.
         """
-        if not self._found:
+        if self._found is None:
             raise ValueError("no linkage was watched")
         with open_in_memory() as con:
-            for name, table in (self._found | {"links": links}).items():
-                con.register(name, table)
+            con.register("found", self._found)
+            con.register("links", links)
             return con.sql(_CHILDREN).to_arrow_table()
 
 
 _TOO_LITTLE = f"""
-SELECT unit, 0 AS cell FROM units JOIN patterns USING (pattern) LEFT JOIN (
+SELECT unit FROM units JOIN patterns USING (pattern) LEFT JOIN (
     SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {convert_to_bits(THRESHOLD)}
 ) AS little USING (pattern)
  GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
@@ -88,17 +85,22 @@ WITH education_rows AS (
 SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {cells.JOINS.index(cells.WITHOUT_UPN)}
                   WHEN bool_or(coalesce(a.t_upn = b.t_upn AND {SAME_RECORD}, false))
                   THEN {cells.JOINS.index(cells.ONE_UPN_SAME)}
-                  ELSE {cells.JOINS.index(cells.ONE_UPN_DIFFERS)} END AS cell
+                  ELSE {cells.JOINS.index(cells.ONE_UPN_DIFFERS)} END AS joined
   FROM education_rows AS a JOIN education_rows AS b USING (unit)
  WHERE a.source = 'eyfsp' AND b.source = 'school_census' GROUP BY unit
 """
 """SQL: units that hold both a Profile row and a school census row."""
+_FOUND = f"""
+WITH known AS (
+    SELECT unit, cell, false AS too_little, 0 AS joined FROM cells
+     UNION ALL SELECT unit, 0, true, 0 FROM ({_TOO_LITTLE})
+     UNION ALL SELECT unit, 0, false, joined FROM ({_JOINED})
+)
+FROM known JOIN ({select_first_rows_sql("unit IN (SELECT unit FROM known)")}) USING (unit)
+"""
+"""SQL: what is known of each unit, with its first row."""
 _CHILDREN = f"""
-WITH found AS (
-    SELECT * EXCLUDE (unit), false AS too_little, 0 AS joined FROM cells
-     UNION ALL SELECT * EXCLUDE (unit), true, 0 FROM too_little
-     UNION ALL SELECT * EXCLUDE (unit) REPLACE (0 AS cell), false, cell FROM joined
-), of_pupils AS (
+WITH of_pupils AS (
     SELECT child_id FROM links GROUP BY child_id HAVING bool_and(source IN ('eyfsp', 'school_census'))
 )
 SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id IN (FROM of_pupils) AS too_little,
@@ -113,15 +115,6 @@ def _select_linked_patterns(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.
     found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
     con.unregister("linked")
     return found
-
-
-def _add_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
-    """Add the first row of each unit to `found`."""
-    con.register("found_units", found)
-    named = select_first_rows_sql("unit IN (SELECT unit FROM found_units)")
-    rows = con.sql(f"FROM found_units JOIN ({named}) USING (unit)").to_arrow_table()
-    con.unregister("found_units")
-    return rows
 
 
 def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,7 @@ import pyarrow as pa
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
 from privacy.linkage.link import STEPS, Scored
-from privacy.linkage.rows import OWN_NUMBERS, SCOPED_NUMBERS
-from privacy.pseudonyms import TOKEN_COLUMNS
+from privacy.linkage.rows import EVIDENCE
 
 SERVICES: Final = {STEPS[1][0]: "settings", STEPS[2][0]: "health"}
 """For each step of the linkage, the service whose records are compared with pupils'."""
@@ -39,7 +38,6 @@ WEAK_BITS = 6.0
 NEAR_TOKENS = 2
 """Least tokens shared by a near candidate. Four in five of these are the same child; with one token, one in five."""
 SECOND_REVIEW_SHARE = 0.2
-_EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in (*OWN_NUMBERS, *SCOPED_NUMBERS))
 _DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
 
 
@@ -65,9 +63,7 @@ class ReviewPairs:
         odds = pa.array(np.where(kept, step.decision.odds, step.decision.alone))
         pairs = step.pairs.select(["unit_l", "unit_r"]).append_column("odds", odds)
         con.register("review_pairs", pairs.append_column("kept", pa.array(kept)))
-        con.execute(_create_frame_sql(step.right), [self._key, service]).fetchall()
-        self._frames.append(con.sql("FROM review_frame").to_arrow_table())
-        con.execute("DROP TABLE review_frame").fetchall()
+        self._frames.append(con.execute(_select_frame_sql(step.right), [self._key, service]).to_arrow_table())
         con.unregister("review_pairs")
 
     def sample(self, links: pa.Table, children: int) -> pa.Table:
@@ -92,15 +88,14 @@ class ReviewPairs:
 
 def _select_tokens_sql(condition: str) -> str:
     """Return SQL: the tokens (unit, kind, token) of the units for which a condition holds."""
-    chosen = f"SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
-    return f"UNPIVOT ({chosen}) ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
+    chosen = f"SELECT unit, {', '.join(EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
+    return f"UNPIVOT ({chosen}) ON {', '.join(EVIDENCE)} INTO NAME kind VALUE token"
 
 
-def _create_frame_sql(right: str) -> str:
-    """Return SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
+def _select_frame_sql(right: str) -> str:
+    """Return SQL for the frame of a step whose right side is `right`, with parameters key and service."""
     # One pair for each pupil, then one for each other record: a child is in at most two pairs as the pupil.
     return f"""
-    CREATE TEMP TABLE review_frame AS
     WITH own AS (FROM review_pairs WHERE kept), pupils AS (
         SELECT unit, arg_min(council, row) AS council, arg_min(row_key, row) AS row_key
           FROM rows JOIN units USING (pattern) WHERE source = 'eyfsp' GROUP BY unit

@@ -53,7 +53,7 @@ _COMPARED = (
     "t_surname_postcode", "t_forename_postcode",
 )  # fmt: skip
 """A row without any of these has nothing to compare."""
-_EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in _NUMBERS)
+EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in _NUMBERS)
 """One of these tokens in common is enough if a UPN or an NHS number agrees. Two children given the same identifier
 share a date of birth in one case in 366, and a postcode or both names less often."""
 _EXCHANGED = " OR ".join(
@@ -113,8 +113,8 @@ def _load_service(
     del read
     con.register("as_sent", sent.append_column("place", pa.array(np.arange(sent.num_rows))))
     _create_view(con, set(sent.column_names))
-    con.execute(f"CREATE TABLE contents AS {_select_contents_sql(service)}").fetchall()
-    patterns = con.sql(_select_patterns_sql(service)).to_arrow_table()
+    con.execute(_CREATE_CONTENTS.format(service=quote_text(service))).fetchall()
+    patterns = con.sql(_PATTERNS.format(service=quote_text(service))).to_arrow_table()
     patterns = patterns.add_column(0, "pattern", pa.array(np.arange(first, first + patterns.num_rows)))
     con.register("firsts", patterns.select(["tie", "pattern"]))
     (rows,) = con.execute("SELECT count(*) FROM rows").fetchall()[0]
@@ -132,30 +132,38 @@ def _load_service(
     return patterns
 
 
-def _select_contents_sql(service: str) -> str:
-    """Return SQL: the position of each row in `sent`, and its tie."""
-    return f"""
-        WITH marked AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
-                             hash({quote_text(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
-        alone AS (SELECT place, hash(content, row_number() OVER (
-                             PARTITION BY content ORDER BY source, council, row_key)) AS tie
-                    FROM marked WHERE NOT complete AND NOT enough)
-        SELECT place, CASE WHEN complete THEN content
-                           WHEN enough THEN hash(content, source, council) ELSE tie END AS tie
-          FROM marked LEFT JOIN alone USING (place)
-    """
+def _build_any_present_sql(word: str) -> str:
+    return "coalesce(" + ", ".join(t for t in TOKEN_COLUMNS if word in f"{t}_") + ") IS NOT NULL"
 
 
-def _select_patterns_sql(service: str) -> str:
-    """Return SQL: the patterns of a service, taken from the first row of each tie."""
-    return f"""
-        SELECT tie, {quote_text(service)} AS service, sex, {_build_any_present_sql("_dob_")} AS has_dob,
-               {_build_any_present_sql("_postcode_")} AS has_postcode,
-               {_build_any_present_sql("_surname_")} OR t_names IS NOT NULL AS has_surname,
-               {_build_any_present_sql("_forename_")} OR t_names IS NOT NULL AS has_forename,
-               place IN ({_select_crowded_sql()}) AS crowded, surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
-          FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) USING (place)
-    """
+_CREATE_CONTENTS = f"""
+CREATE TABLE contents AS
+WITH marked AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
+                       hash({{service}}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
+alone AS (SELECT place, hash(content, row_number() OVER (PARTITION BY content ORDER BY source, council, row_key)) AS tie
+            FROM marked WHERE NOT complete AND NOT enough)
+SELECT place, CASE WHEN complete THEN content WHEN enough THEN hash(content, source, council) ELSE tie END AS tie
+  FROM marked LEFT JOIN alone USING (place)
+"""
+"""SQL: the position of each row in `sent`, and its tie."""
+_PATTERNS = f"""
+WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
+numbered AS (
+    SELECT place, t_month_postcode, dense_rank() OVER (
+               PARTITION BY t_month_postcode ORDER BY coalesce(t_forename_dob, t_surname_dob, t_dob_postcode)) AS child
+      FROM sent SEMI JOIN many USING (t_month_postcode)),
+crowded AS (
+    SELECT place FROM numbered
+   QUALIFY child > {2 * CROWD_CHILDREN} - max(child) OVER (PARTITION BY t_month_postcode))
+SELECT tie, {{service}} AS service, sex, {_build_any_present_sql("_dob_")} AS has_dob,
+       {_build_any_present_sql("_postcode_")} AS has_postcode,
+       {_build_any_present_sql("_surname_")} OR t_names IS NOT NULL AS has_surname,
+       {_build_any_present_sql("_forename_")} OR t_names IS NOT NULL AS has_forename,
+       place IN (FROM crowded) AS crowded, surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
+  FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) USING (place)
+"""
+"""SQL: the patterns of a service, taken from the first row of each tie. Children beyond the first at a crowd's postcode
+are `crowded`."""
 
 
 def select_first_rows_sql(condition: str) -> str:
@@ -207,30 +215,12 @@ def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
     return int(found.num_rows)
 
 
-def _select_crowded_sql() -> str:
-    """Return SQL: the rows of children beyond the first at a crowd's postcode."""
-    return f"""
-        WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
-        numbered AS (
-            SELECT place, t_month_postcode, dense_rank() OVER (
-                       PARTITION BY t_month_postcode
-                       ORDER BY coalesce(t_forename_dob, t_surname_dob, t_dob_postcode)) AS child
-              FROM sent SEMI JOIN many USING (t_month_postcode))
-        SELECT place FROM numbered
-       QUALIFY child > {2 * CROWD_CHILDREN} - max(child) OVER (PARTITION BY t_month_postcode)
-    """
-
-
-def _build_any_present_sql(word: str) -> str:
-    return "coalesce(" + ", ".join(t for t in TOKEN_COLUMNS if word in f"{t}_") + ") IS NOT NULL"
-
-
 def find_entities(con: duckdb.DuckDBPyConnection) -> None:
     """Create `units` (pattern, unit): the entities of each service, numbered from 0."""
     con.execute("CREATE TABLE edges (a BIGINT, b BIGINT)").fetchall()
     nothing = " OR ".join(f"coalesce({', '.join(f'{side}.{t}' for t in _COMPARED)}) IS NULL" for side in "ab")
     for number in OWN_NUMBERS:
-        _add_edges(con, number, f"({_build_any_equal_sql(_EVIDENCE)} OR {_EXCHANGED} OR {nothing})")
+        _add_edges(con, number, f"({_build_any_equal_sql(EVIDENCE)} OR {_EXCHANGED} OR {nothing})")
     forename_missing = "(a.t_forename_dob IS NULL OR b.t_forename_dob IS NULL) AND a.t_surname_dob = b.t_surname_dob"
     for number in SCOPED_NUMBERS:
         _add_edges(con, number, f"({_build_any_equal_sql(_FORENAME_AND_DOB)} OR {forename_missing})")
