@@ -199,10 +199,6 @@ class File:
     address: str
     size: str
 
-    @property
-    def is_page(self) -> bool:
-        return is_document(self.name)
-
 
 def group_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, dict[str, list[Any]]]:
     """Return the files by shelf (`kinds`) and by table (`of_table`), for templates."""
