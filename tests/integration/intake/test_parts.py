@@ -59,7 +59,7 @@ def test_each_part_is_read_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
     real = PartsReader._read_group
 
     def counted(self, group, folder):  # type: ignore[no-untyped-def]
-        read.extend(each.delivery.landed.part for each in group)
+        read.extend(each.landed.part for each in group)
         return real(self, group, folder)
 
     monkeypatch.setattr(PartsReader, "_read_group", counted)
