@@ -51,6 +51,24 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
     assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F"), (2, 1, "M"), (2, 3, "F")]
 
 
+def test_each_part_is_read_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = PartsReader._read_group
+
+    def counted(self, group, folder):  # type: ignore[no-untyped-def]
+        read.extend(each.landed.part for each in group)
+        return real(self, group, folder)
+
+    monkeypatch.setattr(PartsReader, "_read_group", counted)
+    land(desk, "2026-05.csv", eyfsp(child(1)))
+    desk.take()
+    land(desk, "2026-06.csv", eyfsp(child(2)))
+    desk.take()
+    assert desk.take().unchanged
+    assert read == [1, 2]
+    assert len(rows(desk)) == 2
+
+
 @pytest.mark.slow
 def test_a_late_part_is_ordered_by_the_date_in_its_name(desk: Desk) -> None:
     land(desk, "2026-06.csv", eyfsp(child(1, sex="M"), child(2)))
