@@ -3,7 +3,7 @@
     python -m bench.in_time FOLDER --scale 0.1 --cohorts 3 --seed 7
     python -m bench.in_time FOLDER --scale 1 --cohorts 6 --start 2024-06-30 --end 2024-08-31    # the pilot's size
 
-The deliveries are those of `readiness synth --until`, under contract names. Each night takes in, links and returns
+The deliveries are those of `readiness synth --as-of`, under contract names. Each night takes in, links and returns
 every open cohort as the schedules do, with all facts agreed between all services of the eight councils under the usual
 rule on new children, but "known to no other" also for rows without a number. A person releases unusual deliveries the
 night after. The clock of the log and of deliveries is set to the day. Facts are compared with the truth as delivered by

@@ -51,7 +51,7 @@ release = click.option(
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
 @click.option(
-    "--until",
+    "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),
     help="What the pilot councils have sent by this day, from the cohort's first births on.",
 )
@@ -60,7 +60,7 @@ release = click.option(
     type=click.IntRange(1, 6),
     default=1,
     show_default=True,
-    help="With --until: so many cohorts in all, the given one and those after it.",
+    help="With --as-of: so many cohorts in all, the given one and those after it.",
 )
 @options.yes
 def synth(
@@ -70,7 +70,7 @@ def synth(
     seed: int | None,
     england: bool,
     contract_names: bool,
-    until: dt.datetime | None,
+    as_of: dt.datetime | None,
     open_cohorts: int,
     yes: bool,
 ) -> None:
@@ -81,18 +81,18 @@ def synth(
     from sources.synthetic import DEFAULT_SEED, generate
     from sources.synthetic.growing import GrowingWorld
 
-    if until and england:
-        raise click.UsageError("--until is for the pilot councils alone: leave out --england")
+    if as_of and england:
+        raise click.UsageError("--as-of is for the pilot councils alone: leave out --england")
     drawn_from = DEFAULT_SEED if seed is None else seed
     if not yes and landing.is_dir() and has_arrivals(landing, cohort.code):
         click.echo(f"{landing} holds extracts of cohort {cohort.code}; synthetic ones would take their place.")
         wait_for_yes()
     with show_progress("Writing synthetic extracts"):
-        if until:
+        if as_of:
             world = GrowingWorld.draw(
                 cohort.code, open_cohorts, scale=scale, seed=drawn_from, contract_names=contract_names
             )
-            world.write(landing, until.date())
+            world.write(landing, as_of.date())
         else:
             generate(
                 landing,
@@ -103,7 +103,7 @@ def synth(
                 contract_names=contract_names,
             )
     click.echo(f"Extracts are in {landing}; the truth is beside it, in {landing.resolve().parent}/truth*.parquet")
-    if until:
+    if as_of:
         click.echo(f"Set READINESS_COUNCILS={landing.resolve().parent}/councils, so that files can delete records.")
 
 
