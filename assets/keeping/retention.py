@@ -41,6 +41,7 @@ _RETURN_FILES = {
 }
 """Files of returns, whose names end with their cohort, and their kind in the log."""
 _MULTI_COHORT_FILES = "files of several cohorts"
+_HELD_ROWS = ("pseudonymised", "parts", "tokens")
 _REMOVALS = ("objection", "forgotten")
 """Lists of removed rows and children. They outlast a cohort without a Profile, of which more files may come."""
 _SHREDDING_PREFIX = ".shredding-"
@@ -99,7 +100,7 @@ def find_due_items(
     codes = {entry.cohort for entry in items}
     ended = {code for code in codes if now.date() >= policy.ends(Cohort(code))}
     unpublished = {code for code in codes - ended if _is_unpublished_over(home, policy, Cohort(code), now)}
-    with_profile = {store.cohort for store in home.iter_extracts("quality", "json") if store.source == "eyfsp"}
+    with_profile = {each.cohort for each in items if each.source == "eyfsp" and each.what in _HELD_ROWS}
     without = unpublished - with_profile
     expired = [
         each for each in items if each.cohort in ended or (each.cohort in without and each.what not in _REMOVALS)

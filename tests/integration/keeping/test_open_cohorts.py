@@ -119,9 +119,9 @@ def test_a_child_who_can_be_in_no_table_is_removed_a_year_after_reception(open_c
 
 
 def stand_in_for_profile(home: Home, cohort: str) -> Path:
-    profile = home.extract("eyfsp", cohort, "sefton").quality
+    profile = home.extract("eyfsp", cohort, "sefton").tokens
     profile.parent.mkdir(parents=True)
-    profile.write_bytes(home.extract("hv_reviews", cohort, "leeds").quality.read_bytes())
+    profile.write_bytes(b"tokens of a Profile")
     return profile
 
 
@@ -136,6 +136,7 @@ def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: De
     profile = stand_in_for_profile(desk.home, BEFORE)
     assert due(desk.home, at) == set()  # its Profile came
     profile.unlink()
+    profile.parent.rmdir()
     assert due(desk.home, at - dt.timedelta(1)) == set()
     assert due(desk.home, at) == {BEFORE}
     child = find_rows(desk.home.extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
