@@ -44,9 +44,10 @@ from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
-from tests.integration.export.test_verify import served
+from tests.integration.export.test_ees import INVALID, list_upload_faults
+from tests.integration.export.test_verify import Unlisted
+from tests.support import serving
 from tests.support.daily import first
-from tests.support.export import ees_bulk
 from tests.support.export.accessible_workbook import not_met
 from tests.support.export.bundles import resign
 from tests.support.export.ees_screener import screen
@@ -126,7 +127,7 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
 
 @pytest.mark.slow
 def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
-    with served(supplement.parent) as address:
+    with serving(Unlisted, directory=str(supplement.parent)) as address:
         assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
@@ -390,7 +391,7 @@ def test_every_validator_takes_them(supplement: Path) -> None:
 @pytest.mark.slow
 def test_explore_education_statistics_takes_those_with_an_official_area(supplement: Path) -> None:
     upload = supplement / "ees_bulk_upload.zip"
-    assert ees_bulk.faults(upload) == []
+    assert list_upload_faults(upload) == []
     for name in (LINKED, WAITS, BARE):
         assert screen(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
     with zipfile.ZipFile(upload) as archive:
@@ -399,7 +400,7 @@ def test_explore_education_statistics_takes_those_with_an_official_area(suppleme
             line["dataset_name"] for line in csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
         ]
     assert names == {"dataset_names", *TABLES, LINKED, WAITS, BARE}
-    assert not [title for title in titles if set(title) & (ees_bulk.INVALID - {" "})]
+    assert not [title for title in titles if set(title) & (INVALID - {" "})]
     lines = (supplement / f"{TOGETHER}.csv").read_text().splitlines()
     assert len(lines) == 1  # all councils together have no official geography
 

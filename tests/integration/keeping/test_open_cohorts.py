@@ -18,10 +18,10 @@ from assets.linkage.link import link_cohort
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, text
-from tests.support.intake.desk import REVIEW_ROW, Desk, desk, keys
+from tests.support.intake.desk import REVIEW_ROW, Desk, desk
 from tests.support.intake.numbered import numbered
 
-__all__ = ["desk", "keys"]
+__all__ = ["desk"]
 
 BEFORE, RIGHT, AFTER = "202930", "203031", "203132"
 WRONG_BIRTH, BIRTH = "2025-08-30", "2025-09-30"

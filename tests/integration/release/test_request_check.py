@@ -24,7 +24,7 @@ from assets.release.requests.released import find_release
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
 from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.directory_files import WITHDRAWN_FILE
-from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
+from ndl_export.facts.noisy_counts import NoisyCounts, build_noisy_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -70,11 +70,12 @@ def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_re
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
     base = known(councils).base
-    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
+    files = build_noisy_files({COHORT: noisy_counts(base)}, version)
     plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
     for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
-    (on_request or OnRequest()).write(bundle, version)
+    for name, content in (files | (on_request or OnRequest()).build_files(version)).items():
+        (bundle / name).write_bytes(content)
     return bundle
 
 
