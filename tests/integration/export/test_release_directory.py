@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
+import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ndl_export.facts.directory_files import (
     list_upcoming,
 )
 from ndl_export.facts.release_facts import Version
+from ndl_export.files.whole_files import write_whole
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
@@ -268,3 +270,23 @@ def test_the_harvester_of_ckan_makes_a_package_of_every_release(taken_back: Path
     addresses = {f"{ADDRESS}/upcoming.json#{each.version}" for each in COMING}
     assert with_announced.keys() == packages.keys() | addresses
     assert [with_announced[each]["resources"] for each in addresses] == [[], []]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path, whole = tmp_path / "feed.xml", {b"a" * 300_000, b"b" * 200_000}
+    write_whole(path, min(whole))
+    seen, done = set(), threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        for content in whole:
+            write_whole(path, content)
+    done.set()
+    reader.join()
+    assert seen <= whole
+    assert [each.name for each in tmp_path.iterdir()] == ["feed.xml"]

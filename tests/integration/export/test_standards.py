@@ -136,3 +136,9 @@ def test_records_name_the_files_that_are_there(bundle: Path) -> None:
     there = {f"{address}/{path.name}" for path in bundle.iterdir()}
     assert named <= there | {f"{address}.zip", f"{address}.tar"}
     assert {f"{address}/{name}.{suffix}" for name in TABLES for suffix in ("csv", "parquet")} <= named
+
+
+def test_a_revision_names_the_release_it_replaces(revision: Path) -> None:
+    replaced = f"{fake_facts().address}/2026.11.0"
+    assert json.loads((revision / "dcat.jsonld").read_text())["dcat:previousVersion"] == {"@id": replaced}
+    assert replaced in json.loads((revision / "ukgov_dataset.json").read_text())["relatedResource"]

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -358,3 +360,10 @@ def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(
     path.write_bytes(gzip.compress(as_csv(_in_words()))[:-20])
     with pytest.raises(ExtractStopped, match="is cut off or damaged"):
         sampling.detect_encoding(path)
+
+
+@pytest.mark.slow
+def test_help_needs_no_heavy_import() -> None:
+    heavy = "{'duckdb', 'pyarrow', 'pandas', 'dagster', 'great_expectations'}"
+    code = f"import sys, pipelines.cli; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

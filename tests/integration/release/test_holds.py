@@ -476,3 +476,10 @@ def test_small_made_up_extracts_of_a_demonstration_are_not_laid_beside_published
     assert names(home) == []
     put(home, "halton", "eyfsp", 1305, expected=1305)
     assert sorted(names(home)) == everyone
+
+
+def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
+    put(home, "wirral", "eyfsp", 3300, expected=3209)
+    refused = accept(home)
+    assert (refused.exit_code, "is not held" in refused.output) == (1, True)
+    assert "Nothing is held" in command(home, who=None).output

@@ -85,3 +85,9 @@ def test_a_validator_of_cyclonedx_takes_all(bill: dict[str, Any], uv: Path, tmp_
     faults = {name: found[str(tmp_path / name)]["cdx.json"] for name in bills}
     assert [name for name, each in faults.items() if each] == ["wrong"]
     assert "'1' does not match" in faults["wrong"][0]
+
+
+def test_a_package_without_a_known_licence_stops_it(uv: Path) -> None:
+    known = {name: of for name, of in sbom.licences().items() if name != "splink"}
+    with pytest.raises(KeyError, match="splink"):
+        sbom.finished(json.loads(exported(uv)), known, None)
