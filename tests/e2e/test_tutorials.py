@@ -59,6 +59,14 @@ def test_an_officer(folder: Path) -> None:
     assert not [name for name in names if len(name) > 4 and name.encode() in sent]
 
 
+def test_a_concern(folder: Path) -> None:
+    said = typed(folder, "concern.md")
+    assert "made for Nurseries, encrypted to its key" in said
+    assert "recorded a concern" in said
+    (receipt,) = (folder / "concern/health").glob("*-told-whom.csv")
+    assert "leeds/settings" in receipt.read_text(encoding="utf-8")
+
+
 def test_an_analyst(folder: Path) -> None:
     with duckdb.connect(str(folder / "demo/home/release/readiness.duckdb"), read_only=True) as database:
         answers = [database.sql(query) for query in filter(str.strip, shown("sql", "analyst.md").split(";"))]
