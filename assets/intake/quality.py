@@ -98,7 +98,7 @@ def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     # only a broken expectation needs counts, which take a pass over all rows
     if not all(finding.passed for finding in of_rows[0].values()):
-        payloads = (pa.Table.from_batches(_iter_batches(contract, extract)) for extract in extracts)
+        payloads = (_read_payload(contract, extract) for extract in extracts)
         of_rows = [_judge_table(contract, payload.unify_dictionaries()) for payload in payloads]
     of_extracts = _judge_extracts(contract, extracts)
     return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
@@ -122,14 +122,23 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
 
 
 def _iter_batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
-    """Yield the payload of an extract, `_BATCH_ROWS` rows at a time; one empty batch if it has none."""
-    coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
-    names = [column.name for column in contract.with_role(Role.PAYLOAD)]
-    file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded)
-    if not file.metadata.num_rows:  # iter_batches yields nothing then
-        # suites need the columns even if there is no row to judge
-        yield from file.schema_arrow.empty_table().select(names).combine_chunks().to_batches()
-    yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
+    """Yield the payload of an extract, `_BATCH_ROWS` rows at a time."""
+    file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=_list_coded(contract))
+    yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=_list_payload(contract))
+
+
+def _read_payload(contract: SourceContract, extract: ValidationRequest) -> pa.Table:
+    return pyarrow.parquet.read_table(
+        extract.kept, columns=_list_payload(contract), partitioning=None, read_dictionary=_list_coded(contract)
+    )
+
+
+def _list_payload(contract: SourceContract) -> list[str]:
+    return [column.name for column in contract.with_role(Role.PAYLOAD)]
+
+
+def _list_coded(contract: SourceContract) -> list[str]:
+    return [column.name for column in contract.columns if column.kind is Kind.CODE]
 
 
 def _judge_table(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:

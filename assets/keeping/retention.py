@@ -122,8 +122,9 @@ def _is_unpublished_over(home: Home, policy: Retention, cohort: Cohort, now: dt.
         return False
     extracts = home.iter_extracts("quality", "json", cohort.code)
     qualities = filter(None, map(deliveries.read_current, extracts))
+    # Without a result of the intake, nothing says when the last delivery came.
     days = [dt.datetime.fromisoformat(quality.taken_at).date() for quality in qualities]
-    return now.date() >= policy.ends_unpublished(cohort, max(days, default=dt.date.min))
+    return bool(days) and now.date() >= policy.ends_unpublished(cohort, max(days))
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:

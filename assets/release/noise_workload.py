@@ -58,8 +58,10 @@ def build_noise_family(
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
     measured = [(number, block) for number, (_, block) in enumerate(list_blocks(family)) if number not in left_out]
+    # One council is all councils together: measured both ways, one of the two would get no precision at all.
+    alone = len(councils) == 1
     weights = _compute_weights(
-        ((block, block.councils and number not in together) for number, block in measured), nesting, policy
+        ((block, alone or (block.councils and number not in together)) for number, block in measured), nesting, policy
     )
     # counted to estimate linkage error: no table shows them, so no block brings them in
     for names, kind in family.measured_apart:

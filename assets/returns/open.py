@@ -190,12 +190,13 @@ def _read(
     con.execute("CREATE OR REPLACE TEMP TABLE extract AS FROM streamed")
     projection, concern = project_extract("extract", extract, contract, {}), contract.concern or "false"
     of_cohort = f"first_year = {cohort.first_year}" if cohort else "true"
-    kept = f"NOT typed.{DELETED}" if extract.dialect.deleted else "true"
+    deleted = DELETED if extract.dialect.deleted else "false"
     rows = (
         f"SELECT texts.*, typed.concern, coalesce({of_cohort}, false) AS of_cohort FROM ({projection.texts}) AS texts"
-        f" JOIN (SELECT *, {concern} AS concern FROM ({projection.sql})) AS typed USING ({SOURCE_ROW})"
+        f" JOIN (SELECT {SOURCE_ROW}, {concern} AS concern, {deleted} AS gone FROM ({projection.sql})) AS typed"
+        f" USING ({SOURCE_ROW})"
         f" JOIN ({build_cohorts_sql(projection, contract)}) USING ({SOURCE_ROW})"
-        f" WHERE {kept} AND coalesce({of_cohort}, true)"
+        f" WHERE NOT gone AND coalesce({of_cohort}, true)"
     )
     con.execute(f"CREATE TEMP TABLE IF NOT EXISTS own AS {rows} LIMIT 0")
     con.execute(f"INSERT INTO own BY NAME {rows}")

@@ -27,6 +27,8 @@ def with_requests(bundle: Path, directory: Path, version: str, requests: Sequenc
     for name, content in facts.on_request.build_files(version).items():
         (folder / name).write_bytes(content)
     (folder / "privacy_statement.json").write_text(json.dumps(facts.privacy_record))
+    package = json.loads((folder / "datapackage.json").read_bytes()) | {"version": version}
+    (folder / "datapackage.json").write_text(json.dumps(package))
     for each in requests:
         pq.write_table(tables[each.name], folder / f"{each.name}.parquet")
     with open_analyst_database(facts, tables) as (_, script):

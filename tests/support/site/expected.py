@@ -19,13 +19,15 @@ SEEN_GROUPS = {
     for label, levels in _STATED["groups"].items()
     if levels[0] in (TOTAL, "Sex", MEALS, "Ethnic group", "IMD quintile")
 }
+CONCERN_GROUPS = {label: levels for label, levels in SEEN_GROUPS.items() if levels[0] != "IMD quintile"}
 GROUPS = {
     label: (TOTAL, TOTAL, level) if topic == "Sex" else (topic, level, TOTAL)
     for label, (topic, level) in _STATED["groups"].items()
     if topic != "IMD quintile"
 }
 ROWS = {
-    **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area")),
+    **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area", "lead-time-by-area")),
+    **{"lead-time": 6, "lead-time-by-group": len(CONCERN_GROUPS), "reviews": 5, "reviews-gld": 5},
     "neither-by-group": len(SEEN_GROUPS),
     "gld-by-group": len(GROUPS),
     **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 4, "concern-gld": 10},
@@ -49,6 +51,14 @@ def places(chart: str, row: str) -> list[Place]:
         return [*((*gld, (MEALS, group, TOTAL)) for group in groups), gap]
     if chart == "goals-by-meals":
         return [(*goal, (row, MEALS, group)) for group in groups]
+    if chart == "lead-time-by-area":
+        year = _STATED["year_before"]
+        others = (TOTAL, "Never")
+        return [("first_concern", "children_percent", ("No", TOTAL, TOTAL, TOTAL, other, year)) for other in others]
+    if chart.startswith("reviews"):
+        columns = {"reviews": ("Done", "On time", "No linked review"), "reviews-gld": ("Done", "No linked review")}
+        measure = "gld_children_percent" if chart == "reviews-gld" else "children_percent"
+        return [("health_visitor_reviews", measure, (row, TOTAL, TOTAL, timing)) for timing in columns[chart]]
     if chart.startswith("parents-"):
         question = QUESTIONS[chart.removeprefix("parents-").replace("-", "_")].label
         levels = (question, row, TOTAL, TOTAL)
@@ -64,6 +74,12 @@ def places(chart: str, row: str) -> list[Place]:
         "seen-by": (SEEN.get(row), TOTAL),
         "concern": (TOTAL, _STATED["worried"].get(row)),
         "concern-gld": CONCERN.get(row),
+        "lead-time": ("No", TOTAL, TOTAL, *_STATED["not_ready"].get(row, ())),
+        "lead-time-by-group": (
+            "No",
+            *CONCERN_GROUPS.get(row, ()),
+            *(TOTAL, TOTAL, _STATED["year_before"]),
+        ),
     }
     table, *measures = _STATED["measures"][chart]
     return [(table, measure, by_row[chart]) for measure in measures]
