@@ -5,7 +5,7 @@ They are `readiness plan`, `budget`, `verify`, `recompute`, `synthesise`, `diff`
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -94,7 +94,8 @@ def verify(bundle: str, signer: Path | None) -> None:
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
     with show_progress(f"Checking {bundle}"):
         report = check(bundle, signer)
-    answer(asdict(report) | {"ok": report.ok}, lambda: str(report))
+    facts = asdict(replace(report, files={})) | {"ok": report.ok}
+    answer({name: fact for name, fact in facts.items() if name != "files"}, lambda: str(report))
     if not report.ok:
         end(Ending.INPUT)
 
