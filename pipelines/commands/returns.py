@@ -71,7 +71,7 @@ def _explain_agreement(agreement: Agreement) -> Iterator[str]:
         yield f"services of {council} may tell, if its own agreement says so"
     rule = agreement.new_children
     yield (
-        f"new children: told of after {rule.after_days} days and {rule.after_deliveries} deliveries;"
+        f"new children: facts after {rule.after_days} days and {rule.after_deliveries} deliveries;"
         f" first delivery {rule.first_delivery.value}; until then {_format_facts(rule.until_then)};"
         f" without a number {_format_facts(rule.without_number)}"
     )

@@ -57,7 +57,7 @@ def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
     path = write(tmp_path, "leeds", keys, new_children=said)
     assert load(path).new_children == NewChildren(10, 3, First.AT_ONCE, frozenset({Fact.KNOWN_TO}))
     checked = CliRunner().invoke(main, ["returns", "check", str(path)])
-    assert "new children: told of after 10 days and 3 deliveries; first delivery at_once" in checked.output
+    assert "new children: facts after 10 days and 3 deliveries; first delivery at_once" in checked.output
     assert "added only to find out about it are returned at once" in checked.output
     without = load(changed(path, "until_then: known_to", "without_number: none")).new_children
     assert (without.until_then, without.without_number) == (frozenset(), frozenset())
