@@ -56,7 +56,7 @@ def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:
 
 
 def format_missing(missing: MissingByCohort) -> list[str]:
-    """List the missing sources as `Halton: no EYFS Profile`, after `2024/25: ` if there are several cohorts."""
+    """List the missing sources as `Halton: no EYFS Profile`, after `2024/25:` if there are several cohorts."""
     return [
         f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
         for cohort, prefix in _label_cohorts(missing)

@@ -85,7 +85,7 @@ class LivingWorld:
 
 
 def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int = 0) -> LivingWorld:
-    """Draw a cohort and its children's lives; cohorts of one world have different `number`s, from 0."""
+    """Draw a cohort and its children's lives; each cohort of one world has its own `number`, from 0."""
     world = draw_world(cohort, seed, False, scale, contract_names, LIKELY["leavers"])
     people, size = world.people, len(world.people)
     # One draw for all cohorts: no two children of a world may have one number.
