@@ -22,7 +22,7 @@ from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 from privacy.doors.sql import quote_identifier, quote_text
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
-NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
+NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.06, 0.15
 """Bounds on the correlation of the noise in two councils' rates, without regions and with them; a test measures it."""
 
 VERSION_COLUMN = {"release_version": "Version of the release that the row is from; see releases.release"}
