@@ -54,7 +54,7 @@ def test_pages_are_self_contained_escape_every_text_and_can_be_read_by_everyone(
         for box in report_pages.parse_page(pages["reviews"]).iter("div")
         if box.find("svg[@class='columns']") is not None
     ]
-    assert len(charts) == 3
+    assert len(charts) == 2
     assert all(box.find("details//table") is not None for box in charts)
     assert "May 2022" in (charts[0].findtext("svg/desc") or "")
 
