@@ -154,7 +154,7 @@ def test_what_an_agreement_lacks_is_said_before_anything_is_made(pipeline: Pipel
     agree(pipeline, expires="31.8.2027")
     done = make_by_command(pipeline)
     assert done.exit_code == 1
-    assert "1 thing to change before any return is made or withdrawn\nleeds.yaml:7:10: expires: must be" in done.output
+    assert "1 thing to change before any return is made or withdrawn\nleeds.yaml:8:10: expires: must be" in done.output
     assert files(pipeline) == []
 
 
