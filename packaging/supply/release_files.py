@@ -65,7 +65,7 @@ def bills(tree: Path, out: Path, version: str, given: argparse.Namespace, enviro
     root = whole["metadata"]["component"]
     root["properties"] = [{"name": "git:commit", "value": git("rev-parse", "HEAD").decode().strip()}]
     lock = tomllib.loads((tree / "uv.lock").read_text(encoding="utf-8"))
-    lines = wheelhouse.requirements(lock, wheelhouse.wanted(), wheelhouse.WINDOWS, given.council_python)
+    lines = wheelhouse.iter_requirements(lock, wheelhouse.list_wanted(), wheelhouse.WINDOWS, given.council_python)
     pins = dict(line.split(" ")[0].split("==") for line in lines)
     made = {"readiness": whole, "readiness-council": sbom.part(whole, "readiness-council", pins)}
     for name, bill in made.items():
