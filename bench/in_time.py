@@ -30,7 +30,8 @@ from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.linkage.link import NothingToLink, link_cohort
 from assets.returns.agreements import load_all
-from assets.returns.make import NothingToReturn, load_records, make_returns, release
+from assets.returns.disclosure_log import read_state
+from assets.returns.make import Maker, NothingToReturn, make_returns, release
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal
 from privacy.row_keys import split_number
@@ -170,12 +171,8 @@ class Replay:
             for council in PILOT
             if (quality := deliveries.read_current(store.extract(source, council)))
         }
-        payload = {
-            source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
-            for source in SERVICES
-        }
         with duckdb.connect() as con:
-            load_records(con, store, pipeline.keys, payload, extracts, day)
+            Maker(store, {}, pipeline.keys, day, extracts, read_state(store), con).load_records()
             rows = con.sql(
                 "SELECT source, council, service, row, child_id, last_contact, concern, findable, numbered FROM records"
             ).df()
@@ -254,7 +251,7 @@ def find_deadline(code: str) -> dt.date:
 
 
 def report(replay: Replay) -> None:
-    """Print what was told in time, why the rest was not, and how many facts were wrong or withdrawn."""
+    """Print the share of children reported in time, the reasons for the others, and the facts wrong or withdrawn."""
     told = pd.concat(replay.told)
     distinct = told.groupby([*KEY, "said"]).right.min().reset_index()
     for kind, facts in [*distinct.groupby("kind"), ("all", distinct)]:

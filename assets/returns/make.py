@@ -92,7 +92,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
             " then make the returns again"
         )
     with open_in_memory() as con:
-        maker = _Maker(store, agreements, keys, on, extracts, log, con)
+        maker = Maker(store, agreements, keys, on, extracts, log, con)
         maker.load_records()
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
@@ -135,7 +135,7 @@ def release(store: ExtractStore, reason: str) -> None:
 
 
 @dataclass
-class _Maker:
+class Maker:
     """The maker of a cohort's returns on one day.
 
     `extracts` and `unusual` deliveries are by council and source. `con` has the records that `privacy.returns.facts`

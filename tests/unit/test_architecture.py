@@ -2,9 +2,12 @@
 their doors."""
 
 import ast
+import importlib
+import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -204,3 +207,13 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
 def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
     (door,) = (door for door in DOORS if door.thing == thing)
     assert any(door.done_by(node) for node in ast.walk(ast.parse(code)))
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT / "bench").rglob("*.py")), ids=lambda file: file.stem)
+def test_a_benchmark_imports_what_there_is(file: Path) -> None:
+    """Nothing runs benchmarks daily, and a renamed function would be missed."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PACKAGES:
+            module = importlib.import_module(str(node.module))
+            for name in (each.name for each in node.names):
+                assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
