@@ -33,7 +33,7 @@ from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landed import Landed, get_size, get_state, list_cohorts
 from sources.extract.open import OpenExtract, join_parts
-from sources.extract.project import build_cohorts_sql, project_extract
+from sources.extract.project import build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW
 
 
@@ -191,9 +191,8 @@ class PartsReader:
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
             tools.con.register("extract", text)
-            found = multi_cohort_files.split_by_cohort(
-                tools.con.sql(build_cohorts_sql(projection, contract)).to_arrow_table()
-            )
+            years = f"SELECT {SOURCE_ROW}, {build_first_year_sql(contract)} AS first_year FROM ({projection.sql})"
+            found = multi_cohort_files.split_by_cohort(tools.con.sql(years).to_arrow_table())
             tools.con.unregister("extract")
             if not len(found[""]):
                 return found

@@ -27,7 +27,7 @@ from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landed import Landed, hash_content, list_arrived
 from sources.extract.open import OpenExtract, join_parts, open_extract
-from sources.extract.project import DELETED, build_cohorts_sql, project_extract
+from sources.extract.project import DELETED, build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
@@ -189,14 +189,13 @@ def _read(
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE OR REPLACE TEMP TABLE extract AS FROM streamed")
     projection, concern = project_extract("extract", extract, contract, {}), contract.concern or "false"
-    of_cohort = f"first_year = {cohort.first_year}" if cohort else "true"
+    of_cohort = f"({build_first_year_sql(contract)}) = {cohort.first_year}" if cohort else "true"
     deleted = DELETED if extract.dialect.deleted else "false"
     rows = (
-        f"SELECT texts.*, typed.concern, coalesce({of_cohort}, false) AS of_cohort FROM ({projection.texts}) AS texts"
-        f" JOIN (SELECT {SOURCE_ROW}, {concern} AS concern, {deleted} AS gone FROM ({projection.sql})) AS typed"
-        f" USING ({SOURCE_ROW})"
-        f" JOIN ({build_cohorts_sql(projection, contract)}) USING ({SOURCE_ROW})"
-        f" WHERE NOT gone AND coalesce({of_cohort}, true)"
+        f"SELECT texts.*, typed.concern, coalesce(typed.of_cohort, false) AS of_cohort"
+        f" FROM ({projection.texts}) AS texts JOIN (SELECT {SOURCE_ROW}, {concern} AS concern, {deleted} AS gone,"
+        f" {of_cohort} AS of_cohort FROM ({projection.sql})) AS typed USING ({SOURCE_ROW})"
+        f" WHERE NOT gone AND coalesce(typed.of_cohort, true)"
     )
     con.execute(f"CREATE TEMP TABLE IF NOT EXISTS own AS {rows} LIMIT 0")
     con.execute(f"INSERT INTO own BY NAME {rows}")

@@ -283,8 +283,8 @@ _BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 EL
 """SQL of the first year of a child's cohort. Years of birth run from September to August."""
 
 
-def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
-    """Return a SELECT of `source_row` and `first_year` of each row's cohort, or NULL if the row gives no cohort."""
+def build_first_year_sql(contract: SourceContract) -> str:
+    """Return SQL, over typed rows, for the first year of a row's cohort; NULL if the row gives no cohort."""
     year = "NULL::INTEGER"
     if "academic_year" in contract:
         # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
@@ -293,5 +293,4 @@ def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
     # 1900-01-01 is a placeholder for an unknown date of birth
     born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
     near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
-    first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
-    return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
+    return f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
