@@ -64,7 +64,6 @@ GOALS_MET = AllOf(
 LEFT_OUT = pupil.FAMILY.never_shown | {pupil.FIRST_CONCERN.name, *(review.name for review in pupil.REVIEWS.values())}
 """Attributes that synthetic children do not have. With the five reviews, the pilot's children took 122 s of processor
 time and not 65; with the first concern, over 183 s."""
-_TABLES_LEFT_OUT = (pupil.FIRST_CONCERNS, pupil.HEALTH_VISITOR_REVIEWS)
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of the draws from a normal distribution lie within this many standard deviations."""
 
@@ -160,10 +159,9 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
     absent = list_missing_councils(release.missing[own.cohort], pupil.FAMILY.name)
     plan, measurement = drop_categories(*own.together(pupil.FAMILY.name), COUNCIL, absent)
     published = correct_estimates(plan.family, build_estimates(plan, measurement), find_review(own))
-    shown = (table for table in pupil.FAMILY.tables if table not in _TABLES_LEFT_OUT)
-    every = [*shown, *(each.table for each in release.requested if each.family == pupil.FAMILY.name)]
+    every = [*pupil.FAMILY.tables, *(each.table for each in release.requested if each.family == pupil.FAMILY.name)]
     rates, tables = list[PublishedRates](), tabulate(release)
-    for table in every:
+    for table in (each for each in every if not any(block.attributes & LEFT_OUT for block in each.blocks)):
         layout = release.layouts[table.name]
         rates += _iter_published_rates(tables[table.name], layout, plan.family, published, release.councils, absent)
     return _Inputs(

@@ -198,6 +198,12 @@ class Block:
         return frozenset((*self.counts.values(), *(count for each in self.ratios.values() for count in each.counts)))
 
     @property
+    def attributes(self) -> frozenset[str]:
+        """Every attribute that its rows and figures use, apart from the council."""
+        groups = (name for count in self.needed for name, _ in count.groups)
+        return frozenset((*(axis.attribute for axis in self.axes), *groups))
+
+    @property
     def differs(self) -> bool:
         """Whether its figures are differences between ratios, which count no children themselves."""
         return any(ratio.taken_off for ratio in self.ratios.values())

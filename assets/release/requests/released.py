@@ -147,16 +147,18 @@ Facts = dict[str, Any]
 
 
 def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
-    """Return the percentage of each row at full detail from synthetic children, for all councils; None without any.
+    """Return the percentage of each row at full detail from synthetic children, for all councils.
 
-    In a table of counts, a row is a percentage of the row with its last column at the total.
+    In a table of counts, a row is a percentage of the row with its last column at the total. Returns None without
+    synthetic children, or if they lack an attribute of the table.
     """
     file = folder / PARQUET_FILE
     if request.family != FAMILY.name or not file.is_file():
         return None
     children = pq.read_table(file)
     children = children.filter(pc.equal(children["cohort"], cohort))
-    if not children.num_rows:
+    lacking = any(not block.attributes <= {*children.column_names} for block in request.table.blocks)
+    if lacking or not children.num_rows:
         return None
     held_out = json.loads((folder / DATAPACKAGE_FILE).read_bytes())["held_out"]
     statement = PurePosixPath(folder.parent.name, folder.name, QUALITY_PAGE)

@@ -310,6 +310,8 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     assert "a guess, not a finding: where" in shown
     assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children_quality.html"
     assert only(home, WAITING)["synthetic"] is None
+    lacking = request(name="lacking", columns=["first_concern"], figure=None)
+    assert only(home, lacking)["synthetic"] is None
 
 
 def test_the_answer_fits_a_terminal_and_is_a_page(made: Home, tmp_path: Path) -> None:
