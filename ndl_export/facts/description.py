@@ -125,8 +125,8 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
             f"{summary} {titles} Every figure is an estimate with noise added to protect each child, and"
             " carries a 95% interval. No personal data are included.",
         ),
-        first_day=f"{cohorts[0].first_year}-09-01",
-        last_day=f"{cohorts[-1].first_year + 1}-08-31",
+        first_day=cohorts[0].reception_begins.isoformat(),
+        last_day=cohorts[-1].reception_ends.isoformat(),
         data_files=tuple(_iter_data_files(facts, files)),
     )
 

@@ -57,6 +57,10 @@ class Cohort:
         return dt.date(self.first_year - 4, 8, 31)
 
     @property
+    def reception_begins(self) -> dt.date:
+        return dt.date(self.first_year, 9, 1)
+
+    @property
     def reception_ends(self) -> dt.date:
         return dt.date(self.first_year + 1, 8, 31)
 

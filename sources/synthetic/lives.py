@@ -103,7 +103,7 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     homes = _draw_homes(world, household, left, ended, later)
     lives = Lives(*homes, *_draw_earlier_names(world, household, later), ended, died, later)
     # In a second council's Profile are only children who moved after they had started school.
-    home = lives.find_home(np.arange(size), np.full(size, np.datetime64(f"{cohort.first_year}-09-01")))
+    home = lives.find_home(np.arange(size), np.full(size, np.datetime64(cohort.reception_begins)))
     early, here = lives.council[home], lives.council[home] != OUTSIDE
     people = replace(
         people,
