@@ -7,7 +7,6 @@ lists the columns it reads, from which the catalogue shows each column's lineage
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,13 +271,9 @@ _MADE_OF_CONCERNS = {
 
 
 def _find_first_concerns_sql(cohort: Cohort) -> str:
-    """Return SQL for the children about whom a service recorded a concern, with the category of `first_concern`.
-
-    Dates are kept to the month. A census row has no date: special educational provision is known by the last census
-    before Reception, and so is the child, unless a progress check was earlier.
-    """
-    days = early_years_census.get_last_census(cohort), dt.date(cohort.first_year, 9, 1)
-    census, reception = (f"{quote_text(str(day))}::DATE" for day in days)
+    """Return SQL for the children about whom a service recorded a concern, with the category of `first_concern`."""
+    seen, concerned = early_years_census.build_known_sql(cohort)
+    reception = f"{quote_text(str(cohort.reception_begins))}::DATE"
     months = f"datediff('month', first, {reception})"
     when = {f"{months} >= {least}": label for label, least in pupil.YEARS_BEFORE.items()}
     when["true"] = [*pupil.YEARS_BEFORE][-1]  # recorded after Reception began, which few services do
@@ -292,11 +287,7 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
                    review_date AS concerned
               FROM hv_reviews
             UNION ALL
-            SELECT child_id, false, least(progress_check_date, {census}),
-                   {early_years_census.CONTRACT.concern},
-                   CASE WHEN progress_check_outcome = 'concern' AND progress_check_date IS NOT NULL
-                        THEN progress_check_date
-                        WHEN sen_provision IN ('K', 'E') THEN {census} END
+            SELECT child_id, false, {seen}, {early_years_census.CONTRACT.concern}, {concerned}
               FROM early_years_census
         ), children AS (
             SELECT child_id, min(concerned) FILTER (concern) AS first,

@@ -1,7 +1,6 @@
 """`early_years_census`: children at nurseries and childminders, one row per child and setting."""
 
-import datetime as dt
-
+from privacy.doors.sql import quote_text
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION
 from sources.reference.cohorts import Cohort
@@ -30,9 +29,18 @@ EXPECTED = tuple(
 2023 (GOV.UK, Early years census guides of these years). Corrections are accepted until mid-April."""
 
 
-def get_last_census(cohort: Cohort) -> dt.date:
-    """Return the earliest day of the last census before the cohort's Reception year."""
-    return EXPECTED[-1].possible.on(cohort)
+_CHECK_CONCERN, _SEN_CONCERN = "progress_check_outcome = 'concern'", "sen_provision IN ('K', 'E')"
+
+
+def build_known_sql(cohort: Cohort) -> tuple[str, str]:
+    """Return SQL for the days by which a setting had seen a child and had recorded a concern; NULL if that is unknown.
+
+    A row has no date of its own: the child, and its special educational needs, are known by the last census before
+    Reception, unless the progress check was earlier.
+    """
+    census = f"{quote_text(str(EXPECTED[-1].possible.on(cohort)))}::DATE"
+    checked = f"WHEN {_CHECK_CONCERN} AND progress_check_date IS NOT NULL THEN progress_check_date"
+    return f"least(progress_check_date, {census})", f"CASE {checked} WHEN {_SEN_CONCERN} THEN {census} END"
 
 
 CONTRACT = SourceContract(
@@ -68,7 +76,7 @@ CONTRACT = SourceContract(
             "progress_check_date > $cohort_end + INTERVAL 5 YEAR",
         ),
     ),
-    concern="coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
+    concern=f"coalesce({_CHECK_CONCERN} OR {_SEN_CONCERN}, false)",
     purposes={
         "sex": ("linkage",),
         "entitlement": ("pupil.entitlement",),
