@@ -39,7 +39,7 @@ from ndl_export.tables.model import (
     select_total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
-from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, TWO_YEAR_REVIEW
+from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW
 from sources.reference.goals import GOALS
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
@@ -142,13 +142,7 @@ FIRST_CONCERN = Attribute(
 ON_TIME, LATE, NO_TIMING = "On time", "Later than due", "Timing not known"
 REVIEWS = {
     code: Attribute(name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE))
-    for code, name in {
-        "ANV": "antenatal_visit",
-        "NBV": "new_birth_visit",
-        "6-8W": "six_to_eight_week_review",
-        "12M": "twelve_month_review",
-        TWO_YEAR_REVIEW: "two_year_review",
-    }.items()
+    for code, name in REVIEW_NAMES.items()
 }
 """The five reviews of the Healthy Child Programme, by their code in `hv_reviews`."""
 

@@ -15,7 +15,7 @@ from sources.contracts.model import (
     warn,
 )
 from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
-from sources.reference.code_lists import DOMAINS, REVIEW_CODES, TWO_YEAR_REVIEW, load_cut_offs
+from sources.reference.code_lists import DOMAINS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW, load_cut_offs
 
 ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 
@@ -74,16 +74,7 @@ def build_concern_sql(below: str = _BELOW_CUT_OFF) -> str:
 _HEALTH_TABLES = ("health.asq3_all_five", *(f"health.{domain}" for domain in DOMAINS))
 _OF_CHILDREN = ("pupil.asq3", "pupil.dots")
 _LEAD_TIME, _CONCERN = "pupil.first_concern", "returns.concern_recorded"
-_FIVE_REVIEWS = tuple(
-    f"pupil.{name}"
-    for name in (
-        "antenatal_visit",
-        "new_birth_visit",
-        "six_to_eight_week_review",
-        "twelve_month_review",
-        "two_year_review",
-    )
-)
+_FIVE_REVIEWS = tuple(f"pupil.{name}" for name in REVIEW_NAMES.values())
 
 CONTRACT = SourceContract(
     name="hv_reviews",

@@ -33,6 +33,14 @@ REVIEW_CODES = {
     "2-2.5Y": "Two to two-and-a-half year review",
 }
 TWO_YEAR_REVIEW = "2-2.5Y"
+REVIEW_NAMES = {
+    "ANV": "antenatal_visit",
+    "NBV": "new_birth_visit",
+    "6-8W": "six_to_eight_week_review",
+    "12M": "twelve_month_review",
+    TWO_YEAR_REVIEW: "two_year_review",
+}
+"""Attribute of published tables with the timing of each review."""
 
 DOMAINS: dict[str, str] = {
     "asq3_communication": "Communication",
