@@ -58,11 +58,8 @@ def build_noise_family(
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
     measured = [(number, block) for number, (_, block) in enumerate(list_blocks(family)) if number not in left_out]
-    # One council is all councils together: measured both ways, one of the two would get no precision at all.
-    alone = len(councils) == 1
-    weights = _compute_weights(
-        ((block, alone or (block.councils and number not in together)) for number, block in measured), nesting, policy
-    )
+    by_council = ((block, block.councils and number not in together) for number, block in measured)
+    weights = _compute_weights(by_council, attributes[COUNCIL], nesting, policy)
     # counted to estimate linkage error: no table shows them, so no block brings them in
     for names, kind in family.measured_apart:
         for level in _list_levels(frozenset(names), nesting):
@@ -88,19 +85,22 @@ def build_requested_family(
     """
     weights: dict[frozenset[str], float] = {}
     for table, divisors in tables:
-        for names, weight in _compute_weights(((b, b.councils) for b in table.blocks), base.nesting, policy).items():
+        by_council = ((block, block.councils) for block in table.blocks)
+        for names, weight in _compute_weights(by_council, base.attribute(COUNCIL), base.nesting, policy).items():
             at = (COUNCIL if COUNCIL in names else REGION) if base.nesting else None
             weights[names] = max(weights.get(names, 0.0), weight / divisors.get(at, 1.0))
     return replace(base, marginals=_sort_marginals(weights, [each.name for each in base.attributes]), identities=())
 
 
 def _compute_weights(
-    blocks: Iterable[tuple[Block, bool]], nesting: noise.Nesting | None, policy: Policy
+    blocks: Iterable[tuple[Block, bool]], councils: noise.Attribute, nesting: noise.Nesting | None, policy: Policy
 ) -> dict[frozenset[str], float]:
     """Return the weighted marginals of blocks, each flagged if broken down by council, at every level of place."""
     weights: dict[frozenset[str], float] = defaultdict(float)
+    # One council is all councils together: measured both ways, one of the two would get no precision at all.
+    alone = councils.size == 1
     for block, by_council in blocks:
-        for marginal, kind in _list_marginals(block, by_council=by_council).items():
+        for marginal, kind in _list_marginals(block, by_council=alone or by_council).items():
             for level in _list_levels(marginal, nesting):
                 weights[level] = max(weights[level], policy.weight(kind))
     return weights
