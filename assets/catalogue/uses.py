@@ -19,7 +19,6 @@ _FACTS = {
     Fact.CONCERN: "that a concern was recorded",
     Fact.NO_OTHER: "that no other service knows the child",
 }
-_OTHER_USES = {"linkage": "linkage", "timeline": "timeline"}
 
 
 def render() -> str:
@@ -56,7 +55,7 @@ def _describe(column: str, purposes: tuple[str, ...]) -> Iterator[str]:
         elif kind == "returns":
             yield "returns: " + ", ".join(_FACTS[Fact(name)] for name in parts)
         else:
-            yield _OTHER_USES[kind]
+            yield kind
 
 
 def _get_kind(purpose: str) -> str:
