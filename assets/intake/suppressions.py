@@ -39,7 +39,7 @@ from sources.extract.table import SOURCE_ROW
 FORGOTTEN = RuleCount(
     "forgotten",
     Severity.REJECT.value,
-    "The rows are of children whose records are not held, on request or any longer; their numbers are not listed.",
+    "The rows are of children whose records were removed, on request or as out of date; their numbers are not listed.",
     (),
     0,
     (),

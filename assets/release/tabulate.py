@@ -340,7 +340,7 @@ def _find_doubtful(
 
 
 def _mark_figures(figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> _Figures:
-    """Return the figures, flagged where they are doubtful and shown, and none where they are impossible."""
+    """Return the figures, with a flag on shown ones of doubtful links, and none for impossible rows."""
     flag = figures[ColumnRole.FLAG].astype(object)
     flag = np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)
     numbers = {role: values for role, values in figures.items() if role is not ColumnRole.FLAG}

@@ -1,6 +1,6 @@
 """Files of a release directory that belong to no single release.
 
-They are beside the bundles, which never change, and are not signed: readers have to trust the server of the directory.
+They are beside the bundles, which never change, and are not signed, so readers must trust the server they come from.
 
 - `withdrawn.json`: withdrawn releases with date and reason. It is compared with the signed withdrawals before it is
   sent.

@@ -86,7 +86,7 @@ class Figure:
 
 
 def format_signed(number: float, decimals: int = 1) -> str:
-    """Format a number without its unit; what is rounded to zero has no sign."""
+    """Format a number without its unit; zero has no sign."""
     written = f"{abs(number):,.{decimals}f}"
     return _MINUS + written if number < 0 and written.strip("0.,") else written
 

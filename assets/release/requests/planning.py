@@ -228,7 +228,7 @@ class Known:
 
     @classmethod
     def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
-        """Return what is known, with sizes from a bundle that publishes the noisy counts drawn under `base`."""
+        """Return the released plans, with group sizes from the noisy counts of a bundle measured under `base`."""
         return cls(base, on_request, cache(partial(_read_published_sizes, bundle, cohort, base)))
 
     def list_measured(self, family: str) -> list[Plan]:

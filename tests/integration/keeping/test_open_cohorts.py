@@ -126,7 +126,7 @@ def stand_in_for_profile(home: Home, cohort: str) -> Path:
 
 
 def due(home: Home, at: dt.datetime) -> set[str]:
-    """Return the cohorts of which more is due than the quarantine, which has days of its own."""
+    """Return the cohorts with anything due besides the quarantine."""
     found = find_due_items(home, None, None, get_retention(), at).held
     return {entry.cohort for entry in found if entry.what != "quarantine"}
 
