@@ -6,8 +6,6 @@ Children get names of a public set, each name as common as in the set. The likel
 learnt from half of the children, and guessed for the others.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

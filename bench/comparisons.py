@@ -1,7 +1,5 @@
 """Measures the cost of multiple comparisons: `python -m bench.comparisons` prints the section of docs/accuracy.md."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sources.reference.places import load_places

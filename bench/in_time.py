@@ -10,8 +10,6 @@ night after. The clock of the log and of deliveries is set to the day. Facts are
 then.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime as dt
 import json

@@ -8,8 +8,6 @@ figure is and how often its interval contains the truth. Each of `populations` i
 are released this many times, each time with fresh noise. The last table pools the populations.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 python -m bench.negative_control
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

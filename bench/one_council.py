@@ -8,8 +8,6 @@ of another council that shares a token of a date with one of them was mostly bor
 without these tokens is printed as well.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

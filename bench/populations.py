@@ -6,8 +6,6 @@ children corrupted by gecko, the people of pseudopeople, names that one service 
 council whose records lack postcodes.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial

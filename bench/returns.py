@@ -6,8 +6,6 @@ python -m bench.returns FOLDER --seeds 1 2 3 --stress 20000 --slips 3
 python -m bench.returns FOLDER --seeds 1 2 3 --frames GECKO    # one folder per seed, by rivals/make_gecko.py
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ number of children, the rows linked, seconds of processor time, and the peak of 
 the end; and the line through these peaks.
 """
 
-from __future__ import annotations
-
 import argparse
 import resource
 import tempfile

@@ -5,8 +5,6 @@ intervals of `gld_sum`, which use the published covariances, are compared with t
 published intervals, as if the noise of every cell were independent.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

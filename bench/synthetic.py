@@ -10,8 +10,6 @@ Attributes that come from linkage are drawn again for each child, from a synthet
 outcome.
 """
 
-from __future__ import annotations
-
 import resource
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 python -m bench.two_rows FOLDER --seeds 1 2 3
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The command line. The module of a command is imported when it is called, so that `--help` answers at once."""
 
-from __future__ import annotations
-
 import click
 
 from pipelines.commands.console import HELP, PlainGroup, check_environment

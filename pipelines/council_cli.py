@@ -3,8 +3,6 @@
 Each command is that of the full product. `keys create` only makes a sender's keys: a linker key cannot be made here.
 """
 
-from __future__ import annotations
-
 import click
 
 from pipelines.commands.console import HELP, PlainGroup, check_environment

@@ -7,8 +7,6 @@ The configuration of a run is limited to decisions that people make: cohort, ver
 executor and loggers cannot be configured (`tests/integration/dagster/test_launches.py` checks all definitions).
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from enum import StrEnum

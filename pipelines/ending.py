@@ -1,7 +1,5 @@
 """Exit statuses of commands, and the errors that lead to each."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 

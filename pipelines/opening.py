@@ -1,7 +1,5 @@
 """Opens a home folder, finishing an interrupted removal before anything is read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from assets.home.paths import Home

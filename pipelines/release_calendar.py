@@ -5,8 +5,6 @@ time, usually 09:30, on a day announced in advance. Until then a release is made
 budget or draws noise.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -4,8 +4,6 @@ A second file stores the hash of the last line, so changed, inserted and removed
 line is durable before `append` returns.
 """
 
-from __future__ import annotations
-
 import getpass
 import json
 import os

@@ -5,8 +5,6 @@ A mark is HMAC-SHA256, truncated to 128 bits, of one or more tokens of the secon
 row with a different UPN or NHS number belongs to another child, whatever its names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

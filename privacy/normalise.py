@@ -15,8 +15,6 @@ different versions are not comparable, and the linker refuses to mix them.
 - A given name has a canonical form, from a public table of short forms and spellings (`names/given_names.txt`).
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib import resources
 

@@ -14,8 +14,6 @@ first token under `linker.key`, which no sender has, so that a sender cannot loo
 files. `tokenise` does both or only the first; `rekey` does the second, with identical results.
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ Feistel network of ten rounds, as in FF1 (NIST SP 800-38G), whose round function
 of a file are unique, and a holder of the secret key can invert them without a table.
 """
 
-from __future__ import annotations
-
 from typing import Any, NoReturn
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The service that keeps the records of each source about children, and the limit of children per number."""
 
-from __future__ import annotations
-
 SERVICES: dict[str, str] = {
     "eyfsp": "education",
     "school_census": "education",

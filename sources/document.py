@@ -1,7 +1,5 @@
 """Documentation of the contracts for senders of extracts: `python -m sources.document > docs/sources.md`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jinja2

@@ -1,7 +1,5 @@
 """The error raised for an extract that cannot be accepted."""
 
-from __future__ import annotations
-
 import traceback
 from dataclasses import dataclass
 from pathlib import Path

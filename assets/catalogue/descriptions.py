@@ -4,8 +4,6 @@ Columns are public: names and descriptions from contracts and published domains.
 metadata: only the keys in `ALLOWED` pass, and none of them counts rows of linked children or holds a value of a row.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

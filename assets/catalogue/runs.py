@@ -10,8 +10,6 @@ linkage's policy shows whether any cohort was linked. The check `arrivals` repor
 Release assets have neither a freshness policy nor an automation condition.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import functools
 import inspect

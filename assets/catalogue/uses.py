@@ -1,7 +1,5 @@
 """Documentation of what every column is used for and how long it is kept: `python -m assets.catalogue.uses`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path

@@ -4,8 +4,6 @@ The project's own errors pass through unchanged. Errors from the system and from
 their type and location are kept, with advice for a full disk, missing permissions or a damaged file.
 """
 
-from __future__ import annotations
-
 import re
 import traceback
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ removal of rows or files runs alone. No step reads while a removal is unfinished
 first (`pipelines.opening`).
 """
 
-from __future__ import annotations
-
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator

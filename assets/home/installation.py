@@ -1,7 +1,5 @@
 """Folders of one installation, shared by commands and Dagster's steps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self

@@ -4,8 +4,6 @@ A line is added before the action. `chained_log` describes how changed or remove
 names of councils and sources, MACs of files and versions, but no identifiers, row numbers or counts.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Retention policy for personal data, from `privacy/retention.yaml` or an installation's own file."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 

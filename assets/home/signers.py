@@ -5,8 +5,6 @@ written once to a file in the restricted zone: the people named in the policy at
 that `readiness synth` did not write.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Version of the running software, and faster loading of its modules."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager

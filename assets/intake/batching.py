@@ -4,8 +4,6 @@ An extract's generator yields when its rows need types and tokens, and again whe
 SQL statement then serves several small extracts. It yields once more for validation: one run of the suites serves many.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context

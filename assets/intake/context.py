@@ -1,7 +1,5 @@
 """State shared by all steps of an intake: landing, home folder, keys, settings and a pool of tools."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

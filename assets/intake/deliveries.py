@@ -3,8 +3,6 @@
 A delivery is identified by a MAC of its file's content under a pipeline key. No result holds a value from an extract.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -3,8 +3,6 @@
 `Intake._ingest_one` shows all steps for one extract; `batching` runs many extracts concurrently.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -5,8 +5,6 @@ a child who starts school a year late, or if it has no date of birth, the academ
 belongs to the cohort in which an earlier part has its record. Other rows are set aside and counted.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from contextlib import AbstractContextManager

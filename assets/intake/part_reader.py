@@ -1,7 +1,5 @@
 """Reads each part of an extract once, and sorts multi-cohort files, so that `ingest` can resolve the parts."""
 
-from __future__ import annotations
-
 import datetime as dt
 import tempfile
 from collections.abc import Collection, Iterable, Sequence

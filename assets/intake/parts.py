@@ -6,8 +6,6 @@ tokens zone, encrypted for the linkage. Marks are encrypted for the intake, whic
 (`resolve_parts`). A part's note is written last and proves that the part is complete.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Sequence

@@ -5,8 +5,6 @@ row stays with its key, and the later one is counted and left out. Rows within a
 several rows of one record all stay, except for `changes`, where the last row counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations

@@ -1,7 +1,5 @@
 """Builds one extract from its parts. Later steps read its files as if it had been delivered as one file."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

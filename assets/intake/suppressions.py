@@ -5,8 +5,6 @@ objection adds marks (`privacy.marks`), so that later deliveries are ingested wi
 tokens and no identifiers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -9,8 +9,6 @@ A backup is a tar archive, encrypted with age, that ends with `manifest.json` (S
 software.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import hmac

@@ -5,8 +5,6 @@ change. Every later step can be repeated, so the next process finishes an interr
 measurements and releases do not change: they contain noise, which was charged to the budget.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import secrets

@@ -5,8 +5,6 @@ records are applied before anything else may use the folder. Rows that they list
 period, are removed again. The longer ledger wins, and published bundles are searched for charges that it lacks.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 from collections.abc import Sequence

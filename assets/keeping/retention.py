@@ -5,8 +5,6 @@ overwritten once, then unlinked. On flash storage and copy-on-write file systems
 files are protected there only by disk encryption.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import errno
 import shutil

@@ -5,8 +5,6 @@ rebuilt. The part's note stays, with the reason, so that its file is not read ag
 releases do not change: a correction needs a new release.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Looks only at what was taken in, what was stopped and what is in landing. Reads no rows of an extract.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json

@@ -5,8 +5,6 @@ fixed rule about the rows of one child; no category, cut-off or order comes from
 lists the columns it reads, from which the catalogue shows each column's lineage.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

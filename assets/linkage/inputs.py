@@ -6,8 +6,6 @@ compared by hash: the extracts (whose metadata record how their tokens were made
 code, and the output files. No tokens are opened. A record holds names of councils and sources, and nothing about rows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Memory is checked before a linkage starts, because the system kills a process that takes too much without a message.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence

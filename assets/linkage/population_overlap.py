@@ -9,8 +9,6 @@ An extract is compared with the delivery whose measurement was last signed off, 
 wrong file sent twice is not compared with itself, and many small changes add up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace

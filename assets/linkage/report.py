@@ -6,8 +6,6 @@ of a good level of development, weighted by the inverse of the group's share of 
 (`docs/linkage-report.md`). The page contains no tokens, child ids or row numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain

@@ -1,7 +1,5 @@
 """Rows as people refer to them, by number: the links of a cohort, and why two rows are linked or not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

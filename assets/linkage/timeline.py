@@ -4,8 +4,6 @@ What is due comes from the contracts (`expected`), what is in from stored intake
 and returns dates and states, never a number of rows.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ rows, and each part has a token file. Scored pairs reveal as much as tokens do, 
 them. Pairs made by other code, with another model or with another published number of children are ignored.
 """
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

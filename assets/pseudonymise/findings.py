@@ -3,8 +3,6 @@
 `DuplicateIdentifiers` finds rows whose UPN, NHS or other number also belongs to another child, by hashes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce

@@ -3,8 +3,6 @@
 It runs the same pass as the pipeline (`stream_extract`), but stops after the first keying.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ a row to detect repeats, and the hashes in `duplicate_identifiers`. Databases ar
 because identifiers pass through them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext

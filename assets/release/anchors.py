@@ -4,8 +4,6 @@ A ledger that was lost, replaced or restored from an old copy would hand out bud
 would a second home, with its own ledger, that publishes to the same place as the first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from assets.home.paths import Home

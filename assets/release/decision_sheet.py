@@ -6,8 +6,6 @@ which show the sender's own numbers. It depends only on what is signed, accepted
 which is signed too, can be checked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, groupby

@@ -6,8 +6,6 @@ measures its own cohort. Others are published beside it as a time series, with t
 published release drew for them, which costs nothing, or measured now if no release ever did.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ are missed and how many school census rows were not found; `privacy.estimation.c
 intervals.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final

@@ -3,8 +3,6 @@
 This is the only path from the restricted zone to the release zone. Only noisy integers charged to the ledger pass.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Translates table definitions into the noise plan's terms: attributes, weighted marginals, and cubes of figures."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

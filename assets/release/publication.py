@@ -4,8 +4,6 @@ Hashes of the bundle and of everything that decides it are kept once it is verif
 made again, because the result would be the same bytes.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ One file per release, written once and read by every later step, so that its bun
 made. Nothing here sees a true count.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -5,8 +5,6 @@ This module makes the requests that people sign, from what is about to be done, 
 revision needs its own.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import shlex

@@ -9,8 +9,6 @@ so nobody can find out about a child by sending it. For the same reason a receip
 A summary says how many children of a council only one service knows: true counts, kept in the restricted zone.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 `draft` returns a starting file with a comment on each line; docs/returns.md explains all of it.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ log. If the log is lost, cut short or replaced by an older copy, it lacks a line
 `privacy.chained_log` detects a line that was changed or removed.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections import Counter

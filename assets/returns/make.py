@@ -5,8 +5,6 @@ For each service, returns rest on the links of the cohort or, if the service has
 zone. Messages name councils, services and agreements, never a number of rows or children.
 """
 
-from __future__ import annotations
-
 import calendar
 import datetime as dt
 import hashlib

@@ -1,8 +1,6 @@
 """Opens returns and receipts at the sender: takes a return and its extract, and writes tables and a page for the
 team."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Container, Mapping

@@ -9,8 +9,6 @@ A delivery is judged only by its content, never by what its rows were linked to:
 probe.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Collection, Mapping

@@ -4,8 +4,6 @@ No cell of the table can run as a formula in a spreadsheet program. The page say
 to do next. Sentences that name no child or service are in `words.yaml`.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

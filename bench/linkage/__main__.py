@@ -5,8 +5,6 @@
 FOLDERs hold sets as `sets` reads them; the stress set is generated here. Without --page the table is only printed.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime as dt
 import os

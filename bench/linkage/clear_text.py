@@ -1,7 +1,5 @@
 """The rival: Splink on clear text, trained by expectation maximisation on the same files, then assigned one to one."""
 
-from __future__ import annotations
-
 import logging
 
 import duckdb

@@ -7,8 +7,6 @@ prints how far apart the shares of children found are between groups of names, a
 --clear-text, prints the same for Splink on the names themselves.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

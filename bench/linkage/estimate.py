@@ -12,8 +12,6 @@ a u below 0.00005 are raised to that, because rarer events are not counted relia
 show are set by hand in `set_by_hand.yaml`, with the reason, and left out of the counting.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

@@ -4,8 +4,6 @@ A spawned process inherits its parent's peak memory. A small interpreter is ther
 run as a script. It imports only the standard library.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -4,8 +4,6 @@ Methods that use the product's environment run as `python -m bench.linkage.metho
 own process.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass

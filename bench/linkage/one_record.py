@@ -10,8 +10,6 @@ the rho charged. The rho is the sum over measured marginals of the squared chang
 variance of its noise.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections import Counter

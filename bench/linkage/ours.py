@@ -1,7 +1,5 @@
 """Our method: the frames become extracts of two services in a landing folder, and go through intake and linkage."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

@@ -7,8 +7,6 @@ intake of one large extract. Extracts use the contract's column names, so that a
 command runs in its own process.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

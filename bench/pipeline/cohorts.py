@@ -8,8 +8,6 @@ size of Dagster's storage, the restricted and the release zone. Separate process
 one process shows leaks.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import io

@@ -1,7 +1,5 @@
 """Runs a command in its own process and measures seconds and peak resident memory, overall and by stage."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

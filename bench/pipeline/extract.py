@@ -3,8 +3,6 @@
 Each way runs in its own process, for a separate peak: `python -m bench.pipeline.extract WAY FILE KEYS`.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 import time

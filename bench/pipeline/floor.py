@@ -3,8 +3,6 @@
 `python -m bench.pipeline.floor LANDING OUT`; prints the number of rows.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

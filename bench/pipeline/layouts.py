@@ -4,8 +4,6 @@ Extracts that are not plain text stay whole. So do parents' answers in files of 
 record theirs.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of the benchmark."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 import platform

@@ -5,8 +5,6 @@ memory, links by names, counts with pandas and draws noise for each table separa
 rows and their reports, checks, totals that agree between tables, intervals, a ledger and a bundle.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Writes docs/accuracy.md: accuracy, computing time for England, and the gain from measuring regions."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 import platform

@@ -7,8 +7,6 @@ the noise plan, the schema, the documents and the database are derived. A defini
 categories of the family, so it cannot ask for anything outside the public domain.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar

@@ -1,7 +1,5 @@
 """Family `pupil`: children in the cohort with an EYFS Profile, one row per child."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """`readiness council`: check a council file against samples, and draft one from them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing is removed without `--yes`: a command then says what it would remove, and exits with the status for waiting.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import sys
 from dataclasses import asdict

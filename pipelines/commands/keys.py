@@ -1,7 +1,5 @@
 """`readiness keys`: make and show key sets, and make the keys of people who sign releases off."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

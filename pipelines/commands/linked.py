@@ -1,7 +1,5 @@
 """Results of the linkage: `readiness link` explains them, `review` has people judge them, `returns` sends them back."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 from typing import Any

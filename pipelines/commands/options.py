@@ -1,7 +1,5 @@
 """Types of argument, and options with one meaning in every command."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

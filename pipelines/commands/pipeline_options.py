@@ -1,7 +1,5 @@
 """Options of commands that work on an installation; the tool for councils has none of them."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

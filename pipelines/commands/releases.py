@@ -3,8 +3,6 @@
 They are `readiness plan`, `budget`, `verify`, `recompute`, `synthesise`, `diff`, `publish` and `withdraw`.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path

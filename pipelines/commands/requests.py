@@ -1,7 +1,5 @@
 """`readiness request`: tables on request, from the file to fill in to the release that answers it."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 

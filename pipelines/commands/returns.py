@@ -1,7 +1,5 @@
 """`readiness returns` at a council or service: draft and check an agreement, make a key, open a return."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Commands for data engineers: `readiness synth`, `run`, `status`, `doctor`, `metrics` and `ui`."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 import shlex

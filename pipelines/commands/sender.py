@@ -1,7 +1,5 @@
 """`readiness pseudonymise`: run by a council or health provider before any data leaves the building."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`readiness approve` and `accept`: people sign releases off, and accept what holds them."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A sender may write `<name>.ready` next to a complete file. Files with names that
 to unfinished files are never treated as extracts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -1,7 +1,5 @@
 """Jobs that a command executes in its own process, recorded in the history that Dagster shows."""
 
-from __future__ import annotations
-
 import getpass
 import re
 from collections.abc import Iterator, Sequence

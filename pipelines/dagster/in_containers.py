@@ -1,7 +1,5 @@
 """Runs in separate containers: the launcher that `packaging/containers/dagster/in_containers.yaml` names."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Runs in the process of their code location: the launcher that `packaging/containers/dagster/in_place.yaml` names."""
 
-from __future__ import annotations
-
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus

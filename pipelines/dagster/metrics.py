@@ -1,7 +1,5 @@
 """`readiness metrics`: the state of an installation for Prometheus. No value is a count that releases measure."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path

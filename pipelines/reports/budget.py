@@ -1,7 +1,5 @@
 """`readiness budget`: the ledger as a statement of account."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any

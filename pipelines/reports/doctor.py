@@ -1,7 +1,5 @@
 """Examination of an installation: versions, settings, keys, folders, ledger, logs, clock and optional parts."""
 
-from __future__ import annotations
-
 import datetime as dt
 import importlib.metadata
 import os

@@ -3,8 +3,6 @@
 A report is made from its facts alone, so the three forms cannot differ.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

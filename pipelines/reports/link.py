@@ -1,7 +1,5 @@
 """`readiness link explain` as text: the verdict, the waterfall of match weights, and the decision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

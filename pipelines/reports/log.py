@@ -1,7 +1,5 @@
 """`readiness log`: what was done with personal data, summarised and line by line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """`readiness plan`: the cost and the accuracy of a release; in brief, for one council, or in full."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter

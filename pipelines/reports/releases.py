@@ -1,7 +1,5 @@
 """Releases as text: the result of `readiness publish`, and two releases compared for `readiness diff`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """`readiness request check`: the answer to each request, in terms that the person who asked understands."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

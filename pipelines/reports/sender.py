@@ -1,7 +1,5 @@
 """Report to a sender on its own extract before it sends tokens: counts, rules and row numbers, never a value."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from assets.pseudonymise.findings import RuleCount

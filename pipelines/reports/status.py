@@ -1,7 +1,5 @@
 """`readiness status`: who has sent what for a cohort, or for every open cohort, and what a release waits for."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict

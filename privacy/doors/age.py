@@ -4,8 +4,6 @@ Decrypted content is complete and unchanged, but age does not authenticate its a
 Windows, where senders run it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Published counts of rows and children have noise added, so the exact count must 
 The steps are 1, 2, 5, 10 and so on, in words, fixed in advance and the same for every count.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 
 EXACT_BELOW = 100

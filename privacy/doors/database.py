@@ -1,7 +1,5 @@
 """In-memory DuckDB databases, which never spill to disk."""
 
-from __future__ import annotations
-
 import warnings
 
 import duckdb

@@ -4,8 +4,6 @@ Links are never followed, and a file with another hard link keeps its content, e
 moment: nothing is opened through a link, and files are checked after they are opened.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -4,8 +4,6 @@ A file is written under a temporary name, synced and renamed into place, and its
 either the old or the new file exists, and a write that had returned is kept. Works on Windows, where senders run it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -3,8 +3,6 @@
 Windows has no such locks; nothing that runs at a sender imports this.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Identity of the running program, for results that are rebuilt if the code that makes them changes."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from functools import cache

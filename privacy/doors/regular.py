@@ -3,8 +3,6 @@
 A pipe, device or socket could block for ever or never end.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -5,8 +5,6 @@ encrypted to the holder's public key (HPKE, RFC 9180: X25519, HKDF-SHA256, AES-2
 cannot read the file again.
 """
 
-from __future__ import annotations
-
 import base64
 import os
 from collections.abc import Mapping

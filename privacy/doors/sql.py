@@ -1,7 +1,5 @@
 """Quoting of text, names and paths in SQL, whatever characters they contain."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path

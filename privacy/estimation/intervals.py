@@ -9,8 +9,6 @@ public counts in place of the confidential ones. Last year's official counts are
 year's may not.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, Self

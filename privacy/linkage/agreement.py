@@ -6,8 +6,6 @@ which one is wrong. Every child linked to both services falls into one cell of `
 estimates how often several fields differ at once. Counts are published only through the noise plan.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import duckdb

@@ -6,8 +6,6 @@ sparse assignment (Jonker-Volgenant) settles the rest. Equal weights are decided
 never by their order.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy
 

@@ -12,8 +12,6 @@ If the names are rare enough for services of this size, a pair is also compared 
 name, or both names with or without the day or month of birth. No other pair could reach the threshold.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ A pair's weight depends only on how its two patterns agree. Splink therefore sco
 for each combination of outcomes of the conditions in the model's levels.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -3,8 +3,6 @@
 Names only: the noise plan and the noisy counts of a release use them too.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 COMPARED = ("date_of_birth", "postcode", "surname", "forename")

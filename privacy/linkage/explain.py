@@ -5,8 +5,6 @@ and children from the links. An explanation identifies other rows by source, cou
 content.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum

@@ -9,8 +9,6 @@ identifier, or a postcode and a month of birth (`rows`). One record can therefor
 to it by a chain of shared tokens (`docs/linkage.md`).
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence

@@ -12,8 +12,6 @@ The constants are fixed in advance, from populations where the truth is known (`
 from the cohort.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from itertools import product

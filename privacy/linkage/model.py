@@ -13,8 +13,6 @@ weighs the two.
 model alone, so that it can be explained without a record.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -10,8 +10,6 @@ service, or if the other service holds them too. The fields on which a copy agre
 and how common its names are, so one row is scored for each set of tokens and name bands.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -11,8 +11,6 @@ a fixed chance, which follows from public sizes, so adding or removing a child m
 reviewers see easy pairs too; only the restricted report counts them.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import duckdb

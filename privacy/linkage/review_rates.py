@@ -23,8 +23,6 @@ from the rates than both allow (chi-square over its degrees of freedom above 1),
 as Birge's ratio widens measurements that disagree: the rates before the review were trusted too much.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum

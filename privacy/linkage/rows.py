@@ -11,8 +11,6 @@ decides between equal weights, so the order in which rows are read never matters
 (`docs/linkage.md`). They are connected components, so the result does not depend on the order of comparison.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeAlias
 

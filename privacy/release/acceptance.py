@@ -5,8 +5,6 @@ that was read, the cohort and the subject of each hold, such as the MAC of a del
 which nobody has accepted.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

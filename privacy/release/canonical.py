@@ -4,8 +4,6 @@ Plans, ledger entries and measurement files are identified by a hash of their co
 "the same content" means the same bytes everywhere.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

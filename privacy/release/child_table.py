@@ -4,8 +4,6 @@ This is the only module that reads rows. Its counts go to the noise mechanism an
 a column at most, never a value or a number of rows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import math

@@ -9,8 +9,6 @@ number, and one of them fails. A worker's role needs SELECT and INSERT on `readi
 `readiness_ledger.sign_offs` and nothing more; the role that opens the ledger first must own the schema.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources

@@ -33,8 +33,6 @@ plan's hash all agree, and its noise comes from OpenDP. Until its charge is comm
 `<restricted>/drawn/<hash of the RESERVE entry>.json`, where nothing reads it.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 from collections.abc import Callable, Iterable

@@ -9,8 +9,6 @@ The gate is `list_permitted`. A fact may flow from service s of council A to ser
 Nothing else lets a fact through, and facts that are not let through do not change a byte of a return.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json

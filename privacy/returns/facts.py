@@ -26,8 +26,6 @@ of one of them does not settle this: a service can hold two records of one child
 the wrong twin.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import secrets
 from collections.abc import Collection, Mapping

@@ -10,8 +10,6 @@ and extract, so a return signed for one recipient cannot be encrypted again for 
 (C2SP age v1, X25519) decrypts the file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

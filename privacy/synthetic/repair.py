@@ -7,8 +7,6 @@ squared number of rows by which rates are outside) shows which changes bring the
 together, and half as many if that overshoots.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil

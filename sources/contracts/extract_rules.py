@@ -1,7 +1,5 @@
 """Rules about a whole extract: number of rows, share of rejected rows, completeness of columns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

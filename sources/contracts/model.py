@@ -1,7 +1,5 @@
 """Classes for declaring source contracts."""
 
-from __future__ import annotations
-
 import calendar
 import datetime as dt
 import hashlib

@@ -17,8 +17,6 @@
 Every value is read as text, so `No`, `0383` and `1` stay as written. docs/council-files.md documents every key.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Usual meanings of headings and values: a table of known ones (`headings.yaml`), and similarity to them."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ Values outrank headings: numbers with a check digit, postcodes, dates and full n
 column of them is never matched to a column of another kind, whatever its heading.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ These are the school year of the date of birth, and the authority in a local aut
 They are counted in memory, during the intake pass.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The file's first rows are read again only if it has such a column. Messages name columns and formats, never a value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 

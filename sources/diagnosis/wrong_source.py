@@ -1,7 +1,5 @@
 """Recognises the extract of another source or council from its headings."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress

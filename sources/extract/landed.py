@@ -6,8 +6,6 @@ every folder of CSDS tables. A file with any other name, `<council>/<source>/<an
 cohort that has rows in it.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import difflib
 import hashlib

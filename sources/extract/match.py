@@ -1,7 +1,5 @@
 """Header detection, and matching of a file's columns to contract columns, in a council's dialect or contract form."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Opens a landed file as a stream of text under contract column names."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import deque

@@ -5,8 +5,6 @@ which are compared if the rest of the names is the same. Other names say nothing
 so a home folder stores only the position that it states and replaces all other words with keyed marks.
 """
 
-from __future__ import annotations
-
 import calendar
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """SQL that converts an opened extract to the contract's types and finds broken rules row by row."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ reader has limits on memory and processor time, leaves no core file and can writ
 Arrow, never pickled objects, so a compromised reader cannot run code here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -3,8 +3,6 @@
 Run by `sources.extract.reader_process`, never imported. It must have a single thread, because a fork copies only one.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import os

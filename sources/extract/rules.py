@@ -3,8 +3,6 @@
 Rules about values are in the source contracts.
 """
 
-from __future__ import annotations
-
 from sources.contracts.model import Rule, reject, stop
 from sources.errors import ExtractStopped
 

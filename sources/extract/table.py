@@ -1,7 +1,5 @@
 """Tables of text, as returned by every reader, before columns are matched to the contract."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Check of a sample: it is read with a council file as the intake would read it, and each column is reported."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 What may be disclosed about their values is decided here: shapes, and codes that many rows share.
 """
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Container
 from itertools import islice

@@ -1,7 +1,5 @@
 """Drafts of council files, made from samples; whatever a person must decide is marked TODO."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

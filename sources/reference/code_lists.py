@@ -1,7 +1,5 @@
 """Code lists of the sources: ethnic groups, reviews, ASQ-3, the survey of parents and deprivation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

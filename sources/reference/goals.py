@@ -1,7 +1,5 @@
 """Early learning goals, the subset that defines a good level of development, and targets for it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

@@ -1,7 +1,5 @@
 """The councils of England and the areas they belong to."""
 
-from __future__ import annotations
-
 import difflib
 from dataclasses import dataclass
 from functools import cache

@@ -7,8 +7,6 @@ twelve goals. For other children, each goal depends on ability, the goal's diffi
 council, fitted so that the average number of goals equals the published one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Named random streams, and allocation of exact numbers of children to categories."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 from typing import Any

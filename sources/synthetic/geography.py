@@ -5,8 +5,6 @@ other councils are in areas whose letters the Royal Mail does not use. Units, sm
 invented everywhere: deprived areas are more common in councils with more children eligible for free school meals.
 """
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass
 from itertools import product

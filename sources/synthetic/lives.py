@@ -6,8 +6,6 @@ is adopted has two identities that share only the date of birth and sex: a recor
 adoption, one of the later begins there, and nothing that is written joins them. `lives.yaml` has the shares.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ For other councils, sizes, mixes and rates have a plausible spread, drawn with a
 national total equals the published one. Every cohort has the margins of 2024/25.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache

@@ -3,8 +3,6 @@
 Names by ethnic group come from the lists in `names/`, with Zipf-like frequencies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache

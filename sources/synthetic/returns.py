@@ -7,8 +7,6 @@ with special needs, and those on low incomes, find access harder, wait longer an
 access affects every later answer. `returns.yaml` has the shares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 The truth is written too: the child that each row is about, and the published figures of the true children.
 """
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import io

@@ -6,8 +6,6 @@ for a published figure. A report makes about a hundred comparisons, so a thresho
 alarms in every report.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

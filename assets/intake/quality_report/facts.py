@@ -4,8 +4,6 @@ Shares are from 0 to 1. Their denominator is the rows read for rules, the rows k
 rows for values.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict

@@ -4,8 +4,6 @@ One aggregate query does it. Groups come from the contract or this module, never
 public range, or a month of a public window. No value of a row is stored.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Renders and writes a council's quality reports: one page for each extract, and one for all extracts of a cohort."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict

@@ -4,8 +4,6 @@ It uses public facts alone: the request, the policy, balances of the ledger, and
 confidential table is opened, so no answer reveals more about one than the release does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

@@ -8,8 +8,6 @@ confidential tables, so that all counts describe the same children. What is meas
 alone, and kept as a plan before anybody signs.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hmac
 from collections.abc import Mapping, Sequence

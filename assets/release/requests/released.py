@@ -1,7 +1,5 @@
 """Published releases as they matter to requests: their plans, and figures of a requested table already published."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A request holds only words and names of the public domain, so that its validity,
 on nothing confidential.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path

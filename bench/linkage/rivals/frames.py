@@ -1,7 +1,5 @@
 """Functions shared by the rivals' scripts: the two files of a set, prepared as a practitioner would."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode")

@@ -1,7 +1,5 @@
 """Children known to four services, for the scripts that make them: coverage of each service, and contract columns."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

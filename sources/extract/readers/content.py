@@ -6,8 +6,6 @@ an archive together, may unpack to `MAX_UNPACKED` bytes and, beyond the first `F
 the packed size. Sizes in an archive's directory can stop it, but are not trusted otherwise.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import lzma

@@ -15,8 +15,6 @@ Tables are loaded in the order of `_WANTED`, so that each keeps only the rows th
 effective date, then the last row sent. `csds.sql.j2` builds reviews from them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

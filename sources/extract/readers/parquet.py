@@ -4,8 +4,6 @@ A footer may claim any size and a page may unpack to any size: the reader proces
 (`sources.extract.reader_process`).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

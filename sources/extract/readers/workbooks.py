@@ -11,8 +11,6 @@ reads an error as blank, so reports say that these cells could not be checked. B
 29 February 1900, as the 28th.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import io
 import re

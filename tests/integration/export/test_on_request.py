@@ -3,8 +3,6 @@
 Whoever tells one here has the publisher's key: sums and signature fit, so the content alone gives it away.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re

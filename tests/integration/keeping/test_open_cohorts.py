@@ -1,7 +1,5 @@
 """A child of cohorts that are still open: a wrong date of birth, its correction, and deliveries that come later."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`readiness request`: what answers a request, from public facts alone, before anything is spent."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """What councils of a growing world have sent by a day is taken in, cohort by cohort, as its truth says."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 

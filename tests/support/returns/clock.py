@@ -1,7 +1,5 @@
 """A clock for deliveries and the disclosure log, so that years of nights can be replayed."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Every kept column is published, returned or used to link and follow records, and its contract says for what."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 

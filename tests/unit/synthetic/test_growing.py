@@ -1,7 +1,5 @@
 """Deliveries of a growing world are possible: nobody is seen before a review's age, after an end or in two places."""
 
-from __future__ import annotations
-
 import datetime as dt
 from functools import cache
 from pathlib import Path
