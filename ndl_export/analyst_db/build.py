@@ -19,6 +19,7 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import add_dimensions, add_names, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help
+from ndl_export.analyst_db.long_figures import add_figures
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
@@ -28,6 +29,7 @@ from ndl_export.facts.released import Release, build_release, list_versions, rea
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import lock_folder
 from ndl_export.pages.number_format import join_parts
+from ndl_export.tables import TABLES
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import sync
 from privacy.doors.program import compute_program_sha256, list_digests
@@ -123,7 +125,8 @@ def add_all(database: Database, found: list[Release]) -> None:
     add_facts(database, found)
     database.create_written("macros.sql")
     add_short_views(database)
-    add_requested(database, found)
+    requested = add_requested(database, found)
+    add_figures(database, (*TABLES.values(), *requested))
     add_help(database, dict.fromkeys(release.notice for release in found if release.notice))
 
 

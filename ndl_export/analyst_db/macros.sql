@@ -474,6 +474,90 @@ SELECT CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verd
        g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, basis
 FROM ends;
 
+-- Every difference of two figures of one measure, in two areas, groups or cohorts, with what may be concluded from it.
+--
+-- For measures that gld_compared does not have; levels are those of releases.figure. With is_within, areas are compared
+-- with themselves: two groups and all others that differ from each other in the same filters, or two cohorts; else areas
+-- with each other. Lists, risks, lower_end, upper_end, low and high are as in gld_compared. Of the noise: two cohorts,
+-- independent; any other pair the sum of both sides, which holds whatever the correlation. Of chance, which counts have
+-- not: other children are independent, and of two figures of the same children the standard errors add up, which holds
+-- whatever their correlation. An average varies by chance at most as if each child had all or nothing (Bhatia and Davis
+-- 2000).
+--
+--     FROM figures_compared('early_learning_goals', 'expected_children_percent', ['Writing', 'Total', 'Total'],
+--                           ['Number', 'Total', 'Total'], true, cohort_or_newest(NULL), cohort_or_newest(NULL))
+CREATE MACRO figures_compared(of_table, of_measure, levels_1, levels_2, is_within, cohort_1, cohort_2) AS TABLE
+WITH asked AS MATERIALIZED (
+    SELECT *, c1 <> c2 AS over_time FROM (SELECT cohort_1::VARCHAR AS c1, cohort_2::VARCHAR AS c2)),
+figures AS MATERIALIZED (
+    SELECT f.*, f.geographic_level = 'Local authority' AS is_council,
+           CASE WHEN f.most IS NULL THEN 0
+                ELSE greatest(f.figure * (f.most - f.figure), 0) / greatest(f.of_children, 1) END AS v
+    FROM asked AS a, releases.figure AS f
+    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
+    WHERE f.table_name = of_table AND f.measure = of_measure AND f.time_period IN (a.c1, a.c2)),
+breaks AS (
+    SELECT area_code, levels, list(time_period) AS periods
+    FROM releases.figure WHERE table_name = of_table AND measure = of_measure AND is_broken GROUP BY ALL),
+differing AS (SELECT [levels_1[i] <> levels_2[i] FOR i IN range(1, len(levels_1) + 1)] AS places),
+wanted AS (
+    SELECT levels_1 AS g1, levels_2 AS g2, true AS counts WHERE levels_1 = levels_2 OR NOT is_within
+    UNION ALL
+    SELECT DISTINCT one.levels, two.levels, one.levels < two.levels
+    FROM differing AS d, figures AS one
+    JOIN figures AS two ON two.area_code = one.area_code AND two.levels <> one.levels
+    WHERE is_within AND levels_1 <> levels_2
+      AND [one.levels[i] <> two.levels[i] FOR i IN range(1, len(levels_1) + 1)] = d.places
+      AND [CASE WHEN NOT d.places[i] THEN one.levels[i] END FOR i IN range(1, len(levels_1) + 1)]
+          = [CASE WHEN NOT d.places[i] THEN levels_1[i] END FOR i IN range(1, len(levels_1) + 1)]),
+pairs AS (
+    SELECT one.area_code AS a1, two.area_code AS a2, w.g1, w.g2, one.area_name AS name, two.area_name AS less_name,
+           one.is_council, two.is_council AS less_is_council, one.is_all_together, one.estimate AS p1,
+           one.lower_ci AS l1, one.upper_ci AS u1, two.estimate AS p2, two.lower_ci AS l2, two.upper_ci AS u2,
+           one.figure AS shown1, two.figure AS shown2, two.is_all_together AS less_is_all, one.kind,
+           one.is_all_together OR less_is_all AS with_all, one.flag, two.flag AS less_flag,
+           w.counts AND (is_within OR w.g1 <> w.g2 OR a1 < a2) AS counts,
+           k.c1, k.c2, k.over_time,
+           CASE WHEN a1 = a2 AND NOT k.over_time AND one.of_children = two.of_children
+                THEN (sqrt(one.v) + sqrt(two.v)) ^ 2 ELSE one.v + two.v END AS chance
+    FROM asked AS k, wanted AS w JOIN figures AS one ON one.levels = w.g1 AND one.time_period = k.c1
+    JOIN figures AS two ON two.levels = w.g2 AND two.time_period = k.c2
+                       AND (two.area_code = one.area_code) = is_within),
+answers AS (
+    SELECT p.*, CASE WHEN shown1 IS NOT NULL AND shown2 IS NOT NULL THEN round(p1 - p2, 1) END AS points,
+           p1 - p2 - combined_arm(p1 - l1, u2 - p2, CASE WHEN over_time THEN 0 ELSE 1 END) AS low,
+           p1 - p2 + combined_arm(u1 - p1, p2 - l2, CASE WHEN over_time THEN 0 ELSE 1 END) AS high,
+           arm_with_chance(points - low, chance) AS down, arm_with_chance(high - points, chance) AS up,
+           over_time AND len([x FOR x IN list_concat(coalesce(one.periods, []), coalesce(two.periods, []))
+                IF x > least(c1, c2) AND x <= greatest(c1, c2)]) > 0
+               AS is_broken,
+           CASE WHEN NOT is_broken
+                THEN 1.959964 * abs(points) / greatest(CASE WHEN points > 0 THEN down ELSE up END, 1e-9)
+                END AS distance
+    FROM pairs AS p LEFT JOIN breaks AS one ON one.area_code = p.a1 AND one.levels = p.g1
+    LEFT JOIN breaks AS two ON two.area_code = p.a2 AND two.levels = p.g2),
+lists AS (
+    SELECT with_all, distance,
+           asked_at(CASE WHEN is_within OR g1 <> g2 OR over_time THEN 0.05 ELSE 0.025 END,
+                    count(*) OVER (PARTITION BY with_all),
+                    row_number() OVER (PARTITION BY with_all ORDER BY distance DESC)) AS asked
+    FROM answers WHERE counts AND distance IS NOT NULL),
+needed AS (SELECT with_all, certain_from(distance, asked) / 1.959964 AS times FROM lists GROUP BY with_all),
+ends AS (
+    SELECT a.*, CASE WHEN points IS NOT NULL THEN points - coalesce(times, 1) * down END AS lower_end,
+           CASE WHEN points IS NOT NULL THEN points + coalesce(times, 1) * up END AS upper_end
+    FROM answers AS a LEFT JOIN needed AS n ON n.with_all = a.with_all)
+SELECT CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verdict,
+       verdict <> 'cannot say' AS is_certain, points, lower_end, upper_end, low, high, c1 AS time_period,
+       a1 AS area_code, name AS area_name, is_council, is_all_together, g1 AS levels, shown1 AS figure, flag,
+       c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council,
+       less_is_all, g2 AS less_levels, shown2 AS less_figure, less_flag,
+       CASE WHEN points IS NULL THEN 'no figure: one of the two is withheld or not available'
+            WHEN is_broken THEN 'not to be compared: a break in the series lies between'
+            WHEN over_time THEN 'other children, other noise: independent'
+            ELSE 'widest: whatever the correlation of their noise' END AS basis
+FROM ends;
+
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --
 -- lower_ci, upper_ci and is_certain are for children like these: noise and chance, with allowance for all comparisons of

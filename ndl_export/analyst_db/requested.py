@@ -46,8 +46,11 @@ class _Requested:
         return f"dimension.{self.table.name}__{name}_type"
 
 
-def add_requested(database: Database, found: Sequence[Release]) -> None:
-    """Add everything about the requested tables of the releases `found`, oldest first; everything else must exist."""
+def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
+    """Add everything about the requested tables of the releases `found`, oldest first; return their definitions.
+
+    Everything else must exist.
+    """
     requested = _list_requested(found)
     for each in requested:
         for entry in each.table.filters:
@@ -71,6 +74,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> None:
     database.fill("dimension.published_table", (build_table_row(each.table) for each in requested))
     database.fill("dimension.measure", (row for each in requested for row in measure_rows(each.table)))
     database.fill("dimension.requested_category", (row for each in requested for row in _iter_category_rows(each)))
+    return [each.table for each in requested]
 
 
 def _list_requested(found: Sequence[Release]) -> list[_Requested]:
