@@ -184,13 +184,17 @@ def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
 
 def _conclude_difference(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
     """Conclude whether one is ahead of the other; `heading` names both, the first with its verb."""
-    if not found:
-        return
-    verdict, in_short = "the data cannot say which of them is ahead", ""
-    if found.is_certain:
-        where = "ahead of" if found.verdict == "ahead" else "behind"
-        verdict, in_short = f"{found.verdict}, {_MORE_THAN_CHANCE}", f"{heading[0]} {where} {heading[1]}"
-    yield Concluded(f"{_LIKE_THESE}, {one} less {other} {found.between}: {verdict}.", in_short)
+    if found:
+        where = {"ahead": "ahead of", "behind": "behind"}.get(found.verdict)
+        yield Concluded(describe_difference(one, other, found), f"{heading[0]} {where} {heading[1]}" if where else "")
+
+
+def describe_difference(one: str, other: str, found: Difference) -> str:
+    """Return the sentence on whether one is ahead of the other."""
+    verdict = (
+        f"{found.verdict}, {_MORE_THAN_CHANCE}" if found.is_certain else "the data cannot say which of them is ahead"
+    )
+    return f"{_LIKE_THESE}, {one} less {other} {found.between}: {verdict}."
 
 
 def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -211,15 +215,19 @@ def _conclude_changes(
     for before, now in pairwise(lines):
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
-            verdict, heading = f"the data cannot say whether {what} changed", ""
-            if change.is_certain:
-                moved = f"{what} {verbs[change.verdict]}"
-                verdict = f"{moved}, {_MORE_THAN_CHANCE}"
-                heading = f"{capital(moved)} from {before.label} to {now.label}"
-            yield Concluded(f"{_LIKE_THESE}, {now.label} less {before.label} {change.between}: {verdict}.", heading)
+            moved = f"{what} {verbs[change.verdict]}" if change.is_certain else ""
+            heading = f"{capital(moved)} from {before.label} to {now.label}" if moved else ""
+            yield Concluded(describe_change(now.label, before.label, change, what, moved), heading)
 
 
-changes = partial(_conclude_changes, name=EVERYONE, what="the figure", verbs={"ahead": "rose", "behind": "fell"})
+def describe_change(now: str, before: str, change: Difference, what: str, moved: str) -> str:
+    """Return the sentence on whether a figure changed from one cohort to another; `moved` says how, if it did."""
+    verdict = f"{moved}, {_MORE_THAN_CHANCE}" if moved else f"the data cannot say whether {what} changed"
+    return f"{_LIKE_THESE}, {now} less {before} {change.between}: {verdict}."
+
+
+ROSE_OR_FELL = {"ahead": "rose", "behind": "fell"}
+changes = partial(_conclude_changes, name=EVERYONE, what="the figure", verbs=ROSE_OR_FELL)
 gap_changes = partial(_conclude_changes, name=GAP, what="the gap", verbs={"ahead": "widened", "behind": "narrowed"})
 
 

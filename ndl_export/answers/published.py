@@ -1,0 +1,113 @@
+"""The published releases that are asked: a release directory here, or its copy behind a URL.
+
+Files are compared with the release's checksums when they are fetched; `readiness verify` checks a release completely.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ndl_export.analyst_db.build import NothingReleased, add_all, is_database_current
+from ndl_export.analyst_db.database import Database
+from ndl_export.bundle.read import fetch_folder
+from ndl_export.bundle.release_directory import LATEST_FILE
+from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, load_withdrawals
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions, read_release
+from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
+from ndl_export.files.stores import Store, StoreError, is_url, open_store
+from privacy.doors.database import open_in_memory
+
+_LARGEST_LIST = 2**24
+"""Size limit of the lists beside the bundles, in bytes."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release directory and its analyst database, which is only read."""
+
+    folder: Path
+    connection: duckdb.DuckDBPyConnection
+    _packages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def query(self, sql: str, *values: Any) -> list[Row]:
+        """Return the rows of a query. Raises `duckdb.InvalidInputException` with a macro's own message."""
+        # A cursor of its own, because several requests may be answered at once.
+        with self.connection.cursor() as cursor:
+            result = cursor.execute(sql, values)
+            names = [column[0] for column in result.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    @cached_property
+    def releases(self) -> dict[str, Row]:
+        """Releases by version, oldest first."""
+        rows = self.query("FROM releases.release ORDER BY position")
+        return {row["release_version"]: row for row in rows}
+
+    @cached_property
+    def current(self) -> dict[str, str]:
+        """The release whose figures stand, by cohort, in order of the cohorts."""
+        rows = self.query("SELECT time_period, release_version FROM releases.current ORDER BY time_period")
+        return {row["time_period"]: row["release_version"] for row in rows}
+
+    def describe_release(self, version: str) -> dict[str, Any]:
+        """Return the descriptor (`datapackage.json`) of a release."""
+        if version not in self._packages:
+            self._packages[version] = json.loads((self.folder / version / DATAPACKAGE_FILE).read_bytes())
+        return self._packages[version]
+
+
+@contextlib.contextmanager
+def open_published(place: str) -> Iterator[Published]:
+    """Yield the releases in a release directory: a path, or a URL that `files.stores` accepts.
+
+    Raises `NothingReleased`, `StoreError`, `UnreadableWithdrawals`, and ValueError for files unlike their checksums.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = Path(place)
+        if is_url(place):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _fetch_releases(open_store(place), folder)
+        versions = [str(version) for version in list_versions(folder)]
+        if not versions:
+            raise NothingReleased(f"{place} holds no release bundle")
+        if is_database_current(folder):
+            connection = stack.enter_context(duckdb.connect(str(folder / DATABASE_FILE), read_only=True))
+        else:
+            connection = stack.enter_context(open_in_memory())
+            withdrawn = load_withdrawals(folder)
+            add_all(Database(connection), [read_release(folder / each, withdrawn.get(each)) for each in versions])
+        # Macros need no files, and a query of a stranger must not read any.
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        yield Published(folder, connection)
+
+
+def _fetch_releases(store: Store, folder: Path) -> None:
+    """Copy every release of a store that lists its files, and the current release of one that cannot."""
+    latest = store.read(LATEST_FILE, _LARGEST_LIST)
+    if latest is None:
+        raise NothingReleased(f"{store.url} holds no current release")
+    sizes = store.sizes()
+    listed = {name.partition("/")[0] for name in sizes if name.endswith(f"/{SUMS_FILE}")} if sizes else set()
+    versions = {version for version in listed if version[0].isdigit()} | {json.loads(latest)["version"]}
+    if (withdrawn := store.read(WITHDRAWN_FILE, _LARGEST_LIST)) is not None:
+        (folder / WITHDRAWN_FILE).write_bytes(withdrawn)
+    for version in versions:
+        files = fetch_folder(store, f"{version}/")
+        if changed := list_changed(files, read_sums(files[SUMS_FILE])):
+            raise ValueError(f"{store.url}, release {version}: not as in {SUMS_FILE}: {', '.join(changed)}")
+        for name, content in files.items():
+            target = folder / version / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+
+__all__ = ["NothingReleased", "Published", "Row", "StoreError", "open_published"]

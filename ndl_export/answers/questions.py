@@ -1,0 +1,429 @@
+"""Questions to published releases, each answered with figures, an interval and what may be concluded.
+
+Figures are those of `releases.figure`. Differences, ranks, sums and targets come from the macros of the analyst
+database, with the sentences of the release page.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from ndl_export.analyst_db.child_groups import EVERYONE
+from ndl_export.answers.published import Published, Row
+from ndl_export.answers.vocabulary import COUNTED, SAID, Category, NotPublished, Statistic, Vocabulary
+from ndl_export.pages.number_format import capital, listed
+from ndl_export.site.figures import format_signed
+from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
+from ndl_export.tables.schema import SYMBOLS, Flag
+
+_CONCLUSIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
+    (Path(__file__).parent / "conclusions.yaml").read_text(encoding="utf-8")
+)
+ENGLAND = "England"
+_FIGURES = """
+SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
+       f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name, f.levels, f.figure AS value,
+       f.lower_ci AS lower, f.upper_ci AS upper, m.unit, m.kind, m.decimals, f.flag, f.is_broken AS series_break
+FROM releases.figure AS f JOIN releases.current AS c USING (time_period, release_version)
+JOIN dimension.measure AS m ON m.table_name = f.table_name AND m.measure = f.measure
+WHERE f.table_name = ? AND f.measure = ? AND f.levels = ?"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sentence, the published figures that it rests on, and what may and may not be concluded from them."""
+
+    sentence: str
+    figures: list[dict[str, Any]]
+    may_conclude: list[str] = field(default_factory=list)
+    may_not_conclude: list[str] = field(default_factory=list)
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A statistic of an area and a cohort: what a figure is about."""
+
+    statistic: Statistic
+    area_code: str
+    cohort: str
+
+
+class Questions:
+    """Answers questions about the releases. Every method raises `NotPublished` for what they cannot answer."""
+
+    def __init__(self, published: Published) -> None:
+        self.published, self.vocabulary = published, Vocabulary(published)
+
+    # Words
+
+    def read_subject(
+        self, measure: str | None, area: str, groups: Sequence[str] = (), cohort: str | None = None
+    ) -> Subject:
+        """Return what words are about. Raises `NotPublished`, also if they fit several statistics."""
+        meanings = self.vocabulary.read_words(measure, "measure", "opposite", "category") if measure else ()
+        measures = {each.value for each in meanings if each.kind != "category"}
+        opposite = any(each.kind == "opposite" for each in meanings)
+        named = [[each.value for each in meanings]] if meanings and not measures else []
+        read = (self.vocabulary.read_words(group, "category", "all") for group in groups)
+        groups_read = ([each.value for each in found if each.kind == "category"] for found in read)
+        named += [found for found in groups_read if found]
+        found = self.vocabulary.find_statistics(measures, named, opposite)
+        if len(found) > 1:
+            readings = "; ".join(f"{each.table}.{each.measure} ({each.categories})" for each in found)
+            raise NotPublished(f"It can be read in {len(found)} ways: {readings}.")
+        return Subject(found[0], self.read_area(area), self.read_cohort(cohort))
+
+    def read_area(self, words: str) -> str:
+        """Return the code of the area that words name."""
+        return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
+
+    def read_cohort(self, words: str | None) -> str:
+        """Return the cohort that words name, or the newest."""
+        return str(self._ask_macro("SELECT cohort_or_newest(?) AS found", words)[0]["found"])
+
+    def _ask_macro(self, sql: str, *values: Any) -> list[Row]:
+        try:
+            return self.published.query(sql, *values)
+        except duckdb.InvalidInputException as error:
+            # The macros' own sentences, which name the nearest that there is.
+            raise NotPublished(str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]) from None
+
+    # Figures
+
+    def list_figures(self, statistic: Statistic, where: str = "", *values: Any) -> list[dict[str, Any]]:
+        """Return the figures of a statistic, one for each area and cohort that `where` keeps."""
+        rows = self.published.query(
+            f"{_FIGURES} {where} ORDER BY f.time_period, f.is_all_together DESC, f.area_name",
+            statistic.table,
+            statistic.measure,
+            list(statistic.levels),
+            *values,
+        )
+        return [self._build_figure(row) for row in rows]
+
+    def get_figure(self, subject: Subject) -> dict[str, Any]:
+        """Return the figure of a subject. Raises `NotPublished` if its area has no such row."""
+        where = "AND f.area_code = ? AND f.time_period = ?"
+        found = self.list_figures(subject.statistic, where, subject.area_code, subject.cohort)
+        if not found:
+            areas = [each["area_name"] for each in self.list_figures(subject.statistic)]
+            raise NotPublished(
+                f"{self.get_area_name(subject.area_code)} has no such figure for the cohort {subject.cohort}: it would be"
+                f" too uncertain, or was not measured. Areas that have it: {listed(dict.fromkeys(areas)) or 'none'}."
+            )
+        return found[0]
+
+    def _build_figure(self, row: Row) -> dict[str, Any]:
+        filters = dict(
+            zip((each.name for each in self.vocabulary.tables[row["table"]].filters), row.pop("levels"), strict=True)
+        )
+        flag, kind = row.pop("flag"), row.pop("kind")
+        broken, decimals = row.pop("series_break"), row.pop("decimals")
+        unit = row.pop("unit") or self.vocabulary.tables[row["table"]].measure(row["measure"]).unit_in_words
+        order = ("release", "table", "row", "measure", "time_period", "geographic_level", "area_code", "area_name")
+        value = row["value"]
+        return {
+            **{name: row[name] for name in order},
+            "filters": filters,
+            "value": int(value) if value is not None and kind == "count" else value,
+            **{name: None if row[name] is None else round(row[name], max(decimals, 1)) for name in ("lower", "upper")},
+            "unit": unit,
+            "flag": flag,
+            "flag_meaning": SYMBOLS[flag] if flag else None,
+            "series_break": broken,
+        }
+
+    def get_area_name(self, code: str) -> str:
+        """Return the name of an area, in words for all councils together."""
+        names = {row["area_code"]: row for row in self._areas}
+        row = names[code]
+        return "all councils that take part, together," if row["is_all_together"] else str(row["area_name"])
+
+    @cached_property
+    def _areas(self) -> list[Row]:
+        return self.published.query("FROM dimension.area")
+
+    def get_label(self, cohort: str) -> str:
+        """Return the label of a cohort: `2024/25`."""
+        return f"{cohort[:4]}/{cohort[4:]}"
+
+    # Answers
+
+    def answer_figure(self, subject: Subject) -> Answer:
+        """Answer what a figure is."""
+        figure = self.get_figure(subject)
+        return Answer(self.describe_figure(subject, figure), [figure], *self._conclude_figure(figure))
+
+    def describe_figure(self, subject: Subject, figure: dict[str, Any]) -> str:
+        """Return a figure as a sentence, with its interval and flag."""
+        statistic = subject.statistic
+        shown = figure if not statistic.opposite else oppose(figure)
+        words = {
+            "who": self.describe_children(statistic),
+            "area": self.get_area_name(subject.area_code),
+            "cohort": self.get_label(subject.cohort),
+            "categories": statistic.categories or "all children",
+            "value": format_value(shown),
+        }
+        about = SAID.get(statistic.measure, "{area}, {categories}, {cohort}: {value}").format(**words)
+        if statistic.opposite:
+            about = f"{words['value']} of {words['who']} in {words['area']} in {words['cohort']}: the opposite of {statistic.measure}"
+            if statistic.measure == "gld_children_percent":
+                about = SAID[statistic.measure].format(**words).replace(" had a good", " did not have a good")
+        if figure["value"] is None:
+            return f"There is no figure for {words['categories']} in {words['area']} in {words['cohort']}: {figure['flag_meaning']}."
+        flag = f" [{figure['flag']}: {figure['flag_meaning']}]" if figure["flag"] else ""
+        return f"{capital(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
+
+    def describe_children(self, statistic: Statistic) -> str:
+        """Return the children of a statistic in words: `children`, or `children (Female)`."""
+        own = {"Early learning goal", "ASQ-3 domain", "Comparison", "Seen by", "Concern raised by"}
+        groups = [category for label, category in sorted(statistic.signature) if label not in own]
+        return f"children ({', '.join(groups)})" if groups else "children"
+
+    def _conclude_figure(self, figure: dict[str, Any]) -> tuple[list[str], list[str]]:
+        if figure["value"] is None:
+            return _list_conclusions("no figure")
+        ends = {end: format_value({**figure, "value": figure[end]}) for end in ("lower", "upper")}
+        kinds = ["figure" if figure["lower"] is not None else "no interval"]
+        kinds += ["uncertain"] if figure["flag"] == Flag.UNRELIABLE else []
+        return _list_conclusions(*kinds, **ends)
+
+    def find_difference(self, one: Subject, other: Subject) -> Difference | str:
+        """Return the difference of two subjects, or the reason for none."""
+        if one.statistic.measure != other.statistic.measure or one.statistic.table != other.statistic.table:
+            return self._reject_pair()
+        groups = self._get_group(one.statistic), self._get_group(other.statistic)
+        is_within = one.area_code == other.area_code
+        if not is_within and one.cohort != other.cohort:
+            return "Two areas in two cohorts are not compared: compare areas in one cohort, or cohorts of one area."
+        where = "WHERE area_code = ? AND less_area_code = ? AND {} = ? AND less_{} = ?"
+        areas = (one.area_code, other.area_code)
+        if groups[0] and groups[1]:
+            macro = "gld_compared(?, ?, ?, ?, ?)"
+            keys: tuple[Any, Any] = groups
+            name = "group_key"
+            before: tuple[Any, ...] = keys
+        else:
+            macro, name = "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels"
+            keys = list(one.statistic.levels), list(other.statistic.levels)
+            before = (one.statistic.table, one.statistic.measure, *keys)
+        rows = self._ask_macro(
+            f"SELECT verdict, lower_end, upper_end, points, basis FROM {macro} {where.format(name, name)}",
+            *before,
+            is_within,
+            one.cohort,
+            other.cohort,
+            *areas,
+            *keys,
+        )
+        if not rows or rows[0]["verdict"] is None:
+            return capital(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
+        found = rows[0]
+        sign = -1 if one.statistic.opposite else 1
+        ends = sorted((sign * found["lower_end"], sign * found["upper_end"]))
+        turned = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
+        return Difference(*ends, turned.get(found["verdict"], found["verdict"]))
+
+    def _reject_pair(self) -> str:
+        return "Figures of different measures or tables are not compared: they are of different children or things."
+
+    def _get_group(self, statistic: Statistic) -> str | None:
+        """Return the key of the group in `gld_by_group` that the statistic is of, if it is one."""
+        if statistic.measure == "gld_difference_points":
+            return statistic.levels[1]
+        if statistic.measure != "gld_children_percent":
+            return None
+        key = ": ".join(*statistic.signature) if len(statistic.signature) == 1 else EVERYONE
+        return key if len(statistic.signature) < 2 and (statistic.table, key) in self._groups else None
+
+    @cached_property
+    def _groups(self) -> frozenset[tuple[str, str]]:
+        rows = self.published.query(
+            "SELECT c.table_name, g.group_key FROM dimension.child_group AS g JOIN dimension.characteristic AS c"
+            " USING (characteristic)"
+        )
+        return frozenset((row["table_name"], row["group_key"]) for row in rows)
+
+    def answer_comparison(self, one: Subject, other: Subject) -> Answer:
+        """Answer whether one subject is ahead of the other: another area, group or cohort of the same measure."""
+        figures = [self.get_figure(one), self.get_figure(other)]
+        found = self.find_difference(one, other)
+        sentences = [self.describe_figure(each, figure) for each, figure in zip((one, other), figures, strict=True)]
+        if isinstance(found, str):
+            return Answer(" ".join((*sentences, found)), figures, *_list_conclusions("no figure"), "cannot say")
+        conclusion = self.describe_difference(one, other, found)
+        may, may_not = _list_conclusions("difference", conclusion=conclusion)
+        return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found.verdict)
+
+    def describe_difference(self, one: Subject, other: Subject, found: Difference) -> str:
+        """Return the release page's sentence on a difference."""
+        if one.cohort != other.cohort:
+            moved = f"the figure {ROSE_OR_FELL[found.verdict]}" if found.is_certain else ""
+            return describe_change(self.get_label(one.cohort), self.get_label(other.cohort), found, "the figure", moved)
+        if one.area_code != other.area_code:
+            names = self.get_area_name(one.area_code), self.get_area_name(other.area_code)
+        else:
+            names = one.statistic.categories or "all children", other.statistic.categories or "all children"
+            names = f"“{names[0]}”", f"“{names[1]}”"
+        return describe_difference(*(name.rstrip(",") for name in names), found)
+
+    def rank_areas(self, statistic: Statistic, cohort: str) -> list[Row]:
+        """Return councils by figure, the highest first, each with the best and the worst rank that it may have."""
+        group = self._get_group(statistic)
+        if group and group != statistic.levels[1:2]:
+            macro, values = "gld_compared(?, ?, false, ?, ?)", [group, group, cohort, cohort]
+            figure = "percent"
+        else:
+            macro, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", list(statistic.levels)
+            values, figure = [statistic.table, statistic.measure, levels, levels, cohort, cohort], "figure"
+        sign = -1 if statistic.opposite else 1
+        ahead, behind = ("ahead", "behind") if sign > 0 else ("behind", "ahead")
+        return self._ask_macro(
+            f"""SELECT area_code, any_value(area_name) AS area_name, any_value({figure}) AS value,
+                       count(*) FILTER (verdict = '{behind}') + 1 AS best_rank,
+                       count(*) + 1 - count(*) FILTER (verdict = '{ahead}') AS worst_rank
+                FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
+                GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
+            *values,
+        )
+
+    def answer_ranking(self, statistic: Statistic, cohort: str) -> Answer:
+        """Answer how councils rank in a statistic."""
+        ranks = self.rank_areas(statistic, cohort)
+        if len(ranks) < 2:
+            raise NotPublished("Fewer than two councils have this figure, so there is nothing to rank.")
+        figures = self.list_figures(
+            statistic, "AND f.time_period = ? AND f.geographic_level = 'Local authority'", cohort
+        )
+        places = "; ".join(
+            f"{row['area_name']} {format_signed(row['value'])}, rank {row['best_rank']}"
+            + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
+            for row in ranks
+        )
+        may, may_not = _list_conclusions(
+            "rank", conclusion=f"For children like these, the ranks that cannot be ruled out: {places}."
+        )
+        return Answer(may[0], figures, may, may_not)
+
+    def answer_trend(self, statistic: Statistic, area_code: str) -> Answer:
+        """Answer how a statistic of an area moved from cohort to cohort."""
+        figures = self.list_figures(statistic, "AND f.area_code = ?", area_code)
+        if len(figures) < 2:
+            held = listed(self.get_label(each["time_period"]) for each in figures) or "none"
+            raise NotPublished(
+                f"A change needs two cohorts, and the releases have {self.get_area_name(area_code)} in: {held}. The"
+                " nearest that can be said is the figure of that cohort."
+            )
+        sentences, may = [], []
+        subjects = [Subject(statistic, area_code, each["time_period"]) for each in figures]
+        for before, now in zip(subjects, subjects[1:], strict=False):
+            found = self.find_difference(now, before)
+            may.append(found if isinstance(found, str) else self.describe_difference(now, before, found))
+        sentences = [self.describe_figure(subject, figure) for subject, figure in zip(subjects, figures, strict=True)]
+        return Answer(" ".join((*sentences, *may)), figures, may, _list_conclusions("difference", conclusion="")[1])
+
+    def answer_sum(
+        self, areas: Sequence[str], groups: Sequence[str], sex: str = EVERYONE, cohort: str | None = None
+    ) -> Answer:
+        """Answer what the good level of development of areas or groups added up is."""
+        [row] = self._ask_macro(
+            "FROM gld_sum(?, ?, sex := ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, sex, cohort
+        ) or [None]
+        if row is None or row["gld_percent"] is None:
+            raise NotPublished(capital(row["basis"] if row else "no figure") + ".")
+        codes = [self.read_area(area) for area in areas]
+        subject = self.read_subject("GLD", areas[0], [], cohort)
+        figures = self.list_figures(
+            subject.statistic, "AND f.time_period = ? AND list_contains(?, f.area_code)", row["time_period"], codes
+        )
+        ends = {"lower": f"{row['lower_ci']}%", "upper": f"{row['upper_ci']}%"}
+        sentence = f"{row['area_name']}, {row['child_group']}, {self.get_label(row['time_period'])}: {row['in_words']}."
+        return Answer(sentence, figures, *_list_conclusions("sum", **ends))
+
+    def find_beside_england(self, subject: Subject) -> Row:
+        """Return a good level of development beside England's official figure, with the verdict."""
+        statistic = subject.statistic
+        rows = []
+        if statistic.table == "gld_headline" and statistic.measure == "gld_children_percent":
+            rows = self._ask_macro(
+                "SELECT verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
+                " WHERE area_code = ? AND [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
+                subject.cohort,
+                subject.area_code,
+                list(statistic.levels),
+            )
+        if not rows or rows[0]["verdict"] is None:
+            raise NotPublished("There is no official figure of England for it, so it cannot be compared with England.")
+        return rows[0]
+
+    def answer_beside_england(self, subject: Subject) -> Answer:
+        """Answer whether a subject is ahead of England's official figure."""
+        row, figure = self.find_beside_england(subject), self.get_figure(subject)
+        found = Difference(row["lower_end"], row["upper_end"], row["verdict"])
+        if subject.statistic.opposite:
+            raise NotPublished("England is compared by the good level of development itself: ask for that.")
+        conclusion = describe_difference(self.get_area_name(subject.area_code).rstrip(","), "England", found)
+        official = f"England’s official figure is {row['england']:.1f}% ({row['source']})."
+        may, may_not = _list_conclusions("difference", conclusion=conclusion)
+        sentence = " ".join((self.describe_figure(subject, figure), official, conclusion))
+        return Answer(sentence, [figure], may, may_not, row["verdict"])
+
+    def find_target(self, subject: Subject) -> list[Row]:
+        """Return how far a subject is from each target of its area."""
+        group = self._get_group(subject.statistic)
+        if group is None or subject.statistic.measure == "gld_difference_points":
+            raise NotPublished("Targets are for the good level of development of an area or a group of its children.")
+        return self._ask_macro(
+            "FROM gld_to_target(?, area := ?, cohort := ?)", group, subject.area_code, subject.cohort
+        )
+
+
+def get_count(statistic: Statistic, tables: Collection[str]) -> str | None:
+    """Return the measure that counts the children of a percentage, if its table has it."""
+    return COUNTED.get(statistic.measure) if statistic.table in tables else None
+
+
+def oppose(figure: dict[str, Any]) -> dict[str, Any]:
+    """Return 100% less a percentage, with its interval turned round."""
+
+    def turn(value: float | None) -> float | None:
+        return None if value is None else round(100 - value, 2)
+
+    return {**figure, "value": turn(figure["value"]), "lower": turn(figure["upper"]), "upper": turn(figure["lower"])}
+
+
+def format_value(figure: dict[str, Any]) -> str:
+    """Return a figure with its unit: `64.8%`, `12.1 points`, `1,685`, `13.7`."""
+    value, unit = figure["value"], figure["unit"]
+    if value is None:
+        return "no figure"
+    if unit == "%":
+        return f"{value:.1f}%"
+    if unit == "pp":
+        return f"{format_signed(value)} points"
+    return f"{value:,.0f}" if isinstance(value, int) or unit in ("children", "responses") else f"{value:.1f}"
+
+
+def format_interval(figure: dict[str, Any]) -> str:
+    """Return the interval in brackets, with a space before; empty if there is none."""
+    if figure["lower"] is None:
+        return ""
+    ends = (format_value({**figure, "value": figure[end]}) for end in ("lower", "upper"))
+    return f" (95% interval {' to '.join(ends)})"
+
+
+def _list_conclusions(*kinds: str, **words: str) -> tuple[list[str], list[str]]:
+    """Return what may be concluded from answers of these kinds, and what may not."""
+    may = [each.format(**words) for kind in kinds for each in _CONCLUSIONS[kind]["may"]]
+    may_not = [each.format(**words) for kind in kinds for each in _CONCLUSIONS[kind]["may_not"]]
+    return may, [*may_not, *_CONCLUSIONS["always"]["may_not"]]
+
+
+__all__ = ["Answer", "Category", "NotPublished", "Questions", "Subject"]

@@ -1,0 +1,257 @@
+"""Words and what they stand for: areas, cohorts, measures and categories of the published tables.
+
+Published names come from the analyst database, and other names in common use from `analyst_db/names.yaml` and
+`vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one row fits the words exactly.
+"""
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ndl_export.analyst_db.child_groups import EVERYONE
+from ndl_export.answers.published import Published
+from ndl_export.facts.on_request import OnRequest, merge_tables
+from ndl_export.tables import TABLES, Measure, Table
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from sources.reference.places import load_places
+
+_STATED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "vocabulary.yaml").read_text(encoding="utf-8"))
+SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures"].items()}
+"""A sentence about a figure, by measure."""
+COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
+"""The measure that counts the children or responses of a percentage."""
+_TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
+_READINGS = 6
+
+Category = tuple[str, str]
+"""Label of a filter or topic, and the category: `("Sex", "Female")`."""
+Signature = frozenset[Category]
+
+
+class NotPublished(Exception):
+    """The releases do not have what is asked for; the message names the nearest thing that they have."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A measure of one row of a published table; `opposite` is 100% less it."""
+
+    table: str
+    measure: str
+    levels: tuple[str, ...]
+    signature: Signature
+    opposite: bool = False
+
+    @property
+    def categories(self) -> str:
+        """Its categories in words: `Writing, Female`; empty for all children."""
+        return ", ".join(category for _, category in sorted(self.signature))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One thing that words may stand for; `value` is a code, a name or a `Category`, by `kind`."""
+
+    kind: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Term:
+    """Words of a text, by position of the first token and of the one after the last, and what they may stand for."""
+
+    first: int
+    end: int
+    meanings: tuple[Meaning, ...]
+
+
+def split_tokens(text: str) -> list[str]:
+    """Return words, numbers and percent signs in lower case, without possessive endings."""
+    text = text.lower().replace("&", " and ").replace("½", ".5").replace("2 .5", "2.5")
+    return [re.sub(r"['’]s$", "", token).replace("’", "'") for token in _TOKEN.findall(text)]
+
+
+class Vocabulary:
+    """All names of the releases, and the rows that they lead to."""
+
+    def __init__(self, published: Published) -> None:
+        self.published = published
+        self._terms: dict[tuple[str, ...], dict[Meaning, None]] = defaultdict(dict)
+        for words, kind, value in self._iter_names():
+            if tokens := tuple(split_tokens(words)):
+                self._terms[tokens].setdefault(Meaning(kind, value))
+        self._longest = max(map(len, self._terms))
+
+    def _iter_names(self) -> Iterator[tuple[str, str, Any]]:
+        """Yield names, the kind of thing that they are for, and the thing."""
+        for row in self.published.query("SELECT kind, called, meaning FROM dimension.name"):
+            if row["kind"] == "group" and row["meaning"] != EVERYONE:
+                yield row["called"], "category", tuple(row["meaning"].split(": ", 1))
+            elif row["kind"] in ("area", "cohort", "characteristic"):
+                yield row["called"], row["kind"], row["meaning"]
+        for signature in {signature for rows in self.rows.values() for signature in rows}:
+            for label, category in signature:
+                yield category, "category", (label, category)
+                yield f"{label}: {category}", "category", (label, category)
+        for row in self.published.query("SELECT filter_label, category, short_name FROM dimension.short_name"):
+            if (row["filter_label"], row["category"]) in self.categories:
+                yield row["short_name"], "category", (row["filter_label"], row["category"])
+        for key, names in _STATED["categories"].items():
+            for name in names:
+                yield name, "category", tuple(key.split(": ", 1))
+        for kind, measures in (("measure", self._measure_names), ("opposite", _STATED["opposites"])):
+            for measure, names in measures.items():
+                for name in names:
+                    yield name, kind, measure
+        # Places of the country that the releases are not about are known too, so that a question about one is refused.
+        known = {row["area_code"] for row in self.published.query("SELECT area_code FROM dimension.area")}
+        for place in load_places().values():
+            if place.new_la_code not in known:
+                yield place.la_name, "elsewhere", place.la_name
+
+    @cached_property
+    def _measure_names(self) -> dict[str, list[str]]:
+        names = {name: list(words["names"]) for name, words in _STATED["measures"].items()}
+        for row in self.published.query("SELECT DISTINCT measure, label FROM dimension.measure"):
+            names.setdefault(row["measure"], []).extend((row["label"], row["measure"]))
+        return names
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """Every table of the releases, requested ones last."""
+        bundles = (self.published.folder / version for version in self.published.releases)
+        return TABLES | merge_tables(request for bundle in bundles for request in OnRequest.of_bundle(bundle).tables)
+
+    @cached_property
+    def rows(self) -> dict[str, dict[Signature, tuple[str, ...]]]:
+        """The levels of each table's rows by their categories, in the releases whose figures stand."""
+        found: dict[str, dict[Signature, tuple[str, ...]]] = {name: {} for name in self.tables}
+        for row in self.published.query(
+            "SELECT DISTINCT f.table_name, f.levels FROM releases.figure AS f"
+            " JOIN releases.current AS c USING (time_period, release_version) ORDER BY ALL"
+        ):
+            signature = _build_signature(self.tables[row["table_name"]], row["levels"])
+            found[row["table_name"]][signature] = tuple(row["levels"])
+        return found
+
+    @cached_property
+    def categories(self) -> frozenset[Category]:
+        """Every category that a row has."""
+        return frozenset(category for rows in self.rows.values() for signature in rows for category in signature)
+
+    def find_terms(self, tokens: list[str], kinds: Collection[str] = ()) -> list[Term]:
+        """Return the terms of a text from left to right, the longest first where several begin."""
+        found, at = [], 0
+        while at < len(tokens):
+            for end in range(min(len(tokens), at + self._longest), at, -1):
+                meanings = self._terms.get(tuple(tokens[at:end]), {})
+                if wanted := tuple(each for each in meanings if not kinds or each.kind in kinds):
+                    found.append(Term(at, end, wanted))
+                    at = end
+                    break
+            else:
+                at += 1
+        return found
+
+    def read_words(self, words: str, *kinds: str) -> tuple[Meaning, ...]:
+        """Return what words stand for as a whole. Raises `NotPublished`, which names the nearest words."""
+        tokens = tuple(split_tokens(words))
+        found = tuple(each for each in self._terms.get(tokens, ()) if each.kind in kinds)
+        if not found:
+            near = difflib.get_close_matches(" ".join(tokens), self._list_names(kinds), n=3, cutoff=0.3)
+            nearest = f" Nearest: {', '.join(near)}." if near else ""
+            raise NotPublished(f"The release has no {' or '.join(kinds)} called “{words}”.{nearest}")
+        return found
+
+    def _list_names(self, kinds: Collection[str]) -> list[str]:
+        return [
+            " ".join(name) for name, meanings in self._terms.items() if any(each.kind in kinds for each in meanings)
+        ]
+
+    def find_statistics(
+        self, measures: Collection[str], groups: Iterable[Collection[Category]], opposite: bool = False
+    ) -> list[Statistic]:
+        """Return the statistics that measures and categories fit exactly.
+
+        `groups` has the alternatives for each category that was named. Without measures, it is the share of children
+        (or responses) that the row's table gives. Raises `NotPublished`, which names what comes nearest.
+        """
+        found: dict[tuple[str, Signature], Statistic] = {}
+        chosen = list(product(*groups)) or [()]
+        for picked in chosen:
+            signature = _complete_signature(frozenset(picked), measures)
+            if signature is None:
+                continue
+            # If several tables have the row and the measure, the first one supplies it, as in `gld_by_group`.
+            for name, table in self.tables.items():
+                if signature in self.rows[name]:
+                    for measure in [each.name for each in table.measures if _is_meant(each, measures)]:
+                        key = (measure, signature)
+                        levels = self.rows[name][signature]
+                        if key not in found and self._is_published(name, measure, levels):
+                            found[key] = Statistic(name, measure, levels, signature, opposite)
+        if not found:
+            raise NotPublished(self._describe_nearest(measures, [frozenset(picked) for picked in chosen]))
+        return list(found.values())
+
+    def _is_published(self, table: str, measure: str, levels: tuple[str, ...]) -> bool:
+        """Return whether an area has a figure or a reason for none; `z` everywhere means that no row is about it."""
+        return (table, measure, levels) in self._applicable
+
+    @cached_property
+    def _applicable(self) -> frozenset[tuple[str, str, tuple[str, ...]]]:
+        rows = self.published.query(
+            "SELECT DISTINCT table_name, measure, levels FROM releases.figure WHERE flag IS DISTINCT FROM 'z'"
+        )
+        return frozenset((row["table_name"], row["measure"], tuple(row["levels"])) for row in rows)
+
+    def _describe_nearest(self, measures: Collection[str], signatures: list[Signature]) -> str:
+        near: dict[str, None] = {}
+        for signature, (name, rows) in product(signatures, self.rows.items()):
+            table = self.tables[name]
+            for measure in (each for each in table.measures if _is_meant(each, measures)):
+                for other in rows:
+                    if signature < other and len(other - signature) == 1:
+                        near[f"{measure.label}: {_format_signature(other)}"] = None
+        wanted = " or ".join(_format_signature(each) for each in signatures if each) or "all children"
+        some = "; ".join(list(near)[:_READINGS])
+        return f"The release has no such figure for {wanted}." + (f" Nearest: {some}." if some else "")
+
+
+def _build_signature(table: Table, levels: Iterable[str]) -> Signature:
+    """Return the categories of a row that are not totals; a breakdown has the label of its topic."""
+    by_name = dict(zip((each.name for each in table.filters), levels, strict=True))
+    topic = by_name.get(TOPIC_FILTER.name, EVERYONE)
+    labels = {each.name: topic if each.name == BREAKDOWN_FILTER.name else each.label for each in table.filters}
+    return frozenset(
+        (labels[name], level) for name, level in by_name.items() if level != EVERYONE and name != TOPIC_FILTER.name
+    )
+
+
+def _complete_signature(signature: Signature, measures: Collection[str]) -> Signature | None:
+    """Return the categories with those that they imply, or None if two of one filter exclude each other."""
+    labels = {label for label, _ in signature}
+    if len(labels) < len(signature):
+        return None
+    for label, implied in _STATED["implied"].items():
+        other, category = implied.split(": ", 1)
+        if label in labels and other not in labels and "children_count" not in measures:
+            signature |= {(other, category)}
+    return signature
+
+
+def _is_meant(measure: Measure, measures: Collection[str]) -> bool:
+    """Return whether a measure is one of those named, or the share that a table gives if none is."""
+    return measure.name in measures if measures else measure.name in _STATED["shares"]
+
+
+def _format_signature(signature: Signature) -> str:
+    return ", ".join(f"{label}: {category}" for label, category in sorted(signature)) or "all children"
