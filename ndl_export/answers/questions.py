@@ -20,6 +20,7 @@ from ndl_export.pages.number_format import capital, listed
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
 from ndl_export.tables.schema import SYMBOLS, Flag
+from sources.reference.places import load_places
 
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
     (Path(__file__).parent / "conclusions.yaml").read_text(encoding="utf-8")
@@ -43,6 +44,8 @@ class Answer:
     may_conclude: list[str] = field(default_factory=list)
     may_not_conclude: list[str] = field(default_factory=list)
     verdict: str = ""
+    added: tuple[float, float] | None = None
+    """Of a sum: its percentage and its children."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class Questions:
 
     def read_area(self, words: str) -> str:
         """Return the code of the area that words name."""
+        for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
+            if place.new_la_code not in {row["area_code"] for row in self._areas}:
+                raise NotPublished(f"{place.la_name} takes no part in these releases: there are no figures about its children.")
         return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
@@ -158,7 +164,8 @@ class Questions:
     def answer_figure(self, subject: Subject) -> Answer:
         """Answer what a figure is."""
         figure = self.get_figure(subject)
-        return Answer(self.describe_figure(subject, figure), [figure], *self._conclude_figure(figure))
+        shown = oppose(figure) if subject.statistic.opposite else figure
+        return Answer(self.describe_figure(subject, figure), [figure], *self._conclude_figure(shown))
 
     def describe_figure(self, subject: Subject, figure: dict[str, Any]) -> str:
         """Return a figure as a sentence, with its interval and flag."""
@@ -345,7 +352,8 @@ class Questions:
         )
         ends = {"lower": f"{row['lower_ci']}%", "upper": f"{row['upper_ci']}%"}
         sentence = f"{row['area_name']}, {row['child_group']}, {self.get_label(row['time_period'])}: {row['in_words']}."
-        return Answer(sentence, figures, *_list_conclusions("sum", **ends))
+        added = row["gld_percent"], row["children"]
+        return Answer(sentence, figures, *_list_conclusions("sum", **ends), added=added)
 
     def find_beside_england(self, subject: Subject) -> Row:
         """Return a good level of development beside England's official figure, with the verdict."""

@@ -7,7 +7,7 @@ Published names come from the analyst database, and other names in common use fr
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -28,6 +28,10 @@ SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures
 """A sentence about a figure, by measure."""
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
 """The measure that counts the children or responses of a percentage."""
+COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
+"""The other category of a filter with two, by label and category."""
+CONTEXT = frozenset(_STATED["context"])
+"""Labels of what a figure measures; in a comparison they are those of both sides."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
 _READINGS = 6
 
@@ -79,6 +83,9 @@ def split_tokens(text: str) -> list[str]:
     return [re.sub(r"['’]s$", "", token).replace("’", "'") for token in _TOKEN.findall(text)]
 
 
+_NOT_ALONE = frozenset(tuple(split_tokens(name)) for name in _STATED["not_alone"])
+
+
 class Vocabulary:
     """All names of the releases, and the rows that they lead to."""
 
@@ -107,6 +114,8 @@ class Vocabulary:
         for key, names in _STATED["categories"].items():
             for name in names:
                 yield name, "category", tuple(key.split(": ", 1))
+        for measure in _STATED["opposites"]:
+            yield f"not {measure}", "opposite", measure
         for kind, measures in (("measure", self._measure_names), ("opposite", _STATED["opposites"])):
             for measure, names in measures.items():
                 for name in names:
@@ -147,19 +156,14 @@ class Vocabulary:
         """Every category that a row has."""
         return frozenset(category for rows in self.rows.values() for signature in rows for category in signature)
 
-    def find_terms(self, tokens: list[str], kinds: Collection[str] = ()) -> list[Term]:
-        """Return the terms of a text from left to right, the longest first where several begin."""
-        found, at = [], 0
-        while at < len(tokens):
-            for end in range(min(len(tokens), at + self._longest), at, -1):
-                meanings = self._terms.get(tuple(tokens[at:end]), {})
-                if wanted := tuple(each for each in meanings if not kinds or each.kind in kinds):
-                    found.append(Term(at, end, wanted))
-                    at = end
-                    break
-            else:
-                at += 1
-        return found
+    def find_term(self, tokens: Sequence[str], at: int) -> Term | None:
+        """Return the longest name in a sentence that begins at a token."""
+        for end in range(min(len(tokens), at + self._longest), at, -1):
+            name = tuple(tokens[at:end])
+            meanings = () if name in _NOT_ALONE else self._terms.get(name, ())
+            if found := tuple(each for each in meanings if each.kind != "characteristic" and not name[0].isdigit()):
+                return Term(at, end, found)
+        return None
 
     def read_words(self, words: str, *kinds: str) -> tuple[Meaning, ...]:
         """Return what words stand for as a whole. Raises `NotPublished`, which names the nearest words."""
@@ -201,6 +205,33 @@ class Vocabulary:
         if not found:
             raise NotPublished(self._describe_nearest(measures, [frozenset(picked) for picked in chosen]))
         return list(found.values())
+
+    def list_statistics(self) -> list[Statistic]:
+        """Return every published statistic, those with fewer categories first."""
+        found = [
+            Statistic(name, measure.name, levels, signature)
+            for name, table in self.tables.items()
+            for signature, levels in self.rows[name].items()
+            for measure in table.measures
+            if self._is_published(name, measure.name, levels)
+        ]
+        return sorted(found, key=lambda each: len(each.signature))
+
+    def list_names(self, statistic: Statistic) -> list[str]:
+        """Return all names of a statistic's measure and categories."""
+        label = self.tables[statistic.table].measure(statistic.measure).label
+        names = [label, *self._names_of[Meaning("measure", statistic.measure)]]
+        for category in sorted(statistic.signature):
+            names += [": ".join(category), *self._names_of[Meaning("category", category)]]
+        return names
+
+    @cached_property
+    def _names_of(self) -> dict[Meaning, list[str]]:
+        found: dict[Meaning, list[str]] = defaultdict(list)
+        for name, meanings in self._terms.items():
+            for meaning in meanings:
+                found[meaning].append(" ".join(name))
+        return found
 
     def _is_published(self, table: str, measure: str, levels: tuple[str, ...]) -> bool:
         """Return whether an area has a figure or a reason for none; `z` everywhere means that no row is about it."""

@@ -1,0 +1,368 @@
+"""Judges a claim about published figures: supported, not supported, or not to be said from the releases.
+
+A value is supported if it agrees with the published figure at the precision that it is stated with; a comparison only if
+noise and chance do not explain it, by the macros' verdict. What is not supported comes with the figure, the rule, and a
+sentence that is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ndl_export.answers.questions import Answer, Questions, Subject, format_value, oppose
+from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
+from ndl_export.site.inference import Difference
+from ndl_export.tables.schema import Flag
+
+SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
+_TOLERANCE = 2.0
+"""Points by which a figure may differ from a simple fraction or an approximate percentage that is quoted for it."""
+_NEAR = 4.0
+"""Points below or above a quoted percentage that `nearly` and `just over` allow."""
+ENGLAND = "England"
+
+
+class InvalidClaim(ValueError):
+    """A claim that does not have the form of `Claim`; the message names the field."""
+
+
+class Comparison(BaseModel):
+    """What a figure is compared with: another area, group or cohort, or England."""
+
+    model_config = ConfigDict(extra="forbid")
+    direction: Literal["higher", "lower", "same", "highest", "lowest", "rose", "fell", "unchanged"]
+    area: str | None = None
+    group: str | list[str] | None = None
+    cohort: str | None = None
+    points: float | None = None
+    percent: float | None = None
+    times: float | None = None
+
+
+class Claim(BaseModel):
+    """A claim: a figure with a value, a comparison, a rank or a target; `cause` is what it is put down to.
+
+    `about` says how a value is quoted. Several areas or groups in `added` are claimed as a sum.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    area: str | None = None
+    cohort: str | None = None
+    group: str | list[str] = []
+    measure: str | None = None
+    release: str | None = None
+    value: float | None = None
+    decimals: int | None = None
+    unit: Literal["%", "points", "children", "responses", "goals"] | None = None
+    about: Literal["exactly", "about", "nearly", "just over", "more than", "less than"] = "exactly"
+    interval: tuple[float, float] | None = None
+    comparison: Comparison | None = None
+    rank: int | None = None
+    added: list[str] = []
+    target: Literal["met", "not met"] | None = None
+    cause: str | None = None
+    forecast: str | None = None
+    child: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a claim, the rule that decides, the figures, and what can be said instead."""
+
+    verdict: str
+    rule: str
+    reason: str
+    corrected: str = ""
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    readings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "verdict": self.verdict,
+            "rule": self.rule,
+            "reason": self.reason,
+            "corrected": self.corrected,
+            "figures": self.figures,
+            "readings": self.readings,
+        }
+
+
+@cache
+def _load_rules() -> dict[str, str]:
+    rules: dict[str, str] = yaml.safe_load((Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8"))
+    return rules
+
+
+def reject(rule: str, verdict: str = CANNOT_BE_SAID, answer: Answer | None = None, **words: object) -> Judgement:
+    """Return a judgement by a rule of `rules.yaml`, with the sentence of an answer as what can be said."""
+    reason = _load_rules()[rule].format(**words)
+    return Judgement(verdict, rule, reason, answer.sentence if answer else "", answer.figures if answer else [])
+
+
+def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judgement:
+    """Judge one claim. Raises `InvalidClaim` if it does not have the form of `Claim`."""
+    try:
+        stated = claim if isinstance(claim, Claim) else Claim.model_validate(claim)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidClaim(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    try:
+        return _Judge(questions, stated).judge()
+    except NotPublished as error:
+        return Judgement(CANNOT_BE_SAID, "not published", str(error))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """A claim with the releases that it is checked against."""
+
+    questions: Questions
+    claim: Claim
+
+    def judge(self) -> Judgement:
+        claim = self.claim
+        if claim.release is not None and claim.release not in self.questions.published.current.values():
+            return reject("other release", release=claim.release, held=", ".join(self.questions.published.releases))
+        if claim.added:
+            return self._judge_sum()
+        if claim.area is None:
+            return self._judge_without_area()
+        if (claim.area or "").lower() in ("england", "e92000001"):
+            return self._judge_england_value()
+        if (claim.comparison and claim.comparison.direction in ("rose", "fell", "unchanged")) and not claim.comparison.cohort:
+            previous = self._find_previous_cohort()
+            if previous is None:
+                return reject("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
+        subject = self._read_subject()
+        for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
+            if said:
+                return reject(rule, answer=self.questions.answer_figure(subject), said=said)
+        judgements = [*self._iter_judgements(subject)]
+        if not judgements:
+            return reject("no claim")
+        # The worst decides: a sentence is supported only if everything in it is.
+        order = (NOT_SUPPORTED, CANNOT_BE_SAID, SUPPORTED)
+        return min(judgements, key=lambda each: order.index(each.verdict))
+
+    def _iter_judgements(self, subject: Subject):  # type: ignore[no-untyped-def]
+        if self.claim.value is not None:
+            yield self._judge_value(subject)
+        if self.claim.rank is not None or (self.claim.comparison and self.claim.comparison.direction in ("highest", "lowest")):
+            yield self._judge_rank(subject)
+        elif self.claim.comparison:
+            yield self._judge_comparison(subject, self.claim.comparison)
+        if self.claim.target:
+            yield self._judge_target(subject)
+
+    def _read_subject(self, **changed: Any) -> Subject:
+        claim = self.claim.model_copy(update=changed)
+        groups = [claim.group] if isinstance(claim.group, str) else claim.group
+        measure = claim.measure
+        subject = self.questions.read_subject(measure, claim.area or "", groups or [], claim.cohort)
+        if claim.unit in ("children", "responses") and claim.value is not None:
+            return replace(subject, statistic=self._count(subject.statistic))
+        return subject
+
+    def _count(self, statistic: Statistic) -> Statistic:
+        """Return the statistic that counts the children of a percentage."""
+        counted = COUNTED.get(statistic.measure, statistic.measure)
+        if counted != statistic.measure and statistic.opposite:
+            raise NotPublished("The number of children who did not is not published; the number who did is.")
+        return replace(statistic, measure=counted)
+
+    def _answer_anyway(self) -> Answer | None:
+        try:
+            return self.questions.answer_figure(self._read_subject())
+        except NotPublished:
+            return None
+
+    def _list_cohorts(self) -> str:
+        return ", ".join(map(self.questions.get_label, self.questions.published.current))
+
+    def _find_previous_cohort(self) -> str | None:
+        cohorts = list(self.questions.published.current)
+        at = cohorts.index(self.questions.read_cohort(self.claim.cohort))
+        return cohorts[at - 1] if at else None
+
+    def _judge_without_area(self) -> Judgement:
+        try:
+            subject = self._read_subject(area="All councils together")
+        except NotPublished as error:
+            return reject("no area", nearest=str(error))
+        answer = self.questions.answer_figure(subject)
+        return reject("no area", answer=answer, nearest="")
+
+    # Values
+
+    def _judge_value(self, subject: Subject) -> Judgement:
+        claim, figure = self.claim, self.questions.get_figure(subject)
+        answer = self.questions.answer_figure(subject)
+        shown = oppose(figure) if subject.statistic.opposite else figure
+        if shown["value"] is None:
+            return reject("no figure", answer=answer, meaning=figure["flag_meaning"])
+        stated = {"%": "%", "points": "pp", "children": "children", "responses": "responses", "goals": "goals"}
+        if claim.unit and stated[claim.unit] != shown["unit"] and not shown["unit"].startswith(stated[claim.unit]):
+            return reject("unit", NOT_SUPPORTED, answer, unit=claim.unit, right=shown["unit"])
+        if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
+            return reject("unreliable", NOT_SUPPORTED, answer)
+        if claim.interval is not None and not self._agrees_with_interval(shown, claim.interval):
+            return reject("interval", NOT_SUPPORTED, answer)
+        return self._compare_value(shown, answer)
+
+    def _agrees_with_interval(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
+        ends = (shown["lower"], shown["upper"])
+        return all(end is not None and abs(end - said) <= 0.1 for end, said in zip(ends, sorted(interval), strict=True))
+
+    def _compare_value(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
+        value, stated, about = shown["value"], float(self.claim.value or 0), self.claim.about
+        lower = value if shown["lower"] is None else shown["lower"]
+        upper = value if shown["upper"] is None else shown["upper"]
+        if about in ("more than", "less than"):
+            beyond, clear = (value > stated, lower > stated) if about == "more than" else (value < stated, upper < stated)
+            if clear:
+                return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
+            return reject("inside noise" if beyond else "other value", CANNOT_BE_SAID if beyond else NOT_SUPPORTED, answer)
+        scale = 1.0 if shown["unit"] in ("%", "pp") else max(stated, 1) / 100
+        agrees = {
+            "exactly": abs(value - stated) <= self._get_precision(),
+            "about": abs(value - stated) <= _TOLERANCE * scale,
+            "nearly": stated - _NEAR * scale <= value < stated,
+            "just over": stated < value <= stated + _NEAR * scale,
+        }[about]
+        if agrees:
+            return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
+        return reject("other value", NOT_SUPPORTED, answer)
+
+    def _get_precision(self) -> float:
+        """Return half a unit of the last place that the value is stated with."""
+        stated = self.claim.value or 0
+        decimals = self.claim.decimals
+        if decimals is None:
+            decimals = len(f"{stated:.10f}".rstrip("0").partition(".")[2])
+        return float(0.5 * 10.0**-decimals + 1e-9)
+
+    def _judge_england_value(self) -> Judgement:
+        together = self._read_subject(area="All councils together")
+        answer = self.questions.answer_figure(together)
+        try:
+            official = self.questions.find_beside_england(together)["england"]
+        except NotPublished:
+            return reject("england", answer=answer)
+        official = 100 - official if together.statistic.opposite else official
+        if self.claim.value is None or self.claim.comparison:
+            return reject("england", answer=answer)
+        if self.claim.about != "exactly":
+            return reject("england", answer=answer)
+        shown = {"value": round(official, 1), "lower": None, "upper": None, "unit": "%"}
+        sentence = Answer(f"England’s official figure is {official:.1f}%. {answer.sentence}", answer.figures)
+        return self._compare_value(shown, sentence)
+
+    # Comparisons
+
+    def _judge_comparison(self, subject: Subject, stated: Comparison) -> Judgement:
+        if stated.times is not None:
+            return reject("ratio", answer=self.questions.answer_figure(subject))
+        if stated.area is not None and stated.area.lower() in ("england", "e92000001"):
+            row = self.questions.find_beside_england(subject)
+            answer = self.questions.answer_beside_england(subject)
+            found: Difference | str = Difference(row["lower_end"], row["upper_end"], row["verdict"])
+            points = round(row["percent"] - row["england"], 1)
+        else:
+            other = self._read_other(subject, stated)
+            answer = self.questions.answer_comparison(subject, other)
+            if any(figure["value"] is None for figure in answer.figures):
+                return reject("no figure", answer=answer, meaning="one of the two is not shown")
+            if any(figure["flag"] == Flag.UNRELIABLE for figure in answer.figures):
+                return reject("unreliable", NOT_SUPPORTED, answer)
+            found = self.questions.find_difference(subject, other)
+            points = round(answer.figures[0]["value"] - answer.figures[1]["value"], 1)
+        if isinstance(found, str):
+            return reject("not compared", answer=answer, why=found)
+        return self._judge_difference(stated, found, points, answer)
+
+    def _judge_difference(self, stated: Comparison, found: Difference, points: float, answer: Answer) -> Judgement:
+        wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(stated.direction)
+        if wanted is None:
+            verdict = NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID
+            return reject("same", verdict, answer)
+        if not found.is_certain:
+            return reject("inside noise", answer=answer)
+        if found.verdict != wanted:
+            return reject("other way", NOT_SUPPORTED, answer)
+        if stated.percent is not None:
+            return reject("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
+        if stated.points is not None:
+            decimals = len(f"{stated.points:.10f}".rstrip("0").partition(".")[2])
+            if abs(abs(points) - stated.points) > 0.5 * 10.0**-decimals + 0.1001 * (decimals > 0):
+                return reject("other value", NOT_SUPPORTED, answer)
+        return Judgement(SUPPORTED, "difference", _load_rules()["difference"], answer.sentence, answer.figures)
+
+    def _read_other(self, subject: Subject, stated: Comparison) -> Subject:
+        changed: dict[str, Any] = {}
+        if stated.area is not None:
+            changed["area"] = stated.area
+        if stated.group is not None:
+            changed["group"] = stated.group
+        if stated.cohort is not None:
+            changed["cohort"] = stated.cohort
+        elif stated.direction in ("rose", "fell", "unchanged"):
+            changed["cohort"] = self._find_previous_cohort()
+        other = self._read_subject(**changed)
+        if other == subject:
+            raise NotPublished("The claim compares a figure with itself.")
+        return other
+
+    def _judge_rank(self, subject: Subject) -> Judgement:
+        ranks = self.questions.rank_areas(subject.statistic, subject.cohort)
+        answer = self.questions.answer_ranking(subject.statistic, subject.cohort)
+        row = next((each for each in ranks if each["area_code"] == subject.area_code), None)
+        if row is None:
+            return reject("no rank", answer=answer)
+        lowest = self.claim.comparison is not None and self.claim.comparison.direction == "lowest"
+        wanted = self.claim.rank or 1
+        best, worst = row["best_rank"], row["worst_rank"]
+        if lowest:
+            best, worst = len(ranks) + 1 - worst, len(ranks) + 1 - best
+        if best == worst == wanted:
+            return Judgement(SUPPORTED, "rank", _load_rules()["rank"], answer.sentence, answer.figures)
+        if not best <= wanted <= worst:
+            return reject("other rank", NOT_SUPPORTED, answer, best=row["best_rank"], worst=row["worst_rank"])
+        return reject("rank not certain", answer=answer, best=row["best_rank"], worst=row["worst_rank"])
+
+    def _judge_target(self, subject: Subject) -> Judgement:
+        answer = self.questions.answer_figure(subject)
+        verdicts = {row["verdict"] for row in self.questions.find_target(subject)}
+        if verdicts == {self.claim.target}:
+            return Judgement(SUPPORTED, "target", _load_rules()["target"], answer.sentence, answer.figures)
+        return reject("target", NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID, answer)
+
+    def _judge_sum(self) -> Judgement:
+        groups = [self.claim.group] if isinstance(self.claim.group, str) else self.claim.group
+        areas = [self.claim.area] if self.claim.area else []
+        added = self.claim.added
+        try:
+            in_areas = [self.questions.read_area(each) for each in added]
+        except NotPublished:
+            in_areas = []
+        if not in_areas and not areas:
+            return reject("no area", nearest="")
+        try:
+            answer = self.questions.answer_sum(added if in_areas else areas, groups if in_areas else added, cohort=self.claim.cohort)
+        except NotPublished as error:
+            overlapping = "added up" in str(error) or "within another" in str(error)
+            return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
+        if self.claim.value is None:
+            return reject("no claim", answer=answer)
+        percent, children = answer.added or (None, None)
+        value = children if self.claim.unit == "children" else percent
+        shown = {"value": value, "lower": None, "upper": None, "unit": "%" if value == percent else "children"}
+        return self._compare_value(shown, answer)
+
+
+__all__ = ["Claim", "Comparison", "InvalidClaim", "Judgement", "check_claim", "format_value"]

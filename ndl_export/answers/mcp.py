@@ -1,0 +1,203 @@
+"""An MCP server: agents search the published statistics, get figures, compare, add up, cite and check claims.
+
+Every answer says what may be concluded and what may not. What the releases cannot answer is refused with the nearest
+thing that they can. The server reads published files only.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from pydantic import Field
+
+from ndl_export.answers.claims import InvalidClaim, check_claim
+from ndl_export.answers.published import Published
+from ndl_export.answers.questions import ENGLAND, Answer, NotPublished, Questions
+from ndl_export.answers.search import Index
+from ndl_export.answers.sentences import check_sentence
+
+_INSTRUCTIONS = (
+    "Official statistics on school readiness with privacy noise. Every figure has an interval. Never compare two figures"
+    " yourself, never add figures up, never rank areas: ask `compare`, `add_up` and `rank`, which count noise, chance and"
+    " the number of comparisons. Repeat what may and may not be concluded. Give the interval, the flag, the cohort and the"
+    " release with each figure, and cite with `cite`. Before you publish a sentence, pass it to `check_claim`."
+)
+Measure = Annotated[str, Field(description="What was measured, in plain words or as `search` names it")]
+Area = Annotated[str, Field(description="A council, an area of several, or 'all councils'")]
+Groups = Annotated[list[str], Field(description="Groups of children, goals, answers: such as 'girls', 'FSM', 'Writing'")]
+Cohort = Annotated[str | None, Field(description="School year in which the children ended Reception: '2024/25'; the newest")]
+
+
+def build_server(published: Published, version: str) -> MCPServer:
+    """Return the server of the tools."""
+    questions = Questions(published)
+    tools = _Tools(questions, Index(questions.vocabulary))
+    server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS, version=version)
+    for tool in (
+        *(tools.list_releases, tools.search, tools.describe_table, tools.get_figures, tools.compare, tools.rank),
+        *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.check_claim),
+    ):
+        server.add_tool(_refuse(tool), name=tool.__name__, description=tool.__doc__)
+    return server
+
+
+def _refuse(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return the tool with a refusal as an answer, so that agents read the reason and what comes nearest."""
+
+    @wraps(tool)
+    def answer(*args: Any, **named: Any) -> dict[str, Any]:
+        try:
+            return tool(*args, **named)
+        except NotPublished as error:
+            return {"refused": True, "answer": str(error), "figures": []}
+        except InvalidClaim as error:
+            return {"refused": True, "answer": f"The claim does not have the form that is described: {error}", "figures": []}
+
+    return answer
+
+
+class _Tools:
+    """The tools, one method each; their docstrings are what agents read."""
+
+    def __init__(self, questions: Questions, index: Index) -> None:
+        self._questions, self._index = questions, index
+
+    def list_releases(self) -> dict[str, Any]:
+        """List the releases, their cohorts, councils, and what was withdrawn or not sent."""
+        published = self._questions.published
+        return {
+            "releases": [
+                {
+                    "release": version,
+                    "published_on": str(row["published_on"]),
+                    "cohorts": row["cohorts"],
+                    "councils": row["councils"],
+                    "not_sent": row["missing"],
+                    "withdrawn": row["withdrawal_reason"] if row["withdrawn_on"] else None,
+                    "notice": row["notice"],
+                    "epsilon": row["epsilon"],
+                }
+                for version, row in published.releases.items()
+            ],
+            "current": published.current,
+        }
+
+    def search(self, words: str, limit: Annotated[int, Field(ge=1, le=50)] = 10) -> dict[str, Any]:
+        """Search the published statistics by plain words, such as 'free school meals' or 'seen by no one'.
+
+        Each result has the measure and the groups to ask `get_figures` for.
+        """
+        found = self._index.search(words, limit)
+        return {
+            "found": [
+                {
+                    "table": each.statistic.table,
+                    "title": each.title,
+                    "measure": each.statistic.measure,
+                    "label": each.label,
+                    "groups": [f"{label}: {category}" for label, category in sorted(each.statistic.signature)],
+                }
+                for each in found
+            ]
+        }
+
+    def describe_table(self, table: str) -> dict[str, Any]:
+        """Describe a table: what it counts, who is in it, its measures, and the categories of its filters."""
+        tables = self._questions.vocabulary.tables
+        if table not in tables:
+            raise NotPublished(f"There is no table {table!r}. Tables: {', '.join(tables)}.")
+        found = tables[table]
+        categories: dict[str, dict[str, None]] = {}
+        for signature in self._questions.vocabulary.rows[table]:
+            for label, category in sorted(signature):
+                categories.setdefault(label, {}).setdefault(category)
+        return {
+            "table": table,
+            "title": found.title,
+            "description": found.description,
+            "population": found.population,
+            "measures": [
+                {"measure": m.name, "label": m.label, "unit": m.unit_in_words, "definition": m.description}
+                for m in found.measures
+            ],
+            "groups": {label: list(values) for label, values in categories.items()},
+        }
+
+    def get_figures(self, measure: Measure, area: Area, groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
+        """Get a published figure with its interval, its flag, and what may be concluded from it."""
+        return self._answer(self._questions.answer_figure(self._questions.read_subject(measure, area, groups, cohort)))
+
+    def compare(
+        self,
+        measure: Measure,
+        area: Area,
+        than_area: Annotated[str | None, Field(description="The other area, or 'England' for its official figure")] = None,
+        groups: Groups = [],  # noqa: B006
+        than_groups: Annotated[list[str] | None, Field(description="The other groups; the same ones if absent")] = None,
+        cohort: Cohort = None,
+        than_cohort: Annotated[str | None, Field(description="The other cohort")] = None,
+        than_measure: Annotated[str | None, Field(description="The other measure, if it is a different one")] = None,
+    ) -> dict[str, Any]:
+        """Compare a figure with that of another area, group or cohort: ahead, behind, or the data cannot say.
+
+        The verdict counts the privacy noise, chance, and how many comparisons the release makes.
+        """
+        one = self._questions.read_subject(measure, area, groups, cohort)
+        if than_area and than_area.strip().lower() == ENGLAND.lower():
+            return self._answer(self._questions.answer_beside_england(one))
+        other = self._questions.read_subject(
+            than_measure or measure, than_area or area, groups if than_groups is None else than_groups, than_cohort or cohort
+        )
+        if other == one:
+            raise NotPublished("Both sides are the same figure: name another area, groups or cohort.")
+        return self._answer(self._questions.answer_comparison(one, other))
+
+    def rank(self, measure: Measure, groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
+        """Rank councils by a figure: for each the ranks that noise and chance leave possible."""
+        subject = self._questions.read_subject(measure, "All councils together", groups, cohort)
+        return self._answer(self._questions.answer_ranking(subject.statistic, subject.cohort))
+
+    def trend(self, measure: Measure, area: Area, groups: Groups = []) -> dict[str, Any]:  # noqa: B006
+        """Show how a figure moved from cohort to cohort, and whether each change is more than noise and chance."""
+        subject = self._questions.read_subject(measure, area, groups)
+        return self._answer(self._questions.answer_trend(subject.statistic, subject.area_code))
+
+    def add_up(self, areas: list[str], groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
+        """Add up areas, or groups that do not overlap: their good level of development, with the right interval."""
+        return self._answer(self._questions.answer_sum(areas, groups, cohort=cohort))
+
+    def distance_from_target(self, area: Area, groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
+        """Show how far an area is from the national ambition, in points and in children, and whether it is met."""
+        subject = self._questions.read_subject("gld_children_percent", area, groups, cohort)
+        return {**self._answer(self._questions.answer_figure(subject)), "targets": self._questions.find_target(subject)}
+
+    def cite(self, release: Annotated[str | None, Field(description="A release; the newest")] = None) -> dict[str, Any]:
+        """Give the citation, licence and notice of a release."""
+        version = release or max(self._questions.published.current.values(), default=None)
+        if version is None or version not in self._questions.published.releases:
+            raise NotPublished(f"There is no release {version}. Releases: {', '.join(self._questions.published.releases)}.")
+        return self._questions.cite(version)
+
+    def check_claim(
+        self,
+        sentence: Annotated[str | None, Field(description="A sentence in ordinary English")] = None,
+        claim: Annotated[dict[str, Any] | None, Field(description="A claim in parts: see the documentation")] = None,
+    ) -> dict[str, Any]:
+        """Check a claim before it is published: supported, not supported, or not to be said, with a corrected sentence."""
+        if sentence:
+            return check_sentence(self._questions, sentence).to_dict()
+        return check_claim(self._questions, claim or {}).to_dict()
+
+    def _answer(self, answer: Answer) -> dict[str, Any]:
+        stated = asdict(answer)
+        releases = sorted({figure["release"] for figure in answer.figures})
+        return {
+            "answer": stated["sentence"],
+            **({"verdict": answer.verdict} if answer.verdict else {}),
+            "may_conclude": answer.may_conclude,
+            "may_not_conclude": answer.may_not_conclude,
+            "figures": answer.figures,
+            "cite": [self._questions.cite(version) for version in releases],
+        }

@@ -1,0 +1,55 @@
+"""Searches the published statistics by plain words, with SQLite's full-text index."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from ndl_export.answers.vocabulary import Statistic, Vocabulary, split_tokens
+
+_MOST = 50
+
+
+@dataclass(frozen=True)
+class Found:
+    """A statistic with its table's title, and the words that ask for it."""
+
+    statistic: Statistic
+    label: str
+    title: str
+
+
+class Index:
+    """Every published statistic, by the words of its table, its measure and its categories."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._statistics = vocabulary.list_statistics()
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        # Porter's stemmer finds `goals` with `goal`.
+        self._database.execute("CREATE VIRTUAL TABLE statistic USING fts5(exact, other, tokenize = 'porter')")
+        rows = ((self._write_names(each), self._write_description(each)) for each in self._statistics)
+        self._database.executemany("INSERT INTO statistic VALUES (?, ?)", rows)
+
+    def search(self, words: str, limit: int = 10) -> list[Found]:
+        """Return the statistics that fit best, those with all words in their names first."""
+        tokens = [token for token in split_tokens(words) if token not in ("of", "the", "in", "by", "a", "and", "for")]
+        if not tokens:
+            return []
+        query = " OR ".join(f'"{token}"' for token in tokens)
+        # A name counts ten times as much as a description; of equals, the one with fewer categories.
+        rows = self._database.execute(
+            "SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY bm25(statistic, 10, 1), rowid LIMIT ?",
+            (query, min(limit, _MOST)),
+        )
+        return [self._describe(self._statistics[number - 1]) for (number,) in rows]
+
+    def _describe(self, statistic: Statistic) -> Found:
+        table = self._vocabulary.tables[statistic.table]
+        return Found(statistic, table.measure(statistic.measure).label, table.title)
+
+    def _write_names(self, statistic: Statistic) -> str:
+        names = self._vocabulary.list_names(statistic)
+        return " ; ".join(names)
+
+    def _write_description(self, statistic: Statistic) -> str:
+        table = self._vocabulary.tables[statistic.table]
+        return f"{table.title} {table.description} {table.measure(statistic.measure).description}"

@@ -1,0 +1,590 @@
+"""Reads a sentence of ordinary English as claims.
+
+Every word must be part of a number, a name, or a phrase of `phrases.yaml`; a sentence that cannot be read in exactly one
+way is answered with its readings, never guessed. Claims of one sentence share what only one of them says: the area, the
+cohort, the measure.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Comparison, Judgement, check_claim, reject
+from ndl_export.answers.questions import Questions
+from ndl_export.answers.vocabulary import (
+    CONTEXT,
+    COUNTERPARTS,
+    Category,
+    NotPublished,
+    Statistic,
+    Term,
+    Vocabulary,
+    split_tokens,
+)
+
+_UNITS = {
+    name: number
+    for number, name in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+        " seventeen eighteen nineteen".split()
+    )
+}
+_TENS = {
+    name: 10 * number
+    for number, name in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+}
+_PARTS = {
+    **{"half": 2, "halves": 2, "third": 3, "quarter": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8},
+    **{"tenth": 10, "thirds": 3, "quarters": 4, "fifths": 5, "sixths": 6, "eighths": 8, "tenths": 10},
+}
+_ORDINALS = {
+    **{name: number for number, name in enumerate("first second third fourth fifth sixth seventh eighth".split(), start=1)},
+    **{f"{number}{end}": number for number, end in enumerate(("st", "nd", "rd", *["th"] * 5), start=1)},
+}
+_YEARS = re.compile(r"\b(?:20)(\d\d)\s*(?:/|-|–|to)\s*(?:20)?(\d\d)\b")
+_INTERVAL = re.compile(
+    r"[(,]?\s*(?:with\s+)?(?:a\s+)?95\s*(?:%|per cent)\s*(?:confidence )?interval:?\s*(?:of\s+|from\s+)?"
+    r"(\d+(?:\.\d+)?)\s*%?\s*(?:to|-|–|and)\s*(\d+(?:\.\d+)?)\s*%?\s*\)?",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"[,;:.!?()–—]|\s-\s")
+_SEPARATORS = {"and", "while", "whereas", "but", "although", "though"}
+_THAN_SEPARATORS = {"than"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a sentence: its kind, what it stands for, and the tokens that it takes."""
+
+    kind: str
+    value: Any
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it is written; `unit` is that of the words after it."""
+
+    value: float
+    decimals: int
+    unit: str
+    is_fraction: bool = False
+
+
+@dataclass
+class Reading:
+    """A sentence split into items; `unread` are words with no meaning here, `breaks` tokens after a comma or stop."""
+
+    tokens: list[str]
+    items: list[Item] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    breaks: frozenset[int] = frozenset()
+    interval: tuple[float, float] | None = None
+
+    def list_kind(self, *kinds: str) -> list[Item]:
+        """Return the items of some kinds, in order."""
+        return [item for item in self.items if item.kind in kinds]
+
+
+@cache
+def _load_phrases() -> dict[tuple[str, ...], str]:
+    stated = yaml.safe_load((Path(__file__).parent / "phrases.yaml").read_text(encoding="utf-8"))
+    found: dict[tuple[str, ...], str] = {}
+    for kind, phrases in stated.items():
+        for phrase in phrases:
+            found.setdefault(tuple(split_tokens(phrase)), kind)
+    return found
+
+
+def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
+    """Split a sentence into items, the longest name, number or phrase first."""
+    interval = _INTERVAL.search(text)
+    if interval:
+        text = text[: interval.start()] + " " + text[interval.end() :]
+    text, years = _mark_years(text)
+    tokens, breaks = _split_with_breaks(text)
+    reading = Reading(tokens, breaks=breaks, interval=(float(interval[1]), float(interval[2])) if interval else None)
+    at = 0
+    while at < len(tokens):
+        item = _read_item(vocabulary, tokens, at, years)
+        if item.kind == "unread":
+            reading.unread.append(tokens[at])
+        elif item.kind != "filler":
+            reading.items.append(item)
+        at = item.end
+    return reading
+
+
+def _mark_years(text: str) -> tuple[str, dict[str, str]]:
+    """Replace academic years by one word each; return the text, and the cohorts by word."""
+    years: dict[str, str] = {}
+
+    def mark(match: re.Match[str]) -> str:
+        if (int(match[1]) + 1) % 100 != int(match[2]):
+            return match[0]
+        word = f"cohort{'abcdefgh'[len(years) % 8]}"
+        years[word] = f"20{match[1]}{match[2]}"
+        return f" {word} "
+
+    return _YEARS.sub(mark, text), years
+
+
+def _split_with_breaks(text: str) -> tuple[list[str], frozenset[int]]:
+    tokens: list[str] = []
+    breaks = []
+    # A point or comma within a number, and the point of "St.", are no breaks.
+    text = re.sub(r"\b(st|vs|approx)\.", r"\1 ", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=\d)[,.](?=\d)", lambda match: "\x00" if match[0] == "." else "", text)
+    for part in _BREAK.split(text):
+        tokens += split_tokens(part.replace("\x00", "."))
+        breaks.append(len(tokens))
+    return tokens, frozenset(breaks)
+
+
+def _read_item(vocabulary: Vocabulary, tokens: list[str], at: int, years: dict[str, str]) -> Item:
+    if tokens[at] in years:
+        return Item("cohort", years[tokens[at]], at, at + 1)
+    number = _read_number(tokens, at)
+    term = vocabulary.find_term(tokens, at)
+    phrase = _find_phrase(tokens, at)
+    # A number, unless a name that begins with it is longer: "two-year review", "12 month review".
+    if number and (term is None or number.end >= term.end) and number.end >= phrase.end:
+        return number
+    if tokens[at] in _ORDINALS and (term is None or term.end == at + 1):
+        return Item("ordinal", _ORDINALS[tokens[at]], at, at + 1)
+    if term is not None and term.end >= phrase.end:
+        return Item("term", term, at, term.end)
+    return phrase
+
+
+def _find_phrase(tokens: list[str], at: int) -> Item:
+    phrases = _load_phrases()
+    for end in range(min(len(tokens), at + 7), at, -1):
+        kind = phrases.get(tuple(tokens[at:end]))
+        if kind:
+            return Item(kind, " ".join(tokens[at:end]), at, end)
+    return Item("unread", tokens[at], at, at + 1)
+
+
+def _read_number(tokens: list[str], at: int) -> Item | None:
+    """Read a number at a token: digits, words, a fraction, or so many in so many; with its unit."""
+    share = _read_share(tokens, at)
+    if share:
+        value, end = share
+        return Item("number", Number(value, 1, "%", is_fraction=True), at, end)
+    counted = _read_count(tokens, at)
+    if counted is None:
+        return None
+    value, decimals, end = counted
+    if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdigit():
+        return Item("year", int(value), at, end)
+    unit, end = _read_unit(tokens, end)
+    if unit == "" and not tokens[at][0].isdigit() and value < 20:
+        # "Three", "one": more often a word than a figure.
+        return None
+    return Item("number", Number(value, decimals, unit), at, end)
+
+
+def _read_unit(tokens: list[str], at: int) -> tuple[str, int]:
+    phrase = _find_phrase(tokens, at) if at < len(tokens) else None
+    if phrase and phrase.kind in ("points", "percent", "goals"):
+        return {"points": "points", "percent": "%", "goals": "goals"}[phrase.kind], phrase.end
+    return "", at
+
+
+def _read_count(tokens: list[str], at: int) -> tuple[float, int, int] | None:
+    """Return the value of digits or number words, its decimals, and the token after it."""
+    token = tokens[at]
+    if re.fullmatch(r"\d+(?:\.\d+)?", token):
+        return float(token), len(token.partition(".")[2]), at + 1
+    if token in _TENS:
+        if at + 1 < len(tokens) and 0 < _UNITS.get(tokens[at + 1], 0) < 10:
+            return float(_TENS[token] + _UNITS[tokens[at + 1]]), 0, at + 2
+        return float(_TENS[token]), 0, at + 1
+    if token in _UNITS:
+        return float(_UNITS[token]), 0, at + 1
+    return None
+
+
+def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
+    """Return the percentage of `two thirds`, `half` or `three in five`, and the token after it."""
+    rest = tokens[at:]
+    if rest[0] == "half" and rest[1:2] != ["as"]:
+        return 50.0, at + 1
+    count = 1 if rest[0] in ("a", "one") else _UNITS.get(rest[0]) or (int(rest[0]) if rest[0].isdigit() else None)
+    if count and len(rest) > 1 and rest[1] in _PARTS and count < _PARTS[rest[1]]:
+        # "A third of" is a share, "third highest" a place.
+        return 100 * count / _PARTS[rest[1]], at + 2
+    if count and rest[0] != "a" and len(rest) > 2:
+        between = 2 if rest[1] == "in" else 3 if rest[1:3] == ["out", "of"] else None
+        if between and len(rest) >= between + 1:
+            whole = rest[between] if between < len(rest) else ""
+            of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdigit() else None)
+            if of and count < of <= 100:
+                return 100 * count / of, at + between + 1
+    return None
+
+
+
+class Unreadable(Exception):
+    """A sentence that cannot be read in exactly one way; `readings` are the ways, if it has several."""
+
+    def __init__(self, words: str, readings: Sequence[str] = ()) -> None:
+        super().__init__(words)
+        self.readings = list(readings)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """What one side of a claim is about, as far as the sentence says it."""
+
+    areas: tuple[str, ...] = ()
+    cohorts: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    opposite: bool = False
+    groups: tuple[tuple[Category, ...], ...] = ()
+    everyone: bool = False
+
+    def fill_from(self, other: "_Slot") -> "_Slot":
+        """Return this with what only `other` says, but its groups."""
+        return replace(
+            self,
+            areas=self.areas or other.areas,
+            cohorts=self.cohorts or other.cohorts,
+            measures=self.measures or other.measures,
+            opposite=self.opposite if self.measures else other.opposite,
+        )
+
+
+def _read_slot(items: Iterable[Item]) -> _Slot:
+    found: dict[str, dict[Any, None]] = defaultdict(dict)
+    opposite = False
+    for item in items:
+        if item.kind in ("england", "together"):
+            found["areas"].setdefault("England" if item.kind == "england" else "All councils together")
+        elif item.kind in ("cohort", "year"):
+            found["cohorts"].setdefault(item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}")
+        elif item.kind == "everyone":
+            found["everyone"].setdefault(True)
+        elif item.kind == "term":
+            kinds = {each.kind for each in item.value.meanings}
+            values = tuple(each.value for each in item.value.meanings)
+            if "elsewhere" in kinds:
+                raise NotPublished(f"{values[0]} takes no part in these releases: there are no figures about its children.")
+            # A name of an area counts as that before it counts as a group.
+            kind = next(each for each in ("area", "cohort", "opposite", "measure", "category") if each in kinds)
+            chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
+            if kind == "category":
+                found["groups"].setdefault(chosen)
+            else:
+                opposite = opposite or kind == "opposite"
+                found["measures" if kind == "opposite" else f"{kind}s"].update(dict.fromkeys(chosen))
+    return _Slot(
+        *(tuple(found[name]) for name in ("areas", "cohorts", "measures")),
+        opposite,
+        tuple(found["groups"]),
+        bool(found["everyone"]),
+    )
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the claims of one sentence."""
+
+    vocabulary: Vocabulary
+    reading: Reading
+
+    def list_claims(self) -> list[Claim]:
+        """Return the claims. Raises `Unreadable` and `NotPublished`."""
+        reading = self.reading
+        for kind in ("child", "cause", "forecast"):
+            if stated := reading.list_kind(kind):
+                return [self._write(_read_slot(reading.items), **{kind: stated[0].value}, lenient=True)]
+        if reading.unread:
+            raise Unreadable(f"these words mean nothing here: {', '.join(dict.fromkeys(reading.unread))}")
+        if reading.list_kind("target"):
+            return [self._write_target()]
+        if denials := reading.list_kind("denial"):
+            raise Unreadable(f"the denial “{denials[0].value}” could be about several things")
+        everything = _read_slot(reading.items)
+        if reading.list_kind("added") and max(len(everything.areas), len(everything.groups)) > 1:
+            return [self._write_sum(everything)]
+        comparators = [item for item in reading.list_kind("higher", "lower", "same") if not self._is_bound(item)]
+        if reading.list_kind("highest", "lowest", "rankings") or (reading.list_kind("ordinal") and not comparators):
+            return self._write_rank(everything)
+        if comparators:
+            return self._write_comparison(comparators)
+        if reading.list_kind("rose", "fell", "unchanged"):
+            return self._write_change(everything)
+        return self._write_values()
+
+    # Parts of claims
+
+    def _write(self, slot: _Slot, *, lenient: bool = False, **stated: Any) -> Claim:
+        """Write a claim about what a slot names; `lenient` if the verdict does not depend on it."""
+        try:
+            statistic: Statistic | None = self._find_statistic(slot, stated.get("unit"))
+        except (Unreadable, NotPublished):
+            if not lenient:
+                raise
+            statistic = None
+        if len(slot.areas) > 1 or len(slot.cohorts) > 1:
+            if not lenient:
+                raise Unreadable(f"it names several areas or years: {', '.join((*slot.areas, *slot.cohorts))}")
+        about: dict[str, Any] = {}
+        if statistic:
+            about["measure"] = f"not {statistic.measure}" if statistic.opposite else statistic.measure
+            about["group"] = [f"{label}: {category}" for label, category in sorted(statistic.signature)]
+        return Claim(
+            area=slot.areas[0] if slot.areas else None, cohort=slot.cohorts[0] if slot.cohorts else None, **about, **stated
+        )
+
+    def _find_statistic(self, slot: _Slot, unit: str | None) -> Statistic:
+        measures = slot.measures
+        if not measures and unit in ("children", None) and unit:
+            measures = ("children_count",)
+        if not measures and not slot.groups:
+            raise Unreadable("it does not say what was measured: a good level of development, or something else")
+        found = self.vocabulary.find_statistics(measures, slot.groups, slot.opposite)
+        if len(found) > 1:
+            readings = [f"{each.measure}: {each.categories}" for each in found]
+            raise Unreadable("several published figures fit it", readings)
+        return found[0]
+
+    def _is_bound(self, item: Item) -> bool:
+        """Return whether a phrase such as `more than` or `above` belongs to the number after it."""
+        return any(number.first in (item.end, item.end + 1) and self._gap(item, number) for number in self._numbers)
+
+    def _gap(self, item: Item, number: Item) -> bool:
+        between = self.reading.tokens[item.end : number.first]
+        return number.value.unit != "points" and all(token in ("than", "a", "an", "the") for token in between)
+
+    @property
+    def _numbers(self) -> list[Item]:
+        return self.reading.list_kind("number")
+
+    def _get_before(self, item: Item) -> str:
+        """Return the word before an item, or before the bound that it has."""
+        at = item.first
+        bounds = [each for each in self.reading.items if each.end == at and each.kind in _BOUNDS]
+        at = bounds[0].first if bounds else at
+        return self.reading.tokens[at - 1] if at else ""
+
+    def _state_value(self, number: Item) -> dict[str, Any]:
+        """Return the value, unit and bound of a number as fields of a claim."""
+        stated: Number = number.value
+        about = "about" if stated.is_fraction else "exactly"
+        for item in self.reading.items:
+            if item.kind in _BOUNDS and item.end <= number.first and self._gap(item, number) and number.first - item.end <= 1:
+                about = _BOUNDS[item.kind]
+        unit = stated.unit or ("responses" if any("response" in each for each in self._measures) else "children")
+        if not stated.unit and stated.decimals:
+            unit = "goals"
+        return {"value": stated.value, "decimals": None if stated.is_fraction else stated.decimals, "unit": unit, "about": about}
+
+    @property
+    def _measures(self) -> tuple[str, ...]:
+        return _read_slot(self.reading.items).measures
+
+    # Kinds of claims
+
+    def _write_values(self) -> list[Claim]:
+        numbers = [*self._numbers, *self.reading.list_kind("majority", "minority")]
+        numbers.sort(key=lambda item: item.first)
+        if not numbers:
+            raise Unreadable("it states no value, comparison or rank that could be checked")
+        everything = _read_slot(self.reading.items)
+        cuts = [self._find_cut(one, other) for one, other in zip(numbers, numbers[1:], strict=False)]
+        ends = [*cuts, len(self.reading.tokens)]
+        claims, begin = [], 0
+        for number, end in zip(numbers, ends, strict=True):
+            own = _read_slot(item for item in self.reading.items if begin <= item.first < end)
+            if len(numbers) == 1:
+                slot = everything
+            else:
+                slot = own.fill_from(everything)
+                if not own.groups and len(everything.groups) == 1:
+                    slot = replace(slot, groups=everything.groups)
+                context = [each for each in everything.groups if each[0][0] in CONTEXT and each not in own.groups]
+                if context and not any(each[0][0] in CONTEXT for each in own.groups):
+                    slot = replace(slot, groups=(*slot.groups, *context))
+            claims.append(self._write(slot, **self._state(number), **self._state_interval(len(numbers))))
+            begin = end
+        return claims
+
+    def _state(self, number: Item) -> dict[str, Any]:
+        if number.kind in ("majority", "minority"):
+            return {"value": 50.0, "unit": "%", "about": "more than" if number.kind == "majority" else "less than"}
+        return self._state_value(number)
+
+    def _state_interval(self, numbers: int) -> dict[str, Any]:
+        return {"interval": self.reading.interval} if self.reading.interval and numbers == 1 else {}
+
+    def _find_cut(self, one: Item, other: Item) -> int:
+        """Return the token that separates what two numbers are about."""
+        marks = [at for at in self.reading.breaks if one.end < at <= other.first]
+        marks += [at for at in range(one.end, other.first) if self.reading.tokens[at] in _SEPARATORS and not self._is_named(at)]
+        marks += [item.first for item in self.reading.list_kind("than") if one.end <= item.first < other.first]
+        if not marks:
+            raise Unreadable("two numbers stand together, and it does not say what each is about")
+        return max(marks)
+
+    def _is_named(self, at: int) -> bool:
+        return any(item.first <= at < item.end for item in self.reading.items)
+
+    def _write_sum(self, slot: _Slot) -> Claim:
+        numbers = self._numbers
+        stated = self._state_value(numbers[0]) if numbers else {}
+        groups = [f"{label}: {category}" for (label, category), *_ in slot.groups]
+        if len(slot.areas) > 1:
+            added, area, group = list(slot.areas), None, groups
+        else:
+            added, area, group = groups, slot.areas[0] if slot.areas else None, []
+        return Claim(area=area, cohort=slot.cohorts[0] if slot.cohorts else None, group=group, added=added, **stated)
+
+    def _write_rank(self, slot: _Slot) -> list[Claim]:
+        lowest = bool(self.reading.list_kind("lowest"))
+        ordinals = self.reading.list_kind("ordinal")
+        if len(slot.areas) > 1:
+            # "The highest of the eight councils" names the councils that are ranked.
+            slot = replace(slot, areas=tuple(each for each in slot.areas if each not in ("All councils together", "England")))
+        stated: dict[str, Any] = {"comparison": Comparison(direction="lowest" if lowest else "highest")}
+        if ordinals or self.reading.list_kind("rankings"):
+            stated["rank"] = ordinals[0].value if ordinals else 1
+        if len(self._numbers) == 1 and self._numbers[0].value.unit == "%":
+            stated |= self._state_value(self._numbers[0])
+        return [self._write(slot, **stated)]
+
+    def _write_target(self) -> Claim:
+        slot = _read_slot(self.reading.items)
+        # Targets are for the good level of development.
+        slot = slot if slot.measures else replace(slot, measures=("gld_children_percent",))
+        return self._write(slot, target="not met" if self.reading.list_kind("denial", "lower") else "met")
+
+    def _write_change(self, slot: _Slot) -> list[Claim]:
+        direction = self.reading.list_kind("rose", "fell", "unchanged")[0].kind
+        cohorts = sorted(slot.cohorts)
+        now = replace(slot, cohorts=tuple(cohorts[-1:]) if len(cohorts) > 1 or not self._is_start(cohorts) else ())
+        comparison: dict[str, Any] = {"direction": direction, "cohort": cohorts[0] if len(cohorts) > 1 or self._is_start(cohorts) else None}
+        claims = []
+        for number in self._numbers:
+            before, stated = self._get_before(number), number.value
+            if before == "by" or stated.unit == "points":
+                comparison |= {"points": stated.value} if stated.unit == "points" else {"percent": stated.value}
+            elif before == "from":
+                earlier = replace(slot, cohorts=(comparison["cohort"],) if comparison["cohort"] else ("the year before",))
+                claims.append(self._write(earlier, **self._state_value(number)))
+            else:
+                claims.append(self._write(now, **self._state_value(number)))
+        return [self._write(now, comparison=Comparison(**comparison)), *claims]
+
+    def _is_start(self, cohorts: Sequence[str]) -> bool:
+        """Return whether the only cohort named is the one compared with: `up since 2023/24`."""
+        if len(cohorts) != 1:
+            return False
+        at = [item.first for item in self.reading.list_kind("cohort", "year")]
+        return bool(at) and self.reading.tokens[at[0] - 1] in ("since", "from", "on")
+
+    def _write_comparison(self, comparators: list[Item]) -> list[Claim]:
+        reading, pivot = self.reading, comparators[0]
+        if reading.list_kind("before") or len(_read_slot(reading.items).cohorts) > 1:
+            direction = {"higher": "rose", "lower": "fell", "same": "unchanged"}[pivot.kind]
+            reading.items.append(Item(direction, pivot.value, pivot.first, pivot.end))
+            return self._write_change(_read_slot(reading.items))
+        left_items, right_items = self._split_sides(pivot)
+        left, right = _read_slot(left_items), _read_slot(right_items)
+        left, right = self._complete_sides(left, right, any(item.kind == "others" for item in right_items))
+        comparison: dict[str, Any] = {"direction": pivot.kind}
+        claims = []
+        for number in self._numbers:
+            stated = number.value
+            adjacent = number.end == pivot.first or self._get_before(number) == "by"
+            if stated.unit == "points" or adjacent:
+                comparison |= {"points": stated.value} if stated.unit == "points" else {"percent": stated.value}
+            else:
+                claims.append(self._write(left if number in left_items else right, **self._state_value(number)))
+        if times := reading.list_kind("times"):
+            comparison["times"] = 2.0 if times else None
+        other = self._write(right)
+        comparison |= {"area": other.area, "group": other.group}
+        return [self._write(left, comparison=Comparison(**comparison)), *claims]
+
+    def _split_sides(self, pivot: Item) -> tuple[list[Item], list[Item]]:
+        """Return the items about what is compared, and about what it is compared with."""
+        than = self.reading.list_kind("than")
+        if than and than[0].first < pivot.first:
+            # "Compared with boys, girls did better": up to the comma.
+            stops = [at for at in sorted(self.reading.breaks) if at > than[0].end]
+            stop = stops[0] if stops else pivot.first
+            right = [item for item in self.reading.items if than[0].first <= item.first < stop]
+            return [item for item in self.reading.items if item not in right], right
+        after = [item for item in than if item.first >= pivot.first]
+        at = after[0].first if after else pivot.end
+        return (
+            [item for item in self.reading.items if item.first < at],
+            [item for item in self.reading.items if item.first >= at],
+        )
+
+    def _complete_sides(self, left: _Slot, right: _Slot, with_others: bool) -> tuple[_Slot, _Slot]:
+        """Give each side what only the other says. Raises `Unreadable` if groups could be meant in two ways."""
+        everything = left.measures or right.measures
+        left, right = left.fill_from(right), right.fill_from(left)
+        assert left.measures == right.measures or everything
+        shared = [each for each in (*left.groups, *right.groups) if each[0][0] in CONTEXT]
+        own_left = [each for each in left.groups if each[0][0] not in CONTEXT]
+        own_right = [each for each in right.groups if each[0][0] not in CONTEXT]
+        if with_others:
+            own_right = [(self._find_counterpart(each[0]),) for each in own_left]
+        elif not own_right and not right.everyone and left.areas != right.areas:
+            own_right = own_left
+        elif not own_left and left.areas != right.areas:
+            own_left = own_right
+        elif {each[0][0] for each in own_left} != {each[0][0] for each in own_right} and own_left and own_right:
+            raise Unreadable("it does not say whether both sides of the comparison are of one group")
+        both = {each[0][0] for each in left.groups} & {each[0][0] for each in right.groups} & CONTEXT
+        left_context = [each for each in shared if each[0][0] not in both or each in left.groups]
+        right_context = [each for each in shared if each[0][0] not in both or each in right.groups]
+        return (
+            replace(left, groups=tuple(dict.fromkeys((*own_left, *left_context)))),
+            replace(right, groups=tuple(dict.fromkeys((*own_right, *right_context)))),
+        )
+
+    def _find_counterpart(self, category: Category) -> Category:
+        other = COUNTERPARTS.get(": ".join(category))
+        if other is None:
+            raise Unreadable(f"it does not say who the others of {category[1]} are")
+        return category[0], other
+
+
+_BOUNDS = {
+    "about": "about",
+    "nearly": "nearly",
+    "just over": "just over",
+    "more than": "more than",
+    "less than": "less than",
+    "higher": "more than",
+    "lower": "less than",
+}
+
+
+def check_sentence(questions: Questions, text: str) -> Judgement:
+    """Judge a sentence: every claim in it, the worst of which decides."""
+    try:
+        claims = _Writer(questions.vocabulary, read_sentence(questions.vocabulary, text)).list_claims()
+    except Unreadable as error:
+        return replace(reject("unreadable", words=str(error)), readings=error.readings)
+    except NotPublished as error:
+        return Judgement(CANNOT_BE_SAID, "not published", str(error))
+    judgements = [check_claim(questions, claim) for claim in claims]
+    order = ("not supported", CANNOT_BE_SAID, "supported")
+    worst = min(judgements, key=lambda each: order.index(each.verdict))
+    corrected = " ".join(dict.fromkeys(each.corrected for each in judgements if each.corrected))
+    figures = [figure for each in judgements for figure in each.figures]
+    return replace(worst, corrected=corrected, figures=list({str(figure): figure for figure in figures}.values()))
