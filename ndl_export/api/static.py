@@ -22,7 +22,8 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.program import compute_program_sha256
 
 RELEASES_FOLDER = "releases"
-_MADE_FROM = ".made_from.json"
+MADE_FROM_FILE = ".made_from.json"
+"""What the files were made from. Of no use to readers, and not published."""
 _PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb", "pyarrow")
 
 
@@ -47,7 +48,17 @@ def publish_api(release_dir: Path) -> None:
     documents = build_documents(found, sums)
     for name in sorted(documents, key=lambda name: (name == INDEX, name)):
         write_whole(place / name, documents[name])
-    write_whole(place / _MADE_FROM, format_json(wanted))
+    write_whole(place / MADE_FROM_FILE, format_json(wanted))
+
+
+def is_figure_file(name: str) -> bool:
+    """Return whether a file of the release directory, by relative path, is one of the files of figures."""
+    return name.startswith(f"{API_FOLDER}/{RELEASES_FOLDER}/") and not is_list_of_files(name)
+
+
+def is_list_of_files(name: str) -> bool:
+    """Return whether a file of the release directory is the list of a release's files of figures."""
+    return name.startswith(f"{API_FOLDER}/{RELEASES_FOLDER}/") and name.endswith(f"/{INDEX}")
 
 
 def hash_sums_file(release_dir: Path, version: str) -> str:
@@ -65,7 +76,7 @@ def _hash_inputs(release: Release, sums: str) -> str:
 def _read_made_from(place: Path) -> dict[str, str]:
     """Return by version what the files were made from; empty if that is not known, so that they are made again."""
     try:
-        found = json.loads((place / _MADE_FROM).read_bytes())
+        found = json.loads((place / MADE_FROM_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
     there = found if isinstance(found, dict) else {}

@@ -2,8 +2,8 @@
 
 They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`. Each
 is replaced in one step, after the bundle is in its place. The first three lead to the current release, the newest
-version that is not withdrawn; if every release is withdrawn, none of them exists. `api`, the catalogue and the feed have
-every release, and mark withdrawn ones.
+version that is not withdrawn; if every release is withdrawn, none of them exists. `api`, the catalogue and the feed
+have every release, and mark withdrawn ones.
 """
 
 import datetime as dt
