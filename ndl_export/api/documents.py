@@ -88,7 +88,7 @@ def _build_release(release: Release, current: Mapping[str, str], sums: str) -> s
 
 def list_table_names(release: Release) -> list[str]:
     """Return the names of a release's tables, in order; a bundle of another schema may lack one."""
-    return [name for name in merge_tables(release.requested) if name in release.tables]
+    return [name for name in merge_tables(release.requested) if release.read(f"{name}.parquet", ()) is not None]
 
 
 def iter_tables(found: Sequence[Release]) -> Iterator[shapes.Table]:
@@ -196,6 +196,12 @@ def iter_figure_files(
         ).decode()
         # One figure on each line: a file can be compared and searched line by line.
         yield f"{table.name}/{code}.json", head.replace('"figures": []', f'"figures": [\n{figures}\n  ]').encode()
+
+
+def iter_release_files(connection: duckdb.DuckDBPyConnection, release: Release) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every file of a release's figures."""
+    for table in merge_tables(release.requested).values():
+        yield from iter_figure_files(connection, release, table)
 
 
 def build_release_files(release: Release, files: Mapping[str, bytes]) -> bytes:

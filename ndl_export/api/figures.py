@@ -44,7 +44,7 @@ def create_figures(connection: duckdb.DuckDBPyConnection) -> None:
 def add_figures(connection: duckdb.DuckDBPyConnection, release: Release, position: int = 0) -> None:
     """Add every figure of a release to the table `figures`; `position` orders releases."""
     for number, table in enumerate(merge_tables(release.requested).values()):
-        rows = release.tables.get(table.name)
+        rows = release.read(f"{table.name}.parquet", None)
         if rows is None:
             continue
         # The number of the row is part of the data, so that no order of execution can change it.

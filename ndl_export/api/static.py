@@ -11,10 +11,9 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_figure_files
+from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
 from ndl_export.api.figures import add_figures, create_figures
 from ndl_export.facts.description import API_FOLDER
-from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.released import Release, read_releases
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import FILE_MODE, FOLDER_MODE, format_json, replace_folder, set_modes, write_whole
@@ -89,13 +88,10 @@ def _write_figures(release_dir: Path, release: Release) -> None:
         create_figures(connection)
         add_figures(connection, release)
         staged, digests = Path(scratch) / release.version, {}
-        for name, table in merge_tables(release.requested).items():
-            (staged / name).mkdir(parents=True)
-            for file, content in iter_figure_files(connection, release, table):
-                (staged / file).write_bytes(content)
-                digests[file] = hashlib.sha256(content).digest()
-            if not any((staged / name).iterdir()):
-                (staged / name).rmdir()
+        for name, content in iter_release_files(connection, release):
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).write_bytes(content)
+            digests[name] = hashlib.sha256(content).digest()
         (staged / INDEX).write_bytes(build_release_files(release, digests))
         set_modes(staged, FOLDER_MODE, FILE_MODE)
         replace_folder(staged, release_dir / API_FOLDER / RELEASES_FOLDER / release.version)
