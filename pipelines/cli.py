@@ -41,6 +41,7 @@ USED_BY = {
     },
     "Publisher, and whoever checks a release": {
         "publish": ("releases.publish", "Publish a release to the place where readers download it."),
+        "serve": ("serving.serve", "Answer queries for published figures over HTTP."),
         "withdraw": ("releases.withdraw", "Mark a release as withdrawn, once it is signed."),
         "verify": ("releases.verify", "Check a bundle: signature, checksums, schema, consistency."),
         "recompute": ("releases.recompute", "Recompute a bundle's tables from its noisy counts."),

@@ -23,9 +23,9 @@ from ndl_export.analyst_db.long_figures import add_figures
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, load_withdrawals
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import Release, build_release, list_versions, read_release
+from ndl_export.facts.released import Release, build_release, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import lock_folder
 from ndl_export.pages.number_format import join_parts
@@ -61,9 +61,7 @@ def build_database(release_dir: Path) -> Path:
         # Asked under the lock, because another process may have built it while this one waited.
         if is_database_current(release_dir):
             return place
-        withdrawn, content = load_withdrawals(release_dir), hash_inputs(release_dir)
-        versions = map(str, list_versions(release_dir))
-        found = [read_release(release_dir / version, withdrawn.get(version)) for version in versions]
+        content, found = hash_inputs(release_dir), read_releases(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with open_in_memory() as connection:
             target = (

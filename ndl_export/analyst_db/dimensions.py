@@ -103,12 +103,12 @@ def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
     """Return rows about the areas and cohorts of the releases, by table."""
     areas: dict[str, Geography] = {}
     # The newest release first, so that an area has the name that it has there.
-    for *_, area in _iter_areas(found[::-1]):
+    for *_, area in iter_areas(found[::-1]):
         areas.setdefault(area.code, area)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
     members = (
         (*which, area.code, get_place(council).new_la_code)
-        for *which, area in _iter_areas(found)
+        for *which, area in iter_areas(found)
         for council in area.councils
     )
     return {
@@ -123,7 +123,7 @@ def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
     }
 
 
-def _iter_areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
+def iter_areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
     """Yield each area with its release, cohort (the newest first) and family."""
     for release in found:
         for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
+import pyarrow as pa
+
 from ndl_export.analyst_db.child_groups import build_groups_sql, get_type_name, list_characteristics
 from ndl_export.analyst_db.database import Database
 from ndl_export.facts import missing
@@ -19,6 +21,7 @@ from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
+from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
@@ -95,6 +98,21 @@ def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
         withdrawal.date if withdrawal else None,
         withdrawal.reason if withdrawal else None,
     )
+
+
+def query_current(found: Sequence[Release]) -> dict[str, str]:
+    """Return the version of the current release of each cohort, as `releases.current` has it."""
+    columns = {
+        "release_version": [release.version for release in found],
+        "position": list(range(len(found))),
+        "cohorts": pa.array([list(release.cohorts) for release in found], pa.list_(pa.string())),
+        "withdrawn_on": [release.withdrawal.date if release.withdrawal else None for release in found],
+    }
+    with open_in_memory() as connection:
+        connection.execute("CREATE SCHEMA releases")
+        connection.register("stated", pa.table(columns))
+        connection.execute("CREATE TABLE releases.release AS FROM stated")
+        return dict(connection.execute(f"{_CURRENT} ORDER BY time_period").fetchall())
 
 
 def find_newest_release(found: Sequence[Release]) -> Release | None:

@@ -35,7 +35,15 @@ from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
-from ndl_export.files.whole_files import format_csv, format_json, lock_folder
+from ndl_export.files.whole_files import (
+    FILE_MODE,
+    FOLDER_MODE,
+    format_csv,
+    format_json,
+    lock_folder,
+    set_modes,
+    stage_files,
+)
 from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
 from ndl_export.metadata.portals import CITATION_FILE, PORTAL_FILES, build_citation, build_record
@@ -44,7 +52,7 @@ from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, quer
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.csv_files import ALL_ROWS, build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns
-from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
+from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
 from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
@@ -80,9 +88,6 @@ def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
         return list_bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
         return list_bundle_files([""], PILOT, *on_request)
-
-
-_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 class BundleRefused(Exception):
@@ -137,7 +142,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         # The copy is checked, not what it was copied from, which could be exchanged in between.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
-        set_modes(folder, _FOLDER_MODE, _FILE_MODE)
+        set_modes(folder, FOLDER_MODE, FILE_MODE)
         files = read_contents(folder)
         bundle = _promote(folder, release_dir)
         _write_archives(files, version, release_dir)
@@ -232,22 +237,6 @@ def _build_files(
     files[SUMS_FILE] = build_sums(files)
     files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
     return files
-
-
-def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a new folder of files that everybody may read, whatever the umask of the process."""
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    set_modes(folder, _FOLDER_MODE, _FILE_MODE)
-
-
-def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
-    """Set the modes of a folder and everything in it, and sync them to disk."""
-    paths = [*folder.rglob("*"), folder]
-    for path in paths:
-        path.chmod(of_folders if path.is_dir() else of_files)
-    sync_all(paths)
 
 
 def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:

@@ -1,8 +1,9 @@
-"""Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, the catalogue and the feed.
+"""Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, `api`, the catalogue and the feed.
 
 They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`. Each
 is replaced in one step, after the bundle is in its place. The first three lead to the current release, the newest
-version that is not withdrawn; if every release is withdrawn, none of them exists.
+version that is not withdrawn; if every release is withdrawn, none of them exists. `api`, the catalogue and the feed
+have every release, and mark withdrawn ones.
 """
 
 import datetime as dt
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
@@ -64,6 +66,7 @@ def refresh(release_dir: Path) -> None:
     else:
         point(release_dir / LATEST, str(newest))
         publish_site(release_dir, str(newest), announced, register, directory_files.load_withdrawals(release_dir))
+    publish_api(release_dir)
     releases = read_published(release_dir)
     write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
     write_whole(release_dir / FEED_FILE, build_feed(releases, announced or (), register))

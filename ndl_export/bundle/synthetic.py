@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import BundleRefused, read_contents, stage_files
+from ndl_export.bundle.make import BundleRefused, read_contents
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.documents.synthetic_children import (
     FIRST_COLUMN,
@@ -43,7 +43,7 @@ from ndl_export.facts.synthetic import (
 )
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
-from ndl_export.files.whole_files import format_json, lock_folder
+from ndl_export.files.whole_files import FOLDER_MODE, format_json, lock_folder, stage_files
 from ndl_export.metadata.croissant import RESPONSIBLE_USE, render_croissant
 from ndl_export.metadata.datapackage import describe_file
 from ndl_export.pages.number_format import join_parts
@@ -59,7 +59,6 @@ UNSIGNED_FILES = frozenset(
 )
 SYNTHETIC_FILES = UNSIGNED_FILES | {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE}
 """Names of all files of the folder."""
-_FOLDER_MODE = 0o755
 _MARK = "synthetic-"
 """Prefix of the number of every row."""
 
@@ -169,7 +168,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
         # Within the lock, because the release may be withdrawn while its children are made.
         check_wanted(release_dir, version)
         place.mkdir(exist_ok=True)
-        place.chmod(_FOLDER_MODE)
+        place.chmod(FOLDER_MODE)
         with lock_folder(place):
             if not (place / version).exists():
                 _write_folder(place / version, files)

@@ -20,6 +20,8 @@ OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/v
 NAME = "school-readiness"
 DATABASE_FILE = "readiness.duckdb"
 """The analyst database, beside the bundles."""
+API_FOLDER = "api/v1"
+"""Folder of the files for programs, beside the bundles; also where the service answers."""
 KEYWORDS = (
     "early years",
     "school readiness",

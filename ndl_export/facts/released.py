@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.facts.directory_files import Withdrawal
+from ndl_export.facts.directory_files import Withdrawal, load_withdrawals
 from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
-from ndl_export.facts.release_facts import ReleaseFacts, Version
+from ndl_export.facts.release_facts import TITLE, ReleaseFacts, Version
+from ndl_export.pages.number_format import day
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE = "privacy_statement.json"
@@ -34,11 +35,14 @@ def list_versions(release_dir: Path) -> list[Version]:
 class Release:
     """A release: its facts, its Parquet files and its withdrawal, if any.
 
-    `read` returns the given columns of a file, or all if None; it returns None if the release has no such file.
+    `address` is the URL of its folder. `read` returns the given columns of a file, or all if None; it returns None if
+    the release has no such file.
     """
 
     version: str
     published_on: str
+    publisher: str
+    address: str
     notice: str
     cohorts: tuple[str, ...]
     councils: tuple[str, ...]
@@ -47,6 +51,12 @@ class Release:
     on_request: OnRequest
     read: Callable[[str, Sequence[str] | None], pa.Table | None]
     withdrawal: Withdrawal | None = None
+
+    @property
+    def citation(self) -> str:
+        """How to cite it, in sentences."""
+        published = f"{TITLE}. Release {self.version}, published on {day(self.published_on)}"
+        return f"{self.publisher} ({self.published_on[:4]}). {published}. {self.address}"
 
     @property
     def requested(self) -> tuple[RequestedTable, ...]:
@@ -102,6 +112,8 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
     return Release(
         package["version"],
         package["created"][:10],
+        package["contributors"][0]["title"],
+        package["homepage"],
         package.get("notice", ""),
         tuple(package["cohorts"]),
         tuple(package["councils"]),
@@ -113,12 +125,20 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
     )
 
 
+def read_releases(release_dir: Path) -> list[Release]:
+    """Read every release of a release directory, oldest first. Raises `UnreadableWithdrawals`."""
+    withdrawn = load_withdrawals(release_dir)
+    return [read_release(release_dir / name, withdrawn.get(name)) for name in map(str, list_versions(release_dir))]
+
+
 def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Release:
     """Return the release of these facts and tables, whose bundle is not written yet."""
     files = {f"{name}.parquet": data for name, data in tables.items()} | {NOISE_COVARIANCE_FILE: facts.noise_covariance}
     return Release(
         facts.version,
         facts.published_on,
+        facts.publisher,
+        facts.folder_address,
         facts.notice,
         tuple(sorted(facts.cohorts)),
         tuple(sorted(facts.councils)),

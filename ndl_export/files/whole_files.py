@@ -6,15 +6,15 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from privacy.doors.files import sync
+from privacy.doors.files import sync, sync_all
 from privacy.doors.locks import hold_lock
 
-_MODE = 0o644
+FOLDER_MODE, FILE_MODE = 0o755, 0o644
 _SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
 """Names of temporary folders, whose content is moved beside them when it is complete."""
 
@@ -47,10 +47,45 @@ def write_whole(path: Path, content: bytes) -> None:
         staged = Path(scratch) / path.name
         staged.write_bytes(content)
         # Whatever the umask of the process, readers can open the file.
-        staged.chmod(_MODE)
+        staged.chmod(FILE_MODE)
         sync(staged)
         staged.replace(path)
     sync(path.parent)
+
+
+def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files that everybody may read, whatever the umask of the process."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    set_modes(folder, FOLDER_MODE, FILE_MODE)
+
+
+def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
+    """Set the modes of a folder and everything in it, and sync them to disk."""
+    paths = [*folder.rglob("*"), folder]
+    for path in paths:
+        path.chmod(of_folders if path.is_dir() else of_files)
+    sync_all(paths)
+
+
+def replace_folder(staged: Path, place: Path) -> None:
+    """Move a staged folder to `place`: in one step if there is none, else each file whose content differs in one step.
+
+    Files at the place that are not staged are removed.
+    """
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staged.rename(place)
+        return sync(place.parent)
+    new = {path.relative_to(staged) for path in staged.rglob("*") if path.is_file()}
+    for name in sorted(new):
+        if not (place / name).is_file() or (place / name).read_bytes() != (staged / name).read_bytes():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).replace(place / name)
+    for path in [path for path in place.rglob("*") if path.is_file() and path.relative_to(place) not in new]:
+        path.unlink()
+    sync_all([path for path in place.rglob("*") if path.is_dir()] + [place])
 
 
 def point(link: Path, target: str) -> None:

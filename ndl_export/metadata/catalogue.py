@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.description import API_FOLDER, OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming, Withdrawal
 from ndl_export.facts.release_facts import TITLE
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
@@ -116,6 +116,7 @@ def build_catalogue(
         developed=_DEVELOPED,
         register=register,
         register_file=REGISTER_FILE,
+        api=API_FOLDER,
         quality_page=QUALITY_PAGE,
         synthetic_rows=(CSV_FILE, PARQUET_FILE),
     )

@@ -1,7 +1,8 @@
 """Publishes a release to a folder in S3, in Azure or on a file system (`files.stores`).
 
-The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
-are built from the bundles published at the place and no others, and replaced last, each in one step. If the process is
+The bundle's folder and archives are sent first, and each file is read back; then the API's files of figures. The files
+that lead readers to them are built from the bundles published at the place and no others, and replaced last, each in
+one step. If the process is
 interrupted, readers still find complete releases, and the next run sends the rest. Files are compared by content, never
 by size alone; databases by their rows, because their bytes differ with every build.
 """
@@ -17,11 +18,13 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.api import static
 from ndl_export.bundle import anchors
 from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_folder, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files
+from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
@@ -99,6 +102,8 @@ def publish(
             outcome, replaced = _plan(release_dir, parsed, content, store, known)
             store.clear()
             _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
+            figures = {name: replaced.pop(name) for name in [*replaced] if static.is_figure_file(name)}
+            _send_all(store, figures, lambda line: tell(f"{line} of figures"), changes=True)
             # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
             check_alone()
             for name, each in replaced.items():
@@ -144,7 +149,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         removed=tuple(
             name
             for name in sorted(store.sizes() or {})
-            if (name in _LEADING or name.startswith(f"{SITE_FOLDER}/")) and name not in leading
+            if (name in _LEADING or name.startswith((f"{SITE_FOLDER}/", f"{API_FOLDER}/"))) and name not in leading
         ),
         sizes=sizes,
         current=max((each for each in bundles if str(each) not in withdrawn), default=None),
@@ -260,8 +265,9 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
 
 def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
     """Return the names of leading files that the place lacks or has with other content."""
-    found = read_all(store, leading, LARGEST)
-    changed = [name for name, path in leading.items() if found[name] != path.read_bytes()]
+    there = _list_figures_there(store, leading)
+    found = read_all(store, [name for name in leading if name not in there], LARGEST)
+    changed = [name for name in found if found[name] != leading[name].read_bytes()]
     if DATABASE_FILE in changed and (database := found[DATABASE_FILE]) is not None:
         fetched = scratch / DATABASE_FILE
         fetched.write_bytes(database)
@@ -270,19 +276,41 @@ def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> l
     return changed
 
 
+def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
+    """Return the API's files of figures that need not be read to know that the place has them.
+
+    The list of a release's files has a hash of them all and is sent after them. The names and sizes of files are
+    compared as well, because a file may have been removed from the place.
+    """
+    sizes = store.sizes() or {}
+    lists = [name for name in leading if static.is_list_of_files(name)]
+    found = read_all(store, lists, LARGEST)
+    folders = tuple(f"{name.rpartition('/')[0]}/" for name in lists if found[name] == leading[name].read_bytes())
+    return {
+        name
+        for name, path in leading.items()
+        if static.is_figure_file(name) and name.startswith(folders) and sizes.get(name) == path.stat().st_size
+    }
+
+
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
     """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
     first = [name for file in anchors.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
-    content = {name: each for name, each in content.items() if name not in first}
+    others = {name: each for name, each in content.items() if name not in first}
+    _send_all(store, others, lambda line: tell(f"{line} of the release sent and read back"), changes=False)
+
+
+def _send_all(store: Store, content: Files, tell: Callable[[str], None], *, changes: bool) -> None:
+    """Send files in parallel, and read each back."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        sending = [pool.submit(_send, store, name, each, changes=False) for name, each in content.items()]
+        sending = [pool.submit(_send, store, name, each, changes=changes) for name, each in content.items()]
         try:
             for count, each in enumerate(sending, 1):
                 each.result()
                 if count % 20 == 0 or count == len(sending):
-                    tell(f"{count} of {len(sending)} files of the release sent and read back")
+                    tell(f"{count} of {len(sending)} files")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -296,11 +324,14 @@ def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
 
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
+_API_INDEX = f"{API_FOLDER}/index.json"
 _LEADING = (
     directory_files.WITHDRAWN_FILE,
     directory_files.UPCOMING_FILE,
     directory_files.REGISTER_FILE,
     CATALOGUE_FILE,
+    f"{API_FOLDER}/",
+    _API_INDEX,
     DATABASE_FILE,
     FEED_FILE,
     f"{SITE_FOLDER}/",
@@ -308,7 +339,8 @@ _LEADING = (
     # Last, because scripts take from it which version to fetch.
     LATEST_FILE,
 )
-"""In the order of replacement: the catalogue before the pages, because the next run reads from it what is published."""
+"""In the order of replacement: the catalogue before the pages, because the next run reads from it what is published.
+Files of figures go before all of these."""
 
 
 def write_leading_files(
@@ -338,11 +370,14 @@ def write_leading_files(
     build_database(scratch)
     # Not `latest` either: an object store has no links, and `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
-    files = [file for path in made for file in (path.iterdir() if path.is_dir() else (path,))]
-    found = {file.relative_to(scratch).as_posix(): file for file in files}
+    files = [file for path in made for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]
+    found = {file.relative_to(scratch).as_posix(): file for file in files if file.name != static.MADE_FROM_FILE}
 
     def rank(name: str) -> tuple[int, str]:
-        return _LEADING.index(name if name in _LEADING else f"{name.partition('/')[0]}/"), name
+        if static.is_figure_file(name):
+            return -1, name
+        folder = API_FOLDER if name.startswith(f"{API_FOLDER}/") else name.partition("/")[0]
+        return _LEADING.index(name if name in _LEADING else f"{folder}/"), name
 
     return {name: found[name] for name in sorted(found, key=rank)}
 

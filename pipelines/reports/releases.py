@@ -1,12 +1,14 @@
 """Releases as text: the result of `readiness publish`, and two releases compared for `readiness diff`."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.changes import HEADER
+from ndl_export.api.static import is_figure_file
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
+from ndl_export.facts.description import API_FOLDER
 from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
@@ -37,14 +39,26 @@ def build_published_facts(found: Published, version: str) -> dict[str, Any]:
 
 def describe_published(found: Published, version: str, *, done: bool) -> str:
     """Return text about files that were sent, or would be unless `done`, and the addresses of the release."""
-    lines = [] if done else [f"{each}  ({found.sizes[each]:,} bytes)" for each in found.sent]
+    lines = [] if done else list(_iter_sent_lines(found))
     lines += [] if done else [f"{each}  (taken away)" for each in found.removed]
     lines.append(_describe_sent(found, version, done))
     if found.withdrawn:
-        lines.append(f"{found.withdrawn.sentence} Catalogue, feed and database say so.")
+        lines.append(f"{found.withdrawn.sentence} Catalogue, feed, API and database say so.")
     if done:
         lines += ["", *_list_places(found, version)]
     return "\n".join(lines)
+
+
+def _iter_sent_lines(found: Published) -> Iterator[str]:
+    """Yield a line for each file that would be sent; files of figures are many, and have one line a release."""
+    figures: dict[str, list[int]] = {}
+    for name in found.sent:
+        if is_figure_file(name):
+            figures.setdefault("/".join(name.split("/")[:-2]), []).append(found.sizes[name])
+        else:
+            yield f"{name}  ({found.sizes[name]:,} bytes)"
+    for folder, sizes in figures.items():
+        yield f"{folder}/  ({len(sizes)} files, {sum(sizes):,} bytes)"
 
 
 def _describe_sent(found: Published, version: str, done: bool) -> str:
@@ -65,6 +79,7 @@ def _list_places(found: Published, version: str) -> list[str]:
         "Archives": f"{address(f'{version}.zip')}, .tar",
         "Analyst database": address(DATABASE_FILE),
         "Catalogue, feed": f"{address(CATALOGUE_FILE)}, {FEED_FILE}",
+        "API": address(f"{API_FOLDER}/index.json"),
     }
     if found.current:
         places["Release page"] = address(f"{SITE_FOLDER}/index.html")

@@ -27,6 +27,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "metadata",
         "analyst_db",
         "site",
+        "api",
         "bundle",
         "publish",
     ),

@@ -1,0 +1,286 @@
+"""Queries over the figures of every release, in memory.
+
+A reader's words are only ever bound parameters, and are first looked up among the releases' own names: a name that no
+release has is an error that tells the nearest ones.
+"""
+
+import difflib
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from ndl_export.analyst_db import NothingReleased
+from ndl_export.analyst_db.facts import query_current
+from ndl_export.api import shapes
+from ndl_export.api.documents import (
+    build_about,
+    build_areas,
+    build_documents,
+    build_release_files,
+    format_document,
+    iter_figure_files,
+    iter_release_files,
+    iter_tables,
+)
+from ndl_export.api.figures import COLUMNS, JSON, ORDER, add_figures, create_figures
+from ndl_export.api.static import hash_sums_file
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, UnreadableWithdrawals
+from ndl_export.facts.on_request import merge_tables
+from ndl_export.facts.released import Release, list_versions, read_releases
+from ndl_export.files.signing import SUMS_FILE
+from ndl_export.files.whole_files import format_csv
+from ndl_export.pages.number_format import join_parts
+from ndl_export.tables.schema import Flag
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_identifier, quote_text
+from sources.reference.cohorts import Cohort
+
+CURRENT, ALL, NO_FLAG = "current", "all", "none"
+"""Values of `release` and `flag` that are not names: the current release of each cohort, every release, no flag."""
+_LOG = logging.getLogger(__name__)
+_NEAREST = 3
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class UnknownName(Exception):
+    """A reader asked for something by a name that no release has."""
+
+    def __init__(self, what: str, asked: str, names: Iterable[str]) -> None:
+        known = {name.casefold(): name for name in names}
+        found = difflib.get_close_matches(asked.casefold(), known, n=_NEAREST, cutoff=0.4)
+        self.nearest = [known[name] for name in found]
+        # What was asked is not repeated: it may be anything.
+        hint = f"; the nearest: {', '.join(self.nearest)}" if self.nearest else ""
+        super().__init__(f"there is no {what} of that name{hint}")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of figures: all that match, and those on the page as JSON or as CSV."""
+
+    total: int
+    releases: tuple[Release, ...]
+    content: str
+
+
+class Snapshot:
+    """Everything that was published at one moment: documents by path, and the figures of every release in a database.
+
+    Raises `NothingReleased` if there is no release, and `UnreadableWithdrawals`.
+    """
+
+    def __init__(self, release_dir: Path) -> None:
+        found = read_releases(release_dir)
+        if not found:
+            raise NothingReleased(f"{release_dir} holds no release bundle")
+        self.releases = {release.version: release for release in found}
+        sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
+        self.documents = build_documents(found, sums)
+        self.areas = {area.code: area.name for area in build_areas(found).areas}
+        tables = list(iter_tables(found))
+        self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
+        self._connection = _load(found)
+        self._files: dict[str, bytes] = {}
+        self._lock = Lock()
+        self.names: dict[str, list[str]] = {
+            "release": [CURRENT, ALL, *self.releases],
+            "table": list(self.tables),
+            "measure": list(dict.fromkeys(measure.name for table in tables for measure in table.measures)),
+            "area": list(self.areas),
+            "cohort": sorted({cohort for release in found for cohort in release.cohorts}),
+            "flag": [NO_FLAG, *map(str, Flag)],
+        }
+        labels = {Cohort(code).label: code for code in self.names["cohort"]}
+        also = {"area": {name: code for code, name in self.areas.items()}, "cohort": labels}
+        self._known = {name: {each: each for each in own} | also.get(name, {}) for name, own in self.names.items()}
+        self.filters: dict[str, list[str]] = {}
+        for table in tables:
+            for entry in table.filters:
+                known = self.filters.setdefault(entry.name, [])
+                known += [category for category in entry.categories if category not in known]
+
+    def find_figures(self, conditions: Mapping[str, Sequence[str]], limit: int, offset: int, *, csv: bool) -> Page:
+        """Return one page of the figures that meet every condition: any of its values, by parameter or filter.
+
+        Raises `UnknownName`.
+        """
+        where, values = self._build_where(conditions)
+        if csv:
+            tables = conditions.get("table") or self.tables
+            filters = list(dict.fromkeys(name for table in tables for name in self.tables[table]))
+            columns = ", ".join(_build_csv_columns(filters))
+        else:
+            columns = JSON
+        query = f"""
+            WITH found AS (FROM figures WHERE {where})
+            SELECT (SELECT count(*) FROM found), release, {columns} FROM found
+            ORDER BY {ORDER} LIMIT $limit OFFSET $offset"""
+        cursor = self._connection.cursor().execute(query, values | {"limit": limit, "offset": offset})
+        rows = cursor.fetchall()
+        if not rows:
+            total = self._count(where, values)
+            content = ""
+        else:
+            total = rows[0][0]
+            content = ",\n".join(row[2] for row in rows)
+        releases = tuple(self.releases[version] for version in dict.fromkeys(row[1] for row in rows))
+        if csv:
+            header = [column[0] for column in cursor.description[2:]]
+            notices = {each.version: _join_notices(each) for each in releases}
+            content = format_csv((*header, "notice"), ((*row[2:], notices[row[1]]) for row in rows))
+        return Page(total, releases, content)
+
+    def _count(self, where: str, values: Mapping[str, Any]) -> int:
+        (total,) = (
+            self._connection.cursor().execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()[0]
+        )
+        return int(total)
+
+    def _build_where(self, conditions: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, Any]]:
+        """Return SQL of the conditions, without any word of the reader, and the values to bind."""
+        parts, values = ["true"], dict[str, Any]()
+        for place, (name, asked) in enumerate(conditions.items()):
+            if name == "release" and ALL in asked:
+                continue
+            if name in self.names:
+                values[f"v{place}"] = [_find(name, each, self._known[name]) for each in asked]
+                parts.append(_CONDITIONS[name].format(place=place))
+            elif name in self.filters:
+                values[f"f{place}"] = name
+                known = {category: category for category in self.filters[name]}
+                values[f"v{place}"] = [_find(f"category of {name}", each, known) for each in asked]
+                parts.append(f"list_contains($v{place}, filters[$f{place}])")
+            else:
+                raise UnknownName("parameter", name, [*self.names, *self.filters, "limit", "offset", "format"])
+        return " AND ".join(parts), values
+
+    def get_area_file(self, version: str, table: str, area: str) -> bytes:
+        """Return the file of figures of a table and area, the same bytes as the static file. Raises `UnknownName`."""
+        release = self.get_release(version)
+        defined = merge_tables(release.requested)
+        if table not in defined:
+            raise UnknownName("table", table, defined)
+        for _, content in iter_figure_files(self._connection.cursor(), release, defined[table], area):
+            return content
+        raise UnknownName("area", area, self.areas)
+
+    def get_release_files(self, version: str) -> bytes:
+        """Return the list of a release's files of figures, the same bytes as the static file. Raises `UnknownName`."""
+        release = self.get_release(version)
+        # Made when it is first asked for: hashing every figure of England takes four seconds.
+        with self._lock:
+            if version not in self._files:
+                written = iter_release_files(self._connection.cursor(), release)
+                digests = {name: hashlib.sha256(content).digest() for name, content in written}
+                self._files[version] = build_release_files(release, digests)
+        return self._files[version]
+
+    def get_release(self, version: str) -> Release:
+        """Return a release. Raises `UnknownName`."""
+        if version not in self.releases:
+            raise UnknownName("release", version, self.releases)
+        return self.releases[version]
+
+
+_CONDITIONS = {
+    "release": "(list_contains($v{place}, release)"
+    f" OR (list_contains($v{{place}}, {quote_text(CURRENT)}) AND (time_period, release) IN (FROM current_releases)))",
+    "table": 'list_contains($v{place}, "table")',
+    "measure": "list_contains($v{place}, measure)",
+    "area": "list_contains($v{place}, area_code)",
+    "cohort": "list_contains($v{place}, time_period)",
+    "flag": f"list_contains($v{{place}}, coalesce(flag, {quote_text(NO_FLAG)}))",
+}
+
+
+def build_page(page: Page, offset: int, following: str | None) -> bytes:
+    """Return a page of figures as the document `shapes.Figures`."""
+    about = [build_about(release) for release in page.releases]
+    head = shapes.Figures(total=page.total, offset=offset, next=following, about=about, figures=[])
+    return format_document(head).replace(b'"figures": []', f'"figures": [\n{page.content}\n  ]'.encode())
+
+
+def _load(found: Sequence[Release]) -> duckdb.DuckDBPyConnection:
+    """Return a database with the figures of the releases, which can open no file."""
+    connection = open_in_memory()
+    create_figures(connection)
+    for position, release in enumerate(found):
+        add_figures(connection, release, position)
+    connection.execute("CREATE TABLE current_releases (time_period VARCHAR, release VARCHAR)")
+    if current := query_current(found):
+        connection.executemany("INSERT INTO current_releases VALUES (?, ?)", list(current.items()))
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return connection
+
+
+def _find(what: str, asked: str, known: Mapping[str, str]) -> str:
+    """Return the value of the name in `known` that was asked for, in any letter case. Raises `UnknownName`."""
+    for name, value in known.items():
+        if name.casefold() == asked.casefold():
+            return value
+    raise UnknownName(what, asked, known)
+
+
+def _build_csv_columns(filters: Sequence[str]) -> list[str]:
+    own = [f"filters[{quote_text(name)}] AS {quote_identifier(name)}" for name in filters]
+    place = COLUMNS.index("filters")
+    plain = [f"{quote_identifier(name)}::VARCHAR AS {quote_identifier(name)}" for name in COLUMNS]
+    return [*plain[:place], *own, *plain[place + 1 :]]
+
+
+def _join_notices(release: Release) -> str:
+    return join_parts(release.withdrawal.sentence if release.withdrawal else "", release.notice)
+
+
+class Latest:
+    """The newest snapshot of a release directory, made again when a release is published or withdrawn."""
+
+    def __init__(self, release_dir: Path) -> None:
+        self._release_dir = release_dir
+        self._lock = Lock()
+        self._seen: object = None
+        self._look_at = 0.0
+        self._snapshot: Snapshot | None = None
+
+    def count_releases(self) -> int:
+        """Return the number of releases, having read them."""
+        try:
+            return len(self.get().releases)
+        except NothingReleased:
+            return 0
+
+    def get(self) -> Snapshot:
+        """Return the snapshot. Raises `NothingReleased`."""
+        # One reader waits for the new snapshot; the others get the old one meanwhile.
+        if time.monotonic() >= self._look_at and self._lock.acquire(blocking=self._snapshot is None):
+            try:
+                if (seen := _look(self._release_dir)) != self._seen or self._snapshot is None:
+                    self._snapshot, self._seen = Snapshot(self._release_dir), seen
+                self._look_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+            except (UnreadableWithdrawals, OSError, ValueError, KeyError, pa.ArrowException):
+                # A copy that is not complete yet, perhaps. The next look tries again.
+                if self._snapshot is None:
+                    raise
+                _LOG.exception("%s cannot be read: what was read before is served", self._release_dir)
+            finally:
+                self._lock.release()
+        if self._snapshot is None:
+            raise NothingReleased(f"{self._release_dir} holds no release bundle")
+        return self._snapshot
+
+
+def _look(release_dir: Path) -> object:
+    """Return what differs after a publication or a withdrawal, without reading a bundle."""
+    bundles = [release_dir / str(version) for version in list_versions(release_dir)]
+    # The folder as well: it changes until a copy of a bundle is complete.
+    paths = [release_dir / WITHDRAWN_FILE, *(path for each in bundles for path in (each, each / SUMS_FILE))]
+    states = [(path, path.stat()) for path in paths if path.exists()]
+    return [(path, state.st_mtime_ns, state.st_size, state.st_ino) for path, state in states]

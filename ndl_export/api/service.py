@@ -1,0 +1,234 @@
+"""The HTTP service over a release directory: the documents of the static API, and figures by query. Reading only.
+
+It reads the bundles into memory and looks for a new release each second, so it needs no restart. Every answer has an
+ETag and is checked again before a copy is used, because a withdrawal must reach readers.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, MutableMapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ndl_export.analyst_db import NothingReleased
+from ndl_export.api import shapes
+from ndl_export.api.documents import LICENCE, format_document
+from ndl_export.api.openapi import RESOURCES
+from ndl_export.api.queries import ALL, CURRENT, NO_FLAG, Latest, UnknownName, build_page
+from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.release_facts import TITLE
+from ndl_export.files.media_types import ASK_FIRST, MEDIA_TYPES
+from ndl_export.pages import kit
+from ndl_export.tables.schema import SCHEMA_VERSION
+
+MOST_FIGURES, FIGURES = 1_000, 100
+"""Largest and usual number of figures on a page."""
+LONGEST_QUERY, LONGEST_PATH, MOST_VALUES = 2_000, 200, 50
+"""In bytes; and the largest number of values of one parameter."""
+_ROOT = f"/{API_FOLDER}"
+_TEMPLATES = Path(__file__).parent / "templates"
+_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"content-security-policy": b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
+    b" frame-ancestors 'none'",
+}
+_FILTERS = {
+    "name": "filters",
+    "in": "query",
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "description": "Any filter of a table and its category, such as sex=Female; see tables.json",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": shapes.Problem, "description": words}
+    for status, words in ((404, "There is none"), (422, "A parameter or a value that does not exist"))
+}
+
+
+def create_app(latest: Latest) -> FastAPI:
+    """Return the application that serves a release directory, as `latest` reads it."""
+    app = FastAPI(
+        title=TITLE,
+        version=SCHEMA_VERSION,
+        description="Published figures with intervals, flags and units. Show notices and withdrawals, and cite.",
+        license_info={"name": LICENCE.name, "url": LICENCE.url},
+        openapi_url=f"{_ROOT}/openapi.json",
+        # Their pages fetch scripts from another host. `/` has a page of our own.
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_documents(app, latest)
+    _add_figures(app, latest)
+    _add_problems(app)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "HEAD"],
+        allow_headers=["If-None-Match"],
+        expose_headers=["ETag", "Link", "X-Total-Count"],
+    )
+    app.add_middleware(Guard)
+    return app
+
+
+def _add_documents(app: FastAPI, latest: Latest) -> None:
+    """Add the documents of the static API, with the same paths and bytes, and the reference page."""
+
+    def add(path: str, answer: Callable[..., Response]) -> None:
+        summary, shape, _ = RESOURCES[path]
+        responses: dict[int | str, dict[str, Any]] = {200: {"model": shape}}
+        responses |= _PROBLEMS if "{" in path else {}
+        app.get(f"{_ROOT}{path}", summary=summary, name=shape.__name__, responses=responses)(answer)
+
+    def make_answer(path: str) -> Callable[..., Response]:
+        return lambda request: _answer(request, latest.get().documents[path])
+
+    for path in (path for path in RESOURCES if "{" not in path):
+        answer = make_answer(path.removeprefix("/"))
+        answer.__annotations__ = {"request": Request, "return": Response}
+        add(path, answer)
+
+    def answer_files(request: Request, version: str) -> Response:
+        return _answer(request, latest.get().get_release_files(version))
+
+    def answer_area(request: Request, version: str, table: str, area: str) -> Response:
+        return _answer(request, latest.get().get_area_file(version, table, area))
+
+    def answer_schema(request: Request, name: str) -> Response:
+        if name not in shapes.DOCUMENTS:
+            raise UnknownName("schema", name, shapes.DOCUMENTS)
+        return _answer(request, latest.get().documents[f"schemas/{name}.json"])
+
+    def answer_reference(request: Request) -> Response:
+        page = kit.render(_TEMPLATES, "reference.html.j2", api=app.openapi(), root=_ROOT)
+        return _answer(request, page.encode(), "text/html; charset=utf-8")
+
+    add("/releases/{version}/index.json", answer_files)
+    add("/releases/{version}/{table}/{area}.json", answer_area)
+    app.get(f"{_ROOT}/schemas/{{name}}.json", summary="JSON Schema of a document", responses=_PROBLEMS)(answer_schema)
+    app.get("/", include_in_schema=False)(answer_reference)
+
+
+Names = Annotated[list[str], Query(max_length=MOST_VALUES)]
+
+
+def _add_figures(app: FastAPI, latest: Latest) -> None:
+    """Add the query for figures."""
+    told: dict[int | str, dict[str, Any]] = {200: {"model": shapes.Figures, "content": {"text/csv": {}}}}
+
+    @app.get(
+        f"{_ROOT}/figures",
+        summary="Figures by any of their names",
+        responses=told | _PROBLEMS,
+        openapi_extra={"parameters": [_FILTERS]},
+    )
+    def find_figures(
+        request: Request,
+        release: Annotated[Names, Query(description=f"Versions; {CURRENT!r}, of each cohort; {ALL!r}")] = [CURRENT],  # noqa: B006
+        table: Annotated[Names, Query(description="Names of tables")] = [],  # noqa: B006
+        measure: Annotated[Names, Query(description="Names of measures")] = [],  # noqa: B006
+        area: Annotated[Names, Query(description="Codes or names of areas")] = [],  # noqa: B006
+        cohort: Annotated[Names, Query(description="Cohorts, as 202425 or 2024/25")] = [],  # noqa: B006
+        flag: Annotated[Names, Query(description=f"Flags; {NO_FLAG!r}: figures without one")] = [],  # noqa: B006
+        limit: Annotated[int, Query(ge=1, le=MOST_FIGURES, description="Figures on a page")] = FIGURES,
+        offset: Annotated[int, Query(ge=0, le=10**9, description="Figures before the page")] = 0,
+        format: Annotated[Literal["json", "csv"] | None, Query(description="Or by the header Accept")] = None,
+    ) -> Response:
+        """Parameters that are given several times match any of their values; different ones must all match.
+
+        The answer has at most `limit` figures; `next` leads to those after them.
+        """
+        asked = {"release": release, "table": table, "measure": measure, "area": area, "cohort": cohort, "flag": flag}
+        conditions = {name: values for name, values in asked.items() if values}
+        for name in request.query_params.keys() - {*asked, "limit", "offset", "format"}:
+            conditions[name] = request.query_params.getlist(name)
+        csv = format == "csv" or (format is None and _is_csv_wanted(request))
+        page = latest.get().find_figures(conditions, limit, offset, csv=csv)
+        following = None
+        if offset + limit < page.total:
+            others = [pair for pair in request.query_params.multi_items() if pair[0] != "offset"]
+            following = f"figures?{urlencode([*others, ('offset', str(offset + limit))])}"
+        if not csv:
+            return _answer(request, build_page(page, offset, following))
+        links = [f'<{LICENCE.url}>; rel="license"', *([f'<{following}>; rel="next"'] if following else [])]
+        answer = _answer(request, page.content.encode(), f"{MEDIA_TYPES['csv']}; charset=utf-8")
+        answer.headers["Link"] = ", ".join(links)
+        answer.headers["X-Total-Count"] = str(page.total)
+        return answer
+
+
+def _is_csv_wanted(request: Request) -> bool:
+    wanted = request.headers.get("accept", "")
+    return MEDIA_TYPES["csv"] in wanted and MEDIA_TYPES["json"] not in wanted
+
+
+def _answer(request: Request, content: bytes, media_type: str = MEDIA_TYPES["json"]) -> Response:
+    """Return the content, or 304 without it if the reader's copy is the same."""
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": ASK_FIRST, "Vary": "Accept"}
+    copies = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
+    if copies & {etag, "*"}:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def _add_problems(app: FastAPI) -> None:
+    """Answer every refusal in one form, which repeats nothing of the request."""
+
+    @app.exception_handler(UnknownName)
+    def answer_unknown(request: Request, error: UnknownName) -> Response:
+        # A name in the path is a place that does not exist, and one in a query is a wrong value.
+        status = 422 if request.url.path == f"{_ROOT}/figures" else 404
+        return _refuse(status, "There is no such name", str(error), error.nearest)
+
+    @app.exception_handler(RequestValidationError)
+    def answer_invalid(request: Request, error: RequestValidationError) -> Response:
+        told = "; ".join(f"{each['loc'][1] if len(each['loc']) > 1 else ''}: {each['msg']}" for each in error.errors())
+        return _refuse(422, "A parameter is not valid", told)
+
+    @app.exception_handler(NothingReleased)
+    def answer_nothing(request: Request, error: NothingReleased) -> Response:
+        return _refuse(503, "Nothing is published yet", "there is no release; ask again later")
+
+    @app.exception_handler(HTTPException)
+    def answer_http(request: Request, error: HTTPException) -> Response:
+        answer = _refuse(error.status_code, error.detail, f"{_ROOT}/index.json leads to everything; / describes it")
+        answer.headers.update(error.headers or {})
+        return answer
+
+
+def _refuse(status: int, title: str, detail: str, nearest: Iterable[str] = ()) -> Response:
+    problem = shapes.Problem(title=title, status=status, detail=detail, nearest=list(nearest))
+    headers = {"Cache-Control": "no-store"}
+    return Response(format_document(problem), status, media_type="application/problem+json", headers=headers)
+
+
+class Guard:
+    """Refuses addresses that are too long, answers HEAD as GET without content, and adds headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        is_head = scope["method"] == "HEAD"
+
+        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS.items()]
+            elif is_head:
+                message["body"] = b""
+            await send(message)
+
+        too_long = len(scope["query_string"]) > LONGEST_QUERY or len(scope["path"]) > LONGEST_PATH
+        app = _refuse(414, "The address is too long", f"{LONGEST_QUERY} bytes of query") if too_long else self.app
+        await app(dict(scope) | {"method": "GET" if is_head else scope["method"]}, receive, send_guarded)

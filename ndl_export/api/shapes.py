@@ -1,0 +1,230 @@
+"""Shapes of the documents, from which JSON Schemas, OpenAPI and the service's reference page are made.
+
+`Figure` is the same object wherever this project hands out a figure. Properties are in the order in which they appear.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ndl_export.tables.schema import FLAG_MEANINGS, Flag
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True, json_schema_serialization_defaults_required=True)
+
+
+class Figure(_Shape):
+    """One published figure with its 95% interval, as the bundle has it."""
+
+    release: str = Field(description="Version of the release", examples=["2026.11.0"])
+    table: str = Field(description="Name of the table; see tables.json")
+    row: int = Field(ge=1, description="Number of the data row in the bundle's <table>_all_rows.csv; the first is 1")
+    measure: str = Field(description="Name of the measure; see tables.json")
+    time_period: str = Field(description="Cohort: 202425 for 2024/25", pattern="^[0-9]{6}$")
+    geographic_level: str = Field(description="Kind of area")
+    area_code: str = Field(description="ONS code of the area; the level itself where it has none")
+    area_name: str = Field(description="Name of the area")
+    filters: dict[str, str] = Field(description="Which children or responses the row is about: category by filter")
+    value: float | None = Field(description="The figure; null where the flag replaces it")
+    lower: float | None = Field(description="Lower end of the 95% interval, not rounded; null where there is none")
+    upper: float | None = Field(description="Upper end of the 95% interval, not rounded; null where there is none")
+    unit: str = Field(description="What the value counts: %, pp (percentage points), or words such as children")
+    flag: Flag | None = Field(
+        description="; ".join(f"{flag}: {meaning}" for flag, meaning in FLAG_MEANINGS.items())
+        + "; null: the figure can be used"
+    )
+    flag_meaning: str | None = Field(description="The meaning of the flag, in words")
+    series_break: bool = Field(description="Whether a figure of the row is not comparable with the cohort before")
+
+
+class Licence(_Shape):
+    name: str
+    url: str
+
+
+class Withdrawal(_Shape):
+    """Why and when a release was withdrawn. Its figures stay readable, and are not to be used."""
+
+    date: str
+    reason: str
+    sentence: str = Field(description="Both in a sentence, to show before any figure of the release")
+
+
+class About(_Shape):
+    """What must be shown with any figure of a release."""
+
+    notice: str | None = Field(description="Shown before any figure, such as that the data are synthetic; else null")
+    withdrawal: Withdrawal | None = Field(description="Null unless the release was withdrawn")
+    release: str = Field(description="Version")
+    published_on: str = Field(description="Day of publication")
+    citation: str = Field(description="How to cite the release")
+    licence: Licence
+
+
+class Release(About):
+    """A release: what it covers, what it lacks, and for which cohorts it is current."""
+
+    cohorts: list[str]
+    current_for: list[str] = Field(description="Cohorts whose figures are to be taken from this release")
+    councils: list[str] = Field(description="Official codes of the councils that take part")
+    missing: list[str] = Field(description="Sources that councils had not sent, in words")
+    sha256sums: str = Field(description="SHA-256 of the bundle's SHA256SUMS, which is signed")
+    tables: list[str] = Field(description="Names of its tables")
+    bundle: str = Field(description="Address of the signed bundle, relative to this document")
+    figures: str = Field(description="Address of the list of its files of figures, relative to this document")
+
+
+class Releases(_Shape):
+    """Every release, oldest first."""
+
+    current: str | None = Field(description="The newest release that is not withdrawn")
+    releases: list[Release]
+
+
+class FilterText(_Shape):
+    """A column that says which children or responses a row is about."""
+
+    name: str
+    label: str
+    description: str
+
+
+class FilterWithCategories(FilterText):
+    categories: list[str] = Field(description="In order; a total comes first")
+
+
+class Measure(_Shape):
+    """A kind of figure in a table."""
+
+    name: str
+    label: str
+    kind: str = Field(description="count, percent, average or difference")
+    unit: str
+    decimals: int
+    description: str
+
+
+class TableText(_Shape):
+    """The definition of a table: whom it is about, its filters and its measures."""
+
+    name: str
+    title: str
+    description: str
+    population: str
+    on_request: str | None = Field(description="Who asked for it, and what for; null for tables of every release")
+    filters: list[FilterText]
+    measures: list[Measure]
+
+
+class Table(TableText):
+    filters: list[FilterWithCategories]  # type: ignore[assignment]
+    releases: list[str] = Field(description="Versions of the releases that have it")
+
+
+class Tables(_Shape):
+    """Every published table, as the newest release that has it defines it."""
+
+    tables: list[Table]
+
+
+class Area(_Shape):
+    """An area that a release has figures of."""
+
+    code: str
+    name: str
+    geographic_level: str
+    region_code: str | None
+    region_name: str | None
+    releases: list[str]
+
+
+class Areas(_Shape):
+    areas: list[Area]
+
+
+class Cohort(_Shape):
+    """Children by the academic year in which they were assessed."""
+
+    code: str
+    label: str
+    born_from: str
+    born_to: str
+    releases: list[str]
+    current_release: str | None = Field(description="The release whose figures of this cohort are to be used")
+
+
+class Cohorts(_Shape):
+    cohorts: list[Cohort]
+
+
+class FiguresOfArea(About):
+    """Every figure of one table and area in one release, with what is needed to read them."""
+
+    table: TableText
+    area_code: str
+    area_name: str
+    figures: list[Figure]
+
+
+class TableFiles(_Shape):
+    table: str
+    title: str
+    areas: dict[str, str] = Field(description="Address of the file by area code, relative to this document")
+
+
+class ReleaseFiles(About):
+    """The files of figures of a release."""
+
+    sha256: str = Field(description="SHA-256 over the names and contents of all files of figures, in order of name")
+    files: list[TableFiles]
+
+
+class Index(_Shape):
+    """Where everything is, relative to this document."""
+
+    title: str
+    description: str
+    notice: str | None
+    current_release: str | None
+    licence: Licence
+    links: dict[str, str]
+
+
+class Figures(_Shape):
+    """The answer of the service to a query: one page of figures, with what must be shown with them."""
+
+    total: int = Field(description="Number of figures that the query matches")
+    offset: int
+    next: str | None = Field(description="Address of the next page")
+    about: list[About] = Field(description="One for each release of the figures on this page")
+    figures: list[Figure]
+
+
+class Problem(_Shape):
+    """Why a request was refused (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    nearest: list[str] = Field(description="Names that exist and are nearest to the one that was asked for")
+
+
+DOCUMENTS: dict[str, type[_Shape]] = {
+    "index": Index,
+    "releases": Releases,
+    "tables": Tables,
+    "areas": Areas,
+    "cohorts": Cohorts,
+    "release-files": ReleaseFiles,
+    "figures-of-area": FiguresOfArea,
+    "figure": Figure,
+}
+"""Shapes of the static files, by the name of their JSON Schema."""
+
+
+def build_schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a document."""
+    return {"$schema": _DIALECT} | DOCUMENTS[name].model_json_schema(mode="serialization")

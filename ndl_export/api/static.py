@@ -1,0 +1,97 @@
+"""Writes the files of the API into a release directory.
+
+The files of figures of a release are made again only if its bundle, its withdrawal or the program changed, and are
+replaced only if their content did. They come first, the documents that lead to them after, and the index last.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
+from ndl_export.api.figures import add_figures, create_figures
+from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.released import Release, read_releases
+from ndl_export.files.signing import SUMS_FILE
+from ndl_export.files.whole_files import FILE_MODE, FOLDER_MODE, format_json, replace_folder, set_modes, write_whole
+from privacy.doors.database import open_in_memory
+from privacy.doors.program import compute_program_sha256
+
+RELEASES_FOLDER = "releases"
+MADE_FROM_FILE = ".made_from.json"
+"""What the files were made from. Of no use to readers, and not published."""
+_PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb", "pyarrow")
+
+
+def publish_api(release_dir: Path) -> None:
+    """Update the files of the API; the caller holds the lock of the release directory.
+
+    Raises `UnreadableWithdrawals`.
+    """
+    place, found = release_dir / API_FOLDER, read_releases(release_dir)
+    for folder in (place, place / RELEASES_FOLDER, place / "schemas"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (place.parent, place, place / RELEASES_FOLDER, place / "schemas"):
+        folder.chmod(FOLDER_MODE)
+    sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
+    wanted = {each.version: _hash_inputs(each, sums[each.version]) for each in found}
+    made = _read_made_from(place)
+    for release in found:
+        if made.get(release.version) != wanted[release.version]:
+            _write_figures(release_dir, release)
+    for gone in {path.name for path in (place / RELEASES_FOLDER).iterdir()} - sums.keys():
+        shutil.rmtree(place / RELEASES_FOLDER / gone)
+    documents = build_documents(found, sums)
+    for name in sorted(documents, key=lambda name: (name == INDEX, name)):
+        write_whole(place / name, documents[name])
+    write_whole(place / MADE_FROM_FILE, format_json(wanted))
+
+
+def is_figure_file(name: str) -> bool:
+    """Return whether a file of the release directory, by relative path, is one of the files of figures."""
+    return name.startswith(f"{API_FOLDER}/{RELEASES_FOLDER}/") and not is_list_of_files(name)
+
+
+def is_list_of_files(name: str) -> bool:
+    """Return whether a file of the release directory is the list of a release's files of figures."""
+    return name.startswith(f"{API_FOLDER}/{RELEASES_FOLDER}/") and name.endswith(f"/{INDEX}")
+
+
+def hash_sums_file(release_dir: Path, version: str) -> str:
+    """Return the SHA-256 of a bundle's file of checksums."""
+    return hashlib.sha256((release_dir / version / SUMS_FILE).read_bytes()).hexdigest()
+
+
+def _hash_inputs(release: Release, sums: str) -> str:
+    """Return the SHA-256 of what determines the files of figures of a release."""
+    withdrawal = asdict(release.withdrawal) if release.withdrawal else None
+    parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), sums, withdrawal]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _read_made_from(place: Path) -> dict[str, str]:
+    """Return by version what the files were made from; empty if that is not known, so that they are made again."""
+    try:
+        found = json.loads((place / MADE_FROM_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    there = found if isinstance(found, dict) else {}
+    return {name: each for name, each in there.items() if (place / RELEASES_FOLDER / name / INDEX).is_file()}
+
+
+def _write_figures(release_dir: Path, release: Release) -> None:
+    """Write the files of figures of a release, and the list of them."""
+    with open_in_memory() as connection, tempfile.TemporaryDirectory(prefix=".api.", dir=release_dir) as scratch:
+        create_figures(connection)
+        add_figures(connection, release)
+        staged, digests = Path(scratch) / release.version, {}
+        for name, content in iter_release_files(connection, release):
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).write_bytes(content)
+            digests[name] = hashlib.sha256(content).digest()
+        (staged / INDEX).write_bytes(build_release_files(release, digests))
+        set_modes(staged, FOLDER_MODE, FILE_MODE)
+        replace_folder(staged, release_dir / API_FOLDER / RELEASES_FOLDER / release.version)
