@@ -39,6 +39,10 @@ USED_BY = {
     "Researcher, and whoever answers one": {
         "request": ("requests.request", "Tables on request: draft one, and see how to answer it.")
     },
+    "Analyst, journalist, and their agents": {
+        "check-claim": ("answers.check", "Check a sentence about published figures before it is printed."),
+        "mcp": ("answers.mcp", "Serve published figures to agents, with what may be concluded."),
+    },
     "Publisher, and whoever checks a release": {
         "publish": ("releases.publish", "Publish a release to the place where readers download it."),
         "serve": ("serving.serve", "Answer queries for published figures over HTTP."),

@@ -135,7 +135,9 @@ class _Judge:
             return self._judge_without_area()
         if (claim.area or "").lower() in ("england", "e92000001"):
             return self._judge_england_value()
-        if (claim.comparison and claim.comparison.direction in ("rose", "fell", "unchanged")) and not claim.comparison.cohort:
+        if (
+            claim.comparison and claim.comparison.direction in ("rose", "fell", "unchanged")
+        ) and not claim.comparison.cohort:
             previous = self._find_previous_cohort()
             if previous is None:
                 return reject("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
@@ -153,7 +155,9 @@ class _Judge:
     def _iter_judgements(self, subject: Subject):  # type: ignore[no-untyped-def]
         if self.claim.value is not None:
             yield self._judge_value(subject)
-        if self.claim.rank is not None or (self.claim.comparison and self.claim.comparison.direction in ("highest", "lowest")):
+        if self.claim.rank is not None or (
+            self.claim.comparison and self.claim.comparison.direction in ("highest", "lowest")
+        ):
             yield self._judge_rank(subject)
         elif self.claim.comparison:
             yield self._judge_comparison(subject, self.claim.comparison)
@@ -224,10 +228,14 @@ class _Judge:
         lower = value if shown["lower"] is None else shown["lower"]
         upper = value if shown["upper"] is None else shown["upper"]
         if about in ("more than", "less than"):
-            beyond, clear = (value > stated, lower > stated) if about == "more than" else (value < stated, upper < stated)
+            beyond, clear = (
+                (value > stated, lower > stated) if about == "more than" else (value < stated, upper < stated)
+            )
             if clear:
                 return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
-            return reject("inside noise" if beyond else "other value", CANNOT_BE_SAID if beyond else NOT_SUPPORTED, answer)
+            return reject(
+                "inside noise" if beyond else "other value", CANNOT_BE_SAID if beyond else NOT_SUPPORTED, answer
+            )
         scale = 1.0 if shown["unit"] in ("%", "pp") else max(stated, 1) / 100
         agrees = {
             "exactly": abs(value - stated) <= self._get_precision(),
@@ -353,7 +361,9 @@ class _Judge:
         if not in_areas and not areas:
             return reject("no area", nearest="")
         try:
-            answer = self.questions.answer_sum(added if in_areas else areas, groups if in_areas else added, cohort=self.claim.cohort)
+            answer = self.questions.answer_sum(
+                added if in_areas else areas, groups if in_areas else added, cohort=self.claim.cohort
+            )
         except NotPublished as error:
             overlapping = "added up" in str(error) or "within another" in str(error)
             return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))

@@ -26,15 +26,19 @@ _INSTRUCTIONS = (
 )
 Measure = Annotated[str, Field(description="What was measured, in plain words or as `search` names it")]
 Area = Annotated[str, Field(description="A council, an area of several, or 'all councils'")]
-Groups = Annotated[list[str], Field(description="Groups of children, goals, answers: such as 'girls', 'FSM', 'Writing'")]
-Cohort = Annotated[str | None, Field(description="School year in which the children ended Reception: '2024/25'; the newest")]
+Groups = Annotated[
+    list[str], Field(description="Groups of children, goals, answers: such as 'girls', 'FSM', 'Writing'")
+]
+Cohort = Annotated[
+    str | None, Field(description="School year in which the children ended Reception: '2024/25'; the newest")
+]
 
 
-def build_server(published: Published, version: str) -> MCPServer:
+def build_server(published: Published) -> MCPServer:
     """Return the server of the tools."""
     questions = Questions(published)
     tools = _Tools(questions, Index(questions.vocabulary))
-    server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS, version=version)
+    server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS)
     for tool in (
         *(tools.list_releases, tools.search, tools.describe_table, tools.get_figures, tools.compare, tools.rank),
         *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.check_claim),
@@ -53,7 +57,11 @@ def _refuse(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]
         except NotPublished as error:
             return {"refused": True, "answer": str(error), "figures": []}
         except InvalidClaim as error:
-            return {"refused": True, "answer": f"The claim does not have the form that is described: {error}", "figures": []}
+            return {
+                "refused": True,
+                "answer": f"The claim does not have the form that is described: {error}",
+                "figures": [],
+            }
 
     return answer
 
@@ -133,7 +141,9 @@ class _Tools:
         self,
         measure: Measure,
         area: Area,
-        than_area: Annotated[str | None, Field(description="The other area, or 'England' for its official figure")] = None,
+        than_area: Annotated[
+            str | None, Field(description="The other area, or 'England' for its official figure")
+        ] = None,
         groups: Groups = [],  # noqa: B006
         than_groups: Annotated[list[str] | None, Field(description="The other groups; the same ones if absent")] = None,
         cohort: Cohort = None,
@@ -148,7 +158,10 @@ class _Tools:
         if than_area and than_area.strip().lower() == ENGLAND.lower():
             return self._answer(self._questions.answer_beside_england(one))
         other = self._questions.read_subject(
-            than_measure or measure, than_area or area, groups if than_groups is None else than_groups, than_cohort or cohort
+            than_measure or measure,
+            than_area or area,
+            groups if than_groups is None else than_groups,
+            than_cohort or cohort,
         )
         if other == one:
             raise NotPublished("Both sides are the same figure: name another area, groups or cohort.")
@@ -177,7 +190,9 @@ class _Tools:
         """Give the citation, licence and notice of a release."""
         version = release or max(self._questions.published.current.values(), default=None)
         if version is None or version not in self._questions.published.releases:
-            raise NotPublished(f"There is no release {version}. Releases: {', '.join(self._questions.published.releases)}.")
+            raise NotPublished(
+                f"There is no release {version}. Releases: {', '.join(self._questions.published.releases)}."
+            )
         return self._questions.cite(version)
 
     def check_claim(

@@ -7,7 +7,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.bundle.read import fetch_folder
 from ndl_export.bundle.release_directory import LATEST_FILE
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, load_withdrawals
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions, read_release
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
+from ndl_export.facts.released import Release, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
 from ndl_export.files.stores import Store, StoreError, is_url, open_store
 from privacy.doors.database import open_in_memory
@@ -36,7 +36,6 @@ class Published:
 
     folder: Path
     connection: duckdb.DuckDBPyConnection
-    _packages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def query(self, sql: str, *values: Any) -> list[Row]:
         """Return the rows of a query. Raises `duckdb.InvalidInputException` with a macro's own message."""
@@ -58,11 +57,10 @@ class Published:
         rows = self.query("SELECT time_period, release_version FROM releases.current ORDER BY time_period")
         return {row["time_period"]: row["release_version"] for row in rows}
 
-    def describe_release(self, version: str) -> dict[str, Any]:
-        """Return the descriptor (`datapackage.json`) of a release."""
-        if version not in self._packages:
-            self._packages[version] = json.loads((self.folder / version / DATAPACKAGE_FILE).read_bytes())
-        return self._packages[version]
+    @cached_property
+    def bundles(self) -> dict[str, Release]:
+        """The releases as their bundles state them, by version."""
+        return {release.version: release for release in read_releases(self.folder)}
 
 
 @contextlib.contextmanager
@@ -76,15 +74,13 @@ def open_published(place: str) -> Iterator[Published]:
         if is_url(place):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             _fetch_releases(open_store(place), folder)
-        versions = [str(version) for version in list_versions(folder)]
-        if not versions:
+        if not list_versions(folder):
             raise NothingReleased(f"{place} holds no release bundle")
         if is_database_current(folder):
             connection = stack.enter_context(duckdb.connect(str(folder / DATABASE_FILE), read_only=True))
         else:
             connection = stack.enter_context(open_in_memory())
-            withdrawn = load_withdrawals(folder)
-            add_all(Database(connection), [read_release(folder / each, withdrawn.get(each)) for each in versions])
+            add_all(Database(connection), read_releases(folder))
         # Macros need no files, and a query of a stranger must not read any.
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield Published(folder, connection)

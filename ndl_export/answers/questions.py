@@ -16,6 +16,8 @@ import yaml
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.vocabulary import COUNTED, SAID, Category, NotPublished, Statistic, Vocabulary
+from ndl_export.api.figures import get_unit
+from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capital, listed
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
@@ -29,7 +31,7 @@ ENGLAND = "England"
 _FIGURES = """
 SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
        f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name, f.levels, f.figure AS value,
-       f.lower_ci AS lower, f.upper_ci AS upper, m.unit, m.kind, m.decimals, f.flag, f.is_broken AS series_break
+       f.lower_ci AS lower, f.upper_ci AS upper, m.kind, f.flag, f.is_broken AS series_break
 FROM releases.figure AS f JOIN releases.current AS c USING (time_period, release_version)
 JOIN dimension.measure AS m ON m.table_name = f.table_name AND m.measure = f.measure
 WHERE f.table_name = ? AND f.measure = ? AND f.levels = ?"""
@@ -86,7 +88,9 @@ class Questions:
         """Return the code of the area that words name."""
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
             if place.new_la_code not in {row["area_code"] for row in self._areas}:
-                raise NotPublished(f"{place.la_name} takes no part in these releases: there are no figures about its children.")
+                raise NotPublished(
+                    f"{place.la_name} takes no part in these releases: there are no figures about its children."
+                )
         return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
@@ -129,20 +133,20 @@ class Questions:
         filters = dict(
             zip((each.name for each in self.vocabulary.tables[row["table"]].filters), row.pop("levels"), strict=True)
         )
-        flag, kind = row.pop("flag"), row.pop("kind")
-        broken, decimals = row.pop("series_break"), row.pop("decimals")
-        unit = row.pop("unit") or self.vocabulary.tables[row["table"]].measure(row["measure"]).unit_in_words
+        flag, kind = row["flag"], row["kind"]
+        measure = self.vocabulary.tables[row["table"]].measure(row["measure"])
         order = ("release", "table", "row", "measure", "time_period", "geographic_level", "area_code", "area_name")
         value = row["value"]
         return {
             **{name: row[name] for name in order},
             "filters": filters,
             "value": int(value) if value is not None and kind == "count" else value,
-            **{name: None if row[name] is None else round(row[name], max(decimals, 1)) for name in ("lower", "upper")},
-            "unit": unit,
+            "lower": row["lower"],
+            "upper": row["upper"],
+            "unit": get_unit(measure),
             "flag": flag,
             "flag_meaning": SYMBOLS[flag] if flag else None,
-            "series_break": broken,
+            "series_break": row["series_break"],
         }
 
     def get_area_name(self, code: str) -> str:
@@ -158,6 +162,12 @@ class Questions:
     def get_label(self, cohort: str) -> str:
         """Return the label of a cohort: `2024/25`."""
         return f"{cohort[:4]}/{cohort[4:]}"
+
+    def cite(self, version: str) -> dict[str, Any]:
+        """Return how to cite a release, its licence and its notice."""
+        release = self.published.bundles[version]
+        licence = {"name": OGL_NAME, "address": OGL_ADDRESS}
+        return {"release": version, "citation": release.citation, "licence": licence, "notice": release.notice or None}
 
     # Answers
 

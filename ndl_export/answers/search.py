@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ndl_export.answers.vocabulary import Statistic, Vocabulary, split_tokens
 
 _MOST = 50
+_LEFT_OUT = frozenset("a an and are at by did do does for from how in is many much of on or the to was were what which with".split())
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,19 @@ class Index:
 
     def search(self, words: str, limit: int = 10) -> list[Found]:
         """Return the statistics that fit best, those with all words in their names first."""
-        tokens = [token for token in split_tokens(words) if token not in ("of", "the", "in", "by", "a", "and", "for")]
+        tokens = [f'"{token}"' for token in split_tokens(words) if token not in _LEFT_OUT]
         if not tokens:
             return []
-        query = " OR ".join(f'"{token}"' for token in tokens)
-        # A name counts ten times as much as a description; of equals, the one with fewer categories.
+        limit = min(limit, _MOST)
+        # With all words, the plainest first: those are in order of their categories. Else those with most of the words.
+        found = self._match(" ".join(tokens), "rowid", limit) or self._match(" OR ".join(tokens), "rank", limit)
+        return [self._describe(self._statistics[number - 1]) for number in found]
+
+    def _match(self, query: str, order: str, limit: int) -> list[int]:
         rows = self._database.execute(
-            "SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY bm25(statistic, 10, 1), rowid LIMIT ?",
-            (query, min(limit, _MOST)),
+            f"SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
         )
-        return [self._describe(self._statistics[number - 1]) for (number,) in rows]
+        return [number for (number,) in rows]
 
     def _describe(self, statistic: Statistic) -> Found:
         table = self._vocabulary.tables[statistic.table]

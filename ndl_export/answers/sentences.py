@@ -23,7 +23,6 @@ from ndl_export.answers.vocabulary import (
     Category,
     NotPublished,
     Statistic,
-    Term,
     Vocabulary,
     split_tokens,
 )
@@ -44,7 +43,10 @@ _PARTS = {
     **{"tenth": 10, "thirds": 3, "quarters": 4, "fifths": 5, "sixths": 6, "eighths": 8, "tenths": 10},
 }
 _ORDINALS = {
-    **{name: number for number, name in enumerate("first second third fourth fifth sixth seventh eighth".split(), start=1)},
+    **{
+        name: number
+        for number, name in enumerate("first second third fourth fifth sixth seventh eighth".split(), start=1)
+    },
     **{f"{number}{end}": number for number, end in enumerate(("st", "nd", "rd", *["th"] * 5), start=1)},
 }
 _YEARS = re.compile(r"\b(?:20)(\d\d)\s*(?:/|-|–|to)\s*(?:20)?(\d\d)\b")
@@ -232,7 +234,6 @@ def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
     return None
 
 
-
 class Unreadable(Exception):
     """A sentence that cannot be read in exactly one way; `readings` are the ways, if it has several."""
 
@@ -270,14 +271,18 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
         if item.kind in ("england", "together"):
             found["areas"].setdefault("England" if item.kind == "england" else "All councils together")
         elif item.kind in ("cohort", "year"):
-            found["cohorts"].setdefault(item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}")
+            found["cohorts"].setdefault(
+                item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}"
+            )
         elif item.kind == "everyone":
             found["everyone"].setdefault(True)
         elif item.kind == "term":
             kinds = {each.kind for each in item.value.meanings}
             values = tuple(each.value for each in item.value.meanings)
             if "elsewhere" in kinds:
-                raise NotPublished(f"{values[0]} takes no part in these releases: there are no figures about its children.")
+                raise NotPublished(
+                    f"{values[0]} takes no part in these releases: there are no figures about its children."
+                )
             # A name of an area counts as that before it counts as a group.
             kind = next(each for each in ("area", "cohort", "opposite", "measure", "category") if each in kinds)
             chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
@@ -343,7 +348,10 @@ class _Writer:
             about["measure"] = f"not {statistic.measure}" if statistic.opposite else statistic.measure
             about["group"] = [f"{label}: {category}" for label, category in sorted(statistic.signature)]
         return Claim(
-            area=slot.areas[0] if slot.areas else None, cohort=slot.cohorts[0] if slot.cohorts else None, **about, **stated
+            area=slot.areas[0] if slot.areas else None,
+            cohort=slot.cohorts[0] if slot.cohorts else None,
+            **about,
+            **stated,
         )
 
     def _find_statistic(self, slot: _Slot, unit: str | None) -> Statistic:
@@ -382,12 +390,22 @@ class _Writer:
         stated: Number = number.value
         about = "about" if stated.is_fraction else "exactly"
         for item in self.reading.items:
-            if item.kind in _BOUNDS and item.end <= number.first and self._gap(item, number) and number.first - item.end <= 1:
+            if (
+                item.kind in _BOUNDS
+                and item.end <= number.first
+                and self._gap(item, number)
+                and number.first - item.end <= 1
+            ):
                 about = _BOUNDS[item.kind]
         unit = stated.unit or ("responses" if any("response" in each for each in self._measures) else "children")
         if not stated.unit and stated.decimals:
             unit = "goals"
-        return {"value": stated.value, "decimals": None if stated.is_fraction else stated.decimals, "unit": unit, "about": about}
+        return {
+            "value": stated.value,
+            "decimals": None if stated.is_fraction else stated.decimals,
+            "unit": unit,
+            "about": about,
+        }
 
     @property
     def _measures(self) -> tuple[str, ...]:
@@ -430,7 +448,11 @@ class _Writer:
     def _find_cut(self, one: Item, other: Item) -> int:
         """Return the token that separates what two numbers are about."""
         marks = [at for at in self.reading.breaks if one.end < at <= other.first]
-        marks += [at for at in range(one.end, other.first) if self.reading.tokens[at] in _SEPARATORS and not self._is_named(at)]
+        marks += [
+            at
+            for at in range(one.end, other.first)
+            if self.reading.tokens[at] in _SEPARATORS and not self._is_named(at)
+        ]
         marks += [item.first for item in self.reading.list_kind("than") if one.end <= item.first < other.first]
         if not marks:
             raise Unreadable("two numbers stand together, and it does not say what each is about")
@@ -454,7 +476,9 @@ class _Writer:
         ordinals = self.reading.list_kind("ordinal")
         if len(slot.areas) > 1:
             # "The highest of the eight councils" names the councils that are ranked.
-            slot = replace(slot, areas=tuple(each for each in slot.areas if each not in ("All councils together", "England")))
+            slot = replace(
+                slot, areas=tuple(each for each in slot.areas if each not in ("All councils together", "England"))
+            )
         stated: dict[str, Any] = {"comparison": Comparison(direction="lowest" if lowest else "highest")}
         if ordinals or self.reading.list_kind("rankings"):
             stated["rank"] = ordinals[0].value if ordinals else 1
@@ -472,14 +496,19 @@ class _Writer:
         direction = self.reading.list_kind("rose", "fell", "unchanged")[0].kind
         cohorts = sorted(slot.cohorts)
         now = replace(slot, cohorts=tuple(cohorts[-1:]) if len(cohorts) > 1 or not self._is_start(cohorts) else ())
-        comparison: dict[str, Any] = {"direction": direction, "cohort": cohorts[0] if len(cohorts) > 1 or self._is_start(cohorts) else None}
+        comparison: dict[str, Any] = {
+            "direction": direction,
+            "cohort": cohorts[0] if len(cohorts) > 1 or self._is_start(cohorts) else None,
+        }
         claims = []
         for number in self._numbers:
             before, stated = self._get_before(number), number.value
             if before == "by" or stated.unit == "points":
                 comparison |= {"points": stated.value} if stated.unit == "points" else {"percent": stated.value}
             elif before == "from":
-                earlier = replace(slot, cohorts=(comparison["cohort"],) if comparison["cohort"] else ("the year before",))
+                earlier = replace(
+                    slot, cohorts=(comparison["cohort"],) if comparison["cohort"] else ("the year before",)
+                )
                 claims.append(self._write(earlier, **self._state_value(number)))
             else:
                 claims.append(self._write(now, **self._state_value(number)))

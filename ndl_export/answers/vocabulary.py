@@ -18,8 +18,8 @@ import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published
-from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.tables import TABLES, Measure, Table
+from ndl_export.facts.on_request import merge_tables
+from ndl_export.tables import Measure, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from sources.reference.places import load_places
 
@@ -136,8 +136,7 @@ class Vocabulary:
     @cached_property
     def tables(self) -> dict[str, Table]:
         """Every table of the releases, requested ones last."""
-        bundles = (self.published.folder / version for version in self.published.releases)
-        return TABLES | merge_tables(request for bundle in bundles for request in OnRequest.of_bundle(bundle).tables)
+        return merge_tables(table for release in self.published.bundles.values() for table in release.requested)
 
     @cached_property
     def rows(self) -> dict[str, dict[Signature, tuple[str, ...]]]:
@@ -207,7 +206,7 @@ class Vocabulary:
         return list(found.values())
 
     def list_statistics(self) -> list[Statistic]:
-        """Return every published statistic, those with fewer categories first."""
+        """Return every published statistic: those with fewer categories first, and rates before counts."""
         found = [
             Statistic(name, measure.name, levels, signature)
             for name, table in self.tables.items()
@@ -215,7 +214,7 @@ class Vocabulary:
             for measure in table.measures
             if self._is_published(name, measure.name, levels)
         ]
-        return sorted(found, key=lambda each: len(each.signature))
+        return sorted(found, key=lambda each: (len(each.signature), "count" in each.measure, "linked" in each.measure))
 
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""
