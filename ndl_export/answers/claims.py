@@ -1,11 +1,11 @@
 """Judges a claim about published figures: supported, not supported, or not to be said from the releases.
 
-A value is supported if it agrees with the published figure at the precision that it is stated with; a comparison only if
-noise and chance do not explain it, by the macros' verdict. What is not supported comes with the figure, the rule, and a
-sentence that is.
+A value is supported if it agrees with the published figure at the precision that it is stated with, and a comparison if
+it is more than noise and chance would explain, by the macros' verdict. A verdict comes with its rule, the figures, and
+a sentence that can be said.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -14,17 +14,18 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ndl_export.answers.questions import Answer, Questions, Subject, format_value, oppose
+from ndl_export.answers.questions import Answer, Questions, Subject, oppose
 from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
+from sources.reference.places import COUNTRY
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
 _TOLERANCE = 2.0
 """Points by which a figure may differ from a simple fraction or an approximate percentage that is quoted for it."""
 _NEAR = 4.0
 """Points below or above a quoted percentage that `nearly` and `just over` allow."""
-ENGLAND = "England"
+_CHANGES = ("rose", "fell", "unchanged")
 
 
 class InvalidClaim(ValueError):
@@ -93,6 +94,10 @@ class Judgement:
         }
 
 
+def _is_england(area: str) -> bool:
+    return area.lower() in (name.lower() for name in COUNTRY)
+
+
 @cache
 def _load_rules() -> dict[str, str]:
     rules: dict[str, str] = yaml.safe_load((Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8"))
@@ -133,7 +138,7 @@ class _Judge:
             return self._judge_sum()
         if claim.area is None:
             return self._judge_without_area()
-        if (claim.area or "").lower() in ("england", "e92000001"):
+        if _is_england(claim.area):
             return self._judge_england_value()
         if (
             claim.comparison and claim.comparison.direction in ("rose", "fell", "unchanged")
@@ -152,7 +157,7 @@ class _Judge:
         order = (NOT_SUPPORTED, CANNOT_BE_SAID, SUPPORTED)
         return min(judgements, key=lambda each: order.index(each.verdict))
 
-    def _iter_judgements(self, subject: Subject):  # type: ignore[no-untyped-def]
+    def _iter_judgements(self, subject: Subject) -> Iterator[Judgement]:
         if self.claim.value is not None:
             yield self._judge_value(subject)
         if self.claim.rank is not None or (
@@ -276,7 +281,7 @@ class _Judge:
     def _judge_comparison(self, subject: Subject, stated: Comparison) -> Judgement:
         if stated.times is not None:
             return reject("ratio", answer=self.questions.answer_figure(subject))
-        if stated.area is not None and stated.area.lower() in ("england", "e92000001"):
+        if stated.area is not None and _is_england(stated.area):
             row = self.questions.find_beside_england(subject)
             answer = self.questions.answer_beside_england(subject)
             found: Difference | str = Difference(row["lower_end"], row["upper_end"], row["verdict"])
@@ -319,7 +324,7 @@ class _Judge:
             changed["group"] = stated.group
         if stated.cohort is not None:
             changed["cohort"] = stated.cohort
-        elif stated.direction in ("rose", "fell", "unchanged"):
+        elif stated.direction in _CHANGES:
             changed["cohort"] = self._find_previous_cohort()
         other = self._read_subject(**changed)
         if other == subject:
@@ -373,6 +378,3 @@ class _Judge:
         value = children if self.claim.unit == "children" else percent
         shown = {"value": value, "lower": None, "upper": None, "unit": "%" if value == percent else "children"}
         return self._compare_value(shown, answer)
-
-
-__all__ = ["Claim", "Comparison", "InvalidClaim", "Judgement", "check_claim", "format_value"]

@@ -19,19 +19,17 @@ from ndl_export.answers.search import Index
 from ndl_export.answers.sentences import check_sentence
 
 _INSTRUCTIONS = (
-    "Official statistics on school readiness with privacy noise. Every figure has an interval. Never compare two figures"
-    " yourself, never add figures up, never rank areas: ask `compare`, `add_up` and `rank`, which count noise, chance and"
-    " the number of comparisons. Repeat what may and may not be concluded. Give the interval, the flag, the cohort and the"
-    " release with each figure, and cite with `cite`. Before you publish a sentence, pass it to `check_claim`."
+    "Official statistics on school readiness, with privacy noise and an interval on every figure. Never compare, add up"
+    " or rank figures yourself: ask `compare`, `add_up` and `rank`, which count noise, chance and the number of"
+    " comparisons. Repeat what may and may not be concluded. Give interval, flag, cohort and release with"
+    " each figure, and cite with `cite`. Before you publish a sentence, pass it to `check_claim`."
 )
 Measure = Annotated[str, Field(description="What was measured, in plain words or as `search` names it")]
 Area = Annotated[str, Field(description="A council, an area of several, or 'all councils'")]
-Groups = Annotated[
-    list[str], Field(description="Groups of children, goals, answers: such as 'girls', 'FSM', 'Writing'")
-]
-Cohort = Annotated[
-    str | None, Field(description="School year in which the children ended Reception: '2024/25'; the newest")
-]
+Groups = Annotated[list[str], Field(description="Groups of children, goals or answers: 'girls', 'FSM', 'Writing'")]
+Cohort = Annotated[str | None, Field(description="School year in which Reception ended, '2024/25'; else the newest")]
+OtherArea = Annotated[str | None, Field(description="The other area, or 'England' for its official figure")]
+OtherGroups = Annotated[list[str] | None, Field(description="The other groups; the same ones if absent")]
 
 
 def build_server(published: Published) -> MCPServer:
@@ -141,11 +139,9 @@ class _Tools:
         self,
         measure: Measure,
         area: Area,
-        than_area: Annotated[
-            str | None, Field(description="The other area, or 'England' for its official figure")
-        ] = None,
+        than_area: OtherArea = None,
         groups: Groups = [],  # noqa: B006
-        than_groups: Annotated[list[str] | None, Field(description="The other groups; the same ones if absent")] = None,
+        than_groups: OtherGroups = None,
         cohort: Cohort = None,
         than_cohort: Annotated[str | None, Field(description="The other cohort")] = None,
         than_measure: Annotated[str | None, Field(description="The other measure, if it is a different one")] = None,
@@ -200,7 +196,7 @@ class _Tools:
         sentence: Annotated[str | None, Field(description="A sentence in ordinary English")] = None,
         claim: Annotated[dict[str, Any] | None, Field(description="A claim in parts: see the documentation")] = None,
     ) -> dict[str, Any]:
-        """Check a claim before it is published: supported, not supported, or not to be said, with a corrected sentence."""
+        """Check a claim before it is published: supported, not supported, or not to be said; with what can be said."""
         if sentence:
             return check_sentence(self._questions, sentence).to_dict()
         return check_claim(self._questions, claim or {}).to_dict()

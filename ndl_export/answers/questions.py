@@ -4,9 +4,10 @@ Figures are those of `releases.figure`. Differences, ranks, sums and targets com
 database, with the sentences of the release page.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
-from ndl_export.answers.vocabulary import COUNTED, SAID, Category, NotPublished, Statistic, Vocabulary
+from ndl_export.answers.vocabulary import SAID, NotPublished, Statistic, Vocabulary
 from ndl_export.api.figures import get_unit
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capital, listed
@@ -88,9 +89,7 @@ class Questions:
         """Return the code of the area that words name."""
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
             if place.new_la_code not in {row["area_code"] for row in self._areas}:
-                raise NotPublished(
-                    f"{place.la_name} takes no part in these releases: there are no figures about its children."
-                )
+                raise NotPublished(describe_elsewhere(place.la_name))
         return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
@@ -122,10 +121,11 @@ class Questions:
         where = "AND f.area_code = ? AND f.time_period = ?"
         found = self.list_figures(subject.statistic, where, subject.area_code, subject.cohort)
         if not found:
-            areas = [each["area_name"] for each in self.list_figures(subject.statistic)]
+            areas = dict.fromkeys(each["area_name"] for each in self.list_figures(subject.statistic))
+            area, cohort = self.get_area_name(subject.area_code), self.get_label(subject.cohort)
             raise NotPublished(
-                f"{self.get_area_name(subject.area_code)} has no such figure for the cohort {subject.cohort}: it would be"
-                f" too uncertain, or was not measured. Areas that have it: {listed(dict.fromkeys(areas)) or 'none'}."
+                f"{area} has no such figure in {cohort}: it would be too uncertain, or was not measured. Areas"
+                f" that have it: {listed(areas) or 'none'}."
             )
         return found[0]
 
@@ -190,11 +190,10 @@ class Questions:
         }
         about = SAID.get(statistic.measure, "{area}, {categories}, {cohort}: {value}").format(**words)
         if statistic.opposite:
-            about = f"{words['value']} of {words['who']} in {words['area']} in {words['cohort']}: the opposite of {statistic.measure}"
-            if statistic.measure == "gld_children_percent":
-                about = SAID[statistic.measure].format(**words).replace(" had a good", " did not have a good")
+            about = about.replace(" had a ", " did not have a ").replace(" were at ", " were not at ")
         if figure["value"] is None:
-            return f"There is no figure for {words['categories']} in {words['area']} in {words['cohort']}: {figure['flag_meaning']}."
+            whose = f"{words['categories']} in {words['area']} in {words['cohort']}"
+            return f"There is no figure for {whose}: {figure['flag_meaning']}."
         flag = f" [{figure['flag']}: {figure['flag_meaning']}]" if figure["flag"] else ""
         return f"{capital(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
 
@@ -244,9 +243,9 @@ class Questions:
             return capital(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
         found = rows[0]
         sign = -1 if one.statistic.opposite else 1
-        ends = sorted((sign * found["lower_end"], sign * found["upper_end"]))
-        turned = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
-        return Difference(*ends, turned.get(found["verdict"], found["verdict"]))
+        lower, upper = sorted((sign * found["lower_end"], sign * found["upper_end"]))
+        turned: dict[str, str] = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
+        return Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
 
     def _reject_pair(self) -> str:
         return "Figures of different measures or tables are not compared: they are of different children or things."
@@ -289,17 +288,16 @@ class Questions:
         else:
             names = one.statistic.categories or "all children", other.statistic.categories or "all children"
             names = f"“{names[0]}”", f"“{names[1]}”"
-        return describe_difference(*(name.rstrip(",") for name in names), found)
+        return describe_difference(names[0].rstrip(","), names[1].rstrip(","), found)
 
     def rank_areas(self, statistic: Statistic, cohort: str) -> list[Row]:
         """Return councils by figure, the highest first, each with the best and the worst rank that it may have."""
-        group = self._get_group(statistic)
-        if group and group != statistic.levels[1:2]:
-            macro, values = "gld_compared(?, ?, false, ?, ?)", [group, group, cohort, cohort]
-            figure = "percent"
+        group, values = self._get_group(statistic), list[Any]()
+        if group:
+            macro, figure, values = "gld_compared(?, ?, false, ?, ?)", "percent", [group, group]
         else:
-            macro, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", list(statistic.levels)
-            values, figure = [statistic.table, statistic.measure, levels, levels, cohort, cohort], "figure"
+            macro, figure, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", "figure", list(statistic.levels)
+            values = [statistic.table, statistic.measure, levels, levels]
         sign = -1 if statistic.opposite else 1
         ahead, behind = ("ahead", "behind") if sign > 0 else ("behind", "ahead")
         return self._ask_macro(
@@ -309,6 +307,8 @@ class Questions:
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
             *values,
+            cohort,
+            cohort,
         )
 
     def answer_ranking(self, statistic: Statistic, cohort: str) -> Answer:
@@ -338,9 +338,9 @@ class Questions:
                 f"A change needs two cohorts, and the releases have {self.get_area_name(area_code)} in: {held}. The"
                 " nearest that can be said is the figure of that cohort."
             )
-        sentences, may = [], []
+        may = []
         subjects = [Subject(statistic, area_code, each["time_period"]) for each in figures]
-        for before, now in zip(subjects, subjects[1:], strict=False):
+        for before, now in pairwise(subjects):
             found = self.find_difference(now, before)
             may.append(found if isinstance(found, str) else self.describe_difference(now, before, found))
         sentences = [self.describe_figure(subject, figure) for subject, figure in zip(subjects, figures, strict=True)]
@@ -350,16 +350,17 @@ class Questions:
         self, areas: Sequence[str], groups: Sequence[str], sex: str = EVERYONE, cohort: str | None = None
     ) -> Answer:
         """Answer what the good level of development of areas or groups added up is."""
-        [row] = self._ask_macro(
+        row = self._ask_macro(
             "FROM gld_sum(?, ?, sex := ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, sex, cohort
-        ) or [None]
-        if row is None or row["gld_percent"] is None:
-            raise NotPublished(capital(row["basis"] if row else "no figure") + ".")
-        codes = [self.read_area(area) for area in areas]
-        subject = self.read_subject("GLD", areas[0], [], cohort)
-        figures = self.list_figures(
-            subject.statistic, "AND f.time_period = ? AND list_contains(?, f.area_code)", row["time_period"], codes
-        )
+        )[0]
+        if row["gld_percent"] is None:
+            raise NotPublished(capital(row["basis"]) + ".")
+        figures = []
+        for group in groups or [EVERYONE]:
+            subject = self.read_subject("gld_children_percent", areas[0], [group] if group != EVERYONE else [], cohort)
+            codes = [self.read_area(area) for area in areas]
+            where = "AND f.time_period = ? AND list_contains(?, f.area_code)"
+            figures += self.list_figures(subject.statistic, where, row["time_period"], codes)
         ends = {"lower": f"{row['lower_ci']}%", "upper": f"{row['upper_ci']}%"}
         sentence = f"{row['area_name']}, {row['child_group']}, {self.get_label(row['time_period'])}: {row['in_words']}."
         added = row["gld_percent"], row["children"]
@@ -403,9 +404,9 @@ class Questions:
         )
 
 
-def get_count(statistic: Statistic, tables: Collection[str]) -> str | None:
-    """Return the measure that counts the children of a percentage, if its table has it."""
-    return COUNTED.get(statistic.measure) if statistic.table in tables else None
+def describe_elsewhere(area: str) -> str:
+    """Return why an area of England that takes no part has no figures."""
+    return f"{area} takes no part in these releases: there are no figures about its children."
 
 
 def oppose(figure: dict[str, Any]) -> dict[str, Any]:
@@ -442,6 +443,3 @@ def _list_conclusions(*kinds: str, **words: str) -> tuple[list[str], list[str]]:
     may = [each.format(**words) for kind in kinds for each in _CONCLUSIONS[kind]["may"]]
     may_not = [each.format(**words) for kind in kinds for each in _CONCLUSIONS[kind]["may_not"]]
     return may, [*may_not, *_CONCLUSIONS["always"]["may_not"]]
-
-
-__all__ = ["Answer", "Category", "NotPublished", "Questions", "Subject"]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from ndl_export.answers.vocabulary import Statistic, Vocabulary, split_tokens
 
 _MOST = 50
-_LEFT_OUT = frozenset("a an and are at by did do does for from how in is many much of on or the to was were what which with".split())
+_LEFT_OUT = frozenset(
+    "a an and are at by did do does for from how in is many much of or the to was were what which with".split()
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,11 @@ class Index:
         if not tokens:
             return []
         limit = min(limit, _MOST)
-        # With all words, the plainest first: those are in order of their categories. Else those with most of the words.
-        found = self._match(" ".join(tokens), "rowid", limit) or self._match(" OR ".join(tokens), "rank", limit)
+        # Those with all words in their names, in their order, the plainest first; else in their descriptions; else those
+        # with most of the words.
+        every = " ".join(tokens)
+        queries = ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank"))
+        found = next(filter(None, (self._match(query, order, limit) for query, order in queries)), [])
         return [self._describe(self._statistics[number - 1]) for number in found]
 
     def _match(self, query: str, order: str, limit: int) -> list[int]:

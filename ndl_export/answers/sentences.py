@@ -1,8 +1,8 @@
 """Reads a sentence of ordinary English as claims.
 
-Every word must be part of a number, a name, or a phrase of `phrases.yaml`; a sentence that cannot be read in exactly one
-way is answered with its readings, never guessed. Claims of one sentence share what only one of them says: the area, the
-cohort, the measure.
+Every word must be part of a number, a name, or a phrase of `phrases.yaml`. A sentence that cannot be read in exactly
+one way is answered with its readings, never guessed. Claims of one sentence share what only one of them says: the area,
+the cohort, the measure.
 """
 
 import re
@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Comparison, Judgement, check_claim, reject
-from ndl_export.answers.questions import Questions
+from ndl_export.answers.questions import Questions, describe_elsewhere
 from ndl_export.answers.vocabulary import (
     CONTEXT,
     COUNTERPARTS,
@@ -26,6 +27,7 @@ from ndl_export.answers.vocabulary import (
     Vocabulary,
     split_tokens,
 )
+from sources.reference.places import COUNTRY
 
 _UNITS = {
     name: number
@@ -57,7 +59,7 @@ _INTERVAL = re.compile(
 )
 _BREAK = re.compile(r"[,;:.!?()–—]|\s-\s")
 _SEPARATORS = {"and", "while", "whereas", "but", "although", "though"}
-_THAN_SEPARATORS = {"than"}
+_TOGETHER = "All councils together"
 
 
 @dataclass(frozen=True)
@@ -269,7 +271,7 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
     opposite = False
     for item in items:
         if item.kind in ("england", "together"):
-            found["areas"].setdefault("England" if item.kind == "england" else "All councils together")
+            found["areas"].setdefault(COUNTRY[1] if item.kind == "england" else _TOGETHER)
         elif item.kind in ("cohort", "year"):
             found["cohorts"].setdefault(
                 item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}"
@@ -280,9 +282,7 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
             kinds = {each.kind for each in item.value.meanings}
             values = tuple(each.value for each in item.value.meanings)
             if "elsewhere" in kinds:
-                raise NotPublished(
-                    f"{values[0]} takes no part in these releases: there are no figures about its children."
-                )
+                raise NotPublished(describe_elsewhere(values[0]))
             # A name of an area counts as that before it counts as a group.
             kind = next(each for each in ("area", "cohort", "opposite", "measure", "category") if each in kinds)
             chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
@@ -292,7 +292,9 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
                 opposite = opposite or kind == "opposite"
                 found["measures" if kind == "opposite" else f"{kind}s"].update(dict.fromkeys(chosen))
     return _Slot(
-        *(tuple(found[name]) for name in ("areas", "cohorts", "measures")),
+        tuple(found["areas"]),
+        tuple(found["cohorts"]),
+        tuple(found["measures"]),
         opposite,
         tuple(found["groups"]),
         bool(found["everyone"]),
@@ -340,9 +342,8 @@ class _Writer:
             if not lenient:
                 raise
             statistic = None
-        if len(slot.areas) > 1 or len(slot.cohorts) > 1:
-            if not lenient:
-                raise Unreadable(f"it names several areas or years: {', '.join((*slot.areas, *slot.cohorts))}")
+        if (len(slot.areas) > 1 or len(slot.cohorts) > 1) and not lenient:
+            raise Unreadable(f"it names several areas or years: {', '.join((*slot.areas, *slot.cohorts))}")
         about: dict[str, Any] = {}
         if statistic:
             about["measure"] = f"not {statistic.measure}" if statistic.opposite else statistic.measure
@@ -419,7 +420,7 @@ class _Writer:
         if not numbers:
             raise Unreadable("it states no value, comparison or rank that could be checked")
         everything = _read_slot(self.reading.items)
-        cuts = [self._find_cut(one, other) for one, other in zip(numbers, numbers[1:], strict=False)]
+        cuts = [self._find_cut(one, other) for one, other in pairwise(numbers)]
         ends = [*cuts, len(self.reading.tokens)]
         claims, begin = [], 0
         for number, end in zip(numbers, ends, strict=True):
@@ -476,9 +477,7 @@ class _Writer:
         ordinals = self.reading.list_kind("ordinal")
         if len(slot.areas) > 1:
             # "The highest of the eight councils" names the councils that are ranked.
-            slot = replace(
-                slot, areas=tuple(each for each in slot.areas if each not in ("All councils together", "England"))
-            )
+            slot = replace(slot, areas=tuple(each for each in slot.areas if each not in (_TOGETHER, COUNTRY[1])))
         stated: dict[str, Any] = {"comparison": Comparison(direction="lowest" if lowest else "highest")}
         if ordinals or self.reading.list_kind("rankings"):
             stated["rank"] = ordinals[0].value if ordinals else 1

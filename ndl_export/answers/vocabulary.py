@@ -219,7 +219,9 @@ class Vocabulary:
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""
         label = self.tables[statistic.table].measure(statistic.measure).label
-        names = [label, *self._names_of[Meaning("measure", statistic.measure)]]
+        names = [label]
+        for kind in ("measure", "opposite"):
+            names += self._names_of[Meaning(kind, statistic.measure)]
         for category in sorted(statistic.signature):
             names += [": ".join(category), *self._names_of[Meaning("category", category)]]
         return names

@@ -41,16 +41,18 @@ def _open(place: str) -> Iterator[Published]:
 def check(place: str, sentence: str | None, file: Path | None) -> None:
     """Check a sentence or a claim about published figures.
 
-    PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the rule,
-    and what can be said instead. Exit status 4 unless the claim is supported.
+    PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the
+    rule, and what can be said instead. Exit status 4 unless the claim is supported.
     """
     if (sentence is None) == (file is None):
         stop("give either a sentence or --claim with a file", Ending.USAGE)
     with _open(place) as published:
         questions = Questions(published)
         try:
-            stated = yaml.safe_load(file.read_text(encoding="utf-8")) if file else None
-            judgement = check_claim(questions, stated) if file else check_sentence(questions, sentence or "")
+            if file:
+                judgement = check_claim(questions, yaml.safe_load(file.read_text(encoding="utf-8")))
+            else:
+                judgement = check_sentence(questions, sentence or "")
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
     answer(judgement.to_dict(), lambda: _describe(judgement))
@@ -72,8 +74,8 @@ def _describe(judgement: Judgement) -> str:
 def mcp(place: str, transport: str, host: str, port: int) -> None:
     """Serve published figures to agents (Model Context Protocol).
 
-    PLACE is a release directory or its address. Tools search, compare, rank, add up, cite and check claims; every answer
-    says what may be concluded. Over HTTP, the endpoint is /mcp.
+    PLACE is a release directory or its address. Tools search, compare, rank, add up, cite and check claims; every
+    answer says what may be concluded. Over HTTP, the endpoint is /mcp.
     """
     try:
         from ndl_export.answers.mcp import build_server
