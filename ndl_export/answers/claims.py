@@ -32,23 +32,20 @@ class InvalidClaim(ValueError):
     """A claim that does not have the form of `Claim`; the message names the field."""
 
 
-class Comparison(BaseModel):
-    """What a figure is compared with: another area, group or cohort, or England."""
+class Other(BaseModel):
+    """What a figure is compared with: what differs of area, group and cohort. The area may be England."""
 
     model_config = ConfigDict(extra="forbid")
-    direction: Literal["higher", "lower", "same", "highest", "lowest", "rose", "fell", "unchanged"]
     area: str | None = None
     group: str | list[str] | None = None
     cohort: str | None = None
-    points: float | None = None
-    percent: float | None = None
-    times: float | None = None
 
 
 class Claim(BaseModel):
     """A claim: a figure with a value, a comparison, a rank or a target; `cause` is what it is put down to.
 
-    `about` says how a value is quoted. Several areas or groups in `added` are claimed as a sum.
+    `about` says how a value is quoted; with `least`, the value is the upper end of a range. Several areas or groups in
+    `added` are claimed as a sum.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,11 +55,16 @@ class Claim(BaseModel):
     measure: str | None = None
     release: str | None = None
     value: float | None = None
+    least: float | None = None
     decimals: int | None = None
     unit: Literal["%", "points", "children", "responses", "goals"] | None = None
     about: Literal["exactly", "about", "nearly", "just over", "more than", "less than"] = "exactly"
     interval: tuple[float, float] | None = None
-    comparison: Comparison | None = None
+    comparison: Literal["higher", "lower", "same", "highest", "lowest", "rose", "fell", "unchanged"] | None = None
+    than: Other | None = None
+    points: float | None = None
+    percent: float | None = None
+    times: float | None = None
     rank: int | None = None
     added: list[str] = []
     target: Literal["met", "not met"] | None = None
@@ -140,12 +142,9 @@ class _Judge:
             return self._judge_without_area()
         if _is_england(claim.area):
             return self._judge_england_value()
-        if (
-            claim.comparison and claim.comparison.direction in ("rose", "fell", "unchanged")
-        ) and not claim.comparison.cohort:
-            previous = self._find_previous_cohort()
-            if previous is None:
-                return reject("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
+        no_start = claim.comparison in _CHANGES and not (claim.than and claim.than.cohort)
+        if no_start and self._find_previous_cohort() is None:
+            return reject("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
         subject = self._read_subject()
         for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
             if said:
@@ -160,12 +159,10 @@ class _Judge:
     def _iter_judgements(self, subject: Subject) -> Iterator[Judgement]:
         if self.claim.value is not None:
             yield self._judge_value(subject)
-        if self.claim.rank is not None or (
-            self.claim.comparison and self.claim.comparison.direction in ("highest", "lowest")
-        ):
+        if self.claim.rank is not None or self.claim.comparison in ("highest", "lowest"):
             yield self._judge_rank(subject)
         elif self.claim.comparison:
-            yield self._judge_comparison(subject, self.claim.comparison)
+            yield self._judge_comparison(subject, self.claim.than or Other())
         if self.claim.target:
             yield self._judge_target(subject)
 
@@ -241,20 +238,28 @@ class _Judge:
             return reject(
                 "inside noise" if beyond else "other value", CANNOT_BE_SAID if beyond else NOT_SUPPORTED, answer
             )
-        scale = 1.0 if shown["unit"] in ("%", "pp") else max(stated, 1) / 100
-        agrees = {
-            "exactly": abs(value - stated) <= self._get_precision(),
-            "about": abs(value - stated) <= _TOLERANCE * scale,
-            "nearly": stated - _NEAR * scale <= value < stated,
-            "just over": stated < value <= stated + _NEAR * scale,
-        }[about]
-        if agrees:
+        if self.claim.least is not None:
+            if self.claim.least <= lower and upper <= stated:
+                return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
+            inside = self.claim.least <= value <= stated
+            return reject("inside noise", answer=answer) if inside else reject("other value", NOT_SUPPORTED, answer)
+        if self._judge_number(value, stated, 1.0 if shown["unit"] in ("%", "pp") else max(stated, 1) / 100):
             return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
         return reject("other value", NOT_SUPPORTED, answer)
 
-    def _get_precision(self) -> float:
-        """Return half a unit of the last place that the value is stated with."""
-        stated = self.claim.value or 0
+    def _judge_number(self, value: float, stated: float, scale: float) -> bool:
+        """Return whether a figure is as stated; `scale` is a percentage point, or a hundredth of a count."""
+        return {
+            "exactly": abs(value - stated) <= self._get_precision(stated),
+            "about": abs(value - stated) <= _TOLERANCE * scale,
+            "nearly": stated - _NEAR * scale <= value < stated,
+            "just over": stated < value <= stated + _NEAR * scale,
+            "more than": value > stated,
+            "less than": value < stated,
+        }[self.claim.about]
+
+    def _get_precision(self, stated: float) -> float:
+        """Return half a unit of the last place that a number is stated with."""
         decimals = self.claim.decimals
         if decimals is None:
             decimals = len(f"{stated:.10f}".rstrip("0").partition(".")[2])
@@ -278,16 +283,16 @@ class _Judge:
 
     # Comparisons
 
-    def _judge_comparison(self, subject: Subject, stated: Comparison) -> Judgement:
-        if stated.times is not None:
+    def _judge_comparison(self, subject: Subject, than: Other) -> Judgement:
+        if self.claim.times is not None:
             return reject("ratio", answer=self.questions.answer_figure(subject))
-        if stated.area is not None and _is_england(stated.area):
+        if than.area is not None and _is_england(than.area):
             row = self.questions.find_beside_england(subject)
             answer = self.questions.answer_beside_england(subject)
             found: Difference | str = Difference(row["lower_end"], row["upper_end"], row["verdict"])
             points = round(row["percent"] - row["england"], 1)
         else:
-            other = self._read_other(subject, stated)
+            other = self._read_other(subject, than)
             answer = self.questions.answer_comparison(subject, other)
             if any(figure["value"] is None for figure in answer.figures):
                 return reject("no figure", answer=answer, meaning="one of the two is not shown")
@@ -297,35 +302,29 @@ class _Judge:
             points = round(answer.figures[0]["value"] - answer.figures[1]["value"], 1)
         if isinstance(found, str):
             return reject("not compared", answer=answer, why=found)
-        return self._judge_difference(stated, found, points, answer)
+        return self._judge_difference(found, points, answer)
 
-    def _judge_difference(self, stated: Comparison, found: Difference, points: float, answer: Answer) -> Judgement:
-        wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(stated.direction)
+    def _judge_difference(self, found: Difference, points: float, answer: Answer) -> Judgement:
+        claim = self.claim
+        wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(claim.comparison or "")
         if wanted is None:
-            verdict = NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID
-            return reject("same", verdict, answer)
+            return reject("same", NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID, answer)
         if not found.is_certain:
             return reject("inside noise", answer=answer)
         if found.verdict != wanted:
             return reject("other way", NOT_SUPPORTED, answer)
-        if stated.percent is not None:
+        if claim.percent is not None:
             return reject("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
-        if stated.points is not None:
-            decimals = len(f"{stated.points:.10f}".rstrip("0").partition(".")[2])
-            if abs(abs(points) - stated.points) > 0.5 * 10.0**-decimals + 0.1001 * (decimals > 0):
+        if claim.points is not None:
+            # The published difference is of rates before they were rounded: a tenth of a point beside that of the rates.
+            if not any(self._judge_number(abs(points) + rounding, claim.points, 1.0) for rounding in (0, -0.1, 0.1)):
                 return reject("other value", NOT_SUPPORTED, answer)
         return Judgement(SUPPORTED, "difference", _load_rules()["difference"], answer.sentence, answer.figures)
 
-    def _read_other(self, subject: Subject, stated: Comparison) -> Subject:
-        changed: dict[str, Any] = {}
-        if stated.area is not None:
-            changed["area"] = stated.area
-        if stated.group is not None:
-            changed["group"] = stated.group
-        if stated.cohort is not None:
-            changed["cohort"] = stated.cohort
-        elif stated.direction in _CHANGES:
-            changed["cohort"] = self._find_previous_cohort()
+    def _read_other(self, subject: Subject, than: Other) -> Subject:
+        changed = than.model_dump(exclude_none=True)
+        if self.claim.comparison in _CHANGES:
+            changed.setdefault("cohort", self._find_previous_cohort())
         other = self._read_subject(**changed)
         if other == subject:
             raise NotPublished("The claim compares a figure with itself.")
@@ -337,7 +336,7 @@ class _Judge:
         row = next((each for each in ranks if each["area_code"] == subject.area_code), None)
         if row is None:
             return reject("no rank", answer=answer)
-        lowest = self.claim.comparison is not None and self.claim.comparison.direction == "lowest"
+        lowest = self.claim.comparison == "lowest"
         wanted = self.claim.rank or 1
         best, worst = row["best_rank"], row["worst_rank"]
         if lowest:

@@ -4,7 +4,7 @@ Figures are those of `releases.figure`. Differences, ranks, sums and targets com
 database, with the sentences of the release page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -16,7 +16,7 @@ import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
-from ndl_export.answers.vocabulary import SAID, NotPublished, Statistic, Vocabulary
+from ndl_export.answers.vocabulary import SAID, Category, Meaning, NotPublished, Statistic, Vocabulary
 from ndl_export.api.figures import get_unit
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capital, listed
@@ -29,6 +29,7 @@ _CONCLUSIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
     (Path(__file__).parent / "conclusions.yaml").read_text(encoding="utf-8")
 )
 ENGLAND = "England"
+_GROUPS = ("several", "category")
 _FIGURES = """
 SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
        f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name, f.levels, f.figure AS value,
@@ -72,13 +73,12 @@ class Questions:
         self, measure: str | None, area: str, groups: Sequence[str] = (), cohort: str | None = None
     ) -> Subject:
         """Return what words are about. Raises `NotPublished`, also if they fit several statistics."""
-        meanings = self.vocabulary.read_words(measure, "measure", "opposite", "category") if measure else ()
-        measures = {each.value for each in meanings if each.kind != "category"}
+        meanings = self.vocabulary.read_words(measure, "measure", "opposite", *_GROUPS) if measure else ()
+        measures = {each.value for each in meanings if each.kind not in _GROUPS}
         opposite = any(each.kind == "opposite" for each in meanings)
-        named = [[each.value for each in meanings]] if meanings and not measures else []
-        read = (self.vocabulary.read_words(group, "category", "all") for group in groups)
-        groups_read = ([each.value for each in found if each.kind == "category"] for found in read)
-        named += [found for found in groups_read if found]
+        named = list_categories(meanings) if not measures else []
+        for group in groups:
+            named += list_categories(self.vocabulary.read_words(group, "all", *_GROUPS))
         found = self.vocabulary.find_statistics(measures, named, opposite)
         if len(found) > 1:
             readings = "; ".join(f"{each.table}.{each.measure} ({each.categories})" for each in found)
@@ -402,6 +402,15 @@ class Questions:
         return self._ask_macro(
             "FROM gld_to_target(?, area := ?, cohort := ?)", group, subject.area_code, subject.cohort
         )
+
+
+def list_categories(meanings: Iterable[Meaning]) -> list[list[Category]]:
+    """Return the categories that words stand for, each with its alternatives."""
+    together = [each.value for each in meanings if each.kind == "several"]
+    if together:
+        return [[category] for category in together[0]]
+    alternatives = [each.value for each in meanings if each.kind == "category"]
+    return [alternatives] if alternatives else []
 
 
 def describe_elsewhere(area: str) -> str:

@@ -38,8 +38,8 @@ class Index:
         if not tokens:
             return []
         limit = min(limit, _MOST)
-        # Those with all words in their names, in their order, the plainest first; else in their descriptions; else those
-        # with most of the words.
+        # Those with all words in their names, in order, the plainest first; else in descriptions; else those with most
+        # of the words.
         every = " ".join(tokens)
         queries = ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank"))
         found = next(filter(None, (self._match(query, order, limit) for query, order in queries)), [])

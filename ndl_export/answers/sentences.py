@@ -16,15 +16,17 @@ from typing import Any
 
 import yaml
 
-from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Comparison, Judgement, check_claim, reject
+from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Judgement, Other, check_claim, reject
 from ndl_export.answers.questions import Questions, describe_elsewhere
 from ndl_export.answers.vocabulary import (
     CONTEXT,
     COUNTERPARTS,
+    POPULATIONS,
     Category,
     NotPublished,
     Statistic,
     Vocabulary,
+    rewrite,
     split_tokens,
 )
 from sources.reference.places import COUNTRY
@@ -57,8 +59,16 @@ _INTERVAL = re.compile(
     r"(\d+(?:\.\d+)?)\s*%?\s*(?:to|-|–|and)\s*(\d+(?:\.\d+)?)\s*%?\s*\)?",
     re.IGNORECASE,
 )
-_BREAK = re.compile(r"[,;:.!?()–—]|\s-\s")
+_BREAK = re.compile(r"([,;:.!?()–—]|\s-\s)")
 _SEPARATORS = {"and", "while", "whereas", "but", "although", "though"}
+_COMPARE_ALONE = {
+    **dict.fromkeys(("above", "more than", "higher than", "better than", "greater than"), "higher"),
+    **dict.fromkeys(("below", "less than", "lower than", "fewer than"), "lower"),
+}
+"""Phrases that bound a number if one follows, and else compare."""
+_KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
+"""Kinds of meanings: of words with several, the first counts."""
+_ARTICLES = ("the", "a", "an")
 _TOGETHER = "All councils together"
 
 
@@ -80,6 +90,7 @@ class Number:
     decimals: int
     unit: str
     is_fraction: bool = False
+    least: float | None = None
 
 
 @dataclass
@@ -90,6 +101,7 @@ class Reading:
     items: list[Item] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     breaks: frozenset[int] = frozenset()
+    stops: frozenset[int] = frozenset()
     interval: tuple[float, float] | None = None
 
     def list_kind(self, *kinds: str) -> list[Item]:
@@ -112,9 +124,11 @@ def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
     interval = _INTERVAL.search(text)
     if interval:
         text = text[: interval.start()] + " " + text[interval.end() :]
-    text, years = _mark_years(text)
-    tokens, breaks = _split_with_breaks(text)
-    reading = Reading(tokens, breaks=breaks, interval=(float(interval[1]), float(interval[2])) if interval else None)
+    text, years = _mark_years(rewrite(text))
+    tokens, breaks, stops = _split_with_breaks(text)
+    reading = Reading(
+        tokens, breaks=breaks, stops=stops, interval=(float(interval[1]), float(interval[2])) if interval else None
+    )
     at = 0
     while at < len(tokens):
         item = _read_item(vocabulary, tokens, at, years)
@@ -140,22 +154,24 @@ def _mark_years(text: str) -> tuple[str, dict[str, str]]:
     return _YEARS.sub(mark, text), years
 
 
-def _split_with_breaks(text: str) -> tuple[list[str], frozenset[int]]:
+def _split_with_breaks(text: str) -> tuple[list[str], frozenset[int], frozenset[int]]:
+    """Return the tokens, and the numbers of those after any punctuation and after a stop."""
     tokens: list[str] = []
-    breaks = []
+    breaks: list[int] = []
+    stops: list[int] = []
     # A point or comma within a number, and the point of "St.", are no breaks.
     text = re.sub(r"\b(st|vs|approx)\.", r"\1 ", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=\d)[,.](?=\d)", lambda match: "\x00" if match[0] == "." else "", text)
-    for part in _BREAK.split(text):
+    for part, mark in zip(*[iter([*_BREAK.split(text), ""])] * 2, strict=True):
         tokens += split_tokens(part.replace("\x00", "."))
-        breaks.append(len(tokens))
-    return tokens, frozenset(breaks)
+        (breaks if mark in (",", "(", ")") else stops).append(len(tokens))
+    return tokens, frozenset((*breaks, *stops)), frozenset(stops)
 
 
 def _read_item(vocabulary: Vocabulary, tokens: list[str], at: int, years: dict[str, str]) -> Item:
     if tokens[at] in years:
         return Item("cohort", years[tokens[at]], at, at + 1)
-    number = _read_number(tokens, at)
+    number = _read_range(tokens, at) or _read_number(tokens, at)
     term = vocabulary.find_term(tokens, at)
     phrase = _find_phrase(tokens, at)
     # A number, unless a name that begins with it is longer: "two-year review", "12 month review".
@@ -165,7 +181,9 @@ def _read_item(vocabulary: Vocabulary, tokens: list[str], at: int, years: dict[s
         return Item("ordinal", _ORDINALS[tokens[at]], at, at + 1)
     if term is not None and term.end >= phrase.end:
         return Item("term", term, at, term.end)
-    return phrase
+    later = vocabulary.find_term(tokens, at + 1) if tokens[at] in _ARTICLES else None
+    # "The least" is a phrase, but "the least deprived areas" is a name after an article.
+    return Item("filler", tokens[at], at, at + 1) if later and later.end > phrase.end else phrase
 
 
 def _find_phrase(tokens: list[str], at: int) -> Item:
@@ -194,6 +212,19 @@ def _read_number(tokens: list[str], at: int) -> Item | None:
         # "Three", "one": more often a word than a figure.
         return None
     return Item("number", Number(value, decimals, unit), at, end)
+
+
+def _read_range(tokens: list[str], at: int) -> Item | None:
+    """Read `between 60 and 70 per cent`."""
+    if tokens[at] not in ("between", "from"):
+        return None
+    low = _read_number(tokens, at + 1) if at + 1 < len(tokens) else None
+    if low is None or low.kind != "number" or tokens[low.end : low.end + 1] not in (["and"], ["to"]):
+        return None
+    high = _read_number(tokens, low.end + 1) if low.end + 1 < len(tokens) else None
+    if high is None or high.kind != "number" or (tokens[at] == "from" and tokens[low.end] == "to"):
+        return None
+    return Item("number", replace(high.value, least=low.value.value), at, high.end)
 
 
 def _read_unit(tokens: list[str], at: int) -> tuple[str, int]:
@@ -257,12 +288,15 @@ class _Slot:
 
     def fill_from(self, other: "_Slot") -> "_Slot":
         """Return this with what only `other` says, but its groups."""
+        measures = self.measures
+        if set(measures) <= POPULATIONS:
+            measures = tuple(dict.fromkeys((*measures, *other.measures)))
         return replace(
             self,
             areas=self.areas or other.areas,
             cohorts=self.cohorts or other.cohorts,
-            measures=self.measures or other.measures,
-            opposite=self.opposite if self.measures else other.opposite,
+            measures=measures,
+            opposite=self.opposite or (measures != self.measures and other.opposite),
         )
 
 
@@ -284,10 +318,12 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
             if "elsewhere" in kinds:
                 raise NotPublished(describe_elsewhere(values[0]))
             # A name of an area counts as that before it counts as a group.
-            kind = next(each for each in ("area", "cohort", "opposite", "measure", "category") if each in kinds)
+            kind = next(each for each in _KINDS if each in kinds)
             chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
             if kind == "category":
                 found["groups"].setdefault(chosen)
+            elif kind == "several":
+                found["groups"].update(((category,), None) for category in chosen[0])
             else:
                 opposite = opposite or kind == "opposite"
                 found["measures" if kind == "opposite" else f"{kind}s"].update(dict.fromkeys(chosen))
@@ -318,11 +354,16 @@ class _Writer:
             raise Unreadable(f"these words mean nothing here: {', '.join(dict.fromkeys(reading.unread))}")
         if reading.list_kind("target"):
             return [self._write_target()]
+        if reading.list_kind("others") and not reading.list_kind("higher", "lower", "same"):
+            raise Unreadable("it does not say who the others are")
         if denials := reading.list_kind("denial"):
             raise Unreadable(f"the denial “{denials[0].value}” could be about several things")
         everything = _read_slot(reading.items)
         if reading.list_kind("added") and max(len(everything.areas), len(everything.groups)) > 1:
             return [self._write_sum(everything)]
+        for place, item in enumerate(reading.items):
+            if item.value in _COMPARE_ALONE and not self._is_bound(item):
+                reading.items[place] = replace(item, kind=_COMPARE_ALONE[item.value])
         comparators = [item for item in reading.list_kind("higher", "lower", "same") if not self._is_bound(item)]
         if reading.list_kind("highest", "lowest", "rankings") or (reading.list_kind("ordinal") and not comparators):
             return self._write_rank(everything)
@@ -373,7 +414,7 @@ class _Writer:
 
     def _gap(self, item: Item, number: Item) -> bool:
         between = self.reading.tokens[item.end : number.first]
-        return number.value.unit != "points" and all(token in ("than", "a", "an", "the") for token in between)
+        return all(token in ("than", "a", "an", "the") for token in between)
 
     @property
     def _numbers(self) -> list[Item]:
@@ -403,9 +444,19 @@ class _Writer:
             unit = "goals"
         return {
             "value": stated.value,
+            "least": stated.least,
             "decimals": None if stated.is_fraction else stated.decimals,
             "unit": unit,
             "about": about,
+        }
+
+    def _state_amount(self, number: Item) -> dict[str, Any]:
+        """Return the size of a difference as fields of a claim."""
+        stated = self._state_value(number)
+        return {
+            "points" if stated["unit"] == "points" else "percent": stated["value"],
+            "decimals": stated["decimals"],
+            "about": stated["about"],
         }
 
     @property
@@ -447,14 +498,16 @@ class _Writer:
         return {"interval": self.reading.interval} if self.reading.interval and numbers == 1 else {}
 
     def _find_cut(self, one: Item, other: Item) -> int:
-        """Return the token that separates what two numbers are about."""
-        marks = [at for at in self.reading.breaks if one.end < at <= other.first]
+        """Return the token that separates what two numbers are about: the last stop or conjunction, else comma."""
+        commas = [at for at in self.reading.breaks if one.end < at <= other.first]
+        marks = [at for at in commas if at in self.reading.stops]
         marks += [
             at
             for at in range(one.end, other.first)
             if self.reading.tokens[at] in _SEPARATORS and not self._is_named(at)
         ]
         marks += [item.first for item in self.reading.list_kind("than") if one.end <= item.first < other.first]
+        marks = marks or commas
         if not marks:
             raise Unreadable("two numbers stand together, and it does not say what each is about")
         return max(marks)
@@ -478,7 +531,7 @@ class _Writer:
         if len(slot.areas) > 1:
             # "The highest of the eight councils" names the councils that are ranked.
             slot = replace(slot, areas=tuple(each for each in slot.areas if each not in (_TOGETHER, COUNTRY[1])))
-        stated: dict[str, Any] = {"comparison": Comparison(direction="lowest" if lowest else "highest")}
+        stated: dict[str, Any] = {"comparison": "lowest" if lowest else "highest"}
         if ordinals or self.reading.list_kind("rankings"):
             stated["rank"] = ordinals[0].value if ordinals else 1
         if len(self._numbers) == 1 and self._numbers[0].value.unit == "%":
@@ -494,24 +547,20 @@ class _Writer:
     def _write_change(self, slot: _Slot) -> list[Claim]:
         direction = self.reading.list_kind("rose", "fell", "unchanged")[0].kind
         cohorts = sorted(slot.cohorts)
-        now = replace(slot, cohorts=tuple(cohorts[-1:]) if len(cohorts) > 1 or not self._is_start(cohorts) else ())
-        comparison: dict[str, Any] = {
-            "direction": direction,
-            "cohort": cohorts[0] if len(cohorts) > 1 or self._is_start(cohorts) else None,
-        }
+        has_start = len(cohorts) > 1 or self._is_start(cohorts)
+        now = replace(slot, cohorts=() if has_start and len(cohorts) == 1 else tuple(cohorts[-1:]))
+        comparison: dict[str, Any] = {"comparison": direction, "than": Other(cohort=cohorts[0]) if has_start else None}
         claims = []
         for number in self._numbers:
             before, stated = self._get_before(number), number.value
             if before == "by" or stated.unit == "points":
-                comparison |= {"points": stated.value} if stated.unit == "points" else {"percent": stated.value}
+                comparison |= self._state_amount(number)
             elif before == "from":
-                earlier = replace(
-                    slot, cohorts=(comparison["cohort"],) if comparison["cohort"] else ("the year before",)
-                )
+                earlier = replace(slot, cohorts=(cohorts[0] if has_start else "the year before",))
                 claims.append(self._write(earlier, **self._state_value(number)))
             else:
                 claims.append(self._write(now, **self._state_value(number)))
-        return [self._write(now, comparison=Comparison(**comparison)), *claims]
+        return [self._write(now, **comparison), *claims]
 
     def _is_start(self, cohorts: Sequence[str]) -> bool:
         """Return whether the only cohort named is the one compared with: `up since 2023/24`."""
@@ -529,20 +578,20 @@ class _Writer:
         left_items, right_items = self._split_sides(pivot)
         left, right = _read_slot(left_items), _read_slot(right_items)
         left, right = self._complete_sides(left, right, any(item.kind == "others" for item in right_items))
-        comparison: dict[str, Any] = {"direction": pivot.kind}
+        comparison: dict[str, Any] = {"comparison": pivot.kind}
         claims = []
         for number in self._numbers:
             stated = number.value
             adjacent = number.end == pivot.first or self._get_before(number) == "by"
             if stated.unit == "points" or adjacent:
-                comparison |= {"points": stated.value} if stated.unit == "points" else {"percent": stated.value}
+                comparison |= self._state_amount(number)
             else:
                 claims.append(self._write(left if number in left_items else right, **self._state_value(number)))
         if times := reading.list_kind("times"):
             comparison["times"] = 2.0 if times else None
         other = self._write(right)
-        comparison |= {"area": other.area, "group": other.group}
-        return [self._write(left, comparison=Comparison(**comparison)), *claims]
+        than = Other(area=other.area, group=other.group)
+        return [self._write(left, than=than, **comparison), *claims]
 
     def _split_sides(self, pivot: Item) -> tuple[list[Item], list[Item]]:
         """Return the items about what is compared, and about what it is compared with."""
@@ -562,9 +611,7 @@ class _Writer:
 
     def _complete_sides(self, left: _Slot, right: _Slot, with_others: bool) -> tuple[_Slot, _Slot]:
         """Give each side what only the other says. Raises `Unreadable` if groups could be meant in two ways."""
-        everything = left.measures or right.measures
         left, right = left.fill_from(right), right.fill_from(left)
-        assert left.measures == right.measures or everything
         shared = [each for each in (*left.groups, *right.groups) if each[0][0] in CONTEXT]
         own_left = [each for each in left.groups if each[0][0] not in CONTEXT]
         own_right = [each for each in right.groups if each[0][0] not in CONTEXT]

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ndl_export.analyst_db.child_groups import EVERYONE
+from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.answers.published import Published
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.tables import Measure, Table
@@ -30,10 +30,14 @@ COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["meas
 """The measure that counts the children or responses of a percentage."""
 COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
 """The other category of a filter with two, by label and category."""
+_PLAIN_SHARE = "children_percent"
+POPULATIONS = frozenset((*_STATED["populations"].values(), _PLAIN_SHARE))
+"""Measures that may only say whom another one is of."""
 CONTEXT = frozenset(_STATED["context"])
 """Labels of what a figure measures; in a comparison they are those of both sides."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
 _READINGS = 6
+_COMPARISON = "Comparison"
 
 Category = tuple[str, str]
 """Label of a filter or topic, and the category: `("Sex", "Female")`."""
@@ -77,9 +81,20 @@ class Term:
     meanings: tuple[Meaning, ...]
 
 
+_REWRITES = tuple((re.compile(pattern), words) for pattern, words in _STATED["rewrites"])
+
+
+def rewrite(text: str) -> str:
+    """Return a text in lower case, with words that mean the same as others replaced by them."""
+    text = text.lower()
+    for pattern, words in _REWRITES:
+        text = pattern.sub(words, text)
+    return text
+
+
 def split_tokens(text: str) -> list[str]:
     """Return words, numbers and percent signs in lower case, without possessive endings."""
-    text = text.lower().replace("&", " and ").replace("½", ".5").replace("2 .5", "2.5")
+    text = text.lower().replace("&", " and ").replace("½", ".5")
     return [re.sub(r"['’]s$", "", token).replace("’", "'") for token in _TOKEN.findall(text)]
 
 
@@ -100,8 +115,10 @@ class Vocabulary:
     def _iter_names(self) -> Iterator[tuple[str, str, Any]]:
         """Yield names, the kind of thing that they are for, and the thing."""
         for row in self.published.query("SELECT kind, called, meaning FROM dimension.name"):
-            if row["kind"] == "group" and row["meaning"] != EVERYONE:
-                yield row["called"], "category", tuple(row["meaning"].split(": ", 1))
+            if row["kind"] == "group" and row["meaning"] == EVERYONE:
+                yield row["called"], "all", EVERYONE
+            elif row["kind"] == "group":
+                yield row["called"], "category", _split_key(row["meaning"])
             elif row["kind"] in ("area", "cohort", "characteristic"):
                 yield row["called"], row["kind"], row["meaning"]
         for signature in {signature for rows in self.rows.values() for signature in rows}:
@@ -113,7 +130,9 @@ class Vocabulary:
                 yield row["short_name"], "category", (row["filter_label"], row["category"])
         for key, names in _STATED["categories"].items():
             for name in names:
-                yield name, "category", tuple(key.split(": ", 1))
+                yield name, "category", _split_key(key)
+        for each in _STATED["several"]:
+            yield from self._iter_several(each["categories"], each["names"])
         for measure in _STATED["opposites"]:
             yield f"not {measure}", "opposite", measure
         for kind, measures in (("measure", self._measure_names), ("opposite", _STATED["opposites"])):
@@ -125,6 +144,15 @@ class Vocabulary:
         for place in load_places().values():
             if place.new_la_code not in known:
                 yield place.la_name, "elsewhere", place.la_name
+
+    def _iter_several(self, keys: list[str], names: list[str]) -> Iterator[tuple[str, str, tuple[Category, ...]]]:
+        """Yield names of several categories at once; those with an answer for each category of the last label."""
+        *others, last = map(_split_key, keys)
+        answers = [last[1]]
+        if last[1] == "{answer}":
+            answers = [category for label, category in self.categories if label == last[0]]
+        for name, answer in product(names, answers):
+            yield name.format(answer=answer), "several", (*others, (last[0], answer))
 
     @cached_property
     def _measure_names(self) -> dict[str, list[str]]:
@@ -160,7 +188,8 @@ class Vocabulary:
         for end in range(min(len(tokens), at + self._longest), at, -1):
             name = tuple(tokens[at:end])
             meanings = () if name in _NOT_ALONE else self._terms.get(name, ())
-            if found := tuple(each for each in meanings if each.kind != "characteristic" and not name[0].isdigit()):
+            is_number = len(name) == 1 and name[0][0].isdigit()
+            if not is_number and (found := tuple(each for each in meanings if each.kind != "characteristic")):
                 return Term(at, end, found)
         return None
 
@@ -188,7 +217,18 @@ class Vocabulary:
         (or responses) that the row's table gives. Raises `NotPublished`, which names what comes nearest.
         """
         found: dict[tuple[str, Signature], Statistic] = {}
-        chosen = list(product(*groups)) or [()]
+        groups = _find_comparison(measures, groups)
+        said_with = {_STATED["populations"].get(other) for other in measures}
+        measures = {each for each in measures if each not in said_with and (each != _PLAIN_SHARE or len(measures) == 1)}
+        labels = {label for group in groups for label, _ in group}
+        for measure, (label, instead) in _STATED["replaced"].items():
+            measures = {instead if each == measure and label in labels else each for each in measures}
+        for measure, words in _STATED["as_categories"].items():
+            if measure in measures and any(label in words["labels"] for group in groups for label, _ in group):
+                key = words["opposite" if opposite else "is"]
+                measures, opposite = measures - {measure}, False
+                groups.append([_split_key(key)])
+        chosen = list(product(*groups))
         for picked in chosen:
             signature = _complete_signature(frozenset(picked), measures)
             if signature is None:
@@ -258,6 +298,12 @@ class Vocabulary:
         return f"The release has no such figure for {wanted}." + (f" Nearest: {some}." if some else "")
 
 
+def _split_key(key: str) -> Category:
+    """Return the label and the category of a key such as `Sex: Female`."""
+    label, _, category = key.partition(": ")
+    return label, category
+
+
 def _build_signature(table: Table, levels: Iterable[str]) -> Signature:
     """Return the categories of a row that are not totals; a breakdown has the label of its topic."""
     by_name = dict(zip((each.name for each in table.filters), levels, strict=True))
@@ -268,13 +314,24 @@ def _build_signature(table: Table, levels: Iterable[str]) -> Signature:
     )
 
 
+def _find_comparison(measures: Collection[str], groups: Iterable[Collection[Category]]) -> list[list[Category]]:
+    """Return the groups, with two that a published difference is between replaced by that difference."""
+    listed = [list(group) for group in groups]
+    keys = {": ".join(group[0]) for group in listed}
+    for each in list_comparisons() if "gld_difference_points" in measures else ():
+        if {each.first, each.second} <= keys:
+            listed = [group for group in listed if ": ".join(group[0]) not in (each.first, each.second)]
+            return [*listed, [(_COMPARISON, each.comparison)]]
+    return listed
+
+
 def _complete_signature(signature: Signature, measures: Collection[str]) -> Signature | None:
     """Return the categories with those that they imply, or None if two of one filter exclude each other."""
     labels = {label for label, _ in signature}
     if len(labels) < len(signature):
         return None
     for label, implied in _STATED["implied"].items():
-        other, category = implied.split(": ", 1)
+        other, category = _split_key(implied)
         if label in labels and other not in labels and "children_count" not in measures:
             signature |= {(other, category)}
     return signature
