@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE, list_expected_files
 from ndl_export.bundle.read import BundlePlace
+from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
@@ -33,6 +34,7 @@ from ndl_export.files import signing
 from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError
+from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
 from ndl_export.site import SITE_FOLDER, build_site_downloads
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout
@@ -184,7 +186,8 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
     if wrong:
         return version, faults + wrong
     downloads = build_site_downloads(tables, councils, cohorts, absent, on_request.tables)
-    return version, faults + _find_differences(files, tables, layouts, downloads)
+    faults += _find_differences(files, tables, layouts, downloads)
+    return version, faults + _find_record_faults(files, layouts, package, None if unsound else record)
 
 
 def _find_differences(
@@ -212,6 +215,19 @@ def _find_differences(
             if files[f"{SITE_FOLDER}/{name}"] != content
         ),
     ]
+
+
+def _find_record_faults(
+    files: Files, layouts: Mapping[str, Layout], package: Mapping[str, Any], record: Mapping[str, Any] | None
+) -> Faults:
+    """Return the records that were made from tables or privacy record, if that is sound, and differ from them."""
+    defined, notice = {name: rows.table for name, rows in layouts.items()}, package.get("notice", "")
+    faults = []
+    if files[ROW_HASHES_FILE] != build_row_hashes(files, defined, package["version"], notice):
+        faults.append((ROW_HASHES_FILE, "does not hold the hashes of the tables' rows"))
+    if record and files[REGISTRY_FILE].decode() != build_registry_file(record, notice):
+        faults.append((REGISTRY_FILE, f"does not say the same as {PRIVACY_RECORD_FILE}"))
+    return faults
 
 
 def _explain_other_content(name: str) -> str:
