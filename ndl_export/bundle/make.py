@@ -302,7 +302,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
     texts = {
         "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
         "README.md": pages.render_readme_page(facts),
-        "ai_readiness.md": pages.render_ai_readiness_page(facts, tables),
+        "ai_readiness.md": pages.render_ai_readiness_page(facts, tables, reconciliation),
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
         "changes.csv": format_csv(changes.HEADER, moved),
         "code_of_practice.md": pages.render_page("code_of_practice.md", facts, previous=earlier.replaced),

@@ -91,7 +91,8 @@ REGISTRY_FILE = "opendp_registry.yaml"
 
 
 def build_registry_file(privacy_record: Mapping[str, Any], notice: str) -> str:
-    """Return the file to propose to the registry; its checks allow no folded text."""
-    first = f"# {notice}\n" if notice else ""
+    """Return the file to propose to the registry; its checks allow no folded text, and nothing before `url_slug`."""
     entry = {**privacy_record["registry"], "deployment": privacy_record["deployment"]}
-    return first + yaml.safe_dump(entry, allow_unicode=True, width=1 << 20)
+    slug = {"url_slug": entry.pop("url_slug")}
+    parts = [yaml.safe_dump(part, allow_unicode=True, width=1 << 20) for part in (slug, entry)]
+    return (f"# {notice}\n" if notice else "").join(parts)
