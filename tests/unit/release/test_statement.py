@@ -121,10 +121,10 @@ def test_the_registry_entry_is_valid_under_the_registrys_own_schema(released):
 
 
 def test_the_file_for_the_registry_passes_the_registrys_own_checks(released):
-    """Its `scripts/check.py`: the schema, the name of the file, no folded text, no doubled backslash."""
+    """Schema, name of the file, the slug first, no folded text, no doubled backslash."""
     entry = deployed(record_of(released))
     text = build_registry_file({"registry": build_registry_entry(entry), "deployment": entry}, "Made up.")
-    assert text.startswith("# Made up.\n")
+    assert text.startswith(f"url_slug: {build_registry_entry(entry)['url_slug']}\n# Made up.\n")
     checked = jsonschema.Draft7Validator(
         yaml.safe_load(REGISTRY.read_text(encoding="utf-8")),
         format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER,
