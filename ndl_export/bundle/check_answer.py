@@ -22,7 +22,8 @@ NOT_CHECKED = "The signature was not checked, so anybody could have made the evi
 def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None) -> list[str]:
     """Return what is wrong with an answer; `is_signed` checks sums and their signature, or is None to skip that."""
     try:
-        given, rows, problems = answer.get("evidence") or [], {}, []
+        given, rows = answer.get("evidence") or [], {}
+        problems: list[str] = []
         for evidence in given if isinstance(given, list) else [given]:
             hashes = json.loads(evidence["row_hashes"])
             problems += _check_release(answer, evidence, hashes, is_signed)
@@ -83,11 +84,10 @@ def _compare(figure: dict, row: dict, table: dict, flags: dict) -> Iterator[str]
 
 def verify_with_openssl(key: Path, sums: bytes, signature: bytes) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(key), "-rawin"]
-        for option, content in (("-in", sums), ("-sigfile", signature)):
-            Path(folder, option).write_bytes(content)
-            command += [option, str(Path(folder, option))]
-        return subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+        Path(folder, "sums").write_bytes(sums)
+        Path(folder, "signature").write_bytes(signature)
+        command = "openssl pkeyutl -verify -pubin -rawin -in sums -sigfile signature -inkey".split()
+        return subprocess.run([*command, key.resolve()], cwd=folder, stdout=subprocess.DEVNULL).returncode == 0
 
 
 if __name__ == "__main__":
