@@ -48,6 +48,7 @@ USED_BY = {
         "serve": ("serving.serve", "Answer queries for published figures over HTTP."),
         "withdraw": ("releases.withdraw", "Mark a release as withdrawn, once it is signed."),
         "verify": ("releases.verify", "Check a bundle: signature, checksums, schema, consistency."),
+        "check-answer": ("proof.check_answer", "Check the figures of an answer against the signed release."),
         "recompute": ("releases.recompute", "Recompute a bundle's tables from its noisy counts."),
         "synthesise": ("releases.synthesise", "Make synthetic children from a bundle's noisy counts."),
         "diff": ("releases.diff", "Show what changed from one release to another."),

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.analyst_db import changes
 from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
 from ndl_export.bundle.release_directory import refresh
+from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents import pages
@@ -46,7 +47,14 @@ from ndl_export.files.whole_files import (
 )
 from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
-from ndl_export.metadata.portals import CITATION_FILE, PORTAL_FILES, build_citation, build_record
+from ndl_export.metadata.portals import (
+    CITATION_FILE,
+    PORTAL_FILES,
+    REGISTRY_FILE,
+    build_citation,
+    build_record,
+    build_registry_file,
+)
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
@@ -209,6 +217,8 @@ def _build_files(
 ) -> dict[str, bytes]:
     """Return the content of every file of the bundle, by name."""
     files = build_csv_files(tables, facts.tables)
+    files[ROW_HASHES_FILE] = build_row_hashes(files, facts.tables, facts.version, facts.notice)
+    files[CHECK_FILE] = read_check_script()
     files |= {f"{name}.parquet": _format_parquet(tables[name], table, facts) for name, table in facts.tables.items()}
     files |= noisy_counts.build_noisy_files(facts.noisy_counts, facts.version)
     files |= facts.on_request.build_files(facts.version)
@@ -221,6 +231,7 @@ def _build_files(
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
     files[released.PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
+    files[REGISTRY_FILE] = build_registry_file(facts.privacy_record, facts.notice).encode()
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
     records = {name: build_record(name, described, earlier.replaced) for name in PORTAL_FILES} | {
@@ -280,7 +291,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
     texts = {
         "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
         "README.md": pages.render_readme_page(facts),
-        "ai_readiness.md": pages.render_ai_readiness_page(facts, tables),
+        "ai_readiness.md": pages.render_ai_readiness_page(facts, tables, reconciliation),
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
         "changes.csv": format_csv(changes.HEADER, moved),
         "code_of_practice.md": pages.render_page("code_of_practice.md", facts, previous=earlier.replaced),

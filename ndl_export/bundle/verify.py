@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE, list_expected_files
 from ndl_export.bundle.read import BundlePlace
+from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
@@ -33,6 +34,7 @@ from ndl_export.files import signing
 from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError
+from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
 from ndl_export.site import SITE_FOLDER, build_site_downloads
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout
@@ -161,6 +163,8 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         (ON_REQUEST_FILE, what) for what in find_request_faults(on_request, record, version, cohorts)
     ]
     faults = _find_package_faults(files, package) + unsound
+    if not unsound and files[REGISTRY_FILE] != build_registry_file(record, package.get("notice", "")).encode():
+        faults.append((REGISTRY_FILE, f"does not say the same as {PRIVACY_RECORD_FILE}"))
     if not files[PRIVACY_PAGE_FILE].strip():
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
     if on_request and unsound:  # the rows of the requested tables are then unknown
@@ -184,15 +188,21 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
     if wrong:
         return version, faults + wrong
     downloads = build_site_downloads(tables, councils, cohorts, absent, on_request.tables)
-    return version, faults + _find_differences(files, tables, layouts, downloads)
+    return version, faults + _find_differences(files, tables, layouts, downloads, package)
 
 
 def _find_differences(
-    files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout], downloads: Files
+    files: Files,
+    tables: Mapping[str, pa.Table],
+    layouts: Mapping[str, Layout],
+    downloads: Files,
+    package: Mapping[str, Any],
 ) -> Faults:
     """Return the files that were made from the tables and differ from them."""
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
+    made = build_csv_files(ordered, defined)
+    made[ROW_HASHES_FILE] = build_row_hashes(made, defined, package["version"], package.get("notice", ""))
     sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
         differing = find_differing_sheets(files[WORKBOOK_FILE], sheets)
@@ -200,11 +210,7 @@ def _find_differences(
     except ValueError as error:
         workbook = [(WORKBOOK_FILE, f"cannot be read: {error}")]
     return [
-        *(
-            (name, _explain_other_content(name))
-            for name, content in build_csv_files(ordered, defined).items()
-            if files[name] != content
-        ),
+        *((name, _explain_other_content(name)) for name, content in made.items() if files[name] != content),
         *workbook,
         *(
             (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
@@ -215,9 +221,11 @@ def _find_differences(
 
 
 def _explain_other_content(name: str) -> str:
-    """Return what is wrong with a CSV file, or the bulk upload, that does not match the tables."""
+    """Return what is wrong with a CSV file, the bulk upload or the row hashes, if they do not match the tables."""
     if name == EES_UPLOAD_FILE:
         return "does not hold the same figures as the tables"
+    if name == ROW_HASHES_FILE:
+        return "does not hold the hashes of the tables' rows"
     if name.endswith(".meta.csv"):
         return f"does not describe {name.removesuffix('.meta.csv')}.csv"
     return f"does not hold the same figures as {name.removesuffix(ALL_ROWS).removesuffix('.csv')}.parquet"

@@ -203,9 +203,11 @@ def _find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple
     about = {entry["cohort"]: entry for entry in record["cohorts"]}
     if sorted(about) != sorted(cohorts):
         yield f"it is about cohort {', '.join(about)}, the tables about {', '.join(cohorts)}"
-    for text in ("neighbouring_relation", "trust_model"):
+    for text in ("neighbouring_relation", "trust_model", "deployment"):
         if not record[text]:
             yield f"{text} is empty"
+    if not record["registry"]["url_slug"]:
+        yield "registry: url_slug is empty"
     if odd := {family["cohort"] for family in record["families"]} - about.keys():
         yield f"it has families of cohort {', '.join(sorted(odd))}, which it is not about"
     yield from _find_parameter_faults("the release", record["privacy_parameters"])

@@ -92,8 +92,11 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
     )
 
 
-def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
-    """Render ai_readiness.md: the pillars of the government's guidelines, and the files that meet each."""
+def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
+    """Render ai_readiness.md: the pillars of the government's guidelines, the files that meet each, and what was tried.
+
+    `reconciliation` is the text of `reconciliation.csv`. A test runs every command of the page.
+    """
     flags = Counter(
         flag
         for name, table in facts.tables.items()
@@ -105,6 +108,10 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         "tables": len(tables),
         "rows": sum(data.num_rows for data in tables.values()),
         "columns": sum(data.num_columns for data in tables.values()),
+        "headline": tables["gld_headline"].num_rows,
+        "topics": pc.count_distinct(tables["gld_headline"]["breakdown_topic"]).as_py(),
+        "linkage": tables[LINKAGE_TABLE].num_rows,
+        "within": [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation))].count("yes"),
         "reliable": f"{flags[None]:,}",
         "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
     }

@@ -14,6 +14,7 @@ MEDIA_TYPES = {
     "py": "text/x-python",
     "sql": "application/sql",
     "tar": "application/x-tar",
+    "yaml": "application/yaml",
     "zip": "application/zip",
 }
 PAGE_TYPE = {"html": "text/html"}

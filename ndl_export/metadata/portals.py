@@ -6,9 +6,11 @@
 - `ukgov_dataset.json` and `ukgov_distributions.json`: the UK Cross-Government Metadata Exchange Model (Central Digital
   and Data Office), which has a separate record for each distribution.
 - `CITATION.cff`: the Citation File Format 1.2.0.
+- `opendp_registry.yaml`: the OpenDP Deployments Registry, from the privacy statement, which has the same fields.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -83,3 +85,14 @@ def build_citation(described: Description) -> str:
     # The format has no field for a notice, so it is a comment in the first line.
     first = f"# {facts.notice}\n" if facts.notice else ""
     return first + yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120)
+
+
+REGISTRY_FILE = "opendp_registry.yaml"
+
+
+def build_registry_file(privacy_record: Mapping[str, Any], notice: str) -> str:
+    """Return the file to propose to the registry; its checks allow no folded text, and nothing before `url_slug`."""
+    entry = {**privacy_record["registry"], "deployment": privacy_record["deployment"]}
+    slug = {"url_slug": entry.pop("url_slug")}
+    parts = [yaml.safe_dump(part, allow_unicode=True, width=1 << 20) for part in (slug, entry)]
+    return (f"# {notice}\n" if notice else "").join(parts)

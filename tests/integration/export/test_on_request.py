@@ -28,6 +28,7 @@ from ndl_export.bundle.make import (
     read_contents,
     write_bundle,
 )
+from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.bundle.verify import verify
 from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.pages import render_methodology_page
@@ -107,6 +108,8 @@ def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supple
     of_tables = {file for name in NAMES for file in files_of(name)}
     others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
     assert read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
+    proven = prove_rows(supplement, [(name, 1) for name in NAMES])
+    assert [each["table"] for each in proven["rows"]] == list(NAMES)
     assert verify(supplement).faults == ()
     for suffix in ("zip", "tar"):
         assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,6 +172,16 @@ def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: P
     assert name == "ai_readiness.md" or fake_facts().contact in text
     assert name not in ("README.md", "code_of_practice.md") or fake_facts().status in text
     assert {each for each in named if not (bundle / each).is_file()} == set()
+
+
+def test_every_command_of_the_ai_statement_gives_the_answer_beside_it(bundle: Path) -> None:
+    text = (bundle / "ai_readiness.md").read_text(encoding="utf-8")
+    tried = re.findall(r"`((?:python|openssl) [^`]+)`: ([^|;`]+)", text)
+    assert len(tried) >= 15
+    for command, stated in tried:
+        runnable = command.replace("python ", f"{sys.executable} ", 1)
+        ran = subprocess.run(runnable, shell=True, cwd=bundle, capture_output=True, text=True, check=True)
+        assert f"{stated.strip()} ".startswith(f"{ran.stdout.strip()} "), command
 
 
 @pytest.mark.slow

@@ -123,6 +123,8 @@ OTHER_FIGURES = "does not hold the same figures as"
         ("school_readiness_tables.ods", b"<text:p>Leeds<", b"<text:p>Leads<", ""),
         ("school_readiness_tables.ods", None, b"PK", "cannot be read"),
         ("site/gap-by-area.csv", b",%,", b",points,", f"{OTHER_FIGURES} the tables"),
+        ("row_hashes.json", b'"rows": ', b'"rows": 1', "does not hold the hashes of the tables' rows"),
+        ("opendp_registry.yaml", b"tier: 3", b"tier: 1", "does not say the same as privacy_statement.json"),
         ("privacy_statement.json", None, b"{}\n", "not of the expected shape"),
         ("privacy_statement.json", None, b"nothing", "does not say what the release is"),
         ("privacy_statement.md", None, b"\n", "it is empty"),

@@ -154,6 +154,8 @@ def fake_privacy_record(
         "inference": compute_inference(CHILD["rho"]),
         "neighbouring_relation": "one row added or removed",
         "trust_model": "central model",
+        "registry": {"url_slug": f"made-up-{version}", "status": "Draft", "tier": 3},
+        "deployment": {"basic": {"name": f"Made up, release {version}"}},
         "privacy_parameters": dict(CHILD),
         "joint_parameters": dict(JOINT),
         "families": families,

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from dp_accounting.pld import privacy_loss_distribution as pld
 
+from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import charge, compute_epsilon
 from privacy.release.plan import make_plan
@@ -117,6 +118,47 @@ def test_the_registry_entry_is_valid_under_the_registrys_own_schema(released):
         assert set(entry[section]) >= {name for name, field in fields["properties"].items() if field.get("tier") == 2}
     assert re.fullmatch(r"[a-z0-9-]+", filed["url_slug"])
     assert list(checked.iter_errors(filed | {"product": {}}))
+
+
+def test_the_file_for_the_registry_passes_the_registrys_own_checks(released):
+    """Schema, name of the file, the slug first, no folded text, no doubled backslash."""
+    entry = deployed(record_of(released))
+    text = build_registry_file({"registry": build_registry_entry(entry), "deployment": entry}, "Made up.")
+    assert text.startswith(f"url_slug: {build_registry_entry(entry)['url_slug']}\n# Made up.\n")
+    checked = jsonschema.Draft7Validator(
+        yaml.safe_load(REGISTRY.read_text(encoding="utf-8")),
+        format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER,
+    )
+    filed = yaml.safe_load(text)
+    assert [error.message for error in checked.iter_errors(filed)] == []
+    assert filed["deployment"] == entry
+    assert re.fullmatch(r"[a-z0-9_]+\.yaml", REGISTRY_FILE)
+    styles = {token.style for token in yaml.scan(text) if isinstance(token, yaml.ScalarToken)}
+    assert styles <= {None, "|", '"', "'"}
+    assert not re.search(r"\\\\[^()]", text)
+
+
+def test_one_record_states_budget_unit_mechanism_and_accounting(released):
+    record = json.loads(json.dumps(record_of(released)))
+    assert {"neighbouring_relation", "composition", "composition_of_cohorts", "charges", "budget_over_time"} <= set(
+        record
+    )
+    accounts = [account for entry in record["cohorts"] for account in entry["accounts"]]
+    assert accounts
+    for account in accounts:
+        assert account["unit"] in ("child", "response")
+        assert set(account["privacy_parameters"]) == {"rho", "epsilon", "delta"}
+        spent = account["budget"]
+        assert spent["cap_rho"] == pytest.approx(spent["charged_to_date_rho"] + spent["remaining_rho"])
+    for family in record["families"]:
+        stated = {
+            "mechanism",
+            "noise_source",
+            "opendp_version",
+            "l2_sensitivity_of_each_marginal",
+            "contribution_bound",
+        }
+        assert stated | {"rho", "privacy_unit", "charged_to", "plan_sha256", "ledger_entry"} <= set(family)
 
 
 def test_what_somebody_could_find_out_is_what_the_drawn_noise_allows(released):
