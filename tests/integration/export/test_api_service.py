@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -269,6 +270,19 @@ def test_before_the_first_release_it_says_so(own: Path, tmp_path: Path) -> None:
     assert client.get("/").status_code == 200
     shutil.copytree(own / FIRST, place / FIRST)
     assert client.get(f"{ROOT}/index.json").json()["current_release"] == FIRST
+
+
+def test_the_examples_of_the_page_can_be_typed(client: TestClient) -> None:
+    page = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    typed = re.findall(r"curl -s '?https?://[^/]+(?:/readiness)?(/api/v1/[^'\n]+)", page)
+    assert len(typed) == 4
+    answers = [client.get(address) for address in typed]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 422]
+    shown = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    shapes.Figure.model_validate(shown[0])
+    shapes.Figures.model_validate(shown[1])
+    assert shown[2] == answers[3].json()
+    assert answers[2].text.splitlines()[0] in page
 
 
 def test_its_process_has_nothing_of_the_restricted_zone() -> None:
