@@ -166,6 +166,9 @@ def test_a_damaged_file_or_one_too_many_goes_when_files_are_made_anew(own: Path)
     shutil.copytree(folder, folder.parent / "2020.01.0")
     (api(own) / ".made_from.json").write_text("[")
     refresh(own)
+    (folder / "gld_headline" / "E08000035.json").unlink()
+    (api(own) / "tables.json").write_text("{}")
+    refresh(own)
     assert {name: content for name, (_, content) in states(own / "api").items()} == {
         name: content for name, (_, content) in before.items()
     }
