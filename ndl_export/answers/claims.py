@@ -315,10 +315,10 @@ class _Judge:
             return reject("other way", NOT_SUPPORTED, answer)
         if claim.percent is not None:
             return reject("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
-        if claim.points is not None:
-            # The published difference is of rates before they were rounded: a tenth of a point beside that of the rates.
-            if not any(self._judge_number(abs(points) + rounding, claim.points, 1.0) for rounding in (0, -0.1, 0.1)):
-                return reject("other value", NOT_SUPPORTED, answer)
+        # The published difference is one of rates before they were rounded, so it may be a tenth of a point beside.
+        near = (abs(points) + rounding for rounding in (0, -0.1, 0.1))
+        if claim.points is not None and not any(self._judge_number(each, claim.points, 1.0) for each in near):
+            return reject("other value", NOT_SUPPORTED, answer)
         return Judgement(SUPPORTED, "difference", _load_rules()["difference"], answer.sentence, answer.figures)
 
     def _read_other(self, subject: Subject, than: Other) -> Subject:

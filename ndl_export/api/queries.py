@@ -120,9 +120,9 @@ class Snapshot:
         else:
             columns = JSON
         query = f"""
-            WITH found AS (FROM figures WHERE {where})
-            SELECT (SELECT count(*) FROM found), release, {columns} FROM found
-            ORDER BY {ORDER} LIMIT $limit OFFSET $offset"""
+            WITH found AS (FROM figures WHERE {where}),
+            page AS (FROM found ORDER BY {ORDER} LIMIT $limit OFFSET $offset)
+            SELECT (SELECT count(*) FROM found), release, {columns} FROM page ORDER BY {ORDER}"""
         cursor = self._connection.cursor().execute(query, values | {"limit": limit, "offset": offset})
         rows = cursor.fetchall()
         if not rows:

@@ -8,8 +8,10 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import unquote
 
 from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
 from ndl_export.api.figures import add_figures, create_figures
@@ -32,13 +34,15 @@ def publish_api(release_dir: Path) -> None:
     Raises `UnreadableWithdrawals`.
     """
     place, found = release_dir / API_FOLDER, read_releases(release_dir)
+    sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
+    wanted = {each.version: _hash_inputs(each, sums[each.version]) for each in found}
+    made, documents_made = _read_made_from(place)
+    if made == wanted and documents_made and documents_made == _hash_files(place, documents_made):
+        return
     for folder in (place, place / RELEASES_FOLDER, place / "schemas"):
         folder.mkdir(parents=True, exist_ok=True)
     for folder in (place.parent, place, place / RELEASES_FOLDER, place / "schemas"):
         folder.chmod(FOLDER_MODE)
-    sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
-    wanted = {each.version: _hash_inputs(each, sums[each.version]) for each in found}
-    made = _read_made_from(place)
     for release in found:
         if made.get(release.version) != wanted[release.version]:
             _write_figures(release_dir, release)
@@ -47,7 +51,8 @@ def publish_api(release_dir: Path) -> None:
     documents = build_documents(found, sums)
     for name in sorted(documents, key=lambda name: (name == INDEX, name)):
         write_whole(place / name, documents[name])
-    write_whole(place / MADE_FROM_FILE, format_json(wanted))
+    written = {"releases": wanted, "documents": _hash_files(place, documents)}
+    write_whole(place / MADE_FROM_FILE, format_json(written))
 
 
 def is_figure_file(name: str) -> bool:
@@ -72,14 +77,32 @@ def _hash_inputs(release: Release, sums: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _read_made_from(place: Path) -> dict[str, str]:
-    """Return by version what the files were made from; empty if that is not known, so that they are made again."""
+def _hash_files(place: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of those of the files that exist, by name."""
+    there = (name for name in names if (place / name).is_file())
+    return {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in there}
+
+
+def _read_made_from(place: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return by version what files of figures were made from, and by name the SHA-256 of the documents.
+
+    Both are empty if that is not known, so that everything is made again. A release that lacks a file is left out.
+    """
     try:
         found = json.loads((place / MADE_FROM_FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    there = found if isinstance(found, dict) else {}
-    return {name: each for name, each in there.items() if (place / RELEASES_FOLDER / name / INDEX).is_file()}
+        releases, documents = dict(found["releases"]), dict(found["documents"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, {}
+    return {name: each for name, each in releases.items() if _is_whole(place / RELEASES_FOLDER / name)}, documents
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a release's folder has its list of files, and every file on it."""
+    try:
+        listed = json.loads((folder / INDEX).read_bytes())["files"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return all((folder / unquote(file)).is_file() for table in listed for file in table["areas"].values())
 
 
 def _write_figures(release_dir: Path, release: Release) -> None:

@@ -4,7 +4,7 @@
 set -eu
 umask 077
 data=/srv/data secrets=/srv/secrets
-mkdir -p "$data/landing" "$data/home" "$data/settings" "$secrets"
+mkdir -p "$data/landing" "$data/home" "$data/settings" "$data/published" "$secrets"
 if [ ! -d "$secrets/restricted-keys" ]; then
     readiness keys create "$secrets/new"
     mkdir -p "$secrets/release-keys"
@@ -23,3 +23,4 @@ echo "$dagster" > "$secrets/pgpass_dagster"
 chown -R 10001:10001 "$data" "$secrets/restricted-keys" "$secrets/release-keys" "$secrets"/pgpass_*
 chown 10002:10002 "$secrets"/*_password
 chmod 0711 /srv "$secrets"
+chmod 0755 "$data/published"

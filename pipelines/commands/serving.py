@@ -20,8 +20,9 @@ _LARGEST_HEAD = 16 * 2**10
 def serve(release_directory: Path, host: str, port: int) -> None:
     """Answer queries for published figures over HTTP.
 
-    RELEASE_DIRECTORY holds bundles, as `readiness publish` sends them. It is only read, and nothing else is: no key and
-    no home folder. A new release or a withdrawal is noticed within seconds. Serves until Ctrl-C; / describes the API.
+    RELEASE_DIRECTORY holds bundles: the folder that `readiness publish` sent them to. It is only read, and nothing else
+    is: no key and no home folder. A new release or a withdrawal is noticed within seconds. Serves until Ctrl-C; the
+    page at / describes the API.
     """
     try:
         import uvicorn

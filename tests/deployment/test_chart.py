@@ -44,17 +44,21 @@ CLAIMS = {"restricted": {"readiness-home": True, "readiness-landing": True}, "re
 """Of a run: each namespace has its own `readiness-keys`."""
 
 
+WITH_API = {"api": {"enabled": True}}
+
+
 def before_the_chart() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((chart.CHART / "namespaces.yaml").read_text()))
 
 
 def test_helm_and_kubernetes_accept_the_chart() -> None:
-    assert chart.lint() == []
-    manifests = [*before_the_chart(), *chart.rendered()]
+    assert chart.lint() == chart.lint(**WITH_API) == []
+    manifests = [*before_the_chart(), *chart.rendered(**WITH_API)]
     written = re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
     assert chart.faults([*manifests, *(each for text in written for each in yaml.safe_load_all(text))]) == {}
     known = {each["metadata"]["name"] for each in before_the_chart()}
-    assert {each["metadata"]["namespace"] for each in chart.rendered()} == known
+    assert {each["metadata"]["namespace"] for each in chart.rendered(**WITH_API)} == known
+    assert {each["metadata"]["namespace"] for each in chart.rendered()} == known - {"readiness-api"}
     levels = {each["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] for each in before_the_chart()}
     assert levels == {"restricted"}
 
@@ -104,6 +108,25 @@ def test_code_servers_have_no_keys_and_dagster_has_no_data() -> None:
         desk = pods[f"CronJob readiness-{each}/desk"]
         assert (chart.secrets(desk), chart.claims(desk)) == (SECRETS[each], CLAIMS[each])
         assert named("CronJob", "desk", f"readiness-{each}")["spec"]["suspend"] is True
+
+
+def test_the_api_sees_what_is_published_and_nothing_else() -> None:
+    """No key, no home, no way out; the release location alone writes what it serves."""
+    manifests = chart.rendered(**WITH_API)
+    pods = chart.pods(manifests)
+    assert {name: wrong for name, pod in pods.items() if (wrong := chart.not_restricted(pod))} == {}
+    api = pods["Deployment readiness-api/api"]
+    assert (chart.claims(api), chart.secrets(api)) == ({"readiness-published": False}, set())
+    assert api["securityContext"]["runAsUser"] == 10004
+    assert api["automountServiceAccountToken"] is False
+    (container,) = api["containers"]
+    assert not {"env", "envFrom"} & container.keys()
+    writes = {name for name, pod in pods.items() if chart.claims(pod).get("readiness-published")}
+    assert writes == {"Deployment readiness-release/release", "CronJob readiness-release/desk"}
+    (policy,) = (e for e in manifests if e["kind"] == "NetworkPolicy" and e["metadata"]["namespace"] == "readiness-api")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy["spec"]
+    assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == [8080]
 
 
 def test_the_restricted_namespace_has_no_way_out() -> None:

@@ -125,7 +125,7 @@ def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
     assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
 
 
-BESIDE = ("compose.runs.yaml", "compose.tls.yaml", "compose.metrics.yaml")
+BESIDE = ("compose.runs.yaml", "compose.tls.yaml", "compose.metrics.yaml", "compose.api.yaml")
 """What may be beside `compose.yaml`."""
 
 
@@ -135,7 +135,8 @@ def compose(file: str = "compose.yaml") -> dict[str, Any]:
 
 def all_services() -> dict[str, dict[str, Any]]:
     """Every service, of those beside `compose.yaml` those that it does not have."""
-    return compose("compose.tls.yaml")["services"] | compose("compose.metrics.yaml")["services"] | compose()["services"]
+    beside = (compose(f"compose.{name}.yaml")["services"] for name in ("tls", "metrics", "api"))
+    return {name: service for services in (*beside, compose()["services"]) for name, service in services.items()}
 
 
 def instance_settings(where: str) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     declared = set(content["secrets"])
     for name, service in services.items():
         assert set(service.get("secrets", ())) <= declared, name
-        assert set(service["networks"]) <= set(content["networks"]), name
+        assert set(service["networks"]) <= set(content["networks"] | compose("compose.api.yaml")["networks"]), name
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
     mounts = {name: " ".join(service.get("volumes", ())) for name, service in services.items()}
@@ -159,6 +160,12 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     assert mounts["proxy"] == "${READINESS_SECRETS}/tls:/run/tls:ro"
     with_ledger = {n for n, s in services.items() if "READINESS_LEDGER" in s.get("environment", {})}
     assert with_ledger == {"release", "metrics"}
+    # The one that strangers reach sees what is published, and is alone in its network.
+    assert mounts["api"] == "${READINESS_DATA}/published:/data/published:ro"
+    assert services["api"]["user"] == "10004:10004"
+    assert not {"secrets", "environment", "depends_on"} & services["api"].keys()
+    assert {name for name, service in services.items() if "public" in service["networks"]} == {"api"}
+    assert services["api"]["networks"] == ["public"]
     open_to_all = {n for n, s in services.items() if not all(p.startswith("127.0.0.1:") for p in s.get("ports", ()))}
     assert open_to_all == {"proxy"}
     assert services["proxy"]["networks"] == ["outside"]
@@ -167,7 +174,7 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
 def test_every_service_is_looked_at_and_bounded() -> None:
     """Health, memory, and the size of its log, so that none fills the machine or fails in silence."""
     services = all_services()
-    assert set(services) == {"postgres", "restricted", "release", "webserver", "daemon", "proxy", "metrics"}
+    assert set(services) == {"postgres", "restricted", "release", "webserver", "daemon", "proxy", "metrics", "api"}
     content = compose()
     for name, service in services.items():
         assert service["logging"] == content["x-logging"], name

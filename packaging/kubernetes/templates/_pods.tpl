@@ -4,9 +4,9 @@ enableServiceLinks: false
 terminationGracePeriodSeconds: 120
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  runAsUser: {{ .uid | default 10001 }}
+  runAsGroup: {{ .uid | default 10001 }}
+  fsGroup: {{ .uid | default 10001 }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.image.pullSecrets }}
@@ -37,7 +37,8 @@ app.kubernetes.io/name: readiness
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
-{{/* What a run of a location sees, and it alone: home, settings, its keys; the restricted one landing. */}}
+{{/* What a run of a location sees, and it alone: home, settings, its keys; the restricted one landing, the release one
+the folder that the API serves. */}}
 {{- define "volumes" -}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 2Gi}
@@ -45,9 +46,12 @@ app.kubernetes.io/component: {{ . }}
   persistentVolumeClaim: {claimName: readiness-home}
 - name: settings
   configMap: {name: readiness-settings, optional: true}
-{{- if eq . "restricted" }}
+{{- if eq .location "restricted" }}
 - name: landing
   persistentVolumeClaim: {claimName: readiness-landing}
+{{- else if .root.Values.api.enabled }}
+- name: published
+  persistentVolumeClaim: {claimName: readiness-published}
 {{- end }}
 {{- end }}
 
@@ -55,6 +59,9 @@ app.kubernetes.io/component: {{ . }}
 - {name: tmp, mountPath: /tmp}
 - {name: home, mountPath: /data/home}
 - {name: settings, mountPath: /etc/readiness, readOnly: true}
+{{- if and (eq .location "release") .root.Values.api.enabled }}
+- {name: published, mountPath: /data/published}
+{{- end }}
 {{- end }}
 
 {{- define "run" -}}
@@ -65,7 +72,7 @@ container_config:
   envFrom: {{- include "settings" $location | nindent 4 }}
   resources: {{ index .root.Values.resources $location | toJson }}
   volumeMounts:
-    {{- include "mounts" $location | nindent 4 }}
+    {{- include "mounts" . | nindent 4 }}
     - {name: keys, mountPath: /run/keys, readOnly: true}
     {{- if eq $location "restricted" }}
     - {name: landing, mountPath: /data/landing}
@@ -75,7 +82,7 @@ pod_spec_config:
   automountServiceAccountToken: false
   restartPolicy: Never
   volumes:
-    {{- include "volumes" $location | nindent 4 }}
+    {{- include "volumes" . | nindent 4 }}
     - name: keys
       secret: {secretName: readiness-keys, defaultMode: 0440}
 {{- end }}

@@ -232,7 +232,10 @@ def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    ["site/index.html", "latest.json", "catalogue.jsonld", "feed.xml", "latest", f"{VERSION}.zip", DATABASE_FILE],
+    [
+        *("site/index.html", "latest.json", "catalogue.jsonld", "feed.xml", "latest", f"{VERSION}.zip", DATABASE_FILE),
+        *("api/v1/index.json", f"api/v1/releases/{VERSION}/gld_headline/E08000035.json"),
+    ],
 )
 def test_what_is_lost_beside_the_bundle_is_put_back(place: Place, lost: str) -> None:
     before = hashes(place.home.release)

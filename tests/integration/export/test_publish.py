@@ -19,14 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
+from ndl_export.api.static import is_figure_file
 from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
-from ndl_export.files.media_types import CROISSANT
-from ndl_export.files.stores import StoreError, open_store
+from ndl_export.files.media_types import CROISSANT, get_headers
+from ndl_export.files.stores import Store, StoreError, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused
 from ndl_export.publish.withdraw import withdraw
@@ -114,7 +115,7 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     publish(two, FIRST, url)
     before, log, chance = look(url, tmp_path), tmp_path / "log", random.Random(kind)
     assert before == only(FIRST)
-    content = sum(name.startswith(FIRST) for name in open_store(url).sizes() or {})
+    content = sum(name.startswith((FIRST, f"api/v1/releases/{FIRST}/")) for name in open_store(url).sizes() or {})
     log.touch()
     points = (chance.randint(1, content - 10), content, content + chance.randint(1, 4), content + chance.randint(6, 20))
     for point in points if kind == "s3" else points[::2]:
@@ -132,6 +133,31 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     assert len(sent) == len(set(sent))
     if kind == "file":
         assert not [name for name in read_contents(tmp_path / "served") if name.startswith(".")]
+
+
+def test_figures_go_before_what_leads_to_them_and_are_not_read_again(
+    place: str, two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, read = [], []
+    put, read_one = Store.put, Store.read
+    monkeypatch.setattr(Store, "put", lambda own, name, *more: (sent.append(name), put(own, name, *more))[1])
+    publish(two, FIRST, place)
+    figures = [number for number, name in enumerate(sent) if is_figure_file(name)]
+    leads = {name: sent.index(name) for name in ("catalogue.jsonld", f"api/v1/releases/{FIRST}/index.json")}
+    assert len(figures) > 100
+    assert max(figures) < min(leads.values())
+    assert sent.index("api/v1/index.json") > max(sent.index(f"api/v1/{name}.json") for name in ("tables", "releases"))
+    assert not [name for name in sent if name.rpartition("/")[2].startswith(".")]
+    monkeypatch.setattr(Store, "read", lambda own, name, *more: (read.append(name), read_one(own, name, *more))[1])
+    assert publish(two, FIRST, place).sent == ()
+    assert not [name for name in read if is_figure_file(name)]
+    lost = sent[figures[5]]
+    open_store(place, to_write=True).remove(lost)
+    open_store(place, to_write=True).put(
+        "api/v1/releases/2020.01.0/gld_headline/E1.json", b"{}", get_headers("a", changes=True)
+    )
+    again = publish(two, FIRST, place)
+    assert (again.sent, again.removed) == ((lost,), ("api/v1/releases/2020.01.0/gld_headline/E1.json",))
 
 
 def test_releases_that_another_home_published_stay(place: str, two: Path, own: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 
@@ -54,6 +55,7 @@ def look(url: str, scratch: Path) -> Seen:
     if latest:
         assert hashlib.sha256(read(f"{latest['folder']}SHA256SUMS")).hexdigest() == latest["sha256sums"]
         assert {latest["zip"], latest["tar"], latest["page"]} <= sizes.keys()
+    _check_api(read, sizes, set(datasets))
     pages = {
         version for name in sizes if re.fullmatch(r"site/\w.*\.html", name) for version in _led_to(name, read, sizes)
     }
@@ -62,6 +64,22 @@ def look(url: str, scratch: Path) -> Seen:
     )
     assert seen.feed | seen.database | seen.pages | ({seen.latest} if seen.latest else set()) <= seen.catalogue
     return seen
+
+
+def _check_api(read, sizes, versions) -> None:  # type: ignore[no-untyped-def]
+    """Fail if the API names a release that is not published, or a file that is missing or not as its list says."""
+    if not (index := read("api/v1/index.json")):
+        return
+    assert {f"api/v1/{link}" for link in json.loads(index)["links"].values() if ".." not in link} <= sizes.keys()
+    named = [each["release"] for each in json.loads(read("api/v1/releases.json"))["releases"]]
+    assert set(named) <= versions
+    for folder in (f"api/v1/releases/{version}" for version in named):
+        listed = json.loads(read(f"{folder}/index.json"))
+        files = sorted(unquote(file) for table in listed["files"] for file in table["areas"].values())
+        total = hashlib.sha256()
+        for file in files:
+            total.update(file.encode() + b"\0" + hashlib.sha256(read(f"{folder}/{file}")).digest())
+        assert total.hexdigest() == listed["sha256"]
 
 
 def _led_to(name, read, sizes) -> set[str]:  # type: ignore[no-untyped-def]

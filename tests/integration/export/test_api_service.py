@@ -1,0 +1,319 @@
+"""The HTTP service: the same documents as the files, queries, what it refuses, and what its process can reach."""
+
+import csv
+import datetime as dt
+import io
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from openapi_spec_validator import validate
+from starlette.testclient import TestClient
+
+from ndl_export.api import queries, shapes
+from ndl_export.api.queries import Latest
+from ndl_export.api.service import LONGEST_QUERY, MOST_FIGURES, create_app
+from ndl_export.publish.withdraw import withdraw
+from ndl_export.tables import TABLES
+from tests.support import PROJECT, free_port
+from tests.support.waiting import until
+
+FIRST, SECOND = "2026.11.0", "2027.02.0"
+ROOT = "/api/v1"
+DAY, REASON = dt.date(2027, 3, 5), "an extract was of another year"
+
+
+@pytest.fixture(scope="module")
+def client(two_releases: Path) -> TestClient:
+    return TestClient(create_app(Latest(two_releases)))
+
+
+@pytest.fixture
+def own(two_releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(queries, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    return Path(shutil.copytree(two_releases, tmp_path / "release", symlinks=True))
+
+
+def ask(client: TestClient, query: str) -> dict[str, Any]:
+    answer = client.get(f"{ROOT}/figures?{query}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_it_serves_what_the_files_say_byte_for_byte(client: TestClient, two_releases: Path) -> None:
+    root = two_releases / "api" / "v1"
+    one_area = [f"releases/{SECOND}/{table}/E08000035.json" for table in TABLES]
+    names = [*one_area, f"releases/{FIRST}/gld_headline/Pilot councils.json", f"releases/{FIRST}/index.json"]
+    names += [f"{name}.json" for name in ("index", "releases", "tables", "areas", "cohorts", "schemas/figure")]
+    for name in names:
+        answer = client.get(f"{ROOT}/{quote(name)}")
+        assert (answer.status_code, answer.content) == (200, (root / name).read_bytes()), name
+        assert answer.headers["content-type"] == "application/json"
+
+
+def test_its_description_is_valid_and_its_page_needs_no_other_host(client: TestClient) -> None:
+    described = client.get(f"{ROOT}/openapi.json").json()
+    validate(described)
+    assert described["openapi"].startswith("3.1")
+    answer = client.get("/")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert all(path in answer.text for path in described["paths"])
+    assert all(word not in answer.text for word in ("<script", "<link", "<img", "src=", "@import"))
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_figures_by_table_area_measure_cohort_and_filter(client: TestClient) -> None:
+    query = "table=gld_headline&area=leeds&measure=gld_children_percent&cohort=2024/25&sex=female&breakdown=Total"
+    answer = ask(client, query)
+    shapes.Figures.model_validate(answer)
+    assert answer["total"] == 1
+    (figure,) = answer["figures"]
+    assert (figure["release"], figure["area_code"], figure["filters"]["sex"]) == (SECOND, "E08000035", "Female")
+    assert [about["release"] for about in answer["about"]] == [SECOND]
+    assert answer["about"][0]["citation"].startswith("A combined authority (2027). ")
+    older = ask(client, f"{query}&release={FIRST}")["figures"]
+    assert [each["release"] for each in older] == [FIRST]
+    assert [each["release"] for each in ask(client, f"{query}&release=all")["figures"]] == [FIRST, SECOND]
+    both = ask(client, query + "&sex=male&area=E08000015")["figures"]
+    assert {(each["area_name"], each["filters"]["sex"]) for each in both} == {
+        (area, sex) for area in ("Leeds", "Wirral") for sex in ("Female", "Male")
+    }
+
+
+def test_figures_by_flag(client: TestClient) -> None:
+    counted = {flag: ask(client, f"flag={flag}&limit=1")["total"] for flag in ("none", "u", "z", "withheld", "x")}
+    everything = ask(client, "limit=1")["total"]
+    assert counted["x"] == 0
+    assert sum(counted.values()) + ask(client, "flag=linkage&limit=1")["total"] == everything
+    for flag, total in counted.items():
+        found = ask(client, f"flag={flag}&limit={MOST_FIGURES}")["figures"]
+        assert len(found) == min(total, MOST_FIGURES)
+        assert {each["flag"] for each in found} <= {None if flag == "none" else flag}
+
+
+def test_pages_together_are_every_figure_once(client: TestClient, two_releases: Path) -> None:
+    found, following = [], "figures?table=gld_headline&area=E08000035&limit=50"
+    while following:
+        answer = client.get(f"{ROOT}/{following}").json()
+        found += answer["figures"]
+        following = answer["next"]
+    path = two_releases / "api" / "v1" / "releases" / SECOND / "gld_headline" / "E08000035.json"
+    assert found == json.loads(path.read_bytes())["figures"]
+    beyond = ask(client, "table=gld_headline&offset=1000000")
+    assert (beyond["figures"], beyond["next"]) == ([], None)
+    assert beyond["total"] == ask(client, "table=gld_headline")["total"] > 0
+
+
+@pytest.mark.parametrize("by", ["format", "header"])
+def test_csv_has_the_same_figures_and_the_notice_in_each_row(client: TestClient, by: str) -> None:
+    query = "table=gld_headline&area=E08000035&limit=40"
+    more = {"format": ("&format=csv", {}), "header": ("", {"Accept": "text/csv"})}[by]
+    answer = client.get(f"{ROOT}/figures?{query}{more[0]}", headers=more[1])
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    wanted = ask(client, query)
+    assert answer.headers["x-total-count"] == str(wanted["total"])
+    assert 'rel="license"' in answer.headers["link"]
+    assert 'rel="next"' in answer.headers["link"]
+    for row, figure in zip(rows, wanted["figures"], strict=True):
+        assert row.pop("notice") == (wanted["about"][0]["notice"] or "")
+        flat = {key: value for key, value in figure.items() if key != "filters"} | figure["filters"]
+        told = {key: "" if value is None else json.dumps(value).strip('"') for key, value in flat.items()}
+        assert row == told
+
+
+def test_a_copy_is_checked_and_not_sent_again(client: TestClient) -> None:
+    for address in (f"{ROOT}/index.json", f"{ROOT}/figures?table=gld_headline&limit=1", "/"):
+        first = client.get(address)
+        assert first.headers["cache-control"] == "no-cache"
+        again = client.get(address, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+        assert client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_heads_and_other_sites_are_answered(client: TestClient) -> None:
+    whole, head = (getattr(client, method)(f"{ROOT}/tables.json") for method in ("get", "head"))
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", whole.headers["etag"])
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert client.get(f"{ROOT}/index.json", headers={"Origin": "https://a.example"}).headers[
+        "access-control-allow-origin"
+    ] == ("*")
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    assert client.options(f"{ROOT}/figures", headers=asked).status_code == 200
+    refused = client.options(f"{ROOT}/figures", headers=asked | {"Access-Control-Request-Method": "POST"})
+    assert refused.status_code == 400
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_nothing_is_ever_written(client: TestClient, method: str) -> None:
+    for address in (f"{ROOT}/figures", f"{ROOT}/index.json", f"{ROOT}/releases/{FIRST}/index.json", "/"):
+        assert getattr(client, method)(address).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "nearest"),
+    [
+        ("table=gld_headlines", 422, "gld_headline"),
+        ("area=Leads", 422, "Leeds"),
+        ("measure=gld_percent", 422, "gld_children_percent"),
+        ("sexes=Female", 422, "sex"),
+        ("sex=Femal", 422, "Female"),
+        ("cohort=2025/26", 422, "2024/25"),
+        ("release=2026.11.1", 422, FIRST),
+        ("flag=y", 422, None),
+        ("limit=0", 422, None),
+        (f"limit={MOST_FIGURES + 1}", 422, None),
+        ("limit=ten", 422, None),
+        ("offset=-1", 422, None),
+        ("format=xml", 422, None),
+        ("&".join(["sex=Female"] * 51) + "&".join(["&area=Leeds"] * 51), 422, None),
+        (f"area={'x' * LONGEST_QUERY}", 414, None),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_the_nearest_name(
+    client: TestClient, query: str, status: int, nearest: str | None
+) -> None:
+    answer = client.get(f"{ROOT}/figures?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem = shapes.Problem.model_validate(answer.json())
+    assert problem.status == status
+    assert nearest in (*problem.nearest, None)
+
+
+ATTACKS = (
+    "' OR 1=1 --",
+    '"; DROP TABLE figures; --',
+    "x') UNION SELECT content FROM read_text('/etc/passwd') --",
+    "$v0",
+    "{place}",
+    "Leeds'||(SELECT 1)||'",
+    "%00",
+    "../../../etc/passwd",
+    "<script>alert(1)</script>",
+)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_words_of_a_stranger_are_never_sql_nor_repeated(client: TestClient, attack: str) -> None:
+    before = ask(client, "limit=1")["total"]
+    for name in ("release", "table", "measure", "area", "cohort", "flag", "sex", "breakdown", attack):
+        answer = client.get(f"{ROOT}/figures", params={name: attack})
+        assert answer.status_code == 422, name
+        assert attack not in answer.text
+    for name in ("limit", "offset", "format"):
+        assert client.get(f"{ROOT}/figures", params={name: attack}).status_code == 422
+    assert ask(client, "limit=1")["total"] == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "releases/..%2f..%2f2026.11.0%2fdatapackage.json",
+        f"releases/{FIRST}/gld_headline/..%2f..%2f..%2f..%2fwithdrawn.json",
+        f"releases/{FIRST}/..%2f..%2f..%2f2026.11.0/datapackage.json",
+        f"releases/{FIRST}/gld_headline/%2e%2e%2f%2e%2e%2findex.json",
+        f"releases/{FIRST}/../../../../etc/passwd",
+        f"releases/{FIRST}/gld_headlin/E08000035.json",
+        f"releases/{FIRST}/gld_headline/E08000036.json",
+        f"releases/{FIRST}/gld_headline/%27%20OR%201%3D1.json",
+        "releases/2026.11.9/index.json",
+        "schemas/..%2findex.json",
+        ".made_from.json",
+        "releases/" + "x" * 300,
+    ],
+)
+def test_no_path_leads_out_of_the_figures(client: TestClient, path: str) -> None:
+    answer = client.get(f"{ROOT}/{path}")
+    assert answer.status_code in (404, 414)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_database_opens_no_file_and_cannot_be_told_to(client: TestClient, two_releases: Path) -> None:
+    connection = queries.Snapshot(two_releases)._connection
+    for statement in ("FROM read_text('/etc/passwd')", "SET enable_external_access = true", "INSTALL httpfs"):
+        with pytest.raises(queries.duckdb.Error):
+            connection.execute(statement).fetchall()
+
+
+def test_a_withdrawal_is_noticed_without_a_restart(own: Path) -> None:
+    client = TestClient(create_app(Latest(own)))
+    query = "table=gld_headline&area=Leeds&limit=1"
+    before = client.get(f"{ROOT}/figures?{query}")
+    assert before.json()["figures"][0]["release"] == SECOND
+    withdraw(own, SECOND, REASON, DAY)
+    after = client.get(f"{ROOT}/figures?{query}", headers={"If-None-Match": before.headers["etag"]})
+    assert (after.status_code, after.json()["figures"][0]["release"]) == (200, FIRST)
+    gone = ask(client, f"{query}&release={SECOND}")
+    assert gone["about"][0]["withdrawal"]["reason"] == REASON
+    told = client.get(f"{ROOT}/figures?{query}&release={SECOND}&format=csv").text.splitlines()[1]
+    assert f"Release {SECOND} was withdrawn on 2027-03-05: {REASON}." in told
+    withdraw(own, FIRST, REASON, DAY)
+    assert ask(client, query)["total"] == 0
+    (own / "withdrawn.json").write_text("[")
+    assert ask(client, query)["total"] == 0, "what cannot be read does not stop what was read before"
+
+
+def test_before_the_first_release_it_says_so(own: Path, tmp_path: Path) -> None:
+    place = tmp_path / "empty"
+    place.mkdir()
+    client = TestClient(create_app(Latest(place)))
+    assert client.get(f"{ROOT}/index.json").status_code == 503
+    assert client.get("/").status_code == 200
+    shutil.copytree(own / FIRST, place / FIRST)
+    assert client.get(f"{ROOT}/index.json").json()["current_release"] == FIRST
+
+
+def test_the_examples_of_the_page_can_be_typed(client: TestClient) -> None:
+    page = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    typed = re.findall(r"curl -s '?https?://[^/]+(?:/readiness)?(/api/v1/[^'\n]+)", page)
+    assert len(typed) == 4
+    answers = [client.get(address) for address in typed]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 422]
+    shown = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    shapes.Figure.model_validate(shown[0])
+    shapes.Figures.model_validate(shown[1])
+    assert shown[2] == answers[3].json()
+    assert answers[2].text.splitlines()[0] in page
+
+
+def test_its_process_has_nothing_of_the_restricted_zone() -> None:
+    """What a module that is not there cannot reach: intake, linkage, keys, ledger, noise."""
+    look = "import sys, ndl_export.api.service; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", look], cwd=PROJECT, capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    ours = {name for name in modules if name.partition(".")[0] in ("assets", "pipelines", "privacy")}
+    allowed = {"privacy", "privacy.doors", "privacy.linkage", "privacy.linkage.cells"}
+    assert {name for name in ours if not name.startswith("privacy.doors.")} <= allowed
+    assert not modules & {"dagster", "splink", "opendp"}
+
+
+def test_the_command_serves_until_it_is_stopped(two_releases: Path) -> None:
+    port = free_port()
+    start = "from pipelines.cli import main; main()"
+    command = [sys.executable, "-c", start, "serve", str(two_releases), "--port", str(port)]
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as served:
+        try:
+            address = f"http://127.0.0.1:{port}{ROOT}/figures?limit=1"
+
+            def answers() -> bool:
+                assert served.poll() is None
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)):
+                        return False
+                with urllib.request.urlopen(address, timeout=60) as answer:
+                    return bool(json.load(answer)["total"])
+
+            until(answers)
+            taken = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+            assert (taken.returncode, "nothing can listen at 127.0.0.1" in taken.stderr) == (1, True)
+        finally:
+            served.terminate()
