@@ -86,7 +86,7 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `RecordsMoved` for a table on request.
+    Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `Refused` for a table on request.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
