@@ -6,7 +6,6 @@ measurements and releases do not change: they contain noise, which was charged t
 """
 
 import contextlib
-import functools
 import secrets
 import shutil
 from collections import defaultdict
@@ -133,22 +132,14 @@ def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRow
     """
     own, others = {extract.cohort for extract in found}, list[ExtractRows]()
     of_child = _build_objections(home, found, keys)
-    for code in _list_cohorts_held(home) if of_child else ():
-        if code not in own:
-            with lock_cohorts(home, [code]):
-                others += _find_with_links(
-                    home.cohort(code), keys, _find_matching_rows(home.cohort(code), keys, of_child)
-                )
+    for store in (home.cohort(code) for code in _list_cohorts_held(home) if of_child and code not in own):
+        with lock_cohorts(home, [store.cohort]):
+            rows = _find_matching_rows(store, keys, of_child)
+            others += _convert_to_extract_rows(store, keys, rows)
+            if rows.num_rows and store.links.exists():
+                _check_links(store)
+                others += _find_rows_of_children(store, keys, _find_children(store, rows))
     return others
-
-
-def _find_with_links(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
-    """Return these rows and, if the cohort has links, all rows linked to their children."""
-    found = _convert_to_extract_rows(store, keys, rows)
-    if found and store.links.exists():
-        _check_links(store)
-        found += _find_rows_of_children(store, keys, _find_children(store, rows))
-    return found
 
 
 def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
@@ -475,14 +466,17 @@ def _iter_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objectio
 
 def _find_matching_rows(store: CohortStore, keys: KeyRing, objections: Sequence[Objection]) -> pa.Table:
     """Return source, council and row key of a cohort's current rows that match the marks of the objections."""
+    with suppressions.open_mark_database(keys) as con:
+        return _select_rows(store, keys, lambda tokens: suppressions.match_objections(con, objections, tokens))
+
+
+def _select_rows(store: CohortStore, keys: KeyRing, choose: Callable[[pa.Table], np.ndarray]) -> pa.Table:
+    """Return source, council and row key of a cohort's current rows that `choose` selects by their tokens."""
     # an empty table, so that there is something to concatenate if no extract is in
     found = [_build_key_table("", "", np.empty(0, np.uint64))]
-    with suppressions.open_mark_database(keys) as con:
-        for extract in _list_linked_extracts(store):
-            for batch in open_tokens(extract, keys).iter_batches():
-                tokens = pa.table(batch)
-                of_child = tokens[ROW_KEY].to_numpy()[suppressions.match_objections(con, objections, tokens)]
-                found.append(_build_key_table(extract.source, extract.council, of_child))
+    for extract in _list_linked_extracts(store):
+        for tokens in map(pa.table, open_tokens(extract, keys).iter_batches()):
+            found.append(_build_key_table(extract.source, extract.council, tokens[ROW_KEY].to_numpy()[choose(tokens)]))
     return pa.concat_tables(found)
 
 
@@ -508,15 +502,13 @@ def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[Extrac
     value = _parse_token(token)
     if value is None:
         return []
-    # an empty table, so that there is something to concatenate if no extract is in
-    found = [_build_key_table("", "", np.empty(0, np.uint64))]
-    for extract in _list_linked_extracts(store):
-        for batch in open_tokens(extract, keys).iter_batches():
-            tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
-            carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
-            of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
-            found.append(_build_key_table(extract.source, extract.council, of_batch.to_numpy()))
-    rows = pa.concat_tables(found)
+    wanted = pa.scalar(value, pa.uint64())
+
+    def carry(tokens: pa.Table) -> np.ndarray:
+        names = set(TOKEN_COLUMNS) & set(tokens.column_names)
+        return np.any([pc.fill_null(pc.equal(tokens[name], wanted), False) for name in names], axis=0)
+
+    rows = _select_rows(store, keys, carry)
     if not rows.num_rows:
         return []
     if store.links.exists():
