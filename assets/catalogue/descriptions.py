@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.home.errors import Refused
 from ndl_export.tables import FAMILIES
 from privacy.pseudonyms import list_token_columns
 from privacy.row_keys import ROW_KEY
@@ -36,15 +37,11 @@ _TEXT = "string"
 _COLUMNS_NAMED = 4
 
 
-class NotAllowed(Exception):
-    """Raised for metadata with a key that is not in `ALLOWED`."""
-
-
 def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata. Raises `NotAllowed` if a key is not allowed."""
+    """Return the metadata. Raises `Refused` if a key is not allowed."""
     for key in metadata:
         if not any(re.fullmatch(pattern, key) for pattern in ALLOWED):
-            raise NotAllowed(f"metadata may not have the key {key!r}; the list is in assets/catalogue/descriptions.py")
+            raise Refused(f"metadata may not have the key {key!r}; the list is in assets/catalogue/descriptions.py")
     return dict(metadata)
 
 

@@ -42,6 +42,10 @@ class StepFailed(Exception):
     """Raised if a step failed unexpectedly. The message is one sentence without any value of a row."""
 
 
+class Refused(Exception):
+    """Raised if something asked for cannot be done. The message says why, and what to do."""
+
+
 class Damaged(Exception):
     """Raised if a file of the restricted zone cannot be read. The message names it and says how to restore it."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -95,50 +95,32 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
 
 
 def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    of_rows = [_judge_values(contract, extracts)] * len(extracts)
+    names = [column.name for column in contract.with_role(Role.PAYLOAD)]
+
+    def iter_files() -> Iterator[pyarrow.parquet.ParquetFile]:
+        coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
+        return (pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded) for extract in extracts)
+
+    of_rows = [_judge_table(contract, _collect_values(iter_files(), names))] * len(extracts)
     # only a broken expectation needs counts, which take a pass over all rows
     if not all(finding.passed for finding in of_rows[0].values()):
-        payloads = (_read_payload(contract, extract) for extract in extracts)
-        of_rows = [_judge_table(contract, payload.unify_dictionaries()) for payload in payloads]
+        of_rows = [_judge_table(contract, file.read(names).unify_dictionaries()) for file in iter_files()]
     of_extracts = _judge_extracts(contract, extracts)
     return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
 
 
-def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> dict[str, Finding]:
-    """Return findings over one table of all extracts' distinct values; shorter columns are padded by repetition."""
-    names = [column.name for column in contract.with_role(Role.PAYLOAD)]
+def _collect_values(files: Iterable[pyarrow.parquet.ParquetFile], names: Sequence[str]) -> pa.Table:
+    """Return one table of all files' distinct values; shorter columns are padded by repetition."""
     found: dict[str, pa.Array] = {}
-    for extract in extracts:
-        for batch in _iter_batches(contract, extract):
-            for name, column in zip(names, batch.columns, strict=True):
-                values = pc.unique(column)
-                if pa.types.is_dictionary(values.type):
-                    values = values.dictionary_decode()
-                found[name] = pc.unique(pa.concat_arrays([found[name], values])) if name in found else values
+    for batch in (batch for file in files for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names)):
+        for name, column in zip(names, batch.columns, strict=True):
+            values = pc.unique(column)
+            if pa.types.is_dictionary(values.type):
+                values = values.dictionary_decode()
+            found[name] = pc.unique(pa.concat_arrays([found[name], values])) if name in found else values
     most = max(map(len, found.values()), default=0)
     # repeated, because padding with nulls would break the rules on blank values
-    filled = {name: values.take(np.arange(most) % max(len(values), 1)) for name, values in found.items()}
-    return _judge_table(contract, pa.table(filled))
-
-
-def _iter_batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
-    """Yield the payload of an extract, `_BATCH_ROWS` rows at a time."""
-    file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=_list_coded(contract))
-    yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=_list_payload(contract))
-
-
-def _read_payload(contract: SourceContract, extract: ValidationRequest) -> pa.Table:
-    return pyarrow.parquet.read_table(
-        extract.kept, columns=_list_payload(contract), partitioning=None, read_dictionary=_list_coded(contract)
-    )
-
-
-def _list_payload(contract: SourceContract) -> list[str]:
-    return [column.name for column in contract.with_role(Role.PAYLOAD)]
-
-
-def _list_coded(contract: SourceContract) -> list[str]:
-    return [column.name for column in contract.columns if column.kind is Kind.CODE]
+    return pa.table({name: values.take(np.arange(most) % max(len(values), 1)) for name, values in found.items()})
 
 
 def _judge_table(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:

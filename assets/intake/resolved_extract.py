@@ -164,7 +164,9 @@ def _collect_findings(
         counts += Counter(lines[-1]["rule"].to_pylist())
         counts += _count_without_lines([part for part in parts if part.number in counting], found, of)
     together = pa.concat_tables(lines)
-    first = _find_first_rows(together, of_extract)
+    numbers = pa.table({"rule": together["rule"], "number": of_extract.rows(together[ROW_KEY].to_numpy())})
+    by_rule = numbers.group_by("rule").aggregate([("number", "list")]).to_pylist()
+    first = {each["rule"]: tuple(sorted(each["number_list"])[:MAX_EXAMPLE_ROWS]) for each in by_rule}
     rules: dict[str, RuleCount] = {}
     for part in resolved.parts.parts:
         rules |= {rule.rule: rule for rule in part.rules}
@@ -182,13 +184,6 @@ def _count_without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray)
         there = Counter(lines.filter(pa.array(of == part.number))["rule"].to_pylist())
         counts += Counter({rule.rule: rule.rows - there[rule.rule] for rule in part.rules})
     return counts
-
-
-def _find_first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
-    """Return, by rule, the first row numbers in the extract."""
-    numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
-    by_rule = numbers.group_by("rule").aggregate([("number", "list")]).to_pylist()
-    return {each["rule"]: tuple(sorted(each["number_list"])[:MAX_EXAMPLE_ROWS]) for each in by_rule}
 
 
 def _build_empty_lines() -> pa.Table:

@@ -25,6 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from assets.home.errors import Refused
 from assets.home.home_lock import lock_home
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, record
@@ -49,17 +50,6 @@ _NAME = re.compile(rf"readiness-(records|keys)(?:-(?:{'|'.join(_LOCATIONS)}))?-(
 _NOTE = re.compile(r"(records|keys) of epoch (\d+) to ([0-9a-f ]+)")
 _LOOK_AGAIN_SECONDS = 0.1
 """Pause before trying another file name. Names contain the time in whole seconds."""
-
-
-class CannotBackUp(Exception):
-    """Raised if there is nothing to back up, or the target is not allowed. The message says what to do."""
-
-
-class UnusableBackup(Exception):
-    """Raised for a file that is not a backup, is damaged or belongs to another installation.
-
-    The message names the file and says what to do.
-    """
 
 
 class Part(StrEnum):
@@ -103,13 +93,11 @@ class Archive:
     mac: str
 
     def check_made_by(self, keys: KeyRing) -> None:
-        """Raise `UnusableBackup` unless the backup was made by the installation with these keys."""
+        """Raise `Refused` unless the backup was made by the installation with these keys."""
         if self.manifest.installation != keys.fingerprints["input-mac"]:
-            raise UnusableBackup(
-                "this backup and the keys are of different installations: give the right keys with --keys"
-            )
+            raise Refused("this backup and the keys are of different installations: give the right keys with --keys")
         if not hmac.compare_digest(self.mac, _compute_mac(keys, self.manifest.document())):
-            raise UnusableBackup(
+            raise Refused(
                 "this backup was not made by the installation that it names: do not use it, and find out who put it"
                 " there"
             )
@@ -118,9 +106,9 @@ class Archive:
 def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Path, recipients: Sequence[str]) -> Path:
     """Write a backup to an existing folder, encrypted for age public keys, and return its path.
 
-    The file gets its name only when it is complete, durable and read back successfully. Raises `CannotBackUp` if the
-    folder or a recipient is not allowed, `InUse` if a run does not end, `AgeProblem` for an invalid recipient,
-    `LedgerError`, `UnusableBackup` if the disk does not return the bytes that were written, and `OSError`.
+    The file gets its name only when it is complete, durable and read back successfully. Raises `Refused` if the
+    folder or a recipient is not allowed or the disk does not return the bytes that were written, `InUse` if a run does
+    not end, `AgeProblem` for an invalid recipient, `LedgerError` and `OSError`.
     """
     _check_place(home, keys_folder, folder, part)
     # the log keeps these hashes, by which a backup of the other kind is refused to the same person
@@ -151,7 +139,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
 def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
     """Read a backup and check each file against the manifest.
 
-    Raises `AgeProblem` if it cannot be decrypted, and `UnusableBackup` if it is damaged or of another kind.
+    Raises `AgeProblem` if it cannot be decrypted, and `Refused` if it is damaged or of another kind.
     """
     found: dict[str, bytes] = {}
     try:
@@ -167,14 +155,14 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
         damaged = [name for name, digest in _hash_contents(found).items() if manifest.files[name] != digest]
         complete = len(found) == len(manifest.files) and document == manifest.document()
     except (tarfile.TarError, KeyError, ValueError, TypeError):
-        raise UnusableBackup(f"{place.name}: is not a backup made by this software") from None
+        raise Refused(f"{place.name}: is not a backup made by this software") from None
     if manifest.format != FORMAT:
         made_by = manifest.software
-        raise UnusableBackup(f"{place.name}: was made by another version of the software, {made_by}: use that version")
+        raise Refused(f"{place.name}: was made by another version of the software, {made_by}: use that version")
     if damaged or not complete:
-        raise UnusableBackup(f"{place.name}: its files are not those that its manifest lists: take another copy of it")
+        raise Refused(f"{place.name}: its files are not those that its manifest lists: take another copy of it")
     if manifest.part != part:
-        raise UnusableBackup(f"this is a backup of {manifest.part}, not of {part}: `readiness restore {manifest.part}`")
+        raise Refused(f"this is a backup of {manifest.part}, not of {part}: `readiness restore {manifest.part}`")
     return Archive(manifest, found, mac)
 
 
@@ -269,7 +257,7 @@ def _write_whole(place: Path, content: bytes) -> None:
             if hasattr(os, "posix_fadvise"):  # read back from disk, not from the system's cache
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             if file.read() != content:
-                raise UnusableBackup(f"{place.parent} returns other bytes than were written to it: use another disk")
+                raise Refused(f"{place.parent} returns other bytes than were written to it: use another disk")
         files.promote(staged, place)
     finally:
         staged.unlink(missing_ok=True)
@@ -277,24 +265,24 @@ def _write_whole(place: Path, content: bytes) -> None:
 
 def _check_place(home: Home, keys: Path, folder: Path, part: Part) -> None:
     if not folder.is_dir():
-        raise CannotBackUp(f"{folder} does not exist: is its disk mounted? A backup does not create folders")
+        raise Refused(f"{folder} does not exist: is its disk mounted? A backup does not create folders")
     if part is not Part.KEYS and not home.root.is_dir():
-        raise CannotBackUp(f"home folder {home.root} does not exist")
+        raise Refused(f"home folder {home.root} does not exist")
     place = folder.resolve()
     for what in (home.root, keys.resolve()):
         if place.is_relative_to(what):
-            raise CannotBackUp(f"{folder} is inside {what}, and would be lost with it: name a folder on another disk")
+            raise Refused(f"{folder} is inside {what}, and would be lost with it: name a folder on another disk")
     others = [path.name for path in folder.iterdir() if (name := _NAME.fullmatch(path.name)) and name[1] != part]
     if others:
-        raise CannotBackUp(f"{folder} holds {others[0]}: keys are not kept beside what they open; name another folder")
+        raise Refused(f"{folder} holds {others[0]}: keys are not kept beside what they open; name another folder")
 
 
 def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
-    """Raise `CannotBackUp` if a recipient could open both the keys and the records."""
+    """Raise `Refused` if a recipient could open both the keys and the records."""
     others = {each for note in _read_notes(home) if note[1] != part for each in note[3].split()}
     if others & set(to):
         what = "records" if part is Part.KEYS else "keys"
-        raise CannotBackUp(
+        raise Refused(
             f"{what} were backed up to that recipient, who could then open the one with the other: name another"
             " person's key with --recipient"
         )

@@ -6,7 +6,6 @@ measurements and releases do not change: they contain noise, which was charged t
 """
 
 import contextlib
-import functools
 import secrets
 import shutil
 from collections import defaultdict
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
+from assets.home.errors import Refused
 from assets.home.home_lock import lock_cohorts, lock_home, with_cohort_lock
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Processing, record
@@ -51,10 +51,6 @@ from sources.extract.table import SOURCE_ROW
 
 GoneOf: TypeAlias = Callable[[ExtractStore], Gone]
 """Function from an extract to its `Gone` function."""
-
-
-class CannotForget(Exception):
-    """Raised if there is nothing to remove, or the rows are not one child's. The message gives the reason."""
 
 
 @dataclass(frozen=True, order=True)
@@ -98,7 +94,7 @@ class Forgotten:
 def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked: bool) -> Forgotten:
     """Find rows by number in the current extract and, with `linked`, all rows of the same children in every cohort.
 
-    `keys` are the keys for removals (`RESTRICTED`). Raises `CannotForget` if the extract or a row does not exist, or if
+    `keys` are the keys for removals (`RESTRICTED`). Raises `Refused` if the extract or a row does not exist, or if
     the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
     extract was ingested under other keys.
     """
@@ -114,12 +110,12 @@ def _find_in_own_cohort(
 ) -> tuple[ExtractRows, ...]:
     quality = deliveries.read_current(store)
     if quality is None:
-        raise CannotForget(
+        raise Refused(
             f"no {store.source} extract of {store.council} is in for cohort {store.cohort} in {store.home.root}"
         )
     if beyond := [row for row in rows if not quality.has_row(row)]:
         has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
-        raise CannotForget(f"{store.name} has no row {format_row_number(beyond[0])}: {has}")
+        raise Refused(f"{store.name} has no row {format_row_number(beyond[0])}: {has}")
     found = [_build_extract_rows(store, rows)]
     whole = store.cohort_store
     if linked and store.source in SERVICES and whole.links.exists():
@@ -136,28 +132,20 @@ def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRow
     """
     own, others = {extract.cohort for extract in found}, list[ExtractRows]()
     of_child = _build_objections(home, found, keys)
-    for code in _list_cohorts_held(home) if of_child else ():
-        if code not in own:
-            with lock_cohorts(home, [code]):
-                others += _find_with_links(
-                    home.cohort(code), keys, _find_matching_rows(home.cohort(code), keys, of_child)
-                )
+    for store in (home.cohort(code) for code in _list_cohorts_held(home) if of_child and code not in own):
+        with lock_cohorts(home, [store.cohort]):
+            rows = _find_matching_rows(store, keys, of_child)
+            others += _convert_to_extract_rows(store, keys, rows)
+            if rows.num_rows and store.links.exists():
+                _check_links(store)
+                others += _find_rows_of_children(store, keys, _find_children(store, rows))
     return others
-
-
-def _find_with_links(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
-    """Return these rows and, if the cohort has links, all rows linked to their children."""
-    found = _convert_to_extract_rows(store, keys, rows)
-    if found and store.links.exists():
-        _check_links(store)
-        found += _find_rows_of_children(store, keys, _find_children(store, rows))
-    return found
 
 
 def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
     """Find all rows, in every cohort, of the child with this child_id or token in one cohort or, if None, in any.
 
-    Raises `CannotForget` if there are none, if several children share the token, or if the links were made from other
+    Raises `Refused` if there are none, if several children share the token, or if the links were made from other
     extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` as `find_rows` does.
     """
     found: list[ExtractRows] = []
@@ -168,14 +156,14 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
             )
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
-        raise CannotForget(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
+        raise Refused(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
     return Forgotten(_merge_extract_rows([*found, *_find_in_other_cohorts(home, keys, found)]))
 
 
 def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False) -> Forgotten:
     """Remove rows and, with `objection`, all other rows with the child's marks, in every cohort, now and later.
 
-    Raises `InUse` if a run is using the home folder, `CannotForget` if an extract has changed meanwhile, `KeyProblem`,
+    Raises `InUse` if a run is using the home folder, `Refused` if an extract has changed meanwhile, `KeyProblem`,
     and `TokensUnusable` if an extract was ingested under other keys.
     """
     with lock_home(home):
@@ -256,7 +244,7 @@ def list_linked_councils(store: CohortStore) -> list[str]:
 def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
     """Build a removal, with the same records in other parts.
 
-    Raises `CannotForget` if the rows are not from the current delivery, and `KeyProblem` or `TokensUnusable` if they
+    Raises `Refused` if the rows are not from the current delivery, and `KeyProblem` or `TokensUnusable` if they
     cannot be removed with these keys.
     """
     of_cohort = {objection.cohort: objection.id for objection in objections}
@@ -264,7 +252,7 @@ def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequ
         store = home.extract(*extract.key)
         quality = deliveries.read_current(store)
         if quality is None or quality.file_mac != extract.file_mac:
-            raise CannotForget(f"{store.name} changed meanwhile; start again")
+            raise Refused(f"{store.name} changed meanwhile; start again")
         # called for their errors: with other keys than those of the extract nothing must begin
         derive_row_keys(store, keys)
         if extract.source in SERVICES:
@@ -478,21 +466,24 @@ def _iter_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objectio
 
 def _find_matching_rows(store: CohortStore, keys: KeyRing, objections: Sequence[Objection]) -> pa.Table:
     """Return source, council and row key of a cohort's current rows that match the marks of the objections."""
+    with suppressions.open_mark_database(keys) as con:
+        return _select_rows(store, keys, lambda tokens: suppressions.match_objections(con, objections, tokens))
+
+
+def _select_rows(store: CohortStore, keys: KeyRing, choose: Callable[[pa.Table], np.ndarray]) -> pa.Table:
+    """Return source, council and row key of a cohort's current rows that `choose` selects by their tokens."""
     # an empty table, so that there is something to concatenate if no extract is in
     found = [_build_key_table("", "", np.empty(0, np.uint64))]
-    with suppressions.open_mark_database(keys) as con:
-        for extract in _list_linked_extracts(store):
-            for batch in open_tokens(extract, keys).iter_batches():
-                tokens = pa.table(batch)
-                of_child = tokens[ROW_KEY].to_numpy()[suppressions.match_objections(con, objections, tokens)]
-                found.append(_build_key_table(extract.source, extract.council, of_child))
+    for extract in _list_linked_extracts(store):
+        for tokens in map(pa.table, open_tokens(extract, keys).iter_batches()):
+            found.append(_build_key_table(extract.source, extract.council, tokens[ROW_KEY].to_numpy()[choose(tokens)]))
     return pa.concat_tables(found)
 
 
 def _check_links(store: CohortStore) -> None:
-    """Raise `CannotForget` if extracts changed after linkage: links could then point to other children's rows."""
+    """Raise `Refused` if extracts changed after linkage: links could then point to other children's rows."""
     if moved := inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
-        raise CannotForget(
+        raise Refused(
             f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked, so that row"
             " numbers of the links are not those of the extracts: run the linkage of the cohort, and start again"
         )
@@ -511,30 +502,26 @@ def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[Extrac
     value = _parse_token(token)
     if value is None:
         return []
-    # an empty table, so that there is something to concatenate if no extract is in
-    found = [_build_key_table("", "", np.empty(0, np.uint64))]
-    for extract in _list_linked_extracts(store):
-        for batch in open_tokens(extract, keys).iter_batches():
-            tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
-            carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
-            of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
-            found.append(_build_key_table(extract.source, extract.council, of_batch.to_numpy()))
-    rows = pa.concat_tables(found)
+    wanted = pa.scalar(value, pa.uint64())
+
+    def carry(tokens: pa.Table) -> np.ndarray:
+        names = set(TOKEN_COLUMNS) & set(tokens.column_names)
+        return np.any([pc.fill_null(pc.equal(tokens[name], wanted), False) for name in names], axis=0)
+
+    rows = _select_rows(store, keys, carry)
     if not rows.num_rows:
         return []
     if store.links.exists():
         _check_links(store)
         children = _find_children(store, rows)
         if len(children) > 1:
-            raise CannotForget(
+            raise Refused(
                 f"rows of more than one child of cohort {store.cohort} carry that token: name a row, or a child_id"
             )
         if children:
             return _find_rows_of_children(store, keys, children)
     if rows.num_rows > 1:
-        raise CannotForget(
-            f"several rows of cohort {store.cohort}, which has not been linked, carry that token: name a row"
-        )
+        raise Refused(f"several rows of cohort {store.cohort}, which has not been linked, carry that token: name a row")
     return _convert_to_extract_rows(store, keys, rows)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from assets.home.errors import Refused
 from assets.home.home_lock import lock_home
 from assets.home.paths import ExtractStore, Home
 from assets.home.processing_log import LogEntry, Processing, record, verify
@@ -39,10 +40,6 @@ ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)
 """Holder of the key that every key set of an installation contains."""
 
 
-class CannotRestore(Exception):
-    """Raised if data would be replaced or the parts do not belong together. The message says what to do."""
-
-
 @dataclass
 class Restored:
     """Result, or preview, of a restore. `done`, `to_do` and `lacking` hold sentences.
@@ -59,11 +56,11 @@ class Restored:
 def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any], *, do: bool) -> Restored:
     """Restore a key set to a missing or empty folder. Without `do`, only check.
 
-    Raises `CannotRestore` if the folder is not empty or a newer key set exists, `UnusableBackup`, `AgeProblem` and
+    Raises `Refused` if the folder is not empty, a newer key set exists or the backup is unusable, `AgeProblem` and
     `KeyProblem`.
     """
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise CannotRestore(
+        raise Refused(
             f"{place} is not empty, and nothing in it is replaced: move it away, or restore to another folder"
         )
     archive = read_archive(backup, identities, Part.KEYS)
@@ -78,7 +75,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
         location = find_key_location(staged)
         described = f"key set of the {location} location" if location else "key set"
         if (newest := find_latest_epoch(home)) > ring.epoch:
-            raise CannotRestore(
+            raise Refused(
                 f"these keys are of epoch {ring.epoch}, and {home.root} was backed up under those of epoch {newest},"
                 " which replaced them: restore the newest backup of keys, and destroy this one"
             )
@@ -88,7 +85,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
             staged.replace(place)
             files.sync(place.parent)
     except OSError:
-        raise CannotRestore(
+        raise Refused(
             f"the keys cannot be put at {place}: something was put there meanwhile, or it is a mounted volume, in which"
             " case name a folder in it; nothing was restored"
         ) from None
@@ -102,11 +99,11 @@ def restore_records(
 ) -> Restored:
     """Restore a home folder's lost ledger or measurements from records, or bring an older copy of it up to date.
 
-    Without `do`, report what a restore would do. Raises `CannotRestore` if the records and the folder do not belong
-    together, `InUse` if a run is in progress, `UnusableBackup`, `AgeProblem`, `LedgerError` and `LogBroken`.
+    Without `do`, report what a restore would do. Raises `Refused` if the records and the folder do not belong
+    together or the backup is unusable, `InUse` if a run is in progress, `AgeProblem`, `LedgerError` and `LogBroken`.
     """
     if not home.root.is_dir():
-        raise CannotRestore(f"{home.root} does not exist: put a copy of the home folder there first")
+        raise Refused(f"{home.root} does not exist: put a copy of the home folder there first")
     archive = read_archive(backup, identities, Part.RECORDS)
     archive.check_made_by(keys)
     with lock_home(home), home.open_staging() as folder:
@@ -148,14 +145,14 @@ def restore_records(
 def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
     """Return whether the home folder's log is an earlier state of the records' log.
 
-    Raises `CannotRestore` if neither log continues the other.
+    Raises `Refused` if neither log continues the other.
     """
     hashes, newest_hashes = [line.entry_hash for line in log], [line.entry_hash for line in newest]
     if newest_hashes[: len(hashes)] == hashes:
         return len(newest_hashes) > len(hashes)
     if hashes[: len(newest_hashes)] == newest_hashes:
         return False
-    raise CannotRestore(
+    raise Refused(
         "the records and the home folder do not match: one of them is of another installation, or something was done"
         " in a copy"
     )
@@ -164,13 +161,13 @@ def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
 def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
     epoch = find_latest_epoch(home)
     if epoch and epoch < keys.epoch:
-        raise CannotRestore(
+        raise Refused(
             f"this copy of the home folder is of epoch {epoch} of the keys, before they were rotated: what it holds was"
             f" sealed under keys that are no longer used. Put back a copy made after the first backup of records under"
             f" epoch {keys.epoch}, and destroy this one"
         )
     if manifest.epoch > keys.epoch:
-        raise CannotRestore(
+        raise Refused(
             f"these keys are of epoch {keys.epoch}, and the records of epoch {manifest.epoch}: restore the newest keys"
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
+from assets.home.errors import Refused
 from assets.home.home_lock import lock_home
 from assets.home.paths import ExtractStore, Home
 from assets.home.processing_log import Processing, record
@@ -29,13 +30,6 @@ from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, list_cohorts
-
-
-class CannotWithdraw(Exception):
-    """Raised if the part does not exist or the reason is not valid.
-
-    The message lists the parts, or describes a valid reason.
-    """
 
 
 @dataclass(frozen=True)
@@ -70,11 +64,11 @@ def list_parts_to_withdraw(
 ) -> list[tuple[ExtractStore, Part]]:
     """Return the parts that would be withdrawn, including parts of other cohorts from the same file.
 
-    Raises `CannotWithdraw` if the part does not exist or the reason is not valid, and `KeyProblem` if a part was read
+    Raises `Refused` if the part does not exist or the reason is not valid, and `KeyProblem` if a part was read
     under other keys.
     """
     if not is_reason(reason):
-        raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
+        raise Refused(f"{A_REASON}: nothing was withdrawn")
     return _find_parts_of_file(store, keys, number)
 
 
@@ -132,12 +126,12 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
 def _find_parts_of_file(store: ExtractStore, keys: KeyRing, number: int) -> list[tuple[ExtractStore, Part]]:
     """Return the part with this number and, for a multi-cohort file, the parts of other cohorts that came from it.
 
-    Raises `CannotWithdraw` if there is none, and `KeyProblem` if a part was read under other keys.
+    Raises `Refused` if there is none, and `KeyProblem` if a part was read under other keys.
     """
     noted = {part.number: part for part in PartStore(store).list_all() if not part.moved}
     if number not in noted:
         there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"
-        raise CannotWithdraw(f"{store.name} has no part {number}: {there}")
+        raise Refused(f"{store.name} has no part {number}: {there}")
     part = noted[number]
     macs = {part.file_mac, compute_moved_mac(keys, part.file_mac)}
     stores = [replace(store, cohort=cohort) for cohort in list_cohorts()] if part.of_several else [store]

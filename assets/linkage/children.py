@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from assets.home.errors import Refused
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet, quote_identifier, quote_text
@@ -26,10 +27,6 @@ from sources.reference.goals import GLD_GOALS, GOALS
 _PUPIL = Path(__file__).with_name("pupil.sql")
 
 
-class NotDerived(Exception):
-    """Raised if an attribute of a family has no derivation; the message names both."""
-
-
 @dataclass(frozen=True)
 class Derivation:
     """How a column is derived: SQL over the rows of one unit, and the extract columns it reads, by source."""
@@ -39,14 +36,14 @@ class Derivation:
 
 
 def get_derivations(family: str) -> dict[str, Derivation]:
-    """Return the derivation of each attribute of a family, in the family's order. Raises `NotDerived` if one is
+    """Return the derivation of each attribute of a family, in the family's order. Raises `Refused` if one is
     missing."""
     defined = {"pupil": _derive_pupil_columns, "health": _derive_health_columns, "parents": _derive_parents_columns}[
         family
     ]()
     attributes = [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
-        raise NotDerived(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
+        raise Refused(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
     return {name: defined[name] for name in attributes}
 
 

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from assets.home.errors import Refused
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
@@ -47,10 +48,6 @@ _NEEDED = ("pair", "decision", "reviewer")
 _PROBLEMS_SHOWN = 20
 _REVIEWERS = 2
 """Most reviewers of a pair."""
-
-
-class ReviewProblem(Exception):
-    """Raised if a review cannot be drawn or taken in. The message names file, row, column and rule, never a value."""
 
 
 @dataclass(frozen=True)
@@ -184,15 +181,13 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
 def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
     """Take in the decisions on the cohort's latest sample, replacing earlier ones; return the restricted report's path.
 
-    Raises `ReviewProblem` with every problem in the files; nothing is taken in then.
+    Raises `Refused` with every problem in the files; nothing is taken in then.
     """
     sample = Sample.read(store)
     if sample is None:
-        raise ReviewProblem(f"Cohort {store.cohort} has no sample yet. Draw one: readiness review sample")
+        raise Refused(f"Cohort {store.cohort} has no sample yet. Draw one: readiness review sample")
     if not sample.is_of_links(store):
-        raise ReviewProblem(
-            f"Cohort {store.cohort} was linked from other extracts since the sample was drawn. Draw again."
-        )
+        raise Refused(f"Cohort {store.cohort} was linked from other extracts since the sample was drawn. Draw again.")
     folder = store.review
     with open_in_memory() as con:
         con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
@@ -200,10 +195,10 @@ def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
         if problems := con.sql(_PROBLEMS).fetchall():
             lines = [f"{file}, row {row}, column {column}: {rule}" for file, row, column, rule in problems]
             more = [f"and {len(lines) - _PROBLEMS_SHOWN} more"] if len(lines) > _PROBLEMS_SHOWN else []
-            raise ReviewProblem("\n".join(["The decisions were not taken in:", *lines[:_PROBLEMS_SHOWN], *more]))
+            raise Refused("\n".join(["The decisions were not taken in:", *lines[:_PROBLEMS_SHOWN], *more]))
         con.execute(f"CREATE TEMP TABLE decided AS {_DECIDED}").fetchall()
         if not con.sql("FROM decided LIMIT 1").fetchall():
-            raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
+            raise Refused("The files hold no decision. Fill in the columns decision and reviewer.")
         record(store.home, Processing.REVIEW, cohort=store.cohort, note="decisions taken in")
         con.execute(f"CREATE VIEW children AS FROM {parquet(store.confidential('pupil'))}").fetchall()
         strata = con.sql(_count_strata_sql()).to_arrow_table().to_pylist()
@@ -221,11 +216,11 @@ def _read(path: Path) -> pa.Table:
             path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_NEEDED, pa.string()))
         )
     except (pa.ArrowInvalid, OSError):
-        raise ReviewProblem(
+        raise Refused(
             f"{path.name}: is not a CSV file in UTF-8 with commas between columns. Save the sheet as CSV again."
         ) from None
     if missing := [name for name in _NEEDED if rows.column_names.count(name) != 1]:
-        raise ReviewProblem(f"{path.name}, row 1: the column {missing[0]} is needed once. Keep the sheet's headings.")
+        raise Refused(f"{path.name}, row 1: the column {missing[0]} is needed once. Keep the sheet's headings.")
     # Row 1 of the file is the heading.
     own = {name: pc.fill_null(pc.utf8_trim_whitespace(rows[name]), "") for name in _NEEDED}
     return pa.table({"file": pa.repeat(path.name, len(rows)), "line": pa.array(range(2, len(rows) + 2)), **own})

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from assets.home.errors import check_readable
+from assets.home.errors import Refused, check_readable
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
@@ -107,10 +107,6 @@ def encode_table(rows: pa.Table, suffix: str) -> bytes:
 _ROW_AND_RULE_COLUMNS = ("source", "council", "row_key", "match_rule")
 
 
-class CannotExplain(Exception):
-    """Raised if there is no link to explain; the message gives the reason in one sentence."""
-
-
 @dataclass(frozen=True)
 class NamedRow:
     """A row of an extract as people refer to it: by its number in the file, or in a part (`privacy.row_keys`)."""
@@ -124,29 +120,29 @@ class NamedRow:
 
 
 def parse_row(text: str) -> NamedRow:
-    """Parse `SOURCE/COUNCIL/ROW`, where ROW is `12`, or `3:12` for row 12 of part 3. Raises `CannotExplain`."""
+    """Parse `SOURCE/COUNCIL/ROW`, where ROW is `12`, or `3:12` for row 12 of part 3. Raises `Refused`."""
     source, _, rest = text.partition("/")
     council, _, row = rest.partition("/")
     number = parse_row_number(row)
     if number is None or not council:
-        raise CannotExplain(f"{text!r} is not SOURCE/COUNCIL/ROW, such as hv_reviews/leeds/12, or 3:12 of part 3")
+        raise Refused(f"{text!r} is not SOURCE/COUNCIL/ROW, such as hv_reviews/leeds/12, or 3:12 of part 3")
     if source not in CONTRACTS:
-        raise CannotExplain(f"there is no source {source!r}; linked are {', '.join(SERVICES)}")
+        raise Refused(f"there is no source {source!r}; linked are {', '.join(SERVICES)}")
     if source not in SERVICES:
-        raise CannotExplain(f"{source} is never linked to children; linked are {', '.join(SERVICES)}")
+        raise Refused(f"{source} is never linked to children; linked are {', '.join(SERVICES)}")
     return NamedRow(source, council, number)
 
 
 def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
-    """Return the facts of `privacy.linkage.explain` about two rows by linking again. Raises `CannotExplain`."""
+    """Return the facts of `privacy.linkage.explain` about two rows by linking again. Raises `Refused`."""
     if not store.links.exists():
-        raise CannotExplain(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
+        raise Refused(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
     if first == second:
-        raise CannotExplain(f"{first} is one row; name two")
+        raise Refused(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(store.links, columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
     if inputs.find_changes_since_linkage(store, councils):
-        raise CannotExplain(_explain_out_of_date(store.cohort))
+        raise Refused(_explain_out_of_date(store.cohort))
     numbers = RowNumbers(store, keys)
     one, other = (_find_linked_row(store, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
@@ -156,10 +152,10 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
         children = inputs.read_link_parameters(store)[1]
         facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
     except NoSuchRow:
-        raise CannotExplain(_explain_out_of_date(store.cohort)) from None
+        raise Refused(_explain_out_of_date(store.cohort)) from None
     # Links that differ from those on disk would explain other decisions than the ones that were made.
     if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
-        raise CannotExplain(_explain_out_of_date(store.cohort))
+        raise Refused(_explain_out_of_date(store.cohort))
     return facts
 
 
@@ -168,13 +164,11 @@ def _explain_out_of_date(cohort: str) -> str:
 
 
 def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
-    """Return a linked row. Raises `CannotExplain`, with the reason as far as it is known, if the row is not linked."""
+    """Return a linked row. Raises `Refused`, with the reason as far as it is known, if the row is not linked."""
     extract = f"{row.council}/{row.source}"
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
     if not sent.num_rows:
-        raise CannotExplain(
-            f"{extract} has no row among the links of cohort {store.cohort}: no such extract was linked"
-        )
+        raise Refused(f"{extract} has no row among the links of cohort {store.cohort}: no such extract was linked")
     found = numbers.row(row.source, row.council, row.source_row)
     if found.row_key in sent[ROW_KEY].to_numpy():
         return found
@@ -182,7 +176,7 @@ def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )
-    raise CannotExplain(f"row {format_row_number(row.source_row)} of {extract} is not linked: {why}")
+    raise Refused(f"row {format_row_number(row.source_row)} of {extract} is not linked: {why}")
 
 
 def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:

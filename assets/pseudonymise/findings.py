@@ -189,16 +189,7 @@ _CHILD = "hash(date_of_birth, lower(coalesce(forename, surname, postcode)))"
 """SQL that identifies a child, as in the linkage's count of children who share a number."""
 
 
-def _name_hash_column(name: str) -> str:
-    return f"{name}_hash"
-
-
-def _name_child_column(number: str) -> str:
-    """Return the column name for the hash of a number and its child."""
-    return f"{number}_child_hash"
-
-
-HASHES = (*map(_name_hash_column, (*NUMBERS, *_TELLING)), *map(_name_child_column, NUMBERS))
+HASHES = (*(f"{name}_hash" for name in (*NUMBERS, *_TELLING)), *(f"{number}_child_hash" for number in NUMBERS))
 
 
 def build_hashes_sql(contract: SourceContract) -> str:
@@ -208,13 +199,13 @@ def build_hashes_sql(contract: SourceContract) -> str:
     part = row_keys.build_part_sql(SOURCE_ROW)
     # one number may be written with and without spaces or hyphens
     plain = {name: f"translate(lower({name}::VARCHAR), ' -', '')" for name in numbers}
-    columns = {_name_hash_column(name): f"hash({sql}, {part})" for name, sql in plain.items()}
+    columns = {f"{name}_hash": f"hash({sql}, {part})" for name, sql in plain.items()}
     if "upn" in numbers:
-        columns |= {_name_hash_column(name): f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
+        columns |= {f"{name}_hash": f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
     # a row that does not identify a child counts as a separate child
     nobody = "date_of_birth IS NULL OR coalesce(forename, surname, postcode) IS NULL"
     child = f"CASE WHEN {nobody} THEN hash({SOURCE_ROW}) ELSE {_CHILD} END"
-    columns |= {_name_child_column(name): f"hash({sql}, {part}, {child})" for name, sql in plain.items()}
+    columns |= {f"{name}_child_hash": f"hash({sql}, {part}, {child})" for name, sql in plain.items()}
     filled = {column: column.removesuffix("_hash").removesuffix("_child") for column in columns}
     return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
@@ -222,13 +213,11 @@ def build_hashes_sql(contract: SourceContract) -> str:
 class DuplicateIdentifiers:
     """Collects hashes from the typed rows of an extract, one chunk at a time.
 
-    Uses 24 bytes of memory for each row and number, and 40 for each distinct UPN.
+    Uses 24 bytes of memory for each row and number, and 24 more for each row of an extract with UPNs.
     """
 
     def __init__(self) -> None:
-        self._first = np.empty((0, len(_TELLING) + 2), np.uint64)
-        self._of_two: list[np.ndarray] = []
-        self._children: dict[str, list[np.ndarray]] = {}
+        self._seen: dict[str, list[np.ndarray]] = {}
 
     @property
     def rows(self) -> dict[Rule, np.ndarray]:
@@ -237,51 +226,35 @@ class DuplicateIdentifiers:
         The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for
         rows whose number belongs to many children.
         """
-        of_many = {OF_MANY[number]: _find_rows_of_many(np.concatenate(seen)) for number, seen in self._children.items()}
-        of_two = np.unique(np.concatenate([_NO_ROW, *self._of_two]))
-        # a number of many children is reported once
-        of_two = of_two[~np.isin(of_two, of_many.get(OF_MANY["upn"], _NO_ROW))]
-        found = {UPN_OF_TWO: of_two, **of_many}
-        return {rule: rows for rule, rows in found.items() if len(rows)}
+        seen = {name: np.concatenate(hashes) for name, hashes in self._seen.items()}
+        numbers = [number for number in NUMBERS if f"{number}_hash" in seen]
+        found = {OF_MANY[number]: seen[SOURCE_ROW][_mask_of_many(seen, number)] for number in numbers}
+        if "upn" in numbers:
+            # a number of many children is reported once
+            found = {UPN_OF_TWO: np.setdiff1d(_find_of_two(seen), found[OF_MANY["upn"]])} | found
+        return {rule: np.sort(rows) for rule, rows in found.items() if len(rows)}
 
     def see(self, chunk: pa.Table) -> None:
-        for number in NUMBERS:
-            if _name_hash_column(number) in chunk.column_names:
-                seen = _stack_columns(chunk, _name_hash_column(number), _name_child_column(number), SOURCE_ROW)
-                self._children.setdefault(number, []).append(seen[seen[:, 0] != 0])
-        if _name_hash_column("upn") in chunk.column_names:
-            self._see_upns(_stack_columns(chunk, *map(_name_hash_column, ("upn", *_TELLING)), SOURCE_ROW))
-
-    def _see_upns(self, seen: np.ndarray) -> None:
-        seen = np.concatenate([self._first, seen[seen[:, 0] != 0]])
-        seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]  # by UPN, then by row number
-        starts = np.flatnonzero(np.diff(seen[:, 0], prepend=np.uint64(0)) != 0)
-        first = seen[np.repeat(starts, np.diff(np.append(starts, len(seen))))]
-        child, first_child = seen[:, 1:-1], first[:, 1:-1]
-        # 0 is a missing value, which differs from nothing
-        other = ((child != first_child) & (child != 0) & (first_child != 0)).all(axis=1)
-        if other.any():
-            self._of_two.append(np.concatenate([seen[other, -1], first[other, -1]]).astype(np.int64))
-        self._first = seen[starts]  # rows of later chunks are compared with the first row of each UPN
+        for name in {*HASHES, SOURCE_ROW} & set(chunk.column_names):
+            self._seen.setdefault(name, []).append(np.array(chunk[name]))
 
 
-_NO_ROW = np.empty(0, np.int64)
-
-
-def _stack_columns(chunk: pa.Table, *names: str) -> np.ndarray:
-    return np.column_stack([chunk[name].to_numpy().astype(np.uint64) for name in names])
-
-
-def _find_rows_of_many(seen: np.ndarray) -> np.ndarray:
-    """Return rows whose number belongs to more than `MAX_CHILDREN_A_NUMBER` children.
-
-    `seen` has a column each for number, child and row.
-    """
+def _mask_of_many(seen: Mapping[str, np.ndarray], number: str) -> np.ndarray:
+    """Return a mask of the rows whose number belongs to more than `MAX_CHILDREN_A_NUMBER` children."""
     # the hash of number and child counts each child of a number once, however many rows it has
-    _, first = np.unique(seen[:, 1], return_index=True)
-    numbers, children = np.unique(seen[first, 0], return_counts=True)
-    many = np.isin(seen[:, 0], numbers[children > MAX_CHILDREN_A_NUMBER])
-    return np.sort(seen[many, -1].astype(np.int64))
+    _, first = np.unique(seen[f"{number}_child_hash"], return_index=True)
+    numbers, children = np.unique(seen[f"{number}_hash"][first], return_counts=True)
+    return np.isin(seen[f"{number}_hash"], numbers[(children > MAX_CHILDREN_A_NUMBER) & (numbers != 0)])
+
+
+def _find_of_two(seen: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the rows whose child is not that of the first row with their UPN, and those first rows."""
+    _, first, of_row = np.unique(seen["upn_hash"], return_index=True, return_inverse=True)
+    first, other = first[of_row], seen["upn_hash"] != 0
+    for hashes in (seen[f"{name}_hash"] for name in _TELLING):
+        # 0 is a missing value, which differs from nothing
+        other &= (hashes != hashes[first]) & (hashes != 0) & (hashes[first] != 0)
+    return seen[SOURCE_ROW][np.union1d(np.flatnonzero(other), first[other])]
 
 
 class Findings:

@@ -11,7 +11,7 @@ from assets.home.processing_log import find_last_restore
 from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.facts.released import index_cohort_entries
 from ndl_export.files.signing import fingerprint, get_public_pem
-from ndl_export.files.stores import StoreError, open_store
+from ndl_export.files.stores import open_store
 from privacy.doors.environment import get_settings
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs
@@ -21,10 +21,6 @@ from privacy.release.policy import Stage
 
 class SignedByAnother(Exception):
     """A published bundle signed with a key other than this installation's."""
-
-
-REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
-"""Exceptions that `read_published_charges` raises."""
 
 
 def read_published_charges(

@@ -13,22 +13,20 @@ from dataclasses import dataclass, replace
 from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs
-from assets.linkage.inputs import PROFILE, Extracts, NotLinked
-from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
-from assets.release.record import WHOLE, CohortRecord, NotBegun, ReleaseRecord, add_review, read_record, write_record
-from assets.release.requests.register import NoSuchRequest, RecordsMoved, add_requests, reuse_record
+from assets.linkage.inputs import PROFILE, Extracts
+from assets.release.planning import check_accuracy, plan_family
+from assets.release.record import WHOLE, CohortRecord, ReleaseRecord, add_review, read_record, write_record
+from assets.release.requests.register import add_requests, reuse_record
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
+from ndl_export.facts.release_facts import InvalidVersion, Version, load_publisher
 from ndl_export.facts.released import list_versions
 from ndl_export.tables import FAMILIES
-from privacy.chained_log import LogBroken
 from privacy.release.approval import has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
-from privacy.release.ledger_storage import CHILD, LedgerError
+from privacy.release.ledger_storage import CHILD
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
-from privacy.release.session import StoreError
-from sources.reference.cohorts import Cohort, InvalidCohort
+from sources.reference.cohorts import Cohort
 
 Series = Mapping[str, str]
 """The release that each cohort of a release was measured for."""
@@ -46,14 +44,6 @@ class OutOfDate(Exception):
 
 class SeriesRefused(Exception):
     """A release cannot have these cohorts; the message says why and what to do."""
-
-
-REFUSALS = (
-    *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
-    *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
-    *(RecordsMoved, NoSuchRequest, StoreError, LogBroken),
-)
-"""Exceptions that `fix_release` raises."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,8 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
     Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
-    stop halfway. Cohorts measured from the current deliveries are not opened. Raises `REFUSALS` and `ReleaseConflict`.
+    stop halfway. Cohorts measured from the current deliveries are not opened. Raises `SeriesRefused`,
+    `CouncilsMissing`, `OutOfDate`, `NotAccurateEnough` and `ReleaseConflict`.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle

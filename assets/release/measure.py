@@ -86,7 +86,7 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `RecordsMoved` for a table on request.
+    Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `Refused` for a table on request.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
@@ -164,8 +164,8 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     day = find_release_day(store.home, version, dt.date.today())
-    published_by = get_publisher(store.home, keys, version)
-    record["deployment"] = statement.build_deployment(record, day.day, [published_by.name], published_by.address)
+    publisher = get_publisher(store.home, keys, version)
+    record["deployment"] = statement.build_deployment(record, day.day, [publisher.name], publisher.address)
     record["registry"] = statement.build_registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
@@ -182,15 +182,9 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
             }
             for own in measured
         },
-        publisher=published_by.name,
-        contact=published_by.contact,
-        address=published_by.address,
-        organisation=published_by.organisation,
-        status=published_by.status,
+        publisher=publisher,
         thresholds=Thresholds(**asdict(policy.reliability)),
         missing=missing,
-        notice=published_by.notice,
-        doi=published_by.doi,
         noise_covariance=compute_noise_covariance(measured, missing),
         on_request=OnRequest(
             fixed.requested,

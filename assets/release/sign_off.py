@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from assets.home.errors import Refused
 from assets.home.home_lock import lock_cohorts
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
@@ -52,10 +53,6 @@ class NotAsSigned(Exception):
     """Published withdrawals that differ from those people have signed; the message names the releases."""
 
 
-class NothingToSign(Exception):
-    """A release without a measurement, or a bundle, that waits for a signature."""
-
-
 @dataclass(frozen=True)
 class Count:
     """The role of a signer, and how many of the people needed have signed the same."""
@@ -77,17 +74,15 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
         )
         fix_release(store, version, councils, options)
         if _is_measured(store.home, version):
-            raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
+            raise Refused(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return build_measurement_request(store.home, version, councils)
 
 
 def build_people_request(home: Home) -> Request:
-    """Return the request that replaces the recorded people with those of the policy. Raises `NothingToSign`."""
+    """Return the request that replaces the recorded people with those of the policy. Raises `Refused`."""
     request = SignOffs(note_signers(home)).change_of_people(load_policy().sign_off)
     if request is None:
-        raise NothingToSign(
-            "the policy names the people whom the ledger records, or nobody: there is no change to sign"
-        )
+        raise Refused("the policy names the people whom the ledger records, or nobody: there is no change to sign")
     return request
 
 
@@ -128,7 +123,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
 
 
 def build_publication_request(home: Home, version: str) -> Request:
-    """Return the request to publish a bundle. Raises `NothingToSign` and `BundleRefused`."""
+    """Return the request to publish a bundle. Raises `Refused` and `BundleRefused`."""
     # `hash_sums` refuses a file that the sums do not name: it would be published without anybody's signature
     return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version)))
 
@@ -141,10 +136,10 @@ def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
 
 
 def find_bundle(home: Home, version: str) -> Path:
-    """Return the folder of a release's bundle, held or published. Raises `NothingToSign`."""
+    """Return the folder of a release's bundle, held or published. Raises `Refused`."""
     folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
     if not folders:
-        raise NothingToSign(f"release {version} has no bundle in {home.root}: run the release first")
+        raise Refused(f"release {version} has no bundle in {home.root}: run the release first")
     return folders[0]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
@@ -68,10 +69,6 @@ _MEDIAN_OF_NORMAL = 0.6745
 """Half of the draws from a normal distribution lie within this many standard deviations."""
 
 
-class OtherRelease(Exception):
-    """The release that synthetic children were made from is not in its place; the message says which was expected."""
-
-
 class NoSuchCohort(ValueError):
     """A cohort that the bundle does not hold; the message names those it does."""
 
@@ -114,7 +111,7 @@ def find_differing_files(folder: Path) -> list[str]:
     bundle = folder.resolve().parent.parent / package["release"]
     listed = bundle / SUMS_FILE
     if not listed.is_file() or hashlib.sha256(listed.read_bytes()).hexdigest() != package["release_sha256sums"]:
-        raise OtherRelease(f"{bundle} is not the release that {folder} says it was made from")
+        raise Refused(f"{bundle} is not the release that {folder} says it was made from")
     again = build_synthetic_files(make_synthetic_children(bundle, package["cohort"], package["seed"]))
     return sorted(name for name, content in again.items() if files.get(name) != content)
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from assets.home.errors import Refused
 from assets.release.linkage_error import correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import find_review
@@ -87,7 +88,7 @@ class MeasuredRelease:
 def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
     """Return every table of the measured families by name, then the requested ones with rows of their own cohorts.
 
-    Figures of several councils cover those that are not missing. Raises `NotGiven`.
+    Figures of several councils cover those that are not missing. Raises `Refused`.
     """
     parts = [_build_cohort_tables(release.select(own)) for own in release.cohorts]
     tables = {}
@@ -99,14 +100,6 @@ def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
     return tables
 
 
-class NotGiven(Exception):
-    """A table that cannot be made from the noisy counts of a cohort; the message names both."""
-
-
-class CannotRecompute(Exception):
-    """A bundle whose tables this version does not define, or that lacks their inputs; the message says which."""
-
-
 @dataclass(frozen=True)
 class Differing:
     """Tables that the noisy counts do not reproduce: by their figures, or in the last digits alone."""
@@ -116,7 +109,7 @@ class Differing:
 
 
 def find_differing_tables(bundle: Path) -> Differing:
-    """Return the tables that the bundle's own noisy counts do not reproduce. Raises `CannotRecompute`.
+    """Return the tables that the bundle's own noisy counts do not reproduce. Raises `Refused`.
 
     Decimals are compared to `SAME_DIGITS` digits: beyond, sums differ between processors and numerical libraries.
     """
@@ -150,7 +143,7 @@ def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def read_measured_release(bundle: Path) -> MeasuredRelease:
-    """Return what the tables in a bundle's folder are made from. Raises `CannotRecompute`."""
+    """Return what the tables in a bundle's folder are made from. Raises `Refused`."""
     package, record = read_bundle_facts(bundle)
     cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
     names = list_plan_files(package["cohorts"])
@@ -160,7 +153,7 @@ def read_measured_release(bundle: Path) -> MeasuredRelease:
         plans, measurements, on_request = parts[cohort]
         if release := stated.get("measured_in"):
             if (key := Further(cohort, family, release)) not in requests.noisy_counts:
-                raise CannotRecompute(
+                raise Refused(
                     f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
                     " take another copy of it"
                 )
@@ -198,7 +191,7 @@ def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
                 tables[table.name] = _build_table(layout, estimated, release, absent, on_request)
         except (KeyError, WorkloadError) as error:
             # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
-            raise NotGiven(
+            raise Refused(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
                 f" tables as they are defined now: {error}. Leave the cohort out, or measure it anew in a revision."
             ) from None

@@ -137,9 +137,9 @@ def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Releas
     return Release(
         facts.version,
         facts.published_on,
-        facts.publisher,
+        facts.publisher.name,
         facts.folder_address,
-        facts.notice,
+        facts.publisher.notice,
         tuple(sorted(facts.cohorts)),
         tuple(sorted(facts.councils)),
         facts.missing,

@@ -89,7 +89,10 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     # One draw for all cohorts: no two children of a world may have one number.
     numbers = drawn.draw_nhs_numbers(np.random.default_rng(seed), size * (number + 1))[size * number :]
     people = replace(people, nhs_number=numbers)
-    household = _find_households(people)
+    # the first child of the same home and surname
+    homes_of = np.rec.fromarrays([people.postcode * 2 + people.pupil, people.surname])
+    _, first, index = np.unique(homes_of, return_index=True, return_inverse=True)
+    household = first[index]
     left = _draw_departures(world, household)
     ended, died = _draw_deaths(world)
     people, later = _draw_adoptions(world, people, household, ended)
@@ -109,13 +112,6 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
         early_postcode=np.where(here, lives.postcode[home], people.postcode),
     )
     return LivingWorld(replace(world, people=people), lives)
-
-
-def _find_households(people: People) -> Ints:
-    """Return, for each child, the index of the first child of its home and surname."""
-    key = people.postcode * 2 + people.pupil
-    _, first, index = np.unique(np.rec.fromarrays([key, people.surname]), return_index=True, return_inverse=True)
-    return first[index]
 
 
 def _draw_departures(world: World, household: Ints) -> Dates:

@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import get_delivery_macs, read_complete_record
 from assets.release.record import (
@@ -35,18 +36,6 @@ from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
-
-
-class AskedBefore(Exception):
-    """A request that duplicates another one under another name or wording; the message names that one."""
-
-
-class NoSuchRequest(Exception):
-    """A name of no open request: unknown, refused or answered; the message says which."""
-
-
-class RecordsMoved(Exception):
-    """The confidential tables of a cohort have changed since the release measured them; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +66,23 @@ class Registered:
 
 
 def register(home: Home, request: Request, today: dt.date) -> Registered:
-    """Add a request; repeating the same one changes nothing. Raises `AskedBefore` and `LogBroken`."""
+    """Add a request; repeating the same one changes nothing. Raises `Refused` and `LogBroken`."""
     for known in read_registered_requests(home).values():
         if known.request == request:
             return known
         if known.name == request.name:
-            raise AskedBefore(
+            raise Refused(
                 f"{known.name} was registered on {known.asked_on} and asks for something else: give this request"
                 " another name"
             )
         # a refused request may be made again under another name
         if not known.refused and _build_request_key(known.request) == _build_request_key(request):
-            raise AskedBefore(
+            raise Refused(
                 f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
                 f"{f', and release {known.answered_in} answered it' if known.answered_in else ''}"
             )
         if not known.refused and known.request.title == request.title:
-            raise AskedBefore(f"{request.name} has the title of {known.name}: give each table its own title")
+            raise Refused(f"{request.name} has the title of {known.name}: give each table its own title")
     chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.document()})
     return read_registered_requests(home)[request.name]
 
@@ -109,10 +98,10 @@ def _build_request_key(request: Request) -> object:
 
 
 def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
-    """Record that people refused an open request, with a reason of one line. Raises `NoSuchRequest` and ValueError."""
+    """Record that people refused an open request, with a reason of one line. Raises `Refused` and ValueError."""
     found = open_request(home, name)
     if found.answered_in:
-        raise NoSuchRequest(
+        raise Refused(
             f"{name} was answered in release {found.answered_in}: withdraw that release if it should not have been"
         )
     if not is_reason(reason):
@@ -122,17 +111,17 @@ def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
 
 
 def open_request(home: Home, name: str) -> Registered:
-    """Return a request that was not refused. Raises `NoSuchRequest`."""
+    """Return a request that was not refused. Raises `Refused`."""
     known = read_registered_requests(home)
     found = known.get(name)
     if found is None:
         names = [each.name for each in known.values() if not each.refused and not each.answered_in]
-        raise NoSuchRequest(
+        raise Refused(
             f"no request is called {name}: {'those that wait are ' + ', '.join(names) if names else 'none waits'}."
             " To register one: readiness request register FILE"
         )
     if found.refused:
-        raise NoSuchRequest(f"{name} was refused: {found.refused}")
+        raise Refused(f"{name} was refused: {found.refused}")
     return found
 
 
@@ -216,7 +205,7 @@ def add_requests(
     for each in requests:
         # answered in this version means that its run is repeated
         if each.answered_in not in ("", version):
-            raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
+            raise Refused(f"{each.name} was answered in release {each.answered_in} already")
     wanted = sorted({cohort for each in requests for cohort in each.request.cohorts})
     for cohort in wanted:
         if cohort not in record or record[cohort].measured_in == version:
@@ -261,7 +250,7 @@ def _add_cohort_requests(
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
-    """Raise `RecordsMoved` unless a table's MAC, apart from removals on request, is that which `origin` measured."""
+    """Raise `Refused` unless a table's MAC, apart from removals on request, is that which `origin` measured."""
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     # the few children removed are far below the noise, and a revision would cost everybody budget
@@ -269,8 +258,8 @@ def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> 
         raise _build_moved_error(store.cohort, origin)
 
 
-def _build_moved_error(cohort: str, origin: str) -> RecordsMoved:
-    return RecordsMoved(
+def _build_moved_error(cohort: str, origin: str) -> Refused:
+    return Refused(
         f"the records of cohort {cohort} have changed since release {origin} measured them, and a table on request is"
         " made from the same ones, so that it agrees with what is published: release a revision of the cohort, then"
         " answer the request from that"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release.requests.planning import Known
 from assets.release.requests.request import Request
@@ -30,10 +31,6 @@ from ndl_export.tables.pupil import FAMILY
 from ndl_export.tables.rows import Detail, Said, collect_statements
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.plan import Plan
-
-
-class NotReleased(Exception):
-    """No published release has what a request is about; the message lists those there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +65,7 @@ class Published:
 
 
 def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
-    """Return that release or the newest not withdrawn that has every requested cohort. Raises `NotReleased`."""
+    """Return that release or the newest not withdrawn that has every requested cohort. Raises `Refused`."""
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one
@@ -83,9 +80,9 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
     if fit:
         return fit[-1]
     if version and version not in there:
-        raise NotReleased(f"there is no release {version} in {home.release}: {', '.join(there) or 'none was made'}")
+        raise Refused(f"there is no release {version} in {home.release}: {', '.join(there) or 'none was made'}")
     has = "; ".join(f"{each.version} has {', '.join(each.cohorts)}" for each in found) or "there is no release"
-    raise NotReleased(
+    raise Refused(
         f"no release in {home.release} has {'cohort' if len(wanted) == 1 else 'all of the cohorts'}"
         f" {', '.join(sorted(wanted))}: {has}. A table on request is made from a release that is published"
     )

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home import home_lock
+from assets.home.errors import Refused
 from assets.home.paths import Home
-from assets.keeping.forgetting import CannotForget, find_rows_by_pseudonym, forget
+from assets.keeping.forgetting import find_rows_by_pseudonym, forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import find_changes_since_linkage, hash_program, list_extract_paths, read_linked_extracts
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.linkage.row_numbers import CannotExplain, explain_link, parse_row
+from assets.linkage.row_numbers import explain_link, parse_row
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
 from ndl_export.analyst_db import DATABASE_FILE
@@ -170,11 +171,11 @@ def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     found = place.find_rows(row)
     correct(place)
     before = hashes(place.home.restricted / "pseudonymised")
-    with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
+    with pytest.raises(Refused, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
-    with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
+    with pytest.raises(Refused, match="run the linkage of the cohort, and start again"):
         place.find_rows(row)
-    with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
+    with pytest.raises(Refused, match="run the linkage of the cohort, and start again"):
         find_rows_by_pseudonym(place.home, child_id, None, place.keys)
     assert hashes(place.home.restricted / "pseudonymised") == before
     step(place, LINKS)
@@ -185,7 +186,7 @@ def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
 def test_links_of_other_rows_are_not_explained(place: Place) -> None:
     correct(place)
     rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
-    with pytest.raises(CannotExplain, match="are not those of the extracts that are in; link the cohort again first"):
+    with pytest.raises(Refused, match="are not those of the extracts that are in; link the cohort again first"):
         explain_link(place.home.cohort(COHORT), *rows, place.keys)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from assets.home.errors import Refused
 from assets.home.home_lock import InUse, RemovalUnfinished, block_removals, lock_home
 from assets.home.processing_log import read_entries, verify
 from assets.intake import deliveries
-from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, finish, forget
+from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym, finish, forget
 from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
@@ -157,9 +158,9 @@ def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> No
     assert find_rows_by_pseudonym(place.home, child_id, None, place.keys) == by_row
     assert find_rows_by_pseudonym(place.home, str(last["t_upn"]), COHORT, place.keys) == by_row
     assert find_rows_by_pseudonym(place.home, f"{last['t_upn']:016x}", None, place.keys) == by_row
-    with pytest.raises(CannotForget, match="neither a child_id nor a token"):
+    with pytest.raises(Refused, match="neither a child_id nor a token"):
         find_rows_by_pseudonym(place.home, "5", None, place.keys)
-    with pytest.raises(CannotForget, match="more than one child"):
+    with pytest.raises(Refused, match="more than one child"):
         find_rows_by_pseudonym(place.home, str(last["t_surname_dob"]), COHORT, place.keys)
 
 
@@ -175,7 +176,7 @@ def test_what_is_not_there(place: Place) -> None:
         ("leeds", 0, "has no row 0: it has rows 1 to 41"),
         ("camden", 1, "no eyfsp extract of camden is in"),
     ):
-        with pytest.raises(CannotForget, match=sentence):
+        with pytest.raises(Refused, match=sentence):
             find_rows(place.home.extract("eyfsp", COHORT, council), [row], place.keys, linked=True)
 
 

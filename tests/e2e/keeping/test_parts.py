@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.home.processing_log import read_entries
 from assets.home.retention_policy import get_retention
@@ -19,9 +20,9 @@ from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
-from assets.keeping.forgetting import CannotForget, Forgotten, find_rows, forget
+from assets.keeping.forgetting import Forgotten, find_rows, forget
 from assets.keeping.retention import expire, find_shreddable, shred_taken
-from assets.keeping.withdrawing import CannotWithdraw, withdraw
+from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import link_cohort
 from assets.linkage.row_numbers import write_linked_rows
 from pipelines.cli import main
@@ -65,7 +66,7 @@ def taken(made: Parts, tmp_path: Path) -> Parts:
 def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
     taken.link()
     shred_taken(taken.landing, taken.home, taken.keys)
-    with pytest.raises(CannotWithdraw, match="has no part 3: it has 1, 2"):
+    with pytest.raises(Refused, match="has no part 3: it has 1, 2"):
         taken.withdraw(3)
     (done,), not_linked = taken.withdraw(2)
     assert (done.is_in, not_linked) == (True, [])
@@ -88,7 +89,7 @@ def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
 
 @pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 501])
 def test_without_a_reason_that_can_be_repeated_nothing_is_taken_back(taken: Parts, reason: str) -> None:
-    with pytest.raises(CannotWithdraw, match="a reason is one line of at most 500 characters: nothing was withdrawn"):
+    with pytest.raises(Refused, match="a reason is one line of at most 500 characters: nothing was withdrawn"):
         taken.withdraw(2, reason)
     assert (taken.sexes.count("M"), taken.numbers) == (3, [1, 2])
 
@@ -221,7 +222,7 @@ def read_links(three: Parts, *columns: str) -> list[tuple[object, ...]]:
 
 def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Parts) -> None:
     three.link()
-    with pytest.raises(CannotForget, match="has no row 2:3: a row of a part is named 3:17"):
+    with pytest.raises(Refused, match="has no row 2:3: a row of a part is named 3:17"):
         find_row(three, "2:3", linked=True)
     rows = numbered(three.home, three.keys, "eyfsp", "leeds")
     of_child = rows.filter(pc.equal(rows["sex"], "M"))

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
-from assets.linkage.review import DECIDES, HANDS_OVER, ReviewProblem, Sample, draw_review, open_sheet, take_review
+from assets.linkage.review import DECIDES, HANDS_OVER, Sample, draw_review, open_sheet, take_review
 from assets.linkage.row_numbers import RowNumbers
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
@@ -233,7 +234,7 @@ def test_odd_files_are_refused_by_file_row_column_and_rule_and_a_spreadsheets_ar
     if problem is None:
         take_review(store, [path])
     else:
-        with pytest.raises(ReviewProblem) as refused:
+        with pytest.raises(Refused) as refused:
             take_review(store, [path])
         assert problem in str(refused.value).replace("odd.csv", "")
         assert not [secret for secret in ("SECRET", pair) if secret in str(refused.value)]
@@ -246,5 +247,5 @@ def test_a_sample_of_other_links_is_not_taken_in(store: CohortStore, tmp_path: P
     sample = Sample.read(store)
     assert sample
     assert not sample.is_of_links(store)
-    with pytest.raises(ReviewProblem, match="Draw again"):
+    with pytest.raises(Refused, match="Draw again"):
         take_review(store, [write_decisions(tmp_path, [])])

@@ -10,23 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
 from assets.release.record import read_record
 from assets.release.requests.check import check_requests
-from assets.release.requests.register import (
-    AskedBefore,
-    NoSuchRequest,
-    RecordsMoved,
-    find_base_release,
-    read_registered_requests,
-    refuse,
-)
+from assets.release.requests.register import find_base_release, read_registered_requests, refuse
 from assets.release.requests.request import request_of
 from assets.release.sign_off import build_measurement_request
-from assets.release.tabulate import CannotRecompute, Differing, find_differing_tables
+from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
@@ -67,7 +61,7 @@ def supplement(made: Home, keys: KeyRing, tmp_path_factory: pytest.TempPathFacto
 def test_without_what_was_measured_on_request_it_is_not_recomputed(supplement: Home, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(supplement.release / SUPPLEMENT, tmp_path / SUPPLEMENT))
     (bundle / "on_request.json").unlink()
-    with pytest.raises(CannotRecompute, match=rf"measured on request in release {SUPPLEMENT}"):
+    with pytest.raises(Refused, match=rf"measured on request in release {SUPPLEMENT}"):
         find_differing_tables(bundle)
 
 
@@ -109,15 +103,13 @@ def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplem
 def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
     home = copy_home(supplement, tmp_path)
     before = list_charges(home)
-    with pytest.raises(
-        AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*release {SUPPLEMENT} answered it"
-    ):
+    with pytest.raises(Refused, match=f"asks what gld_by_ethnic_group_and_fsm asks.*release {SUPPLEMENT} answered it"):
         ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
-    with pytest.raises(NoSuchRequest, match=f"answered in release {SUPPLEMENT} already"):
+    with pytest.raises(Refused, match=f"answered in release {SUPPLEMENT} already"):
         fix_release(
             home.cohort(COHORT), LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"])
         )
-    with pytest.raises(AskedBefore, match="has the title of gld_by_ethnic_group_and_fsm"):
+    with pytest.raises(Refused, match="has the title of gld_by_ethnic_group_and_fsm"):
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
     names = ask(home, asking("a_part_of_it", columns=["ethnic_group"], title="By ethnic group alone"))
     assert verify(answered(home, keys, names, LATER)).ok
@@ -160,7 +152,7 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     path = home.cohort(COHORT).confidential("pupil")
     pq.write_table(pq.read_table(path).slice(1), path)
     before = list_charges(home)
-    with pytest.raises(RecordsMoved, match="release a revision of the cohort"):
+    with pytest.raises(Refused, match="release a revision of the cohort"):
         answered(home, keys, names)
     assert list_charges(home) == before
 
@@ -214,9 +206,9 @@ def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) ->
     refused, other = ask(home, asking(), asking("of_another_cohort", title="Another", cohorts=["202324"]))
     refuse(home, refused, "the same is published by the department", TODAY)
     for name, message in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
-        with pytest.raises((NoSuchRequest, ReleaseConflict), match=message):
+        with pytest.raises((Refused, ReleaseConflict), match=message):
             fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
-    with pytest.raises(NoSuchRequest, match="no request is called other"):
+    with pytest.raises(Refused, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
 
 

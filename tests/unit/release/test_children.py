@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.linkage.children import NotDerived, build_confidential_tables, get_derivations
+from assets.home.errors import Refused
+from assets.linkage.children import build_confidential_tables, get_derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role
@@ -313,5 +314,5 @@ def test_an_attribute_without_a_derivation_is_an_error(monkeypatch: pytest.Monke
     family = FAMILIES["health"]
     unknown = replace(family, attributes=(*family.attributes, pupil.FAMILY.attribute("gld")))
     monkeypatch.setitem(FAMILIES, "health", unknown)  # type: ignore[arg-type]
-    with pytest.raises(NotDerived, match="gld of family health: no derivation"):
+    with pytest.raises(Refused, match="gld of family health: no derivation"):
         get_derivations("health")
