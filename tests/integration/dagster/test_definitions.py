@@ -72,8 +72,7 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
     (installation.landing / "halton").mkdir()
     monkeypatch.setattr(linkage_assets, "link_cohort", lambda store, *_: files.write(store.links, b""))
     result = dg.materialize(
-        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
-        partition_key="202425",
+        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)], partition_key="202425"
     )
     assert result.success
     (check,) = result.get_asset_check_evaluations()

@@ -206,17 +206,11 @@ def not_measured(document: Any) -> None:
 ATTACKS = {
     "the file is gone": (without(ON_REQUEST_FILE), f"{WAITS}.parquet: not part of a bundle"),
     "the file is gone with all that it names": (
-        without(
-            *(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS),
-            *(file for name in NAMES for file in files_of(name)),
-        ),
+        without(*(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS), *(file for name in NAMES for file in files_of(name))),
         "on_request.json: it leaves out what the privacy statement says was measured of parents, cohort 202425",
     ),
     "a table that was not measured is gone": (
-        lambda files: (
-            edited(lambda d: d["tables"].pop())(files),
-            without(*files_of(TOGETHER))(files),
-        ),
+        lambda files: (edited(lambda d: d["tables"].pop())(files), without(*files_of(TOGETHER))(files)),
         f"datapackage.json: describes {TOGETHER}.parquet, which is not there",
     ),
     "it is no JSON": (lambda files: files.update({ON_REQUEST_FILE: b"{"}), "on_request.json: it does not say which"),

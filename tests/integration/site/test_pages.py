@@ -30,15 +30,7 @@ from tests.support.site.checks import (
     linked_files,
 )
 from tests.support.site.dom import has_class, parse, words
-from tests.support.site.expected import (
-    ELIGIBLE,
-    GROUPS,
-    NOT_ELIGIBLE,
-    ROWS,
-    SEEN,
-    Published,
-    places,
-)
+from tests.support.site.expected import ELIGIBLE, GROUPS, NOT_ELIGIBLE, ROWS, SEEN, Published, places
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
 
 TOGETHER = "Pilot councils"

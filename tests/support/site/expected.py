@@ -75,11 +75,7 @@ def places(chart: str, row: str) -> list[Place]:
         "concern": (TOTAL, _STATED["worried"].get(row)),
         "concern-gld": CONCERN.get(row),
         "lead-time": ("No", TOTAL, TOTAL, *_STATED["not_ready"].get(row, ())),
-        "lead-time-by-group": (
-            "No",
-            *CONCERN_GROUPS.get(row, ()),
-            *(TOTAL, TOTAL, _STATED["year_before"]),
-        ),
+        "lead-time-by-group": ("No", *CONCERN_GROUPS.get(row, ()), *(TOTAL, TOTAL, _STATED["year_before"])),
     }
     table, *measures = _STATED["measures"][chart]
     return [(table, measure, by_row[chart]) for measure in measures]
