@@ -135,8 +135,7 @@ def by_dagster(registered: Place, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(params=["by_command", "by_dagster"])
 def answered(request: pytest.FixtureRequest) -> Place:
     """A release that answers all five, made either way; to be read and not written."""
-    found: Place = request.getfixturevalue(request.param)
-    return found
+    return request.getfixturevalue(request.param)
 
 
 def test_they_fit_together_and_checking_spends_nothing(registered: Place) -> None:

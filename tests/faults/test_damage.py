@@ -151,7 +151,7 @@ def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> 
 
 
 def _impatient() -> None:
-    ledger_storage.BUSY_SECONDS = 0  # type: ignore[misc]
+    ledger_storage.BUSY_SECONDS = 0
 
 
 def test_a_ledger_that_another_program_holds(site: Site) -> None:

@@ -39,9 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
         second = [child(source, council, 7), child(source, council, 8, COMMON), child(source, council, 1)]
         (folder / "2026-01.csv").write_text(text(first))
         (folder / "2026-02.csv").write_text(text(second))
-        landed = find(landing, council, source, COHORT)
-        assert landed
-        Intake(landing, home, keys).ingest(landed)
+        Intake(landing, home, keys).ingest(find(landing, council, source, COHORT))
     return home, keys
 
 

@@ -98,7 +98,6 @@ def _row_keys(keys: KeyRing, source: str) -> tuple[RowKeys, RowKeys]:
 
 
 def _open(path: Path | None, pair: str, keys: KeyRing) -> pq.ParquetFile:
-    assert path
     return sealed.open_sealed(path, keys.get_private_key(pair))
 
 

@@ -94,6 +94,5 @@ def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
         done = dg.materialize([made], instance=instance, tags=OF_LOCATION)
         place_in_history(instance, done.dagster_run)
         (run,) = instance.get_runs(dg.RunsFilter(tags=OF_LOCATION))
-        assert run.remote_job_origin is not None
         assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
         assert run.status is dg.DagsterRunStatus.SUCCESS

@@ -91,7 +91,6 @@ def test_a_file_that_was_changed_for_a_link_since_it_was_found_is_not_followed(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content[place.name].encode() if content else CSV)
     found = find(desk.landing, "leeds", source, COHORT)
-    assert found
     for name in files:
         elsewhere.mkdir(exist_ok=True)
         (folder / name).rename(elsewhere / (name.replace("/", " ") or source))

@@ -38,9 +38,7 @@ def deliver(desk: Desk, council: str, cohort: str, birth: str, *children: dict[s
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [REVIEW_ROW | VISIT | {"date_of_birth": birth} | change for change in (*OTHERS, *children)]
     path.write_text(text(rows, list(REVIEW_ROW)))
-    landed = find(desk.landing, council, "hv_reviews", cohort)
-    assert landed
-    return desk.intake.ingest(landed)
+    return desk.intake.ingest(find(desk.landing, council, "hv_reviews", cohort))
 
 
 def held(home: Home, desk: Desk, council: str, cohort: str) -> int:

@@ -42,9 +42,7 @@ def name(folder: Path, monkeypatch: pytest.MonkeyPatch, *signers: Signer) -> Non
 
 def ingest(home: Home, keys: KeyRing, council: str = "leeds") -> None:
     landing = home.root.parent / "landing"
-    landed = find(landing, council, "eyfsp", COHORT)
-    assert landed
-    Intake(landing, home, keys).ingest(landed)
+    Intake(landing, home, keys).ingest(find(landing, council, "eyfsp", COHORT))
 
 
 def recorded(home: Home) -> Recorded:

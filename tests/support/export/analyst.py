@@ -19,8 +19,7 @@ COUNCILS, TOGETHER = {"geographic_level": "Local authority"}, {"geographic_level
 
 
 def answer(reader: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
-    rows: list[Row] = reader.sql(query).to_arrow_table().to_pylist()
-    return rows
+    return reader.sql(query).to_arrow_table().to_pylist()
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def look(url: str, scratch: Path) -> Seen:
     return seen
 
 
-def _led_to(name, read, sizes) -> set[str]:  # type: ignore[no-untyped-def]
+def _led_to(name, read, sizes) -> set[str]:
     """Return the one version that a page of `site/` links to; fail if the target of any link is missing."""
     links = re.findall(r'href="(?!#|mailto:|data:|https?:)([^"#?]+)', read(name).decode())
     paths = {posixpath.normpath(posixpath.join("site", link)) for link in links}

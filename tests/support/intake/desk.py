@@ -54,9 +54,7 @@ class Desk:
         return path
 
     def take(self, source: str = "eyfsp", council: str = "leeds") -> ExtractQuality:
-        landed = find(self.landing, council, source, COHORT)
-        assert landed
-        return self.intake.ingest(landed)
+        return self.intake.ingest(find(self.landing, council, source, COHORT))
 
     def table(self, source: str, council: str = "leeds") -> pa.Table:
         return numbered(self.home, self.keys, source, council)

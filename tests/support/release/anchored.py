@@ -61,7 +61,6 @@ class Books:
         """Measure and write the bundle as a run does."""
         drawn = self.measure(version)
         paid = self.ledger.find(COHORT, version, FAMILY)
-        assert paid is not None
         signed = self.ledger.add_sign_off(json.dumps({"kind": "approval", "release": version})).entry_hash
         statement = {
             "release": version,

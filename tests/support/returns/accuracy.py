@@ -114,7 +114,7 @@ def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
 
 def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
     of_kind = [found[kind] for found in counts.values() if kind in found]
-    return tuple(map(sum, zip(*of_kind, strict=True)))  # type: ignore[return-value]
+    return tuple(map(sum, zip(*of_kind, strict=True)))
 
 
 def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
