@@ -1,5 +1,4 @@
-"""Restricted and release work kept apart, each with its own secrets; storage and ledger in PostgreSQL; the files that
-deploy them."""
+"""Restricted and release work apart, each with its own secrets; PostgreSQL; and the files that deploy them."""
 
 import importlib.util
 import json

@@ -316,8 +316,7 @@ def test_from_landing_to_bundle_as_on_one_machine(deployed: Deployment, tmp_path
 
 
 def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> None:
-    """With a copy of the home folder and a backup of records, one process with its ledger in a file makes the release
-    again."""
+    """From a copy of the home folder and a backup of records, by one process with its ledger in a file."""
     one = deployed.root / "one"
     one.mkdir()
     (recipient,) = re.findall(r"age1\w+", readiness("returns", "keygen", "--out", str(one / "operator.key")))
@@ -377,8 +376,7 @@ def send_again(council: Path) -> None:
 
 
 def kills_in_a_run(deployed: Deployment, chance: random.Random, location: str, job: str, *more: Any) -> list[str]:
-    """Start a run and kill something while it is at work; start it again, and perhaps kill again, until it succeeds.
-    What was killed."""
+    """Return what was killed while a run was at work, which is started again until it succeeds."""
     killed: list[str] = []
     while True:
         deployed.until_loaded()

@@ -1,5 +1,4 @@
-"""The tables that `docs/requests` asks for, from their files to the release that answers all of them: by the commands,
-by a run in Dagster, and where people sign."""
+"""The requests of `docs/requests`, from file to release: by command, by a run in Dagster, and where people sign."""
 
 from __future__ import annotations
 

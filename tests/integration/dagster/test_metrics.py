@@ -35,8 +35,7 @@ NAMES = {
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """One release charged, one held for publication, one council's extract in, a job that succeeded and one that
-    failed."""
+    """A release charged and one held for publication, an extract in, a job that succeeded and one that failed."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     home = Home(tmp_path / "home")
     home.prepare()

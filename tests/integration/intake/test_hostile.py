@@ -193,10 +193,6 @@ def _of_all_pupils() -> bytes:
     return head + pupils + b"</Pupils></Message>"
 
 
-def _tables() -> bytes:
-    return zipped({f"CYP{number}.csv": b"a,b\n" + b"\n" * 30_000_000 for number in ("001", "101", "201", "202", "612")})
-
-
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a dictionary that repeats": (".parquet", _repeated),
     "a dictionary of 1.6 GB": (".parquet", _huge),
@@ -219,7 +215,10 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
         ".xlsb",
         lambda: zipped(members_of(as_xlsb({"Sheet": TABLE})) | {"xl/sharedStrings.bin": bytes(600_000_000)}),
     ),
-    "tables of 150 MB": (".zip", _tables),
+    "tables of 150 MB": (
+        ".zip",
+        lambda: zipped({f"CYP{n}.csv": b"a,b\n" + b"\n" * 30_000_000 for n in ("001", "101", "201", "202", "612")}),
+    ),
     "what is said of all pupils": (".xml", _of_all_pupils),
 }
 """Small files that stand for much: an ending, and what writes one."""

@@ -1,5 +1,4 @@
-"""Whose signature counts is settled by the first intake, however it is started, and a demonstration is one of synthetic
-extracts alone."""
+"""The first intake settles whose signature counts; a demonstration is one of synthetic extracts alone."""
 
 import shutil
 from pathlib import Path

@@ -58,8 +58,7 @@ def by_loss_distributions(plan: Plan, *further: Plan) -> float:
 
 
 def by_renyi(plan: Plan) -> float:
-    """Return epsilon at the plan's delta from Renyi divergences of continuous Gaussians, which bound the discrete
-    ones."""
+    """Return epsilon at the plan's delta from Renyi divergences of continuous Gaussians, a bound for discrete ones."""
     accountant = rdp.RdpAccountant()
     for sigma in plan.sigmas.values():
         accountant.compose(dp_event.GaussianDpEvent(sigma))

@@ -79,8 +79,7 @@ class Books:
         return sealed(self.home.release / version, statement, self.key)
 
     def publish(self, version: str, url: str) -> None:
-        """Compare the ledger with local and published statements, then copy the bundle, in the order of
-        `upload.publish`."""
+        """Compare the ledger with local and published statements, then copy the bundle, as `upload.publish` does."""
         store = open_store(url, to_write=True)
         check_known(self.home, [*read_anchors(self.home.release), *fetch_anchors(store, arriving=version)])
         for path in (self.home.release / version).iterdir():

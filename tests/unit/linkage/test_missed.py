@@ -123,8 +123,7 @@ BOTH, REVIEW_MISSED, SETTING_MISSED = range(3)
 
 
 def estimate(times: dict[str, float], size: float, deviation: float = 0.0) -> missed.Factors:
-    """The factors of a council with this share of the children, in which kinds are so many times as common, and of
-    all others."""
+    """The factors of a council with this share of the children and more of some kinds, and of all others."""
     of_kind = np.array([sum(WHOLE[[of == kind for of in KIND_OF]]) for kind in KINDS])
     here = size * of_kind * [times.get(kind, 1.0) for kind in KINDS]
     kinds = np.array([here, (1 - size) * of_kind])
