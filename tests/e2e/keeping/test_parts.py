@@ -182,15 +182,20 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
     assert not [*home.tokens_zone.rglob("*.parquet"), *home.restricted.rglob("*.parquet")]
 
 
-@pytest.fixture
-def three(tmp_path: Path) -> Parts:
+@pytest.fixture(scope="module")
+def three_taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three parts, in the last two of which the second child has another sex."""
-    made = Parts(tmp_path)
+    made = Parts(tmp_path_factory.mktemp("three"))
     made.send("2026-01", *map(child, (1, 2, 3)))
     made.send("2026-02", child(2, sex="M"), child(4))
     made.send("2026-03", child(2, sex="M"), child(5))
     made.take()
-    return made
+    return made.root
+
+
+@pytest.fixture
+def three(three_taken: Path, tmp_path: Path) -> Parts:
+    return Parts(shutil.copytree(three_taken, tmp_path / "three", symlinks=True))
 
 
 def find_row(three: Parts, number: str, *, linked: bool) -> Forgotten:

@@ -89,7 +89,11 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
 
 
 def make_desk(folder: Path, keys: KeyRing) -> Desk:
+    (folder / "landing" / "reference").mkdir(parents=True)
+    (folder / "landing" / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
+    return desk_at(folder, keys)
+
+
+def desk_at(folder: Path, keys: KeyRing) -> Desk:
     landing, home = folder / "landing", Home(folder / "home")
-    (landing / "reference").mkdir(parents=True)
-    (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
     return Desk(landing, home, Intake(landing, home, keys), keys)
