@@ -12,7 +12,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +29,7 @@ from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
 from tests.support import PROJECT, environment_without_settings
 from tests.support.extracts import COHORT
+from tests.support.installation.commands import READINESS
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
 from tests.support.installation.engine import why_not
 from tests.support.release.people import read_page
@@ -52,9 +52,8 @@ FOLDER = "packaging/containers"
 
 def readiness(*words: str, **settings: str) -> str:
     """What a command of the project prints, outside of containers."""
-    command = [str(Path(sys.executable).with_name("readiness")), *words]
-    kept = environment_without_settings()
-    done = subprocess.run(command, env=kept | {"PYTHONPATH": str(PROJECT)} | settings, capture_output=True, text=True)
+    kept = environment_without_settings() | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([READINESS, *words], env=kept | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

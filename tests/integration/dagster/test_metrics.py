@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from pipelines.cli import main
 from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
 from tests.support import free_port
+from tests.support.installation.commands import READINESS
 from tests.support.waiting import until
 
 NAMES = {
@@ -105,8 +105,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None
 
 def test_it_answers_scrapes(home: Home) -> None:
     port = free_port()
-    readiness = Path(sys.executable).with_name("readiness")
-    with subprocess.Popen([readiness, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
+    with subprocess.Popen([READINESS, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
 
         def scrape() -> bytes:
             with (
