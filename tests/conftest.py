@@ -23,8 +23,6 @@ from privacy.keys import KeyRing
 from tests.support.areas import pytest_configure, pytest_runtest_makereport, pytest_terminal_summary
 from tests.support.daily import EXAMPLES_PERCENT
 
-__all__ = ["pytest_configure", "pytest_runtest_makereport", "pytest_terminal_summary"]
-
 settings.register_profile("readiness", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")

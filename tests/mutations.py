@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +88,8 @@ def main(names: list[str]) -> int:
 
 
 def _try(mutation: Mutation) -> str:
-    found = [path for path in _modules() if mutation.before in path.read_text()]
+    modules = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    found = [path for path in modules if mutation.before in path.read_text()]
     if len(found) != 1 or found[0].read_text().count(mutation.before) != 1:
         return f"not planted: its text occurs in {len(found)} modules"
     with tempfile.TemporaryDirectory() as folder:
@@ -102,10 +102,6 @@ def _try(mutation: Mutation) -> str:
         command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", *mutation.tests.split()]
         ran = subprocess.run(command, cwd=copy, env=os.environ | {"PYTHONPATH": str(copy)}, capture_output=True)
     return {0: "survived", 1: "caught"}.get(ran.returncode, f"not tried: pytest exited with {ran.returncode}")
-
-
-def _modules() -> Iterator[Path]:
-    return (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     if not has_enough_links(counts, variances):
         return Missed(USUAL, np.diag(USUAL**2))
     weights, shares = counts[_ALL_AGREE].sum(), _compute_shares(counts)
-    found = _build_tensor()
+    of_weights = shares.pop()
+    found = np.tensordot(of_weights, _build_tensor(), axes=1)
     rates = _contract_tensor(found, shares)
     # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
@@ -102,7 +103,7 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
         covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
     rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
     off = RELATIVE_SD * rates
-    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(_compute_cut_off(), shares)
+    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(np.tensordot(of_weights, _compute_cut_off(), axes=1), shares)
     # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all is
     # common.
     covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
@@ -140,12 +141,11 @@ def _compute_shares(counts: Array) -> list[Array]:
     return [*shares, agree / agree.sum()]
 
 
-def _contract_tensor(found: Array, shares: list[Array], left_out: int | None = None) -> Array:
-    """Return the rates under these shares of differences in each field and of weights.
+def _contract_tensor(left: Array, shares: list[Array], left_out: int | None = None) -> Array:
+    """Return the rates under these shares of differences in each field.
 
     If a field is `left_out`, its shares are not applied and the result is (differences, rates).
     """
-    left = np.tensordot(shares[-1], found, axes=1)
     for place in range(len(cells.FIELDS)):
         left = np.moveaxis(left, 0, -1) if place == left_out else np.tensordot(shares[place], left, axes=1)
     return left.T

@@ -374,15 +374,22 @@ def draw_nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
 
     Raises `ValueError` if `size` exceeds the range.
     """
-    stem = 999_000_000 + np.arange(1_000_000)
-    digits = stem[:, None] // 10 ** np.arange(8, -1, -1) % 10
-    check = (11 - digits @ np.arange(10, 1, -1) % 11) % 11
-    valid = (stem * 10 + check)[check != 10]  # modulus 11: a remainder that needs the digit 10 is not used
+    valid = _list_nhs_numbers()
     if size > len(valid):
         raise ValueError(
             f"{size:,} children need NHS numbers; the test range holds {len(valid):,}: use a smaller scale"
         )
     return rng.permutation(valid)[:size].astype("U10")
+
+
+@cache
+def _list_nhs_numbers() -> Ints:
+    """List all valid NHS numbers of that range, in order."""
+    stem = 999_000_000 + np.arange(1_000_000)
+    digits = stem[:, None] // 10 ** np.arange(8, -1, -1) % 10
+    check = (11 - digits @ np.arange(10, 1, -1) % 11) % 11
+    # Modulus 11: a remainder that needs the digit 10 is not used.
+    return (stem * 10 + check)[check != 10]
 
 
 def _build_upns(la_code: Ints, estab: Ints, year: int, serial: Ints, last: Texts) -> Texts:

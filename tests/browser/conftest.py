@@ -8,8 +8,6 @@ from playwright.sync_api import Browser
 from tests.support.browser import started
 from tests.support.site.pages import made, make, many, on_request, two_cohorts, whole, without
 
-__all__ = ["made", "make", "many", "on_request", "two_cohorts", "whole", "without"]
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

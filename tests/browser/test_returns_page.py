@@ -91,7 +91,6 @@ def test_hostile_names_are_no_formulas(pipeline: Pipeline) -> None:
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
     assert f"'{HOSTILE[2]}" in cells
     sheet = openpyxl.load_workbook(written(pipeline, ".xlsx")).active
-    assert sheet is not None
     found = {cell.value: cell.data_type for row in sheet.iter_rows() for cell in row if cell.value is not None}
     assert set(found.values()) <= {"s", "n"}
     assert set(HOSTILE) <= set(found)

@@ -6,8 +6,6 @@ import pytest
 
 from tests.support.installation.released import released
 
-__all__ = ["released"]
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

@@ -1,5 +1,4 @@
-"""Restricted and release work kept apart, each with its own secrets; storage and ledger in PostgreSQL; the files that
-deploy them."""
+"""Restricted and release work apart, each with its own secrets; PostgreSQL; and the files that deploy them."""
 
 import importlib.util
 import json
@@ -95,8 +94,8 @@ def test_each_part_does_its_work_with_its_own_secrets(
     done.append(run(release, "release", storage, partition_key=COHORT, run_config=spend))
     done.append(run(release, "analyst_database", storage))
 
-    assert all(storage.get_run_by_id(run_id).is_success for run_id in done)  # type: ignore[union-attr]
-    tags = storage.get_run_by_id(done[2]).tags  # type: ignore[union-attr]
+    assert all(storage.get_run_by_id(run_id).is_success for run_id in done)
+    tags = storage.get_run_by_id(done[2]).tags
     assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
     assert verify(place.home.release / VERSION).ok
     charged = {entry.release for entry in Ledger(place.home.ledger).entries() if entry.release}

@@ -12,7 +12,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +29,7 @@ from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
 from tests.support import PROJECT, environment_without_settings
 from tests.support.extracts import COHORT
+from tests.support.installation.commands import READINESS
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
 from tests.support.installation.engine import why_not
 from tests.support.release.people import read_page
@@ -52,9 +52,8 @@ FOLDER = "packaging/containers"
 
 def readiness(*words: str, **settings: str) -> str:
     """What a command of the project prints, outside of containers."""
-    command = [str(Path(sys.executable).with_name("readiness")), *words]
-    kept = environment_without_settings()
-    done = subprocess.run(command, env=kept | {"PYTHONPATH": str(PROJECT)} | settings, capture_output=True, text=True)
+    kept = environment_without_settings() | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([READINESS, *words], env=kept | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -316,8 +315,7 @@ def test_from_landing_to_bundle_as_on_one_machine(deployed: Deployment, tmp_path
 
 
 def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> None:
-    """With a copy of the home folder and a backup of records, one process with its ledger in a file makes the release
-    again."""
+    """From a copy of the home folder and a backup of records, by one process with its ledger in a file."""
     one = deployed.root / "one"
     one.mkdir()
     (recipient,) = re.findall(r"age1\w+", readiness("returns", "keygen", "--out", str(one / "operator.key")))
@@ -377,8 +375,7 @@ def send_again(council: Path) -> None:
 
 
 def kills_in_a_run(deployed: Deployment, chance: random.Random, location: str, job: str, *more: Any) -> list[str]:
-    """Start a run and kill something while it is at work; start it again, and perhaps kill again, until it succeeds.
-    What was killed."""
+    """Return what was killed while a run was at work, which is started again until it succeeds."""
     killed: list[str] = []
     while True:
         deployed.until_loaded()

@@ -2,5 +2,3 @@
 
 from tests.support.installation.commands import installation
 from tests.support.installation.demonstration import demonstration
-
-__all__ = ["demonstration", "installation"]

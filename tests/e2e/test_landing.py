@@ -68,7 +68,6 @@ def test_the_sensor_starts_an_intake_once_all_files_of_a_council_are_whole(
                 os.utime(put(installation, name, content), (FIRST_CHANGE + number, FIRST_CHANGE + number))
         context = dg.build_sensor_context(cursor=cursor, resources={"installation": installation})
         found = landing_sensor(context)
-        assert isinstance(found, dg.SensorResult)
         cursor = found.cursor
         (added,) = found.dynamic_partitions_requests or ()
         assert set(added.partition_keys) == {path.name for path in installation.landing.iterdir()}

@@ -122,7 +122,6 @@ def test_a_council_drafts_its_file_and_pseudonymises_an_extract_there(tmp_path: 
     place.says("synth", "--landing", place.landing, "--cohort", COHORT, "--scale", "0.002")
     assert (place.root / "truth.parquet").exists()
     landed = find(place.landing, "leeds", "hv_reviews", COHORT)
-    assert landed
     file = shutil.copy(PROJECT / "sources" / "councils" / "leeds.yaml", place.root)
     place.says("council", "check", file, "--sample", landed.path)
     (place.root / "draft").mkdir()

@@ -1,5 +1,4 @@
-"""The tables that `docs/requests` asks for, from their files to the release that answers all of them: by the commands,
-by a run in Dagster, and where people sign."""
+"""The requests of `docs/requests`, from file to release: by command, by a run in Dagster, and where people sign."""
 
 from __future__ import annotations
 
@@ -135,8 +134,7 @@ def by_dagster(registered: Place, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(params=["by_command", "by_dagster"])
 def answered(request: pytest.FixtureRequest) -> Place:
     """A release that answers all five, made either way; to be read and not written."""
-    found: Place = request.getfixturevalue(request.param)
-    return found
+    return request.getfixturevalue(request.param)
 
 
 def test_they_fit_together_and_checking_spends_nothing(registered: Place) -> None:

@@ -133,11 +133,11 @@ def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.Mo
 
     def release(job: str, **given: object) -> dg.ExecuteInProcessResult:
         with dg.DagsterInstance.ephemeral() as instance:
-            return definitions.resolve_job_def(job).execute_in_process(instance=instance, **given)  # type: ignore[arg-type]
+            return definitions.resolve_job_def(job).execute_in_process(instance=instance, **given)
 
     def requested() -> list[dg.RunRequest]:
         context = dg.build_sensor_context(resources={"installation": installation})
-        return [each for each in approved_releases(context) or () if isinstance(each, dg.RunRequest)]  # type: ignore[union-attr]
+        return [each for each in approved_releases(context) or () if isinstance(each, dg.RunRequest)]
 
     config = {"ops": {"release__measurements": {"config": {"version": VERSION}}}}
     waits = release("release", partition_key=COHORT, run_config=config)

@@ -1,13 +1,10 @@
 """One installation with a finished release, made once; every test does its fault to a copy."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.installation.rig import Ended, Site, finished_site
-
-Copies = Callable[[], Site]
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def test_a_killed_restore_is_done_or_stops_all_work(copy: Callable[[str], Safe])
         if safe.home.restoring.exists():
             assert safe.command("run", "--cohort", "202425").exit_code == Ending.HOLD
             safe.put_back()
-        if tree(safe.home.root) != before or not safe.home.ledger.exists():  # type: ignore[union-attr]
+        if tree(safe.home.root) != before or not safe.home.ledger.exists():
             assert safe.command(*to_restore(safe)).exit_code == 0
         assert tree(safe.home.root) == before
         assert safe.books.ledger.entries() == ledger

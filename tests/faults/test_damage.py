@@ -105,14 +105,6 @@ def test_rows_that_were_cut_short_after_their_extract_is_gone(site: Site) -> Non
 # --- The ledger
 
 
-def _not_sqlite(path: Path) -> None:
-    path.write_bytes(b"not a database at all" * 400)
-
-
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def _older(path: Path) -> None:
     with sqlite3.connect(path) as ledger:
         ledger.executescript("DROP TRIGGER never_update; ALTER TABLE entries DROP COLUMN note;")
@@ -120,8 +112,11 @@ def _older(path: Path) -> None:
 
 LEDGERS = {
     "cut short": (cut, r"ledger.sqlite cannot be opened: .*; restore the newest copy"),
-    "not a database": (_not_sqlite, r"ledger.sqlite cannot be opened: file is not a database; restore the newest copy"),
-    "empty": (_empty, r"the ledger does not have the charge .* Restore the newest"),
+    "not a database": (
+        lambda path: path.write_bytes(b"not a database at all" * 400),
+        r"ledger.sqlite cannot be opened: file is not a database; restore the newest copy",
+    ),
+    "empty": (lambda path: path.write_bytes(b""), r"the ledger does not have the charge .* Restore the newest"),
     "gone": (Path.unlink, r"the ledger does not have the charge .* Restore the newest"),
     "of another version": (_older, r"cannot be opened: no such column: note; another version of this software made it"),
 }
@@ -151,7 +146,7 @@ def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> 
 
 
 def _impatient() -> None:
-    ledger_storage.BUSY_SECONDS = 0  # type: ignore[misc]
+    ledger_storage.BUSY_SECONDS = 0
 
 
 def test_a_ledger_that_another_program_holds(site: Site) -> None:

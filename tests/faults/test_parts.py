@@ -1,5 +1,4 @@
-"""A part of an extract that is taken in or withdrawn by a process that is killed at a step: what comes next does the
-rest."""
+"""Taking in or withdrawing a part of an extract is killed at a step: what comes next does the rest."""
 
 import json
 import shutil

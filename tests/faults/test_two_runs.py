@@ -46,7 +46,7 @@ def test_two_releases_of_a_cohort_at_once(site: Site) -> None:
 
 
 def _impatient() -> None:
-    home_lock.PATIENCE_SECONDS = 0.0  # type: ignore[misc]
+    home_lock.PATIENCE_SECONDS = 0.0
 
 
 def test_a_run_that_does_not_end_is_named(site: Site) -> None:
@@ -86,12 +86,12 @@ def _earlier(days: int) -> None:
 
     class Datetime(dt.datetime, metaclass=Like):
         @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
             return dt.datetime.now(tz) - back
 
     class Date(dt.date, metaclass=Like):
         @classmethod
-        def today(cls) -> dt.date:  # type: ignore[override]
+        def today(cls) -> dt.date:
             return dt.date.today() - back
 
     shim = types.SimpleNamespace(**vars(dt) | {"datetime": Datetime, "date": Date})

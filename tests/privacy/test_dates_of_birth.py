@@ -79,8 +79,7 @@ def _log_chances(rows: pd.DataFrame, known: pd.Series, times: pd.Series, step: s
 
 
 def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, group: pd.Series) -> float:
-    """Return the share of unknown children with a Profile whose date of birth is the most likely one for their
-    group."""
+    """Return the share of unknown children with a Profile whose date of birth is the likeliest one of their group."""
     codes, _ = pd.factorize(group)
     of_group = np.zeros((codes.max() + 1, len(BORN)))
     np.add.at(of_group, codes, log_chances)

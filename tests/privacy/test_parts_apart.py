@@ -28,8 +28,7 @@ def child(source: str, council: str, number: int, names: tuple[str, str] | None 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
-    """Return a home with the same children everywhere, in two parts; two of them have the same common names, one in
-    each part."""
+    """Return a home in two parts with the same children, of whom two, one in each part, have the same common names."""
     root = tmp_path_factory.mktemp("apart")
     keys, landing, home = KeyRing.create(root / "keys"), root / "landing", Home(root / "home")
     for council, source in PLACES:
@@ -39,9 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
         second = [child(source, council, 7), child(source, council, 8, COMMON), child(source, council, 1)]
         (folder / "2026-01.csv").write_text(text(first))
         (folder / "2026-02.csv").write_text(text(second))
-        landed = find(landing, council, source, COHORT)
-        assert landed
-        Intake(landing, home, keys).ingest(landed)
+        Intake(landing, home, keys).ingest(find(landing, council, source, COHORT))
     return home, keys
 
 

@@ -98,7 +98,6 @@ def _row_keys(keys: KeyRing, source: str) -> tuple[RowKeys, RowKeys]:
 
 
 def _open(path: Path | None, pair: str, keys: KeyRing) -> pq.ParquetFile:
-    assert path
     return sealed.open_sealed(path, keys.get_private_key(pair))
 
 
@@ -162,8 +161,7 @@ def test_nobody_but_the_linkage_reads_a_token(profile: Written, keys: KeyRing, t
 
 
 def test_payload_holds_no_token_no_place_and_no_day(visits: Written, keys: KeyRing) -> None:
-    """The guess of twelve days before a visit to a newborn is right for every child if the day is kept, for one in a
-    month if not."""
+    """Born twelve days before the first visit: right for all children if the day is kept, for one in a month if not."""
     rows = pq.read_table(visits.kept.kept)
     assert not set(rows.column_names) & {*TOKEN_COLUMNS, "source_row"}
     assert [field.name for field in rows.schema if pa.types.is_date(field.type)] == ["review_date"]

@@ -73,7 +73,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     generate(root / "landing", COHORT, contract_names=True)
     home, keys = Home(root / "home"), KeyRing.create(root / "keys")
     landed = find(root / "landing", COUNCIL, "eyfsp", COHORT)
-    assert landed
     taken, contract = Intake(root / "landing", home, keys).ingest(landed), CONTRACTS["eyfsp"]
     of_sent = row_keys.derive_sent_file_keys(keys, *landed.key, "sha")
     tools = make_tools(keys.limit_to_sender(), None, second_keying=False)

@@ -134,8 +134,7 @@ rect { fill: #e8effa; stroke: #5b7db1; rx: 6 } .band { fill: #f6f7f9; stroke: no
 
 
 def picture() -> str:
-    """Draw the rooms of each package as SVG, with arrows from a room to rooms that import it, except those implied by a
-    chain of other arrows."""
+    """Draw the rooms of each package as SVG, with arrows to rooms that import them unless a chain implies them."""
     title = (
         "The rooms of the code. Each package imports those below it; an arrow leads to the room that builds on another."
     )

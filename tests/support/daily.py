@@ -13,8 +13,7 @@ EXAMPLES_PERCENT = 10
 
 
 def examples(number: int, unchecked: Collection[HealthCheck] = ()) -> settings:
-    """Return settings of a property with `number` examples in `make test-all`, without the health checks
-    `unchecked`."""
+    """Return settings of a property: `number` examples in `make test-all`, without the health checks `unchecked`."""
     number = max(1, number * settings.default.max_examples // 100)
     return settings(max_examples=number, suppress_health_check=[*settings.default.suppress_health_check, *unchecked])
 

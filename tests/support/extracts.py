@@ -69,8 +69,7 @@ def row(source: str, *changes: Mapping[str, str], **change: str) -> Row:
 
 
 def text(rows: Iterable[Mapping[str, str]], header: Sequence[str] | None = None, delimiter: str = ",") -> str:
-    """Return rows as the text of an extract; `header` selects and orders the columns, by default those of the first
-    row."""
+    """Return rows as the text of an extract; `header` orders the columns, usually those of the first row."""
     there = list(rows)
     names = list(header or there[0])
     return _lines([names, *([each.get(name, "") for name in names] for each in there)], delimiter)

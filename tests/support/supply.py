@@ -23,7 +23,7 @@ def script(name: str, folder: Path = FOLDER) -> ModuleType:
 def run(name: str, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a script as the Makefile does."""
     command = [sys.executable, str(FOLDER / name), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
-"""The house: imports run one way, rooms stand in order, Dagster is known in few places, and dangerous things go through
-their doors."""
+"""Imports run one way, rooms stand in order, Dagster is known in few places, and dangerous things use their doors."""
 
 import ast
 import importlib

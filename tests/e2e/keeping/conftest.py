@@ -1,5 +1,3 @@
 """An installation with a release."""
 
 from tests.support.installation.released import copied, place, released
-
-__all__ = ["copied", "place", "released"]

@@ -82,8 +82,7 @@ def _charged(safe: Safe, after: int) -> list[tuple[object, ...]]:
 
 
 def test_a_child_who_was_removed_after_the_backup_stays_removed(copied: Callable[[], Place]) -> None:
-    """The old backup has the rows; the newest records say who was removed, and it is done again before the home is in
-    its place."""
+    """The old backup has the rows; they are removed again, by the newest records, before the home is in place."""
     for objection in (False, True):
         place = copied()
         safe = Safe.beside(place.root)

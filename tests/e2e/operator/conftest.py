@@ -1,5 +1,3 @@
 """A webhook."""
 
 from tests.support.installation.commands import hook
-
-__all__ = ["hook"]

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,12 @@ import pytest
 import yaml
 
 from tests.support import PROJECT, free_port
+from tests.support.installation.commands import READINESS
 from tests.support.installation.server import Server
 from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
-READINESS = Path(sys.executable).with_name("readiness")
 ASKED = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
 
 

@@ -1,5 +1,3 @@
 """An empty installation, and a webhook."""
 
 from tests.support.installation.commands import hook, installation
-
-__all__ = ["hook", "installation"]

@@ -44,7 +44,6 @@ class Desk:
         """Return whether the newest evaluation was passed, by partition."""
         key, found = dg.AssetCheckKey(EYFSP, check), dict[str | None, bool]()
         for record in self.instance.event_log_storage.get_asset_check_execution_history(key, limit=100):
-            assert record.event is not None
             evaluation = record.event.asset_check_evaluation
             if evaluation is not None:
                 found.setdefault(evaluation.partition, evaluation.passed)

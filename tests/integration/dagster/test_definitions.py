@@ -72,8 +72,7 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
     (installation.landing / "halton").mkdir()
     monkeypatch.setattr(linkage_assets, "link_cohort", lambda store, *_: files.write(store.links, b""))
     result = dg.materialize(
-        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
-        partition_key="202425",
+        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)], partition_key="202425"
     )
     assert result.success
     (check,) = result.get_asset_check_evaluations()
@@ -95,6 +94,5 @@ def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
         done = dg.materialize([made], instance=instance, tags=OF_LOCATION)
         place_in_history(instance, done.dagster_run)
         (run,) = instance.get_runs(dg.RunsFilter(tags=OF_LOCATION))
-        assert run.remote_job_origin is not None
         assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
         assert run.status is dg.DagsterRunStatus.SUCCESS

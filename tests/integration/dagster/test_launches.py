@@ -21,6 +21,7 @@ from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support import PROJECT
+from tests.support.installation.commands import settings_of
 from tests.support.installation.launching import WHERE, Desk, executing_at_once, opened
 
 COHORT = "202425"
@@ -32,10 +33,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An installation in the environment, whose ledger was charged, and a folder beside it that no run may use."""
     root = tmp_path_factory.mktemp("launches")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("landing", "home", "keys"):
-            patch.setenv(f"READINESS_{name.upper()}", str(root / name))
+        for name, value in settings_of(root, publish_to=root / "published").items():
+            patch.setenv(name, value)
         patch.setenv("DEPLOYMENT_PASSWORD", SECRET)
-        patch.setenv("READINESS_PUBLISH_TO", str(root / "published"))
         KeyRing.create(root / "keys", demonstration=True)
         KeyRing.create(root / "elsewhere" / "keys", demonstration=True)
         for folder in (root / "landing" / "leeds", root / "elsewhere" / "leeds"):

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from pipelines.cli import main
 from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
 from tests.support import free_port
+from tests.support.installation.commands import READINESS
 from tests.support.waiting import until
 
 NAMES = {
@@ -35,8 +35,7 @@ NAMES = {
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """One release charged, one held for publication, one council's extract in, a job that succeeded and one that
-    failed."""
+    """A release charged and one held for publication, an extract in, a job that succeeded and one that failed."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     home = Home(tmp_path / "home")
     home.prepare()
@@ -106,8 +105,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None
 
 def test_it_answers_scrapes(home: Home) -> None:
     port = free_port()
-    readiness = Path(sys.executable).with_name("readiness")
-    with subprocess.Popen([readiness, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
+    with subprocess.Popen([READINESS, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
 
         def scrape() -> bytes:
             with (

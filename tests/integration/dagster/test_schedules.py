@@ -28,13 +28,12 @@ LONDON = ZoneInfo("Europe/London")
 
 
 def find_requests(evaluated: object) -> list[dg.RunRequest]:
-    return [each for each in evaluated if isinstance(each, dg.RunRequest)]  # type: ignore[attr-defined]
+    return [each for each in evaluated if isinstance(each, dg.RunRequest)]
 
 
 def at(*moment: int) -> dg.ScheduleEvaluationContext:
     return dg.build_schedule_context(
-        instance=dg.DagsterInstance.local_temp(),
-        scheduled_execution_time=dt.datetime(*moment, tzinfo=LONDON),  # type: ignore[misc,arg-type]
+        instance=dg.DagsterInstance.local_temp(), scheduled_execution_time=dt.datetime(*moment, tzinfo=LONDON)
     )
 
 
@@ -130,10 +129,7 @@ def test_forty_extracts_that_trickle_in_are_linked_once_at_night() -> None:
     def requested(*moment: int) -> set[str]:
         nonlocal cursor
         result = dg.evaluate_automation_conditions(
-            definitions,
-            instance,
-            cursor=cursor,
-            evaluation_time=dt.datetime(*moment, tzinfo=LONDON),  # type: ignore[misc,arg-type]
+            definitions, instance, cursor=cursor, evaluation_time=dt.datetime(*moment, tzinfo=LONDON)
         )
         cursor = result.cursor
         return set(result.get_requested_partitions(dg.AssetKey("links")))
@@ -239,7 +235,7 @@ def send_alert(monkeypatch: pytest.MonkeyPatch, to: str) -> str:
     (event,) = [e for e in result.all_events if e.event_type_value == "PIPELINE_FAILURE"]
     context = dg.build_run_status_sensor_context("failed_runs", event, instance, result.dagster_run)
     ran = failed_runs(context.for_run_failure())
-    return str(ran if isinstance(ran, dg.SkipReason) else next(iter(ran)))  # type: ignore[arg-type]
+    return str(ran if isinstance(ran, dg.SkipReason) else next(iter(ran)))
 
 
 def test_a_failed_run_is_told_in_a_sentence_without_what_it_was_about(

@@ -13,18 +13,3 @@ from tests.support.export.bundles import (
     two_releases,
 )
 from tests.support.export.store_servers import in_s3, s3
-
-__all__ = [
-    "bundle",
-    "copy",
-    "in_s3",
-    "incomplete",
-    "release_dir",
-    "s3",
-    "series",
-    "signing_key",
-    "tables",
-    "two",
-    "two_cohorts",
-    "two_releases",
-]

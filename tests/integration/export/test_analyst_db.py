@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -18,13 +17,10 @@ from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
+from tests.support.export.analyst import read_from
 from tests.support.export.fake_release import fake_facts
 
-
-@pytest.fixture(scope="module")
-def connection(two_releases: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as connection:
-        yield connection
+connection = read_from("two_releases")
 
 
 @pytest.mark.parametrize("what", ["tables", "views", "columns", "functions", "types"])
@@ -135,10 +131,7 @@ QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
 TERMINAL = 120
 
 
-@pytest.fixture(scope="module")
-def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(two_cohorts / DATABASE_FILE), read_only=True) as connection:
-        yield connection
+reader = read_from("two_cohorts")
 
 
 @pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])

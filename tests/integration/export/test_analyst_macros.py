@@ -1,7 +1,6 @@
 """The macros of the analyst database, against the Parquet files and their formulas worked out anew."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -11,7 +10,6 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
 from ndl_export.analyst_db.help import MACROS, Macro
@@ -30,6 +28,7 @@ from tests.support.export.analyst import (
     correlated,
     ends,
     published,
+    read_from,
 )
 from tests.support.release.accuracy import largest_correlation
 
@@ -47,10 +46,7 @@ ANSWERS = {
 """What each table macro is asked for."""
 
 
-@pytest.fixture(scope="module")
-def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(two_cohorts / DATABASE_FILE), read_only=True) as connection:
-        yield connection
+reader = read_from("two_cohorts")
 
 
 def council_rows(tables: dict[str, pa.Table]) -> list[Row]:

@@ -1,7 +1,6 @@
 """The worked queries of the analyst database: each runs, and several are worked out anew from the Parquet files."""
 
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -41,11 +40,6 @@ def test_a_second_cohort_in_a_release_does_not_get_mixed_in(
         two = [row for row in two if row["time_period"] == "202425"]
     if "change_points" not in one[0]:
         assert sorted(map(str, two)) == sorted(map(str, one))
-
-
-def needed_for(distances: dict[Any, float], risk: float = 0.05) -> float:
-    """Return the standard errors from 0 that a list of differences needs to be certain."""
-    return float(certain_from(np.array([list(distances.values())]), risk)[0])
 
 
 def test_every_group_stands_beside_englands_figure_and_the_councils_own(
@@ -110,6 +104,7 @@ def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
             noise = (points - (low if points > 0 else high)) / Z
             distances[name] = abs(points) / (noise**2 + variance) ** 0.5
             councils |= {row["la_name"]}
-    expected = {name for name in councils & set(distances) if distances[name] > needed_for(distances, 0.025)}
+    (needed,) = certain_from(np.array([list(distances.values())]), 0.025)
+    expected = {name for name in councils & set(distances) if distances[name] > needed}
     found = run(two_releases, "Which councils differ from all together")
     assert {row["area_name"] for row in found} == expected

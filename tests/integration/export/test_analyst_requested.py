@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,6 +16,7 @@ from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_
 from ndl_export.facts.on_request import TAKEN, RequestedTable
 from ndl_export.tables.definition import InvalidDefinition
 from ndl_export.tables.schema import list_columns
+from tests.support.export.analyst import read_from
 from tests.support.export.fake_release import fake_tables
 from tests.support.export.requested import REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 
@@ -49,10 +50,7 @@ def three(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def reader(three: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(three / DATABASE_FILE), read_only=True) as connection:
-        yield connection
+reader = read_from("three")
 
 
 def versions(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Sums that an analyst makes in the database (`gld_sum`), worked out anew from the files of the bundle."""
 
 import shutil
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.analyst_db import build_database
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from privacy.estimation.intervals import Z95, compute_fieller_interval
-from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, changed
+from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, changed, read_from
 
 CITY_REGION = ("Halton", "Knowsley", "Liverpool", "Sefton", "St. Helens", "Wirral")
 ASIAN, BLACK = "Asian / Asian British", "Black / African / Caribbean / Black British"
 
 
-@pytest.fixture(scope="module")
-def reader(two_releases: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as connection:
-        yield connection
+reader = read_from("two_releases")
 
 
 @pytest.fixture(scope="module")

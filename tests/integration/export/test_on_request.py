@@ -198,10 +198,6 @@ def renamed(document: Any) -> None:
             each["definition"]["name"] = "other_waits"
 
 
-def measured_otherwise(document: Any) -> None:
-    next(f for f in document["families"] if "measured_in" in f)["tables"] = [TOGETHER]
-
-
 def not_measured(document: Any) -> None:
     document["measured"] = [each for each in document["measured"] if each["family"] != "parents"]
 
@@ -209,17 +205,11 @@ def not_measured(document: Any) -> None:
 ATTACKS = {
     "the file is gone": (without(ON_REQUEST_FILE), f"{WAITS}.parquet: not part of a bundle"),
     "the file is gone with all that it names": (
-        without(
-            *(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS),
-            *(file for name in NAMES for file in files_of(name)),
-        ),
+        without(*(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS), *(file for name in NAMES for file in files_of(name))),
         "on_request.json: it leaves out what the privacy statement says was measured of parents, cohort 202425",
     ),
     "a table that was not measured is gone": (
-        lambda files: (
-            edited(lambda d: d["tables"].pop())(files),
-            without(*files_of(TOGETHER))(files),
-        ),
+        lambda files: (edited(lambda d: d["tables"].pop())(files), without(*files_of(TOGETHER))(files)),
         f"datapackage.json: describes {TOGETHER}.parquet, which is not there",
     ),
     "it is no JSON": (lambda files: files.update({ON_REQUEST_FILE: b"{"}), "on_request.json: it does not say which"),
@@ -251,7 +241,10 @@ ATTACKS = {
         f"{PLANS[0]} is not the plan that the privacy statement names",
     ),
     "measured for another table": (
-        edited(measured_otherwise, "privacy_statement.json"),
+        edited(
+            lambda d: next(f for f in d["families"] if "measured_in" in f).update(tables=[TOGETHER]),
+            "privacy_statement.json",
+        ),
         f"was made for {LINKED}, and the privacy statement says for {TOGETHER}",
     ),
     "a measurement is left out": (

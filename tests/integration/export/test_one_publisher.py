@@ -25,6 +25,7 @@ from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import publish
 from tests.support.export.reader import look
+from tests.support.installation.commands import READINESS
 from tests.support.release.people import approve_withdrawal
 from tests.support.waiting import PATIENCE
 
@@ -71,7 +72,7 @@ def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp
 
 def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
     """Each is done or refused; whoever was refused runs again; at the end both releases are led to."""
-    command = [str(Path(sys.executable).with_name("readiness")), "publish", "--yes"]
+    command = [READINESS, "publish", "--yes"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     waiting = [FIRST, SECOND]
     for _ in range(6):
@@ -125,8 +126,7 @@ def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pyte
 def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None:
     """Both the list of withdrawals and the database know of both."""
     own = Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
-    command = [str(Path(sys.executable).with_name("readiness")), "withdraw", "--home", str(own.parent), "--yes"]
-    command += ["--reason", "x"]
+    command = [READINESS, "withdraw", "--home", own.parent, "--yes", "--reason", "x"]
     for version in (FIRST, SECOND):
         approve_withdrawal(Home(own.parent), version, "x")
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}

@@ -15,13 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import refresh, tell_of_requests
-from ndl_export.facts.directory_files import (
-    Register,
-    Status,
-    UnreadableRegister,
-    read_register,
-    write_register,
-)
+from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
 from ndl_export.publish.withdraw import withdraw
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
@@ -60,8 +54,7 @@ def sections(directory: Path) -> dict[str, str]:
 
 
 def catalogue(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "catalogue.jsonld").read_text())["@graph"][0]
-    return found
+    return json.loads((directory / "catalogue.jsonld").read_text())["@graph"][0]
 
 
 def answered(directory: Path) -> list[ET.Element]:
@@ -82,7 +75,6 @@ def test_it_is_what_its_documentation_says(published: Path) -> None:
     """The schema stands in the page on the register; nothing else may be published."""
     text = (PROJECT / "docs" / "register.md").read_text(encoding="utf-8")
     found = re.search(r"```json\n(.*?)```", text, re.DOTALL)
-    assert found is not None
     schema, document = json.loads(found[1]), json.loads((published / "requests.json").read_bytes())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
@@ -134,7 +126,6 @@ def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
     names = ("reviewed_by_sex", "sen_by_meals")
     assert [each.findtext("a:id", "", ATOM) for each in entries] == [f"{ADDRESS}/requests.json#{n}" for n in names]
     link = entries[1].find("a:link[@rel='alternate']", ATOM)
-    assert link is not None
     assert link.get("href") == f"{ADDRESS}/2026.12.0/site/request-sen-by-meals.html"
     assert entries[1].findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
 

@@ -47,8 +47,7 @@ def edited(schema: Planted, *edits: tuple[Place, Any]) -> Planted:
             inner.pop(last, None)
         else:
             inner[last] = value
-    found: Planted = changed
-    return found
+    return changed
 
 
 DOTS, SEX = SCHEMA["joined_dots"], SCHEMA["gld_headline"]["sex"]

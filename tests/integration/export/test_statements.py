@@ -24,10 +24,7 @@ from ndl_export.analyst_db import build_database
 from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
-from ndl_export.documents.pages import (
-    build_reliability_grid,
-    render_page,
-)
+from ndl_export.documents.pages import build_reliability_grid, render_page
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
 from ndl_export.tables import TABLES
 from privacy.release.statement import compute_most_found

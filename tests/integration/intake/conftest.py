@@ -7,8 +7,6 @@ import pytest
 from tests.support.intake.desk import _temporary, desk, read_here
 from tests.support.intake.files import Landing
 
-__all__ = ["_temporary", "desk", "read_here"]
-
 
 @pytest.fixture
 def landing(tmp_path: Path) -> Landing:

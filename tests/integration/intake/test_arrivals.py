@@ -71,10 +71,6 @@ def at(tmp_path: Path) -> Place:
     return Place(tmp_path / "landing", Home(tmp_path / "home"))
 
 
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat()
-
-
 def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
     assert {source: contract.due_on(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
         "eyfsp": "2025-07-31",
@@ -116,7 +112,7 @@ def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: b
     landed = at.send()
     if earlier:
         at.take(landed, "2025-07-10T08:00:00+00:00")
-    at.stop(landed, _now())
+    at.stop(landed, dt.datetime.now(dt.UTC).isoformat())
     found = at.find()
     assert (found.state, found.since, found.why) == (State.STOPPED, TODAY, "missing column upn")
     assert found.is_in == earlier

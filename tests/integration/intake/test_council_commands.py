@@ -341,7 +341,7 @@ def test_values_outrank_headings(tmp_path: Path, name: str) -> None:
     path.write_bytes(as_csv(_in_words(change)))
     draft, text = _drafted(path)
     assert draft.get("derived") == derived
-    drafted: Draft = draft["columns"]  # type: ignore[assignment]
+    drafted: Draft = draft["columns"]
     assert {column: drafted.get(column) for column in columns} == columns
     assert len(set(drafted.values())) == len(drafted)
     if name == "postcodes under a heading of dates":

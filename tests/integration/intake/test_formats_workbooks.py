@@ -65,7 +65,6 @@ def _texts(content: bytes) -> list[dict[tuple[int, int], str | None]]:
         return io.BytesIO(content)
 
     book = open_workbook(Content("a file", detect_format("a file", stream), stream))
-    assert book
     return [
         {(number, column): text for number, row in book.rows(sheet, 9) for column, text in enumerate(row, 1) if text}
         for sheet in book.sheets

@@ -34,11 +34,6 @@ def noted(desk: Desk) -> Overlap:
     return read_overlaps(store)[NAME]
 
 
-def remove_samples(desk: Desk) -> None:
-    for path in [*desk.home.tokens_zone.rglob("*.sample"), *desk.home.tokens_zone.rglob("*.newest")]:
-        path.unlink()
-
-
 def test_a_first_delivery_and_a_correction_of_it(desk: Desk) -> None:
     assert not send(desk, 0).replaces
     assert noted(desk) == noted(desk)
@@ -49,7 +44,8 @@ def test_a_first_delivery_and_a_correction_of_it(desk: Desk) -> None:
 @pytest.mark.parametrize("note_too", [False, True])
 def test_without_the_samples_a_replacement_is_not_compared(desk: Desk, note_too: bool) -> None:
     send(desk, 0)
-    remove_samples(desk)
+    for path in [*desk.home.tokens_zone.rglob("*.sample"), *desk.home.tokens_zone.rglob("*.newest")]:
+        path.unlink()
     if note_too:
         desk.home.cohort(COHORT).overlaps.unlink()
     other = send(desk, 100)

@@ -28,7 +28,7 @@ _SECONDS = 30
 """Within which what should happen does, on a machine with much else to do."""
 
 
-class _OpenKeys(modular.KmsClient):  # type: ignore[misc]
+class _OpenKeys(modular.KmsClient):
     def __init__(self, _: object) -> None:
         super().__init__()
 

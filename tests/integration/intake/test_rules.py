@@ -4,7 +4,6 @@ import datetime as dt
 
 import pytest
 
-from assets.intake.deliveries import ExtractQuality
 from sources.document import render
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
@@ -51,7 +50,7 @@ def test_each_row_is_rejected_or_warned_of_by_its_own_rule(desk: Desk) -> None:
     rejected = {(start + place, rule) for place, (_, rule) in enumerate(REJECTED)}
     assert desk.quarantined() == rejected
     warned = {(start + len(REJECTED) + place, rule) for place, (_, rule) in enumerate(WARNED)}
-    assert warned - {(row, rule) for rule, row in _first_rows(quality)} == set()
+    assert warned - {(row, count.rule) for count in quality.rules for row in count.first_rows} == set()
     assert desk.kept() == [row for row in range(1, len(changes) + 1) if row not in dict(rejected)]
     assert SECRET not in repr(quality)
     (exceeding,) = [entry.sentence for entry in quality.rules if entry.rule == "com_e01-invalid"]
@@ -64,10 +63,6 @@ def test_official_columns_that_are_not_kept_are_read_past(desk: Desk) -> None:
     quality = desk.take("early_years_census")
     assert (quality.rows_kept, quality.rows_warned, quality.rules) == (1, 0, ())
     assert not {"funded_hours", "eypp", "ethnicity"} & set(desk.table("early_years_census").column_names)
-
-
-def _first_rows(quality: ExtractQuality) -> list[tuple[str, int]]:
-    return [(count.rule, row) for count in quality.rules for row in count.first_rows]
 
 
 def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk) -> None:

@@ -145,7 +145,6 @@ def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> Non
 def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
     heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background process ignores it
     process = start(tmp_path, "", f"{heard}; print('begun', flush=True); time.sleep(3600)")
-    assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     os.killpg(process.pid, signal.SIGINT)
     assert read_output(process)[-1] == "KeyboardInterrupt"

@@ -37,8 +37,8 @@ def safe(made: Safe, tmp_path: Path) -> Safe:
 
 
 def _refused(result: object, sentence: str, ending: Ending = Ending.INPUT) -> None:
-    assert (result.exit_code, sentence in result.stderr) == (ending, True), result.output  # type: ignore[attr-defined]
-    assert "Traceback" not in result.output  # type: ignore[attr-defined]
+    assert (result.exit_code, sentence in result.stderr) == (ending, True), result.output
+    assert "Traceback" not in result.output
 
 
 def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
@@ -58,7 +58,7 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     _refused(safe.restore("records", records), "put a copy of the home folder there first")
     safe.put_back()
     assert safe.restore("records", records).exit_code == Ending.HOLD
-    assert not safe.home.ledger.exists()  # type: ignore[union-attr]
+    assert not safe.home.ledger.exists()
     done = safe.restore("records", records, "--yes")
     assert done.exit_code == 0, done.output
     assert tree(safe.home.root) == before
@@ -161,7 +161,7 @@ def test_one_that_is_damaged_or_forged_changes_nothing(safe: Safe, what: str, mo
     safe.lose_ledger()
     before = tree(safe.home.root)
     _refused(safe.restore("records", file, "--yes"), FORGED[what][2] if what in FORGED else file.name)
-    assert (tree(safe.home.root), safe.home.ledger.exists()) == (before, False)  # type: ignore[union-attr]
+    assert (tree(safe.home.root), safe.home.ledger.exists()) == (before, False)
     assert not Path("/evil").exists()
 
 
@@ -287,12 +287,11 @@ with block_removals(Home(Path(sys.argv[1]))):"""
 
 def test_a_run_and_a_backup_wait_for_each_other(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
     def impatient(place: Path, **given: object) -> object:
-        return hold_lock(place, **given | ({"patience": 0.1} if "patience" in given else {}))  # type: ignore[arg-type]
+        return hold_lock(place, **given | ({"patience": 0.1} if "patience" in given else {}))
 
     monkeypatch.setattr("assets.home.home_lock.hold_lock", impatient)
     code = f"{_IN_USE} print(flush=True); time.sleep(3600)"
     with subprocess.Popen([sys.executable, "-c", code, safe.home.root], stdout=subprocess.PIPE, cwd=PROJECT) as run:
-        assert run.stdout
         run.stdout.readline()
         to = ("--into", safe.disk("records"), *safe.to("records"))
         _refused(safe.command("backup", "records", *to), "a run is at work in it", Ending.HOLD)

@@ -1,6 +1,7 @@
 """A child of cohorts that are still open: a wrong date of birth, its correction, and deliveries that come later."""
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,12 @@ from assets.intake.suppressions import read_objections
 from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym, forget
 from assets.keeping.retention import expire, find_due_items
 from assets.linkage.link import link_cohort
+from privacy.keys import KeyRing
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, text
-from tests.support.intake.desk import REVIEW_ROW, Desk, desk
+from tests.support.intake.desk import REVIEW_ROW, Desk, desk_at, make_desk
 from tests.support.intake.numbered import numbered
-
-__all__ = ["desk"]
 
 BEFORE, RIGHT, AFTER = "202930", "203031", "203132"
 WRONG_BIRTH, BIRTH = "2025-08-30", "2025-09-30"
@@ -38,24 +38,29 @@ def deliver(desk: Desk, council: str, cohort: str, birth: str, *children: dict[s
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [REVIEW_ROW | VISIT | {"date_of_birth": birth} | change for change in (*OTHERS, *children)]
     path.write_text(text(rows, list(REVIEW_ROW)))
-    landed = find(desk.landing, council, "hv_reviews", cohort)
-    assert landed
-    return desk.intake.ingest(landed)
+    return desk.intake.ingest(find(desk.landing, council, "hv_reviews", cohort))
 
 
 def held(home: Home, desk: Desk, council: str, cohort: str) -> int:
     return len(numbered(home, desk.keys, "hv_reviews", council, cohort))
 
 
-@pytest.fixture
-def open_cohorts(desk: Desk) -> Desk:
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Path:
     """Leeds sent the child with a wrong date of birth, then with the right one; Halton without an NHS number."""
+    folder = tmp_path_factory.mktemp("linked")
+    desk = make_desk(folder, keys)
     deliver(desk, "leeds", BEFORE, WRONG_BIRTH, CHILD)
     deliver(desk, "leeds", RIGHT, BIRTH, CHILD)
     deliver(desk, "halton", RIGHT, BIRTH, CHILD | {"nhs_number": "", "nhs_number_status": ""})
     for cohort in (BEFORE, RIGHT):
         link_cohort(desk.home.cohort(cohort), ["leeds", "halton"], desk.keys)
-    return desk
+    return folder
+
+
+@pytest.fixture
+def open_cohorts(linked: Path, tmp_path: Path, keys: KeyRing) -> Desk:
+    return desk_at(shutil.copytree(linked, tmp_path / "copy", symlinks=True), keys)
 
 
 def found_in(found: Forgotten) -> set[tuple[str, str]]:

@@ -1,5 +1,3 @@
 """Keys, and clear text to tokens to links."""
 
 from tests.support.linkage.populations import linked, tokenise
-
-__all__ = ["linked", "tokenise"]

@@ -1,5 +1,3 @@
 """A linked home folder."""
 
 from tests.support.linkage.linked_home import facts, frames, home, page
-
-__all__ = ["facts", "frames", "home", "page"]

@@ -8,8 +8,6 @@ import pytest
 from assets.intake.deliveries import ExtractQuality
 from tests.support.intake.desk import Desk, desk, eyfsp
 
-__all__ = ["desk"]
-
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
 

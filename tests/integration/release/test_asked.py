@@ -21,6 +21,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.policy import PolicyError, load_policy
+from tests.support.installation.commands import settings_of
 from tests.support.release.homes import COHORT, VERSION, home_of, released
 
 COUNCILS = ["leeds"]
@@ -41,9 +42,9 @@ def test_versions_are_of_about_now(version: str, is_new: bool) -> None:
 
 @pytest.mark.parametrize("options", [("--release", "9999.12.0"), ("--share", "0.0000001"), ("--share", "nan")])
 def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options: tuple[str, ...]) -> None:
-    places = [word for name in ("landing", "home", "keys") for word in (f"--{name}", str(tmp_path / name))]
     (tmp_path / "landing" / "leeds").mkdir(parents=True)
-    done = CliRunner().invoke(main, ["run", *places, "--create-keys", "--cohort", COHORT, *options])
+    run = ["run", "--create-keys", "--cohort", COHORT, *options]
+    done = CliRunner(env=settings_of(tmp_path)).invoke(main, run)
     assert done.exit_code == 1
     assert done.output.startswith("readiness: a release")
     assert "[1/" not in done.output

@@ -129,15 +129,13 @@ def written(folder: Path, asked: Request) -> Path:
 def facts(home: Home, *asked: Request | Path, status: int = 0) -> dict[str, Any]:
     result = check(home, *asked, options=("--json",))
     assert result.exit_code == status, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    return json.loads(result.stdout)
 
 
 def only(home: Home, asked: Request | Path, status: int = 0) -> dict[str, Any]:
     """The answer of one request for its one cohort."""
     ((answer,),) = (each["cohorts"] for each in facts(home, asked, status=status)["requests"])
-    found: dict[str, Any] = answer
-    return found
+    return answer
 
 
 @contextmanager
@@ -205,7 +203,6 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
     known = find_release(made, [merged], None).read_known(COHORT)
     exact = estimate_accuracy(merged, known.together("pupil"), known.sizes_of("pupil"), load_policy())
-    assert exact is not None
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
 
@@ -266,7 +263,6 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     """The newest release that stands is asked; another one by its version."""
     base = find_release(home, [ASKED], None).read_known(COHORT)
     plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
-    assert plan is not None
     assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
     add_release(home, "2026.11.1", on_request=answered(ASKED, plan, "2026.11.1"))
     now = facts(home, ASKED)

@@ -72,7 +72,6 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
     """The bundle states the charge, holds the noisy tallies and their plan, and gives its figures from these alone."""
     bundle = made.release / VERSION
     charge = Ledger(made.ledger).find(COHORT, VERSION, REVIEW)
-    assert charge is not None
     assert charge.rho == pytest.approx(load_policy().review_rho, abs=1e-6)
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])

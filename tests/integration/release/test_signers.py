@@ -1,5 +1,4 @@
-"""Whose signature counts is settled by the first intake, however it is started, and a demonstration is one of synthetic
-extracts alone."""
+"""The first intake settles whose signature counts; a demonstration is one of synthetic extracts alone."""
 
 import shutil
 from pathlib import Path
@@ -42,9 +41,7 @@ def name(folder: Path, monkeypatch: pytest.MonkeyPatch, *signers: Signer) -> Non
 
 def ingest(home: Home, keys: KeyRing, council: str = "leeds") -> None:
     landing = home.root.parent / "landing"
-    landed = find(landing, council, "eyfsp", COHORT)
-    assert landed
-    Intake(landing, home, keys).ingest(landed)
+    Intake(landing, home, keys).ingest(find(landing, council, "eyfsp", COHORT))
 
 
 def recorded(home: Home) -> Recorded:

@@ -141,7 +141,6 @@ def test_the_senders_own_concern_is_told_apart(pipeline: Pipeline) -> None:
 def test_no_cell_is_a_formula(pipeline: Pipeline) -> None:
     assert f"'{FORMULA}" in {row["Surname"] for row in pipeline.table("leeds", "eyfsp")}
     sheet = openpyxl.load_workbook(pipeline.root / "opened" / f"leeds-eyfsp-{COHORT}.xlsx").active
-    assert sheet is not None
     cells = [cell for row in sheet.iter_rows() for cell in row]
     assert FORMULA in [cell.value for cell in cells]
     assert {cell.data_type for cell in cells if cell.value is not None} <= {"s", "n"}

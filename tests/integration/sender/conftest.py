@@ -2,5 +2,3 @@
 
 from tests.support.intake.sender import pipeline, place_at, sender, sender_keys
 from tests.support.supply import uv
-
-__all__ = ["pipeline", "place_at", "sender", "sender_keys", "uv"]

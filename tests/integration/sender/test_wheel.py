@@ -40,13 +40,13 @@ def project(folder: Path) -> dict[str, object]:
 
 
 def needed(folder: Path) -> dict[str, str]:
-    return _by_distribution(project(folder)["dependencies"])  # type: ignore[arg-type]
+    return _by_distribution(project(folder)["dependencies"])
 
 
 def extras(folder: Path, *names: str) -> dict[str, str]:
     """Requirements of extras by distribution; of all extras, unless some are named."""
     listed = project(folder)["optional-dependencies"]
-    return _by_distribution(line for name in names or listed for line in listed[name])  # type: ignore[attr-defined,index]
+    return _by_distribution(line for name in names or listed for line in listed[name])
 
 
 def _by_distribution(lines: Iterable[str]) -> dict[str, str]:

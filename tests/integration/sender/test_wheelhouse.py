@@ -126,6 +126,6 @@ def test_it_installs_and_works_without_a_network(sender: Sender, tmp_path: Path)
 
 
 def _run_offline(*command: object, **options: object) -> bytes:
-    done = subprocess.run(["unshare", "-rn", *map(str, command)], capture_output=True, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(["unshare", "-rn", *map(str, command)], capture_output=True, check=False, **options)
     assert done.returncode == 0, done.stderr
     return bytes(done.stdout)

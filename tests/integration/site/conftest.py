@@ -1,5 +1,3 @@
 """Pages of made-up figures."""
 
 from tests.support.site.pages import made, make, many, on_request, two_cohorts, whole, without
-
-__all__ = ["made", "make", "many", "on_request", "two_cohorts", "whole", "without"]

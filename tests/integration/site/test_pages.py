@@ -29,15 +29,7 @@ from tests.support.site.checks import (
     linked_files,
 )
 from tests.support.site.dom import has_class, parse, words
-from tests.support.site.expected import (
-    ELIGIBLE,
-    GROUPS,
-    NOT_ELIGIBLE,
-    ROWS,
-    SEEN,
-    Published,
-    places,
-)
+from tests.support.site.expected import ELIGIBLE, GROUPS, NOT_ELIGIBLE, ROWS, SEEN, Published, places
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
 
 TOGETHER = "Pilot councils"
@@ -485,13 +477,11 @@ def test_marks_stand_where_their_figures_are(made: Made) -> None:
             interval = re.search(r"95% interval ([\d.,]+)%? to ([\d.,]+)%?\)", told)
             assert interval
             line, point = mark.find("line"), mark.find("use")
-            assert line is not None
             placed = [low + (high - low) * number(line.get(end, "")) / 100 for end in ("x1", "x2")]
             assert np.allclose(placed, [number(end) for end in interval.groups()], atol=0.002 * (high - low) + 0.51)
             assert (point is None) == ("withheld" in told) == has_class(line, "w")
             if point is not None:
                 value = re.search(r"(?:^|: )([\d.,]+)%?( \[(?:u|linkage)\])? \(95%", told)
-                assert value
                 place = low + (high - low) * number(point.get("x", "")) / 100
                 assert abs(place - number(value[1])) <= 0.002 * (high - low)
                 assert point.get("href", "").startswith("#h") == bool(re.search(r"\[(u|linkage)\]", told))

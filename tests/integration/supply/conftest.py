@@ -1,5 +1,3 @@
 """The uv that the scripts run."""
 
 from tests.support.supply import uv
-
-__all__ = ["uv"]

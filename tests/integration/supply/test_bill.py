@@ -31,8 +31,7 @@ def finished(bill: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def bill(uv: Path) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(finished(exported(uv)))
-    return made
+    return json.loads(finished(exported(uv)))
 
 
 def test_the_same_lock_gives_the_same_bytes(uv: Path) -> None:

@@ -35,7 +35,6 @@ def check_charge(folder: Path) -> None:
     scene = Scene.made(folder / "home")
     measure_in(scene, "audited")
     charged = Ledger(scene.location).find(COHORT, "audited", FAMILY)
-    assert charged is not None
     exact = fsum(0.5 / sigma**2 for sigma in PLAN.sigmas.values())
     assert charged.rho >= exact, f"charged rho {charged.rho:.9f}, for noise that costs {exact:.9f}"
     check_epsilon(PLAN, charged.rho)
@@ -55,13 +54,11 @@ def by_loss_distributions(plan: Plan, *further: Plan) -> float:
     for sigma in (sigma for each in (plan, *further) for sigma in each.sigmas.values()):
         loss = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=DISCRETISATION)
         composed = loss if composed is None else composed.compose(loss)
-    assert composed is not None
     return float(composed.get_epsilon_for_delta(plan.delta))
 
 
 def by_renyi(plan: Plan) -> float:
-    """Return epsilon at the plan's delta from Renyi divergences of continuous Gaussians, which bound the discrete
-    ones."""
+    """Return epsilon at the plan's delta from Renyi divergences of continuous Gaussians, a bound for discrete ones."""
     accountant = rdp.RdpAccountant()
     for sigma in plan.sigmas.values():
         accountant.compose(dp_event.GaussianDpEvent(sigma))

@@ -34,8 +34,7 @@ SIZE = {name: sizes[IS_FULL] for name, sizes in SIZES.items()}
 
 @pytest.fixture(scope="session")
 def worst_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Neighbours:
-    """Return neighbours that differ by a child with duplicate rows, three reviews and two councils; ingested and linked
-    once for all tests."""
+    """Return neighbours, linked once, that differ by a child with repeated rows, three reviews and two councils."""
     folder = made_once(tmp_path_factory, "neighbours", lambda folder: neighbours(folder, WORST))
     return Neighbours.in_folder(folder)
 

@@ -56,8 +56,7 @@ def draw_residuals(plan: Plan, releases: int) -> Residuals:
 
 
 def _check_variance(residuals: Residuals) -> None:
-    """Test the sum of squares of each cell over releases, and of all cells, against chi-square; means against the
-    normal."""
+    """Test the sums of squares of cells over releases against chi-square, and means against the normal."""
     scaled = residuals.scaled
     releases, cells = scaled.shape
     squares = (scaled**2).sum(axis=0)
@@ -85,8 +84,7 @@ def _check_law(residuals: Residuals) -> None:
 
 
 def _check_cells(residuals: Residuals) -> None:
-    """Test the correlation of each cell with the next, over all together, and of every pair of the first cells if there
-    are enough releases."""
+    """Test the correlation of each cell with the next and, in enough releases, of all pairs of the first cells."""
     neighbours = (residuals.scaled[:, 1:] * residuals.scaled[:, :-1]).sum() / np.sqrt(residuals.scaled[:, 1:].size)
     assert abs(neighbours) < Z, "the noise of cells is related to that of the next"
     scaled = residuals.scaled[:, :MOST_COMPARED]

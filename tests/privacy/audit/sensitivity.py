@@ -22,8 +22,7 @@ from tests.support.release.requests import further_plans
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:
-    """Raise AssertionError if a child changes more than is charged for, or if a family in `moved` does not change,
-    which would make the comparison meaningless."""
+    """Raise AssertionError if a child changes more than is charged for, or nothing in a family of `moved`."""
     policy, on_request = load_policy(), further_plans(COUNCILS)
     with tempfile.TemporaryDirectory() as folder:
         tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]

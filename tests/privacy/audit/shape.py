@@ -43,8 +43,7 @@ class DataBlindNoise(OneByOne):
 
 
 def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request: bool = False) -> None:
-    """Raise AssertionError naming the first file in which a release, or one that also answers requests, differs between
-    inputs."""
+    """Raise AssertionError naming the first file of a release, or of one with requests, that differs between inputs."""
 
     def make(name: str, number: int) -> Path:
         home = home_of(folder / name, number, councils)
@@ -64,8 +63,7 @@ def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request:
 
 
 def _answer_requests(home: Home, keys: KeyRing, councils: Sequence[str]) -> Path:
-    """Make a release that answers requests, planned from the demonstration's sizes, because data-blind noise does not
-    give real group sizes."""
+    """Answer requests, planned from the demonstration's sizes: noise that ignores data gives no group sizes."""
 
     def read_sizes(*arguments: Any) -> Sizes:
         return sizes_of(tuple(sorted(councils)), arguments[-1])

@@ -60,25 +60,16 @@ def test_a_ledger_that_knows_all_goes_on_to_its_cap(books: Books, place: str) ->
         books.release("2027.01.0")
 
 
-def empty(release: Path) -> None:
-    shutil.rmtree(release / FIRST)
-
-
-def rename(release: Path) -> None:
-    (release / FIRST).rename(release / "kept")
-
-
-def withdraw(release: Path) -> None:
-    (release / "withdrawn.json").write_text(json.dumps({"withdrawn": [{"version": FIRST}]}))
+WITHDRAWN = json.dumps({"withdrawn": [{"version": FIRST}]})
 
 
 @pytest.mark.parametrize(
     ("change", "is_sent", "bundle"),
     [
         (lambda _: None, False, f"release/{FIRST}"),
-        (empty, True, f"readiness/{FIRST}"),
-        (rename, False, "release/kept"),
-        (withdraw, False, f"release/{FIRST}"),
+        (lambda release: shutil.rmtree(release / FIRST), True, f"readiness/{FIRST}"),
+        (lambda release: (release / FIRST).rename(release / "kept"), False, "release/kept"),
+        (lambda release: (release / "withdrawn.json").write_text(WITHDRAWN), False, f"release/{FIRST}"),
     ],
 )
 def test_a_bundle_anywhere_stops_a_ledger_that_was_lost(

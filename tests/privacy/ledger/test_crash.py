@@ -1,5 +1,4 @@
-"""However a run is killed, there are never two draws for one charge, a measurement without a charge or a lost charge,
-and the next run completes."""
+"""However a run is killed, no charge is lost or drawn twice, nothing is free, and the next run completes."""
 
 import os
 import signal

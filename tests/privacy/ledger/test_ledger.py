@@ -53,8 +53,7 @@ def test_a_ledger_keeps_its_place_while_it_is_written_and_read(backend, ledger):
 
 
 def test_a_copy_of_a_file_is_at_another_place_and_a_file_that_was_moved_is_not(tmp_path):
-    """This includes a copy that replaced the original with all its times: an inode may be reused, a birth time may
-    not."""
+    """Also a copy that replaced the original with all its times: inodes are reused, birth times are not."""
     one, two, three = (tmp_path / f"{name}.sqlite" for name in ("one", "two", "three"))
     place = Ledger(one).place()
     shutil.copy2(one, two)

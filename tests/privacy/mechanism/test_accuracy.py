@@ -61,8 +61,7 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
 
 
 def test_the_published_tables_are_as_far_ahead():
-    """A few releases of the project's table definitions, because a single one may be far off; `bench.release` measures
-    many."""
+    """A few releases of the project's tables, as one may be far off; `bench.release` measures many."""
     cells = release_errors(sorted(PILOT), 4)
     assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("each", LARGE)
     assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("detailed", LARGE)

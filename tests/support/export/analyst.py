@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
 
@@ -19,8 +20,19 @@ COUNCILS, TOGETHER = {"geographic_level": "Local authority"}, {"geographic_level
 
 
 def answer(reader: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
-    rows: list[Row] = reader.sql(query).to_arrow_table().to_pylist()
-    return rows
+    return reader.sql(query).to_arrow_table().to_pylist()
+
+
+def read_from(directory: str) -> Any:
+    """Return a fixture: a connection to the database in the release directory of this fixture."""
+
+    @pytest.fixture(scope="module")
+    def reader(request: pytest.FixtureRequest) -> Iterator[duckdb.DuckDBPyConnection]:
+        database = request.getfixturevalue(directory) / DATABASE_FILE
+        with duckdb.connect(str(database), read_only=True) as connection:
+            yield connection
+
+    return reader
 
 
 @contextmanager

@@ -72,8 +72,7 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 def two_releases(
     tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
-    """Return a release directory with two releases of one cohort and their analyst database; the older was written
-    last."""
+    """Return a release directory with two releases of a cohort, the older written last, and their analyst database."""
 
     def make(directory: Path) -> None:
         write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)

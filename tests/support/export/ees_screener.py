@@ -147,10 +147,6 @@ def _cells(rows: list[Row]) -> set[str]:
     return {cell for row in rows for cell in row.values()}
 
 
-def _letters(values: Iterable[str]) -> set[str]:
-    return {re.sub(r"[^A-Za-z0-9]", "", value) for value in values}
-
-
 def _without_default(files: Files) -> list[str]:
     wanted = {row["col_name"]: row["filter_default"] or "Total" for row in files.meta if row["col_type"] == "Filter"}
     wanted = dict.fromkeys(files.groups, "Total") | wanted
@@ -222,7 +218,7 @@ CHECKS: dict[int, Callable[[Files], Iterable[object]]] = {
     20: lambda f: _twice(f.groups),
     21: lambda f: set(f.groups) - set(f.meta_values("col_name")),
     22: lambda f: set(f.groups) - set(f.columns),
-    23: lambda f: [name for name in f.groups if len(_letters(f.levels(name))) < len(f.levels(name))],
+    23: lambda f: [n for n in f.groups if _twice(re.sub(r"[^A-Za-z0-9]", "", value) for value in f.levels(n))],
     24: lambda f: f.unfilled("label"),
     25: lambda f: f.meta_values("filter_hint", "Indicator"),
     26: lambda f: filter(_like_place, (*f.meta_values("col_name", "Filter"), *f.groups)),

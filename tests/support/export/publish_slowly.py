@@ -17,11 +17,11 @@ send_content = upload._send_content
 
 
 def waiting(*args: object) -> None:
-    send_content(*args)  # type: ignore[arg-type]
+    send_content(*args)
     Path(signal).touch()
     while not Path(go).exists():
         time.sleep(0.02)
 
 
-upload._send_content = waiting  # type: ignore[assignment]
+upload._send_content = waiting
 publish(Path(release_dir), version, url)

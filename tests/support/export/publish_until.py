@@ -32,5 +32,5 @@ def counted(self: Store, name: str, content: bytes, served: Served) -> None:
 
 
 one_publisher.DEAD_AFTER_SECONDS = 0.5
-Store.put = counted  # type: ignore[method-assign]
+Store.put = counted
 publish(Path(release_dir), version, url)

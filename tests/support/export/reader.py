@@ -66,7 +66,7 @@ def look(url: str, scratch: Path) -> Seen:
     return seen
 
 
-def _check_api(read, sizes, versions) -> None:  # type: ignore[no-untyped-def]
+def _check_api(read, sizes, versions) -> None:
     """Fail if the API names a release that is not published, or a file that is missing or not as its list says."""
     if not (index := read("api/v1/index.json")):
         return
@@ -82,7 +82,7 @@ def _check_api(read, sizes, versions) -> None:  # type: ignore[no-untyped-def]
         assert total.hexdigest() == listed["sha256"]
 
 
-def _led_to(name, read, sizes) -> set[str]:  # type: ignore[no-untyped-def]
+def _led_to(name, read, sizes) -> set[str]:
     """Return the one version that a page of `site/` links to; fail if the target of any link is missing."""
     links = re.findall(r'href="(?!#|mailto:|data:|https?:)([^"#?]+)', read(name).decode())
     paths = {posixpath.normpath(posixpath.join("site", link)) for link in links}

@@ -23,8 +23,7 @@ _LEDGER = shutil.ignore_patterns("ledger.sqlite*")
 
 @dataclass(frozen=True)
 class Safe:
-    """An installation below `root` (`home`, `keys`), with two things that are not on its machine: two people's private
-    keys, and a disk for each kind of backup."""
+    """An installation (`home`, `keys`) and, off its machine, two people's private keys and disks for backups."""
 
     root: Path
 

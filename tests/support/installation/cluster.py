@@ -1,5 +1,4 @@
-"""The part of a Kubernetes API that Dagster's run launcher uses: it accepts and returns Jobs, enforces roles, and
-starts nothing."""
+"""The part of a Kubernetes API that Dagster's run launcher uses: it takes Jobs, enforces roles and starts nothing."""
 
 import json
 import re
@@ -59,18 +58,15 @@ class Cluster:
             return 201, job
         if verb == "list":
             wanted = query.get("labelSelector", [""])[0].removeprefix("job-name==").removeprefix("job-name=")
-            there = [job for (at, each), job in self.jobs.items() if at == namespace and each in wanted]
-            return 200, {"apiVersion": "v1", "kind": "PodList", "items": [_pod(job) for job in there]}
+            there = [each for at, each in self.jobs if at == namespace and each in wanted]
+            pods = [{"metadata": {"name": f"{each}-x", "namespace": namespace}} for each in there]
+            return 200, {"apiVersion": "v1", "kind": "PodList", "items": pods}
         if kind == "jobs" and (namespace, name) not in self.jobs:
             return 404, _status(404, f"{name} not found")
         if verb == "delete":
             self.jobs.pop((namespace, name), None)
             return 200, _status(200, "")
         return 200, self.jobs[namespace, name]
-
-
-def _pod(job: dict[str, Any]) -> dict[str, Any]:
-    return {"metadata": {"name": job["metadata"]["name"] + "-x", "namespace": job["metadata"]["namespace"]}}
 
 
 def _status(code: int, message: str) -> dict[str, Any]:

@@ -56,8 +56,7 @@ class Deployment:
         return self.root / "srv" / "data"
 
     def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
-        """Run the commands below a heading of the page for this deployment, in a folder of the project, after replacing
-        words of the page by `further`."""
+        """Run the commands below a heading of the page in a folder, with the words of `further` replaced."""
         commands = shown(heading)
         build = f"{ENGINE} build --network host --build-arg BASE={BASE}"
         if CERTIFICATES.exists():
@@ -214,8 +213,7 @@ class Deployment:
         assert self.until_ended(run) == ["SUCCESS"], self.server.ask(_EVENTS, run=run)
 
     def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
-        """Return the ids of the containers of a run, or of all runs; with `all_of_them`, including containers that have
-        ended or never started."""
+        """Return the ids of the containers of a run, or of all runs; `all_of_them` includes those that do not run."""
         of = ["--filter", f"network={self.name}-inside", "--filter", f"label=dagster/run_id{'=' if run else ''}{run}"]
         return self.engine.ask("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
 

@@ -84,8 +84,7 @@ class Engine:
         return self.do([ENGINE, *words], **given)
 
     def _configure(self) -> None:
-        """Write the configuration that Podman needs in a sandbox: limits that this account may set, folders, file
-        locks."""
+        """Write the configuration that Podman needs in a sandbox: limits of this account, folders, file locks."""
         limits = [
             f'"{name}={hard}:{hard}"'
             for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))

@@ -1,5 +1,4 @@
-"""The code location loaded by `tests/support/installation/launching.py`, for the installation set in the
-environment."""
+"""The code location of `tests/support/installation/launching.py`, for the installation in the environment."""
 
 from pipelines.definitions import build_definitions
 

@@ -66,7 +66,6 @@ class Place:
     def take(self, name: str, keys: KeyRing | None = None):
         council, source = name.split("/")
         landed = find(self.landing, council, source, COHORT)
-        assert landed
         mark_synthetic(self.landing)
         return Intake(self.landing, self.home, keys or self.keys).ingest(landed)
 

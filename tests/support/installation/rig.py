@@ -132,8 +132,7 @@ class Site:
 
 
 def finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
-    """Return an installation with a finished release, created once per test run and to be copied, and how its run
-    ended."""
+    """Return an installation with a finished release, made once per test run for copying, and how its run ended."""
 
     def make(folder: Path) -> None:
         ended = Site.made(folder / "site").run()
@@ -228,8 +227,7 @@ def check_all_spent_is_kept(site: Site) -> None:
 
 
 def check_nothing_leaked(site: Site) -> None:
-    """Check that no planted identifier is in any file outside landing and keys: home, sealed or not, output, temporary
-    files, Dagster's storage."""
+    """Check that no planted identifier is in any file outside landing and keys, sealed files and Dagster's included."""
     variants = {v.encode() for word in IDENTIFIERS for v in (word, word.upper(), word.lower(), word.replace(" ", ""))}
     for path in (path for path in site.root.rglob("*") if path.is_file() and not path.is_symlink()):
         if path.relative_to(site.root).parts[0] in ("landing", "keys"):

@@ -16,8 +16,7 @@ from privacy.keys import KeyRing
 def traces(
     root: Path, tokens: Collection[int], texts: Collection[str], keys: KeyRing, but: Path | None = None
 ) -> list[str]:
-    """Return the files, including sealed ones, that contain a text or a token (binary or written out); those below
-    `but` are skipped."""
+    """Return the files, also sealed ones, with a text or a token (binary or written out), except below `but`."""
     forms = [form for token in tokens for form in (struct.pack("<Q", token), str(token).encode(), b"%016x" % token)]
     forms += [text.encode() for text in texts]
     found = []

@@ -49,7 +49,7 @@ class Case:
 
 
 def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
-    return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)  # type: ignore[arg-type]
+    return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)
 
 
 PERSON = {"surname": SURNAME, "forename": FORENAME, "sex": "F", "date_of_birth": BORN, "postcode": POSTCODE}

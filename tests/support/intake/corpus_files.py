@@ -187,7 +187,7 @@ def _csds() -> Iterator[Case]:
         ("an empty table", files | {"CYP202_2024-25.csv": ""}, {"stops": "CYP202.*empty"}),
     ):
         inside = {f"{COHORT}/{file}": text.encode() for file, text in content.items()}
-        yield Case(f"csds: {name}", "hv_reviews", inside, **expected)  # type: ignore[arg-type]
+        yield Case(f"csds: {name}", "hv_reviews", inside, **expected)
 
 
 def _parquet() -> Iterator[Case]:

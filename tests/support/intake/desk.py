@@ -54,9 +54,7 @@ class Desk:
         return path
 
     def take(self, source: str = "eyfsp", council: str = "leeds") -> ExtractQuality:
-        landed = find(self.landing, council, source, COHORT)
-        assert landed
-        return self.intake.ingest(landed)
+        return self.intake.ingest(find(self.landing, council, source, COHORT))
 
     def table(self, source: str, council: str = "leeds") -> pa.Table:
         return numbered(self.home, self.keys, source, council)
@@ -91,7 +89,11 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
 
 
 def make_desk(folder: Path, keys: KeyRing) -> Desk:
+    (folder / "landing" / "reference").mkdir(parents=True)
+    (folder / "landing" / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
+    return desk_at(folder, keys)
+
+
+def desk_at(folder: Path, keys: KeyRing) -> Desk:
     landing, home = folder / "landing", Home(folder / "home")
-    (landing / "reference").mkdir(parents=True)
-    (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
     return Desk(landing, home, Intake(landing, home, keys), keys)

@@ -66,14 +66,13 @@ def children(*changes: dict[str, str]) -> list[list[str]]:
 
 def as_csv(rows: Iterable[Sequence[object]], encoding: str = "utf-8", **form: object) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, **{"lineterminator": "\n"} | form).writerows(rows)  # type: ignore[arg-type]
+    csv.writer(text, **{"lineterminator": "\n"} | form).writerows(rows)
     return text.getvalue().encode(encoding)
 
 
 def as_xlsx(rows: Iterable[Sequence[object]], change: Callable[[openpyxl.Workbook], None] | None = None) -> bytes:
     book = openpyxl.Workbook()
     sheet = book.active
-    assert sheet is not None
     for row in rows:
         sheet.append(list(row))
     if change:

@@ -75,9 +75,7 @@ class Parts:
         self.send("2026-02", *(child(n, sex="M") for n in range(3)), *map(child, range(100, 110)))
 
     def take(self, cohort: str = COHORT) -> ExtractQuality:
-        landed = find(self.landing, "leeds", "eyfsp", cohort)
-        assert landed
-        return Intake(self.landing, self.home, self.keys).ingest(landed)
+        return Intake(self.landing, self.home, self.keys).ingest(find(self.landing, "leeds", "eyfsp", cohort))
 
     def link(self) -> None:
         link_cohort(self.store.cohort_store, ["leeds"], self.keys)

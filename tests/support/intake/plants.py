@@ -116,15 +116,15 @@ def _archives() -> Iterator[bytes]:
 
 def _workbooks() -> Iterator[bytes]:
     def sheets(book: object, formula: bool = False) -> None:
-        first = book.worksheets[0]  # type: ignore[attr-defined]
+        first = book.worksheets[0]
         first.title = NAME
         if formula:
             first.cell(3, TABLE[0].index("surname") + 1).value = f'=CONCAT("{NAME}")'
         else:
-            book.copy_worksheet(first).title = f"{NAME} 2"  # type: ignore[attr-defined]
+            book.copy_worksheet(first).title = f"{NAME} 2"
 
     def properties(book: object) -> None:
-        book.properties.title = book.properties.creator = NAME  # type: ignore[attr-defined]
+        book.properties.title = book.properties.creator = NAME
 
     yield from (as_xlsx(_renamed()), as_xlsx(_twice()))
     yield as_xlsx(TABLE, sheets)

@@ -63,5 +63,5 @@ def sends_rows_that_point_past_their_end(wait: Wait) -> Iterator[bytes]:
     with pa.ipc.new_stream(sink, (rows := pa.record_batch({"surname": [said]})).schema) as stream:
         stream.write_batch(rows)
     ends = (len(said)).to_bytes(4, "little"), (1 << 30).to_bytes(4, "little")
-    wait.__self__.send_bytes(ROWS + sink.getvalue().to_pybytes().replace(*ends))  # type: ignore[attr-defined]
+    wait.__self__.send_bytes(ROWS + sink.getvalue().to_pybytes().replace(*ends))
     yield b""

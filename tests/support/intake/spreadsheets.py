@@ -242,7 +242,8 @@ def as_ods(
 def _ods_cell(value: object) -> str:
     def cell(kind: str, shown: str, **said: object) -> str:
         attributes = "".join(f' office:{name.replace("_", "-")}="{text}"' for name, text in said.items())
-        paragraphs = "".join(f"<text:p>{_spaced(line)}</text:p>" for line in shown.split("\n"))
+        spaced = escape(shown).replace("  ", ' <text:s text:c="1"/>')
+        paragraphs = "".join(f"<text:p>{line}</text:p>" for line in spaced.split("\n"))
         return f'<table:table-cell office:value-type="{kind}"{attributes}>{paragraphs}</table:table-cell>'
 
     match value:
@@ -261,10 +262,6 @@ def _ods_cell(value: object) -> str:
         case dt.date():
             return cell("date", value.strftime("%d/%m/%y"), date_value=value.isoformat())
     return cell("float", "as shown", value=repr(value))
-
-
-def _spaced(text: str) -> str:
-    return escape(text).replace("  ", ' <text:s text:c="1"/>')
 
 
 def _number(value: object) -> float:

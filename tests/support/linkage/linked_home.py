@@ -63,8 +63,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
 @pytest.fixture(scope="session")
 def facts(home: Home) -> dict[str, Any]:
     """Return the exact counts behind the report."""
-    found: dict[str, Any] = json.loads((home.root / _FACTS).read_text(encoding="utf-8"))
-    return found
+    return json.loads((home.root / _FACTS).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

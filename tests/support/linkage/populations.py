@@ -63,8 +63,7 @@ def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonym
 
 
 def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
-    """Count the children of `source` that are linked to another service, and those of them without a true record
-    there."""
+    """Count the children of `source` that are linked to another service, and those without a true record there."""
     columns = ["source", "council", "row_key", "child"]
     truth = pd.concat([frame.assign(source=name)[columns] for name, frame in frames.items()])
     linked = links.to_pandas().merge(truth, on=columns[:3])

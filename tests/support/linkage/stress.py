@@ -131,8 +131,7 @@ def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
 
 
 def nhs_numbers(numbers: np.ndarray) -> np.ndarray:
-    """Return valid NHS numbers in the reserved 999 range; a number whose check digit would be 10 becomes the next
-    one."""
+    """Return valid NHS numbers in the reserved 999 range; where the check digit would be 10, the next number."""
     out = []
     for n in numbers:
         for candidate in (2 * n, 2 * n + 1, 2 * n + 500_001):

@@ -61,7 +61,6 @@ class Books:
         """Measure and write the bundle as a run does."""
         drawn = self.measure(version)
         paid = self.ledger.find(COHORT, version, FAMILY)
-        assert paid is not None
         signed = self.ledger.add_sign_off(json.dumps({"kind": "approval", "release": version})).entry_hash
         statement = {
             "release": version,
@@ -80,8 +79,7 @@ class Books:
         return sealed(self.home.release / version, statement, self.key)
 
     def publish(self, version: str, url: str) -> None:
-        """Compare the ledger with local and published statements, then copy the bundle, in the order of
-        `upload.publish`."""
+        """Compare the ledger with local and published statements, then copy the bundle, as `upload.publish` does."""
         store = open_store(url, to_write=True)
         check_known(self.home, [*read_anchors(self.home.release), *fetch_anchors(store, arriving=version)])
         for path in (self.home.release / version).iterdir():

@@ -92,8 +92,7 @@ class Scene:
 
 @contextmanager
 def quick_folder() -> Iterator[Path]:
-    """Yield a temporary folder, in memory if possible: the kernel keeps what a killed process wrote, even without a
-    disk."""
+    """Yield a temporary folder, in memory if possible: what a killed process wrote is kept even without a disk."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)

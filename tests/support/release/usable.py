@@ -1,5 +1,4 @@
-"""Shares of published rates that are usable and whose interval contains the truth, for made-up tables of the expected
-sizes."""
+"""Shares of published rates that are usable and whose interval holds the truth, for made-up tables of real sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.child_table import UNIT_COLUMN, count_cells
-from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, measure
+from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
@@ -90,9 +89,8 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     policy = load_policy()
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     counts = {name: count_cells(tables.get(name) or made_up(name, councils, 1), plan) for name, plan in plans.items()}
-    truth = _rates(
-        _tables(plans, {name: _exact(plan, counts[name]) for name, plan in plans.items()}, councils, _ALL_SHOWN)
-    )
+    exact = {n: Measurement(plan.sha256, "none", "none", plan.rho, counts[n]) for n, plan in plans.items()}
+    truth = _rates(_tables(plans, exact, councils, _ALL_SHOWN))
     published, usable, covered = [], [], []
     for _ in range(releases):
         drawn = {name: measure(plan, counts[name], OpenDPNoise(charge(plan))) for name, plan in plans.items()}
@@ -103,10 +101,6 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     defined = ~np.isnan(truth.value)
     shown = np.array(published), np.array(usable)
     return Usable(truth.table, truth.area, *shown, np.array(covered)[:, defined])
-
-
-def _exact(plan: Plan, counts: Counts) -> Measurement:
-    return Measurement(plan.sha256, "none", "none", plan.rho, counts)
 
 
 def _tables(

@@ -114,7 +114,7 @@ def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
 
 def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
     of_kind = [found[kind] for found in counts.values() if kind in found]
-    return tuple(map(sum, zip(*of_kind, strict=True)))  # type: ignore[return-value]
+    return tuple(map(sum, zip(*of_kind, strict=True)))
 
 
 def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
@@ -152,8 +152,7 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
 
 
 def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
-    """Return one row per return: source, council, service, facts as JSON, disclosing services, and services whose
-    absence is disclosed."""
+    """Return a row per return: sender, facts as JSON, services that tell, and those whose absence is told."""
     places = [(council, source) for council in councils for source in SERVICES]
     opened = [pipeline.opened(*place) for place in places if pipeline.file(*place).exists()]
     return pa.table(

@@ -17,7 +17,7 @@ def set_clock(day: dt.date) -> Iterator[None]:
 
     class Clock(dt.datetime):
         @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
             return moment
 
     clock = SimpleNamespace(**{name: getattr(dt, name) for name in ("date", "timedelta", "UTC")}, datetime=Clock)

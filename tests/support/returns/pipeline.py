@@ -50,9 +50,7 @@ class Pipeline:
         return self.root / "agreements"
 
     def extract(self, council: str, source: str) -> Path:
-        landed = find(self.landing, council, source, COHORT)
-        assert landed
-        return landed.path
+        return find(self.landing, council, source, COHORT).path
 
     def rows(self, council: str, source: str) -> list[dict[str, str]]:
         with self.extract(council, source).open(newline="") as file:

@@ -75,11 +75,7 @@ def places(chart: str, row: str) -> list[Place]:
         "concern": (TOTAL, _STATED["worried"].get(row)),
         "concern-gld": CONCERN.get(row),
         "lead-time": ("No", TOTAL, TOTAL, *_STATED["not_ready"].get(row, ())),
-        "lead-time-by-group": (
-            "No",
-            *CONCERN_GROUPS.get(row, ()),
-            *(TOTAL, TOTAL, _STATED["year_before"]),
-        ),
+        "lead-time-by-group": ("No", *CONCERN_GROUPS.get(row, ()), *(TOTAL, TOTAL, _STATED["year_before"])),
     }
     table, *measures = _STATED["measures"][chart]
     return [(table, measure, by_row[chart]) for measure in measures]
@@ -90,9 +86,10 @@ class Published:
 
     def __init__(self, tables: dict[str, pa.Table]) -> None:
         self.rows = {
-            (name, row["time_period"], _area(row), *(row[entry.name] for entry in TABLES[name].filters)): row
+            (name, row["time_period"], area, *(row[entry.name] for entry in TABLES[name].filters)): row
             for name, data in tables.items()
             for row in data.to_pylist()
+            for area in (row["la_name"] or row["english_devolved_area_name"] or row["geographic_level"],)
         }
 
     def cell(self, place: Place, cohort: str, area: str) -> str:
@@ -116,7 +113,3 @@ def _number(measure: str, value: float) -> str:
     decimals = 3 if measure.endswith("_average") else 1
     text = f"{value:,.0f}" if measure.endswith("_count") else f"{value:.{decimals}f}"
     return "0.0" if text == "-0.0" else text.replace("-", "−")
-
-
-def _area(row: dict[str, Any]) -> str:
-    return row["la_name"] or row["english_devolved_area_name"] or row["geographic_level"]

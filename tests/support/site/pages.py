@@ -105,8 +105,7 @@ def without(make: Callable[[str], Made]) -> Made:
 
 @pytest.fixture(scope="session")
 def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Return a release with two tables on request, one of them without council rows; its register is in its
-    directory."""
+    """Return a release, with its register, with two tables on request, one of them without council rows."""
     facts = facts_with((SEN, REVIEWS))
     tables = fake_tables(requested=facts.on_request.tables)
 
@@ -128,8 +127,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Return the page of a release of two cohorts, in a folder without a bundle; Halton sent no Profile for the
-    later."""
+    """Return the page of two cohorts, without a bundle; Halton sent no Profile for the later one."""
     missing = {"eyfsp": ("halton",)}
     both = build_table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
     later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}

@@ -158,7 +158,6 @@ def test_every_document_states_one_value(fact: Fact) -> None:
 
 def test_the_page_on_linkage_has_the_table_of_the_same_run() -> None:
     row = re.search(r"\| all \| (\d+) \|((?: \d+ \|)+) ([\d.]+) \|", documents()["docs/linkage.md"])
-    assert row is not None
     rows = [int(each) for each in re.findall(r"\d+", row[2])]
     assert (int(row[1]), float(row[3])) == (ONE_RECORD["records"], ONE_RECORD["rho_at_most"])
     assert sum(rows) == ONE_RECORD["records"]

@@ -1,5 +1,3 @@
 """Bundles of made-up figures."""
 
 from tests.support.export.bundles import tables
-
-__all__ = ["tables"]

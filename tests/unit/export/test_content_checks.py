@@ -116,7 +116,7 @@ def test_shared_totals_of_different_attributes_must_agree(tables: dict[str, pa.T
             f"{COHORT}: it does not hold that {review}: children without a linked review are those seen by a setting"
             " only or by neither service"
             for review in ("ASQ-3 at 2 to 2.5 years", "Two to two-and-a-half year review")
-        ),
+        )
     }
 
 

@@ -15,8 +15,7 @@ from tests.support.export.fake_release import COHORT
 
 @pytest.fixture(params=TABLES.values(), ids=TABLES)
 def table(request: pytest.FixtureRequest) -> Table:
-    found: Table = request.param
-    return found
+    return request.param
 
 
 def expected(table: Table) -> Layout:

@@ -54,8 +54,7 @@ def in_force(found: Resolved) -> list[int]:
 
 
 def oracle(parts: list[list[Row]], how: Parts) -> dict[object, set[int]]:
-    """What each record says at last, by record or, where a row names none, by what it says. An empty part is a month
-    without news."""
+    """What each record, or row that names none, says at last; an empty part is a month without news."""
     held: dict[object, set[int]] = {}
     for rows in filter(None, parts):
         if how is Parts.CUMULATIVE:

@@ -109,8 +109,7 @@ def test_intervals_after_the_review_hold_the_truth() -> None:
 
 
 def test_the_plan_costs_what_the_policy_gives_and_is_public() -> None:
-    """A child's pair with a health visitor's record, and with a setting's, are one cell each: two marginals of
-    sensitivity 1."""
+    """A child's pair with a health visitor's record, and with a setting's: two marginals of sensitivity 1."""
     assert list(PLAN.sigmas) == [(column,) for column in COLUMNS.values()]
     assert 0.99 * RHO < charge(PLAN) <= RHO
     assert PLAN == plan_review(CHILDREN, RHO, DELTA, 1) != plan_review(CHILDREN, RHO, DELTA, 2)

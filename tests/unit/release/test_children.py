@@ -313,6 +313,6 @@ def test_what_a_column_is_made_of_is_in_the_extracts(family: str) -> None:
 def test_an_attribute_without_a_derivation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     family = FAMILIES["health"]
     unknown = replace(family, attributes=(*family.attributes, pupil.FAMILY.attribute("gld")))
-    monkeypatch.setitem(FAMILIES, "health", unknown)  # type: ignore[arg-type]
+    monkeypatch.setitem(FAMILIES, "health", unknown)
     with pytest.raises(Refused, match="gld of family health: no derivation"):
         get_derivations("health")

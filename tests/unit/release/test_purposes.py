@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +16,6 @@ from sources.contracts.people import DERIVED
 from tests.support import PROJECT
 
 
-def _words(sql: str) -> set[str]:
-    return set(re.findall(r"\w+", sql))
-
-
 def find_uses(contract: SourceContract) -> dict[str, set[str]]:
     """Return the uses of each column as the code has them."""
     found = defaultdict[str, set[str]](set)
@@ -28,7 +25,7 @@ def find_uses(contract: SourceContract) -> dict[str, set[str]]:
                 found[column].add(f"{family}.{name}")
     for column in LINKED_PAYLOAD:
         found[column] |= {"linkage"} if "surname" in contract else set()
-    for column in _words(contract.concern or ""):
+    for column in re.findall(r"\w+", contract.concern or ""):
         found[column].add(f"returns.{Fact.CONCERN}")
     for record in contract.expected:
         if isinstance(record, RecordAtAge):
@@ -51,8 +48,6 @@ def test_every_kept_column_says_each_of_its_uses_and_no_other(source: str) -> No
 
 def test_purposes_change_no_file() -> None:
     """A table more or less does not make every council's extract be read again."""
-    from dataclasses import replace
-
     contract = CONTRACTS["eyfsp"]
     assert replace(contract, purposes={}).sha256 == contract.sha256
 

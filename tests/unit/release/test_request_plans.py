@@ -53,7 +53,6 @@ def test_the_order_of_requests_says_nothing() -> None:
 def test_the_plan_names_the_requests_that_it_is_for_and_is_a_document() -> None:
     asked = request()
     plan = planned(asked)
-    assert plan is not None
     stated = {"family": "pupil", "definition": asked.definition.model_dump(mode="json")}
     assert plan.detail == {"requests": [stated]}
     assert Plan.from_json(plan.to_json()).sha256 == plan.sha256
@@ -107,7 +106,6 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     release = MeasuredRelease([cohort], councils, load_policy().reliability, {}, [table])
     published = tabulate(release)[asked.name].to_pandas()
     found = estimate_accuracy(asked, combine_plans(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
-    assert found is not None
     flags = published["gld_children_percent_flag"].fillna("").to_numpy()
     assert (flags == found.flags.ravel()).all()
     assert {*flags} == {"", "u", "withheld"}
@@ -141,13 +139,10 @@ def test_a_country_with_regions_is_planned_at_both_levels_of_place() -> None:
     england = tuple(load_places())
     by_council = planned(request(), councils=england)
     together = planned(REQUESTS[1], councils=england)
-    assert by_council is not None
-    assert together is not None
     assert {name for names in by_council.sigmas for name in names} >= {"council", "region"}
     assert not any("council" in names for names in together.sigmas)
     spent = sum(0.5 / sigma**2 for sigma in together.sigmas.values())
     assert spent == pytest.approx(together.rho, rel=1e-3)
     both = planned(request(), REQUESTS[1], councils=england)
-    assert both is not None
     assert both.rho <= 1.01 * (by_council.rho + together.rho)
     assert by_council.family.nesting == base(england)["pupil"].family.nesting

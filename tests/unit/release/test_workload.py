@@ -2,16 +2,7 @@
 
 import pytest
 
-from privacy.release.workload import (
-    Attribute,
-    Batch,
-    Family,
-    Identity,
-    Marginal,
-    Selector,
-    Term,
-    WorkloadError,
-)
+from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Selector, Term, WorkloadError
 
 SEX = Attribute("sex", ("F", "M"))
 GLD = Attribute("gld", ("no", "yes"))

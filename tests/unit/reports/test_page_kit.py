@@ -43,8 +43,7 @@ def test_a_value_that_is_not_given_is_no_blank(tmp_path: Path) -> None:
 
 
 def test_nothing_but_the_release_pages_own_script_and_documents_go_into_a_page_as_they_are() -> None:
-    """A document is what `site.documents` made of Markdown, whose markup it escapes
-    (`tests/integration/site/test_documents.py`)."""
+    """Documents come from `site.documents`, which escapes their markup (tests/integration/site/test_documents.py)."""
     found = {
         f"{path.name}: {line.strip()}"
         for package in ("assets", "ndl_export")

@@ -24,7 +24,6 @@ def test_every_pilot_council_has_its_own_expected_levels(council: str) -> None:
 def test_the_nearest_year_that_is_held_is_taken() -> None:
     for cohort, year in {"202526": "202425", "202223": "202122", "202324": "202425"}.items():
         found = published.find_number_of_children(get_place("leeds"), Cohort(cohort))
-        assert found
         assert found.cohort.code == year
 
 

@@ -125,7 +125,7 @@ def test_census_day_is_the_third_thursday_of_january() -> None:
 
 def test_same_seed_same_bytes_however_often_it_is_written(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        world = GrowingWorld.draw("202425", 2, scale=0.01, seed=seed)
+        world = GrowingWorld.draw("202425", 2, scale=0.0025, seed=seed)
         for until in (dt.date(2021, 1, 31), dt.date(2022, 3, 31)) if name == "a" else (dt.date(2022, 3, 31),):
             world.write(tmp_path / name / "landing", until)
     content = {
