@@ -104,9 +104,12 @@ def test_a_release_that_was_not_charged_has_no_statement(released):
 REGISTRY = PROJECT / "tests" / "support" / "export" / "deployments_registry" / "deployments-schema.yaml"
 
 
+def deployed(record):
+    return build_deployment(record, "2026-11-01", ["A combined authority"], "https://data.example.org/readiness")
+
+
 def test_the_registry_entry_is_valid_under_the_registrys_own_schema(released):
-    place = ("2026-11-01", ["A combined authority"], "https://data.example.org/readiness")
-    entry = build_deployment(record_of(released), *place)
+    entry = deployed(record_of(released))
     schema = yaml.safe_load(REGISTRY.read_text(encoding="utf-8"))
     checked = jsonschema.Draft7Validator(schema, format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)
     filed = build_registry_entry(entry) | {"deployment": entry}
