@@ -39,7 +39,7 @@ def build_server(published: Published) -> MCPServer:
     server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS)
     for tool in (
         *(tools.list_releases, tools.search, tools.describe_table, tools.get_figures, tools.compare, tools.rank),
-        *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.check_claim),
+        *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.prove, tools.check_claim),
     ):
         server.add_tool(_refuse(tool), name=tool.__name__, description=tool.__doc__)
     return server
@@ -190,6 +190,15 @@ class _Tools:
                 f"There is no release {version}. Releases: {', '.join(self._questions.published.releases)}."
             )
         return self._questions.cite(version)
+
+    def prove(
+        self, figures: Annotated[list[dict[str, Any]], Field(description="Figures as they were answered")]
+    ) -> dict[str, Any]:
+        """Prove figures: their rows, and the hashes that lead to the release's signed checksums.
+
+        The result is a document for `readiness check-answer`, which needs neither the release nor a network.
+        """
+        return {"figures": figures, "evidence": self._questions.prove(figures)}
 
     def check_claim(
         self,

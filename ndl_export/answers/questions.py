@@ -18,6 +18,7 @@ from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.vocabulary import SAID, Category, Meaning, NotPublished, Statistic, Vocabulary
 from ndl_export.api.figures import get_unit
+from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capital, listed
 from ndl_export.site.figures import format_signed
@@ -168,6 +169,18 @@ class Questions:
         release = self.published.bundles[version]
         licence = {"name": OGL_NAME, "address": OGL_ADDRESS}
         return {"release": version, "citation": release.citation, "licence": licence, "notice": release.notice or None}
+
+    def prove(self, figures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the evidence for figures, by release: their rows, and the hashes that lead to the signature."""
+        rows: dict[str, list[tuple[str, int]]] = {}
+        for figure in figures:
+            rows.setdefault(str(figure["release"]), []).append((str(figure["table"]), int(figure["row"])))
+        try:
+            return [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
+        except (ValueError, OSError, KeyError):
+            raise NotPublished(
+                "There is no such row in the releases, or the release holds no hashes of rows."
+            ) from None
 
     # Answers
 

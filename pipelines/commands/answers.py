@@ -37,8 +37,9 @@ def _open(place: str) -> Iterator[Published]:
 @click.argument("place")
 @click.argument("sentence", required=False)
 @click.option("--claim", "file", type=options.FILE, help="A claim in parts, as YAML or JSON, instead of a sentence.")
+@click.option("--evidence", is_flag=True, help="Add the evidence for the figures, for check-answer, to --json.")
 @options.as_json
-def check(place: str, sentence: str | None, file: Path | None) -> None:
+def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -> None:
     """Check a sentence or a claim about published figures.
 
     PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the
@@ -55,7 +56,8 @@ def check(place: str, sentence: str | None, file: Path | None) -> None:
                 judgement = check_sentence(questions, sentence or "")
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
-    answer(judgement.to_dict(), lambda: _describe(judgement))
+        proof = {"evidence": questions.prove(judgement.figures)} if evidence else {}
+    answer(judgement.to_dict() | proof, lambda: _describe(judgement))
     if judgement.verdict != SUPPORTED:
         end(Ending.HOLD)
 

@@ -1,0 +1,245 @@
+"""Splits a sentence into numbers, names and phrases.
+
+Names come from the vocabulary, phrases from `phrases.yaml`; where several begin, the longest is read. `sentences.py`
+makes claims of the parts.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ndl_export.answers.vocabulary import (
+    Vocabulary,
+    rewrite,
+    split_tokens,
+)
+
+_UNITS = {
+    name: number
+    for number, name in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+        " seventeen eighteen nineteen".split()
+    )
+}
+_TENS = {
+    name: 10 * number
+    for number, name in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+}
+_PARTS = {
+    **{"half": 2, "halves": 2, "third": 3, "quarter": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8},
+    **{"tenth": 10, "thirds": 3, "quarters": 4, "fifths": 5, "sixths": 6, "eighths": 8, "tenths": 10},
+}
+_ORDINALS = {
+    **{
+        name: number
+        for number, name in enumerate("first second third fourth fifth sixth seventh eighth".split(), start=1)
+    },
+    **{f"{number}{end}": number for number, end in enumerate(("st", "nd", "rd", *["th"] * 5), start=1)},
+}
+_YEARS = re.compile(r"\b(?:20)(\d\d)\s*(?:/|-|–|to)\s*(?:20)?(\d\d)\b")
+_INTERVAL = re.compile(
+    r"[(,]?\s*(?:with\s+)?(?:a\s+)?95\s*(?:%|per cent)\s*(?:confidence )?interval:?\s*(?:of\s+|from\s+)?"
+    r"(\d+(?:\.\d+)?)\s*%?\s*(?:to|-|–|and)\s*(\d+(?:\.\d+)?)\s*%?\s*\)?",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"([,;:.!?()–—]|\s-\s)")
+_ARTICLES = ("the", "a", "an")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a sentence: its kind, what it stands for, and the tokens that it takes."""
+
+    kind: str
+    value: Any
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it is written; `unit` is that of the words after it."""
+
+    value: float
+    decimals: int
+    unit: str
+    is_fraction: bool = False
+    least: float | None = None
+
+
+@dataclass
+class Reading:
+    """A sentence split into items; `unread` are words with no meaning here, `breaks` tokens after a comma or stop."""
+
+    tokens: list[str]
+    items: list[Item] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    breaks: frozenset[int] = frozenset()
+    stops: frozenset[int] = frozenset()
+    interval: tuple[float, float] | None = None
+
+    def list_kind(self, *kinds: str) -> list[Item]:
+        """Return the items of some kinds, in order."""
+        return [item for item in self.items if item.kind in kinds]
+
+
+@cache
+def _load_phrases() -> dict[tuple[str, ...], str]:
+    stated = yaml.safe_load((Path(__file__).parent / "phrases.yaml").read_text(encoding="utf-8"))
+    found: dict[tuple[str, ...], str] = {}
+    for kind, phrases in stated.items():
+        for phrase in phrases:
+            found.setdefault(tuple(split_tokens(phrase)), kind)
+    return found
+
+
+def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
+    """Split a sentence into items, the longest name, number or phrase first."""
+    interval = _INTERVAL.search(text)
+    if interval:
+        text = text[: interval.start()] + " " + text[interval.end() :]
+    text, years = _mark_years(rewrite(text))
+    tokens, breaks, stops = _split_with_breaks(text)
+    reading = Reading(
+        tokens, breaks=breaks, stops=stops, interval=(float(interval[1]), float(interval[2])) if interval else None
+    )
+    at = 0
+    while at < len(tokens):
+        item = _read_item(vocabulary, tokens, at, years)
+        if item.kind == "unread":
+            reading.unread.append(tokens[at])
+        elif item.kind != "filler":
+            reading.items.append(item)
+        at = item.end
+    return reading
+
+
+def _mark_years(text: str) -> tuple[str, dict[str, str]]:
+    """Replace academic years by one word each; return the text, and the cohorts by word."""
+    years: dict[str, str] = {}
+
+    def mark(match: re.Match[str]) -> str:
+        if (int(match[1]) + 1) % 100 != int(match[2]):
+            return match[0]
+        word = f"cohort{'abcdefgh'[len(years) % 8]}"
+        years[word] = f"20{match[1]}{match[2]}"
+        return f" {word} "
+
+    return _YEARS.sub(mark, text), years
+
+
+def _split_with_breaks(text: str) -> tuple[list[str], frozenset[int], frozenset[int]]:
+    """Return the tokens, and the numbers of those after any punctuation and after a stop."""
+    tokens: list[str] = []
+    breaks: list[int] = []
+    stops: list[int] = []
+    # A point or comma within a number, and the point of "St.", are no breaks.
+    text = re.sub(r"\b(st|vs|approx)\.", r"\1 ", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=\d)[,.](?=\d)", lambda match: "\x00" if match[0] == "." else "", text)
+    for part, mark in zip(*[iter([*_BREAK.split(text), ""])] * 2, strict=True):
+        tokens += split_tokens(part.replace("\x00", "."))
+        (breaks if mark in (",", "(", ")") else stops).append(len(tokens))
+    return tokens, frozenset((*breaks, *stops)), frozenset(stops)
+
+
+def _read_item(vocabulary: Vocabulary, tokens: list[str], at: int, years: dict[str, str]) -> Item:
+    if tokens[at] in years:
+        return Item("cohort", years[tokens[at]], at, at + 1)
+    number = _read_range(tokens, at) or _read_number(tokens, at)
+    term = vocabulary.find_term(tokens, at)
+    phrase = _find_phrase(tokens, at)
+    # A number, unless a name that begins with it is longer: "two-year review", "12 month review".
+    if number and (term is None or number.end >= term.end) and number.end >= phrase.end:
+        return number
+    if tokens[at] in _ORDINALS and (term is None or term.end == at + 1):
+        return Item("ordinal", _ORDINALS[tokens[at]], at, at + 1)
+    if term is not None and term.end >= phrase.end:
+        return Item("term", term, at, term.end)
+    later = vocabulary.find_term(tokens, at + 1) if tokens[at] in _ARTICLES else None
+    # "The least" is a phrase, but "the least deprived areas" is a name after an article.
+    return Item("filler", tokens[at], at, at + 1) if later and later.end > phrase.end else phrase
+
+
+def _find_phrase(tokens: list[str], at: int) -> Item:
+    phrases = _load_phrases()
+    for end in range(min(len(tokens), at + 7), at, -1):
+        kind = phrases.get(tuple(tokens[at:end]))
+        if kind:
+            return Item(kind, " ".join(tokens[at:end]), at, end)
+    return Item("unread", tokens[at], at, at + 1)
+
+
+def _read_number(tokens: list[str], at: int) -> Item | None:
+    """Read a number at a token: digits, words, a fraction, or so many in so many; with its unit."""
+    share = _read_share(tokens, at)
+    if share:
+        value, end = share
+        return Item("number", Number(value, 1, "%", is_fraction=True), at, end)
+    counted = _read_count(tokens, at)
+    if counted is None:
+        return None
+    value, decimals, end = counted
+    if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdigit():
+        return Item("year", int(value), at, end)
+    unit, end = _read_unit(tokens, end)
+    if unit == "" and not tokens[at][0].isdigit() and value < 20:
+        # "Three", "one": more often a word than a figure.
+        return None
+    return Item("number", Number(value, decimals, unit), at, end)
+
+
+def _read_range(tokens: list[str], at: int) -> Item | None:
+    """Read `between 60 and 70 per cent`."""
+    if tokens[at] not in ("between", "from"):
+        return None
+    low = _read_number(tokens, at + 1) if at + 1 < len(tokens) else None
+    if low is None or low.kind != "number" or tokens[low.end : low.end + 1] not in (["and"], ["to"]):
+        return None
+    high = _read_number(tokens, low.end + 1) if low.end + 1 < len(tokens) else None
+    if high is None or high.kind != "number" or (tokens[at] == "from" and tokens[low.end] == "to"):
+        return None
+    return Item("number", replace(high.value, least=low.value.value), at, high.end)
+
+
+def _read_unit(tokens: list[str], at: int) -> tuple[str, int]:
+    phrase = _find_phrase(tokens, at) if at < len(tokens) else None
+    if phrase and phrase.kind in ("points", "percent", "goals"):
+        return {"points": "points", "percent": "%", "goals": "goals"}[phrase.kind], phrase.end
+    return "", at
+
+
+def _read_count(tokens: list[str], at: int) -> tuple[float, int, int] | None:
+    """Return the value of digits or number words, its decimals, and the token after it."""
+    token = tokens[at]
+    if re.fullmatch(r"\d+(?:\.\d+)?", token):
+        return float(token), len(token.partition(".")[2]), at + 1
+    if token in _TENS:
+        if at + 1 < len(tokens) and 0 < _UNITS.get(tokens[at + 1], 0) < 10:
+            return float(_TENS[token] + _UNITS[tokens[at + 1]]), 0, at + 2
+        return float(_TENS[token]), 0, at + 1
+    if token in _UNITS:
+        return float(_UNITS[token]), 0, at + 1
+    return None
+
+
+def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
+    """Return the percentage of `two thirds`, `half` or `three in five`, and the token after it."""
+    rest = tokens[at:]
+    if rest[0] == "half" and rest[1:2] != ["as"]:
+        return 50.0, at + 1
+    count = 1 if rest[0] in ("a", "one") else _UNITS.get(rest[0]) or (int(rest[0]) if rest[0].isdigit() else None)
+    if count and len(rest) > 1 and rest[1] in _PARTS and count < _PARTS[rest[1]]:
+        # "A third of" is a share, "third highest" a place.
+        return 100 * count / _PARTS[rest[1]], at + 2
+    if count and rest[0] != "a" and len(rest) > 2:
+        between = 2 if rest[1] == "in" else 3 if rest[1:3] == ["out", "of"] else None
+        if between and len(rest) >= between + 1:
+            whole = rest[between] if between < len(rest) else ""
+            of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdigit() else None)
+            if of and count < of <= 100:
+                return 100 * count / of, at + between + 1
+    return None
