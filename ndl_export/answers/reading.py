@@ -47,6 +47,10 @@ _INTERVAL = re.compile(
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"([,;:.!?()–—]|\s-\s)")
+_WORDS = ("unread", "filler", "reporting")
+_RESTRICTING = frozenset(
+    "of among amongst in for with without where whose when within at from by while who which".split()
+)
 _ARTICLES = ("the", "a", "an")
 
 
@@ -107,15 +111,29 @@ def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
     reading = Reading(
         tokens, breaks=breaks, stops=stops, interval=(float(interval[1]), float(interval[2])) if interval else None
     )
-    at = 0
+    at, others = 0, list[Item]()
     while at < len(tokens):
         item = _read_item(vocabulary, tokens, at, years)
-        if item.kind == "unread":
-            reading.unread.append(tokens[at])
-        elif item.kind != "filler":
-            reading.items.append(item)
+        (others if item.kind in _WORDS else reading.items).append(item)
         at = item.end
+    reading.unread = [
+        item.value for item in others if item.kind == "unread" and not _is_reported(reading, others, item)
+    ]
     return reading
+
+
+def _is_reported(reading: Reading, others: list[Item], unread: Item) -> bool:
+    """Return whether an unread word is in a clause that only says who reported it: `as the minister said`.
+
+    A clause that begins with a word such as `among` or `where` may say whom the claim is about.
+    """
+    ends = sorted({*reading.breaks, *(item.end for item in others if item.value == "that"), len(reading.tokens)})
+    end = next(each for each in ends if each > unread.first)
+    begin = max((each for each in ends if each <= unread.first), default=0)
+    within = [item for item in others if begin <= item.first < end]
+    says_more = any(begin <= item.first < end for item in reading.items)
+    is_reporting = any(item.kind == "reporting" for item in within)
+    return is_reporting and not says_more and reading.tokens[begin] not in _RESTRICTING
 
 
 def _mark_years(text: str) -> tuple[str, dict[str, str]]:

@@ -33,6 +33,8 @@ _COMPARE_ALONE = {
 """Phrases that bound a number if one follows, and else compare."""
 _KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
 """Kinds of meanings: of words with several, the first counts."""
+_ALSO_FILLERS = frozenset(("over", "under", "around", "some", "up to"))
+"""Phrases that bound a number if one follows, and else mean nothing here."""
 _TOGETHER = "All councils together"
 
 
@@ -130,6 +132,10 @@ class _Writer:
         everything = _read_slot(reading.items)
         if reading.list_kind("added") and max(len(everything.areas), len(everything.groups)) > 1:
             return [self._write_sum(everything)]
+        for item in reading.items:
+            is_free = item.kind in ("higher", "lower") or item.value in _COMPARE_ALONE or item.value in _ALSO_FILLERS
+            if item.kind in _BOUNDS and not is_free and not self._is_bound(item):
+                raise Unreadable(f"“{item.value}” is not about a number")
         for place, item in enumerate(reading.items):
             if item.value in _COMPARE_ALONE and not self._is_bound(item):
                 reading.items[place] = replace(item, kind=_COMPARE_ALONE[item.value])
@@ -299,7 +305,7 @@ class _Writer:
         ordinals = self.reading.list_kind("ordinal")
         if len(slot.areas) > 1:
             # "The highest of the eight councils" names the councils that are ranked.
-            slot = replace(slot, areas=tuple(each for each in slot.areas if each not in (_TOGETHER, COUNTRY[1])))
+            slot = replace(slot, areas=tuple(each for each in slot.areas if each != _TOGETHER))
         stated: dict[str, Any] = {"comparison": "lowest" if lowest else "highest"}
         if ordinals or self.reading.list_kind("rankings"):
             stated["rank"] = ordinals[0].value if ordinals else 1
