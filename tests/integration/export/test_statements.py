@@ -165,8 +165,8 @@ def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: P
     text = (bundle / name).read_text(encoding="utf-8")
     named = set(NAMED.findall(text))
     assert named
-    assert name == "ai_readiness.md" or fake_facts().contact in text
-    assert name not in ("README.md", "code_of_practice.md") or fake_facts().status in text
+    assert name == "ai_readiness.md" or fake_facts().publisher.contact in text
+    assert name not in ("README.md", "code_of_practice.md") or fake_facts().publisher.status in text
     assert {each for each in named if not (bundle / each).is_file()} == set()
 
 
