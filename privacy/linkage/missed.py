@@ -91,7 +91,7 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
         return Missed(USUAL, np.diag(USUAL**2))
     weights, shares = counts[_ALL_AGREE].sum(), _compute_shares(counts)
     of_weights = shares.pop()
-    found = np.tensordot(of_weights, _build_tensor(), axes=1)
+    found, of_cut_off = (np.tensordot(of_weights, tensor, axes=1) for tensor in _build_tensors())
     rates = _contract_tensor(found, shares)
     # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
@@ -103,7 +103,7 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
         covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
     rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
     off = RELATIVE_SD * rates
-    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(np.tensordot(of_weights, _compute_cut_off(), axes=1), shares)
+    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(of_cut_off, shares)
     # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all is
     # common.
     covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
@@ -121,7 +121,7 @@ def compute_local_rates(counts: Array, times: Array) -> Array:
 
     `times` is (places, cells).
     """
-    found = np.tensordot(_compute_shares(counts)[-1], _build_tensor(), axes=1)
+    found = np.tensordot(_compute_shares(counts)[-1], _build_tensors()[0], axes=1)
     rates = np.empty((len(times), len(RATES)))
     for place, there in enumerate(times):
         left = found
@@ -158,22 +158,19 @@ _OPTIONS: list[list[cells.Differs | None]] = [
 
 
 @cache
-def _build_tensor() -> Array:
+def _build_tensors() -> tuple[Array, Array]:
     """Return whether the links of each of `RATES` are missed, by step of `ALL_AGREE` and combination of differences.
 
-    A value is a share if only some weights of the step are missed.
+    A value is a share if only some weights of the step are missed. The second is how much the first grows if records
+    whose names are far apart are never linked.
     """
-    return _build_tensor_at(COST_BITS["names", "far"]) + CUT_OFF * _compute_cut_off()
-
-
-@cache
-def _compute_cut_off() -> Array:
-    """Return how much the tensor grows if records whose names are far apart are never linked."""
-    return _build_tensor_at(_LOST_BITS) - _build_tensor_at(COST_BITS["names", "far"])
+    missed = _build_tensor_at(COST_BITS["names", "far"])
+    cut_off = _build_tensor_at(_LOST_BITS) - missed
+    return missed + CUT_OFF * cut_off, cut_off
 
 
 def _build_tensor_at(far_names: float) -> Array:
-    """Return `_build_tensor` if names in a service's record that are far from the others' cost this many bits."""
+    """Return the first of `_build_tensors` if names in a record that are far from the others' cost this many bits."""
     by_field = [
         [[_compute_cost(each, pair, far_names) for pair in range(len(cells.PAIRS))] for each in of] for of in _OPTIONS
     ]
