@@ -27,7 +27,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.timeline import is_in_full, list_able_services
+from assets.linkage.timeline import is_in_full, list_able_services, list_complete_reviews
 from assets.linkage.tokens import StoredPairs, open_readers
 from assets.returns.accounts import build_receipt, list_permitted_flows, load_facts, read_held_mac, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
@@ -44,6 +44,7 @@ from privacy.returns.facts import (
     Absence,
     Doubts,
     decide_absence,
+    decide_missing_reviews,
     derive_traits,
     drop_rows,
     find_facts,
@@ -169,6 +170,16 @@ class Maker:
         return [each for each in senders if is_in_full(each.service, cohort, sent[each.council], self.on)]
 
     @cached_property
+    def complete_reviews(self) -> dict[Sender, list[str]]:
+        """Codes of the reviews of which each health-visiting team has sent every month that was due."""
+        cohort = Cohort(self.store.cohort)
+        return {
+            Sender(council, SERVICES[source]): list_complete_reviews(cohort, extract, self.on)
+            for (council, source), extract in self.extracts.items()
+            if source == "hv_reviews"
+        }
+
+    @cached_property
     def payload(self) -> Mapping[str, Sequence[Path]]:
         """Payload files by source."""
         return {
@@ -192,7 +203,9 @@ class Maker:
         selects = [
             f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
             f" {month if source == 'hv_reviews' else 'NULL'} AS last_contact,"
-            f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
+            f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern,"
+            f" {'review' if source == 'hv_reviews' else 'NULL'} AS review"
+            f" FROM {parquet(paths, hive_partitioning=False)}"
             for source, paths in self.payload.items()
             if paths
         ]
@@ -237,7 +250,7 @@ class Maker:
     def rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
-            receiver: self._find_terms(receiver)[2]
+            receiver: self._find_terms(receiver)[-1]
             for council in self.active
             for receiver in (Sender(council, service) for service in self.agreements[council].recipients)
         }
@@ -270,11 +283,12 @@ class Maker:
         load_facts(self.con, returned)
         return [*made, *self._make_receipts(service)]
 
-    def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
-        """Return what a receiver may be told, and the rule about new rows that applies."""
+    def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, Absence, NewChildren]:
+        """Return what a receiver may be told, of whose absence and of which reviews', and the rule about new rows."""
         allowed = list_permitted(self.agreements, receiver, self.on)
         of_absence = decide_absence(receiver, allowed, self.able, self.in_full)
-        return allowed, of_absence, find_new_children_rule(self.agreements, receiver, allowed)
+        of_reviews = decide_missing_reviews(receiver, allowed, self.able, self.in_full, self.complete_reviews)
+        return allowed, of_absence, of_reviews, find_new_children_rule(self.agreements, receiver, allowed)
 
     def _explain_no_return(self, council: str, source: str) -> str | None:
         """Return why an extract gets no return, or None."""
@@ -378,7 +392,7 @@ class Maker:
         return hmac.digest(self.keys.derive_subkey("input-mac", "return"), document, hashlib.sha256).hex()
 
     def _header(self, receiver: Sender, source: str, rows: int) -> Header:
-        allowed, of_absence, rule = self._find_terms(receiver)
+        allowed, of_absence, of_reviews, rule = self._find_terms(receiver)
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient, parts = own.recipients[receiver.service], extract.parts.parts if extract.parts else ()
         in_force = [part for part in parts if part.in_force]
@@ -408,6 +422,8 @@ class Maker:
             tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
             absence_of=["/".join(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
+            reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
+            reviews_why_not=of_reviews.why_not,
             new_children=rule.content(),
             rows=rows,
             serial=self.log.made[receiver.council, source] + 1,
