@@ -72,7 +72,7 @@ class NewChildren:
 
     def content(self) -> dict[str, Any]:
         """Return the rule, JSON-ready."""
-        return {name: _convert_to_json(value) for name, value in asdict(self).items()}
+        return {name: _convert_to_json(value) for name, value in vars(self).items()}
 
 
 def _convert_to_json(value: Any) -> Any:

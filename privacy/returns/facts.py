@@ -5,7 +5,8 @@ reason:
 
 - a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
   SURE_PROBABILITY. A row linked by its own identifier has probability 1
-- a month, or the absence of a concern: no less certain record of that service may be the child's as well
+- a month, or the absence of a concern: no less certain record of that service may be the child's as well, and none
+  that could be (`Doubts`) is later, or has a concern
 - no other service knows the child: told only of services that can know a child of this age (`decide_absence`), and only
   if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record that is,
   or could be, the child's (`Doubts`). Nor may it have a record of a child unknown to the receiver that agrees in two of
@@ -377,6 +378,17 @@ def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChild
     con.register("rules", pa.Table.from_pylist(table, _RULES))
     con.execute(_WAITING)
     con.unregister("rules")
+
+
+def find_days_of_growing_old(
+    con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date
+) -> list[dt.date]:
+    """Return the days after `on` on which new rows of `all_records` have been there for long enough."""
+    waiting = con.sql(
+        "SELECT DISTINCT council, service, first_day FROM all_records WHERE waiting AND first_day NOT NULL"
+    )
+    days = (day + dt.timedelta(rules[Sender(*sender)].after_days) for *sender, day in waiting.fetchall())
+    return [day for day in days if day > on]
 
 
 def select_left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:

@@ -15,21 +15,24 @@ WITH seen AS (
            theirs.* EXCLUDE (row_key, child_id, probability), mine.probability * theirs.probability >= $least AS sure
       FROM mine JOIN theirs USING (child_id)
 ), perhaps AS (
-    SELECT mine.row_key, theirs.council, theirs.service, bool_or(likely) AS likely
+    SELECT mine.row_key, theirs.council, theirs.service, bool_or(likely) AS likely,
+           max(theirs.last_contact) AS perhaps_later, bool_or(theirs.concern) AS perhaps_concern
       FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id GROUP BY ALL
 ), known AS (
     SELECT row_key, council, service, any_value(tells_contact) AS tells_contact,
            any_value(tells_concern) AS tells_concern, any_value(early) AS early, any_value(own_number) AS own_number,
            NOT bool_and(sure) OR coalesce(bool_or(perhaps.likely), false) AS unsettled,
-           max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern
+           max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern,
+           coalesce(max(perhaps.perhaps_later) > max(last_contact) FILTER (sure), false) AS perhaps_later,
+           coalesce(bool_or(perhaps_concern), false) AS perhaps_concern
       FROM linked LEFT JOIN perhaps USING (row_key, council, service)
      GROUP BY row_key, council, service HAVING bool_or(sure)
 ), told AS (
     SELECT row_key, council, service,
-           CASE WHEN tells_contact AND NOT unsettled AND NOT early AND (own_number OR $bare_contact) THEN last_contact
-                END AS last_contact,
-           CASE WHEN tells_concern AND (concern OR NOT unsettled) AND NOT early AND (own_number OR $bare_concern)
-                THEN concern END AS concern
+           CASE WHEN tells_contact AND NOT (unsettled OR perhaps_later OR early) AND (own_number OR $bare_contact)
+                THEN last_contact END AS last_contact,
+           CASE WHEN tells_concern AND (concern OR NOT (unsettled OR perhaps_concern)) AND NOT early
+                 AND (own_number OR $bare_concern) THEN concern END AS concern
       FROM known WHERE own_number OR $bare_known
 ), of_known AS (
     SELECT row_key, list(json_merge_patch(

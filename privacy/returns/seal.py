@@ -13,7 +13,7 @@ and extract, so a return signed for one recipient cannot be encrypted again for 
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def encode_content(header: Header, facts: list[str]) -> bytes:
 
 def _encode_document(header: Header, facts: list[str]) -> bytes:
     # Sorted keys, because these bytes are signed and show whether a return has changed.
-    first = json.dumps(asdict(header), sort_keys=True, ensure_ascii=False)
+    first = json.dumps(vars(header), sort_keys=True, ensure_ascii=False)
     return "\n".join([first, *facts]).encode()
 
 

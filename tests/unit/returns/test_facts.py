@@ -137,8 +137,14 @@ def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() 
     assert disclose([school, worried, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [contact(concern=True)]}}
     maybe = disclose([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", True)])
     assert maybe == {1: {"known_to": [contact()]}}
-    twin = disclose([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", False)])
-    assert twin == {1: {"known_to": [contact(last_contact="2022-05", concern=False)]}}
+    for other, known in (
+        ({}, contact(last_contact="2022-05", concern=False)),  # a twin
+        ({"last_contact": "2022-04"}, contact(last_contact="2022-05", concern=False)),
+        ({"last_contact": "2022-06"}, contact(concern=False)),
+        ({"concern": True}, contact(last_contact="2022-05")),
+    ):
+        apart = disclose([school, sure, record("hv_reviews", 2, "b", **other)], doubts=[("a", "b", False)])
+        assert apart == {1: {"known_to": [known]}}
 
 
 def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
