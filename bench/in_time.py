@@ -244,7 +244,8 @@ SELECT source, council, person_id, kind,
        CASE kind WHEN '{Fact.NO_OTHER}' THEN '' WHEN '{Fact.REVIEW}' THEN said ELSE told.sender END AS sender, said,
        CASE kind WHEN '{Fact.NO_OTHER}' THEN NOT list_has_any(senders, string_split(told.sender, ','))
                  WHEN '{Fact.REVIEW}'
-                 THEN NOT list_has_any(reviews, list_transform(string_split(told.sender, ','), lambda of: of || ' ' || said))
+                 THEN NOT list_has_any(
+                          reviews, list_transform(string_split(told.sender, ','), lambda of: of || ' ' || said))
                  WHEN '{Fact.KNOWN_TO}' THEN known.sender IS NOT NULL
                  WHEN '{Fact.LAST_CONTACT}' THEN coalesce(said = last_contact, false)
                  ELSE coalesce(said = concern::VARCHAR, false) END AS "right"

@@ -322,6 +322,30 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     assert pipeline.facts("leeds", "eyfsp")
 
 
+def test_a_review_is_not_said_to_be_missing_once_it_came_or_if_half_a_delivery_is_in(tmp_path: Path) -> None:
+    pipeline = pipeline_at(tmp_path)
+    write_extracts(pipeline.landing, children=160, councils=("leeds",))
+    of_one_month = pipeline.rows("leeds", "hv_reviews")
+    reviews = [row | {"review_date": f"2022-{3 + number % 10:02d}-02"} for number, row in enumerate(of_one_month)]
+    agree(pipeline)
+
+    def missing(rows: list[dict[str, str]]) -> set[int]:
+        pipeline.put("leeds", "hv_reviews", rows)
+        pipeline.ingest_and_link(["leeds"])
+        pipeline.make()
+        return {fact["row"] for fact in pipeline.facts("leeds", "eyfsp") if "reviews_not_recorded" in fact}
+
+    before = missing(reviews)
+    assert before
+    row = min(before)
+    child = pipeline.rows("leeds", "eyfsp")[row - 1]
+    own = {name: child[name] for name in ("surname", "forename", "date_of_birth", "postcode", "sex")}
+    came = reviews[0] | own | {"nhs_number": "", "local_patient_id": "came later"}
+    assert missing([*reviews, came]) == before - {row}
+    assert missing(reviews[: len(reviews) // 2]) == set()
+    assert missing(of_one_month) == set()
+
+
 def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))

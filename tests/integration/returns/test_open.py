@@ -48,6 +48,11 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     write_extracts(made.landing, children=240, councils=COUNCILS)
     first, *rest = made.rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
+    reviews = [
+        row | {"review_date": f"2022-{3 + number % 10:02d}-02"}
+        for number, row in enumerate(made.rows("leeds", "hv_reviews"))
+    ]
+    made.put("leeds", "hv_reviews", reviews)
     table = pyarrow.csv.read_csv(made.extract("wirral", "hv_reviews"))
     made.extract("wirral", "hv_reviews").unlink()
     text = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
@@ -125,6 +130,7 @@ def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
         sentence = f"of the two to two-and-a-half year review (due in {due}) could be linked."
         assert row["Why"].endswith(sentence) == ("reviews_not_recorded" in fact)
     assert len({row["What was returned"] for row in rows}) >= 3
+    assert any("reviews_not_recorded" in fact for fact in facts.values())
     assert [row["Order"] for row in rows] == sorted(row["Order"] for row in rows)
 
 
