@@ -13,9 +13,10 @@ from sources.contracts import CONTRACTS, Role, SourceContract
 
 _FACTS = {
     Fact.KNOWN_TO: "that another service knows the child",
-    Fact.LAST_CONTACT: "month of the last contact",
+    Fact.LAST_CONTACT: "month of the latest linked record",
     Fact.CONCERN: "that a concern was recorded",
     Fact.NO_OTHER: "that no other service knows the child",
+    Fact.REVIEW: "that no health-visiting team has recorded a due review",
 }
 
 

@@ -226,6 +226,8 @@ class CohortStore:
     """A review's confidential table, over which noise is added; one row per child."""
     row_history = _Below("restricted", "returns", "standing-{0.cohort}.parquet")
     """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
+    returns_record = _Below("restricted", "returns", "made-{0.cohort}.json")
+    """What the returns were made from, by hash."""
     list_of_holds = _Below("restricted", "decisions", "{0.cohort}-holds.txt")
     """Page to read before accepting holds."""
     acceptance_to_sign = _Below("restricted", "decisions", "{0.cohort}-holds.request")

@@ -36,6 +36,7 @@ _RETURN_FILES = {
     "*/summary-*.*": "summary of returns",
     "*/told-*.age": "who was told",
     "standing-*.parquet": "since when rows have stood",
+    "made-*.json": "what returns were made from",
 }
 """Files of returns, whose names end with their cohort, and their kind in the log."""
 _MULTI_COHORT_FILES = "files of several cohorts"

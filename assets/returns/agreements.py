@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from privacy.doors import settings_file as settings
 from privacy.doors.age import is_recipient
 from privacy.returns.agreement import (
-    NO_CONCERNS,
+    NOT_RECORDED,
     OTHERS_NEED,
     Agreement,
     Disclosure,
@@ -124,10 +124,11 @@ class _Disclosure(settings.Settings):
 
     @model_validator(mode="after")
     def _is_recorded(self) -> Self:
-        if Fact.CONCERN in self.facts and self.teller in NO_CONCERNS:
-            with settings.Faults() as faults:
-                rule = f"the extracts of {self.teller} record no concerns; leave {Fact.CONCERN.value} out"
-                faults.add(("facts",), rule)
+        with settings.Faults() as faults:
+            for fact, (services, lacking) in NOT_RECORDED.items():
+                if fact in self.facts and self.teller in services:
+                    rule = f"the extracts of {self.teller} record no {lacking}; leave {fact.value} out"
+                    faults.add(("facts",), rule)
         return self
 
 

@@ -2,9 +2,11 @@
 -- IDENTITY stands for the columns that tell children apart, SHOWN for those that the team sees.
 WITH facts AS (
     SELECT unnest(from_json(fact, '{"row": "BIGINT", "known_to": [{"council": "VARCHAR", "service": "VARCHAR",
-        "last_contact": "VARCHAR", "concern": "BOOLEAN"}], "known_to_no_other": "BOOLEAN"}')) FROM returned
+        "last_contact": "VARCHAR", "concern": "BOOLEAN"}], "known_to_no_other": "BOOLEAN",
+        "reviews_not_recorded": ["VARCHAR"]}')) FROM returned
 ), rows AS (
-    SELECT own.*, dense_rank() OVER (ORDER BY IDENTITY) AS child, known_to, known_to_no_other
+    SELECT own.*, dense_rank() OVER (ORDER BY IDENTITY) AS child, known_to, known_to_no_other,
+           reviews_not_recorded
       FROM own LEFT JOIN facts ON facts.row = own.source_row
 ), contacts AS (
     SELECT child, contact.council || '/' || contact.service AS sender, max(contact.last_contact) AS last_contact,
@@ -16,19 +18,21 @@ WITH facts AS (
       FROM contacts GROUP BY child
 ), children AS (
     SELECT rows.child, bool_or(rows.concern) AS own_concern, bool_or(known_to_no_other) AS known_to_no_other,
+           list_distinct(flatten(list(reviews_not_recorded))) AS missing, any_value(born) AS born,
            any_value(contacts) AS contacts, bool_or(of_child.concern) AS concern,
            max(of_child.last_contact) AS last_contact
       FROM rows LEFT JOIN of_child USING (child) GROUP BY rows.child
 ), judged AS (
-    SELECT child, contacts,
+    SELECT child, contacts, missing, born,
            CASE WHEN concern AND NOT own_concern THEN $concern_elsewhere
                 WHEN concern THEN $concern_both
+                WHEN known_to_no_other AND contacts IS NULL THEN $no_other
+                WHEN len(missing) > 0 THEN $review
                 WHEN contacts IS NOT NULL AND last_contact < strftime($made_on::DATE - to_months($lately_months), '%Y-%m')
                 THEN $not_lately
                 WHEN contacts IS NOT NULL THEN $known
-                WHEN known_to_no_other THEN $no_other
                 ELSE $not_said END AS situation
       FROM children
 )
-SELECT source_row, child, situation, contacts, SHOWN FROM rows JOIN judged USING (child)
+SELECT source_row, child, situation, contacts, missing, judged.born, SHOWN FROM rows JOIN judged USING (child)
  ORDER BY situation, min(source_row) OVER (PARTITION BY child), source_row

@@ -27,13 +27,15 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.timeline import is_in_full, list_able_services
+from assets.linkage.timeline import is_in_full, list_able_services, list_complete_reviews
 from assets.linkage.tokens import StoredPairs, open_readers
+from assets.returns import freshness
 from assets.returns.accounts import build_receipt, list_permitted_flows, load_facts, read_held_mac, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
 from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
+from privacy.doors.program import compute_program_sha256
 from privacy.doors.sql import parquet, quote_text
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
@@ -44,8 +46,10 @@ from privacy.returns.facts import (
     Absence,
     Doubts,
     decide_absence,
+    decide_missing_reviews,
     derive_traits,
     drop_rows,
+    find_days_of_growing_old,
     find_facts,
     note_waiting,
     select_left_out,
@@ -71,6 +75,13 @@ class Made:
     sentence: str
     written: bool = False
 
+    def repeat(self) -> tuple[str, str, str]:
+        """Return council, source and what is said of the return while nothing changes."""
+        return self.council, self.source, _UNCHANGED if self.written else self.sentence.removeprefix(_WITHDRAWN)
+
+
+_UNCHANGED, _WITHDRAWN = "unchanged since it was last made", "the return made before is withdrawn, "
+
 
 @with_removals_blocked
 @with_cohort_lock
@@ -91,6 +102,9 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         )
     with open_in_memory() as con:
         maker = Maker(store, agreements, keys, on, extracts, log, con)
+        made_from = maker.hash_inputs()
+        if current := freshness.read_if_current(store, made_from, on):
+            return [Made(*each) for each in current.sentences]
         maker.load_records()
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
@@ -108,7 +122,15 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
                 # An agreement that has ended leaves no true counts behind.
                 for suffix in (".json", ".html"):
                     store.return_summary(council).with_suffix(suffix).unlink(missing_ok=True)
-    return sorted(made, key=lambda one: (one.council, one.source))
+        # Whether an unusual delivery still is one changes with the day.
+        until = on if maker.unusual else min(maker.find_days_of_change(), default=None)
+    made.sort(key=lambda one: (one.council, one.source))
+    if maker.active:
+        freshness.write(store, made_from, on, until, [one.repeat() for one in made])
+    else:
+        # Without an agreement in force nothing is kept.
+        store.returns_record.unlink(missing_ok=True)
+    return made
 
 
 @with_removals_blocked
@@ -169,6 +191,16 @@ class Maker:
         return [each for each in senders if is_in_full(each.service, cohort, sent[each.council], self.on)]
 
     @cached_property
+    def complete_reviews(self) -> dict[Sender, list[str]]:
+        """Codes of the reviews of which each health-visiting team has sent every month that was due."""
+        cohort = Cohort(self.store.cohort)
+        return {
+            Sender(council, SERVICES[source]): list_complete_reviews(cohort, extract, self.on)
+            for (council, source), extract in self.extracts.items()
+            if source == "hv_reviews"
+        }
+
+    @cached_property
     def payload(self) -> Mapping[str, Sequence[Path]]:
         """Payload files by source."""
         return {
@@ -177,6 +209,35 @@ class Maker:
             ]
             for each in SERVICES
         }
+
+    def hash_inputs(self) -> str:
+        """Return a hash of all that decides the returns, except which rows are new and what is still to come."""
+        returns = {
+            f"{council}/{source}": self._explain_no_return(council, source)
+            or encode_content(self._header(Sender(council, SERVICES[source]), source, 0), []).decode()
+            for council, source in self.extracts
+        }
+        signer = self.keys.signing_key.public_key().public_bytes_raw()
+        content = {
+            "program": compute_program_sha256(("assets", "privacy", "sources"), ("duckdb", "numpy", "scipy", "splink")),
+            "keys": [self.keys.fingerprints, signer.hex()],
+            "agreements": {council: agreement.version for council, agreement in self.agreements.items()},
+            "returns": returns,
+            "summaries": [self.active, self.able, self.in_full],
+            "census_months": _list_census_months(self.extracts, Cohort(self.store.cohort)).to_pylist(),
+            "linked": [inputs.hash_file(path) for path in (self.store.links, self.store.doubts)],
+            "extracts": {"/".join(key): extract.file_mac for key, extract in self.extracts.items()},
+            "released": sorted(self.log.released),
+        }
+        return _hash_bytes(_encode(content))
+
+    def find_days_of_change(self) -> list[dt.date]:
+        """Return days to come on which a row is no longer new, or a review dated later has taken place."""
+        later: list[tuple[dt.date | None]] = []
+        if paths := self.payload["hv_reviews"]:
+            query = f"SELECT min(review_date) FROM {parquet(paths, hive_partitioning=False)} WHERE review_date > ?"
+            later = self.con.execute(query, [self.on]).fetchall()
+        return [*find_days_of_growing_old(self.con, self.rules(), self.on), *(day for (day,) in later if day)]
 
     def load_records(self) -> None:
         """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
@@ -192,7 +253,9 @@ class Maker:
         selects = [
             f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
             f" {month if source == 'hv_reviews' else 'NULL'} AS last_contact,"
-            f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
+            f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern,"
+            f" {'review' if source == 'hv_reviews' else 'NULL'} AS review"
+            f" FROM {parquet(paths, hive_partitioning=False)}"
             for source, paths in self.payload.items()
             if paths
         ]
@@ -237,7 +300,7 @@ class Maker:
     def rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
-            receiver: self._find_terms(receiver)[2]
+            receiver: self._find_terms(receiver)[-1]
             for council in self.active
             for receiver in (Sender(council, service) for service in self.agreements[council].recipients)
         }
@@ -270,11 +333,12 @@ class Maker:
         load_facts(self.con, returned)
         return [*made, *self._make_receipts(service)]
 
-    def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
-        """Return what a receiver may be told, and the rule about new rows that applies."""
+    def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, Absence, NewChildren]:
+        """Return what a receiver may be told, of whose absence and of which reviews', and the rule about new rows."""
         allowed = list_permitted(self.agreements, receiver, self.on)
         of_absence = decide_absence(receiver, allowed, self.able, self.in_full)
-        return allowed, of_absence, find_new_children_rule(self.agreements, receiver, allowed)
+        of_reviews = decide_missing_reviews(receiver, allowed, self.able, self.in_full, self.complete_reviews)
+        return allowed, of_absence, of_reviews, find_new_children_rule(self.agreements, receiver, allowed)
 
     def _explain_no_return(self, council: str, source: str) -> str | None:
         """Return why an extract gets no return, or None."""
@@ -357,7 +421,7 @@ class Maker:
         # Encrypting the same content again gives other bytes, so the MAC of the content shows whether it changed.
         same = before and (before.what, before.return_mac) == (entry.what, entry.return_mac)
         if before and same and file.is_file() and _hash_bytes(file.read_bytes()) == before.file_sha256:
-            return Made(entry.council, entry.source, "unchanged since it was last made")
+            return Made(entry.council, entry.source, _UNCHANGED)
         sealed = seal_it()
         # Logged first: a return that could be handed over is never missing from the log.
         record(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
@@ -371,14 +435,14 @@ class Maker:
         if before := self.log.newest.get((council, source)):
             record(self.store.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
         file.unlink()
-        return Made(council, source, f"the return made before is withdrawn, nothing is made: {reason}")
+        return Made(council, source, f"{_WITHDRAWN}nothing is made: {reason}")
 
     def _compute_mac(self, document: bytes) -> str:
         # A MAC, because a guess at the content could be tested against a plain hash in the log.
         return hmac.digest(self.keys.derive_subkey("input-mac", "return"), document, hashlib.sha256).hex()
 
     def _header(self, receiver: Sender, source: str, rows: int) -> Header:
-        allowed, of_absence, rule = self._find_terms(receiver)
+        allowed, of_absence, of_reviews, rule = self._find_terms(receiver)
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient, parts = own.recipients[receiver.service], extract.parts.parts if extract.parts else ()
         in_force = [part for part in parts if part.in_force]
@@ -408,6 +472,8 @@ class Maker:
             tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
             absence_of=["/".join(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
+            reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
+            reviews_why_not=of_reviews.why_not,
             new_children=rule.content(),
             rows=rows,
             serial=self.log.made[receiver.council, source] + 1,

@@ -179,7 +179,8 @@ def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, f
 def _read(
     con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, cohort: Cohort | None
 ) -> None:
-    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, and whether the row records a concern.
+    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, whether the row records a concern, and
+    when the child was born.
 
     Rows that delete a record are left out and, from a file of several cohorts, rows of other cohorts than `cohort`.
     `of_cohort` is whether a row is sure to be of the cohort.
@@ -190,8 +191,10 @@ def _read(
     of_cohort = f"({build_first_year_sql(contract)}) = {cohort.first_year}" if cohort else "true"
     deleted = DELETED if extract.dialect.deleted else "false"
     rows = (
-        f"SELECT texts.*, typed.concern, coalesce(typed.of_cohort, false) AS of_cohort"
+        f"SELECT texts.*, typed.concern, typed.born, coalesce(typed.of_cohort, false) AS of_cohort"
         f" FROM ({projection.texts}) AS texts JOIN (SELECT {SOURCE_ROW}, {concern} AS concern, {deleted} AS gone,"
+        # 1900-01-01 is a placeholder for an unknown date of birth
+        " CASE WHEN year(date_of_birth) > 1900 THEN date_of_birth END AS born,"
         f" {of_cohort} AS of_cohort FROM ({projection.sql})) AS typed USING ({SOURCE_ROW})"
         f" WHERE NOT gone AND coalesce(typed.of_cohort, true)"
     )
@@ -228,7 +231,9 @@ def _join_facts(
             child=row["child"],
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
             situation=(situation := Situation(row["situation"])),
-            why=team_files.explain(situation, row["contacts"] or [], header.absence_of),
+            why=team_files.explain(
+                situation, row["contacts"] or [], header.absence_of, row["missing"] or (), row["born"], header.reviews
+            ),
             next_step=team_files.get_next_step(situation, header.service),
         )
         for row in rows

@@ -5,13 +5,15 @@ to do next. Sentences that name no child or service are in `words.yaml`.
 """
 
 import csv
+import datetime as dt
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -21,13 +23,13 @@ from ndl_export.pages.number_format import capital, listed, month, row_ranges
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import format_row_number, split_number
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, RecordAtAge
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
 _COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
-"""A child whom no other service has seen for longer than this, by the months returned, has not been seen lately."""
+"""A child whose latest returned month is older than this has no record lately."""
 
 
 class Situation(IntEnum):
@@ -36,12 +38,13 @@ class Situation(IntEnum):
     CONCERN_ELSEWHERE = 1
     NO_OTHER = 2
     CONCERN_BOTH = 3
-    NOT_LATELY = 4
-    KNOWN = 5
-    NOT_SAID = 6
+    REVIEW = 4
+    NOT_LATELY = 5
+    KNOWN = 6
+    NOT_SAID = 7
 
 
-TO_CONTACT = (Situation.CONCERN_ELSEWHERE, Situation.NO_OTHER, Situation.CONCERN_BOTH, Situation.NOT_LATELY)
+TO_CONTACT = tuple(each for each in Situation if each < Situation.KNOWN)
 """Situations whose children are listed by name on the page."""
 
 WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
@@ -73,10 +76,22 @@ def _name_senders(*names: str) -> str:
     )
 
 
-def explain(situation: Situation, contacts: list[dict[str, object]], absence_of: list[str]) -> str:
-    """Explain a situation. `contacts` have sender, last_contact (or None) and concern (or None)."""
+def explain(
+    situation: Situation,
+    contacts: list[dict[str, object]],
+    absence_of: list[str],
+    missing: Collection[str] = (),
+    born: dt.date | None = None,
+    reviews: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> str:
+    """Explain a situation.
+
+    `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the reviews not recorded of a
+    child born on a day, by code, and `reviews` the services that this covers.
+    """
+    said = _explain_missing(missing, born, reviews)
     if situation is Situation.NO_OTHER:
-        return f"No record of {_name_senders(*absence_of)} could be linked."
+        return " ".join([f"No record of {_name_senders(*absence_of)} could be linked.", *said])
     if situation is Situation.NOT_SAID:
         return NOT_TOLD
     concerned = [contact for contact in contacts if contact["concern"]]
@@ -87,7 +102,22 @@ def explain(situation: Situation, contacts: list[dict[str, object]], absence_of:
     if others:
         also = "Also known to" if concerned else "Known to"
         sentences.append(f"{also} {listed(map(_format_contact, others))}.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *said])
+
+
+def _explain_missing(
+    missing: Collection[str], born: dt.date | None, reviews: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    """Yield the sentence about the reviews that are not recorded, in the order in which they are due."""
+    records = [each for each in CONTRACTS["hv_reviews"].expected if isinstance(each, RecordAtAge)]
+    named = [
+        each.title.lower() + (f" (due in {month(f'{each.find_due_day(born):%Y-%m}')})" if born else "")
+        for each in records
+        if each.code in missing
+    ]
+    if named:
+        services = _name_senders(*sorted({sender for code in missing for sender in reviews[code]}))
+        yield WORDS["review_not_recorded"].format(services=services, reviews=listed(named))
 
 
 def _describe_rule(rule: Mapping[str, Any]) -> str:
@@ -102,8 +132,8 @@ def _describe_rule(rule: Mapping[str, Any]) -> str:
 
 
 def _format_contact(contact: dict[str, object]) -> str:
-    seen = f" (last contact {month(str(contact['last_contact']))})" if contact["last_contact"] else ""
-    return _name_senders(str(contact["sender"])) + seen
+    latest = f" (latest linked record: {month(str(contact['last_contact']))})" if contact["last_contact"] else ""
+    return _name_senders(str(contact["sender"])) + latest
 
 
 # Spreadsheet programs run a cell that begins with one of these.
@@ -228,8 +258,9 @@ def _explain_empty_section(situation: Situation, header: Header) -> str | None:
     if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in returned:
         return "Not returned: under the agreement no service tells you whether it recorded a concern."
     if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
-        return "Not returned: under the agreement no service tells you when it last saw a child."
-    if situation is Situation.NO_OTHER and header.absence_why_not:
-        why_not = re.sub("[^ ,]+/[^ ,]+", lambda name: _name_senders(name[0]), header.absence_why_not)
-        return f"Not returned for any child: {why_not}."
+        return "Not returned: under the agreement no service tells you the month of its latest record."
+    why_nots = {Situation.NO_OTHER: header.absence_why_not, Situation.REVIEW: header.reviews_why_not}
+    if why_not := why_nots.get(situation):
+        named = re.sub("[^ ,]+/[^ ,]+", lambda name: _name_senders(name[0]), why_not)
+        return f"Not returned for any child: {named}."
     return None

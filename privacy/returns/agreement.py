@@ -25,15 +25,20 @@ class Fact(StrEnum):
     KNOWN_TO = "known_to"
     """Which services, in which council, know the child."""
     LAST_CONTACT = "last_contact_month"
-    """The month of a service's last contact."""
+    """The month of the latest record of a service that is linked to the child."""
     CONCERN = "concern_recorded"
     """Whether a service recorded a concern, never what it was."""
     NO_OTHER = "known_to_no_other"
     """That none of the other services that can know a child of this age, and disclose this, knows the child."""
+    REVIEW = "review_not_recorded"
+    """Which due reviews no health-visiting team that discloses this has recorded of the child."""
 
 
-NO_CONCERNS = ("education",)
-"""Services whose extracts record no concerns: an outcome of the EYFS Profile is not a concern."""
+NOT_RECORDED: Mapping[Fact, tuple[tuple[str, ...], str]] = {
+    Fact.CONCERN: (("education",), "concerns"),
+    Fact.REVIEW: (("education", "settings"), "reviews"),
+}
+"""Services whose extracts lack what a fact rests on, and what they lack: an outcome of the Profile is no concern."""
 NEVER_ABSENT = "education"
 """No return says that this service has no record of a child. Nearly every child of nurseries and health visitors is in
 some school's records, so most of the few that seem to be in none were missed. With three times the usual errors, or
@@ -67,7 +72,7 @@ class NewChildren:
 
     def content(self) -> dict[str, Any]:
         """Return the rule, JSON-ready."""
-        return {name: _convert_to_json(value) for name, value in asdict(self).items()}
+        return {name: _convert_to_json(value) for name, value in vars(self).items()}
 
 
 def _convert_to_json(value: Any) -> Any:

@@ -5,12 +5,15 @@ reason:
 
 - a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
   SURE_PROBABILITY. A row linked by its own identifier has probability 1
-- a date, or the absence of a concern: no less certain record of that service may be the child's as well
+- a month, or the absence of a concern: no less certain record of that service may be the child's as well, and none
+  that could be (`Doubts`) is later, or has a concern
 - no other service knows the child: told only of services that can know a child of this age (`decide_absence`), and only
   if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record that is,
   or could be, the child's (`Doubts`). Nor may it have a record of a child unknown to the receiver that agrees in two of
   date of birth, postcode and a name, or in the date of birth and the sound of a name, with no different sex
   (ALIKE_TOKENS). The row must also be one that would have been found (FINDABLE_CONDITION)
+- no health-visiting team has recorded a review: the same about records of this review, also of children whom a team
+  knows, whose records must then all be sure. Not told if it would be true of most children (MOST_UNREVIEWED_SHARE)
 
 Only rows of the receiver, and of services that may disclose something to it, are used.
 
@@ -69,17 +72,22 @@ less certain than a link of 0.95."""
 LEAST_ABSENT_SHARE = 0.02
 """Share of a sender's rows from which absence is disclosed: below it, missed links outweigh 1 - SURE_PROBABILITY.
 The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
+MOST_UNREVIEWED_SHARE = 0.5
+"""Share of the rows asked about above which a review is more likely missing from the extracts than not made."""
+HEALTH = "health"
+"""The service that makes reviews."""
 
 
 @dataclass(frozen=True)
 class Absence:
-    """Whether a sender can be told that no other service knows a child.
+    """Whether a sender can be told that no other service knows a child, or has recorded some of `reviews`.
 
     `of` are the services covered; `why_not` is a sentence giving the reason if it cannot be told.
     """
 
     of: tuple[Sender, ...]
     why_not: str | None
+    reviews: tuple[str, ...] = ()
 
 
 def decide_absence(receiver: Sender, allowed: Permitted, able: Collection[str], in_full: Collection[Sender]) -> Absence:
@@ -94,8 +102,39 @@ def decide_absence(receiver: Sender, allowed: Permitted, able: Collection[str], 
         return Absence((), f"for {receiver.service}, the reason is too often a missed record")
     if not others:
         return Absence((), "no other service can know every child of this age yet")
-    tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts and teller.service in others)
-    needed = [Sender(receiver.council, service) for service in others]
+    return _decide(Fact.NO_OTHER, others, receiver, allowed, in_full)
+
+
+def decide_missing_reviews(
+    receiver: Sender,
+    allowed: Permitted,
+    able: Collection[str],
+    in_full: Collection[Sender],
+    reviews: Mapping[Sender, Collection[str]],
+) -> Absence:
+    """Return whether `receiver` can be told that no health-visiting team has recorded a review of a child.
+
+    `reviews` are those due of every child of the cohort by now of which a team has sent every month. As for
+    `decide_absence`, the result depends on no row.
+    """
+    if receiver.service == HEALTH:
+        return Absence((), "health visitors see their reviews in their own records")
+    if HEALTH not in able:
+        return Absence((), "no review of every child of this age is due yet")
+    found = _decide(Fact.REVIEW, [HEALTH], receiver, allowed, in_full)
+    if found.why_not:
+        return found
+    complete = tuple(sorted(set.intersection(*(set(reviews.get(teller, ())) for teller in found.of))))
+    why_not = None if complete else f"no review is complete in the extracts of {', '.join(map('/'.join, found.of))}"
+    return Absence(found.of if complete else (), why_not, complete)
+
+
+def _decide(
+    fact: Fact, services: Collection[str], receiver: Sender, allowed: Permitted, in_full: Collection[Sender]
+) -> Absence:
+    """Return whether `receiver` can be told a fact that says that `services` have no record."""
+    tellers = tuple(teller for teller, facts in allowed.items() if fact in facts and teller.service in services)
+    needed = [Sender(receiver.council, service) for service in services]
     if silent := ["/".join(sender) for sender in needed if sender not in tellers]:
         return Absence((), f"{', '.join(silent)} may not disclose it under the agreements")
     if late := ["/".join(sender) for sender in tellers if sender not in in_full]:
@@ -109,18 +148,25 @@ def find_facts(
     source: str,
     allowed: Permitted,
     of_absence: Absence,
+    of_reviews: Absence,
     rule: NewChildren,
 ) -> pa.Table:
     """Return the facts about each row of `source` that `receiver` sent: `row` and `fact` (JSON text), by row number.
 
     Reads `records` and `doubts` (child_id, other_child_id, likely) from `con`. Columns of `records`: source, council,
-    service, row_key, row (its number in the file), child_id, probability, last_contact as `2022-05`, concern, findable,
-    sex, the numbers that replace the tokens of ALIKE_TOKENS (`derive_traits`), numbered (it has a UPN or NHS number)
-    and waiting (it is still new). Rows without any fact are left out. The JSON text is `{"row": 7, "known_to":
-    [{"council", "service", "last_contact"?, "concern"?}]}` or `{"row": 7, "known_to_no_other": true}`.
+    service, row_key, row (its number in the file), child_id, probability, last_contact as `2022-05`, concern, review
+    (its code), findable, sex, the numbers that replace the tokens of ALIKE_TOKENS (`derive_traits`), numbered (it has a
+    UPN or NHS number) and waiting (it is still new). Rows without any fact are left out. The JSON text is `{"row": 7,
+    "known_to"?: [{"council", "service", "last_contact"?, "concern"?}], "known_to_no_other"?: true,
+    "reviews_not_recorded"?: ["12M"]}`.
     """
     tellers = [
-        {**teller._asdict(), "tells_contact": Fact.LAST_CONTACT in facts, "tells_concern": Fact.CONCERN in facts}
+        {
+            **teller._asdict(),
+            "tells_contact": Fact.LAST_CONTACT in facts,
+            "tells_concern": Fact.CONCERN in facts,
+            "tells_review": teller in of_reviews.of,
+        }
         for teller, facts in allowed.items()
     ]
     con.register("told_by", pa.Table.from_pylist(tellers, _TELLERS))
@@ -131,23 +177,36 @@ def find_facts(
             "least": _LEAST_PROBABILITY,
             "absence": of_absence.why_not is None,
             "least_absent": LEAST_ABSENT_SHARE,
+            "reviews": list(of_reviews.reviews),
+            "most_unreviewed": MOST_UNREVIEWED_SHARE,
             "waiting_known": Fact.KNOWN_TO in rule.until_then,
             "bare_known": Fact.KNOWN_TO in rule.without_number,
             "bare_contact": Fact.LAST_CONTACT in rule.without_number,
             "bare_concern": Fact.CONCERN in rule.without_number,
             "bare_absence": Fact.NO_OTHER in rule.without_number,
+            "bare_review": Fact.REVIEW in rule.without_number,
         }
-        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=params).to_arrow_table()
+        query = _FACTS.replace("ALIKE_REVIEWED", _ALIKE_REVIEWED).replace("ALIKE", _ALIKE)
+        return con.sql(query, params=params).to_arrow_table()
     finally:
         con.unregister("told_by")
 
 
 _TELLERS = pa.schema(
-    [("council", pa.string()), ("service", pa.string()), ("tells_contact", pa.bool_()), ("tells_concern", pa.bool_())]
+    [
+        *((name, pa.string()) for name in Sender._fields),
+        *((name, pa.bool_()) for name in ("tells_contact", "tells_concern", "tells_review")),
+    ]
 )
 _ALIKE = " UNION ".join(
     f"""SELECT unfound.row_key FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
+    for name in ALIKE_TOKENS
+)
+_ALIKE_REVIEWED = " UNION ".join(
+    f"""SELECT unreviewed.row_key, missing FROM unreviewed JOIN strangers
+        ON unreviewed.{name} = strangers.{name} AND coalesce(unreviewed.sex = strangers.sex, true)
+       AND missing = strangers.review AND tells_review"""
     for name in ALIKE_TOKENS
 )
 _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(encoding="utf-8")
@@ -319,6 +378,17 @@ def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChild
     con.register("rules", pa.Table.from_pylist(table, _RULES))
     con.execute(_WAITING)
     con.unregister("rules")
+
+
+def find_days_of_growing_old(
+    con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date
+) -> list[dt.date]:
+    """Return the days after `on` on which new rows of `all_records` have been there for long enough."""
+    waiting = con.sql(
+        "SELECT DISTINCT council, service, first_day FROM all_records WHERE waiting AND first_day NOT NULL"
+    )
+    days = (day + dt.timedelta(rules[Sender(*sender)].after_days) for *sender, day in waiting.fetchall())
+    return [day for day in days if day > on]
 
 
 def select_left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:

@@ -13,7 +13,7 @@ and extract, so a return signed for one recipient cannot be encrypted again for 
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,12 @@ class Header:
 
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
     (SHA-256) of each agreement by council. `absence_of` are the services covered if a row says that no other service
-    knows the child; `absence_why_not` is a sentence giving the reason if no row can say so. `sender_mac` (under
-    `sender_key`) and `extract_mac` identify the sender's file. If it came in parts, `parts` has the number of each file
-    by its MAC under `sender_key`, and row 17 of part 3 is numbered 3 x 2^40 + 17; the files of the parts in `several`
-    also hold rows of other cohorts. `new_children` is the rule about new rows. `serial` counts the returns of a
-    council, source and cohort: a higher one replaces every lower one. `made_on` is a day.
+    knows the child; `absence_why_not` is a sentence giving the reason if no row can say so. `reviews` has the services
+    covered by code of each review that a row can say is not recorded, `reviews_why_not` the reason if none.
+    `sender_mac` (under `sender_key`) and `extract_mac` identify the sender's file. If it came in parts, `parts` has the
+    number of each file by its MAC under `sender_key`, and row 17 of part 3 is numbered 3 x 2^40 + 17; the files of the
+    parts in `several` also hold rows of other cohorts. `new_children` is the rule about new rows. `serial` counts the
+    returns of a council, source and cohort: a higher one replaces every lower one. `made_on` is a day.
     """
 
     council: str
@@ -69,6 +70,8 @@ class Header:
     tells: dict[str, list[str]]
     absence_of: list[str]
     absence_why_not: str | None
+    reviews: dict[str, list[str]]
+    reviews_why_not: str | None
     new_children: dict[str, Any]
     rows: int
     serial: int
@@ -90,7 +93,7 @@ def encode_content(header: Header, facts: list[str]) -> bytes:
 
 def _encode_document(header: Header, facts: list[str]) -> bytes:
     # Sorted keys, because these bytes are signed and show whether a return has changed.
-    first = json.dumps(asdict(header), sort_keys=True, ensure_ascii=False)
+    first = json.dumps(vars(header), sort_keys=True, ensure_ascii=False)
     return "\n".join([first, *facts]).encode()
 
 

@@ -138,7 +138,7 @@ CONTRACT = SourceContract(
     concern=build_concern_sql(),
     purposes={
         "sex": ("linkage", "health.sex"),
-        "review": (*_OF_CHILDREN, *_FIVE_REVIEWS, *_HEALTH_TABLES, "timeline"),
+        "review": (*_OF_CHILDREN, *_FIVE_REVIEWS, *_HEALTH_TABLES, "timeline", "returns.review_not_recorded"),
         "review_date": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, "timeline", "returns.last_contact_month"),
         "asq3_months": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, _CONCERN),
         **{name: (*_OF_CHILDREN, _LEAD_TIME, "health.asq3_all_five", f"health.{name}", _CONCERN) for name in DOMAINS},

@@ -189,6 +189,10 @@ class RecordAtAge:
     months: int = 0
     days: int = 0
 
+    def find_due_day(self, born: dt.date) -> dt.date:
+        """Return the day by which the record of a child born on a day should have been made."""
+        return add_months(born, self.months) + dt.timedelta(self.days)
+
     def find_window(self, cohort: Cohort) -> tuple[dt.date, dt.date]:
         """Return the days on which the records of the cohort's oldest and youngest child are due."""
         first, last = (

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
 from assets.intake.quality_report.profile import ColumnProfile, Profile, list_months
-from assets.linkage.timeline import Progress, build_timeline, is_in_full, judge, list_able_services
+from assets.linkage.timeline import (
+    Progress,
+    build_timeline,
+    is_in_full,
+    judge,
+    list_able_services,
+    list_complete_reviews,
+)
 from assets.returns.make import _list_census_months
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.contracts.hv_reviews import REVIEW_CODES
@@ -27,10 +34,10 @@ def _taken(source: str, on: str, profile: Profile | None = None) -> ExtractQuali
     return ExtractQuality(*about, {}, f"{on}T02:00:00+00:00", {}, 0, 0, 0, 0, (), (), profile or Profile(0, {}, {}))
 
 
-def _reviewed(on: str, months: str, *codes: str) -> ExtractQuality:
-    """Return an intake result of reviews with these codes in these months."""
+def _reviewed(on: str, months: str, *codes: str, rows: int = 1) -> ExtractQuality:
+    """Return an intake result of reviews with these codes in these months, so many a month."""
     kinds = {code: int(code in codes) for code in REVIEW_CODES}
-    dates = {key: int(key in months.split()) for month in list_months(COHORT) if (key := f"{month:%Y-%m}")}
+    dates = {key: rows * (key in months.split()) for month in list_months(COHORT) if (key := f"{month:%Y-%m}")}
     columns = {name: ColumnProfile(len(codes), own) for name, own in (("review", kinds), ("review_date", dates))}
     return _taken("hv_reviews", on, Profile(len(codes), columns, {}))
 
@@ -117,6 +124,27 @@ def test_a_service_has_sent_everything_if_a_kind_of_record_is_in_and_its_months_
     assert is_in(_reviewed("2029-06-05", whole, "2-2.5Y"), "2029-06-10")
     assert not is_in_full("settings", COHORT, {}, dt.date(2029, 6, 1))
     assert list_able_services(COHORT, dt.date(2029, 6, 1)) == ["settings", "health"]
+
+
+DUE_AT_TWELVE_MONTHS = [f"{month:%Y-%m}" for month in list_months(COHORT) if "2026-09" <= f"{month:%Y-%m}" <= "2027-08"]
+
+
+@given(st.sets(st.sampled_from(DUE_AT_TWELVE_MONTHS)), st.sampled_from([5, 20, 400]))
+def test_a_review_is_complete_only_with_every_month_in_which_it_was_due(lost: set[str], rows: int) -> None:
+    """With half a delivery, many a child would be said to lack a review that was made."""
+    months = [f"{month:%Y-%m}" for month in list_months(COHORT) if f"{month:%Y-%m}" <= "2027-09"]
+    sent = _reviewed("2027-11-21", " ".join(month for month in months if month not in lost), "NBV", "12M", rows=rows)
+    found = list_complete_reviews(COHORT, sent, dt.date(2027, 12, 1))
+    # A small council may have no review in a month.
+    assert ("12M" in found) == (not lost or rows < 20)
+    assert "2-2.5Y" not in found  # not due yet
+    assert "6-8W" not in found  # none was ever sent
+
+
+def test_a_review_whose_last_months_are_not_in_is_not_complete() -> None:
+    for last, complete in (("2027-08", ["12M"]), ("2027-06", [])):
+        months = " ".join(f"{month:%Y-%m}" for month in list_months(COHORT) if f"{month:%Y-%m}" <= last)
+        assert list_complete_reviews(COHORT, _reviewed("2027-11-21", months, "12M"), dt.date(2027, 12, 1)) == complete
 
 
 def test_contact_is_no_later_than_the_census_that_was_read() -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.returns.make import NothingToReturn
+from assets.returns.make import Maker, NothingToReturn
 from assets.returns.row_history import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
@@ -82,7 +82,7 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     summaries = {f"leeds/summary-{COHORT}.{kind}" for kind in ("json", "html")}
     told = {f"leeds/told-{service}-{COHORT}.age" for service in SERVICE_NAMES}
     log = {"disclosures.jsonl", "disclosures.head.json"}
-    assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet"}
+    assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet", f"made-{COHORT}.json"}
     assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
         "leeds"
     }
@@ -136,6 +136,47 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     assert len(lines) == 2 * len((*SERVICES, *SERVICE_NAMES))
     pipeline.file("leeds", "eyfsp").write_bytes(b"lost or changed")
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
+    assert pipeline.facts("leeds", "eyfsp")
+
+
+def test_a_night_on_which_nothing_changed_reads_no_row(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    agree(pipeline, new_children="new_children: {first_delivery: at_once}\n")
+    pipeline.make()
+    read, load = [], Maker.load_records
+
+    def note(maker: Maker) -> None:
+        read.append(maker.on)
+        load(maker)
+
+    def is_read(on: dt.date = TODAY + DAY) -> bool:
+        before = len(read)
+        pipeline.make(on)
+        return len(read) > before
+
+    monkeypatch.setattr(Maker, "load_records", note)
+
+    assert not is_read()
+    assert sentences(pipeline, TODAY + DAY)["leeds/eyfsp"] == "unchanged since it was last made"
+    assert is_read(TODAY - DAY), "the clock was put back"
+    assert not is_read()
+    agree(pipeline, new_children="new_children: {first_delivery: at_once, after_days: 7}\n")
+    assert is_read()
+    pipeline.file("leeds", "eyfsp").write_bytes(b"lost or changed")
+    assert is_read()
+    store = pipeline.home.cohort(COHORT)
+    store.return_summary("leeds").unlink()
+    assert is_read()
+    store.returns_record.write_text("{}")
+    assert is_read()
+    assert not is_read()
+
+
+def test_a_row_that_is_no_longer_new_renews_the_returns(pipeline: Pipeline) -> None:
+    agree(pipeline, new_children="")
+    pipeline.make()
+    assert sentences(pipeline, TODAY + 27 * DAY)["leeds/eyfsp"] == "unchanged since it was last made"
+    assert not pipeline.facts("leeds", "eyfsp")
+    assert sentences(pipeline, TODAY + 28 * DAY)["leeds/eyfsp"].startswith("made for")
     assert pipeline.facts("leeds", "eyfsp")
 
 
@@ -279,6 +320,30 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     pipeline.link(["leeds"])
     pipeline.make()
     assert pipeline.facts("leeds", "eyfsp")
+
+
+def test_a_review_is_not_said_to_be_missing_once_it_came_or_if_half_a_delivery_is_in(tmp_path: Path) -> None:
+    pipeline = pipeline_at(tmp_path)
+    write_extracts(pipeline.landing, children=160, councils=("leeds",))
+    of_one_month = pipeline.rows("leeds", "hv_reviews")
+    reviews = [row | {"review_date": f"2022-{3 + number % 10:02d}-02"} for number, row in enumerate(of_one_month)]
+    agree(pipeline)
+
+    def missing(rows: list[dict[str, str]]) -> set[int]:
+        pipeline.put("leeds", "hv_reviews", rows)
+        pipeline.ingest_and_link(["leeds"])
+        pipeline.make()
+        return {fact["row"] for fact in pipeline.facts("leeds", "eyfsp") if "reviews_not_recorded" in fact}
+
+    before = missing(reviews)
+    assert before
+    row = min(before)
+    child = pipeline.rows("leeds", "eyfsp")[row - 1]
+    own = {name: child[name] for name in ("surname", "forename", "date_of_birth", "postcode", "sex")}
+    came = reviews[0] | own | {"nhs_number": "", "local_patient_id": "came later"}
+    assert missing([*reviews, came]) == before - {row}
+    assert missing(reviews[: len(reviews) // 2]) == set()
+    assert missing(of_one_month) == set()
 
 
 def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """At the sender: the right file opens into a table and a page, any other is refused with a clear sentence."""
 
 import csv
+import datetime as dt
 import json
 import shutil
 import stat
@@ -25,6 +26,7 @@ from privacy.keys import SENDER_KEYS
 from privacy.returns import seal
 from privacy.row_keys import parse_row_number
 from privacy.services import SERVICES
+from sources.contracts.model import add_months
 from tests.support.areas import lacking
 from tests.support.independent import write_extracts
 from tests.support.intake.spreadsheets import as_xls
@@ -46,6 +48,11 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     write_extracts(made.landing, children=240, councils=COUNCILS)
     first, *rest = made.rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
+    reviews = [
+        row | {"review_date": f"2022-{3 + number % 10:02d}-02"}
+        for number, row in enumerate(made.rows("leeds", "hv_reviews"))
+    ]
+    made.put("leeds", "hv_reviews", reviews)
     table = pyarrow.csv.read_csv(made.extract("wirral", "hv_reviews"))
     made.extract("wirral", "hv_reviews").unlink()
     text = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
@@ -119,7 +126,11 @@ def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
         assert (situation is Situation.CONCERN_ELSEWHERE) == concern
         assert (situation is Situation.NO_OTHER) == ("known_to_no_other" in fact)
         assert (situation is Situation.NOT_SAID) == (fact == {})
+        due = f"{add_months(dt.date.fromisoformat(own['date_of_birth']), 30):%B %Y}"
+        sentence = f"of the two to two-and-a-half year review (due in {due}) could be linked."
+        assert row["Why"].endswith(sentence) == ("reviews_not_recorded" in fact)
     assert len({row["What was returned"] for row in rows}) >= 3
+    assert any("reviews_not_recorded" in fact for fact in facts.values())
     assert [row["Order"] for row in rows] == sorted(row["Order"] for row in rows)
 
 

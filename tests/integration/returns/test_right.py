@@ -20,8 +20,13 @@ pytestmark = pytest.mark.slow
 
 COUNCILS = ("knowsley", "liverpool")
 RIGHT = 0.999
-LEAST_TOLD = {Fact.KNOWN_TO: 0.99, Fact.LAST_CONTACT: 0.99, Fact.CONCERN: 0.99, Fact.NO_OTHER: 0.45}
-"""A gate that told nothing would be right always: of what is true, at least this share is told."""
+LEAST_TOLD = {
+    **dict.fromkeys((Fact.KNOWN_TO, Fact.LAST_CONTACT, Fact.CONCERN), 0.99),
+    Fact.NO_OTHER: 0.45,
+    Fact.REVIEW: 0.15,
+}
+"""A gate that told nothing would be right always: of what is true, at least this share is told. Two of four reviews are
+missing of most children in these extracts, and are not told of."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,11 @@ def test_records_with_many_slips(tmp_path: Path) -> None:
     print(found)
     for kind in LEAST_TOLD:
         right, wrong, _ = accuracy.total(found, kind)
-        assert right >= (0.95 if kind == Fact.NO_OTHER else 0.998) * (right + wrong), (kind, right, wrong)
+        assert right >= (0.95 if kind in (Fact.NO_OTHER, Fact.REVIEW) else 0.998) * (right + wrong), (
+            kind,
+            right,
+            wrong,
+        )
     assert not any(Fact.NO_OTHER in found[source] for source in ("early_years_census", "hv_reviews"))
 
 

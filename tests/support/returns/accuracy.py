@@ -123,22 +123,25 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in load_cut_offs().items()
     )
     said = {
-        "eyfsp": ("'2025-06'", "NULL"),
-        "school_census": ("'2025-01'", "NULL"),
+        "eyfsp": ("'2025-06'", "NULL", "NULL"),
+        "school_census": ("'2025-01'", "NULL", "NULL"),
         "early_years_census": (
             "'2024-01'",
             "coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
+            "NULL",
         ),
         "hv_reviews": (
             "strftime(review_date, '%Y-%m')",
             f"coalesce(concern = 'Y' OR referral = 'Y' OR {below}, false)",
+            "review",
         ),
     }
     selects = " UNION ALL ".join(
         f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, row_key, {contact} AS last_contact,"
-        f" {concern} AS concern FROM read_parquet('{pipeline.home.restricted}/pseudonymised/source={source}"
+        f" {concern} AS concern, {review} AS review"
+        f" FROM read_parquet('{pipeline.home.restricted}/pseudonymised/source={source}"
         f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
-        for source, (contact, concern) in said.items()
+        for source, (contact, concern, review) in said.items()
         if (pipeline.home.restricted / "pseudonymised" / f"source={source}" / f"cohort={COHORT}").is_dir()
     )
     links = pa.parquet.read_table(pipeline.home.cohort(COHORT).links)
@@ -152,7 +155,7 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
 
 
 def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
-    """Return a row per return: sender, facts as JSON, services that tell, and those whose absence is told."""
+    """Return a row per return: sender, facts as JSON, services that tell, and absences of services and reviews."""
     places = [(council, source) for council in councils for source in SERVICES]
     opened = [pipeline.opened(*place) for place in places if pipeline.file(*place).exists()]
     return pa.table(
@@ -163,14 +166,17 @@ def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
             "facts": [list(one.facts) for one in opened],
             "tells": [list(one.header.tells) for one in opened],
             "absence_of": [list(one.header.absence_of) for one in opened],
+            "reviews": pa.array([list(one.header.reviews.items()) for one in opened], _REVIEWS),
         }
     )
 
 
+_REVIEWS = pa.map_(pa.string(), pa.list_(pa.string()))
 _TOLD = f"""
 CREATE TABLE facts AS
 SELECT source, council, unnest(from_json(fact, '{{"row": "BIGINT", "known_to": [{{"council": "VARCHAR",
-       "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN"}}], "known_to_no_other": "BOOLEAN"}}'))
+       "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN"}}], "known_to_no_other": "BOOLEAN",
+       "reviews_not_recorded": ["VARCHAR"]}}'))
   FROM (SELECT source, council, unnest(facts) AS fact FROM sealed);
 CREATE TABLE contacts AS
 SELECT source, council, row, contact.council || '/' || contact.service AS sender, contact.last_contact, contact.concern
@@ -181,7 +187,8 @@ UNION ALL SELECT source, council, row, '{Fact.LAST_CONTACT}', sender, last_conta
  WHERE last_contact IS NOT NULL
 UNION ALL SELECT source, council, row, '{Fact.CONCERN}', sender, concern::VARCHAR FROM contacts
  WHERE concern IS NOT NULL
-UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM facts WHERE known_to_no_other;
+UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM facts WHERE known_to_no_other
+UNION ALL SELECT source, council, row, '{Fact.REVIEW}', unnest(reviews_not_recorded), '' FROM facts;
 """
 _TRUE = f"""
 CREATE TABLE known AS
@@ -192,13 +199,20 @@ SELECT sealed.source, sealed.council, source_row AS row, known.*, list_contains(
        len(absence_of) > 0 AS is_absence_told
   FROM sealed JOIN rows USING (source, council)
   LEFT JOIN known ON known.person_id = rows.person_id AND list_contains(tells, sender);
+CREATE TABLE due AS
+SELECT source, council, row, person_id, entry.key AS review, entry.value AS covered
+  FROM (SELECT sealed.source, sealed.council, source_row AS row, person_id, unnest(map_entries(reviews)) AS entry
+          FROM sealed JOIN rows USING (source, council));
 CREATE TABLE true_facts AS
 SELECT source, council, row, '{Fact.KNOWN_TO}' AS kind, sender, '' AS said FROM seen WHERE sender IS NOT NULL
 UNION ALL SELECT source, council, row, '{Fact.LAST_CONTACT}', sender, last_contact FROM seen
  WHERE last_contact IS NOT NULL
 UNION ALL SELECT source, council, row, '{Fact.CONCERN}', sender, concern::VARCHAR FROM seen WHERE concern IS NOT NULL
 UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM seen WHERE is_absence_told
- GROUP BY source, council, row HAVING NOT coalesce(bool_or(counts), false);
+ GROUP BY source, council, row HAVING NOT coalesce(bool_or(counts), false)
+UNION ALL SELECT source, council, row, '{Fact.REVIEW}', review, '' FROM due
+ WHERE NOT EXISTS (FROM rows WHERE rows.person_id = due.person_id AND rows.review = due.review
+                     AND list_contains(covered, rows.council || '/' || rows.service));
 """
 _JUDGED = """
 SELECT source, kind, count(*) FILTER (told.said = true_facts.said),

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from privacy.doors.age import create_identity
-from privacy.returns.agreement import Fact
+from privacy.returns.agreement import NOT_RECORDED, Fact
 
 SERVICES = ("education", "settings", "health")
 EVERY_FACT = {
-    teller: [fact.value for fact in Fact if teller != "education" or fact is not Fact.CONCERN] for teller in SERVICES
+    teller: [fact.value for fact in Fact if teller not in NOT_RECORDED.get(fact, ((), ""))[0]] for teller in SERVICES
 }
 FROM, UNTIL = "2020-01-01", "2099-12-31"
 AT_ONCE = f"new_children: {{after_days: 0, without_number: [{', '.join(EVERY_FACT['health'])}]}}\n"

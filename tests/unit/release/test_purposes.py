@@ -29,7 +29,7 @@ def find_uses(contract: SourceContract) -> dict[str, set[str]]:
         found[column].add(f"returns.{Fact.CONCERN}")
     for record in contract.expected:
         if isinstance(record, RecordAtAge):
-            found[record.kind].add("timeline")
+            found[record.kind] |= {"timeline", f"returns.{Fact.REVIEW}"}
             found[record.dated] |= {"timeline", f"returns.{Fact.LAST_CONTACT}"}
     return found
 

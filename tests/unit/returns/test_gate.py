@@ -20,7 +20,7 @@ from privacy.returns.agreement import (
     find_new_children_rule,
     list_permitted,
 )
-from privacy.returns.facts import decide_absence
+from privacy.returns.facts import decide_absence, decide_missing_reviews
 from privacy.services import SERVICE_NAMES
 from tests.support.daily import examples
 
@@ -127,3 +127,35 @@ def test_absence_is_said_only_of_services_that_can_know_the_child_tell_it_and_ar
     may = bool(own) and "education" not in others and own <= tell and tell <= in_full
     assert (said.why_not is None) == may
     assert set(said.of) == (tell if may else set())
+
+
+TEAMS = st.builds(Sender, st.sampled_from(COUNCILS), st.just("health"))
+
+
+@given(
+    agreements(),
+    DAYS,
+    SERVICES,
+    st.sets(SERVICES),
+    st.sets(TEAMS),
+    st.dictionaries(TEAMS, st.sets(st.sampled_from(["12M", "2-2.5Y"]))),
+)
+@examples(300)
+def test_a_review_is_said_to_be_missing_only_if_every_team_that_tells_it_has_sent_all_of_it(
+    held: dict[str, Agreement],
+    day: dt.date,
+    receiving: str,
+    able: set[str],
+    in_full: set[Sender],
+    reviews: dict[Sender, set[str]],
+) -> None:
+    receiver = Sender("leeds", receiving)
+    said = decide_missing_reviews(receiver, list_permitted(held, receiver, day), able, in_full, reviews)
+    tell = {Sender(of, "health") for of in COUNCILS if oracle(held, "health", of, receiving, "leeds", Fact.REVIEW, day)}
+    complete = {
+        code for code in ("12M", "2-2.5Y") if all(team in in_full and code in reviews.get(team, ()) for team in tell)
+    }
+    may = receiving != "health" and "health" in able and Sender("leeds", "health") in tell and bool(complete)
+    assert (said.why_not is None) == may
+    assert set(said.of) == (tell if may else set())
+    assert set(said.reviews) == (complete if may else set())
