@@ -34,8 +34,9 @@ from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
 from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped
-from sources.extract.landed import REFERENCE, Landed, hash_content, is_extract_name, read_synthetic_hashes
-from sources.extract.open import OpenExtract
+from sources.extract.landed import Landed, hash_content, is_extract_name
+from sources.extract.landing_folder import REFERENCE, read_synthetic_hashes
+from sources.extract.match import OpenExtract
 from sources.extract.part_names import mark_words
 from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows
 

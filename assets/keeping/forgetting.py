@@ -46,7 +46,7 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
 from sources.contracts import CONTRACTS
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.extract.landed import list_cohorts
+from sources.extract.landing_folder import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
 GoneOf: TypeAlias = Callable[[ExtractStore], Gone]

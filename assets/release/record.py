@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
-from assets.linkage.review import Sample, list_measured_reviews
+from assets.linkage.review_sample import Sample, find_measuring_release
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
@@ -180,12 +180,6 @@ def _read(store: CohortStore, path: Path, release: str) -> Plan:
             f"{path} is not the plan that the ledger recorded for release {release}, cohort {store.cohort}"
         )
     return plan
-
-
-def find_measuring_release(store: CohortStore) -> str | None:
-    """Return the release that measured the cohort's newest sample, or None."""
-    sample, measured = Sample.read(store), list_measured_reviews(store)
-    return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
 
 
 def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:

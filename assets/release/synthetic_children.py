@@ -22,10 +22,10 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
 from assets.release.record import find_review
-from assets.release.tabulate import MeasuredRelease, find_positions, read_bundle_facts, read_measured_release, tabulate
+from assets.release.tabulate import MeasuredRelease, find_positions, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.released import DATAPACKAGE_FILE, read_bundle_facts
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import Measure, MeasureKind, Table, pupil

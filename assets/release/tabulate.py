@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, index_cohort_entries
+from ndl_export.facts.released import index_cohort_entries, read_bundle_facts
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
@@ -142,11 +141,6 @@ def _has_same_figures(table: pa.Table, other: pa.Table) -> bool:
         if not one.equals(two):
             return False
     return True
-
-
-def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
-    return package, record
 
 
 def read_measured_release(bundle: Path) -> MeasuredRelease:

@@ -1,30 +1,61 @@
-"""Reads the files of a bundle: a folder, an archive, or either of them behind a URL.
+"""Lists the files that a bundle should have, and reads those it has: from a folder, an archive, or a URL of either.
 
 Sizes are limited, because the maker of an archive or the server of a URL may not be the publisher.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.bundle.make import list_expected_files
+from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals, read_withdrawals
-from ndl_export.facts.on_request import ON_REQUEST_FILE
+from ndl_export.facts.noisy_counts import list_plan_files
+from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, hide_query, is_url, open_store
-from ndl_export.site import SITE_FOLDER
+from ndl_export.site import SITE_FOLDER, list_site_names
+from ndl_export.tables import TABLES
+from ndl_export.tables.csv_files import ALL_ROWS
+from sources.reference.places import PILOT
 
 LARGEST = 2 * 2**30
 """Size limit of a bundle or archive, in bytes: a hundred times the largest made so far."""
 MOST_FILES = 1000
 AT_ONCE = 8
 """Simultaneous connections to a store."""
+TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
+
+
+def list_bundle_files(
+    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+) -> frozenset[str]:
+    """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
+    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
+    others = frozenset((*FIXED_NAMES, *list_plan_files(cohorts).values(), *for_them, *tables))
+    return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
+
+
+BUNDLE_FILES = list_bundle_files([""], PILOT)
+"""Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
+
+
+def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
+    """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
+    listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
+    on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
+    try:
+        package = json.loads(files[DATAPACKAGE_FILE])
+        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
+        return list_bundle_files(cohorts, councils, *on_request)
+    except (KeyError, TypeError, ValueError):
+        return list_bundle_files([""], PILOT, *on_request)
 
 
 @dataclass(frozen=True)

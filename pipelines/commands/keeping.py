@@ -31,7 +31,7 @@ from pipelines.reports.log import report
 from privacy.doors.age import read_identity
 from privacy.keys import RESTRICTED, KeyRing
 from privacy.row_keys import format_row_number, split_number
-from sources.extract.landed import list_cohort_files
+from sources.extract.landing_folder import list_cohort_files
 from sources.reference.cohorts import Cohort
 
 

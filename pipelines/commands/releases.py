@@ -38,7 +38,7 @@ from pipelines.reports.budget import report as report_budget
 from pipelines.reports.plan import report as report_plan
 from pipelines.reports.releases import build_published_facts, describe_differences, describe_published
 from privacy.keys import RELEASE, KeyRing
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 

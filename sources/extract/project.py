@@ -13,7 +13,7 @@ from sources.councils.dialect import (
     format_in_words,
 )
 from sources.extract.landed import Landed
-from sources.extract.open import OpenExtract
+from sources.extract.match import OpenExtract
 from sources.extract.table import SOURCE_ROW, build_whole_sql
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place

@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.release.requests.planning import Known
 from assets.release.requests.request import Request
-from assets.release.tabulate import read_bundle_facts
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import OnRequest
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions, read_bundle_facts
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL

@@ -31,7 +31,7 @@ from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GOALS
 from tests.support.extracts import prepend, upn

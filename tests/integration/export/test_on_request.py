@@ -20,14 +20,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
-from ndl_export.bundle.make import (
-    BUNDLE_FILES,
-    CATALOGUE_FILES,
-    TABLE_SUFFIXES,
-    BundleRefused,
-    read_contents,
-    write_bundle,
-)
+from ndl_export.bundle.make import CATALOGUE_FILES, BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.read import BUNDLE_FILES, TABLE_SUFFIXES
 from ndl_export.bundle.verify import verify
 from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.pages import render_methodology_page

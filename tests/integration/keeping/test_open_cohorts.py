@@ -13,7 +13,7 @@ from assets.intake.suppressions import read_objections
 from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym, forget
 from assets.keeping.retention import expire, find_due_items
 from assets.linkage.link import link_cohort
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, text
 from tests.support.intake.desk import REVIEW_ROW, Desk, desk
