@@ -21,8 +21,7 @@ from ndl_export.analyst_db.child_groups import (
     list_characteristics,
     list_comparisons,
 )
-from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
+from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts.missing import SOURCES, list_missing_councils
 from ndl_export.facts.released import Release
 from ndl_export.tables import FAMILIES, TABLES, Table

@@ -6,8 +6,7 @@ Sizes are limited, because the maker of an archive or the server of a URL may no
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.files.archive import ARCHIVES, unpack
+from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, hide_query, is_url, open_store
 from ndl_export.site import SITE_FOLDER, list_site_names
@@ -25,11 +24,7 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import ALL_ROWS
 from sources.reference.places import PILOT
 
-LARGEST = 2 * 2**30
-"""Size limit of a bundle or archive, in bytes: a hundred times the largest made so far."""
 MOST_FILES = 1000
-AT_ONCE = 8
-"""Simultaneous connections to a store."""
 TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
@@ -114,13 +109,6 @@ class BundlePlace:
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
 
 
-def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
-    """Return the content of several files, read in parallel; None for a missing file. Raises `StoreError`."""
-    wanted = list(names)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
-
-
 def _read_folder(bundle: Path) -> dict[str, bytes]:
     found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
     plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
@@ -143,11 +131,11 @@ def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
     if sizes is None:
-        found = read_all(store, [f"{below}{name}" for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)], LARGEST)
+        found = store.read_all([f"{below}{name}" for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)], LARGEST)
         stated = {name.removeprefix(below): content for name, content in found.items() if content is not None}
         sizes = dict.fromkeys((f"{below}{name}" for name in list_expected_files(stated)), 0)
     _check_bounds(sizes)
-    found = read_all(store, sizes, LARGEST)
+    found = store.read_all(sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
     # A store that lists nothing gave no sizes, so the content read is measured too.
     _check_bounds({name: len(content) for name, content in files.items()})

@@ -6,7 +6,7 @@ from typing import Any
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.changes import HEADER
-from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.bundle.make import read_contents
-from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
+from ndl_export.files.archive import LARGEST
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
 from ndl_export.publish import one_publisher

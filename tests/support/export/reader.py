@@ -10,9 +10,9 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.bundle.read import LARGEST, fetch_folder
+from ndl_export.bundle.read import fetch_folder
 from ndl_export.bundle.verify import find_integrity_faults
-from ndl_export.files.archive import unpack
+from ndl_export.files.archive import LARGEST, unpack
 from ndl_export.files.stores import open_store
 from tests.support.export.fake_release import fake_facts
 
