@@ -175,7 +175,7 @@ def _iter_cohort_steps(
         "linkage",
         f"Linkage{about}: who is who, without names",
         lambda: is_current(home.cohort(cohort.code), councils),
-        lambda jobs: jobs.linkage(cohort.code),
+        lambda jobs: jobs.run_linkage(cohort.code),
     )
 
 

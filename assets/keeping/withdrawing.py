@@ -157,7 +157,7 @@ def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
     )
     parts = PartStore(store)
     parts.note(emptied)
-    kept = parts.files(part.kept_in)
+    kept = parts.get_files(part.kept_in)
     write_without(store.home, keys, kept.unsealed, kept.sealed, _build_part_filter(keys, store, part.number))
     parts.clear()
     quality = deliveries.read(store.quality)
@@ -169,7 +169,7 @@ def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
 def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
     """Return the `Gone` function for the rows of a part."""
     of_extract = row_keys.derive_part_keys(keys, *store.key)
-    return lambda own: np.asarray(split_number(of_extract.rows(own))[0] == number)
+    return lambda own: np.asarray(split_number(of_extract.find_rows(own))[0] == number)
 
 
 def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> ExtractQuality | ExtractStopped | None:

@@ -128,7 +128,7 @@ def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str,
                    {quote_text(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
             """
         ).to_arrow_table()
-    named = [format_row_number(number) for number in numbers.numbers(ends).to_pylist()]
+    named = [format_row_number(number) for number in numbers.find_numbers(ends).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
     for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):

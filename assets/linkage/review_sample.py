@@ -38,7 +38,7 @@ def list_measured_reviews(store: CohortStore) -> list[str]:
     """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
     if not store.home.has_ledger:
         return []
-    found = [each for each in Ledger(store.home.ledger).charges() if each.is_committed]
+    found = [each for each in Ledger(store.home.ledger).list_charges() if each.is_committed]
     return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]
 
 

@@ -130,11 +130,11 @@ def stream_extract(
         extract.headings,
         findings.rows_read,
         out.rows,
-        findings.counts(),
+        findings.list_counts(),
         findings.stop_shares,
         hints,
         sheet=extract.table.sheet,
-        other_origins=findings.other_origins(extract.landed),
+        other_origins=findings.find_other_origins(extract.landed),
     )
 
 

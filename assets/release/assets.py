@@ -162,7 +162,7 @@ def _build_sign_off_result(
     context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
 ) -> dg.AssetCheckResult:
     """Return the check of a release that was signed off; log if a demonstration key signed it."""
-    signed = SignOffs(Ledger(home.ledger)).allowed(stage, version)
+    signed = SignOffs(Ledger(home.ledger)).list_allowed(stage, version)
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
     roles = ", ".join(each.person.role for each in signed)

@@ -74,7 +74,7 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
 
     The version `arriving` may be there in part, without its statement. Raises `UnreadableAnchor` and `StoreError`.
     """
-    names = store.sizes() or {}
+    names = store.list_sizes() or {}
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if Version.is_valid(name) or f"{name}/{SUMS_FILE}" in names]
     found = []

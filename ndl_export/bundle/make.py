@@ -167,7 +167,7 @@ def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[s
         faults += [f"noisy counts: {fault}" for fault in noisy_counts.find_noisy_faults(plans, None, record)]
     if faults:
         raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
-    return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
+    return {name: layouts[name].sort_rows(tables[name]) for name in facts.tables}
 
 
 def _build_files(
@@ -252,7 +252,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         cohort: changes.compare(
             changes.select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
-            facts.on_request.of_cohort(cohort),
+            facts.on_request.select_cohort(cohort),
             changes.find_sharpened_cohorts(facts, cohort, before),
         )
         for cohort in sorted(facts.cohorts)

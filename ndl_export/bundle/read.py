@@ -44,7 +44,7 @@ BUNDLE_FILES = list_bundle_files([""], PILOT)
 def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
     """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
-    on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
+    on_request = OnRequest.list_table_names(files), OnRequest.list_named_files(files) | listed
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
@@ -60,7 +60,7 @@ class BundlePlace:
     place: Path | str
 
     @classmethod
-    def of(cls, text: str) -> BundlePlace:
+    def parse(cls, text: str) -> BundlePlace:
         """Return the place given as text."""
         return cls(text if is_url(text) else Path(text))
 
@@ -73,7 +73,7 @@ class BundlePlace:
     def name(self) -> str:
         return self.shown.rpartition("/")[2]
 
-    def files(self) -> tuple[str | None, dict[str, bytes]]:
+    def read_files(self) -> tuple[str | None, dict[str, bytes]]:
         """Return the name of the folder in an archive (else None), and the content of every file by name.
 
         Raises ValueError if it is neither a folder of plain files nor an archive packed by this project, OSError if a
@@ -86,24 +86,24 @@ class BundlePlace:
                 raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
             return unpack(self.place.read_bytes())
         if self.name.rpartition(".")[2] in ARCHIVES:
-            content = self._directory().read(self.name, LARGEST)
+            content = self._open_directory().read(self.name, LARGEST)
             if content is None:
                 raise ValueError("there is no such file")
             return unpack(content)
         return None, fetch_folder(open_store(self.place))
 
-    def withdrawal(self, version: str) -> Withdrawal | None:
+    def read_withdrawal(self, version: str) -> Withdrawal | None:
         """Return the withdrawal of `version`, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             # Synthetic children are one folder deeper in the release directory.
             return load_withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
-        directory = self._directory()
+        directory = self._open_directory()
         content = directory.read(WITHDRAWN_FILE, LARGEST)
         found = read_withdrawals(content, directory.address(WITHDRAWN_FILE)) if content is not None else {}
         return found.get(version)
 
-    def _directory(self) -> Store:
+    def _open_directory(self) -> Store:
         # The query may hold a key to the store, which the directory above needs as well.
         address, mark, query = str(self.place).partition("?")
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
@@ -126,7 +126,7 @@ def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
 
     `below` begins the names of the files in the store, and is left out. Raises ValueError and `StoreError`.
     """
-    sizes = store.sizes(below)
+    sizes = store.list_sizes(below)
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")

@@ -96,9 +96,9 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
         signing.fingerprint(trusted)
-    source = BundlePlace.of(str(bundle))
+    source = BundlePlace.parse(str(bundle))
     try:
-        folder, files = source.files()
+        folder, files = source.read_files()
     except ValueError as error:
         return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
     version, faults = None, find_integrity_faults(files, trusted)
@@ -124,7 +124,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
     """Return the sentence on its withdrawal from the bundle's release directory, or None."""
     try:
-        found = source.withdrawal(version) if version else None
+        found = source.read_withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:
         return str(error)
     return found.sentence if found else None
@@ -191,7 +191,7 @@ def _find_differences(
     files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout], downloads: Files
 ) -> Faults:
     """Return the files that were made from the tables and differ from them."""
-    ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
+    ordered = {name: layouts[name].sort_rows(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
     sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
@@ -247,7 +247,7 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
     if (
         ON_REQUEST_FILE in files
         and not OnRequest.list_table_names(files)
-        and OnRequest.named(files) == {ON_REQUEST_FILE}
+        and OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
     ):
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():

@@ -113,7 +113,7 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
         tuple(package["councils"]),
         package["missing"],
         record,
-        OnRequest.of_bundle(bundle),
+        OnRequest.read_bundle(bundle),
         read,
         withdrawal,
     )

@@ -101,7 +101,7 @@ class Store:
     def _build_size_error(self, name: str, limit: int) -> TooLarge:
         return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
 
-    def sizes(self, folder: str = "") -> dict[str, int] | None:
+    def list_sizes(self, folder: str = "") -> dict[str, int] | None:
         """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""
         if self.protocol in _WEB:
             return None

@@ -144,7 +144,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         there=tuple(name for name in sizes if name not in missing and name not in replaced),
         removed=tuple(
             name
-            for name in sorted(store.sizes() or {})
+            for name in sorted(store.list_sizes() or {})
             if (name in _LEADING or name.startswith(f"{SITE_FOLDER}/")) and name not in leading
         ),
         sizes=sizes,
@@ -211,7 +211,7 @@ def _find_synthetic_folders(
 
 def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     """Return the names of files that the place lacks. Raises `PublishRefused` if it has other bytes for one of them."""
-    sizes = store.sizes() or {}
+    sizes = store.list_sizes() or {}
     there = [name for name in sizes if name in content or name.startswith(f"{version}/")]
     # A file of another size has other bytes, so it is not read.
     doubtful = [name for name in there if sizes[name] == len(content.get(name, b""))]

@@ -155,9 +155,9 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
             f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
             f" withdrawn\n{invalid}"
         )
-    folders = Installation.at(home=store.home.root, keys=keys, agreements=agreements)
+    folders = Installation.build(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
-        jobs.returns(store.cohort)
+        jobs.run_returns(store.cohort)
 
 
 @returns.command()

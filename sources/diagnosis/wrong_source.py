@@ -53,7 +53,7 @@ def _load_dialects(councils: Iterable[str], contract: SourceContract) -> dict[st
     found: dict[str, Dialect] = {}
     for council in councils:
         with suppress(InvalidCouncilFile):
-            found[council] = load_council_file(council).dialect(contract.name)
+            found[council] = load_council_file(council).get_dialect(contract.name)
     return found
 
 

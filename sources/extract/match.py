@@ -48,7 +48,7 @@ class OpenExtract:
     set_aside: dict[Rule, list[int]]
     table: TextTable
 
-    def origin(self, column: str) -> Origin:
+    def get_origin(self, column: str) -> Origin:
         """Return the origin of a contract column: a column of the file, other columns, or the council file."""
         derived = self.dialect.derived.get(column)
         if column in self.headings:

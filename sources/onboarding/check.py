@@ -121,7 +121,7 @@ class _Reading:
         in which a derived column is blank although all its inputs are filled.
         """
         name, text = column.name, f"raw_{column.name}"
-        origin = self.extract.origin(name)
+        origin = self.extract.get_origin(name)
         headings = self.dialect.derived[name].inputs if origin == "derived" else ()
         if origin == "column":
             headings = (self.extract.headings[name],)

@@ -109,7 +109,7 @@ class Break:
     councils: frozenset[str] = frozenset()
     not_known: str = ""
 
-    def parts(self, before: str | None, cohort: str) -> bool:
+    def separates(self, before: str | None, cohort: str) -> bool:
         """Return whether the break is between two cohorts.
 
         `before` is the earlier one, or None for all earlier cohorts.

@@ -99,7 +99,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
     tags = storage.get_run_by_id(done[2]).tags  # type: ignore[union-attr]
     assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
     assert verify(place.home.release / VERSION).ok
-    charged = {entry.release for entry in Ledger(place.home.ledger).entries() if entry.release}
+    charged = {entry.release for entry in Ledger(place.home.ledger).list_entries() if entry.release}
     assert charged == {VERSION}
     assert place.home.ledger == os.environ.get("READINESS_LEDGER", place.home.root / "ledger.sqlite")
     assert not (place.home.root / "ledger.sqlite").exists() or isinstance(place.home.ledger, Path)

@@ -54,7 +54,7 @@ class Released:
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
         on_request = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
-        return Known.of(self.folder, cohort, base, on_request)
+        return Known.read(self.folder, cohort, base, on_request)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
         if version in (None, each):
             bundle = home.release / each
             package, _ = read_bundle_facts(bundle)
-            found.append(Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.of_bundle(bundle)))
+            found.append(Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.read_bundle(bundle)))
     fit = [each for each in found if wanted <= set(each.cohorts)]
     if fit:
         return fit[-1]
@@ -92,7 +92,7 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
 
 def find_published(request: Request, release: Released, cohort: str, known: Known) -> Published:
     """Return which of its percentages at full detail are already published as requested, and not withheld."""
-    councils = known.base[request.family].family.attribute(COUNCIL).categories
+    councils = known.base[request.family].family.get_attribute(COUNCIL).categories
     areas = list_geographies(councils)[: None if request.geography == "councils" else 1]
     wanted = {
         next(each for each in figures if each[1] is not None)
@@ -127,7 +127,7 @@ def _list_published_figures(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
     """Return the figures that one of the release's own tables publishes, by area; only counts of withheld rows."""
-    detail = Detail.of(plan.detail) if plan.detail else None
+    detail = Detail.from_document(plan.detail) if plan.detail else None
     return [
         {
             figure

@@ -77,7 +77,7 @@ def _now() -> str:
 
 
 def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
-    assert {source: contract.due_on(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
+    assert {source: contract.get_due_day(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
         "eyfsp": "2025-07-31",
         "school_census": "2025-02-17",
         "early_years_census": "2024-03-15",

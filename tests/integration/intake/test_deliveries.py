@@ -264,7 +264,9 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     path = folder / f"{COHORT}.csv"
     path.write_text(text(said, list(said[0])), encoding="utf-8")
     contract = CONTRACTS[source]
-    extract = open_extract(Landed(council, source, COHORT, path), contract, load_council_file(council).dialect(source))
+    extract = open_extract(
+        Landed(council, source, COHORT, path), contract, load_council_file(council).get_dialect(source)
+    )
     rows = pa.Table.from_batches(extract.batches, extract.schema)
     return stream_extract._build_request(
         extract, contract, stream_extract._build_projection(extract, contract), rows, stream_extract.WHOLE

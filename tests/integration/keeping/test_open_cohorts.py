@@ -148,6 +148,8 @@ def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: De
 
 def test_a_late_delivery_is_kept_as_long_again_but_no_longer_than_any_cohort() -> None:
     policy, cohort = get_retention(), Cohort(BEFORE)
-    assert policy.ends_unpublished(cohort, dt.date(2026, 11, 29)) == dt.date(2031, 9, 1)
-    assert policy.ends_unpublished(cohort, dt.date(2032, 1, 10)) == dt.date(2033, 1, 10)
-    assert policy.ends_unpublished(cohort, dt.date(2036, 8, 1)) == policy.ends(cohort) == dt.date(2036, 9, 1)
+    assert policy.compute_unpublished_end(cohort, dt.date(2026, 11, 29)) == dt.date(2031, 9, 1)
+    assert policy.compute_unpublished_end(cohort, dt.date(2032, 1, 10)) == dt.date(2033, 1, 10)
+    assert (
+        policy.compute_unpublished_end(cohort, dt.date(2036, 8, 1)) == policy.compute_end(cohort) == dt.date(2036, 9, 1)
+    )

@@ -136,7 +136,7 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
         for row in rows:
             seen.setdefault(row["pair"], []).append(row["what_to_do"])
             key = found[row["pair"]]["row_key" if source == "eyfsp" else "other_row_key"]
-            assert numbers.row(source, council, int(row["row"])).row_key == key
+            assert numbers.find_row(source, council, int(row["row"])).row_key == key
     assert seen
     assert all(sorted(each) == sorted([DECIDES, HANDS_OVER]) for each in seen.values())
     council = found[next(iter(seen))]["council"]

@@ -32,8 +32,8 @@ def pilot():
 
 
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
-    axes = {name: Selector.each(family.attribute(name)) for name in ("council", characteristic)}
-    return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "Yes")}), Cube(axes)
+    axes = {name: Selector.each(family.get_attribute(name)) for name in ("council", characteristic)}
+    return Cube(axes, {"gld": Selector.only(family.get_attribute("gld"), "Yes")}), Cube(axes)
 
 
 def test_expected_half_widths_are_those_of_the_release(pilot):

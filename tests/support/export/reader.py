@@ -34,7 +34,7 @@ class Seen:
 def look(url: str, scratch: Path) -> Seen:
     """Follow every link to a release, and fail if its target is missing or invalid."""
     store = open_store(url)
-    sizes = store.sizes() or {}
+    sizes = store.list_sizes() or {}
 
     def read(name: str) -> bytes:
         return store.read(name, LARGEST) or b""

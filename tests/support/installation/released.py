@@ -82,7 +82,7 @@ class Place:
     def links(self) -> list[dict[str, Any]]:
         return (
             RowNumbers(self.home.cohort(COHORT), self.keys)
-            .numbered(pq.read_table(self.home.cohort(COHORT).links))
+            .replace_keys(pq.read_table(self.home.cohort(COHORT).links))
             .to_pylist()
         )
 

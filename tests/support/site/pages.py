@@ -136,7 +136,7 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
     tables = {}
     for name, data in fake_tables().items():
-        rows = both[name].ordered(pa.concat_tables([data, later[name]]))
+        rows = both[name].sort_rows(pa.concat_tables([data, later[name]]))
         position = rows.column_names.index("series_break")
         tables[name] = rows.set_column(position, rows.schema.field(position), both[name].breaks)
     facts = replace(fake_facts(), cohorts=(COHORT, LATER), missing={LATER: missing})

@@ -79,7 +79,7 @@ def cubes(draw, family: Family, lengths: tuple[int, ...]) -> Cube:
 
 @st.composite
 def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
-    a = family.attribute(name)
+    a = family.get_attribute(name)
     row = st.one_of(
         st.just((1.0,) * a.size),
         st.sampled_from([tuple(float(i == j) for i in range(a.size)) for j in range(a.size)]),

@@ -56,7 +56,7 @@ def nested_family(groups: list[int], identities: bool = True, share: float = 0.1
 def places(family: Family) -> Selector:
     """Each council, each region, two councils of different regions, and all."""
     assert family.nesting
-    council = family.attribute("council")
+    council = family.get_attribute("council")
     groups = dict(family.nesting.members)
     across = Selector.of(council, {"across": (council.categories[0], council.categories[-1])})
     return Selector.each(council) + Selector.of(council, groups) + across + Selector.total(council)

@@ -173,4 +173,4 @@ def test_a_document_that_is_not_the_plan_it_says_is_refused(change, message):
 
 
 def _ordered(family: Family) -> list[Marginal]:
-    return [Marginal(family.ordered(m.attributes), m.weight) for m in family.marginals]
+    return [Marginal(family.sort_names(m.attributes), m.weight) for m in family.marginals]
