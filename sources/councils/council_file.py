@@ -152,7 +152,7 @@ def load(path: Path) -> CouncilFile:
     if problems:
         raise InvalidCouncilFile(problems)
     listed = {name: getattr(read.sources, name) for name in CONTRACTS}
-    return CouncilFile(path.stem, {name: source.dialect() for name, source in listed.items() if source})
+    return CouncilFile(path.stem, {name: source.build_dialect() for name, source in listed.items() if source})
 
 
 def _check_council(name: str, info: ValidationInfo) -> str:

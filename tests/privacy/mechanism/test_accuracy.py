@@ -49,7 +49,7 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         np.testing.assert_allclose(
             compute_count_half_widths(Covariances(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
         )
-        exact = np.rint(true.marginal(("council", name, "gld")))
+        exact = np.rint(true.compute_marginal(("council", name, "gld")))
         size = exact.sum(axis=2)
         rates = exact[..., 1] / np.maximum(size, 1)
         expected = compute_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
