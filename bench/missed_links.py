@@ -126,7 +126,7 @@ def linked_of(frames: Frames) -> Linked:
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
         result = link(tokenised(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement,))
-    return described(frames, result.links.to_pandas(), agreement.children(result.links).to_pandas())
+    return described(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
 
 
 def described(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked:
@@ -151,7 +151,7 @@ def _with_characteristics(census: pd.DataFrame) -> pd.DataFrame:
     """Return pupils' characteristics in words, drawn at random per child if a population has none."""
     names = {}
     for number, (name, (column, words, shares)) in enumerate(_OF_CENSUS.items()):
-        categories = pupil.FAMILY.attribute(name).categories[:-1]
+        categories = pupil.FAMILY.get_attribute(name).categories[:-1]
         if column in census:
             said = census[column].map(words)
             other = categories[-1] if name == "first_language" else UNKNOWN
@@ -207,7 +207,7 @@ def _headline_blocks() -> Iterator[tuple[str, Block]]:
     for block in pupil.LINKAGE_QUALITY.blocks[::2]:
         if block.constants["breakdown_topic"] in ("Total", pupil.ETHNIC.label, FSM.label):
             yield "With a review", block
-    topics = [pupil.FAMILY.attribute(name).label for name in _OF_CENSUS]
+    topics = [pupil.FAMILY.get_attribute(name).label for name in _OF_CENSUS]
     for block in pupil.GLD_HEADLINE.blocks:
         if block.constants["breakdown_topic"] in topics:
             yield "Children", block

@@ -109,8 +109,8 @@ def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: 
             result = link(_tokens(copies), watchers=watchers, children=children, cache=cache)
         linking = _peak()
         _tables(copies, result, agreement, Path(scratch))
-        doubts.children(result.links)
-        report.facts(result)
+        doubts.list_children(result.links)
+        report.collect_facts(result)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return Needed(children, result.links.num_rows, used.ru_utime + used.ru_stime, linking, _peak())
 
@@ -123,7 +123,7 @@ def _tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: P
     """Write the confidential tables of all copies into `scratch`."""
     links, agrees = scratch / "links.parquet", scratch / "agreement.parquet"
     pq.write_table(result.links, links, compression="zstd")
-    pq.write_table(agreement.children(result.links), agrees, compression="zstd")
+    pq.write_table(agreement.count_children(result.links), agrees, compression="zstd")
     payload = {source: _payload(copies, source, paths, scratch) for source, paths in copies.extracts(CONTRACTS).items()}
     out = {family: scratch / f"{family}.parquet" for family in FAMILIES}
     build_confidential_tables(Cohort(copies.cohort), links, agrees, payload, out)

@@ -63,12 +63,12 @@ class Sum:
 
 def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
     """Yield `SUMS` by name."""
-    nobody = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
+    nobody = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
     drawn = measure(plan, nobody, NoNoise())
     held = compute_noise_covariance(
         [MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})], {}
     ).to_pylist()
-    attribute = plan.family.attribute
+    attribute = plan.family.get_attribute
     for name, (councils, of, topic, beginnings, sexes) in SUMS.items():
         begins = tuple(each.rstrip("*") for each in beginnings)
         chosen = [c for c in attribute(of).categories if c.startswith(begins) and c != "Unknown"] if of else ["Total"]

@@ -44,8 +44,8 @@ from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.synthetic.model import MissingLibrary
+from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS, GOALS
 from sources.reference.places import PILOT, load_places
 from sources.synthetic.attainment import EXPECTED as GOAL_EXPECTED
 from sources.synthetic.margins import TOPICS

@@ -36,7 +36,7 @@ def main() -> None:
         pipeline = synthetic(folder, seed, scale=1.0)
         links = pyarrow.parquet.read_table(pipeline.home.cohort(COHORT).links)
         with duckdb.connect() as con:
-            con.register("links", RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).numbered(links))
+            con.register("links", RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).replace_keys(links))
             query = _CHILDREN.format(truth=parquet(folder / "truth.parquet"))
             children, twice = con.execute(query).fetchall()[0]
         print(f"seed {seed}: {twice} of {children:,} children have two rows in the table")

@@ -17,7 +17,7 @@ import dagster as dg
 from assets.catalogue.runs import STOPPED
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.home.software import software
+from assets.home.software import get_software_version
 from assets.intake.assets import EXTRACTS, landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
@@ -83,7 +83,7 @@ class OpenedInstallation(Installation):
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
     """Return the definitions, or a part of them, for one installation; tests and commands pass their own."""
-    fixed = installation or Installation.at()
+    fixed = installation or Installation.build()
     opening = OpenedInstallation(fixed.landing, fixed.home, fixed.keys, fixed.agreements)
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
     assets, all_jobs, schedules, sensors = list[Any](), list[Any](), list[Any](), list[Any]()
@@ -113,7 +113,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),
         },
         loggers={"console": _PROGRESS},
-        metadata={"readiness": software()},
+        metadata={"readiness": get_software_version()},
         # no retries: nothing that spends budget may start again by itself
         executor=dg.in_process_executor.configured(lambda _: {"retries": {"disabled": {}}}, config_schema={}),
     )

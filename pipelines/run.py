@@ -36,7 +36,7 @@ from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage
 from privacy.release.session import settle
-from sources.extract.landed import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
+from sources.extract.landing_folder import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
 from sources.reference.cohorts import Cohort
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _iter_cohort_steps(
         "linkage",
         f"Linkage{about}: who is who, without names",
         lambda: is_current(home.cohort(cohort.code), councils),
-        lambda jobs: jobs.linkage(cohort.code),
+        lambda jobs: jobs.run_linkage(cohort.code),
     )
 
 

@@ -206,11 +206,11 @@ class TokenKeys:
             else {}
         )
 
-    def first(self, domain: str) -> bytes:
+    def get_first_key(self, domain: str) -> bytes:
         """Return the first sub-key of a domain, which all senders share."""
         return self._first[domain]
 
-    def second(self, domain: str) -> bytes:
+    def get_second_key(self, domain: str) -> bytes:
         """Return the second sub-key of a domain. Raises `KeyProblem` if the ring has no `linker.key`."""
         if not self._second:
             raise KeyProblem("linker.key is needed here and is not in this key set")
@@ -316,7 +316,7 @@ def tokenise(
     rows = fetch_rows(con, _build_messages_sql(relation, columns, tokens, passthrough, whole))
     kept = rows.select(passthrough)
     messages = {token.name: _combine_chunks(rows[token.name]) for token in tokens}
-    hashed = compute_hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
+    hashed = compute_hmac_64(messages, {token.name: keys.get_first_key(token.domain) for token in tokens})
     for token in tokens:
         packed = np.zeros(1, np.uint64)
         for band in token.bands:
@@ -331,7 +331,7 @@ def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
     first = {name: _combine_chunks(table[name]) for name in tokens}
     # Hashed without bands, which are copied: tokens of one domain carry different bands and must still match.
     bare = {name: encode_as_bytes(_clear_bands(first[name], token)) for name, token in tokens.items()}
-    hashed = compute_hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})
+    hashed = compute_hmac_64(bare, {name: keys.get_second_key(token.domain) for name, token in tokens.items()})
     for name, token in tokens.items():
         carried = split_values_and_mask(first[name])[0] & ~_get_band_mask(token)
         table = table.set_column(table.column_names.index(name), name, _set_bands(hashed[name], token, carried))

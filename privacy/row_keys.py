@@ -27,7 +27,7 @@ class RowKeys:
         # ECB, because every block is one separate value of the round function.
         self._aes = Cipher(algorithms.AES(subkey), modes.ECB())
 
-    def of(self, rows: np.ndarray) -> np.ndarray:
+    def derive_keys(self, rows: np.ndarray) -> np.ndarray:
         """Return the row keys (uint64) of row numbers (int64)."""
         numbers = np.asarray(rows, np.int64).astype(np.uint64)
         left, right = numbers >> _HALF, numbers & _LOW
@@ -35,7 +35,7 @@ class RowKeys:
             left, right = right, left ^ self._mix_half(number, right)
         return (left << _HALF) | right
 
-    def rows(self, keys: np.ndarray) -> np.ndarray:
+    def find_rows(self, keys: np.ndarray) -> np.ndarray:
         """Return the row numbers (int64) of row keys (uint64)."""
         numbers = np.asarray(keys, np.uint64)
         left, right = numbers >> _HALF, numbers & _LOW

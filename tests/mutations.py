@@ -70,7 +70,7 @@ MUTATIONS = {
         "tests/integration/export/test_bundle.py tests/integration/export/test_verify.py",
     ),
     "one-key-for-tokens": Mutation(
-        "{name: keys.second(token.domain)", "{name: keys.first(token.domain)", "tests/unit/pseudonyms"
+        "{name: keys.get_second_key(token.domain)", "{name: keys.get_first_key(token.domain)", "tests/unit/pseudonyms"
     ),
     "expired-agreement": Mutation(
         "        if on > self.expires:",

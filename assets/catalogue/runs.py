@@ -109,7 +109,7 @@ def tag_versions(data: str, code: str) -> dict[str, str]:
 
 def build_due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
     """Return a policy that is stale from the source's yearly due date until every participating council has sent it."""
-    due = contract.due_on(Cohort(COHORTS.get_partition_keys()[0]))
+    due = contract.get_due_day(Cohort(COHORTS.get_partition_keys()[0]))
     return dg.FreshnessPolicy.cron(
         deadline_cron=f"59 23 {due.day} {due.month} *", lower_bound_delta=WINDOW, timezone=_TIMEZONE
     )

@@ -49,7 +49,7 @@ def _describe(column: str, purposes: tuple[str, ...]) -> Iterator[str]:
         parts = [purpose.partition(".")[2] for purpose in of_kind]
         if kind in FAMILIES:
             yield f"tables of `{kind}`: " + ", ".join(
-                "by itself" if name == column else FAMILIES[kind].attribute(name).label for name in parts
+                "by itself" if name == column else FAMILIES[kind].get_attribute(name).label for name in parts
             )
         elif kind == "returns":
             yield "returns: " + ", ".join(_FACTS[Fact(name)] for name in parts)

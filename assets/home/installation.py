@@ -23,7 +23,7 @@ class Installation:
     agreements: Path | None = None
 
     @classmethod
-    def at(
+    def build(
         cls,
         landing: Path | None = None,
         home: Path | None = None,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from assets.home.software import software
+from assets.home.software import get_software_version
 from ndl_export.files.whole_files import lock_folder
 from ndl_export.tables import FAMILIES
 from privacy import chained_log
@@ -178,7 +178,7 @@ class Home:
         """
         if (line := chained_log.read_last_entry(self.processing_log)) is None:
             return
-        own, theirs = Version(software()), Version(line.get("software", "0"))
+        own, theirs = Version(get_software_version()), Version(line.get("software", "0"))
         if theirs.release[:2] > own.release[:2]:
             raise MadeByLater(
                 f"{self.root} was last worked on by readiness {theirs}, and this is {own}: install that version or a"

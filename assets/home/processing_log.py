@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from assets.home.paths import Home
-from assets.home.software import software
+from assets.home.software import get_software_version
 from privacy import chained_log
 from privacy.doors.locks import hold_lock
 
@@ -96,7 +96,7 @@ def record(
         "file_mac": file_mac,
         "release": release,
         "note": note,
-        "software": software(),
+        "software": get_software_version(),
     }
     return _parse_entry(home, chained_log.append(home.processing_log, content))
 

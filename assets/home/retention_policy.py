@@ -32,14 +32,14 @@ class Retention(Settings):
     unpublished_months: NonNegativeInt = 12
     backup_days: NonNegativeInt = 35
 
-    def ends(self, cohort: Cohort) -> dt.date:
+    def compute_end(self, cohort: Cohort) -> dt.date:
         """Return the first day on which the cohort's data may no longer be kept."""
         return add_months(cohort.reception_ends + dt.timedelta(1), self.cohort_months)
 
-    def ends_unpublished(self, cohort: Cohort, last_delivery: dt.date) -> dt.date:
+    def compute_unpublished_end(self, cohort: Cohort, last_delivery: dt.date) -> dt.date:
         """Return the same for its records that can be in no table."""
         since = max(cohort.reception_ends + dt.timedelta(1), last_delivery)
-        return min(self.ends(cohort), add_months(since, self.unpublished_months))
+        return min(self.compute_end(cohort), add_months(since, self.unpublished_months))
 
 
 def get_retention() -> Retention:
@@ -49,7 +49,7 @@ def get_retention() -> Retention:
 
 def check_may_be_held(cohort: Cohort, today: dt.date) -> None:
     """Raise `CohortExpired` if a cohort's retention period is over."""
-    ends = get_retention().ends(cohort)
+    ends = get_retention().compute_end(cohort)
     if today >= ends:
         raise CohortExpired(
             f"cohort {cohort.code}: its children's data may not be held since {ends.day} {ends:%B %Y} (cohort_months in"

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 @cache
-def software() -> str:
+def get_software_version() -> str:
     """Return the version of the installed distribution: the whole product, or the tool for councils."""
     try:
         return version("readiness")

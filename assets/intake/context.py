@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from assets.home.paths import Home
 from assets.home.signers import note_intake
-from assets.home.software import software
+from assets.home.software import get_software_version
 from assets.intake import validation_worker
 from assets.intake.batching import Steps, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
@@ -34,8 +34,9 @@ from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
 from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped
-from sources.extract.landed import REFERENCE, Landed, hash_content, is_extract_name, read_synthetic_hashes
-from sources.extract.open import OpenExtract
+from sources.extract.landed import Landed, hash_content, is_extract_name
+from sources.extract.landing_folder import REFERENCE, read_synthetic_hashes
+from sources.extract.match import OpenExtract
 from sources.extract.part_names import mark_words
 from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows
 
@@ -80,7 +81,7 @@ class IntakeContext:
         self._directory = directory if directory.exists() else None
         self.directory_sha256 = hash_content(directory) if self._directory else None
         self.settings: dict[str, Any] = {
-            "software": software(),
+            "software": get_software_version(),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
             "keys": {name: keys.fingerprints[name] for name in (*PIPELINE_KEYS, "tokens")},
@@ -96,7 +97,7 @@ class IntakeContext:
         sha256 = hash_content(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
         return sha256, compute_file_mac(self.keys, sha256)
 
-    def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
+    def describe_delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
         manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
         contract, key = CONTRACTS[landed.source], derive_sender_key(self.keys, landed.source, landed.council)
@@ -120,7 +121,7 @@ class IntakeContext:
         own = self.keys.derive_subkey("input-mac", "file-names")
         return file.name if is_extract_name(file.name) else mark_words(file.name, own)
 
-    def metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
+    def build_metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
         """Return the Parquet metadata for payload and tokens."""
         made_under = json.dumps(pseudonyms.build_manifest(self.keys), sort_keys=True)
         found = {"council": landed.council, "source": landed.source, TOKENS_KEY: made_under}
@@ -163,33 +164,33 @@ class IntakeContext:
             row_keys_, intake = row_keys.derive_part_keys(self.keys, *landed.key), self.keys.get_public_key("intake")
         else:
             row_keys_, intake = row_keys.derive_delivery_keys(self.keys, *landed.key, delivery.mac), None
-        metadata = self.metadata(landed, None if parts else delivery.mac)
+        metadata = self.build_metadata(landed, None if parts else delivery.mac)
         with SplitWriter(
             folder, row_keys_, self.keys.get_public_key("tokens"), metadata, held_back.mask, intake
         ) as out:
             if delivery.manifest:
                 stop_if_foreign(landed, delivery.manifest, self.keys, contract)
-                with self.tools() as tools:
+                with self.acquire_tools() as tools:
                     staged = rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
             else:
-                staged = yield from stream_extract(self.tools, open_extract(), contract, out)
+                staged = yield from stream_extract(self.acquire_tools, open_extract(), contract, out)
         return leave_out_suppressed(staged, row_keys_, held_back.rows), out, held_back
 
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
         """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
 
         def tokenise(wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
-            with self.tools() as tools:
+            with self.acquire_tools() as tools:
                 return tokenise_all(tools, wanted)
 
         def count_all(wanted: Sequence[Uncounted]) -> Sequence[Profile]:
-            with self.tools() as tools:
+            with self.acquire_tools() as tools:
                 return count(tools.con, wanted)
 
         return run_batches(jobs, {Untokenised: tokenise, Uncounted: count_all}, validation_worker.judge)
 
     @contextmanager
-    def tools(self) -> Iterator[Tools]:
+    def acquire_tools(self) -> Iterator[Tools]:
         """Lend tools for exclusive use: a cursor of one database, which is discarded after a failure."""
         with self._lock:
             if self._first is None:
@@ -214,7 +215,7 @@ def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDB
 def load_dialect(landed: Landed) -> Dialect:
     """Return the council's dialect for a source. Raises `ExtractStopped` if its council file is invalid."""
     try:
-        return load_council_file(landed.council).dialect(landed.source)
+        return load_council_file(landed.council).get_dialect(landed.source)
     except InvalidCouncilFile as invalid:
         places = ", ".join(f"{problem.file}:{problem.line}:{problem.column}" for problem in invalid.problems)
         raise ExtractStopped(

@@ -40,7 +40,8 @@ from sources.contracts.extract_rules import (
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, wrap_error
-from sources.extract.landed import Landed, find, get_size, get_state, list_files
+from sources.extract.landed import Landed, get_size, get_state, list_files
+from sources.extract.landing_folder import find
 from sources.reference.published_figures import find_published_rows
 
 EXPECTED_ROWS = "expected_rows"
@@ -130,7 +131,9 @@ class Intake:
                 return False
             if not landed.in_parts:
                 landed = replace(landed, several=())
-                delivery = self._with_expected_rows(self._context.delivery(landed, *self._context.fingerprint(landed)))
+                delivery = self._with_expected_rows(
+                    self._context.describe_delivery(landed, *self._context.fingerprint(landed))
+                )
             elif kept := self._list_kept_parts(landed):
                 delivery = self._describe_delivery_in_parts(landed, kept)
             else:
@@ -160,7 +163,7 @@ class Intake:
             else:
                 # the state is taken before the hash, so that a file still being written is noticed after the pass
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
-                delivery = self._with_expected_rows(self._context.delivery(landed, sha256, mac))
+                delivery = self._with_expected_rows(self._context.describe_delivery(landed, sha256, mac))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
@@ -215,7 +218,7 @@ class Intake:
             "rejected_share": staged.rejected_share,
             "rows_of_last": of_last,
             "rows_of_expected": compute_share(kept, rows_expected),
-            "rows_of_many": staged.rows_of_many(contract),
+            "rows_of_many": staged.compute_share_of_many(contract),
             **{f"{name}_complete": each.filled / kept if kept else None for name, each in profile.columns.items()},
             **{name_broken_rows(rule): profile.breaking.get(rule.id) for rule in select_payload_rules(contract)},
         }
@@ -287,9 +290,9 @@ class Intake:
         marks = store.read_marks(self._keys, kept)
         again = {} if stated is Parts.CHANGES else find_sent_again([part for part in kept if not part.moved], marks)
         resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
-        staged = write_resolved(folder, store, resolved, self._keys, self._context.metadata(landed, delivery.mac))
+        staged = write_resolved(folder, store, resolved, self._keys, self._context.build_metadata(landed, delivery.mac))
         replaced = [(part, again[part.number]) for part in kept if part.number in again]
-        files = SortedFiles(self.home, landed.source, landed.council).entries()
+        files = SortedFiles(self.home, landed.source, landed.council).list_entries()
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
         return staged, describe(resolved, replaced, aside, store.list_withdrawn())
 

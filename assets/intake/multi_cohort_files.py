@@ -21,8 +21,9 @@ from assets.home.retention_policy import get_retention
 from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import hold_lock
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, get_state, list_cohorts
-from sources.extract.open import OpenExtract
+from sources.extract.landed import Landed, get_state
+from sources.extract.landing_folder import list_cohorts
+from sources.extract.match import OpenExtract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
@@ -62,28 +63,28 @@ class SortedFiles:
     def _path(self) -> Path:
         return self.home.get_sorted_files_path(self.source, self.council)
 
-    def entries(self) -> dict[str, Sorted]:
+    def list_entries(self) -> dict[str, Sorted]:
         """Return the sorted files by their MAC."""
         return _SORTED.validate_json(self._path.read_bytes()) if self._path.exists() else {}
 
     def is_waiting(self, landed: Landed) -> bool:
         """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
-        entries = self.entries().values()
+        entries = self.list_entries().values()
         found = ([entry.cohorts for entry in entries if entry.state == get_state(path)] for path in landed.several)
         return any(not cohorts or any(landed.cohort in each for each in cohorts) for cohorts in found)
 
     def remember(self, mac: str, entry: Sorted) -> None:
         """Store an entry, durable on return."""
-        write_json(self._path, {each: asdict(of) for each, of in (self.entries() | {mac: entry}).items()})
+        write_json(self._path, {each: asdict(of) for each, of in (self.list_entries() | {mac: entry}).items()})
 
     def close(self, mac: str) -> None:
         """Mark a file as sorted and without rows here, so that it is not read again."""
-        if entry := self.entries().get(mac):
+        if entry := self.list_entries().get(mac):
             self.remember(mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
 
     def close_cohort(self, cohort: str) -> None:
         """Remove a cohort from every file's entry."""
-        for mac, entry in self.entries().items():
+        for mac, entry in self.list_entries().items():
             left = tuple(each for each in entry.cohorts if each != cohort)
             if not left:
                 self.close(mac)
@@ -113,7 +114,7 @@ def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     # not cohorts whose children are not born yet, or whose data may no longer be held
     policy, today = get_retention(), dt.date.today()
-    of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.ends(Cohort(code))}
+    of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.compute_end(Cohort(code))}
     split = {of_year[year]: numbers[years == year] for year in np.unique(years).tolist() if year in of_year}
     return split | {"": numbers[~np.isin(years, list(of_year))]}
 

@@ -29,8 +29,9 @@ from privacy import normalise
 from privacy.row_keys import number_rows, split_number
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
-from sources.extract.landed import Landed, get_size, get_state, list_cohorts
-from sources.extract.open import OpenExtract, join_parts
+from sources.extract.landed import Landed, get_size, get_state
+from sources.extract.landing_folder import list_cohorts
+from sources.extract.match import OpenExtract, join_parts
 from sources.extract.project import build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW
 
@@ -70,14 +71,14 @@ class PartsReader:
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
         noted = PartStore(self._home.extract(*landed.key)).list_all()
-        sorted_ = SortedFiles(self._home, landed.source, landed.council).entries()
+        sorted_ = SortedFiles(self._home, landed.source, landed.council).list_entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
         for paths, made_under in read:
             for path in paths:
                 file = replace(landed, path=path, parts=(), several=())
-                delivery = self._context.delivery(file, *self._context.fingerprint(file))
+                delivery = self._context.describe_delivery(file, *self._context.fingerprint(file))
                 if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
                     return False
         return True
@@ -111,8 +112,11 @@ class PartsReader:
             )
         files = SortedFiles(self._home, file.source, file.council)
         with files.lock_files():
-            delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
-            entry = known = files.entries().get(delivery.mac)
+            delivery, found_at = (
+                self._context.describe_delivery(file, *self._context.fingerprint(file)),
+                get_state(file.path),
+            )
+            entry = known = files.list_entries().get(delivery.mac)
             if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
                 entry = self._sort(delivery, staging)
             entry = replace(entry, state=found_at)  # the same content may have been written anew
@@ -187,7 +191,7 @@ class PartsReader:
         """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
-        with self._context.tools() as tools:
+        with self._context.acquire_tools() as tools:
             tools.con.register("extract", text)
             years = f"SELECT {SOURCE_ROW}, {build_first_year_sql(contract)} AS first_year FROM ({projection.sql})"
             found = multi_cohort_files.split_by_cohort(tools.con.sql(years).to_arrow_table())
@@ -220,7 +224,7 @@ class PartsReader:
         numbers = store.give_numbers([mac for _, mac in files.values()])
         for path, (sha256, mac) in files.items():
             part = replace(landed, path=path, parts=(), part=numbers[mac])
-            delivery, earlier = self._context.delivery(part, sha256, mac), known.get(mac)
+            delivery, earlier = self._context.describe_delivery(part, sha256, mac), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
                 # a part that is read again keeps its place in the order
                 found[mac] = replace(delivery, arrived=earlier.arrived if earlier else run)

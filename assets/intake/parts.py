@@ -104,7 +104,7 @@ class PartStore:
     def _folders(self) -> tuple[Path, Path]:
         return self.extract.parts, self.extract.tokens_of_parts
 
-    def files(self, stem: str) -> PartFiles:
+    def get_files(self, stem: str) -> PartFiles:
         folder, tokens = self._folders
         payload, quarantine, marks = (folder / f"{stem}.{kind}.parquet" for kind in ("payload", "quarantine", "marks"))
         return PartFiles(payload, quarantine, marks, tokens / f"{stem}.parquet")
@@ -133,7 +133,7 @@ class PartStore:
         # settings count too: a part that is read again must not overwrite files that its note still names
         content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
         stem = f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-        place = self.files(stem)
+        place = self.get_files(stem)
         rows = staged.list_moves(place.payload, place.quarantine, place.tokens) if staged else []
         promote_all([(marks, place.marks), *rows])
         for part in parts:  # last: a note proves that the part is complete
@@ -178,8 +178,8 @@ class PartStore:
         opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.extract.key)
         found: dict[int, pa.Table] = {}
         for stem, together in group_by_stem(parts).items():
-            marks = sealed.open_sealed(self.files(stem).marks, opens).read()
-            of, numbers = split_number(of_extract.rows(marks[ROW_KEY].to_numpy()))
+            marks = sealed.open_sealed(self.get_files(stem).marks, opens).read()
+            of, numbers = split_number(of_extract.find_rows(marks[ROW_KEY].to_numpy()))
             marks = marks.append_column(NUMBER, pa.array(numbers))
             found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
         return found

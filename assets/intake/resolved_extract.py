@@ -56,7 +56,7 @@ def write_resolved(
     in_force = rows[ROW_KEY].to_numpy()
     with KeyedWriter(payload, metadata) as out:
         for place, stem in enumerate(files):
-            for table in _iter_tables(store.files(stem).payload):
+            for table in _iter_tables(store.get_files(stem).payload):
                 out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
     rules, lines = _collect_findings(store, resolved, row_keys.derive_part_keys(keys, *store.extract.key))
     with KeyedWriter(quarantine) as out:
@@ -99,7 +99,7 @@ def write_moved(
     by_key = there.drop_columns([NUMBER, ROW_KEY, "state"])
     by_key = by_key.append_column("state", pa.repeat(str(RowState.DELETED), there.num_rows))
     by_key = by_key.add_column(
-        0, ROW_KEY, pa.array(row_keys.derive_part_keys(keys, *store.extract.key).of(numbers), pa.uint64())
+        0, ROW_KEY, pa.array(row_keys.derive_part_keys(keys, *store.extract.key).derive_keys(numbers), pa.uint64())
     )
     with KeyedWriter(staged, encryption=sealed.build_encryption(keys.get_public_key("intake"))) as out:
         out.write(by_key)
@@ -152,11 +152,11 @@ def _collect_findings(
     lines: list[pa.Table] = [_build_empty_lines()]
     counts: Counter[str] = Counter()
     for stem, parts in group_by_stem([part for part in resolved.parts.parts if not part.moved]).items():
-        path = store.files(stem).quarantine
+        path = store.get_files(stem).quarantine
         # a quarantine is removed when its retention ends
         found = pa.concat_tables(_iter_tables(path)) if path.exists() else _build_empty_lines()
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
-        of, _ = split_number(of_extract.rows(keys))
+        of, _ = split_number(of_extract.find_rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(
             kept_rows, np.isin(keys, in_force), np.isin(of, counting) & ~np.isin(keys, resolved.answered)
         )
@@ -164,7 +164,7 @@ def _collect_findings(
         counts += Counter(lines[-1]["rule"].to_pylist())
         counts += _count_without_lines([part for part in parts if part.number in counting], found, of)
     together = pa.concat_tables(lines)
-    numbers = pa.table({"rule": together["rule"], "number": of_extract.rows(together[ROW_KEY].to_numpy())})
+    numbers = pa.table({"rule": together["rule"], "number": of_extract.find_rows(together[ROW_KEY].to_numpy())})
     by_rule = numbers.group_by("rule").aggregate([("number", "list")]).to_pylist()
     first = {each["rule"]: tuple(sorted(each["number_list"])[:MAX_EXAMPLE_ROWS]) for each in by_rule}
     rules: dict[str, RuleCount] = {}

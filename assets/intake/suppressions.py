@@ -222,7 +222,7 @@ def leave_out_suppressed(staged: Staged, keys: RowKeys, rows: Collection[int]) -
     if not rows:
         return staged
     quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
-    gone = keys.of(np.array(sorted(rows)))
+    gone = keys.derive_keys(np.array(sorted(rows)))
     copy_file_without(staged.quarantine, quarantine, lambda own: np.isin(own, gone))
     return replace(
         staged, quarantine=quarantine, rows_forgotten=len(rows), rules=remove_row_numbers(staged.rules, rows)

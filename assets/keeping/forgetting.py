@@ -46,7 +46,7 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
 from sources.contracts import CONTRACTS
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.extract.landed import list_cohorts
+from sources.extract.landing_folder import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
 GoneOf: TypeAlias = Callable[[ExtractStore], Gone]
@@ -120,7 +120,9 @@ def _find_in_own_cohort(
     whole = store.cohort_store
     if linked and store.source in SERVICES and whole.links.exists():
         _check_links(whole)
-        named_rows = _build_key_table(store.source, store.council, derive_row_keys(store, keys).of(np.array(rows)))
+        named_rows = _build_key_table(
+            store.source, store.council, derive_row_keys(store, keys).derive_keys(np.array(rows))
+        )
         found += _find_rows_of_children(whole, keys, _find_children(whole, named_rows))
     return _merge_extract_rows(found)
 
@@ -284,7 +286,7 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
         def build_filter(store: ExtractStore) -> Gone:
             """Return the `Gone` function for the rows on the suppression list."""
             rows = _list_suppressed_numbers(store) if deliveries.read(store.quality) else []
-            gone = derive_row_keys(store, keys).of(np.array(rows)) if rows else np.empty(0, np.uint64)
+            gone = derive_row_keys(store, keys).derive_keys(np.array(rows)) if rows else np.empty(0, np.uint64)
             return lambda own: np.isin(own, gone)
 
         cohorts = sorted({extract.cohort for extract in removal.extracts})
@@ -349,8 +351,8 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     if not (rows := _list_suppressed_numbers(store)):
         return
     of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
-    gone = of_extract.of(np.array(rows))
-    kept = [parts.files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
+    gone = of_extract.derive_keys(np.array(rows))
+    kept = [parts.get_files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
     unsealed = [store.pseudonymised, store.quarantine, *(path for each in kept for path in each.unsealed)]
     sealed_files = [(store.tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
     suppressions.write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
@@ -449,7 +451,7 @@ def _build_objections(home: Home, found: Sequence[ExtractRows], keys: KeyRing) -
         for extract in found:
             store = home.extract(*extract.key)
             if extract.source in SERVICES:
-                wanted = derive_row_keys(store, keys).of(np.array(extract.rows))
+                wanted = derive_row_keys(store, keys).derive_keys(np.array(extract.rows))
                 tokens = open_tokens(store, keys).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
                 of_rows.update(suppressions.compute_marks(con, of_child))
@@ -544,7 +546,7 @@ def _find_rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence
 
 
 def _convert_to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
-    numbered = RowNumbers(store, keys).numbered(rows).select(["source", "council", SOURCE_ROW])
+    numbered = RowNumbers(store, keys).replace_keys(rows).select(["source", "council", SOURCE_ROW])
     by_extract = defaultdict[tuple[str, str], list[int]](list)
     for row in numbered.to_pylist():
         by_extract[row["source"], row["council"]].append(row[SOURCE_ROW])

@@ -213,7 +213,7 @@ def _look_for_charges(
     checked = Ledger(folder / "checked.sqlite")  # a scratch copy, so that the live ledger stays unchanged
     if ledger is not None:
         checked.restore(ledger)
-    unknown: dict[str, str] = {each.release: each.place for each in checked.unknown(stated)}
+    unknown: dict[str, str] = {each.release: each.place for each in checked.list_unknown(stated)}
     if unknown:
         named = "; ".join(f"release {each}, which is published at {at}" for each, at in sorted(unknown.items()))
         found.lacking.append(
@@ -221,7 +221,7 @@ def _look_for_charges(
             " published"
         )
     # an open charge has no measurement yet, and the next run gives it back
-    ended = [charge.entry for charge in checked.charges() if charge.is_committed]
+    ended = [charge.entry for charge in checked.list_charges() if charge.is_committed]
     places = {
         e.release: [build_measurement_path(home.restricted, e.cohort, e.release, e.family) for home in homes]
         for e in ended
@@ -239,7 +239,7 @@ def _report_since(
 ) -> None:
     """Report what happened, according to the records, after the home folder was copied."""
     limit = get_retention().backup_days
-    if found.manifest.age() > dt.timedelta(days=limit):
+    if found.manifest.compute_age() > dt.timedelta(days=limit):
         found.to_do.append(f"the backup is older than the {limit} days that one may be kept: destroy it after this")
     if new_rows or new:
         found.done.append(

@@ -26,7 +26,8 @@ from privacy.doors.regular import is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import READY, Landed, find, hash_content, list_councils, list_files, list_mixed_files
+from sources.extract.landed import READY, Landed, hash_content, list_files
+from sources.extract.landing_folder import find, list_councils, list_mixed_files
 from sources.reference.cohorts import Cohort, list_cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
@@ -97,7 +98,7 @@ def find_due_items(
     landing only if `landing` is given too."""
     items = (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
     codes = {entry.cohort for entry in items}
-    ended = {code for code in codes if now.date() >= policy.ends(Cohort(code))}
+    ended = {code for code in codes if now.date() >= policy.compute_end(Cohort(code))}
     unpublished = {code for code in codes - ended if _is_unpublished_over(home, policy, Cohort(code), now)}
     with_profile = {each.cohort for each in items if each.source == "eyfsp" and each.what in _HELD_ROWS}
     without = unpublished - with_profile
@@ -117,13 +118,13 @@ def find_due_items(
 
 def _is_unpublished_over(home: Home, policy: Retention, cohort: Cohort, now: dt.datetime) -> bool:
     """Return whether a cohort's records that can be in no table may no longer be kept."""
-    if now.date() < policy.ends_unpublished(cohort, dt.date.min):
+    if now.date() < policy.compute_unpublished_end(cohort, dt.date.min):
         return False
     extracts = home.iter_extracts("quality", "json", cohort.code)
     qualities = filter(None, map(deliveries.read_current, extracts))
     # Without a result of the intake, nothing says when the last delivery came.
     days = [dt.datetime.fromisoformat(quality.taken_at).date() for quality in qualities]
-    return bool(days) and now.date() >= policy.ends_unpublished(cohort, max(days))
+    return bool(days) and now.date() >= policy.compute_unpublished_end(cohort, max(days))
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
@@ -168,7 +169,7 @@ def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
         for cohort in {
-            cohort for entry in SortedFiles(home, source, council).entries().values() for cohort in entry.cohorts
+            cohort for entry in SortedFiles(home, source, council).list_entries().values() for cohort in entry.cohorts
         }:
             yield Due(cohort, _MULTI_COHORT_FILES, council, source, path)
 
@@ -176,7 +177,7 @@ def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
 def _iter_quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
     for store in home.iter_extracts("quality", "json"):
-        if store.source not in CONTRACTS or now.date() >= policy.ends(Cohort(store.cohort)):
+        if store.source not in CONTRACTS or now.date() >= policy.compute_end(Cohort(store.cohort)):
             continue
         results = [("quarantine", store.quarantine, store.quality, policy.quarantine_days)]
         superseded = store.history.glob("*.json")
@@ -192,8 +193,8 @@ def _iter_quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> 
     for store in home.iter_extracts("parts", "d"):
         parts = PartStore(store)
         read = {part.kept_in: part.read_at for part in parts.list_kept()}
-        for stem, read_at in read.items() if now.date() < policy.ends(Cohort(store.cohort)) else ():
-            path = parts.files(stem).quarantine
+        for stem, read_at in read.items() if now.date() < policy.compute_end(Cohort(store.cohort)) else ():
+            path = parts.get_files(stem).quarantine
             if path.exists() and _is_over(read_at, policy.quarantine_days, now):
                 yield Due(store.cohort, "quarantine", store.council, store.source, path)
 
@@ -230,7 +231,7 @@ def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: 
 
     The reason is empty if the file has no rows of the given `cohort`.
     """
-    entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _compute_mac(keys, landed))
+    entry = SortedFiles(home, landed.source, landed.council).list_entries().get(mac := _compute_mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name}: {_NOT_TAKEN_IN}"
     if cohort and cohort not in entry.cohorts:

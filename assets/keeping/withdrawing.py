@@ -29,7 +29,8 @@ from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, list_cohorts
+from sources.extract.landed import Landed
+from sources.extract.landing_folder import list_cohorts
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
     )
     parts = PartStore(store)
     parts.note(emptied)
-    kept = parts.files(part.kept_in)
+    kept = parts.get_files(part.kept_in)
     write_without(store.home, keys, kept.unsealed, kept.sealed, _build_part_filter(keys, store, part.number))
     parts.clear()
     quality = deliveries.read(store.quality)
@@ -162,7 +163,7 @@ def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
 def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
     """Return the `Gone` function for the rows of a part."""
     of_extract = row_keys.derive_part_keys(keys, *store.key)
-    return lambda own: np.asarray(split_number(of_extract.rows(own))[0] == number)
+    return lambda own: np.asarray(split_number(of_extract.find_rows(own))[0] == number)
 
 
 def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> ExtractQuality | ExtractStopped | None:

@@ -24,8 +24,8 @@ from privacy.doors.counts import describe_count
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, describe_unread_folder, find, get_state, list_unread_entries
-from sources.extract.readers.content import is_clutter
+from sources.extract.landed import Landed, get_state, is_clutter
+from sources.extract.landing_folder import describe_unread_folder, find, list_unread_entries
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
@@ -161,7 +161,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
         landed = None
     store = home.extract(source, cohort.code, council)
     taken, stopped = deliveries.read_current(store), deliveries.read_stopped(store)
-    state, since, why = State.MISSING, CONTRACTS[source].due_on(cohort), ""
+    state, since, why = State.MISSING, CONTRACTS[source].get_due_day(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
     # Before the last stop: a file that came in after it is waiting, and the stop is about another one.
@@ -197,7 +197,7 @@ def _is_newer(
     else:
         looked_at = dt.datetime.fromtimestamp(home.extract(*landed.key).quality.stat().st_mtime, dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
-    of_others = [entry.state for entry in sorted_files.entries().values()]
+    of_others = [entry.state for entry in sorted_files.list_entries().values()]
     own = [path for path in landed.paths if path not in landed.several or get_state(path) not in of_others]
     return _find_last_change(own) > looked_at
 

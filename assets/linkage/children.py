@@ -20,9 +20,8 @@ from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, early_years_census, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import code_lists
-from sources.reference.code_lists import DOMAINS, MAJOR_GROUP, load_cut_offs
+from sources.reference.code_lists import DOMAINS, GLD_GOALS, GOALS, MAJOR_GROUP, load_cut_offs
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS, GOALS
 
 _PUPIL = Path(__file__).with_name("pupil.sql")
 

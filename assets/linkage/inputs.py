@@ -67,7 +67,7 @@ class LinkageRecord:
     program: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    def list_missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return, by source, the given councils whose rows are not in the confidential tables."""
         absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
         return {source: names for source, names in absent.items() if names}

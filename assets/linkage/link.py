@@ -77,13 +77,13 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     record_overlaps(store, keys, sent)
     with store.home.open_staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
-        _write(agreement.children(result.links), staging / "agreement.parquet")
+        _write(agreement.count_children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
             found = staging / "links.parquet", staging / "agreement.parquet"
             # DuckDB builds the tables while Python works out the report.
             building = beside.submit(_build_tables, store, staging, *found, extracts)
-            _write(doubts.children(result.links), staging / "doubts.parquet")
-            facts, tables = report.facts(result), building.result()
+            _write(doubts.list_children(result.links), staging / "doubts.parquet")
+            facts, tables = report.collect_facts(result), building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
         shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")

@@ -10,7 +10,6 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,16 @@ from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.linkage import inputs
+from assets.linkage.review_sample import Sample, list_measured_reviews
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.keys import KeyRing
-from privacy.linkage.cells import REVIEW
 from privacy.linkage.link import link
 from privacy.linkage.review import ReviewPairs
 from privacy.linkage.review_rates import COLUMNS, OUTSIDE, SHARE, Decision
-from privacy.release.ledger import Ledger
 from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
 from privacy.row_keys import ROW_KEY, format_row_number
@@ -48,28 +46,6 @@ _NEEDED = ("pair", "decision", "reviewer")
 _PROBLEMS_SHOWN = 20
 _REVIEWERS = 2
 """Most reviewers of a pair."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and published
-    children."""
-
-    number: int
-    deliveries: Mapping[str, str]
-    parameters: str
-    children: int
-
-    @classmethod
-    def read(cls, store: CohortStore) -> Sample | None:
-        """Return the latest sample of a cohort, or None."""
-        path = store.review / "sample.json"
-        return cls(**json.loads(path.read_bytes())) if path.exists() else None
-
-    def is_of_links(self, store: CohortStore) -> bool:
-        """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
-        now = inputs.get_delivery_macs(inputs.read_linked_extracts(store)), inputs.read_link_parameters(store)[0]
-        return now == (self.deliveries, self.parameters)
 
 
 @with_removals_blocked
@@ -123,14 +99,6 @@ def draw_review(
     return sample.number, made
 
 
-def list_measured_reviews(store: CohortStore) -> list[str]:
-    """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
-    if not store.home.has_ledger:
-        return []
-    found = [each for each in Ledger(store.home.ledger).charges() if each.is_committed]
-    return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]
-
-
 def _select_permitted_pairs(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
     """Return the pairs of two services that may tell each other that they know a child, as their sheets do."""
     names = ["council", "other_council", "service"]
@@ -157,7 +125,7 @@ def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str,
                    {quote_text(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
             """
         ).to_arrow_table()
-    named = [format_row_number(number) for number in numbers.numbers(ends).to_pylist()]
+    named = [format_row_number(number) for number in numbers.find_numbers(ends).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
     for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):

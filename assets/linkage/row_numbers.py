@@ -40,28 +40,28 @@ class RowNumbers:
     def __init__(self, store: CohortStore, keys: KeyRing) -> None:
         self._of = cache(lambda source, council: derive_row_keys(store.extract(source, council), keys))
 
-    def row(self, source: str, council: str, number: int) -> Row:
+    def find_row(self, source: str, council: str, number: int) -> Row:
         """Return the row with this number."""
-        return Row(source, council, int(self._of(source, council).of(np.array([number]))[0]))
+        return Row(source, council, int(self._of(source, council).derive_keys(np.array([number]))[0]))
 
     def name(self, row: Row) -> str:
         """Return `SOURCE/COUNCIL/ROW`, where ROW is a number or `PART:ROW`."""
-        (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
+        (number,) = self._of(row.source, row.council).find_rows(np.array([row.row_key], np.uint64))
         return f"{row.source}/{row.council}/{format_row_number(int(number))}"
 
-    def numbers(self, rows: pa.Table) -> pa.Array:
+    def find_numbers(self, rows: pa.Table) -> pa.Array:
         """Return the number of each row (source, council, row_key)."""
         keys = rows[ROW_KEY].to_numpy()
         found = np.empty(len(keys), np.int64)
         extracts = pc.binary_join_element_wise(rows["source"], rows["council"], "/")
         for name in extracts.unique().to_pylist():
             its = pc.equal(extracts, name).to_numpy()
-            found[its] = self._of(*name.split("/")).rows(keys[its])
+            found[its] = self._of(*name.split("/")).find_rows(keys[its])
         return pa.array(found)
 
-    def numbered(self, links: pa.Table) -> pa.Table:
+    def replace_keys(self, links: pa.Table) -> pa.Table:
         """Return the table with `source_row` in place of `row_key`, sorted by source, council and number."""
-        numbered = links.set_column(links.column_names.index(ROW_KEY), SOURCE_ROW, self.numbers(links))
+        numbered = links.set_column(links.column_names.index(ROW_KEY), SOURCE_ROW, self.find_numbers(links))
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
 
@@ -81,7 +81,7 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
             " link the cohort again first"
         )
     check_readable(store.home, store.links)
-    rows = RowNumbers(store, keys).numbered(pyarrow.parquet.read_table(store.links))
+    rows = RowNumbers(store, keys).replace_keys(pyarrow.parquet.read_table(store.links))
     parts, numbers = split_number(rows[SOURCE_ROW].to_numpy())
     at = rows.column_names.index(SOURCE_ROW)
     rows = rows.replace_schema_metadata(None).set_column(at, SOURCE_ROW, pa.array(numbers))
@@ -169,7 +169,7 @@ def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
     if not sent.num_rows:
         raise Refused(f"{extract} has no row among the links of cohort {store.cohort}: no such extract was linked")
-    found = numbers.row(row.source, row.council, row.source_row)
+    found = numbers.find_row(row.source, row.council, row.source_row)
     if found.row_key in sent[ROW_KEY].to_numpy():
         return found
     rules = _list_broken_rules(store, found)

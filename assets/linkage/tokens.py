@@ -103,7 +103,7 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     try:
         tokens, rows = sealed.open_sealed(path, keys.get_private_key("tokens")), pyarrow.parquet.ParquetFile(payload)
         stems = json.loads(sealed.read_metadata(tokens).get(PARTS_KEY, "[]"))
-        paths = [PartStore(store).files(stem).tokens for stem in stems]
+        paths = [PartStore(store).get_files(stem).tokens for stem in stems]
         parts = [sealed.open_sealed(path, keys.get_private_key("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(

@@ -120,7 +120,7 @@ class Staged:
         wrong = self.rows_rejected - self.rows_forgotten
         return wrong / self.rows_read if wrong >= MANY_ROWS else None
 
-    def rows_of_many(self, contract: SourceContract) -> float | None:
+    def compute_share_of_many(self, contract: SourceContract) -> float | None:
         """Return the share of rows whose number belongs to many children; None below `MANY_ROWS` rows."""
         of_many = {rule.id for rule in select_rules_of_many(contract)}
         most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
@@ -173,7 +173,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
                     f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
                 )
         row = count.first_rows[0]
-        first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
+        first = f"Is it the right file? First row: {staged.sheet.get_row(row) if staged.sheet else row}"
         of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet and staged.sheet.number else ""
         raise ExtractStopped(
             f"{landed.name}: {plain} {first}.{staged.hints[0]}",
@@ -307,9 +307,9 @@ class Findings:
         self._shared.see(chunk)
         self._whose.see(chunk)
 
-    def other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
+    def find_other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
         """Return other years and councils that the rows seem to come from."""
-        return self._whose.other_origins(landed.council, landed.cohort)
+        return self._whose.find_other_origins(landed.council, landed.cohort)
 
     def finish(self, set_aside: Mapping[Rule, list[int]], out: RowWriter) -> None:
         """Count the rows that the reader could not read, as rejected, and rows with a shared number.
@@ -323,7 +323,7 @@ class Findings:
             # the quarantine must not call a row kept that another rule rejected
             self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
-    def counts(self) -> tuple[RuleCount, ...]:
+    def list_counts(self) -> tuple[RuleCount, ...]:
         """Return the broken rules, in the order of the contract."""
         return tuple(
             RuleCount(

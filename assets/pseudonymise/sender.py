@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from assets.home.software import software
+from assets.home.software import get_software_version
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import SenderWriter
 from assets.pseudonymise.stream_extract import Tools, make_tools, stream_alone
@@ -76,7 +76,7 @@ def pseudonymise(
     endings = (TOKENS_SUFFIX, ".manifest.json", ".quarantine.csv")
     outputs = Outputs(*(folder / f"{called}{ending}" for ending in endings))
     _stop_if_it_cannot_be(landed, outputs)
-    if landed.part and council_file.dialect(landed.source).deleted:
+    if landed.part and council_file.get_dialect(landed.source).deleted:
         raise ExtractStopped(
             f"{landed.path.name}: rows that delete a record cannot be handed over as tokens; send whole files, or parts"
             " with what is new or corrected"
@@ -91,10 +91,10 @@ def pseudonymise(
         with _open_tools(keys, postcode_directory) as tools, unfinished as name:
             work = Path(name)
             with SenderWriter(work, row_keys_, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
-                extract = open_recognised(landed, contract, council_file.dialect(landed.source))
+                extract = open_recognised(landed, contract, council_file.get_dialect(landed.source))
                 staged = stream_alone(tools, extract, contract, out)
                 manifest = Manifest(
-                    software=software(),
+                    software=get_software_version(),
                     pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
                     normaliser_version=pseudonyms.build_manifest(keys)["normaliser_version"],
                     key_fingerprints={name: keys.fingerprints[name] for name in SENDER_KEYS},

@@ -146,7 +146,7 @@ def sort_by_key(table: pa.Table) -> pa.Table:
 
 def set_row_keys(table: pa.Table, keys: RowKeys) -> pa.Table:
     """Replace `source_row` with `row_key` as the first column."""
-    values = pa.array(keys.of(table[SOURCE_ROW].to_numpy()), pa.uint64())
+    values = pa.array(keys.derive_keys(table[SOURCE_ROW].to_numpy()), pa.uint64())
     return table.drop_columns([SOURCE_ROW]).add_column(0, ROW_KEY, values)
 
 

@@ -29,7 +29,7 @@ from sources.contracts import Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 from sources.diagnosis.wrong_cohort_or_council import COLUMNS, build_origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
-from sources.extract.open import OpenExtract
+from sources.extract.match import OpenExtract
 from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_columns, project_extract
 from sources.extract.table import SOURCE_ROW
 
@@ -130,11 +130,11 @@ def stream_extract(
         extract.headings,
         findings.rows_read,
         out.rows,
-        findings.counts(),
+        findings.list_counts(),
         findings.stop_shares,
         hints,
         sheet=extract.table.sheet,
-        other_origins=findings.other_origins(extract.landed),
+        other_origins=findings.find_other_origins(extract.landed),
     )
 
 

@@ -299,7 +299,7 @@ def _check_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None
 
 def _number_rows(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
     """Replace the sender's keys with row numbers in the extract, and sort by number."""
-    rows = sent.rows(chunk[ROW_KEY].to_numpy())
+    rows = sent.find_rows(chunk[ROW_KEY].to_numpy())
     # a forged key almost surely gives a number out of range
     if ((rows < 1) | (rows > manifest.rows_read)).any():
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} gives rows that the extract does not have; {MAKE_AGAIN}")

@@ -43,7 +43,7 @@ from privacy.release.approval import SignOffs, WaitsForApproval
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.policy import Stage
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
@@ -162,7 +162,7 @@ def _build_sign_off_result(
     context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
 ) -> dg.AssetCheckResult:
     """Return the check of a release that was signed off; log if a demonstration key signed it."""
-    signed = SignOffs(Ledger(home.ledger)).allowed(stage, version)
+    signed = SignOffs(Ledger(home.ledger)).list_allowed(stage, version)
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
     roles = ", ".join(each.person.role for each in signed)

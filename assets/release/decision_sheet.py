@@ -149,7 +149,7 @@ def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: Requ
     """Return the figures of a requested table, from everything that will have been measured of its family."""
     known = read_known(store, entry)
     found = estimate_accuracy(
-        requested, known.together(requested.family), known.sizes_of(requested.family), load_policy()
+        requested, known.combine(requested.family), known.sizes_of(requested.family), load_policy()
     )
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
@@ -207,7 +207,7 @@ def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str,
         of_split = f"{100 * record[store.cohort].share:g}% of the policy's split"
         if REVIEW in split:
             of_split += ", and a clerical review of links"
-        cap = ledger.cap(store.cohort, unit) or account.cap_rho
+        cap = ledger.get_cap(store.cohort, unit) or account.cap_rho
         before = ledger.sum_other_charges(store.cohort, version, unit) / NANO
         own = sum(split.values())
         amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}

@@ -86,7 +86,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     for each, linked in tables.items():
         if each not in charged:
             _check_of_what_is_in(store.home.cohort(each), councils, linked.extracts)
-        if not options.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
+        if not options.allow_missing and (absent := linked.list_missing(councils).get(PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
                 " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
@@ -100,12 +100,12 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
             record[each] = begun
         else:
             from_now = {} if each in charged else inputs.get_delivery_macs(tables[each].extracts)
-            record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
+            record[each] = CohortRecord(version, spent, tables[each].list_missing(councils), from_now)
             if each not in charged:
-                split = policy.scaled(spent).accounts[CHILD].split
+                split = policy.scale(spent).accounts[CHILD].split
                 record[each] = replace(record[each], on_request=add_review(store.home.cohort(each), version, split))
     for each, linked in tables.items():
-        if (now := linked.missing(councils)) != record[each].missing:
+        if (now := linked.list_missing(councils)) != record[each].missing:
             lists = [", ".join(format_missing({each: missing})) or "nothing" for missing in (record[each].missing, now)]
             raise ReleaseConflict(
                 f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
@@ -201,7 +201,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
         Cohort(each)
     if options.share is not None:
         _load_scaled_policy(options.share)
-    charged = (Version.parse(charge.entry.release) for charge in Ledger(store.home.ledger).charges())
+    charged = (Version.parse(charge.entry.release) for charge in Ledger(store.home.ledger).list_charges())
     # a held bundle counts too: it is published as soon as people have signed it
     known = {*charged, *list_versions(store.home.release), *list_versions(store.home.held)}
     if parsed in known:
@@ -218,7 +218,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
 
 def _load_scaled_policy(share: float) -> Policy:
     """Return the policy with a share of its split. Raises `PolicyError` for an invalid share or one too small."""
-    policy = load_policy().scaled(share)
+    policy = load_policy().scale(share)
     if share < LEAST_SHARE:
         raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
     return policy
@@ -277,7 +277,7 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
             " new version; nothing was charged"
         )
     for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.list_charged_releases(cohort)}:
-        policy = load_policy().scaled(share)
+        policy = load_policy().scale(share)
         for family in FAMILIES:
             check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
@@ -285,8 +285,8 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
 def check_fits(store: CohortStore, version: str, share: float) -> None:
     """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay a share."""
     policy, ledger = load_policy(), Ledger(store.home.ledger)
-    for unit, account in policy.scaled(share).accounts.items():
-        if not ledger.cap(store.cohort, unit):
+    for unit, account in policy.scale(share).accounts.items():
+        if not ledger.get_cap(store.cohort, unit):
             continue
         # writes nothing: it refuses a policy whose cap is not the approved one, because a budget is approved once
         ledger.approve(store.cohort, account.cap_rho, unit=unit)
@@ -353,6 +353,6 @@ def get_budget_left(store: CohortStore) -> dict[str, float]:
         return {unit: account.cap_rho for unit, account in accounts.items()}
     ledger = Ledger(store.home.ledger)
     return {
-        unit: ledger.compute_remaining(store.cohort, unit) if ledger.cap(store.cohort, unit) else account.cap_rho
+        unit: ledger.compute_remaining(store.cohort, unit) if ledger.get_cap(store.cohort, unit) else account.cap_rho
         for unit, account in accounts.items()
     }

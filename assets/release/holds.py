@@ -170,7 +170,7 @@ def list_sha256(store: CohortStore) -> str:
 
 def iter_holds(store: CohortStore) -> Iterator[Hold]:
     """Yield the holds on a cohort, accepted or not: one per problem, and one for whatever cannot be judged."""
-    delivered = _Delivered.of(store)
+    delivered = _Delivered.read(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
     # facts about rows first, because an extract that is itself held is no measure of the others
@@ -330,7 +330,7 @@ class _Delivered:
     log: Mapping[Key, Sequence[LogEntry]]
 
     @classmethod
-    def of(cls, store: CohortStore) -> _Delivered:
+    def read(cls, store: CohortStore) -> _Delivered:
         """Read what was delivered for a cohort. Raises `NotLinked` and `LogBroken`."""
         linked = read_complete_record(store)
         extracts = {
@@ -407,7 +407,7 @@ class _Delivered:
         """Yield sources that were due or once taken in but are not in now, by `council/source`."""
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
-            due = contract.due_on(Cohort(self.cohort))
+            due = contract.get_due_day(Cohort(self.cohort))
             day, is_due = due.isoformat(), due < dt.date.today()
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)

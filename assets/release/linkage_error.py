@@ -97,17 +97,17 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     # Asian children in 26, and in 60 releases of others it flags nobody
     more = np.maximum(over_all, _SURE * noise)
     doubtful = ((shares >= DOUBTFUL) & (shares - over_all >= more)).any(axis=0)
-    categories = family.attribute(pupil.ETHNIC.name).categories
+    categories = family.get_attribute(pupil.ETHNIC.name).categories
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 
 
 def _estimate_counts(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
     """Return children by category of an attribute, in all or `by` another, and the variance of the noise."""
-    council = family.attribute(COUNCIL)
+    council = family.get_attribute(COUNCIL)
     axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
-    axes |= {each: Selector.each(family.attribute(each)) for each in (by, name) if each and each != COUNCIL}
+    axes |= {each: Selector.each(family.get_attribute(each)) for each in (by, name) if each and each != COUNCIL}
     cube = Cube(axes)
-    shape = (-1, family.attribute(name).size) if by else -1
+    shape = (-1, family.get_attribute(name).size) if by else -1
     return estimates.values(cube).reshape(shape), estimates.variance(cube).reshape(shape)
 
 
@@ -143,8 +143,8 @@ def _estimate_children(family: Family, estimates: Estimates) -> Mapping[str, flo
         seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
         for seen, concerns in CONCERN_GIVEN_SEEN.items()
     }
-    dots = Selector.of(family.attribute("dots"), by_seen)
-    seen = Cube({COUNCIL: Selector.total(family.attribute(COUNCIL)), "dots": dots})
+    dots = Selector.of(family.get_attribute("dots"), by_seen)
+    seen = Cube({COUNCIL: Selector.total(family.get_attribute(COUNCIL)), "dots": dots})
     return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
 
 
@@ -157,7 +157,7 @@ class _Transitions:
     """
 
     def __init__(self, family: Family, children: Mapping[str, float]) -> None:
-        self._domains = {name: family.attribute(name).categories for name in pupil.FAMILY.found_by_linkage}
+        self._domains = {name: family.get_attribute(name).categories for name in pupil.FAMILY.found_by_linkage}
         # a noisy count may be negative
         self._children = {seen: round(max(each, 0.0), 3) for seen, each in children.items()}
 

@@ -150,7 +150,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     policy = fixed.load_policy(store.cohort)
     measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, councils) for each in fixed]
     # from the plans, because other councils may have taken part in an earlier cohort of the series
-    took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
+    took_part = {own.cohort: own.plans["pupil"].family.get_attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {}
     for own in measured:
@@ -161,8 +161,10 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
     tables = tabulate(MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested))
     signed = SignOffs(ledger)
-    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
-    record = statement.build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
+    approvals = {each: signed.list_allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
+    record = statement.build_privacy_record(
+        measured, ledger.list_entries(), policy, release=version, approvals=approvals
+    )
     day = find_release_day(store.home, version, dt.date.today())
     publisher = get_publisher(store.home, keys, version)
     record["deployment"] = statement.build_deployment(record, day.day, [publisher.name], publisher.address)

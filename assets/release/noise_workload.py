@@ -61,7 +61,7 @@ def build_noise_family(
     # counted to estimate linkage error: no table shows them, so no block brings them in
     for names, kind in family.measured_apart:
         for level in _list_levels(frozenset(names), nesting):
-            weights[level] = policy.weight(kind)
+            weights[level] = policy.get_weight(kind)
     identities = (_build_identity(shared, list(weights)) for shared in family.shared_totals)
     return noise.Family(
         family.name,
@@ -84,7 +84,7 @@ def build_requested_family(
     weights: dict[frozenset[str], float] = {}
     for table, divisors in tables:
         by_council = ((block, block.councils) for block in table.blocks)
-        for names, weight in _compute_weights(by_council, base.attribute(COUNCIL), base.nesting, policy).items():
+        for names, weight in _compute_weights(by_council, base.get_attribute(COUNCIL), base.nesting, policy).items():
             at = (COUNCIL if COUNCIL in names else REGION) if base.nesting else None
             weights[names] = max(weights.get(names, 0.0), weight / divisors.get(at, 1.0))
     return replace(base, marginals=_sort_marginals(weights, [each.name for each in base.attributes]), identities=())
@@ -100,7 +100,7 @@ def _compute_weights(
     for block, by_council in blocks:
         for marginal, kind in _list_marginals(block, by_council=alone or by_council).items():
             for level in _list_levels(marginal, nesting):
-                weights[level] = max(weights[level], policy.weight(kind))
+                weights[level] = max(weights[level], policy.get_weight(kind))
     return weights
 
 
@@ -144,7 +144,7 @@ def build_block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
     """Return the cubes of a block for areas with figures, None without any; `not_sent` councils sent nothing."""
-    council, nesting = family.attribute(COUNCIL), family.nesting
+    council, nesting = family.get_attribute(COUNCIL), family.nesting
     groups: tuple[tuple[str, ...], ...] = ()
     if is_measured(block, family, {REGION} if nesting else set()):
         groups = tuple(nesting.members.values()) if nesting else (council.categories,)
@@ -158,7 +158,7 @@ def build_block_figures(
     @cache
     def cube(count: Count) -> Cube:
         axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
-        groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
+        groups = {name: Selector.only(family.get_attribute(name), *categories) for name, categories in count.groups}
         return Cube({COUNCIL: places.together if count.all_together else places.councils, **axes}, groups)
 
     def rate(ratio: Ratio) -> Rate:
@@ -252,7 +252,7 @@ def _has_total(block: Block, axis: Axis) -> bool:
 
 def _build_selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
     """Return the levels of an axis; with `at_total`, each level is the whole, so that shapes agree."""
-    attribute = family.attribute(axis.attribute)
+    attribute = family.get_attribute(axis.attribute)
     weights = {}
     for level in axis.selections:
         chosen = (axis.whole if at_total else level.categories) or attribute.categories
@@ -290,7 +290,7 @@ def compute_noise_covariance(measured: Sequence[MeasuredCohort], missing: Missin
     rows: list[tuple[str | float, ...]] = []
     for own in measured:
         whole, absent = own.plans[_FAMILY], list_missing_councils(missing.get(own.cohort, {}), _FAMILY)
-        if set(whole.family.attribute(COUNCIL).categories) <= set(absent):
+        if set(whole.family.get_attribute(COUNCIL).categories) <= set(absent):
             continue
         plan, _ = drop_categories(whole, own.measurements[_FAMILY], COUNCIL, absent)
         rows += [(own.cohort, *row) for row in _iter_plan_covariances(plan)]
@@ -303,7 +303,7 @@ def _iter_plan_covariances(plan: Plan) -> Iterator[tuple[str | float, ...]]:
     # covariances are the same for every council of a region, so that a few kilobytes hold them all; councils of
     # different regions share no noise
     nesting, covariances = plan.family.nesting, Covariances(plan)
-    everyone = plan.family.attribute(COUNCIL).categories
+    everyone = plan.family.get_attribute(COUNCIL).categories
     for region, councils in (nesting.members if nesting else {"": everyone}).items():
         for block in _TABLE.blocks:
             if _GLD in block.counts and is_measured(block, plan.family, {COUNCIL}):
@@ -313,7 +313,7 @@ def _iter_plan_covariances(plan: Plan) -> Iterator[tuple[str | float, ...]]:
 def _iter_block_covariances(
     block: Block, plan: Plan, covariances: Covariances, councils: Sequence[str]
 ) -> Iterator[tuple[str | float, ...]]:
-    figures = build_block_figures(block, plan.family, plan.family.attribute(COUNCIL).categories)
+    figures = build_block_figures(block, plan.family, plan.family.get_attribute(COUNCIL).categories)
     assert figures is not None
     children, gld = figures.counts[_CHILDREN], figures.counts[_GLD]
     pairs = ((children, children), (gld, children), (gld, gld))

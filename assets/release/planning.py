@@ -68,7 +68,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
     while True:
         measured = build_noise_family(family, councils, policy, together, left_out)
-        plan = make_plan(measured, policy.rho(name), delta=policy.delta)
+        plan = make_plan(measured, policy.get_rho(name), delta=policy.delta)
         widths = compute_expected_widths(plan, councils)
         weighed = {places[id(each.block)]: each for each in widths if each.block.measured and not each.block.everywhere}
         too_detailed = {
@@ -88,7 +88,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
         elif unread:
             left_out |= _select_most_detailed(unread)
         else:
-            return replace(plan, detail=_build_detail(family, widths).document())
+            return replace(plan, detail=_build_detail(family, widths).to_document())
 
 
 def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
@@ -100,7 +100,7 @@ def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
 def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
     """Return whether a block is broken down by council but mostly unreadable in every council and devolved area."""
     # a single council is the area of all councils together, so there is nothing to merge
-    if len(plan.family.attribute(COUNCIL).categories) == 1:
+    if len(plan.family.get_attribute(COUNCIL).categories) == 1:
         return False
     if not widths.block.councils or not is_measured(widths.block, plan.family, {COUNCIL}):
         return False
@@ -144,7 +144,7 @@ class Widths:
     denominators: Array
     judged: Array
 
-    def only(self, area: int) -> Widths:
+    def select_area(self, area: int) -> Widths:
         """Return the half-widths of one area, by its index."""
         counts, denominators = (values[area : area + 1] for values in (self.counts, self.denominators))
         judged = self.judged[:, area : area + 1]
@@ -179,7 +179,7 @@ def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Child
 @lru_cache(maxsize=32)
 def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
     covariances, family = Covariances(plan), FAMILIES[plan.family.name]
-    sizes = _estimate_public_sizes(family, plan.family.attribute(COUNCIL).categories, children)
+    sizes = _estimate_public_sizes(family, plan.family.get_attribute(COUNCIL).categories, children)
     blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
     return [
         _compute_block_widths(table, block, figures, sizes, covariances)
@@ -263,7 +263,7 @@ class _PlausibleShares(dict[str, Array]):
         self._family, self._councils = family, councils
 
     def __missing__(self, name: str) -> Array:
-        ranges = [_list_ranges(self._family.attribute(name), council) for council in self._councils]
+        ranges = [_list_ranges(self._family.get_attribute(name), council) for council in self._councils]
         self[name] = np.stack([_draw_shares(name, each) for each in ranges], axis=1)
         return self[name]
 
@@ -323,7 +323,7 @@ def compute_expected_accuracy(
     councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
     """Return the plan and expected accuracy of every table, JSON-ready; `children` replace published numbers."""
-    policy, sizes = load_policy().scaled(share), tuple(sorted((children or {}).items()))
+    policy, sizes = load_policy().scale(share), tuple(sorted((children or {}).items()))
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     widths = {family: compute_expected_widths(plan, councils, sizes) for family, plan in plans.items()}
     tables = {
@@ -417,7 +417,7 @@ def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability
     found: dict[str, tuple[Geography, list[Widths]]] = {}
     for each in widths:
         for index, area in enumerate(each.areas):
-            found.setdefault(area.name, (area, []))[1].append(each.only(index))
+            found.setdefault(area.name, (area, []))[1].append(each.select_area(index))
     return [_summarise_area(table, area, own, limits) for area, own in found.values()]
 
 

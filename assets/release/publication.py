@@ -76,7 +76,7 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
             each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()} for each in releases
         },
         "councils": sorted(councils),
-        "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
+        "ledger": [line.entry_hash for line in ledger.list_entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],
         "policy": load_policy().sha256,
         "publisher": get_publisher(home, keys, version).model_dump(),
@@ -115,7 +115,7 @@ def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     if kept is None and published.exists():  # published before days were kept
         kept = Day(json.loads(published.read_bytes())["created"][:10])
     # a changed calendar counts only until the publication is signed
-    if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
+    if kept and (published.exists() or SignOffs(Ledger(home.ledger)).list_allowed(Stage.PUBLICATION, version)):
         return kept
     # a kept day may be an announced one that is still to come
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
@@ -145,5 +145,5 @@ def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
         return True
     signed = SignOffs(ledger)
     measured_for = read_record(home, version).releases
-    allowed = (each for release in measured_for for each in signed.allowed(Stage.MEASUREMENT, release))
+    allowed = (each for release in measured_for for each in signed.list_allowed(Stage.MEASUREMENT, release))
     return any(each.is_demonstration for each in allowed)

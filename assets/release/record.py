@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
-from assets.linkage.review import Sample, list_measured_reviews
+from assets.linkage.review_sample import Sample, find_measuring_release
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
@@ -48,8 +48,8 @@ class CohortRecord:
     `share` is of the policy's split; `missing` has councils without rows, by source; `measured_from` has the MAC of the
     delivery of each extract (`council/source`) that the confidential tables were made from.
 
-    `requested` are the requested tables with rows of the cohort, as `RequestedTable.document` states each; `on_request`
-    are the releases that measured something for them, or a clerical review, with the families measured.
+    `requested` are the requested tables with rows of the cohort, as `RequestedTable.to_document` states each;
+    `on_request` are the releases that measured something for them, or a clerical review, with the families measured.
     """
 
     measured_in: str
@@ -81,7 +81,7 @@ class ReleaseRecord(dict[str, CohortRecord]):
     def requested(self) -> tuple[RequestedTable, ...]:
         """Requested tables of all cohorts, in the order in which they were requested."""
         found = {each["definition"]["name"]: each for entry in self.values() for each in entry.requested}
-        return tuple(map(RequestedTable.of, found.values()))
+        return tuple(map(RequestedTable.from_document, found.values()))
 
     @property
     def answers(self) -> list[RequestedTable]:
@@ -96,7 +96,7 @@ class ReleaseRecord(dict[str, CohortRecord]):
 
     def load_policy(self, cohort: str) -> Policy:
         """Return the policy with the split that the release spends."""
-        return load_policy().scaled(self[cohort].share if cohort in self else WHOLE)
+        return load_policy().scale(self[cohort].share if cohort in self else WHOLE)
 
 
 _COHORT_RECORDS = TypeAdapter(dict[str, CohortRecord])
@@ -182,12 +182,6 @@ def _read(store: CohortStore, path: Path, release: str) -> Plan:
     return plan
 
 
-def find_measuring_release(store: CohortStore) -> str | None:
-    """Return the release that measured the cohort's newest sample, or None."""
-    sample, measured = Sample.read(store), list_measured_reviews(store)
-    return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
-
-
 def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
     """Return the release that measures a cohort's review, as `CohortRecord.on_request`: an earlier one, or this one.
 
@@ -202,7 +196,7 @@ def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> 
     if not store.reviewed.exists():
         return {}
     policy, ledger = load_policy(), Ledger(store.home.ledger)
-    if ledger.cap(store.cohort):
+    if ledger.get_cap(store.cohort):
         ledger.check_fits(store.cohort, version, {**split, REVIEW: policy.review_rho})
     keep_plan(store, version, plan_review(sample.children, policy.review_rho, policy.delta, sample.number))
     return {version: (REVIEW,)}

@@ -160,7 +160,7 @@ def check_measurement(
     if own != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
     _require_sign_off(store, keys, request)
-    signed = SignOffs(ledger).allowed(Stage.MEASUREMENT, version)
+    signed = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, version)
     return format_approval_note(each.line for each in signed)
 
 
@@ -249,7 +249,7 @@ class Ready:
 
 def list_ready_releases(home: Home) -> list[Ready]:
     """Return releases that enough people have signed and that are not measured, or not published, yet."""
-    signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
+    signed = (each for each in SignOffs(note_signers(home)).list_signed() if each.request["stage"] in set(Stage))
     found = []
     # a later signature replaces earlier ones of the same release, which may be of a request that has changed since
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
@@ -365,7 +365,7 @@ def _build_cohort_part(
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     # an operator who expects a tenth of the rows makes holds disappear, so people sign the expected numbers
     judged |= {"expected_rows": expected} if expected else {}
-    plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
+    plans = {family: plan_family(family, councils, policy.scale(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in families:
         plans[REVIEW] = read_request_plan(store, version, REVIEW).sha256
         judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""
@@ -385,6 +385,6 @@ _HOLDS_SHOWN = 5
 
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
     """Return a request in the form in which it is read back from the ledger."""
-    whole = {"stage": stage, "release": version, "ledger": ledger.identity(), **content}
+    whole = {"stage": stage, "release": version, "ledger": ledger.get_identity(), **content}
     found: Request = json.loads(encode_canonical_json(whole))
     return found

@@ -23,10 +23,10 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
 from assets.release.record import find_review
-from assets.release.tabulate import MeasuredRelease, find_positions, read_bundle_facts, read_measured_release, tabulate
+from assets.release.tabulate import MeasuredRelease, find_positions, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.released import DATAPACKAGE_FILE, read_bundle_facts
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import Measure, MeasureKind, Table, pupil
@@ -52,7 +52,7 @@ from privacy.synthetic.model import (
     select_widest,
 )
 from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
-from sources.reference.goals import GLD_GOALS, GOALS
+from sources.reference.code_lists import GLD_GOALS, GOALS
 
 GOALS_MET = AllOf(
     (*GLD_GOALS, *(goal for goal in GOALS if goal not in GLD_GOALS)),
@@ -122,7 +122,7 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
     drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
     # the model ties the number to the goals only where it counts all of them, and draws any other independently
-    bands = family.attribute(pupil.GOALS_EXPECTED.name).categories
+    bands = family.get_attribute(pupil.GOALS_EXPECTED.name).categories
     of_number = np.array([bands.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
     joined[pupil.GOALS_EXPECTED.name] = of_number[_count_goals(family, joined)]
     # changing the council of a row would move a child from one council's total to another's
@@ -130,7 +130,7 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
     after = repair_rows(family, joined, [each.rates for each in inputs.percentages], movable, seed)
     sequence = np.lexsort([*after.rows.values()][::-1])
     rows = {name: codes[sequence] for name, codes in after.rows.items()}
-    domains = {name: family.attribute(name).categories for name in rows}
+    domains = {name: family.get_attribute(name).categories for name in rows}
     compared = [(each, compute_rates(family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
         package,
@@ -154,7 +154,7 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
 def _build_inputs(release: MeasuredRelease) -> _Inputs:
     (own,) = release.cohorts
     absent = list_missing_councils(release.missing[own.cohort], pupil.FAMILY.name)
-    plan, measurement = drop_categories(*own.together(pupil.FAMILY.name), COUNCIL, absent)
+    plan, measurement = drop_categories(*own.combine(pupil.FAMILY.name), COUNCIL, absent)
     published = correct_estimates(plan.family, build_estimates(plan, measurement), find_review(own))
     every = [*pupil.FAMILY.tables, *(each.table for each in release.requested if each.family == pupil.FAMILY.name)]
     rates, tables = list[PublishedRates](), tabulate(release)
@@ -177,14 +177,14 @@ def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[s
     for attribute in (each for each in plan.family.attributes if each.name in drawn[0]):
         codes = []
         for problem, rows_of_group in zip(parts, drawn, strict=True):
-            place = map(attribute.categories.index, problem.attribute(attribute.name).categories)
+            place = map(attribute.categories.index, problem.get_attribute(attribute.name).categories)
             codes.append(np.array([*place])[rows_of_group[attribute.name]])
         rows[attribute.name] = np.concatenate(codes)
     return rows
 
 
 def _count_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
-    expected = {goal: family.attribute(goal).categories.index(pupil.EXPECTED) for goal in GOALS}
+    expected = {goal: family.get_attribute(goal).categories.index(pupil.EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
 
@@ -222,7 +222,7 @@ def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
     family = inputs.plan.family
     block = next(each for each in pupil.GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
-    if figures := build_block_figures(block, family, family.attribute(COUNCIL).categories):
+    if figures := build_block_figures(block, family, family.get_attribute(COUNCIL).categories):
         rate, _ = figures.ratios[block.average]
         found = compute_published_ratios(inputs.published, *rate, Reliability(), largest=float(len(GOALS)))
         average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
@@ -245,13 +245,13 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     """Yield errors for every second of the widest marginals with a good level of development, held out of the model."""
     largest = max(inputs.problems, key=lambda each: each.rows)
     held = select_widest(largest, pupil.GLD.name)
-    rows = _join_groups(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
+    rows = _join_groups(inputs.plan, [largest], [draw(largest.exclude(held), seed).rows])
     family, published = inputs.plan.family, inputs.published
-    whole = family.attribute(pupil.GLD.name)
+    whole = family.get_attribute(pupil.GLD.name)
     for names in held:
-        every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
+        every = Cube({name: Selector.each(family.get_attribute(name)) for name in names if name != whole.name})
         good = replace(every, where={whole.name: Selector.only(whole, pupil.GLD.categories[0])})
-        found = RatioMoments.of(published, good, every)
+        found = RatioMoments.build(published, good, every)
         # by the delta method; NaN if there are no children
         size = np.where(found.y > 0, found.y, np.nan)
         rate = found.x / size

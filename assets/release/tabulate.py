@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, index_cohort_entries
+from ndl_export.facts.released import index_cohort_entries, read_bundle_facts
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
@@ -94,7 +93,7 @@ def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
     tables = {}
     for name, layout in release.layouts.items():
         if own := [part[name] for part in parts if name in part]:
-            data, place = layout.ordered(pa.concat_tables(own)), len(list_key_names(layout.table))
+            data, place = layout.sort_rows(pa.concat_tables(own)), len(list_key_names(layout.table))
             with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
             tables[name] = with_breaks.cast(build_arrow_schema(layout.table))
     return tables
@@ -137,15 +136,10 @@ def _has_same_figures(table: pa.Table, other: pa.Table) -> bool:
     return True
 
 
-def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
-    return package, record
-
-
 def read_measured_release(bundle: Path) -> MeasuredRelease:
     """Return what the tables in a bundle's folder are made from. Raises `Refused`."""
     package, record = read_bundle_facts(bundle)
-    cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
+    cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.read_bundle(bundle)
     names = list_plan_files(package["cohorts"])
     parts: dict[str, Any] = defaultdict(lambda: ({}, {}, []))
     for stated in record["families"]:
@@ -184,7 +178,7 @@ def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
         try:
             estimated = None
             if set(release.councils) - set(absent):
-                estimated = _estimate_family(*own.together(family), absent, find_review(own))
+                estimated = _estimate_family(*own.combine(family), absent, find_review(own))
             answers: list[Table] = [each.table for each in release.requested if each.family == family]
             for table in (*FAMILIES[family].tables, *answers):
                 layout, on_request = release.layouts[table.name], table in answers
@@ -300,7 +294,7 @@ def _model_percentages(
     modelled = {role: np.full(impossible.shape, np.nan) for role in MODEL_WITH_INTERVAL}
     if len(councils) < MINIMUM_PLACES:
         return modelled
-    noisy = NoisyRates.of(moments, *rate)
+    noisy = NoisyRates.build(moments, *rate)
     for groups in _group_levels(block, impossible[0].ravel()):
         found = model_rates(noisy.select(councils, groups))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
@@ -357,4 +351,4 @@ def find_positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> ND
             axis.filter: level.label for axis, level in zip(block.axes, chosen, strict=True)
         }
         wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
-    return rows.positions(wanted, areas)
+    return rows.find_positions(wanted, areas)

@@ -68,7 +68,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 
 def load(path: Path) -> Agreement:
     """Read and check one agreement. Raises `InvalidAgreement` with every mistake in it."""
-    return settings.read_settings(path, _File, InvalidAgreement, context=path.name).agreement()
+    return settings.read_settings(path, _File, InvalidAgreement, context=path.name).build_agreement()
 
 
 def draft(council: str) -> str:
@@ -163,7 +163,7 @@ class _File(settings.Settings):
     accepts_from: Annotated[frozenset[_Authority], settings.AsList] = frozenset()
     new_children: _NewChildren = _NewChildren()
 
-    def agreement(self) -> Agreement:
+    def build_agreement(self) -> Agreement:
         tells = (Disclosure(**dict(each) | {"to_council": each.to_council or self.council}) for each in self.tells)
         converted = {
             "recipients": {service: Recipient(**dict(each)) for service, each in self.recipients.items()},

@@ -22,7 +22,7 @@ import pyarrow.parquet
 
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore, ExtractStore
-from assets.home.software import software
+from assets.home.software import get_software_version
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
@@ -109,7 +109,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
         maker.unusual |= observe(con, store, watched, log.released, on)
-        note_waiting(con, maker.rules(), on)
+        note_waiting(con, maker.list_rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
         # Summaries stay in the restricted zone, so new rows count in them.
         maker.use_cohort_links()
@@ -149,7 +149,7 @@ def release(store: ExtractStore, reason: str) -> None:
             " returns first"
         )
     entry = LogEntry(
-        ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source], software()
+        ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source], get_software_version()
     )
     record(store.home, replace(entry, extract_mac=extract.file_mac, reason=reason))
 
@@ -174,7 +174,9 @@ class Maker:
     @cached_property
     def active(self) -> list[str]:
         """Councils whose agreement is in force."""
-        return [council for council, agreement in self.agreements.items() if agreement.why_not(self.on) is None]
+        return [
+            council for council, agreement in self.agreements.items() if agreement.explain_not_in_force(self.on) is None
+        ]
 
     @cached_property
     def able(self) -> Sequence[str]:
@@ -214,7 +216,7 @@ class Maker:
         """Return a hash of all that decides the returns, except which rows are new and what is still to come."""
         returns = {
             f"{council}/{source}": self._explain_no_return(council, source)
-            or encode_content(self._header(Sender(council, SERVICES[source]), source, 0), []).decode()
+            or encode_content(self._build_header(Sender(council, SERVICES[source]), source, 0), []).decode()
             for council, source in self.extracts
         }
         signer = self.keys.signing_key.public_key().public_bytes_raw()
@@ -237,12 +239,12 @@ class Maker:
         if paths := self.payload["hv_reviews"]:
             query = f"SELECT min(review_date) FROM {parquet(paths, hive_partitioning=False)} WHERE review_date > ?"
             later = self.con.execute(query, [self.on]).fetchall()
-        return [*find_days_of_growing_old(self.con, self.rules(), self.on), *(day for (day,) in later if day)]
+        return [*find_days_of_growing_old(self.con, self.list_rules(), self.on), *(day for (day,) in later if day)]
 
     def load_records(self) -> None:
         """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
         links = pyarrow.parquet.read_table(self.store.links)
-        numbers = RowNumbers(self.store, self.keys).numbers(links)
+        numbers = RowNumbers(self.store, self.keys).find_numbers(links)
         self.con.register("links", links.append_column("row", numbers))
         self.con.register("census_months", _list_census_months(self.extracts, Cohort(self.store.cohort)))
         self.con.register("traits", derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
@@ -294,10 +296,10 @@ class Maker:
         with StoredPairs(self.store, None, self.keys, inputs.build_fingerprint(children)) as cache:
             links = link(kept, watchers=[doubts], children=children, cache=cache).links
         self.con.register("links_without", links)
-        self.con.register("doubts_without", doubts.children(links))
+        self.con.register("doubts_without", doubts.list_children(links))
         self.con.execute(_WITHOUT)
 
-    def rules(self) -> dict[Sender, NewChildren]:
+    def list_rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
             receiver: self._find_terms(receiver)[-1]
@@ -347,7 +349,7 @@ class Maker:
             return "its extract is not in"
         if own is None:
             return "no sharing agreement is on file"
-        if why := own.why_not(self.on):
+        if why := own.explain_not_in_force(self.on):
             return why
         if service not in own.recipients:
             return f"the agreement {own.reference} names no recipient for {service}"
@@ -361,11 +363,11 @@ class Maker:
         return None
 
     def _make_return(self, file: Path, receiver: Sender, source: str, facts: list[str]) -> Made:
-        header = self._header(receiver, source, len(facts))
+        header = self._build_header(receiver, source, len(facts))
         shared = "cohort council source service recipient recipient_name tells rows agreements extract_mac serial"
         entry = LogEntry(
             what=ReturnState.MADE,
-            software=software(),
+            software=get_software_version(),
             return_mac=self._compute_mac(encode_content(header, facts)),
             **{name: getattr(header, name) for name in shared.split()},
         )
@@ -401,7 +403,7 @@ class Maker:
             council=council,
             source=what,
             service=teller.service,
-            software=software(),
+            software=get_software_version(),
             recipient=to.key,
             recipient_name=to.name,
             rows=len(found["rows"]),
@@ -441,7 +443,7 @@ class Maker:
         # A MAC, because a guess at the content could be tested against a plain hash in the log.
         return hmac.digest(self.keys.derive_subkey("input-mac", "return"), document, hashlib.sha256).hex()
 
-    def _header(self, receiver: Sender, source: str, rows: int) -> Header:
+    def _build_header(self, receiver: Sender, source: str, rows: int) -> Header:
         allowed, of_absence, of_reviews, rule = self._find_terms(receiver)
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient, parts = own.recipients[receiver.service], extract.parts.parts if extract.parts else ()
@@ -474,7 +476,7 @@ class Maker:
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
             reviews_why_not=of_reviews.why_not,
-            new_children=rule.content(),
+            new_children=rule.to_document(),
             rows=rows,
             serial=self.log.made[receiver.council, source] + 1,
             made_on=self.on.isoformat(),

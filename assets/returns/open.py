@@ -24,7 +24,8 @@ from sources.councils.council_file import load_council_file as shipped_council_f
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landed import Landed, hash_content, list_arrived
-from sources.extract.open import OpenExtract, join_parts, open_extract
+from sources.extract.match import OpenExtract, join_parts
+from sources.extract.open import open_extract
 from sources.extract.project import DELETED, build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
@@ -135,11 +136,11 @@ def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ..
 
 def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     if council_file is None:
-        return shipped_council_file(header.council).dialect(header.source)
+        return shipped_council_file(header.council).get_dialect(header.source)
     found = load_council_file(council_file)
     if found.council != header.council:
         raise ReturnProblem(f"{council_file.name}: is the council file of {found.council}, not of {header.council}")
-    return found.dialect(header.source)
+    return found.get_dialect(header.source)
 
 
 def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:

@@ -112,7 +112,7 @@ class Cohort:
         """Return the links, and how well the records of children agree."""
         agreement = Agreement()
         links = link(tokens, children=self._children, watchers=(agreement,)).links
-        return links, agreement.children(links)
+        return links, agreement.count_children(links)
 
     def _table(self, links: pa.Table, agreement: pa.Table) -> Counter[Row]:
         found, agrees, out = (self._folder / f"{name}.parquet" for name in ("links", "agreement", "children"))

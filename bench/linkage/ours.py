@@ -35,7 +35,7 @@ def our_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
         # The size of the council, or of the set if it is larger.
         children = max(sum_published_children([_COUNCIL]), len(left), len(right))
         found = link(open_readers(store, keys, extracts), children=children).links
-        links = RowNumbers(store, keys).numbered(found).to_pandas()
+        links = RowNumbers(store, keys).replace_keys(found).to_pandas()
     a, b = (links[links.source == source] for source in _SOURCES)
     pairs = a.merge(b, on="child_id")
     return pd.DataFrame({"left": pairs.source_row_x - 1, "right": pairs.source_row_y - 1})

@@ -35,7 +35,7 @@ def main() -> None:
     root.mkdir(parents=True)
     os.environ[RETENTION] = str(_long_retention(root))
     KeyRing.create(root / "keys", demonstration=True)
-    folders = Installation.at(root / "landing", root / "home", root / "keys")
+    folders = Installation.build(root / "landing", root / "home", root / "keys")
     print("| cohort | seconds | memory after, GiB | peak | Dagster, MiB | restricted, GiB | release, GiB |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for number, cohort in enumerate(_cohorts(options.last, options.cohorts), 1):

@@ -17,7 +17,7 @@ from bench.linkage.measured import measure as measure_command
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 
 COHORT = "202425"
 WAYS = {

@@ -12,7 +12,7 @@ import opendp.prelude as dp
 import pandas as pd
 
 from bench.linkage.clear_text import clear_text_pairs
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 
 RHO = 0.185
 _GLD = list(GOALS)[:12]  # the goals of a good level of development

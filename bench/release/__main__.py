@@ -57,7 +57,7 @@ def main(home: Home | None) -> None:
     """
     pilot, policy = sorted(PILOT), load_policy()
     each, detailed = queries(plan_family("pupil", pilot, policy))
-    rates = [(rho, release_errors(pilot, RELEASES, rho=rho)) for rho in (policy.rho("pupil"), 0.02436)]
+    rates = [(rho, release_errors(pilot, RELEASES, rho=rho)) for rho in (policy.get_rho("pupil"), 0.02436)]
     linked = {family: home.cohort(PUBLISHED_COHORT).confidential(family) for family in FAMILIES} if home else {}
     usable = {
         "pilot": usable_rates(pilot, RELEASES),
@@ -233,7 +233,7 @@ def _measure_seconds(councils: Sequence[str]) -> dict[str, float]:
     found["plan"] = time.process_time() - begun
     begun, measured, cells = time.process_time(), {}, 0
     for family, plan in plans.items():
-        measured[family], cells = _measured(plan), cells + sum(np.prod(plan.family.shape(a)) for a in plan.sigmas)
+        measured[family], cells = _measured(plan), cells + sum(np.prod(plan.family.get_shape(a)) for a in plan.sigmas)
     found["measure"] = time.process_time() - begun
     begun = time.process_time()
     cohort = MeasuredCohort("202425", "2026.11.0", plans, measured)
@@ -253,11 +253,11 @@ def _measure_half_widths(councils: Sequence[str]) -> dict[str, tuple[float, floa
         marginals=tuple(m for m in plan.family.marginals if nesting.outer not in m.attributes),
         nesting=None,
     )
-    council = plan.family.attribute(nesting.inner)
+    council = plan.family.get_attribute(nesting.inner)
     levels = {"council": council.categories[:1], "region (median)": (), "England": council.categories}
     middle = sorted(nesting.members.values(), key=len)[len(nesting.members) // 2]
     levels["region (median)"] = middle
-    group = Selector.each(plan.family.attribute("ethnic_group"))
+    group = Selector.each(plan.family.get_attribute("ethnic_group"))
     cube = Cube({council.name: Selector.of(council, levels), "ethnic_group": group})
     found = [
         compute_count_half_widths(Covariances(each), cube)[:, 0]
@@ -267,7 +267,7 @@ def _measure_half_widths(councils: Sequence[str]) -> dict[str, tuple[float, floa
 
 
 def _measured(plan: Plan) -> Measurement:
-    counts = {a: np.full(plan.family.shape(a), _CHILDREN_IN_A_CELL, dtype=np.int64) for a in plan.sigmas}
+    counts = {a: np.full(plan.family.get_shape(a), _CHILDREN_IN_A_CELL, dtype=np.int64) for a in plan.sigmas}
     return measure(plan, counts, OpenDPNoise(charge(plan)))
 
 

@@ -211,7 +211,9 @@ def _build_cohort_values(
         differs["Tables on request"] = [requested, requested_before]
     return found | {
         "differs": differs,
-        "not_compared": sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()),
+        "not_compared": sorted(
+            facts.on_request.select_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()
+        ),
         "sharpened": find_sharpened_cohorts(facts, cohort, previous),
         "epsilon": index_cohort_entries(facts.privacy_record)[cohort]["privacy_parameters"]["epsilon"],
         "comparison": comparison,

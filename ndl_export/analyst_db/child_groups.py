@@ -80,7 +80,7 @@ class Characteristic:
     fixed: dict[str, str]
     groups: tuple[str, ...]
 
-    def key(self, group: str) -> str:
+    def build_key(self, group: str) -> str:
         """Return a name for the group that no other characteristic uses."""
         return EVERYONE if self.name == EVERYONE else f"{self.name}: {group}"
 
@@ -174,4 +174,4 @@ def _get_group_key(group: tuple[str, tuple[str, ...]] | None) -> str:
         axis for axis in iter_axes(TABLES[characteristic.table], characteristic.column) if axis.attribute == attribute
     )
     selections = (selection for axis in axes for selection in axis.selections)
-    return characteristic.key(next(each.label for each in selections if each.categories == categories))
+    return characteristic.build_key(next(each.label for each in selections if each.categories == categories))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from privacy.doors.sql import quote_identifier, quote_text
 
+FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 _STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
 _COLUMN = re.compile(r"((?:^    --.*\n)+)    (.* AS \w+|\w+ )", re.MULTILINE)
 _CREATED = re.compile(r"CREATE (TABLE|VIEW|MACRO) ([\w.]+)(?:\([^)]*\) AS( TABLE\n)?)?")

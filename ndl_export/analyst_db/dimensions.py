@@ -21,8 +21,7 @@ from ndl_export.analyst_db.child_groups import (
     list_characteristics,
     list_comparisons,
 )
-from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
+from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts.missing import SOURCES, list_missing_councils
 from ndl_export.facts.released import Release
 from ndl_export.tables import FAMILIES, TABLES, Table
@@ -42,10 +41,10 @@ from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
 from privacy.doors.sql import quote_text
 from sources.reference import code_lists
-from sources.reference.code_lists import load_cut_offs
+from sources.reference.code_lists import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_cut_offs
 from sources.reference.cohorts import Cohort, load_breaks
-from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_targets
 from sources.reference.places import get_place
+from sources.reference.published_figures import load_targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
@@ -207,7 +206,7 @@ def _build_group_rows() -> dict[str, Rows]:
             for number, each in enumerate(list_characteristics(), start=1)
         ),
         "child_group": (
-            (each.name, group, each.key(group), number) for number, (each, group) in enumerate(groups, start=1)
+            (each.name, group, each.build_key(group), number) for number, (each, group) in enumerate(groups, start=1)
         ),
         "short_name": iter_short_names(),
         "comparison": ((c.comparison, c.topic, c.first, c.second) for c in list_comparisons()),
@@ -273,7 +272,7 @@ def iter_short_names() -> Iterator[tuple[str, str, str]]:
     for each in list_characteristics():
         for group in each.groups:
             if group not in ALSO_CALLED["shown_short"].get(each.name, {}):
-                yield each.name, group, ALSO_CALLED["groups"][each.key(group)][0]
+                yield each.name, group, ALSO_CALLED["groups"][each.build_key(group)][0]
 
 
 def add_names(database: Database) -> None:
@@ -315,7 +314,7 @@ def _iter_group_names() -> Iterator[_Name]:
     pairs = [(each, group) for each in list_characteristics() for group in each.groups]
     used = Counter(group for _, group in pairs)
     for each, group in pairs:
-        key = each.key(group)
+        key = each.build_key(group)
         names = [group] if used[group] == 1 else []
         if each.name != EVERYONE:
             prefixes = (each.name, *ALSO_CALLED["characteristics"][each.attribute])

@@ -11,7 +11,7 @@ from itertools import chain
 import pyarrow as pa
 
 from ndl_export.analyst_db.child_groups import build_groups_sql, get_type_name, list_characteristics
-from ndl_export.analyst_db.database import Database
+from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
@@ -24,7 +24,6 @@ from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
 
-FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.06, 0.15
 """Bounds on the correlation of the noise in two councils' rates, without regions and with them; a test measures it."""
 

@@ -36,7 +36,7 @@ class _Requested:
     def newest(self) -> Release | None:
         return find_newest_release(self.found)
 
-    def categories(self, name: str) -> tuple[str, ...]:
+    def list_categories(self, name: str) -> tuple[str, ...]:
         """Return the categories of a filter, in order; those that only earlier releases have come last."""
         axes = (axis for each in reversed(self.definitions) for axis in iter_axes(each.table, name))
         return tuple(dict.fromkeys(selection.label for axis in axes for selection in axis.selections))
@@ -55,7 +55,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
     for each in requested:
         for entry in each.table.filters:
             about = f"Categories of the column {entry.name} of {each.table.name}, in order"
-            database.create_enum(each.get_type_name(entry.name), each.categories(entry.name), about)
+            database.create_enum(each.get_type_name(entry.name), each.list_categories(entry.name), about)
         add_table(database, each.table, each.found, each.newest, each.get_type_name)
         _add_short_view(database, each.request)
     requests = ((each.request, [release.version for release in each.found]) for each in requested)
@@ -116,5 +116,5 @@ def _iter_category_rows(each: _Requested) -> Iterator[tuple[object, ...]]:
     for name in (entry.name for entry in each.table.filters):
         for axis in iter_axes(each.table, name):
             adds_up = {selection.label: selection.categories for selection in axis.selections}
-            for position, category in enumerate(each.categories(name), start=1):
+            for position, category in enumerate(each.list_categories(name), start=1):
                 yield each.table.name, name, category, position, axis.attribute, adds_up.get(category) or None

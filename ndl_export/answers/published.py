@@ -91,7 +91,7 @@ def _fetch_releases(store: Store, folder: Path) -> None:
     latest = store.read(LATEST_FILE, _LARGEST_LIST)
     if latest is None:
         raise NothingReleased(f"{store.url} holds no current release")
-    sizes = store.sizes()
+    sizes = store.list_sizes()
     listed = {name.partition("/")[0] for name in sizes if name.endswith(f"/{SUMS_FILE}")} if sizes else set()
     versions = {version for version in listed if version[0].isdigit()} | {json.loads(latest)["version"]}
     if (withdrawn := store.read(WITHDRAWN_FILE, _LARGEST_LIST)) is not None:

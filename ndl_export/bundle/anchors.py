@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ndl_export.bundle.read import LARGEST, read_all
-from ndl_export.bundle.release_directory import CATALOGUE_FILE
+from ndl_export.facts.directory_files import CATALOGUE_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
-from ndl_export.files.archive import ARCHIVES, unpack
+from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.signing import (
     PUBLIC_KEY_FILE,
     SIGNATURE_FILE,
@@ -75,13 +74,13 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
 
     The version `arriving` may be there in part, without its statement. Raises `UnreadableAnchor` and `StoreError`.
     """
-    names = store.sizes() or {}
+    names = store.list_sizes() or {}
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if Version.is_valid(name) or f"{name}/{SUMS_FILE}" in names]
     found = []
     # A release that the catalogue lists and whose folder is gone is an error, not one charge fewer.
     for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
-        read = read_all(store, [f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
+        read = store.read_all([f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
         if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:
             found.append(_build_anchor(store.address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES}))
     for name in _select_lone_archives(names, folders):

@@ -8,10 +8,9 @@ depend only on facts, tables, earlier releases and signing key. Published bundle
 
 import hashlib
 import io
-import json
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,13 +24,12 @@ from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents import pages
-from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
 from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing, noisy_counts, released
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
-from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
+from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
@@ -56,12 +54,11 @@ from ndl_export.metadata.portals import (
     build_registry_file,
 )
 from ndl_export.pages.number_format import join_parts
-from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
-from ndl_export.tables import TABLES, Table
-from ndl_export.tables.csv_files import ALL_ROWS, build_csv_files
+from ndl_export.site import SITE_FOLDER, build_site_files, query_conclusions
+from ndl_export.tables import Table
+from ndl_export.tables.csv_files import build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
-from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 CATALOGUE_FILES = (*PORTAL_FILES, "croissant.json", "csv-metadata.json")
@@ -70,32 +67,6 @@ ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
     b" levels as in the data dictionary"
 )
-TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
-
-
-def list_bundle_files(
-    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
-) -> frozenset[str]:
-    """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
-    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
-    others = frozenset((*FIXED_NAMES, *noisy_counts.list_plan_files(cohorts).values(), *for_them, *tables))
-    return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
-
-
-BUNDLE_FILES = list_bundle_files([""], PILOT)
-"""Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
-
-
-def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
-    listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
-    on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
-    try:
-        package = json.loads(files[released.DATAPACKAGE_FILE])
-        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
-        return list_bundle_files(cohorts, councils, *on_request)
-    except (KeyError, TypeError, ValueError):
-        return list_bundle_files([""], PILOT, *on_request)
 
 
 class BundleRefused(Exception):
@@ -209,7 +180,7 @@ def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[s
         faults += [f"noisy counts: {fault}" for fault in noisy_counts.find_noisy_faults(plans, None, record)]
     if faults:
         raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
-    return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
+    return {name: layouts[name].sort_rows(tables[name]) for name in facts.tables}
 
 
 def _build_files(
@@ -283,7 +254,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         cohort: changes.compare(
             changes.select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
-            facts.on_request.of_cohort(cohort),
+            facts.on_request.select_cohort(cohort),
             changes.find_sharpened_cohorts(facts, cohort, before),
         )
         for cohort in sorted(facts.cohorts)

@@ -1,30 +1,56 @@
-"""Reads the files of a bundle: a folder, an archive, or either of them behind a URL.
+"""Lists the files that a bundle should have, and reads those it has: from a folder, an archive, or a URL of either.
 
 Sizes are limited, because the maker of an archive or the server of a URL may not be the publisher.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.bundle.make import list_expected_files
+from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals, read_withdrawals
-from ndl_export.facts.on_request import ON_REQUEST_FILE
+from ndl_export.facts.noisy_counts import list_plan_files
+from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.files.archive import ARCHIVES, unpack
+from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, hide_query, is_url, open_store
-from ndl_export.site import SITE_FOLDER
+from ndl_export.site import SITE_FOLDER, list_site_names
+from ndl_export.tables import TABLES
+from ndl_export.tables.csv_files import ALL_ROWS
+from sources.reference.places import PILOT
 
-LARGEST = 2 * 2**30
-"""Size limit of a bundle or archive, in bytes: a hundred times the largest made so far."""
 MOST_FILES = 1000
-AT_ONCE = 8
-"""Simultaneous connections to a store."""
+TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
+
+
+def list_bundle_files(
+    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+) -> frozenset[str]:
+    """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
+    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
+    others = frozenset((*FIXED_NAMES, *list_plan_files(cohorts).values(), *for_them, *tables))
+    return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
+
+
+BUNDLE_FILES = list_bundle_files([""], PILOT)
+"""Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
+
+
+def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
+    """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
+    listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
+    on_request = OnRequest.list_table_names(files), OnRequest.list_named_files(files) | listed
+    try:
+        package = json.loads(files[DATAPACKAGE_FILE])
+        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
+        return list_bundle_files(cohorts, councils, *on_request)
+    except (KeyError, TypeError, ValueError):
+        return list_bundle_files([""], PILOT, *on_request)
 
 
 @dataclass(frozen=True)
@@ -34,7 +60,7 @@ class BundlePlace:
     place: Path | str
 
     @classmethod
-    def of(cls, text: str) -> BundlePlace:
+    def parse(cls, text: str) -> BundlePlace:
         """Return the place given as text."""
         return cls(text if is_url(text) else Path(text))
 
@@ -47,7 +73,7 @@ class BundlePlace:
     def name(self) -> str:
         return self.shown.rpartition("/")[2]
 
-    def files(self) -> tuple[str | None, dict[str, bytes]]:
+    def read_files(self) -> tuple[str | None, dict[str, bytes]]:
         """Return the name of the folder in an archive (else None), and the content of every file by name.
 
         Raises ValueError if it is neither a folder of plain files nor an archive packed by this project, OSError if a
@@ -60,34 +86,27 @@ class BundlePlace:
                 raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
             return unpack(self.place.read_bytes())
         if self.name.rpartition(".")[2] in ARCHIVES:
-            content = self._directory().read(self.name, LARGEST)
+            content = self._open_directory().read(self.name, LARGEST)
             if content is None:
                 raise ValueError("there is no such file")
             return unpack(content)
         return None, fetch_folder(open_store(self.place))
 
-    def withdrawal(self, version: str) -> Withdrawal | None:
+    def read_withdrawal(self, version: str) -> Withdrawal | None:
         """Return the withdrawal of `version`, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             # Synthetic children are one folder deeper in the release directory.
             return load_withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
-        directory = self._directory()
+        directory = self._open_directory()
         content = directory.read(WITHDRAWN_FILE, LARGEST)
         found = read_withdrawals(content, directory.address(WITHDRAWN_FILE)) if content is not None else {}
         return found.get(version)
 
-    def _directory(self) -> Store:
+    def _open_directory(self) -> Store:
         # The query may hold a key to the store, which the directory above needs as well.
         address, mark, query = str(self.place).partition("?")
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
-
-
-def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
-    """Return the content of several files, read in parallel; None for a missing file. Raises `StoreError`."""
-    wanted = list(names)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
 
 
 def _read_folder(bundle: Path) -> dict[str, bytes]:
@@ -107,16 +126,16 @@ def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
 
     `below` begins the names of the files in the store, and is left out. Raises ValueError and `StoreError`.
     """
-    sizes = store.sizes(below)
+    sizes = store.list_sizes(below)
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
     if sizes is None:
-        found = read_all(store, [f"{below}{name}" for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)], LARGEST)
+        found = store.read_all([f"{below}{name}" for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)], LARGEST)
         stated = {name.removeprefix(below): content for name, content in found.items() if content is not None}
         sizes = dict.fromkeys((f"{below}{name}" for name in list_expected_files(stated)), 0)
     _check_bounds(sizes)
-    found = read_all(store, sizes, LARGEST)
+    found = store.read_all(sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
     # A store that lists nothing gave no sizes, so the content read is measured too.
     _check_bounds({name: len(content) for name, content in files.items()})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
@@ -24,9 +25,6 @@ from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.site import SITE_FOLDER, publish_site
 
 LATEST = "latest"
-LATEST_FILE = "latest.json"
-CATALOGUE_FILE = "catalogue.jsonld"
-FEED_FILE = "feed.xml"
 _RECORD = "dcat.jsonld"
 
 

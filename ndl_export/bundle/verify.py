@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import PRIVACY_PAGE_FILE, list_expected_files
-from ndl_export.bundle.read import BundlePlace
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE
+from ndl_export.bundle.read import BundlePlace, list_expected_files
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
@@ -98,9 +98,9 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
         signing.fingerprint(trusted)
-    source = BundlePlace.of(str(bundle))
+    source = BundlePlace.parse(str(bundle))
     try:
-        folder, files = source.files()
+        folder, files = source.read_files()
     except ValueError as error:
         return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
     version, faults = None, find_integrity_faults(files, trusted)
@@ -126,7 +126,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
     """Return the sentence on its withdrawal from the bundle's release directory, or None."""
     try:
-        found = source.withdrawal(version) if version else None
+        found = source.read_withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:
         return str(error)
     return found.sentence if found else None
@@ -199,7 +199,7 @@ def _find_differences(
     package: Mapping[str, Any],
 ) -> Faults:
     """Return the files that were made from the tables and differ from them."""
-    ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
+    ordered = {name: layouts[name].sort_rows(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
     made = build_csv_files(ordered, defined)
     made[ROW_HASHES_FILE] = build_row_hashes(made, defined, package["version"], package.get("notice", ""))
@@ -255,7 +255,7 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
     if (
         ON_REQUEST_FILE in files
         and not OnRequest.list_table_names(files)
-        and OnRequest.named(files) == {ON_REQUEST_FILE}
+        and OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
     ):
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():

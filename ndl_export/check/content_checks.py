@@ -87,7 +87,7 @@ def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layo
     for name in layouts.keys() & tables.keys():
         try:
             _check_columns(tables[name], build_arrow_schema(layouts[name].table))
-            ordered[name] = layouts[name].ordered(tables[name])
+            ordered[name] = layouts[name].sort_rows(tables[name])
         except ValueError as error:
             faults.append((name, str(error)))
     for name, data in ordered.items():
@@ -286,7 +286,7 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
             present = [name for name in of_family if period in layouts[name].cohorts]
-            own = {name: layouts[name].of_cohort(period) for name in present}
+            own = {name: layouts[name].select_cohort(period) for name in present}
             data = {name: tables[name].filter(pc.equal(tables[name]["time_period"], period)) for name in present}
             for as_linked in (False, True):
                 sums: Sums = {}
@@ -340,7 +340,7 @@ def _find_unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[
 def _find_unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
     """Yield shared totals of two attributes that differ, if both sides are published."""
     for shared in family.shared_totals:
-        for category in (None, *family.attribute(shared.within).categories):
+        for category in (None, *family.get_attribute(shared.within).categories):
             within: Children = frozenset({(shared.within, frozenset({category}))} if category else ())
             left, right = (
                 _sum_over(sums, splits, within, name, frozenset(categories))

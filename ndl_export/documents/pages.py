@@ -32,8 +32,8 @@ from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.schema import LEVEL, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference import code_lists
+from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS, GOALS
 
 _NO_BREAK = "No break is known in this release: no row is flagged."
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -135,7 +135,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
 
 def _iter_data_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Iterator[DataFile]:
     described = [
-        (f"{table.name}{suffix}", f"{table.title} ({form})", facts.about(table), table)
+        (f"{table.name}{suffix}", f"{table.title} ({form})", facts.describe_table(table), table)
         for table in facts.tables.values()
         for suffix, form in FORMS.items()
     ]

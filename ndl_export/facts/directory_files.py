@@ -8,6 +8,7 @@ They are beside the bundles, which never change, and are not signed, so readers 
   first published. Practice 3.1 of the Code of Practice for Statistics, edition 3.0, asks for the month of a release
   twelve months ahead, and its day four weeks ahead where possible.
 - `requests.json`: the register of requests, with only the requesters' public texts and public sums from the ledger.
+- `latest.json`, `catalogue.jsonld`, `feed.xml`: made from the bundles by `ndl_export.bundle.release_directory`.
 """
 
 import datetime as dt
@@ -31,6 +32,9 @@ from privacy.doors.typed import is_line
 from sources.reference.cohorts import Cohort
 
 WITHDRAWN_FILE = "withdrawn.json"
+LATEST_FILE = "latest.json"
+CATALOGUE_FILE = "catalogue.jsonld"
+FEED_FILE = "feed.xml"
 
 
 class UnreadableWithdrawals(Exception):

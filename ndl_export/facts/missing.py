@@ -14,8 +14,8 @@ from ndl_export.facts.on_request import RequestedTable, merge_tables
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, list_geographies
 from ndl_export.tables.schema import BREAK, Flag
+from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Break, Cohort, load_breaks
-from sources.reference.goals import GOALS
 from sources.reference.places import get_place
 
 Missing = Mapping[str, Collection[str]]
@@ -142,7 +142,7 @@ def explain_breaks(cohorts: Collection[str], councils: Collection[str], missing:
     found, before = [], None
     for cohort in sorted(cohorts):
         sentences, earlier = [], before or getattr(Cohort(cohort).previous, "code", None)
-        for each in (each for each in load_breaks() if each.parts(earlier, cohort)):
+        for each in (each for each in load_breaks() if each.separates(earlier, cohort)):
             where = f" in {_format_names(each.councils)}" if each.councils else ""
             unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
             labels = _format_labels(each)

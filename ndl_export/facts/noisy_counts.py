@@ -79,7 +79,7 @@ class NoisyCounts:
             names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _parse_measured(plan)
         }
         # All but the drawn numbers follows from the plan, so cells are compared with it as a whole, order included.
-        expected = cls(plan, empty).table(cohort, family)
+        expected = cls(plan, empty).build_table(cohort, family)
         if not own.drop_columns(["noisy_count"]).equals(expected.drop_columns(["noisy_count"])):
             raise ValueError(f"the noisy counts of {family}, cohort {cohort}, are not those of its plan")
         drawn, counts, start = own["noisy_count"].to_numpy(), {}, 0
@@ -89,7 +89,7 @@ class NoisyCounts:
             start += cell.size
         return cls(plan, counts)
 
-    def table(self, cohort: str, family: str) -> pa.Table:
+    def build_table(self, cohort: str, family: str) -> pa.Table:
         """Return one row per cell, by measurement in the order of the plan."""
         parts = [
             pa.table(
@@ -122,7 +122,7 @@ def build_noisy_files(noisy: NoisyByCohort, version: str) -> dict[str, bytes]:
     """Return the plans and the cells of every cohort and family, by file name."""
     names, cells = list_plan_files(noisy.keys()), []
     for cohort, own in sorted(noisy.items()):
-        cells += [entry.table(cohort, family) for family, entry in own.items()]
+        cells += [entry.build_table(cohort, family) for family, entry in own.items()]
     # Plans are not formatted again: the ledger has the hash of these bytes.
     plans = {names[key]: plan for key, plan in collect_plans(noisy).items()}
     return plans | {NOISY_COUNTS_FILE: format_cells(pa.concat_tables(cells), version)}

@@ -107,14 +107,14 @@ class RequestedTable:
         request = f"{self.asked_by} asked for it on {day(self.asked_on)}"
         return f"On request: {request}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the request as JSON-ready values."""
         # Once used, `table` is in `vars` too, because it is cached there.
         own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
         return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> RequestedTable:
+    def from_document(cls, document: Mapping[str, Any]) -> RequestedTable:
         """Read a request. Raises KeyError, TypeError or `InvalidDefinition` (a ValueError) if it is not valid."""
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
@@ -152,7 +152,7 @@ class OnRequest:
         """Who requested each table, in sentences, by its name."""
         return {each.name: each.origin for each in self.tables}
 
-    def of_cohort(self, cohort: str) -> dict[str, Table]:
+    def select_cohort(self, cohort: str) -> dict[str, Table]:
         """Return every table with rows of the cohort, by name: the standard tables first."""
         return merge_tables(each for each in self.tables if cohort in each.cohorts)
 
@@ -172,7 +172,7 @@ class OnRequest:
             return {}
         measured = sorted(self.noisy_counts)
         listed = {
-            "tables": [each.document() for each in self.tables],
+            "tables": [each.to_document() for each in self.tables],
             "measured": [each._asdict() for each in measured],
         }
         found = {ON_REQUEST_FILE: format_json(listed)}
@@ -190,7 +190,7 @@ class OnRequest:
         if ON_REQUEST_FILE not in files:
             return cls()
         document = json.loads(files[ON_REQUEST_FILE])
-        tables = tuple(RequestedTable.of(each) for each in document["tables"])
+        tables = tuple(RequestedTable.from_document(each) for each in document["tables"])
         measured = [Further(**each) for each in document["measured"]]
         cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
         drawn = {}
@@ -203,15 +203,15 @@ class OnRequest:
         return cls(tables, drawn)
 
     @classmethod
-    def of_bundle(cls, bundle: Path) -> OnRequest:
+    def read_bundle(cls, bundle: Path) -> OnRequest:
         """Read the requests from a bundle's folder."""
         if not (bundle / ON_REQUEST_FILE).is_file():
             return cls()
         own = {ON_REQUEST_FILE: (bundle / ON_REQUEST_FILE).read_bytes()}
-        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.named(own)})
+        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.list_named_files(own)})
 
     @classmethod
-    def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
+    def list_named_files(cls, files: Mapping[str, bytes]) -> frozenset[str]:
         """Return the files that `on_request.json` implies, except the tables' own; only itself if unreadable."""
         try:
             measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
@@ -241,5 +241,5 @@ def merge_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
 
 
 def _build_cells(of: Further, counts: NoisyCounts) -> pa.Table:
-    cells = counts.table(of.cohort, of.family)
+    cells = counts.build_table(of.cohort, of.family)
     return cells.add_column(0, FURTHER_SCHEMA.field("release"), pa.repeat(of.release, len(cells)))

@@ -203,7 +203,7 @@ class ReleaseFacts:
         """Every table of the release by name, those on request last."""
         return merge_tables(self.on_request.tables)
 
-    def about(self, table: Table) -> str:
+    def describe_table(self, table: Table) -> str:
         """Return a table's description and population and, if it is on request, who requested it."""
         origin = self.on_request.origins.get(table.name)
         return f"{table.about}. {origin}" if origin else table.about

@@ -97,9 +97,15 @@ class Release:
         return frozenset(found)
 
 
+def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the description of a bundle and its privacy record. Raises the errors of reading the files."""
+    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+    return package, record
+
+
 def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
     """Read the release in a bundle's folder. Raises the errors of reading its files."""
-    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+    package, record = read_bundle_facts(bundle)
 
     def read(file: str, wanted: Sequence[str] | None) -> pa.Table | None:
         path = bundle / file
@@ -119,7 +125,7 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
         tuple(package["councils"]),
         package["missing"],
         record,
-        OnRequest.of_bundle(bundle),
+        OnRequest.read_bundle(bundle),
         read,
         withdrawal,
     )

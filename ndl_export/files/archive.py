@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 Files = Mapping[str, bytes]
 """Content by name."""
 
+LARGEST = 2 * 2**30
+"""Size limit of a bundle or archive, in bytes: a hundred times the largest made so far."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP can hold
 _EARLIEST_SECONDS = 315_532_800  # the same for tar, in seconds since 1970
 _UNIX = 3  # the ZIP code for Unix; the default of zipfile depends on the machine's system

@@ -8,7 +8,8 @@ error is a `StoreError` with one sentence that contains neither credentials nor 
 import io
 import posixpath
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from fsspec import AbstractFileSystem
 from ndl_export.files.media_types import Served
 from privacy.doors.files import sync
 
+AT_ONCE = 8
+"""Simultaneous connections to a store."""
 _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
 _OF_THE_EXTRA = _S3 | _AZURE | _WEB
@@ -78,6 +81,12 @@ class Store:
             except FileNotFoundError:
                 return None
 
+    def read_all(self, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
+        """Return the content of several files, read in parallel; None for a missing file. Raises `StoreError`."""
+        wanted = list(names)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(wanted, pool.map(lambda name: self.read(name, limit), wanted), strict=True))
+
     def _stream(self, name: str, limit: int) -> bytes:
         """Read a file from a web server, which may not announce its size."""
         content = io.BytesIO()
@@ -92,7 +101,7 @@ class Store:
     def _build_size_error(self, name: str, limit: int) -> TooLarge:
         return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
 
-    def sizes(self, folder: str = "") -> dict[str, int] | None:
+    def list_sizes(self, folder: str = "") -> dict[str, int] | None:
         """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""
         if self.protocol in _WEB:
             return None

@@ -77,7 +77,7 @@ def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
     areas = [f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area")]
     key = ("time_period", LEVEL, *(areas if official else OWN_AREA[:1]), *(entry.name for entry in table.filters))
     columns = csv_files.list_csv_columns(table, official=official)
-    return _CsvFile(f"{table.title} ({description.FORMS[suffix]})", facts.about(table), columns, key)
+    return _CsvFile(f"{table.title} ({description.FORMS[suffix]})", facts.describe_table(table), columns, key)
 
 
 def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:

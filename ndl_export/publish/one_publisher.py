@@ -54,7 +54,7 @@ def _lock_folder(store: Store) -> Iterator[Callable[[], None]]:
 def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
     """Hold a marker in an object store for the block, and yield the check."""
     mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
-    store.sizes()  # so that an error names the place, not a marker
+    store.list_sizes()  # so that an error names the place, not a marker
     _write_marker(store, mine, 0)
     try:
         while others := _list_markers(store) - {mine}:
@@ -108,7 +108,7 @@ def _check(store: Store, mine: str) -> None:
 
 
 def _list_markers(store: Store) -> set[str]:
-    return {f"{FOLDER}/{name.rpartition('/')[2]}" for name in store.sizes(FOLDER) or {}}
+    return {f"{FOLDER}/{name.rpartition('/')[2]}" for name in store.list_sizes(FOLDER) or {}}
 
 
 def _write_marker(store: Store, mine: str, number: int) -> None:

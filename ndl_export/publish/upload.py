@@ -20,18 +20,19 @@ import duckdb
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.api import static
 from ndl_export.bundle import anchors
-from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_folder, read_all
-from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
+from ndl_export.bundle.read import fetch_folder
+from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files
 from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.files.archive import ARCHIVES
+from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.media_types import get_headers
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
-from ndl_export.files.stores import Store, StoreError, open_store
+from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
 from ndl_export.files.whole_files import lock_out_writers
 from ndl_export.publish.one_publisher import PlaceBusy, lock_place
 from ndl_export.site import SITE_FOLDER
@@ -148,7 +149,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         there=tuple(name for name in sizes if name not in missing and name not in replaced),
         removed=tuple(
             name
-            for name in sorted(store.sizes() or {})
+            for name in sorted(store.list_sizes() or {})
             if (name in _LEADING or name.startswith((f"{SITE_FOLDER}/", f"{API_FOLDER}/"))) and name not in leading
         ),
         sizes=sizes,
@@ -215,11 +216,11 @@ def _find_synthetic_folders(
 
 def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     """Return the names of files that the place lacks. Raises `PublishRefused` if it has other bytes for one of them."""
-    sizes = store.sizes() or {}
+    sizes = store.list_sizes() or {}
     there = [name for name in sizes if name in content or name.startswith(f"{version}/")]
     # A file of another size has other bytes, so it is not read.
     doubtful = [name for name in there if sizes[name] == len(content.get(name, b""))]
-    found = read_all(store, doubtful, LARGEST)
+    found = store.read_all(doubtful, LARGEST)
     if other := sorted(name for name in there if name not in content or found.get(name) != content[name]):
         raise PublishRefused(
             f"release {version} is at {store.url} already with other bytes ({', '.join(other[:3])}"
@@ -266,7 +267,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
 def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
     """Return the names of leading files that the place lacks or has with other content."""
     there = _list_figures_there(store, leading)
-    found = read_all(store, [name for name in leading if name not in there], LARGEST)
+    found = store.read_all([name for name in leading if name not in there], LARGEST)
     changed = [name for name in found if found[name] != leading[name].read_bytes()]
     if DATABASE_FILE in changed and (database := found[DATABASE_FILE]) is not None:
         fetched = scratch / DATABASE_FILE
@@ -282,9 +283,9 @@ def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
     The list of a release's files has a hash of them all and is sent after them. The names and sizes of files are
     compared as well, because a file may have been removed from the place.
     """
-    sizes = store.sizes() or {}
+    sizes = store.list_sizes() or {}
     lists = [name for name in leading if static.is_list_of_files(name)]
-    found = read_all(store, lists, LARGEST)
+    found = store.read_all(lists, LARGEST)
     folders = tuple(f"{name.rpartition('/')[0]}/" for name in lists if found[name] == leading[name].read_bytes())
     return {
         name

@@ -31,9 +31,9 @@ from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import Row, list_rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import GOALS
 from sources.reference.code_lists import QUESTIONS as WORDINGS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GOALS
 from sources.reference.places import get_place
 
 _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
@@ -158,7 +158,7 @@ def build_panels(shape: Shape, release: Release, cohorts: Sequence[str] = ()) ->
 def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
     """Return a panel with a line for each area, whose text is about the first line until a reader chooses another."""
     first, *others = (
-        Line(areas.name(area), area, release.get_figures(shape.wanted(), cohort, area)) for area in areas.every
+        Line(areas.name(area), area, release.get_figures(shape.list_wanted(), cohort, area)) for area in areas.every
     )
 
     def describe(line: Line) -> Line:
@@ -193,7 +193,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
     together = area == areas.together
 
     def line(label: str) -> Line:
-        wanted = shape.wanted(label)
+        wanted = shape.list_wanted(label)
         own = Line(label, area, release.get_figures(wanted, cohort, area), levels=wanted[0][2])
         if shape.official is not say_nothing:
             official = shape.official(cohort, area, own.levels)
@@ -233,7 +233,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     if len(release.cohorts) == 1:
         return
     of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}
-    wanted = shape.wanted()
+    wanted = shape.list_wanted()
     absent = tuple(
         Figure(TABLES[table].measure(name), None, None, None, Flag.NOT_AVAILABLE) for table, name, _ in wanted
     )

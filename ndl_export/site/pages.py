@@ -40,8 +40,8 @@ from ndl_export.site.panels import Chart, Panel
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
+from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS
 
 SITE_FOLDER = "site"
 CSV_HEADER = (

@@ -74,7 +74,7 @@ class Shape:
     official: Callable[..., tuple[Figure | None, ...]] = say_nothing
     remarks: Callable[..., Sentences] = say_nothing
 
-    def wanted(self, label: str = "") -> tuple[Wanted, ...]:
+    def list_wanted(self, label: str = "") -> tuple[Wanted, ...]:
         """Return the figures of a line."""
         levels = self.lines[label]
         return tuple(
@@ -186,7 +186,7 @@ class Panel:
         """Height above the rows of the chart: the axis, and the label of each reference line."""
         return charts.AXIS_HEIGHT + charts.REFERENCE_HEIGHT * len(self.references)
 
-    def span(self, row: int) -> tuple[str, str] | None:
+    def find_span(self, row: int) -> tuple[str, str] | None:
         """Return both ends of the line between the two figures of a row, or None if one is not shown."""
         first, second = (self.lines[row].figures[column].value for column in self.shape.drawn)
         return None if first is None or second is None else (self.scale.at(first), self.scale.at(second))

@@ -156,13 +156,13 @@ def build_table(definition: Definition, family: Family) -> Table:
     """
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
-    labels = [column.label or family.attribute(column.attribute).label for column in definition.columns]
+    labels = [column.label or family.get_attribute(column.attribute).label for column in definition.columns]
     filters = tuple(
         Filter(column.name or column.attribute, label, column.description or label)
         for column, label in zip(definition.columns, labels, strict=True)
     )
     axes = tuple(
-        Axis(entry.name, column.attribute, _build_selections(column, family.attribute(column.attribute)))
+        Axis(entry.name, column.attribute, _build_selections(column, family.get_attribute(column.attribute)))
         for entry, column in zip(filters, definition.columns, strict=True)
     )
     measures = [MEASURES[family.counted]]

@@ -376,7 +376,7 @@ class Family:
         """All sources its rows are made from, the counted one first."""
         return (self.source, *self.further_sources)
 
-    def attribute(self, name: str) -> Attribute:
+    def get_attribute(self, name: str) -> Attribute:
         """Return the attribute with this name."""
         return next(attribute for attribute in self.attributes if attribute.name == name)
 

@@ -37,8 +37,7 @@ from ndl_export.tables.model import (
     select_total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
-from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS, IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
 

@@ -40,7 +40,7 @@ class Detail:
         """Return whether the table has this row in this area."""
         return get_level(area) in self.areas[table].get(levels, ())
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the JSON-ready form stored in a plan."""
         return {
             table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
@@ -48,7 +48,7 @@ class Detail:
         }
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Detail:
+    def from_document(cls, document: Mapping[str, Any]) -> Detail:
         """Read the detail from a plan's document. Raises KeyError or TypeError if the form is wrong."""
         return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
 
@@ -61,7 +61,7 @@ def get_level(area: Geography) -> str:
 def parse_detail(plan: bytes) -> Detail | None:
     """Return the detail stated in a plan's document, or None if the plan has every row."""
     document = json.loads(plan).get("detail")
-    return Detail.of(document) if document else None
+    return Detail.from_document(document) if document else None
 
 
 Children = frozenset[tuple[str, frozenset[str]]]
@@ -205,7 +205,7 @@ class Layout:
         flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
-    def of_cohort(self, cohort: str) -> Layout:
+    def select_cohort(self, cohort: str) -> Layout:
         """Return the layout of one cohort with only its own areas."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
@@ -231,13 +231,13 @@ class Layout:
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
         for each in load_breaks():
-            if each.parts(before, cohort):
+            if each.separates(before, cohort):
                 rows = np.array([bool(row.attributes & each.attributes) for row in self.rows], dtype=bool)
                 areas = np.array([not each.councils or bool(each.councils & set(a.councils)) for a in self.areas])
                 flags |= rows[self.row_of[own]] & areas[self.area_of[own]]
         return flags
 
-    def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
+    def find_positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
         """Return where these rows are in the first cohort, by area and levels (n,); -1 for rows not published."""
         wanted = ((area.level, area.code, chosen) for area in areas for chosen in levels)
         return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
@@ -252,7 +252,7 @@ class Layout:
             for position, (area, row) in enumerate(pairs)
         }
 
-    def ordered(self, data: pa.Table) -> pa.Table:
+    def sort_rows(self, data: pa.Table) -> pa.Table:
         """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
         names = list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
@@ -315,7 +315,7 @@ def _find_counted(table: Table, block: Block, chosen: tuple[Selection, ...], cou
     return frozenset(
         (name, categories)
         for name, categories in restricted.items()
-        if categories != frozenset(family.attribute(name).categories)
+        if categories != frozenset(family.get_attribute(name).categories)
     )
 
 

@@ -94,9 +94,9 @@ class PlainGroup(click.Group):
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from assets.home.software import software
+        from assets.home.software import get_software_version
 
-        click.echo(f"readiness {software()}")
+        click.echo(f"readiness {get_software_version()}")
         ctx.exit()
 
 
@@ -108,7 +108,7 @@ def answer(facts: Any, text: Callable[[], str]) -> None:
 def show(report: Report) -> None:
     """Print a report as text or as one JSON document; with --html write it as a page."""
     page = write_page(report)
-    answer(report.facts, lambda: f"Page: {page}" if page else report.text())
+    answer(report.facts, lambda: f"Page: {page}" if page else report.render_text())
 
 
 def write_page(report: Report) -> Path | None:

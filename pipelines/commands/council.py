@@ -57,7 +57,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with show_progress("Reading samples"):
         con, landed = _open_database(), _list_samples(found.council, samples, source, cohort)
-        checked = [check_sample(con, each, found.dialect(each.source), VALID) for each in landed]
+        checked = [check_sample(con, each, found.get_dialect(each.source), VALID) for each in landed]
     facts = {"problems": [], "todo": todo, "samples": checked}
     lines = f"; TODO on lines {', '.join(map(str, todo))}" if todo else ""
     first = f"{file}: a sound council file of {found.council}{lines}"

@@ -5,6 +5,7 @@ Nothing is removed without `--yes`: a command then says what it would remove, an
 
 import datetime as dt
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from assets.home.paths import ExtractStore, Home
-from assets.home.processing_log import read_entries, verify
+from assets.home.processing_log import LogEntry, read_entries, verify
 from assets.home.retention_policy import get_retention
 from assets.intake.parts import PartStore
 from assets.keeping import restore as restoring
@@ -27,11 +28,11 @@ from pipelines.commands import options
 from pipelines.commands.console import answer, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.ending import Ending
-from pipelines.reports.log import report
+from pipelines.reports.document import Grid, Report, Section, format_minute
 from privacy.doors.age import read_identity
 from privacy.keys import RESTRICTED, KeyRing
 from privacy.row_keys import format_row_number, split_number
-from sources.extract.landed import list_cohort_files
+from sources.extract.landing_folder import list_cohort_files
 from sources.reference.cohorts import Cohort
 
 
@@ -236,7 +237,55 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
     found = (verify if check else read_entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
-    show(report(found, checked=check, everything=everything))
+    show(_build_log_report(found, checked=check, everything=everything))
+
+
+def _build_log_report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Report:
+    """Report what was done with each cohort's data, by which people and when; with `everything` each line too.
+
+    `checked` means that all lines were verified: none was changed or removed.
+    """
+    outcome = ["Nothing was recorded."]
+    if found:
+        people, (first, last) = ", ".join(sorted({entry.who for entry in found})), (found[0], found[-1])
+        outcome = [
+            f"{len(found):,} lines, from {format_minute(first.time)} to {format_minute(last.time)} UTC, by {people}."
+        ]
+    outcome += ["None was changed or removed."] if checked else []
+    header = ("what was done", "of", "by", "first", "last", "lines")
+    sections = [Section("What was done", grids=[Grid("", header, list(_summarise_by_kind(found)), numbers=1)])]
+    if everything:
+        lines = Grid("", ("when (UTC)", "what", "of what", "by"), list(map(_format_line, found)))
+        sections.append(Section("Line by line", grids=[lines]))
+    return Report(
+        kind="processing log",
+        title="What was done with personal data",
+        outcome=outcome,
+        sections=sections if found else [],
+        facts=[asdict(entry) for entry in found],
+    )
+
+
+def _summarise_by_kind(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each kind of processing of a cohort or of its release, in order of first occurrence."""
+    kinds: dict[tuple[str, str], list[LogEntry]] = {}
+    for entry in found:
+        kinds.setdefault((entry.what, _format_subject(entry)), []).append(entry)
+    for (what, subject), lines in kinds.items():
+        by = ", ".join(sorted({entry.who for entry in lines}))
+        yield what, subject, by, lines[0].time[:10], lines[-1].time[:10], f"{len(lines):,}"
+
+
+def _format_subject(entry: LogEntry) -> str:
+    return ", ".join(filter(None, (entry.cohort, f"release {entry.release}" if entry.release else "")))
+
+
+def _format_line(entry: LogEntry) -> tuple[str, str, str, str]:
+    extract = "/".join(filter(None, (entry.council, entry.source)))
+    file = f"file {entry.file_mac[:8]}" if entry.file_mac else ""
+    details = ", ".join(filter(None, (_format_subject(entry), extract, entry.note, file)))
+    run = f", run {entry.run_id[:8]}" if entry.run_id else ""
+    return format_minute(entry.time), entry.what, details, f"{entry.who}{run} ({entry.software})"
 
 
 _PARTS = click.Choice(["records", "keys"])
@@ -311,8 +360,8 @@ def restore(
     facts = {"done": yes} | {name: getattr(manifest, name) for name in ("part", "made_at", "software", "epoch")}
     facts |= {"files": len(manifest.files), "restored": found.done, "to_do": found.to_do, "lacking": found.lacking}
     lines = [
-        f"A backup of {manifest.part}, {manifest.age().days} days old, by readiness {manifest.software}: whole, and of"
-        " these keys",
+        f"A backup of {manifest.part}, {manifest.compute_age().days} days old, by readiness {manifest.software}: whole,"
+        " and of these keys",
         *(f"{'restored' if yes else 'would be restored'}: {each}" for each in found.done),
         *(f"to do: {each}" for each in found.to_do),
         *(f"! {each}" for each in found.lacking),

@@ -10,8 +10,8 @@ from assets.home.installation import Installation
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.linkage.review import draw_review, take_review
 from assets.linkage.review import open_sheet as opened
+from assets.linkage.review_sample import find_measuring_release
 from assets.linkage.row_numbers import explain_link, parse_row, write_linked_rows
-from assets.release.record import find_measuring_release
 from assets.returns.agreements import InvalidAgreement, load_all
 from assets.returns.disclosure_log import ReturnState, check_anchored
 from assets.returns.make import release
@@ -155,9 +155,9 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
             f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
             f" withdrawn\n{invalid}"
         )
-    folders = Installation.at(home=store.home.root, keys=keys, agreements=agreements)
+    folders = Installation.build(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
-        jobs.returns(store.cohort)
+        jobs.run_returns(store.cohort)
 
 
 @returns.command()

@@ -80,7 +80,7 @@ def add_extract_options(council: str, source: str) -> Callable[..., Any]:
     )
 
 
-as_installation = gather("folders", lambda landing, home, keys: Installation.at(landing, home.root, keys))
+as_installation = gather("folders", lambda landing, home, keys: Installation.build(landing, home.root, keys))
 """Passes --landing, --home and --keys on as one `Installation`, `folders`."""
 share = click.option(
     "--share", type=float, metavar="SHARE", help="Share of the policy's split to spend, as 0.2 for a revision; else 1."

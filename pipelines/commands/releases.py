@@ -38,7 +38,7 @@ from pipelines.reports.budget import report as report_budget
 from pipelines.reports.plan import report as report_plan
 from pipelines.reports.releases import build_published_facts, describe_differences, describe_published
 from privacy.keys import RELEASE, KeyRing
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 
@@ -110,7 +110,7 @@ def recompute(bundle: Path) -> None:
     synthetic = (bundle / CSV_FILE).is_file()
     with show_progress(f"Computing {bundle} again"):
         found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
-    number = 0 if synthetic else len(merge_tables(OnRequest.of_bundle(bundle).tables))
+    number = 0 if synthetic else len(merge_tables(OnRequest.read_bundle(bundle).tables))
     exact = (
         f"{SAME_DIGITS} digits ({', '.join(found.last_digits)} not to the last bit: another processor or other versions"
         " of libraries made them)"

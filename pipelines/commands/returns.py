@@ -40,7 +40,7 @@ def check(file: Path) -> None:
             end(Ending.INPUT)
         stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
     follows, warnings = list(_explain_agreement(agreement)), list(_iter_warnings(agreement))
-    why_not = agreement.why_not(dt.date.today())
+    why_not = agreement.explain_not_in_force(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."
     answer(
         {

@@ -291,4 +291,4 @@ def _format_holds(state: State, cohort: str) -> str:
         "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
         " --hold, is council/source/cause."
     )
-    return Report("holds", waits, [how] if causes else [], sections, None).text()
+    return Report("holds", waits, [how] if causes else [], sections, None).render_text()

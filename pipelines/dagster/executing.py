@@ -33,13 +33,13 @@ class Jobs:
         known = note_councils(self._instance, councils)
         self._execute("intake", {"tags": tag_partition_range(councils, cohort, known)})
 
-    def linkage(self, cohort: str) -> None:
+    def run_linkage(self, cohort: str) -> None:
         self._execute("linkage", {"partition_key": cohort})
 
     def release(self, cohort: str, version: str, options: ReleaseOptions) -> None:
         self._execute("release", build_release_run(cohort, version, options))
 
-    def returns(self, cohort: str) -> None:
+    def run_returns(self, cohort: str) -> None:
         self._execute("returns", {"partition_key": cohort})
 
     def _execute(self, job: str, run: dict[str, Any]) -> None:

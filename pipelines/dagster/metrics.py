@@ -42,8 +42,8 @@ class InstallationCollector(Collector):
         free = [((name,), shutil.disk_usage(folder).free) for name, folder in self._folders if folder.is_dir()]
         yield _build_gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", free)
         ledger = Ledger(self._home.ledger)
-        accounts = [(entry.cohort, entry.unit) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
-        caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.compute_remaining))
+        accounts = [(entry.cohort, entry.unit) for entry in ledger.list_entries() if entry.kind == EntryKind.APPROVE]
+        caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.get_cap, ledger.compute_remaining))
         yield _build_gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)
         yield _build_gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)
 

@@ -25,7 +25,7 @@ def build_statement(location: Path | str) -> list[Account]:
     """
     ledger = Ledger(location)
     ledger.verify_chain()
-    entries, delta, signed = ledger.entries(), load_policy().delta, SignOffs(ledger)
+    entries, delta, signed = ledger.list_entries(), load_policy().delta, SignOffs(ledger)
     approved = [(entry.cohort, entry.unit) for entry in entries if entry.kind == EntryKind.APPROVE]
     # a cohort has no cap before its first charge, but people may have signed for it
     waiting = {each.approval.cohort for each in signed.approvals} - {"", *(cohort for cohort, _ in approved)}
@@ -89,7 +89,8 @@ def _iter_approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
                 "role": each.person.role,
                 "is_demonstration": each.is_demonstration,
                 "signed_at": each.line.recorded_at,
-                "counted": each.line.entry_hash in {other.line.entry_hash for other in signed.allowed(stage, release)},
+                "counted": each.line.entry_hash
+                in {other.line.entry_hash for other in signed.list_allowed(stage, release)},
                 "line": each.line.entry_hash,
             }
 

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, verify
 from assets.home.retention_policy import InvalidRetention, get_retention
-from assets.home.software import software
+from assets.home.software import get_software_version
 from assets.intake.suppressions import list_out_of_reach, read_objections
 from assets.keeping.backup import Part
 from assets.keeping.retention import find_due_items
@@ -37,7 +37,7 @@ from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RES
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
 from privacy.release.session import StoreError, read_charges
-from sources.extract.landed import describe_unread_entries, list_councils
+from sources.extract.landing_folder import describe_unread_entries, list_councils
 
 GIB = 1 << 30
 LEAST_FREE = 2 * GIB
@@ -138,7 +138,7 @@ def report(found: Sequence[Diagnosis]) -> Report:
     outcome += [f"{len(look)} of these need attention."] if look else []
     return Report(
         kind="installation",
-        title=f"Installation of readiness {software()}",
+        title=f"Installation of readiness {get_software_version()}",
         outcome=outcome,
         sections=[
             Section(title, grids=[Grid("", ("what", "state", "found"), [(e.what, e.state, e.sentence) for e in own])])
@@ -322,7 +322,7 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
     # a ledger that lacks a measurement or a bundle would refuse every charge
     ledger = Ledger(where)
     number = len(ledger.copy().entries)
-    unknown = ledger.unknown([*stated, *kept])
+    unknown = ledger.list_unknown([*stated, *kept])
     for each in unknown:
         sentence = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
         yield State.MISSING, f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged"
@@ -331,7 +331,7 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
     if doubt := explain_unconfirmed_ledger(home):
         yield State.LOOK, doubt
-    if any(charge.end is None for charge in ledger.charges()):
+    if any(charge.end is None for charge in ledger.list_charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 
 
@@ -399,7 +399,7 @@ def _check_clock(home: Home) -> Answers:
     try:
         last += [dt.datetime.fromisoformat(entry.time) for entry in read_entries(home)[-1:]]
         if home.has_ledger:
-            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(home.ledger).entries()[-1:]]
+            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(home.ledger).list_entries()[-1:]]
     except (LedgerError, LogBroken):
         # the checks of ledger and log report these
         pass

@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from assets.home.software import software
+from assets.home.software import get_software_version
 from ndl_export.pages import kit
 
 WIDTH = 80
@@ -60,16 +60,16 @@ class Report:
     public: bool = False
     own: bool = False
 
-    def text(self) -> str:
+    def render_text(self) -> str:
         """Return the report as lines of at most `WIDTH` columns."""
-        return "\n".join(self._lines()).rstrip()
+        return "\n".join(self._iter_lines()).rstrip()
 
     def page(self) -> str:
         """Return the report as a page to read, print and sign; for the restricted zone unless it is public or own."""
-        made_by = f"Made by readiness {software()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
+        made_by = f"Made by readiness {get_software_version()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
         return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)
 
-    def _lines(self) -> Iterator[str]:
+    def _iter_lines(self) -> Iterator[str]:
         yield from wrap_text(self.title)
         yield ""
         for sentence in self.outcome:

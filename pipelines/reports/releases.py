@@ -7,8 +7,8 @@ from typing import Any
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.changes import HEADER
 from ndl_export.api.static import is_figure_file
-from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER

@@ -86,7 +86,7 @@ def read_settings(
             document.content, context=context
         )
     except ValidationError as error:
-        problems += map(document.problem, map(dict, error.errors(include_url=False, include_input=False)))
+        problems += map(document.build_problem, map(dict, error.errors(include_url=False, include_input=False)))
     if problems:
         raise raises(problems)
     return value
@@ -194,7 +194,7 @@ class Document:
     def _build_problem(self, node: Node, sentence: str) -> Problem:
         return Problem(self.file, node.start_mark.line + 1, node.start_mark.column + 1, sentence)
 
-    def problem(self, error: Mapping[str, Any]) -> Problem:
+    def build_problem(self, error: Mapping[str, Any]) -> Problem:
         """Return pydantic's error as a problem: the key and the rule, never the value."""
         place: Place = error["loc"]
         if error["type"] in _UNKNOWN_KEY:

@@ -32,7 +32,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import cached_by_identity
+from privacy.estimation.covariance import cache_by_identity
 from privacy.estimation.intervals import Moments
 from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, list_terms
 
@@ -73,7 +73,7 @@ class Local:
         whole = self.sizes.sum()
         return np.round(self.factors @ self.sizes / whole, _DECIMALS) if whole > 0 else np.ones(len(self.factors))
 
-    @cached_by_identity
+    @cache_by_identity
     def weigh_by_factor(self, places: Selector, group: int, less: float) -> Selector:
         """Return the selector in which each place counts by its factor minus `less`."""
         weights = places.matrix * (self.factors[group] - less)
@@ -138,7 +138,7 @@ class Corrected:
             answer[np.ix_(*block)] = ask(*(self._select_part(each, block) for each in figures))
         return answer
 
-    @cached_by_identity
+    @cache_by_identity
     def _select_part(self, figures: Figures, block: _Block) -> Figures:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
         terms = []
@@ -163,7 +163,7 @@ class Corrected:
                 total = total + a * b * self._compute_chance_covariance(one_cube, other_cube)
         return total
 
-    @cached_by_identity
+    @cache_by_identity
     def _compute_moves(self, figures: Figures) -> _Moves:
         """Return how much the figures move with each rate and with each place's factor."""
         linked = [(each, cube) for each, cube in list_terms(figures) if self._find_attribute(cube) is not None]
@@ -442,7 +442,7 @@ class Joined:
                 terms.append((coefficient, Cube(selectors, where)))
         return terms
 
-    @cached_by_identity
+    @cache_by_identity
     def _split(self, selector: Selector) -> tuple[Selector, Selector]:
         """Return w - w(U), and w(U) for every category."""
         at = selector.attribute.categories.index(self.unknown[selector.attribute.name])

@@ -34,7 +34,7 @@ _Answer = TypeVar("_Answer")
 _Arguments = ParamSpec("_Arguments")
 
 
-def cached_by_identity(
+def cache_by_identity(
     method: Callable[Concatenate[_Self, _Arguments], _Answer],
 ) -> Callable[Concatenate[_Self, _Arguments], _Answer]:
     """Cache a method's answers by the identity of its arguments; numbers and tuples count by value."""
@@ -110,12 +110,12 @@ class Covariances:
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
         for name, selector in selectors.items():
-            if self._family.attribute(name) != selector.attribute:
+            if self._family.get_attribute(name) != selector.attribute:
                 raise WorkloadError(f"cube: attribute {name!r} has another domain than in family {self._family.name!r}")
         self._lattice.index(name for name, selector in selectors.items() if not self._is_total(selector))
         return {
             name: _Placed(selectors[name], axes.index(name) if name in axes else None, len(axes))
-            for name in self._family.ordered(selectors)
+            for name in self._family.sort_names(selectors)
         }
 
     def _is_total(self, selector: Selector) -> bool:
@@ -177,11 +177,11 @@ class _Groups:
     def __init__(self, family: Family) -> None:
         assert family.nesting is not None
         self.inner = family.nesting.inner
-        categories = family.attribute(self.inner).categories
+        categories = family.get_attribute(self.inner).categories
         self._members = [[categories.index(c) for c in inside] for inside in family.nesting.members.values()]
-        self._everything = Selector.total(family.attribute(self.inner))
+        self._everything = Selector.total(family.get_attribute(self.inner))
 
-    @cached_by_identity
+    @cache_by_identity
     def get_products(self, left: Selector | None, right: Selector | None) -> _Products:
         """Return the products of two selectors (None: the whole attribute)."""
         left, right = left or self._everything, right or self._everything
@@ -233,7 +233,7 @@ class _Pair:
         self, left: dict[str, _Placed], right: dict[str, _Placed], family: Family, groups: _Groups | None
     ) -> None:
         self._left, self._right = left, right
-        self._named = family.ordered({*left, *right})
+        self._named = family.sort_names({*left, *right})
         self.ndim = next((placed.ndim for placed in (*left.values(), *right.values())), 0)
         self._means, self._inner = {}, {}
         self._spread: tuple[NDArray[np.int64], int] | None = None

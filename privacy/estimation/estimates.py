@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances, cached_by_identity
+from privacy.estimation.covariance import Covariances, cache_by_identity
 from privacy.release.components import impose, iter_subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -70,7 +70,7 @@ class Estimates:
         """Return the exact covariance of the estimates at the same position of two arrays of figures of one shape."""
         return self._covariances.covariance(left, right)
 
-    def marginal(self, attributes: tuple[str, ...]) -> Array:
+    def compute_marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the estimated counts over `attributes`, given and shaped in the family's attribute order."""
         if attributes not in self._marginals:
             self._marginals[attributes] = self._rebuild_marginal(attributes)
@@ -104,7 +104,7 @@ class Estimates:
             figures = self._compute_block(rows)
             shape = [1 if total else len(index) for index, total in block]
             kept = [name for name in cube.selectors if name in rows]
-            order = [self._plan.family.ordered(rows).index(name) for name in kept]
+            order = [self._plan.family.sort_names(rows).index(name) for name in kept]
             restricted = [axis for axis in range(figures.ndim) if axis not in order]
             laid = figures.transpose(order + restricted).reshape(shape)
             values[np.ix_(*(index for index, _ in block))] = laid
@@ -120,15 +120,15 @@ class Estimates:
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:
         """Return the outer product of row matrices applied to the smallest marginal, axes in family order."""
-        names = self._plan.family.ordered(rows)
-        figures = self.marginal(names)
+        names = self._plan.family.sort_names(rows)
+        figures = self.compute_marginal(names)
         for axis, name in enumerate(names):
             figures = _weigh_axis(figures, axis, rows[name])
         return figures
 
 
 def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Array]:
-    sums = {subset: np.zeros(plan.family.shape(subset)) for subset in plan.lattice.subsets}
+    sums = {subset: np.zeros(plan.family.get_shape(subset)) for subset in plan.lattice.subsets}
     for attributes, sigma in plan.sigmas.items():
         noisy = measurement.noisy[attributes]
         for component in iter_subsets(attributes):
@@ -144,7 +144,7 @@ def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, 
 def _spread_components(components: Mapping[Attributes, Array], family: Family, attributes: Attributes) -> Array:
     """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it."""
     table: Array = np.zeros(())
-    sizes = dict(zip(attributes, family.shape(attributes), strict=True))
+    sizes = dict(zip(attributes, family.get_shape(attributes), strict=True))
     for component in iter_subsets(attributes):
         values, outside = components[component], np.prod([n for name, n in sizes.items() if name not in component])
         spread = [n if name in component else 1 for name, n in sizes.items()]
@@ -214,7 +214,7 @@ class NestedEstimates(Estimates):
                 views[names][...] = values
 
     def _list_names(self, component: Component) -> Attributes:
-        return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
+        return self._parts[0].family.sort_names((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuild_marginal(self, attributes: Attributes) -> Array:
         """Return the table as `Estimates` does, inner categories (NaN if not in the workload) before groups."""
@@ -245,7 +245,7 @@ class NestedEstimates(Estimates):
             return np.zeros(len(selector.rows), dtype=np.bool_)
         return super()._is_summed_out(selector)
 
-    @cached_by_identity
+    @cache_by_identity
     def _get_weights(self, selector: Selector) -> Array:
         if selector.attribute.name != self._nest.inner:
             return super()._get_weights(selector)
@@ -264,10 +264,10 @@ class _Nest:
     def __init__(self, family: Family) -> None:
         assert family.nesting is not None
         self.inner, self.outer = family.nesting.inner, family.nesting.outer
-        self.everything = Selector.total(family.attribute(self.inner))
+        self.everything = Selector.total(family.get_attribute(self.inner))
         inside = family.nesting.members
-        groups = [inside[group] for group in family.attribute(self.outer).categories]
-        position = {category: index for index, category in enumerate(family.attribute(self.inner).categories)}
+        groups = [inside[group] for group in family.get_attribute(self.outer).categories]
+        position = {category: index for index, category in enumerate(family.get_attribute(self.inner).categories)}
         self.order = np.array([position[member] for members in groups for member in members])
         """(members,): position of each in the domain of the inner attribute."""
         self.sizes = np.array([len(members) for members in groups])
@@ -328,7 +328,7 @@ def drop_categories(
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError("this measurement was made under another plan")
     family, nesting = plan.family, plan.family.nesting
-    if not set(empty) & set(family.attribute(attribute).categories):
+    if not set(empty) & set(family.get_attribute(attribute).categories):
         return plan, measurement
     gone = {attribute: set(empty)}
     if nesting is not None and nesting.inner == attribute:

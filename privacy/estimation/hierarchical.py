@@ -65,7 +65,7 @@ TAIL = 0.025
 class NoisyRates(RatioMoments):
     """Moments of counts with noise; all (places, groups)."""
 
-    def noise(self, rate: Array) -> Array:
+    def compute_noise_variance(self, rate: Array) -> Array:
         """Return the variance of the noise in x - rate y."""
         return np.maximum(self.compute_variance(rate), NEGLIGIBLE)
 
@@ -81,7 +81,7 @@ class NoisyRates(RatioMoments):
         """Estimated number of children, not negative."""
         return np.maximum(self.y, 0.0)
 
-    def chance(self, rate: Array) -> Array:
+    def compute_chance_variance(self, rate: Array) -> Array:
         """Return the variance by chance of an observed rate if each child's probability is `rate`."""
         return rate * (1 - rate) / np.maximum(self.size, 1.0)
 
@@ -107,9 +107,9 @@ def model_rates(noisy: NoisyRates) -> ModelledRates:
     )
     middle, half_width = compute_fieller_interval(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z=OWN_INTERVAL_Z)
     return ModelledRates(
-        mixture.quantile(0.5),
-        np.clip(np.minimum(mixture.quantile(TAIL), middle - half_width), 0.0, 1.0),
-        np.clip(np.maximum(mixture.quantile(1 - TAIL), middle + half_width), 0.0, 1.0),
+        mixture.compute_quantile(0.5),
+        np.clip(np.minimum(mixture.compute_quantile(TAIL), middle - half_width), 0.0, 1.0),
+        np.clip(np.maximum(mixture.compute_quantile(1 - TAIL), middle + half_width), 0.0, 1.0),
     )
 
 
@@ -132,9 +132,9 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
     """Fit by maximum likelihood (iterated weighted least squares); the prediction of a cell leaves it out."""
     expected = _clip_rate(_compute_shares(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
-        variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
-            noisy.size[..., None] ** 2 * spreads
-        )
+        variances = (noisy.compute_noise_variance(expected) + noisy.size**2 * noisy.compute_chance_variance(expected))[
+            ..., None
+        ] + (noisy.size[..., None] ** 2 * spreads)
         densities = _compute_log_densities(noisy.x - expected * noisy.size, variances)
         variance = 1 / (scipy.special.softmax(densities, axis=-1) / variances).sum(axis=-1)
         effects = _fit_additive(noisy.x, noisy.size, variance)
@@ -157,7 +157,7 @@ class _Mixture:
     mean: Array
     deviation: Array
 
-    def quantile(self, probability: float) -> Array:
+    def compute_quantile(self, probability: float) -> Array:
         """Return a quantile within [0, 1], by bisection, to 1e-7."""
         low, high = np.zeros(self.mean.shape[:-1]), np.ones(self.mean.shape[:-1])
         for _ in range(BISECTIONS):
@@ -169,8 +169,8 @@ class _Mixture:
 
 def _compute_posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
     """Return the posterior of every rate under one fit: the kind of cell, and how much it deviates."""
-    size, noise = noisy.size[..., None], noisy.noise(fit.expected)[..., None]
-    before = (fit.uncertainty + noisy.chance(fit.expected))[..., None] + fit.spreads
+    size, noise = noisy.size[..., None], noisy.compute_noise_variance(fit.expected)[..., None]
+    before = (fit.uncertainty + noisy.compute_chance_variance(fit.expected))[..., None] + fit.spreads
     strayed = (noisy.x - fit.expected * noisy.size)[..., None]
     variances = noise + size**2 * before
     return _Mixture(

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances, cached_by_identity
+from privacy.estimation.covariance import Covariances, cache_by_identity
 from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Figures
 
@@ -47,15 +47,15 @@ class Remembered:
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
 
-    @cached_by_identity
+    @cache_by_identity
     def values(self, figures: Figures) -> Array:
         return self._moments.values(figures)
 
-    @cached_by_identity
+    @cache_by_identity
     def variance(self, figures: Figures) -> Array:
         return self._moments.variance(figures)
 
-    @cached_by_identity
+    @cache_by_identity
     def covariance(self, left: Figures, right: Figures) -> Array:
         return self._moments.covariance(left, right)
 
@@ -71,7 +71,7 @@ class RatioMoments:
     xy: Array
 
     @classmethod
-    def of(cls, moments: Moments, numerator: Figures, denominator: Figures, *more: float) -> Self:
+    def build(cls, moments: Moments, numerator: Figures, denominator: Figures, *more: float) -> Self:
         return cls(
             moments.values(numerator),
             moments.values(denominator),
@@ -127,7 +127,7 @@ def compute_published_ratios(
     unit: float = 1.0,
 ) -> RatioTable:
     """Return ratios in [0, largest], in multiples of 1/unit: a percentage has `largest` 1 and `unit` 100."""
-    pair = _Pair.of(moments, numerator, denominator, largest)
+    pair = _Pair.build(moments, numerator, denominator, largest)
     flag = _flag_ratios(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
     return RatioTable(value * unit, pair.low * unit, pair.high * unit, flag)
@@ -143,7 +143,7 @@ def compute_rate_differences(
 
     The interval is MOVER's (Zou & Donner 2008; `docs/privacy-derivation.md`); the flag depends on half its width.
     """
-    one, two = _Pair.of(moments, *first, 1.0), _Pair.of(moments, *second, 1.0)
+    one, two = _Pair.build(moments, *first, 1.0), _Pair.build(moments, *second, 1.0)
     (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
     covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
     scale = np.sqrt(one.linearised_variance * two.linearised_variance)

@@ -53,7 +53,7 @@ class Agreement:
             self._found = con.sql(_FOUND).to_arrow_table()
             con.unregister("cells")
 
-    def children(self, links: pa.Table) -> pa.Table:
+    def count_children(self, links: pa.Table) -> pa.Table:
         """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
 
         `too_little`: no record of the child holds enough to be searched for, and no identifier linked one to it.

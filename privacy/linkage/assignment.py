@@ -77,7 +77,7 @@ def _compute_free_chances(left: np.ndarray, right: np.ndarray, odds: np.ndarray)
             before = now.copy()
             for near in (0, 1):
                 # The square root halves the step on the log scale. Otherwise equal rivals oscillate.
-                now[near] = np.sqrt(now[near] / (1 + ends[near].others(odds[at_work] * now[1 - near])))
+                now[near] = np.sqrt(now[near] / (1 + ends[near].sum_others(odds[at_work] * now[1 - near])))
         for side, values in zip(free, now, strict=True):
             side[at_work] = values
         moved = np.maximum(*(np.abs(np.log(new / old)) for new, old in zip(now, before, strict=True)))
@@ -119,7 +119,7 @@ class _End:
         self._starts = np.cumsum(sizes) - sizes
         self._group = np.repeat(np.arange(len(sizes)), sizes)
 
-    def others(self, values: np.ndarray) -> np.ndarray:
+    def sum_others(self, values: np.ndarray) -> np.ndarray:
         """Return, for each pair, the sum of the values of the other pairs of its unit."""
         result = np.zeros(len(values))
         result[self._in_pairs] = values[self._its_other]

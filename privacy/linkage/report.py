@@ -55,7 +55,7 @@ class Report:
         if step.one_to_one:
             self.thresholds += _compute_sensitivity(step)
 
-    def facts(self, result: link.LinkResult) -> dict[str, Any]:
+    def collect_facts(self, result: link.LinkResult) -> dict[str, Any]:
         """Return the facts, JSON-ready.
 
         Includes counts by step, source and rule; other thresholds and the negative control; rows with too little to
@@ -187,7 +187,7 @@ class Control:
 
     def report(self) -> dict[str, Any]:
         """Return the counts, and upper limits for the number and the share of false links."""
-        cautious, close = (min(limit, self.links) for limit in (self.cautious_limit(), self.close_limit()))
+        cautious, close = (min(limit, self.links) for limit in (self.compute_cautious_limit(), self.close_limit()))
         return {
             "step": self.step,
             "subjects": self.subjects,
@@ -201,7 +201,7 @@ class Control:
             "share_of_links_at_most_cautious": cautious / self.links,
         }
 
-    def cautious_limit(self) -> float:
+    def compute_cautious_limit(self) -> float:
         """Return an upper limit for false links that assumes nothing about the agreement with partners."""
         return _compute_chance(self.linked, self.subjects, CONFIDENCE) * self.right_units
 

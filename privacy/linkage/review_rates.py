@@ -135,7 +135,7 @@ class _Tally:
 def _iter_tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
     sampled: Mapping[str, float] = plan.detail["chances"]
     for service, column in COLUMNS.items():
-        place = {name: number for number, name in enumerate(plan.family.attribute(column).categories)}
+        place = {name: number for number, name in enumerate(plan.family.get_attribute(column).categories)}
         noisy, noise = measurement.noisy[(column,)], plan.sigmas[(column,)] ** 2
         for stratum in SHARE:
             found = {each: float(noisy[place[format_category(stratum, each)]]) for each in Decision}

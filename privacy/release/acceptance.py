@@ -55,7 +55,7 @@ def build_acceptance(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sh
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
     holds = [asdict(each) for each in sorted(held, key=lambda each: (each.cohort, each.name))]
-    return Acceptance("", "", ledger.identity(), holds, reason, sheet_sha256)
+    return Acceptance("", "", ledger.get_identity(), holds, reason, sheet_sha256)
 
 
 def accept(ledger: Ledger, acceptance: Acceptance) -> None:
@@ -70,7 +70,7 @@ def find_counting_acceptances(ledger: Ledger) -> dict[Held, Accepted]:
     books, found = SignOffs(ledger), dict[Held, Accepted]()
     for content, line in books.iter_lines(_ACCEPTANCE):
         each = Acceptance.parse(content)
-        if each is not None and each.ledger == ledger.identity():
+        if each is not None and each.ledger == ledger.get_identity():
             person, why_not = books.identify_signer(each)
             if not why_not:
                 day = line.recorded_at[:10]

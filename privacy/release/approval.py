@@ -250,7 +250,7 @@ class SignOffs:
             return person, f"does not count, because the time of the {person.role} is over"
         return person, "" if signature.is_genuine else "does not verify"
 
-    def allowed(self, stage: str, release: str) -> list[Signed]:
+    def list_allowed(self, stage: str, release: str) -> list[Signed]:
         """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
         found: dict[str, Signed] = {}
         for request, judgement in self._allowances:
@@ -268,7 +268,7 @@ class SignOffs:
         """Return whether exactly this request was allowed before, judged by who was recorded then."""
         return any(each == request for each, _ in self._allowances)
 
-    def signed(self) -> list[Signed]:
+    def list_signed(self) -> list[Signed]:
         """Return the newest counting signature of every request that enough people have signed by now, oldest first."""
         requests = {hash_json(each.request): each.request for _, each, _ in self._iter_approvals()}
         judged = (self.judge(request) for request in requests.values())
@@ -289,14 +289,14 @@ class SignOffs:
     def change_of_people(self, sign_off: SignOff) -> Request | None:
         """Return the request to record the people of a policy; None if it names nobody or changes nothing."""
         before = self.recorded
-        if before.sign_off is None or not sign_off.people or sign_off.content() == before.sign_off.content():
+        if before.sign_off is None or not sign_off.people or sign_off.to_document() == before.sign_off.to_document():
             return None
-        return self._change(before, sign_off.content())
+        return self._change(before, sign_off.to_document())
 
     def _change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
         assert before.sign_off
         whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][2].entry_hash}
-        return whole | {"replaces": before.line, "before": before.sign_off.content(), "after": people}
+        return whole | {"replaces": before.line, "before": before.sign_off.to_document(), "after": people}
 
     def _update_recorded(self, number: int) -> Recorded:
         """Return who may sign after a line."""
@@ -375,14 +375,14 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
     books = SignOffs(ledger)
     change = books.change_of_people(sign_off)
     if books.recorded.sign_off is None or (change and books.judge(change).is_enough):
-        add_line(ledger, _PEOPLE, sign_off.content())
+        add_line(ledger, _PEOPLE, sign_off.to_document())
 
 
 def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
     """Record the key that signs releases, which may not sign them off, and a demonstration's public key, if any."""
     books = SignOffs(ledger)
     if format_public_key(release_key.public_key()) not in books.release_keys:
-        stated = ReleaseKey("", "", ledger.identity()).sign(release_key, books.recorded)
+        stated = ReleaseKey("", "", ledger.get_identity()).sign(release_key, books.recorded)
         add_line(ledger, _RELEASE_KEY, asdict(stated))
     if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
         add_line(ledger, _DEMONSTRATION, {"key": demonstration_key})
@@ -529,7 +529,7 @@ def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> 
 
 def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
     """Record a signature, or what signatures allowed, in the ledger; return the hash of the line."""
-    ledger.identity()  # makes sure the first line exists: every request names it
+    ledger.get_identity()  # makes sure the first line exists: every request names it
     return ledger.add_sign_off(encode_canonical_json({"kind": kind, **content}).decode()).entry_hash
 
 

@@ -52,7 +52,7 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
         coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
     counts = {}
     for attributes in plan.sigmas:
-        shape = plan.family.shape(attributes)
+        shape = plan.family.get_shape(attributes)
         cells = np.ravel_multi_index([coded[name] for name in attributes], shape)  # in row-major order
         counts[attributes] = np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
     return counts

@@ -51,16 +51,16 @@ class Lattice:
     subsets: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, family: Family) -> Lattice:
+    def build(cls, family: Family) -> Lattice:
         """Return the closure of `family.marginals`; it always includes the empty set, the number of rows."""
         closure = {
-            subset for marginal in family.marginals for subset in iter_subsets(family.ordered(marginal.attributes))
+            subset for marginal in family.marginals for subset in iter_subsets(family.sort_names(marginal.attributes))
         }
         return cls(family, tuple(_sort_subsets(family, closure)))
 
     def index(self, names: Iterable[str]) -> int:
         """Return the position of a set of attributes. Raises WorkloadError if no marginal of the workload has it."""
-        subset = self.family.ordered(names)
+        subset = self.family.sort_names(names)
         try:
             return self._index[subset]
         except KeyError:
@@ -103,7 +103,7 @@ class Lattice:
         for names, sigma in measured:
             outside = [[n for n in names if n not in subset] for subset in self.subsets]
             holds = np.array([set(subset) <= set(names) for subset in self.subsets])
-            cells = np.array([math.prod(self.family.shape(each)) for each in outside])
+            cells = np.array([math.prod(self.family.get_shape(each)) for each in outside])
             precisions += np.where(holds, sigma**-2.0 / cells, 0.0)
         return precisions
 
@@ -155,7 +155,7 @@ def build_constraints(lattice: Lattice, precisions: Array) -> tuple[Constraint, 
     """Return the constraints of the family's identities under component precisions tau, (K,); none if vacuous."""
     family = lattice.family
     # Every subset of the attributes that an identity runs over.
-    over = {subset for identity in family.identities for subset in iter_subsets(family.ordered(identity.over))}
+    over = {subset for identity in family.identities for subset in iter_subsets(family.sort_names(identity.over))}
     found = (_build_constraint(lattice, precisions, each) for each in sorted(over, key=lambda each: (len(each), each)))
     return tuple(constraint for constraint in found if constraint is not None)
 
@@ -181,10 +181,10 @@ class _Layout:
     """View of component D + E as a (cells of D) x (cells of E) matrix, and back to the family's attribute order."""
 
     def __init__(self, family: Family, over: tuple[str, ...], block: tuple[str, ...]) -> None:
-        self.joint = family.ordered(over + block)
+        self.joint = family.sort_names(over + block)
         self._order = [self.joint.index(name) for name in over + block]
-        self._split_shape = family.shape(over + block)
-        self._cells = int(np.prod(family.shape(over)))
+        self._split_shape = family.get_shape(over + block)
+        self._cells = int(np.prod(family.get_shape(over)))
 
     def split(self, residual: Array) -> Array:
         return residual.transpose(self._order).reshape(self._cells, -1)
@@ -204,7 +204,7 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
     ]
     blocks = _sort_subsets(family, {block for terms in parts for term in terms for block in term})
     variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
-    sizes = {block: int(np.prod(family.shape(block))) for block in blocks}
+    sizes = {block: int(np.prod(family.get_shape(block))) for block in blocks}
     rows = {
         block: np.array(
             [sum((t[block].ravel() for t in terms if block in t), np.zeros(sizes[block])) for terms in parts]
@@ -216,7 +216,7 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
     whitener = _compute_whitener(np.asarray(covariance), np.array(reference))
     if not len(whitener):
         return None
-    whitened = {block: (whitener @ rows[block]).reshape(-1, *family.shape(block)) for block in blocks}
+    whitened = {block: (whitener @ rows[block]).reshape(-1, *family.get_shape(block)) for block in blocks}
     return Constraint(over, whitened, {block: whitened[block] * variances[block] for block in blocks})
 
 
@@ -228,8 +228,8 @@ def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[s
 
 def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
     """Return a term's residual parts, by subset E: centred vectors over E times the means of other attributes."""
-    names = family.ordered(term.vectors)
-    vectors = {name: Selector.of(family.attribute(name), {name: term.vectors[name]}) for name in names}
+    names = family.sort_names(term.vectors)
+    vectors = {name: Selector.of(family.get_attribute(name), {name: term.vectors[name]}) for name in names}
 
     def part(block: tuple[str, ...]) -> Array:
         scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])

@@ -118,7 +118,7 @@ class LedgerCopy:
             raise LedgerCorrupt("this copy of the ledger was not written by this version of the software") from None
         return cls(_check_chain(entries), _check_chain(sign_offs))
 
-    def document(self) -> bytes:
+    def to_json(self) -> bytes:
         """Return the copy as JSON."""
         chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
         return json.dumps(chains).encode()
@@ -213,7 +213,7 @@ class Ledger:
         """Return the charge of a family of a release, with any end; None if it was never made or was given back."""
         return collect_charges(self._read_entries()).get((cohort, release, family))
 
-    def charges(self) -> list[Reservation]:
+    def list_charges(self) -> list[Reservation]:
         """Return every charge that counts, oldest first: open charges and those spent for good."""
         return list(collect_charges(self._read_entries()).values())
 
@@ -225,21 +225,21 @@ class Ledger:
 
     def list_charged_releases(self, cohort: str) -> set[str]:
         """Return the releases charged to a cohort."""
-        return {charge.entry.release for charge in self.charges() if charge.entry.cohort == cohort}
+        return {charge.entry.release for charge in self.list_charges() if charge.entry.cohort == cohort}
 
     def list_charged_cohorts(self, release: str) -> set[str]:
         """Return the cohorts charged for a release; empty if the version is free."""
-        return {charge.entry.cohort for charge in self.charges() if charge.entry.release == release}
+        return {charge.entry.cohort for charge in self.list_charges() if charge.entry.release == release}
 
-    def entries(self) -> list[Entry]:
+    def list_entries(self) -> list[Entry]:
         """Return every entry, oldest first."""
         with self._storage.begin_reading() as logs:
             return logs.entries.read()
 
     def _read_entries(self) -> list[Entry]:
-        return _check_chain(self.entries())
+        return _check_chain(self.list_entries())
 
-    def cap(self, cohort: str, unit: str = CHILD) -> float:
+    def get_cap(self, cohort: str, unit: str = CHILD) -> float:
         """Return the approved budget of an account, rho; 0 if none was approved."""
         approved = _find_approval(self._read_entries(), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
@@ -248,7 +248,7 @@ class Ledger:
         """Return the remaining budget of an account, rho; 0 if none was approved."""
         return _compute_remaining(self._read_entries(), cohort, unit) / NANO
 
-    def identity(self) -> str:
+    def get_identity(self) -> str:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         # In a write transaction, so that two processes cannot both write the first line.
         with self._storage.begin_writing() as logs:
@@ -262,7 +262,7 @@ class Ledger:
 
     def sum_other_charges(self, cohort: str, release: str, unit: str = CHILD) -> int:
         """Return the nano-rho that other releases have spent for good from an account."""
-        ended = (charge.entry for charge in self.charges() if charge.end is not None)
+        ended = (charge.entry for charge in self.list_charges() if charge.end is not None)
         of_account = (entry for entry in ended if (entry.cohort, entry.unit) == (cohort, unit))
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
@@ -296,7 +296,7 @@ class Ledger:
 
         A ledger that was cut short, rebuilt or restored from an old copy lacks them and would hand out budget again.
         """
-        for each in self.unknown(stated):
+        for each in self.list_unknown(stated):
             raise LedgerCorrupt(
                 f"the ledger does not have the charge that {each.place} states for {each.family} of release"
                 f" {each.release}, cohort {each.cohort}, or lacks what people signed for it: this is another ledger, or"
@@ -304,10 +304,10 @@ class Ledger:
                 " until then nothing is charged or published"
             )
 
-    def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
+    def list_unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
         """Return the stated charges that are not here as stated, spent for good and with their signatures."""
         signed = {line.entry_hash for line in self.sign_offs()}
-        spent = (charge.entry for charge in self.charges() if charge.is_committed)
+        spent = (charge.entry for charge in self.list_charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
         return [
             each

@@ -48,7 +48,7 @@ class PostgresStorage(Storage):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        with self._connection() as connection, connection.transaction():
+        with self._connect() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
             for table in TABLES:
                 _create_table(connection, table)
@@ -57,32 +57,32 @@ class PostgresStorage(Storage):
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
-        with self._connection() as connection, connection.transaction():
+        with self._connect() as connection, connection.transaction():
             # By default each statement sees the lines of its own moment, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     @contextmanager
     def begin_writing(self) -> Iterator[Logs]:
-        with self._connection() as connection, connection.transaction():
+        with self._connect() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     def place(self) -> str:
         """Return the server's identifier, its timeline (a new one after a restore), and the table's OID."""
-        with self._connection() as connection:
+        with self._connect() as connection:
             return f"postgresql {_fetch_value(connection, _PLACE)}"
 
     @contextmanager
     def lock_exclusively(self) -> Iterator[None]:
-        with self._connection() as connection:
+        with self._connect() as connection:
             # A measurement may take longer than `LOCK_SECONDS`, and the next one waits for it.
             connection.execute("SET lock_timeout = 0")
             _lock(connection, "pg_advisory_lock", _MEASURING)
             yield
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
         try:
             # With autocommit, only `connection.transaction()` begins a transaction.
             connection = psycopg.connect(self._url, autocommit=True)

@@ -119,8 +119,8 @@ def check_counts(plan: Plan, counts: Counts) -> None:
     if set(counts) != set(plan.sigmas):
         raise ValueError("the counts are not those of the plan's measured marginals")
     for attributes, table in counts.items():
-        if table.dtype != np.int64 or table.shape != plan.family.shape(attributes):
-            raise ValueError(f"the counts over {attributes} must be int64 of shape {plan.family.shape(attributes)}")
+        if table.dtype != np.int64 or table.shape != plan.family.get_shape(attributes):
+            raise ValueError(f"the counts over {attributes} must be int64 of shape {plan.family.get_shape(attributes)}")
 
 
 def _compute_cost(draws: Sequence[mod.Measurement]) -> float:
@@ -145,7 +145,7 @@ def combine_plans(plan: Plan, further: Sequence[Plan]) -> Plan:
     for each in (plan, *further):
         for names, sigma in each.sigmas.items():
             precisions[names] = precisions.get(names, 0.0) + sigma**-2.0
-    sigmas = {names: 1 / math.sqrt(precisions[names]) for names in Lattice.of(family).subsets if names in precisions}
+    sigmas = {names: 1 / math.sqrt(precisions[names]) for names in Lattice.build(family).subsets if names in precisions}
     rho = math.fsum(each.rho for each in (plan, *further))
     return Plan(family, rho, plan.delta, sigmas, plan.detail)
 

@@ -123,12 +123,12 @@ class Plan:
             return tuple(name for name in attributes if name != nesting.outer)
 
         sigmas = {seen(attributes): sigma for attributes, sigma in self.sigmas.items()}
-        return {group: Plan(self.family.within(group), self.rho, self.delta, sigmas) for group in nesting.members}
+        return {group: Plan(self.family.select_group(group), self.rho, self.delta, sigmas) for group in nesting.members}
 
     @cached_property
     def lattice(self) -> Lattice:
         """The closure of the workload."""
-        return Lattice.of(self.family)
+        return Lattice.build(self.family)
 
     @cached_property
     def component_precisions(self) -> Array:
@@ -192,7 +192,7 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
     sigmas: dict[tuple[str, ...], float] = {}
     for level, place, share in _list_levels(family):
         sigmas |= _compute_noise_scales(level, place, 2 * rho * share * CALIBRATION, measured)
-    order = Lattice.of(family).subsets
+    order = Lattice.build(family).subsets
     return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
 
 
@@ -204,7 +204,7 @@ def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | 
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}
     for level, place, _ in _list_levels(plan.family):
-        lattice = Lattice.of(level)
+        lattice = Lattice.build(level)
         prior = lattice.compute_precisions(
             (names, sigma) for names, sigma in measured if place is None or place in names
         )
@@ -237,7 +237,7 @@ def _compute_noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
     """Return noise scales, of at most `budget` in 1/sigma^2, of marginals with `place`, given those `measured`."""
-    lattice = Lattice.of(family)
+    lattice = Lattice.build(family)
     prior = lattice.compute_precisions((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
     allocation = allocate(lattice.information[:, candidates], lattice.compute_component_weights(), budget, prior)

@@ -151,7 +151,7 @@ class SignOff:
         if self.people and len(self.people) < most:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
-    def content(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the `sign_off` section of the policy file, JSON-ready; `parse` reads it back."""
         # In the order of the keys, so that another order in the policy is no change of people.
         people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
@@ -229,7 +229,7 @@ class Policy:
         """Budget of every family in one release, across units."""
         return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
 
-    def scaled(self, share: float) -> Policy:
+    def scale(self, share: float) -> Policy:
         """Return the policy of a release that spends a share of the split, in whole nano-rho, rounded down."""
         if not 0 < share <= 1:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
@@ -244,7 +244,7 @@ class Policy:
         }
         return replace(self, accounts=accounts)
 
-    def rho(self, family: str) -> float:
+    def get_rho(self, family: str) -> float:
         """Return the budget of a family in one release. Raises PolicyError if the policy gives it none."""
         if family not in self.split:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget")
@@ -252,10 +252,10 @@ class Policy:
 
     def get_unit(self, family: str) -> str:
         """Return the unit whose account a family is charged to. Raises PolicyError if the policy gives it no budget."""
-        self.rho(family)
+        self.get_rho(family)
         return next(unit for unit, account in self.accounts.items() if family in account.split)
 
-    def weight(self, kind: str) -> float:
+    def get_weight(self, kind: str) -> float:
         """Return the weight of a kind of cell in the plan. Raises PolicyError if the policy gives it none."""
         if kind not in self.weights:
             raise PolicyError(f"the privacy policy gives cells of kind {kind!r} no weight")

@@ -106,7 +106,7 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
 
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Do the work of `settle` for a caller that holds the lock."""
-    for each in ledger.charges():
+    for each in ledger.list_charges():
         path = build_measurement_path(store_dir, *each.entry.key)
         # In place already: the ledger was restored from before its COMMIT, and the file may have been seen.
         if each.end is None and path.exists():
@@ -115,10 +115,10 @@ def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) 
                 ledger.commit(each, compute_sha256(content))
     # Before anything is given back: another ledger or an old copy must not hand out spent budget.
     ledger.check_known([*read_charges(store_dir, cohort), *published()])
-    for each in ledger.charges():
+    for each in ledger.list_charges():
         if each.end is None:
             ledger.void(each, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
-    committed = ledger.charges()
+    committed = ledger.list_charges()
     for each in committed:
         promote_drawn(store_dir, *each.entry.key, each.entry.entry_hash)
     names = {_build_drawn_path(store_dir, each.entry.entry_hash).name for each in committed}

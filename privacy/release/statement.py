@@ -112,7 +112,7 @@ class MeasuredCohort:
     measurements: Mapping[str, Measurement]
     on_request: tuple[MeasuredOnRequest, ...] = ()
 
-    def together(self, family: str) -> tuple[Plan, Measurement]:
+    def combine(self, family: str) -> tuple[Plan, Measurement]:
         """Combine all measurements of a family into one plan and measurement."""
         more = [(each.plan, each.measurement) for each in self.on_request if each.plan.family.name == family]
         return combine_measurements(self.plans[family], self.measurements[family], more)

@@ -52,7 +52,7 @@ class Attribute:
         """Number of categories."""
         return len(self.categories)
 
-    def weights(self, vector: Vector) -> tuple[float, ...]:
+    def get_weights(self, vector: Vector) -> tuple[float, ...]:
         """Return one weight per category, in category order. Raises WorkloadError for an unknown category."""
         weight_of = _parse_weights(self.name, vector)
         unknown = [category for category in weight_of if category not in self.categories]
@@ -166,7 +166,7 @@ class Family:
         if len(self.attributes) > MAX_ATTRIBUTES:
             raise WorkloadError(f"family {self.name!r} has more than {MAX_ATTRIBUTES} attributes")
         _refuse_duplicates([a.name for a in self.attributes], f"family {self.name!r}: attribute")
-        workload = [self.ordered(marginal.attributes) for marginal in self.marginals]
+        workload = [self.sort_names(marginal.attributes) for marginal in self.marginals]
         _refuse_duplicates(workload, f"family {self.name!r}: marginal")
         for identity in self.identities:
             self._check_identity(identity)
@@ -174,20 +174,20 @@ class Family:
         if self.nesting is not None:
             self._check_nesting(self.nesting)
 
-    def attribute(self, name: str) -> Attribute:
+    def get_attribute(self, name: str) -> Attribute:
         """Return the attribute of that name. Raises WorkloadError if it does not exist."""
         try:
             return self._by_name[name]
         except KeyError:
             raise WorkloadError(f"family {self.name!r} has no attribute {name!r}") from None
 
-    def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
+    def sort_names(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names in the family's attribute order. Raises WorkloadError for an unknown name."""
-        return tuple(sorted(names, key=lambda name: self._position[self.attribute(name).name]))
+        return tuple(sorted(names, key=lambda name: self._position[self.get_attribute(name).name]))
 
-    def shape(self, names: Iterable[str]) -> tuple[int, ...]:
+    def get_shape(self, names: Iterable[str]) -> tuple[int, ...]:
         """Return the domain sizes of the named attributes, in the order given."""
-        return tuple(self.attribute(name).size for name in names)
+        return tuple(self.get_attribute(name).size for name in names)
 
     def covers(self, names: Iterable[str]) -> bool:
         """Return whether some marginal of the workload holds all the named attributes."""
@@ -199,7 +199,7 @@ class Family:
         """The attributes that are columns of the child table: all except an outer one, which follows from its inner."""
         return tuple(a.name for a in self.attributes if self.nesting is None or a.name != self.nesting.outer)
 
-    def within(self, group: str) -> Family:
+    def select_group(self, group: str) -> Family:
         """Return the family of one group of the nesting: its inner categories, with the group's marginals as totals."""
         if self.nesting is None:
             raise WorkloadError(f"family {self.name!r} has no nesting")
@@ -223,8 +223,8 @@ class Family:
     def _check_identity(self, identity: Identity) -> None:
         for _, term in identity.iter_signed_terms():
             for name, vector in term.vectors.items():
-                self.attribute(name).weights(vector)
-            marginal = self.ordered((*identity.over, *term.vectors))
+                self.get_attribute(name).get_weights(vector)
+            marginal = self.sort_names((*identity.over, *term.vectors))
             # Without it some of the components on which the equality acts are never measured.
             if not self.covers(marginal):
                 raise WorkloadError(
@@ -233,7 +233,7 @@ class Family:
                 )
 
     def _check_nesting(self, nesting: Nesting) -> None:
-        inner, outer = self.attribute(nesting.inner), self.attribute(nesting.outer)
+        inner, outer = self.get_attribute(nesting.inner), self.get_attribute(nesting.outer)
         if set(nesting.members) != set(outer.categories):
             raise WorkloadError(
                 f"family {self.name!r}: the groups of the nesting are not the categories of {outer.name!r}"
@@ -269,7 +269,7 @@ class Selector:
     @classmethod
     def of(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
         """Return a selector with one row per group: label -> the categories it adds up, or their weights."""
-        rows = tuple(attribute.weights(vector) for vector in groups.values())
+        rows = tuple(attribute.get_weights(vector) for vector in groups.values())
         return cls(attribute, tuple(groups), rows)
 
     @classmethod

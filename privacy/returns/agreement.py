@@ -70,7 +70,7 @@ class NewChildren:
     until_then: frozenset[Fact] = frozenset()
     without_number: frozenset[Fact] = frozenset({Fact.KNOWN_TO})
 
-    def content(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the rule, JSON-ready."""
         return {name: _convert_to_json(value) for name, value in vars(self).items()}
 
@@ -136,7 +136,7 @@ class Agreement:
     accepts_from: frozenset[str] = field(default_factory=frozenset)
     new_children: NewChildren = field(default_factory=NewChildren)
 
-    def why_not(self, on: dt.date) -> str | None:
+    def explain_not_in_force(self, on: dt.date) -> str | None:
         """Return why the agreement is not in force on a day, or None."""
         if self.status is not Status.ACTIVE:
             return f"the agreement {self.reference} is revoked"
@@ -171,12 +171,12 @@ Permitted: TypeAlias = dict[Sender, frozenset[Fact]]
 def list_permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date) -> Permitted:
     """Return what may be disclosed to `receiver` on a day. `agreements` are by council."""
     own = agreements.get(receiver.council)
-    if own is None or own.why_not(on) or receiver.service not in own.recipients:
+    if own is None or own.explain_not_in_force(on) or receiver.service not in own.recipients:
         return {}
     found: Permitted = {}
     for agreement in agreements.values():
         elsewhere = agreement.council != receiver.council
-        if agreement.why_not(on) or (elsewhere and agreement.council not in own.accepts_from):
+        if agreement.explain_not_in_force(on) or (elsewhere and agreement.council not in own.accepts_from):
             continue
         for disclosure in agreement.tells:
             teller = Sender(agreement.council, disclosure.teller)

@@ -239,7 +239,7 @@ class Doubts:
         self._pairs.append(con.sql(_ROWS_OF_UNITS).to_arrow_table())
         con.unregister("doubtful")
 
-    def children(self, links: pa.Table) -> pa.Table:
+    def list_children(self, links: pa.Table) -> pa.Table:
         """Return `child_id`, `other_child_id`, each pair both ways, and whether it is `likely`.
 
         A pair is likely if its probability is still above DOUBTFUL_PROBABILITY when all rivals of both are considered.

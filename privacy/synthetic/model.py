@@ -81,10 +81,10 @@ class Problem:
     marginals: tuple[Noisy, ...]
     impossible: Mapping[tuple[str, str], NDArray[np.bool_]]
 
-    def attribute(self, name: str) -> Attribute:
+    def get_attribute(self, name: str) -> Attribute:
         return next(each for each in self.attributes if each.name == name)
 
-    def without(self, held_out: Collection[Names]) -> Problem:
+    def exclude(self, held_out: Collection[Names]) -> Problem:
         """Return the problem without some marginals and their totals."""
         return replace(
             self,
@@ -110,7 +110,7 @@ def iter_problems(
         found = _build_problem(plan.family, _estimate_row_count(estimates, Cube({})), sigmas, noisy, place, all_of)
         yield replace(found, marginals=(*found.marginals, *_iter_totals(plan.family, kept, place, published)))
         return
-    inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
+    inner, outer = plan.family.get_attribute(nesting.inner), plan.family.get_attribute(nesting.outer)
     for group, part in plan.parts.items():
         taken = {
             inner.name: [inner.categories.index(member) for member in nesting.members[group]],
@@ -121,7 +121,7 @@ def iter_problems(
             for axis, name in enumerate(names):
                 counts = counts.take(taken[name], axis) if name in taken else counts
             seen = tuple(name for name in names if name != outer.name)
-            inside[seen] = counts.reshape(part.family.shape(seen))
+            inside[seen] = counts.reshape(part.family.get_shape(seen))
         rows = _estimate_row_count(
             estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])})
         )
@@ -132,11 +132,11 @@ def _compute_correction(family: Family, names: Names, estimates: Estimates, publ
     """Return the corrections that publication applies to the cells of a marginal."""
     selectors, nesting = {}, family.nesting
     for name in names:
-        attribute = family.attribute(name)
+        attribute = family.get_attribute(name)
         if nesting is not None and name == nesting.outer:
             # Published figures of a region are sums over its councils.
-            attribute = family.attribute(nesting.inner)
-            groups = {group: nesting.members[group] for group in family.attribute(name).categories}
+            attribute = family.get_attribute(nesting.inner)
+            groups = {group: nesting.members[group] for group in family.get_attribute(name).categories}
             selectors[attribute.name] = Selector.of(attribute, groups)
         else:
             selectors[name] = Selector.each(attribute)
@@ -149,7 +149,7 @@ def _iter_totals(family: Family, measured: Sequence[Names], place: str, publishe
     for names in measured:
         others = tuple(name for name in names if name != place)
         if len(others) < len(names) and len(others) > 1 and others not in measured:
-            cells = Cube({name: Selector.each(family.attribute(name)) for name in others})
+            cells = Cube({name: Selector.each(family.get_attribute(name)) for name in others})
             # The model takes one scale for a whole marginal: the root of the mean variance.
             yield Noisy(others, published.values(cells), float(np.sqrt(published.variance(cells).mean())), names)
 
@@ -188,10 +188,10 @@ def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[st
             return None
         (term,) = side.terms
         ((name, vector),) = term.vectors.items()
-        sides[name] = term.coefficient * np.array(family.attribute(name).weights(vector))
+        sides[name] = term.coefficient * np.array(family.get_attribute(name).get_weights(vector))
     if len(sides) != 2:
         return None
-    first, second = family.ordered(sides)
+    first, second = family.sort_names(sides)
     return (first, second), sides[first][:, None] != sides[second][None, :]
 
 
@@ -200,10 +200,10 @@ def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], N
     first = np.arange(len(all_of.parts) + 1)  # 0 if every part holds, otherwise the number of the part, from 1
     found = {}
     for whole in all_of.wholes:
-        yes = np.array([category == whole.yes for category in family.attribute(whole.name).categories])
+        yes = np.array([category == whole.yes for category in family.get_attribute(whole.name).categories])
         found[whole.name, FIRST] = yes[:, None] != ((first == 0) | (first > whole.of_first))[None, :]
     for place, part in enumerate(all_of.parts, start=1):
-        holds = np.array([category == all_of.holds for category in family.attribute(part).categories])
+        holds = np.array([category == all_of.holds for category in family.get_attribute(part).categories])
         must, must_not = (first == 0) | (first > place), first == place
         found[part, FIRST] = (~holds[:, None] & must[None, :]) | (holds[:, None] & must_not[None, :])
     return found
@@ -218,7 +218,7 @@ def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
     if any(each.name == FIRST for each in problem.attributes):
 
         def holds(name: str, category: str) -> NDArray[np.bool_]:
-            return np.asarray(rows[name] == problem.attribute(name).categories.index(category))
+            return np.asarray(rows[name] == problem.get_attribute(name).categories.index(category))
 
         for whole in all_of.wholes:
             every = np.all([holds(part, all_of.holds) for part in all_of.parts[: whole.of_first]], axis=0)

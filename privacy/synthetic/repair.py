@@ -216,7 +216,7 @@ def _compute_values(family: Family, tables: Tables, cube: Cube) -> Array:
 
 
 def _list_names(family: Family, cube: Cube) -> Names:
-    return family.ordered((*cube.selectors, *cube.where))
+    return family.sort_names((*cube.selectors, *cube.where))
 
 
 def _count_tables(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Tables:
@@ -226,6 +226,6 @@ def _count_tables(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Table
 
 def count_rows(family: Family, rows: Codes, names: Names) -> Array:
     """Count rows by the attributes, in the shape of their domains."""
-    shape = family.shape(names)
+    shape = family.get_shape(names)
     cells = np.ravel_multi_index([rows[name] for name in names], shape)
     return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from sources.contracts.model import Due, Kind, RecordOnDay, Severity, SourceContract, checked, kept, reject
 from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, UPN, UPN_OF_TWO
-from sources.reference.goals import GLD_GOALS, GOALS
+from sources.reference.code_lists import GLD_GOALS, GOALS
 
 GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
 _NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"

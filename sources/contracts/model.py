@@ -75,7 +75,7 @@ class Column:
     other: str | None = None
     """Code for any other value that matches `pattern`, so that only the codes we use are kept from a long list."""
 
-    def code_of(self, value: str) -> str | None:
+    def find_code(self, value: str) -> str | None:
         """Return the code of an upper-case value: empty if it counts as blank, None if it is not valid."""
         if value in (self.codes or {}):
             return value
@@ -250,7 +250,7 @@ class SourceContract:
     def _by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
 
-    def due_on(self, cohort: Cohort) -> dt.date:
+    def get_due_day(self, cohort: Cohort) -> dt.date:
         """Return the day by which the extract of a whole cohort is due."""
         return self.expected[-1].find_window(cohort)[1]
 

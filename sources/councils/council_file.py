@@ -95,7 +95,7 @@ class CouncilFile:
     council: str
     sources: Mapping[str, Dialect] = field(default_factory=dict)
 
-    def dialect(self, source: str) -> Dialect:
+    def get_dialect(self, source: str) -> Dialect:
         return self.sources.get(source, CONTRACT_DIALECT)
 
 
@@ -152,7 +152,7 @@ def load(path: Path) -> CouncilFile:
     if problems:
         raise InvalidCouncilFile(problems)
     listed = {name: getattr(read.sources, name) for name in CONTRACTS}
-    return CouncilFile(path.stem, {name: source.dialect() for name, source in listed.items() if source})
+    return CouncilFile(path.stem, {name: source.build_dialect() for name, source in listed.items() if source})
 
 
 def _check_council(name: str, info: ValidationInfo) -> str:
@@ -259,7 +259,7 @@ class _Source(Settings):
     deleted: dict[Text, Annotated[tuple[Text, ...], AsList]] | None = None
     sheet: Text | None = None
 
-    def dialect(self) -> Dialect:
+    def build_dialect(self) -> Dialect:
         deletions = [Deletion(heading, values) for heading, values in (self.deleted or {}).items()]
         return Dialect(
             delimiter=self.delimiter,
@@ -397,7 +397,7 @@ def _find_code_fault(column: Column, code: str) -> str | None:
         accepted = tuple(column.codes or ())
         return (
             None
-            if column.code_of(code) is not None
+            if column.find_code(code) is not None
             else f"{code!r} is not a code of the contract{suggest_names(code, accepted)}"
         )
     if column.role is Role.IDENTIFIER or column.kind is not Kind.TEXT:
@@ -416,7 +416,7 @@ def _find_constant_fault(
         case Kind.CODE:
             accepted = {**(column.codes or {}), **codes}
             known = value.lower() in {code.lower() for code in accepted}
-            if not known and column.code_of(value) is None:
+            if not known and column.find_code(value) is None:
                 return f"{value!r} is not a code of the contract{suggest_names(value, tuple(accepted))}"
         case Kind.DATE if not is_date(value, formats):
             return f"{value!r} is not a date written {' or '.join(formats)}, or 2024-02-29"

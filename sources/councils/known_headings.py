@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from sources.contracts.model import Column, Kind, Role, SourceContract
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 
 SURE_SCORE = 0.9
 """A heading with at least this score is matched to the column; a lower score is a guess that a person must check."""

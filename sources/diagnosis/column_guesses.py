@@ -23,7 +23,7 @@ from sources.councils.dialect import (
 )
 from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, find_code, score_heading, score_part
 from sources.extract.table import build_trimmed_sql
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 
 _MAYBE_DATE = "length(cell) BETWEEN 5 AND 25 AND regexp_matches(cell, '[0-9].*[0-9]')"
 
@@ -48,7 +48,7 @@ class TextSample:
         self, con: duckdb.DuckDBPyConnection, headings: Sequence[str], batches: Iterable[pa.RecordBatch]
     ) -> None:
         self.con, self.headings = con, tuple(headings)
-        names = [self.column(heading) for heading in headings]
+        names = [self.get_column_name(heading) for heading in headings]
         rows = [batch.select(range(len(names))).rename_columns(names) for batch in batches]
         con.register("text_rows", pa.Table.from_batches(rows, pa.schema([(name, pa.string()) for name in names])))
         cells = ", ".join(f"{build_trimmed_sql(name)} AS {name}" for name in names)
@@ -61,7 +61,7 @@ class TextSample:
     def close(self) -> None:
         self.con.execute(f"DROP TABLE {self.relation}").fetchall()
 
-    def column(self, heading: str) -> str:
+    def get_column_name(self, heading: str) -> str:
         """Return the column name in `relation` of a heading."""
         return f"column_{self.headings.index(heading)}"
 
@@ -83,9 +83,9 @@ class TextSample:
         is_ambiguous = other != best and by_form.get(other, 0.0) >= by_form[best]
         return DateForm(best, other if is_ambiguous else None) if by_form[best] >= least else None
 
-    def values(self, heading: str, most: int) -> dict[str, int]:
+    def count_values(self, heading: str, most: int) -> dict[str, int]:
         """Return the distinct values under a heading with their row counts; empty if there are more than `most`."""
-        column = self.column(heading)
+        column = self.get_column_name(heading)
         rows = self.con.execute(
             f"SELECT {column}, count(*) FROM {self.relation} WHERE {column} IS NOT NULL"
             f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most + 1}"
@@ -94,7 +94,7 @@ class TextSample:
 
     def _measure_shares(self, heading: str, conditions: Sequence[str]) -> list[float]:
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
-        cells = f"SELECT {self.column(heading)} AS cell FROM {self.relation}"
+        cells = f"SELECT {self.get_column_name(heading)} AS cell FROM {self.relation}"
         found = self.con.execute(f"SELECT {counts} FROM ({cells}) WHERE cell IS NOT NULL").fetchall()[0]
         return [count / max(self.filled[heading], 1) for count in found]
 
@@ -147,7 +147,7 @@ class Guesser:
         }
         self._kinds = {heading: self._find_kind(heading) for heading in sample.headings}
 
-    def guesses(self) -> dict[str, Guess]:
+    def guess_columns(self) -> dict[str, Guess]:
         """Return a guess for each contract column for which one is found; no heading is used twice."""
         # best matches first, because each heading and each column is used once
         scored = sorted(
@@ -241,11 +241,13 @@ class Guesser:
                 return self.sample.share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
                 known = sum(
-                    rows for value, rows in self.sample.values(heading, _MAX_CODES).items() if find_code(column, value)
+                    rows
+                    for value, rows in self.sample.count_values(heading, _MAX_CODES).items()
+                    if find_code(column, value)
                 )
                 return max(
                     known / self.sample.filled[heading],
-                    _DOUBTFUL_SHARE if self.sample.values(heading, _MAX_CODES) else 0.0,
+                    _DOUBTFUL_SHARE if self.sample.count_values(heading, _MAX_CODES) else 0.0,
                 )
         return None
 
@@ -268,7 +270,7 @@ class Guesser:
         """Guess the goals from seventeen neighbouring headings that share a few values."""
         if not GOALS.keys() <= {column.name for column in self.contract.columns} or found.keys() >= GOALS.keys():
             return {}
-        values = [set(self.sample.values(heading, _MAX_CODES)) for heading in self.sample.headings]
+        values = [set(self.sample.count_values(heading, _MAX_CODES)) for heading in self.sample.headings]
         runs = [
             self.sample.headings[start : start + len(GOALS)]
             for start in range(len(values) - len(GOALS) + 1)

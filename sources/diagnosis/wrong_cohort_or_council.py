@@ -101,7 +101,7 @@ class OriginCounter:
             counted = self._counts.setdefault(name, Counter())
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
-    def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
+    def find_other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
         """Return the other year and the other council that the rows seem to belong to, if any.
 
         If both council codes and pupil numbers point to another council, the code counts.

@@ -13,7 +13,7 @@ from sources.contracts.model import Column, Kind, SourceContract
 from sources.councils.dialect import ISO_DATES, build_plausible_sql
 from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
 from sources.errors import ExtractStopped
-from sources.extract.open import OpenExtract
+from sources.extract.match import OpenExtract
 from sources.extract.project import build_typed_sql
 from sources.extract.table import take_first_rows
 

@@ -9,8 +9,8 @@ from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.match import choose_dialect, collect_known_keys, find_missing_columns
-from sources.extract.open import OpenExtract, open_extract, open_table
+from sources.extract.match import OpenExtract, choose_dialect, collect_known_keys, find_missing_columns
+from sources.extract.open import open_extract, open_table
 from sources.reference.places import get_place, load_places
 
 
@@ -53,7 +53,7 @@ def _load_dialects(councils: Iterable[str], contract: SourceContract) -> dict[st
     found: dict[str, Dialect] = {}
     for council in councils:
         with suppress(InvalidCouncilFile):
-            found[council] = load_council_file(council).dialect(contract.name)
+            found[council] = load_council_file(council).get_dialect(contract.name)
     return found
 
 

@@ -1,13 +1,22 @@
-"""Header detection, and matching of a file's columns to contract columns, in a council's dialect or contract form."""
+"""Header detection, and matching of a file's columns to contract columns, in a council's dialect or contract form.
+
+`OpenExtract` is a file whose columns are matched, opened to be read once.
+"""
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from sources.contracts.model import Column, SourceContract
+import numpy as np
+import pyarrow as pa
+
+from sources.contracts.model import Column, Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import ExtractStopped, HeadingsMissing
-from sources.extract.table import format_column_numbers, stop_at_values
+from sources.extract.landed import Landed
+from sources.extract.table import SOURCE_ROW, TextTable, format_column_numbers, stop_at_values
 
 MAX_SKIPPED = 20
 """Maximum number of title and blank lines before the header."""
@@ -18,6 +27,64 @@ _MOST_SPARE = 100
 _RENAMED_LIKENESS = 0.6
 """Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
 _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
+Origin = Literal["column", "derived", "constant", "missing"]
+
+
+@dataclass
+class OpenExtract:
+    """A file opened to be read once.
+
+    `batches` yields trimmed text under contract names, then the inputs of derived columns under the names in `inputs`,
+    and `source_row` (int64, 1-based data row in the file). `headings` maps contract columns to the file's headings.
+    `set_aside` collects, while batches are read, data rows that the reader could not parse. `table` is the file as
+    returned by its reader, and can be read again.
+    """
+
+    landed: Landed
+    dialect: Dialect
+    headings: Mapping[str, str]
+    inputs: Mapping[str, str]
+    batches: Iterator[pa.RecordBatch]
+    set_aside: dict[Rule, list[int]]
+    table: TextTable
+
+    def get_origin(self, column: str) -> Origin:
+        """Return the origin of a contract column: a column of the file, other columns, or the council file."""
+        derived = self.dialect.derived.get(column)
+        if column in self.headings:
+            return "column"
+        if derived and all(name in self.inputs for name in derived.inputs):
+            return "derived"
+        return "constant" if column in self.dialect.constants else "missing"
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """Properties that parts must share to be read together."""
+        return self.dialect.sha256, tuple(self.headings), tuple(self.inputs.items()), self.table.in_contract_form
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of `batches`."""
+        names = [*self.headings, *self.inputs.values()]
+        return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+
+
+def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
+    """Join parts of an extract with the same `form` into one stream. `parts` are by number; `numbered` maps row numbers
+    of a part to row numbers of the whole extract."""
+    first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for part, extract in parts.items():
+            for batch in extract.batches:
+                at = batch.schema.get_field_index(SOURCE_ROW)
+                yield batch.set_column(at, SOURCE_ROW, pa.array(numbered(part, batch.column(at).to_numpy())))
+            for rule, rows in extract.set_aside.items():
+                set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
+
+    # parts may come from different sheets
+    table = replace(first.table, sheet=None)
+    return replace(first, batches=batches(), set_aside=set_aside, table=table)
 
 
 def normalise_heading(name: str) -> str:

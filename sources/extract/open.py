@@ -3,11 +3,10 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
@@ -15,7 +14,7 @@ from pydantic import TypeAdapter
 from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.extract.landed import Landed, get_size
-from sources.extract.match import collect_known_keys, match
+from sources.extract.match import OpenExtract, collect_known_keys, match
 from sources.extract.readers.content import Format, get_content, get_only_member, list_members
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
@@ -31,64 +30,6 @@ if APART := hasattr(os, "fork"):
 """Whether files are read in separate processes; not on Windows, where senders read only their own files."""
 MAX_READERS_WAITING = 8
 """Maximum number of open readers from which no row has been read; the next one closes the oldest."""
-Origin = Literal["column", "derived", "constant", "missing"]
-
-
-@dataclass
-class OpenExtract:
-    """A file opened to be read once.
-
-    `batches` yields trimmed text under contract names, then the inputs of derived columns under the names in `inputs`,
-    and `source_row` (int64, 1-based data row in the file). `headings` maps contract columns to the file's headings.
-    `set_aside` collects, while batches are read, data rows that the reader could not parse. `table` is the file as
-    returned by its reader, and can be read again.
-    """
-
-    landed: Landed
-    dialect: Dialect
-    headings: Mapping[str, str]
-    inputs: Mapping[str, str]
-    batches: Iterator[pa.RecordBatch]
-    set_aside: dict[Rule, list[int]]
-    table: TextTable
-
-    def origin(self, column: str) -> Origin:
-        """Return the origin of a contract column: a column of the file, other columns, or the council file."""
-        derived = self.dialect.derived.get(column)
-        if column in self.headings:
-            return "column"
-        if derived and all(name in self.inputs for name in derived.inputs):
-            return "derived"
-        return "constant" if column in self.dialect.constants else "missing"
-
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """Properties that parts must share to be read together."""
-        return self.dialect.sha256, tuple(self.headings), tuple(self.inputs.items()), self.table.in_contract_form
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Schema of `batches`."""
-        names = [*self.headings, *self.inputs.values()]
-        return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
-
-
-def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
-    """Join parts of an extract with the same `form` into one stream. `parts` are by number; `numbered` maps row numbers
-    of a part to row numbers of the whole extract."""
-    first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for part, extract in parts.items():
-            for batch in extract.batches:
-                at = batch.schema.get_field_index(SOURCE_ROW)
-                yield batch.set_column(at, SOURCE_ROW, pa.array(numbered(part, batch.column(at).to_numpy())))
-            for rule, rows in extract.set_aside.items():
-                set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
-
-    # parts may come from different sheets
-    table = replace(first.table, sheet=None)
-    return replace(first, batches=batches(), set_aside=set_aside, table=table)
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:

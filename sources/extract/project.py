@@ -13,7 +13,7 @@ from sources.councils.dialect import (
     format_in_words,
 )
 from sources.extract.landed import Landed
-from sources.extract.open import OpenExtract
+from sources.extract.match import OpenExtract
 from sources.extract.table import SOURCE_ROW, build_whole_sql
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -101,7 +101,7 @@ def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[
     rules: list[Rule] = []
     for column in contract.columns:
         # a missing column has no rules, because every row would break the one about blank values
-        if extract.origin(column.name) == "missing":
+        if extract.get_origin(column.name) == "missing":
             continue
         name, raw = column.name, f"raw_{column.name}"
         called = _name_column(name, extract.dialect)
@@ -141,7 +141,7 @@ def _name_column(column: str, dialect: Dialect) -> str:
 
 def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
     dialect = extract.dialect
-    match extract.origin(column.name):
+    match extract.get_origin(column.name):
         case "column":
             text = f"nullif({column.name}, '')"
         case "derived":
@@ -225,7 +225,7 @@ def _build_code_sql(column: Column, local: Mapping[str, str]) -> str:
 
     Exact spellings, nearly all values, are matched first, at a tenth of the cost of the rest.
     """
-    own = {value: column.code_of(code.upper() if column.other else code) for value, code in local.items()}
+    own = {value: column.find_code(code.upper() if column.other else code) for value, code in local.items()}
     mapping = {**{code: code for code in column.codes or ()}, **column.also, **own}
     folded = {value.lower(): code for value, code in mapping.items()}
     raw, exact = f"raw_{column.name}", {value: folded[value.lower()] for value in mapping}

@@ -49,7 +49,7 @@ class SheetTaken:
     left_aside: int
     formulas_checked: bool = True
 
-    def row(self, source_row: int) -> int:
+    def get_row(self, source_row: int) -> int:
         """Return the row number in the sheet of a data row."""
         return self.header_row + source_row
 

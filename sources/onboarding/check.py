@@ -14,8 +14,14 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
 from sources.extract.landed import Landed
-from sources.extract.match import choose_dialect, find_missing_columns, is_in_contract_form, normalise_heading
-from sources.extract.open import OpenExtract, open_extract
+from sources.extract.match import (
+    OpenExtract,
+    choose_dialect,
+    find_missing_columns,
+    is_in_contract_form,
+    normalise_heading,
+)
+from sources.extract.open import open_extract
 from sources.extract.project import Projection, project_extract
 from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, take_first_rows
 from sources.onboarding.sample import (
@@ -115,7 +121,7 @@ class _Reading:
         in which a derived column is blank although all its inputs are filled.
         """
         name, text = column.name, f"raw_{column.name}"
-        origin = self.extract.origin(name)
+        origin = self.extract.get_origin(name)
         headings = self.dialect.derived[name].inputs if origin == "derived" else ()
         if origin == "column":
             headings = (self.extract.headings[name],)

@@ -47,7 +47,7 @@ def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[
         return Draft(landed.source, needed=False)
     sample = TextSample(con, table.header, take_first_rows(table.read(table.header), MAX_ROWS))
     guesser = Guesser(sample, contract, valid)
-    guesses = guesser.guesses()
+    guesses = guesser.guess_columns()
     lines = [
         f"  {landed.source}:",
         *_iter_form_lines(landed, table),
@@ -187,7 +187,7 @@ def _iter_code_lines(
     con: duckdb.DuckDBPyConnection, contract: SourceContract, guesser: Guesser, column: Column, heading: str
 ) -> Iterator[str]:
     own = sorted({code.lower() for code in column.codes or ()})
-    text = guesser.sample.column(heading)
+    text = guesser.sample.get_column_name(heading)
     # Compared as the intake reads codes: without letter case, and 2.0 as 2.
     foreign = f"lower({build_whole_sql(text)}) NOT IN ({', '.join(map(quote_text, own))})"
     shown, others = select_shown_values(

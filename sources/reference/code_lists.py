@@ -1,4 +1,4 @@
-"""Code lists of the sources: ethnic groups, reviews, ASQ-3, the survey of parents and deprivation."""
+"""Code lists of the sources: ethnic groups, learning goals, reviews, ASQ-3, the survey of parents and deprivation."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +22,16 @@ ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
 MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}
 """Major group by main code; `REFU` (refused) and `NOBT` (not obtained) are left out."""
 
+_GOALS = read_rows(FOLDER / "goals.csv")
+GOALS = {row["goal"]: row["label"] for row in _GOALS}
+"""The 17 early learning goals of the EYFS statutory framework in force since September 2021."""
+
+# Goals 1 to 12 are those of the prime areas, literacy and mathematics.
+GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
+"""A good level of development is "expected" in all of these (DfE, EYFSP methodology)."""
+
+AREAS_OF_LEARNING = {row["goal"][:3]: row["area_of_learning"] for row in _GOALS}
+"""The seven areas, by the prefix of their goals' column names."""
 
 REVIEW_CODES = {
     "ANV": "Antenatal visit",

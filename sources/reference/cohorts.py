@@ -10,10 +10,9 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import yaml
-
-from sources.reference import FOLDER
 
 FIRST_COHORT = 2021
 """The current goals have been assessed since the academic year 2021/22."""
@@ -110,7 +109,7 @@ class Break:
     councils: frozenset[str] = frozenset()
     not_known: str = ""
 
-    def parts(self, before: str | None, cohort: str) -> bool:
+    def separates(self, before: str | None, cohort: str) -> bool:
         """Return whether the break is between two cohorts.
 
         `before` is the earlier one, or None for all earlier cohorts.
@@ -122,7 +121,7 @@ class Break:
 @cache
 def load_breaks() -> tuple[Break, ...]:
     """Return every known break."""
-    content = yaml.safe_load((FOLDER / "breaks.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load(Path(__file__).with_name("breaks.yaml").read_text(encoding="utf-8"))
     return tuple(
         Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
         for entry in content

@@ -1,4 +1,4 @@
-"""Published EYFS Profile figures, and what follows from them: plausible shares and expected numbers of rows.
+"""Published EYFS Profile figures and targets, and what follows from them: plausible shares, expected numbers of rows.
 
 A council's figure takes precedence over England's, and the nearest year over others (if tied, the earlier). Plans are
 evaluated over plausible ranges of shares; no other module assumes a share. A range is centred on the share published
@@ -125,6 +125,29 @@ def _load_expected_level() -> _ByAreaAndCohort:
     for row in read_rows(FOLDER / "published_expected_level.csv"):
         found.setdefault((row["new_la_code"], row["cohort"]), {})[row["figure"]] = row
     return found
+
+
+@dataclass(frozen=True)
+class Target:
+    """Percentage of an area's children who should reach a good level of development in a year.
+
+    `year` is the one in which the academic year ends; a target without `area_code` is for every area.
+    """
+
+    area_code: str | None
+    percent: float
+    year: int
+    name: str
+    source: str
+
+
+@cache
+def load_targets() -> tuple[Target, ...]:
+    """Return the targets in file order."""
+    return tuple(
+        Target(row["area_code"] or None, float(row["percent"]), int(row["year"]), row["name"], row["source"])
+        for row in read_rows(FOLDER / "gld_targets.csv")
+    )
 
 
 PLAUSIBLE_SHARES = FOLDER / "plausible_shares.csv"

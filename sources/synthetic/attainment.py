@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.special import expit, ndtri
 
 from sources.reference import read_rows
-from sources.reference.goals import GLD_GOALS, GOALS
+from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, rank_within
 from sources.synthetic.margins import SEN, TOPICS, Margins
 from sources.synthetic.people import People

@@ -53,7 +53,7 @@ class Geography:
         decile = pick(rng, table[council, fsm])
         return self.first[council, decile] + np.floor(rng.random(len(council)) * size[council, decile]).astype(np.int64)
 
-    def quintile(self, postcode: Ints) -> Ints:
+    def get_quintile(self, postcode: Ints) -> Ints:
         """Return the IMD quintile, 1 (most deprived) to 5, of postcodes by index; 0 if not in the directory."""
         return np.where(self.listed[postcode], (self.decile[postcode] + 1) // 2, 0)
 

@@ -28,7 +28,7 @@ from sources.contracts import CONTRACTS
 from sources.contracts.early_years_census import PROGRESS_CHECK_CODES
 from sources.contracts.people import SEN_CODES
 from sources.councils.council_file import SHIPPED
-from sources.extract.landed import mark_as_synthetic
+from sources.extract.landing_folder import mark_as_synthetic
 from sources.reference.cohorts import Cohort
 from sources.reference.published_figures import EXPECTED_ROWS_FILE
 from sources.synthetic import returns, writing
@@ -120,7 +120,7 @@ class GrowingWorld:
                 name = f"{month:%Y-%m}" if source in _IN_PARTS else cohort.code
                 day = find_day_sent(source, np.array([month], "datetime64[M]"))[0].item()
                 if source not in _IN_PARTS:
-                    day = CONTRACTS[source].due_on(cohort)
+                    day = CONTRACTS[source].get_due_day(cohort)
                 found.append(_File(day, source, council, name, tuple(parts)))
         return sorted(found)
 
@@ -152,7 +152,7 @@ class GrowingWorld:
 
     def _write_file(self, landing: Path, file: _File) -> Path:
         place = self.cohorts[0].world.margins.councils[file.council].council
-        dialect = self.cohorts[0].world.dialect(place, file.source)
+        dialect = self.cohorts[0].world.get_dialect(place, file.source)
         columns = writing.list_columns_sent(CONTRACTS[file.source], place, self.cohorts[0].world.contract_names)
         tables = []
         for cohort, rows in file.parts:
@@ -307,7 +307,7 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
         "progress_check_outcome": build_codes(np.where(done, outcome, _NOT_DONE), tuple(PROGRESS_CHECK_CODES)),
     }
     columns = {name: payload[name].combine_chunks() for name in payload.column_names}
-    table = pa.table({**columns, **so_far, **identity.columns()})
+    table = pa.table({**columns, **so_far, **identity.build_columns()})
     return _send(living, "early_years_census", day.astype("datetime64[M]"), where, who, table)
 
 
@@ -337,7 +337,7 @@ def _send(living: LivingWorld, source: str, month: Dates, council: Ints, person:
 def _send_whole(living: LivingWorld, source: str, draw: Callable[[World], Rows]) -> Sent:
     rows = draw(living.world)
     assert rows.person is not None
-    month = np.full(len(rows.council), CONTRACTS[source].due_on(living.world.cohort), "datetime64[M]")
+    month = np.full(len(rows.council), CONTRACTS[source].get_due_day(living.world.cohort), "datetime64[M]")
     return Sent(month, rows.council, rows.person, np.zeros(len(month), bool), rows.table)
 
 

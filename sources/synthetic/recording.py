@@ -52,7 +52,7 @@ class Identity:
     def __getitem__(self, rows: Ints) -> Identity:
         return Identity(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def columns(self) -> dict[str, pa.Array]:
+    def build_columns(self) -> dict[str, pa.Array]:
         """Return the demographic columns of the contracts."""
         return {
             "surname": build_text(self.surname),
@@ -269,10 +269,10 @@ class World:
     @cached_property
     def quintile(self) -> Ints:
         """IMD quintile of each child's home at the time of the Profile; 0 if unknown."""
-        return self.geography.quintile(self.people.postcode)
+        return self.geography.get_quintile(self.people.postcode)
 
-    def dialect(self, council: str, source: str) -> Dialect:
-        return CONTRACT_DIALECT if self.contract_names else load_council_file(council).dialect(source)
+    def get_dialect(self, council: str, source: str) -> Dialect:
+        return CONTRACT_DIALECT if self.contract_names else load_council_file(council).get_dialect(source)
 
     def identify(self, person: Ints, postcode: Ints) -> Identity:
         """Return the true identity of children with these home postcodes (indices)."""
@@ -290,7 +290,7 @@ class World:
     ) -> Identity:
         """Return children as recorded by these councils' systems."""
         # What a system can store shows in the encoding of its exports.
-        encodings = [self.dialect(place.council, source).encoding for place in self.margins.councils]
+        encodings = [self.get_dialect(place.council, source).encoding for place in self.margins.councils]
         holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
         return record(rng, true, slips, holds_unicode[council])
 
@@ -308,5 +308,5 @@ def draw_world(
     figures, places = build_margins(england, scale), build_geography(england)
     # In this order: attainment depends on deprivation, which follows from the homes.
     people = draw_people(streams, cohort, figures, places, leavers_share)
-    attainment = draw_attainment(streams, people, figures, places.quintile(people.postcode))
+    attainment = draw_attainment(streams, people, figures, places.get_quintile(people.postcode))
     return World(cohort, streams, figures, places, people, attainment, contract_names)

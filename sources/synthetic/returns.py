@@ -19,8 +19,7 @@ from scipy.special import expit, ndtri
 
 from sources.contracts.early_years_census import ENTITLEMENT_CODES, PROGRESS_CHECK_CODES
 from sources.contracts.people import SEN_CODES
-from sources.reference.code_lists import DOMAINS, SERVICES, load_cut_offs
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import DOMAINS, GOALS, SERVICES, load_cut_offs
 from sources.synthetic.attainment import EXPECTED, GOAL_CODES, NOT_ASSESSED
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEN
@@ -83,7 +82,7 @@ def draw_eyfsp(world: World) -> Rows:
             "academic_year": build_codes(np.zeros(len(who)), [world.cohort.code]),
             "upn": build_text(upn),
             "nhs_number": build_text(nhs_number),
-            **identity[sent].columns(),
+            **identity[sent].build_columns(),
             **{goal: build_codes(goals[:, index], GOAL_CODES) for index, goal in enumerate(GOALS)},
         }
     )
@@ -118,7 +117,7 @@ def draw_school_census(world: World, leavers: bool = True) -> Rows:
         {
             "upn": build_text(people.census_upn[person]),
             "nhs_number": build_text(nhs_number),
-            **identity.columns(),
+            **identity.build_columns(),
             "ethnicity": build_codes(ethnicity, (*CODES, "")),
             "fsm_eligible": build_codes(people.categories[FSM][person], ("", "Y", "N")),
             "sen_provision": build_codes(people.categories[SEN][person], ("", "E", "K", "N")),
@@ -144,7 +143,7 @@ def draw_early_years_census(world: World) -> Rows:
     true = world.identify(person, home)
     identity = world.record_children(rng, "early_years_census", council, true, SLIPS["nursery"])
     places = draw_places(rng, world, person, council)
-    table = pa.table({**places.build_columns(people.nhs_number[person]), **identity.columns()})
+    table = pa.table({**places.build_columns(people.nhs_number[person]), **identity.build_columns()})
     again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
     return build_rows(council, person, table, places.setting, again)
 
@@ -266,7 +265,7 @@ def draw_review_columns(
         surname=uppercase(on_file.surname, capitals),
     )
     return {
-        **on_file.columns(),
+        **on_file.build_columns(),
         "review": build_codes(reviews.kind, REVIEWS),
         "review_date": build_dates(reviews.date),
         **outcome,

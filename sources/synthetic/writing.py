@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
-from sources.extract.landed import mark_as_synthetic
+from sources.extract.landing_folder import mark_as_synthetic
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, get_place
 from sources.reference.published_figures import (
@@ -116,7 +116,7 @@ def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[P
     edges = np.searchsorted(rows.council, np.arange(len(world.margins.councils) + 1))
     for index, entry in enumerate(world.margins.councils):
         start, end = int(edges[index]), int(edges[index + 1])
-        dialect = world.dialect(entry.council, source)
+        dialect = world.get_dialect(entry.council, source)
         columns = list_columns_sent(contract, entry.council, world.contract_names)
         table = convert_to_dialect(rows.table.slice(start, end - start), columns, dialect, start)
         path = landing / entry.council / source / f"{world.cohort.code}{choose_file_ending(entry.council, source)}"
@@ -133,7 +133,7 @@ def list_columns_sent(contract: SourceContract, council: str, contract_names: bo
     payload column needs no line in a council file. Under contract names, constants are columns too. A council without a
     council file sends all columns, but only some of these councils have NHS numbers in education.
     """
-    own = load_council_file(council).dialect(contract.name)
+    own = load_council_file(council).get_dialect(contract.name)
     if own is CONTRACT_DIALECT:
         # Not drawn: a council has NHS numbers in all its education returns of every cohort, or in none.
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0

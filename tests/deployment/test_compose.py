@@ -24,7 +24,7 @@ from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
 from tests.support import PROJECT, environment_without_settings
 from tests.support.areas import lacking
 from tests.support.installation.released import COHORT, Place
@@ -98,7 +98,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
     tags = storage.get_run_by_id(done[2]).tags
     assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
     assert verify(place.home.release / VERSION).ok
-    charged = {entry.release for entry in Ledger(place.home.ledger).entries() if entry.release}
+    charged = {entry.release for entry in Ledger(place.home.ledger).list_entries() if entry.release}
     assert charged == {VERSION}
     assert place.home.ledger == os.environ.get("READINESS_LEDGER", place.home.root / "ledger.sqlite")
     assert not (place.home.root / "ledger.sqlite").exists() or isinstance(place.home.ledger, Path)

@@ -340,7 +340,7 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     shutil.rmtree(restored)
     deployed.alone(one, "run", "--cohort", COHORT, "--release", FIRST)
     assert read_contents(restored) == read_contents(bundle)
-    entries = Ledger(one / "home" / "ledger.sqlite").entries()
+    entries = Ledger(one / "home" / "ledger.sqlite").list_entries()
     told = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
     charged = {charge["entry"] for account in told for charge in account["charges"]}
     assert charged == {entry.entry_hash for entry in entries if entry.entry_hash in charged}

@@ -77,7 +77,7 @@ def test_a_first_delivery_that_is_not_whole_holds_the_release(
     held = site.run()
     assert held.code == Ending.HOLD
     assert name in held.sentence
-    assert Ledger(site.ledger).entries() == []
+    assert Ledger(site.ledger).list_entries() == []
     assert not (site.release / FIRST).exists()
     assert site.run().code == Ending.HOLD
     assert accept(site, name) == 0

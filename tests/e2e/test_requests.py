@@ -92,7 +92,7 @@ class Place:
         """Release, family, nano-rho and hash of the plan of every charge."""
         return [
             (each.release, each.family, each.nano_rho, each.plan_sha256)
-            for each in Ledger(self.home.ledger).entries()
+            for each in Ledger(self.home.ledger).list_entries()
             if each.kind == "RESERVE"
         ]
 
@@ -246,7 +246,7 @@ def test_the_notebook_goes_from_synthetic_children_to_the_answer(
 def _independent(bundle: Path) -> SyntheticChildren:
     rng = np.random.default_rng(1)
     names = ("ethnic_group", "fsm", "gld")
-    categories = {name: FAMILIES["pupil"].attribute(name).categories for name in names} | {"council": ("leeds",)}
+    categories = {name: FAMILIES["pupil"].get_attribute(name).categories for name in names} | {"council": ("leeds",)}
     rows = pa.table({name: rng.choice(each, 4000).tolist() for name, each in categories.items()})
     return replace(of_bundle(bundle), rows=rows, categories=categories)
 

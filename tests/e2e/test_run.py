@@ -87,7 +87,7 @@ def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
 
 def test_education_is_linked_to_health_visiting(run: Run) -> None:
     home, keys = Home(run.home), KeyRing.load(run.home.parent / "keys")
-    links = RowNumbers(home.cohort(COHORT), keys).numbered(pq.read_table(home.cohort(COHORT).links))
+    links = RowNumbers(home.cohort(COHORT), keys).replace_keys(pq.read_table(home.cohort(COHORT).links))
     rows: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for link in links.to_pylist():
         rows[link["child_id"]][link["source"]].append((link["council"], link["source_row"]))

@@ -72,7 +72,7 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     (sentence,) = (line for line in held.stderr.splitlines() if line.startswith("readiness: "))
     assert "needs the signature of 1 person before it is measured" in sentence
     assert "readiness approve --home" in sentence
-    assert Ledger(site.home.ledger).entries() == []
+    assert Ledger(site.home.ledger).list_entries() == []
 
     key = ANNA.key_file(site.root / "people")
     assert site.approve().returncode == 0
@@ -111,7 +111,7 @@ def test_a_placeholder_stops_a_release_before_it_is_charged(site: Site) -> None:
         (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("readiness: "))
         assert f"{site.root / 'publisher.yaml'}:1:1: address is a placeholder" in sentence
         assert "READINESS_PUBLISHER" in sentence
-    assert Ledger(site.home.ledger).entries() == []
+    assert Ledger(site.home.ledger).list_entries() == []
     assert not (site.home.release / VERSION).exists()
     assert not list(site.home.held.glob("*"))
 
@@ -122,13 +122,13 @@ def test_the_first_commands_keys_do_not_help_beside_a_policy_that_names_people(s
     assert done.returncode == 4
     unnamed = site.readiness("run", "--cohort", COHORT, keys=other, policy="")
     assert unnamed.returncode == 4
-    assert Ledger(site.home.ledger).entries() == []
+    assert Ledger(site.home.ledger).list_entries() == []
 
 
 def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in settings_of(site.root, **site.settings).items():
         monkeypatch.setenv(name, value)
-    installation = Installation.at()
+    installation = Installation.build()
     definitions = build_definitions(installation)
 
     def release(job: str, **given: object) -> dg.ExecuteInProcessResult:

@@ -73,7 +73,7 @@ def test_a_killed_restore_is_done_or_stops_all_work(copy: Callable[[str], Safe])
     lost.copy_home()
     lost.books.measure("2026.12.0")
     record(lost.home, Processing.MEASUREMENT, cohort="202425")
-    before, ledger = tree(lost.home.root), lost.books.ledger.entries()
+    before, ledger = tree(lost.home.root), lost.books.ledger.list_entries()
     lost.backup("records")
     lost.put_back()
 
@@ -87,7 +87,7 @@ def test_a_killed_restore_is_done_or_stops_all_work(copy: Callable[[str], Safe])
         if tree(safe.home.root) != before or not safe.home.ledger.exists():
             assert safe.command(*to_restore(safe)).exit_code == 0
         assert tree(safe.home.root) == before
-        assert safe.books.ledger.entries() == ledger
+        assert safe.books.ledger.list_entries() == ledger
         verify(safe.home)
 
     _killed(lost_again, to_restore, check)

@@ -28,7 +28,7 @@ def test_two_runs_of_a_cohort_at_once(site: Site) -> None:
     ended = [run.end() for run in runs]
     assert [each.code for each in ended] == [0, 0], ended
     rig.check_books(site, 2)
-    assert len([e for e in Ledger(site.ledger).entries() if e.release == NEXT]) == 6
+    assert len([e for e in Ledger(site.ledger).list_entries() if e.release == NEXT]) == 6
     rig.check_sound(site, (FIRST, NEXT))
     rig.check_nothing_leaked(site)
 
@@ -117,9 +117,9 @@ def test_a_clock_that_was_turned_back(site: Site) -> None:
     assert again.code == 0, again.output
     assert kept(site) == whole
     quality = json.loads((site.restricted / "quality" / "source=eyfsp" / f"cohort={COHORT}" / "leeds.json").read_text())
-    assert quality["taken_at"] < min(e.recorded_at for e in Ledger(site.ledger).entries())
+    assert quality["taken_at"] < min(e.recorded_at for e in Ledger(site.ledger).list_entries())
     assert site.run(*rig.REVISION, prelude=_two_months_ago).code == 0
-    entries = Ledger(site.ledger).entries()
+    entries = Ledger(site.ledger).list_entries()
     assert [e.seq for e in entries] == sorted(e.seq for e in entries)
     assert entries[-1].recorded_at < entries[0].recorded_at
     rig.check_books(site, 2)

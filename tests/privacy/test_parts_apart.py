@@ -11,7 +11,7 @@ from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from tests.support.extracts import COHORT, Row, nhs_number, row, text, upn
 
 COMMON = ("Smith", "Oliver")
@@ -47,7 +47,7 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
     for council, source in PLACES:
         key = (source, COHORT, council)
         for stem in {part.kept_in for part in PartStore(home.extract(*key)).list_kept()}:
-            kept = PartStore(home.extract(*key)).files(stem)
+            kept = PartStore(home.extract(*key)).get_files(stem)
             assert not {*pq.read_schema(kept.payload).names} & {*TOKEN_COLUMNS, *MARK_COLUMNS, "source_row"}
             marks = sealed.open_sealed(kept.marks, keys.get_private_key("intake"))
             assert {*marks.schema_arrow.names} <= {*MARK_COLUMNS, ROW_KEY, "state"}
@@ -80,7 +80,7 @@ def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[
         key = (source, COHORT, council)
         for stem in {part.kept_in for part in PartStore(home.extract(*key)).list_kept()}:
             rows = sealed.open_sealed(
-                PartStore(home.extract(*key)).files(stem).tokens, keys.get_private_key("tokens")
+                PartStore(home.extract(*key)).get_files(stem).tokens, keys.get_private_key("tokens")
             ).read()
             assert rows["t_names"].null_count == 2
         linked = open_tokens(home.extract(*key), keys).read()

@@ -52,9 +52,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> dict[int
 def test_an_empty_cohort_publishes_every_cell_and_is_charged_once_for_each_family(bundles: dict[int, Path]) -> None:
     assert verify(bundles[0]).ok, str(verify(bundles[0]))
     policy = load_policy()
-    charged = {each.entry.family: each.rho for each in Ledger(bundles[0].parents[1] / "ledger.sqlite").charges()}
-    assert charged == {family: pytest.approx(policy.rho(family), rel=1e-4) for family in FAMILIES}
-    assert all(rho <= policy.rho(family) for family, rho in charged.items())
+    charged = {each.entry.family: each.rho for each in Ledger(bundles[0].parents[1] / "ledger.sqlite").list_charges()}
+    assert charged == {family: pytest.approx(policy.get_rho(family), rel=1e-4) for family in FAMILIES}
+    assert all(rho <= policy.get_rho(family) for family, rho in charged.items())
 
 
 def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int, Path]) -> None:
@@ -171,7 +171,7 @@ def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: di
     exec(code, recipe)
     found = recipe["estimates"](bundles[2000], COHORT, "health", ("council", "sex", "asq3_communication"))
     published = pq.read_table(bundles[2000] / "asq3_outcomes.parquet").to_pandas()
-    sex, domain = FAMILIES["health"].attribute("sex"), FAMILIES["health"].attribute("asq3_communication")
+    sex, domain = FAMILIES["health"].get_attribute("sex"), FAMILIES["health"].get_attribute("asq3_communication")
     for number, council in enumerate(COUNCILS):
         rows = published[
             (published.la_name == get_place(council).la_name)
@@ -200,7 +200,7 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
     with pytest.raises(InvalidPublisher, match="not readable as YAML"):
         fix(home)
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
     monkeypatch.delenv("READINESS_PUBLISHER")
     fix(home)
 

@@ -86,7 +86,7 @@ def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools
     sent = SenderWriter(folder / "sent", of_sent, intake, build_tokens_schema(contract))
     for out in (kept, sent):
         with out:
-            extract = open_extract(landed, contract, load_council_file("leeds").dialect(source))
+            extract = open_extract(landed, contract, load_council_file("leeds").get_dialect(source))
             stream_alone(tools, extract, contract, out)
     return Written(people, kept, sent)
 
@@ -119,7 +119,7 @@ def _aligned(order: np.ndarray, surnames: pd.Series) -> float:
 
 def _places(rows: pa.Table, of: RowKeys) -> np.ndarray:
     """Return the position of each row in the extract."""
-    return of.rows(rows[ROW_KEY].to_numpy()) - 1
+    return of.find_rows(rows[ROW_KEY].to_numpy()) - 1
 
 
 def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None:
@@ -138,10 +138,10 @@ def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None
 def test_row_keys_follow_no_order_and_are_other_ones_for_every_delivery(keys: KeyRing) -> None:
     rows = np.array([*range(1, 100_001), 609_000_001, 2**62])
     one, other = (row_keys.derive_delivery_keys(keys, "eyfsp", COHORT, "leeds", mac) for mac in ("a", "b"))
-    made = one.of(rows)
+    made = one.derive_keys(rows)
     assert len(np.unique(made)) == len(rows)
-    assert (one.rows(made) == rows).all()
-    assert not np.isin(made, other.of(rows)).any()
+    assert (one.find_rows(made) == rows).all()
+    assert not np.isin(made, other.derive_keys(rows)).any()
     assert abs(np.corrcoef(rows[:100_000], made[:100_000].astype(float))[0, 1]) < 0.02
 
 

@@ -27,7 +27,7 @@ from privacy.release.statement import count_guessed_in_100
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from sources.extract.open import open_extract
 from sources.reference.places import PILOT
 from sources.synthetic import generate
@@ -85,7 +85,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
         (sealed.open_sealed(extract.tokens, keys.get_private_key("tokens")).read(), of_stored),
         (pq.read_table(extract.pseudonymised), of_stored),
     ):
-        rows = table.take(pa.array(np.argsort(its_keys.rows(table[ROW_KEY].to_numpy()))))
+        rows = table.take(pa.array(np.argsort(its_keys.find_rows(table[ROW_KEY].to_numpy()))))
         in_order.append(rows.drop_columns(ROW_KEY).to_pandas(integer_object_nulls=True))
     return Own(*in_order)
 

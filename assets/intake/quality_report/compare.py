@@ -15,9 +15,8 @@ from sources.contracts import SourceContract
 from sources.contracts.people import TERM_OF_BIRTH
 from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import published_figures
-from sources.reference.code_lists import MAJOR_GROUP
+from sources.reference.code_lists import AREAS_OF_LEARNING, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import AREAS_OF_LEARNING
 from sources.reference.places import Place
 
 POINTS = 0.05

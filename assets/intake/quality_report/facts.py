@@ -215,7 +215,7 @@ def _format_row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
     for part, row in map(split_number, numbers):
-        by_part.setdefault(part, []).append(sheet.row(row) if (sheet := sheets.get(part)) else row)
+        by_part.setdefault(part, []).append(sheet.get_row(row) if (sheet := sheets.get(part)) else row)
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
 
@@ -226,7 +226,7 @@ def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
     source = "We see this from the files." if parts.seen else "Your council file says so."
     files = []
     for part in parts.parts:
-        numbers = (part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort)
+        numbers = (part.sheet.get_row(row) if part.sheet else row for row in part.first_of_no_cohort)
         files.append(asdict(part) | {"of_no_cohort_numbers": row_ranges(numbers)})
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 

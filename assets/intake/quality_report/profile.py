@@ -20,9 +20,8 @@ from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import select_payload_rules
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.project import bound
-from sources.reference.code_lists import DOMAINS
+from sources.reference.code_lists import AREAS_OF_LEARNING, DOMAINS, GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 
 BINS = 10
 BEFORE, AFTER = "before", "after"

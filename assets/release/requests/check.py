@@ -69,7 +69,7 @@ class _Cohort:
 
     def estimate(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
-        whole, sizes = self.known.together(request.family, plan), self.known.sizes_of(request.family)
+        whole, sizes = self.known.combine(request.family, plan), self.known.sizes_of(request.family)
         return planning.estimate_accuracy(request, whole, sizes, self.policy)
 
 
@@ -167,7 +167,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
     found = []
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
-            instead = request_of(request.document() | change)
+            instead = request_of(request.to_document() | change)
             plan = cohort.plan([instead])[instead.family]
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
@@ -253,7 +253,7 @@ def _iter_changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[st
 
 def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
     """Return the column with neighbouring levels merged into two, as equal as possible by published sizes."""
-    attribute = FAMILIES[family].attribute(column.attribute)
+    attribute = FAMILIES[family].get_attribute(column.attribute)
     stated = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or select_each(
         attribute
     )

@@ -96,7 +96,7 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     # sorted, so that the plan does not depend on the order in which requests are named
     chosen = sorted(
         (each for each in requests if cohort in each.cohorts),
-        key=lambda request: (request.name, encode_canonical_json(request.document())),
+        key=lambda request: (request.name, encode_canonical_json(request.to_document())),
     )
     return {
         family: _plan_family([each for each in chosen if each.family == family], family, known, policy)
@@ -120,7 +120,7 @@ def _build_planner(weighed: _Weighed, known: Known, policy: Policy) -> Callable[
 def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
     (block,) = request.table.blocks  # a requested table has one block, and a row for each area
-    councils = plan.family.attribute(COUNCIL).categories
+    councils = plan.family.get_attribute(COUNCIL).categories
     figures = build_block_figures(block, plan.family, councils)
     wanted = len(list_geographies(councils)) if block.councils else 1
     if figures is None or len(figures.areas) < wanted:
@@ -183,7 +183,7 @@ class _Search:
 
     def _estimate_each(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
         # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
-        whole, sizes = self.known.together(self.family, plan), self.known.sizes_of(self.family)
+        whole, sizes = self.known.combine(self.family, plan), self.known.sizes_of(self.family)
         return [(each, estimate_accuracy(each, whole, sizes, self.policy)) for each in requests]
 
     def _explain_out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
@@ -200,14 +200,14 @@ class _Search:
 def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
     """Return the measured sizes; an attribute not measured by council has the same shares in all."""
     family, estimates = plan.family, build_estimates(plan, measurement)
-    rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
-    others = [family.attribute(name) for name in family.columns if name != COUNCIL]
+    rows = estimates.values(Cube({COUNCIL: Selector.each(family.get_attribute(COUNCIL))}))
+    others = [family.get_attribute(name) for name in family.columns if name != COUNCIL]
     # a noisy count may be negative, a number of rows may not
     return Sizes(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
 
 def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array:
-    council, levels = family.attribute(COUNCIL), Selector.each(attribute)
+    council, levels = family.get_attribute(COUNCIL), Selector.each(attribute)
     if family.covers((COUNCIL, attribute.name)):
         counts = estimates.values(Cube({COUNCIL: Selector.each(council), attribute.name: levels}))
     elif family.covers((attribute.name,)):
@@ -227,14 +227,14 @@ class Known:
     sizes_of: Callable[[str], Sizes]
 
     @classmethod
-    def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
+    def read(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
         """Return the released plans, with group sizes from the noisy counts of a bundle measured under `base`."""
         return cls(base, on_request, cache(partial(_read_published_sizes, bundle, cohort, base)))
 
     def list_measured(self, family: str) -> list[Plan]:
         return [self.base[family], *(each for each in self.on_request if each.family.name == family)]
 
-    def together(self, family: str, more: Plan | None = None) -> Plan:
+    def combine(self, family: str, more: Plan | None = None) -> Plan:
         """Return one plan of everything measured of a family, and of a plan for more."""
         first, *others = self.list_measured(family)
         return combine_plans(first, [*others, more] if more else others)

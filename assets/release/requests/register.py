@@ -58,7 +58,7 @@ class Registered:
             return f"refused: {self.refused}"
         return f"answered in release {self.answered_in}" if self.answered_in else "waits for an answer"
 
-    def table(self, release: str) -> RequestedTable:
+    def build_table(self, release: str) -> RequestedTable:
         """Return the table as stated by `release`, the first to publish it."""
         own = self.request
         about = own.asked_by, self.asked_on, own.purpose
@@ -83,7 +83,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
             )
         if not known.refused and known.request.title == request.title:
             raise Refused(f"{request.name} has the title of {known.name}: give each table its own title")
-    chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.document()})
+    chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.to_document()})
     return read_registered_requests(home)[request.name]
 
 
@@ -152,8 +152,8 @@ def publish_register(home: Home) -> None:
         ledger = Ledger(home.ledger)
         budgets = [
             # the ledger counts in billionths of rho
-            Budget(cohort, unit, cap := ledger.cap(cohort, unit), round(cap - left, 9), left)
-            for cohort in sorted({charge.entry.cohort for charge in ledger.charges()})
+            Budget(cohort, unit, cap := ledger.get_cap(cohort, unit), round(cap - left, 9), left)
+            for cohort in sorted({charge.entry.cohort for charge in ledger.list_charges()})
             for unit in load_policy().accounts
             for left in [ledger.compute_remaining(cohort, unit)]
         ]
@@ -224,7 +224,7 @@ def add_requests(
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
     base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
-    return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(plan for _, plan in on_request))
+    return Known.read(store.home.release / entry.measured_in, store.cohort, base, tuple(plan for _, plan in on_request))
 
 
 def _add_cohort_requests(
@@ -244,7 +244,7 @@ def _add_cohort_requests(
             ledger.check_fits(store.cohort, version, own, unit=unit)
     for plan in plans.values():
         keep_plan(store, version, plan)
-    documents = tuple(each.table(version).document() for each in requests)
+    documents = tuple(each.build_table(version).to_document() for each in requests)
     on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
     return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)
 

@@ -17,11 +17,10 @@ from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release.requests.planning import Known
 from assets.release.requests.request import Request
-from assets.release.tabulate import read_bundle_facts
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import OnRequest
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions, read_bundle_facts
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
@@ -52,7 +51,7 @@ class Released:
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
         on_request = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
-        return Known.of(self.folder, cohort, base, on_request)
+        return Known.read(self.folder, cohort, base, on_request)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
         if version in (None, each):
             bundle = home.release / each
             package, _ = read_bundle_facts(bundle)
-            found.append(Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.of_bundle(bundle)))
+            found.append(Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.read_bundle(bundle)))
     fit = [each for each in found if wanted <= set(each.cohorts)]
     if fit:
         return fit[-1]
@@ -90,7 +89,7 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
 
 def find_published(request: Request, release: Released, cohort: str, known: Known) -> Published:
     """Return which of its percentages at full detail are already published as requested, and not withheld."""
-    councils = known.base[request.family].family.attribute(COUNCIL).categories
+    councils = known.base[request.family].family.get_attribute(COUNCIL).categories
     areas = list_geographies(councils)[: None if request.geography == "councils" else 1]
     wanted = {
         next(each for each in figures if each[1] is not None)
@@ -125,7 +124,7 @@ def _list_published_figures(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
     """Return the figures that one of the release's own tables publishes, by area; only counts of withheld rows."""
-    detail = Detail.of(plan.detail) if plan.detail else None
+    detail = Detail.from_document(plan.detail) if plan.detail else None
     return [
         {
             figure

@@ -69,14 +69,14 @@ class Request(Definition):
     def table(self) -> Table:
         return build_table(self.definition, FAMILIES[self.family])
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the request JSON-ready, with every key, defaults included."""
         return self.model_dump(mode="json")
 
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the canonical JSON; the request's identity."""
-        return hash_json(self.document())
+        return hash_json(self.to_document())
 
 
 def read_request(path: Path) -> Request:
@@ -98,7 +98,7 @@ def _locate_problem(document: Document, problem: str) -> str:
     place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
     if place[0] not in document.content and rule != "is missing":
         return f"{document.file}: {problem}"
-    return str(document.problem({"loc": place, "type": "rule", "msg": rule}))
+    return str(document.build_problem({"loc": place, "type": "rule", "msg": rule}))
 
 
 def read_requests(paths: Iterable[Path]) -> list[Request]:

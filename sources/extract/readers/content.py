@@ -23,6 +23,7 @@ from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
 from sources.contracts.model import Rule
 from sources.extract import rules
+from sources.extract.landed import SPREADSHEET_SUFFIXES, is_clutter
 
 MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""
@@ -30,7 +31,6 @@ MAX_RATIO = 200
 """Unpacked over packed size, beyond the first `FREE_BYTES`: extracts compress to a tenth, seldom to a fiftieth."""
 FREE_BYTES = 64 << 20  # so that small files with a high ratio are accepted
 LOOK_BYTES = 4 << 10  # enough to detect a format
-SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".xlsb", ".ods")
 EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", *SPREADSHEET_SUFFIXES, ".parquet", ".xml")
 ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz", ".zst")
 MAX_MEMBERS = 1000
@@ -39,14 +39,6 @@ MAX_IN_MEMORY = 256 << 20
 _MAX_DIRECTORY_BYTES = 4 << 20
 """Bytes of a zip archive's directory: about 50,000 entries."""
 _ENCRYPTED = 0x1  # flag of a zip entry
-_CLUTTER = {
-    *(".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "__macosx"),
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
-    *(".directory", "lost+found", "@eadir"),
-}
-"""Names, in lower case, created by macOS, Windows, Linux and network storage."""
-_CLUTTER_STARTS = ("._", "~$", ".~lock.", ".nfs", ".fuse_hidden", ".trash-")
-"""Resource forks on macOS, lock files of Office and LibreOffice, deleted files that are still open."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 DAMAGE = (
@@ -400,8 +392,3 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
         return bytes(data)
 
     return lambda: Guarded(name, io.BytesIO(unpacked()))  # type: ignore[return-value]
-
-
-def is_clutter(name: str) -> bool:
-    """Return whether a file or folder was created by an operating system or office program, by its name."""
-    return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)

@@ -24,7 +24,7 @@ from sources.contracts.model import reject, stop
 from sources.extract.readers.content import Content
 from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, build_error
 from sources.extract.table import SOURCE_ROW, TextTable
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 
 _ELEMENTS = yaml.safe_load(Path(__file__).with_name("eyfsp_elements.yaml").read_text(encoding="utf-8"))
 IDENTITY: dict[str, str] = _ELEMENTS["identity"]

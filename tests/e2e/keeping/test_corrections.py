@@ -32,9 +32,9 @@ from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
+from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GOALS
 from tests.support.extracts import prepend, upn
 from tests.support.installation.released import COHORT, Place
 from tests.support.installation.traces import hashes
@@ -123,7 +123,7 @@ def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
 
 def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
     correct(place, "leeds/eyfsp")
-    councils, charged = list_councils(place.landing), len(Ledger(place.home.ledger).entries())
+    councils, charged = list_councils(place.landing), len(Ledger(place.home.ledger).list_entries())
 
     def measure() -> None:
         release.measure_release(
@@ -136,10 +136,10 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
     with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
         measure()
-    assert len(Ledger(place.home.ledger).entries()) == charged
+    assert len(Ledger(place.home.ledger).list_entries()) == charged
     step(place, LINKS, *CONFIDENTIAL.values())
     measure()
-    assert len(Ledger(place.home.ledger).entries()) == charged + 6
+    assert len(Ledger(place.home.ledger).list_entries()) == charged + 6
 
 
 def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,26 +191,26 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
 
 
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
-    ledger = Ledger(place.home.ledger).entries()
+    ledger = Ledger(place.home.ledger).list_entries()
     published = hashes(place.home.release / "2026.11.0")
     measured = hashes(place.home.restricted / "measurements")
     forget(place.home, place.find_rows(), place.keys)
     run(place)
     assert hashes(place.home.release / "2026.11.0") == published
     assert hashes(place.home.restricted / "measurements") == measured
-    assert Ledger(place.home.ledger).entries() == ledger
+    assert Ledger(place.home.ledger).list_entries() == ledger
     run(place, "2026.11.1", 0.05)
-    assert len(Ledger(place.home.ledger).entries()) == len(ledger) + 6
+    assert len(Ledger(place.home.ledger).list_entries()) == len(ledger) + 6
     assert hashes(place.home.release / "2026.11.0") == published
 
 
 def test_a_correction_is_not_passed_over_in_silence(place: Place) -> None:
     """Its sender expects it in: the same version cannot have it, and says so."""
-    charged = Ledger(place.home.ledger).entries()
+    charged = Ledger(place.home.ledger).list_entries()
     correct(place)
     with pytest.raises(RunStopped, match=r"was charged with another child table\. A revision is a new release"):
         run(place)
-    assert Ledger(place.home.ledger).entries() == charged
+    assert Ledger(place.home.ledger).list_entries() == charged
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:

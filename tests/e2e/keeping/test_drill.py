@@ -77,7 +77,7 @@ def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
 
 def _charged(safe: Safe, after: int) -> list[tuple[object, ...]]:
     """What was charged since, for what, under which plan and on which rows."""
-    entries = Ledger(safe.home.ledger).entries()[after:]
+    entries = Ledger(safe.home.ledger).list_entries()[after:]
     return [(e.kind, e.cohort, e.release, e.family, e.nano_rho, e.plan_sha256, e.input_mac) for e in entries]
 
 

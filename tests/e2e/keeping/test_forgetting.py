@@ -19,7 +19,7 @@ from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
-from sources.extract.landed import list_councils
+from sources.extract.landing_folder import list_councils
 from tests.support import PROJECT
 from tests.support.extracts import append, mark_again, prepend, upn
 from tests.support.installation.commands import readiness
@@ -42,7 +42,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     names = {Path(name).name for name in before}
     assert names >= {"leeds.parquet", "halton.parquet", "links.parquet", "children.parquet"}
     kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
-    ledger = Ledger(home.ledger).entries()
+    ledger = Ledger(home.ledger).list_entries()
     (home.restricted / "staging-dead").mkdir()
     (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.extract(*KEY).tokens.read_bytes())
 
@@ -59,7 +59,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     assert traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
     assert traces(forgotten, tokens, {child_id}, place.keys) == []
     assert {part: hashes(home.root / part) for part in kept} == kept
-    assert Ledger(home.ledger).entries() == ledger
+    assert Ledger(home.ledger).list_entries() == ledger
     assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
     assert place.rows("leeds/eyfsp") == set(range(1, place.row("leeds/eyfsp")))
     assert not home.unfinished_removal.exists()

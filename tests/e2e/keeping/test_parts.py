@@ -28,7 +28,7 @@ from assets.linkage.row_numbers import write_linked_rows
 from pipelines.cli import main
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import parse_row_number
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT
 from tests.support.intake.in_parts import REASON, Parts, child
@@ -101,7 +101,7 @@ def test_under_other_keys_nothing_is_begun(taken: Parts, tmp_path: Path) -> None
 
 
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(taken: Parts) -> None:
-    stored = PartStore(taken.store).files(PartStore(taken.store).list_kept()[0].kept_in)
+    stored = PartStore(taken.store).get_files(PartStore(taken.store).list_kept()[0].kept_in)
     taken.withdraw(2)
     for path in (stored.payload, taken.store.pseudonymised):
         assert pq.read_metadata(path).num_rows == 30
@@ -137,7 +137,7 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(taken: Parts) 
     quality = deliveries.read_current(taken.store)
     assert quality.rows_kept == 40
     assert taken.take().rows_kept == 40
-    (entry,) = SortedFiles(taken.home, "eyfsp", "leeds").entries().values()
+    (entry,) = SortedFiles(taken.home, "eyfsp", "leeds").list_entries().values()
     assert (entry.cohorts, entry.rows_set_aside, entry.first_rows) == ((), 0, ())
 
 
@@ -173,8 +173,8 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
     # all but the records of what was done and of who may sign, and the locks
     records = (home.processing_log, home.ledger, home.first_real_extract)
     for code, left in ((BEFORE, (COHORT,)), (COHORT, ())):
-        expire(home, None, None, policy, dt.datetime.combine(policy.ends(Cohort(code)), dt.time(), dt.UTC))
-        (entry,) = SortedFiles(home, "eyfsp", "leeds").entries().values()
+        expire(home, None, None, policy, dt.datetime.combine(policy.compute_end(Cohort(code)), dt.time(), dt.UTC))
+        (entry,) = SortedFiles(home, "eyfsp", "leeds").list_entries().values()
         assert entry.cohorts == left
         files = [path for path in home.root.rglob("*") if path.is_file() and path not in records]
         assert [path for path in files if f"cohort={code}" in str(path) and path.stat().st_size] == []
@@ -237,7 +237,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Part
     assert pq.read_table(three.store.cohort_store.confidential("pupil")).num_rows == 4
     gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
     for stem in {part.kept_in for part in PartStore(three.store).list_kept()}:
-        assert not gone & set(pq.read_table(PartStore(three.store).files(stem).payload)["row_key"].to_pylist())
+        assert not gone & set(pq.read_table(PartStore(three.store).get_files(stem).payload)["row_key"].to_pylist())
     three.send("2026-04", child(6))
     assert three.take().rows_kept == 5
     again, landed = Home(three.root / "again"), find(three.landing, "leeds", "eyfsp", COHORT)

@@ -15,7 +15,7 @@ from assets.release.synthetic_children import LEFT_OUT
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
-from sources.reference.goals import GLD_GOALS
+from sources.reference.code_lists import GLD_GOALS
 from sources.reference.places import get_place
 from tests.support.areas import lacking
 from tests.support.installation.released import Place

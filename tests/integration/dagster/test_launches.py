@@ -69,7 +69,7 @@ def read_state(root: Path) -> tuple[dict[str, str], list[str]]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and "turns" not in path.parts and not path.name.startswith(("ledger.sqlite", *_NOT_COMPARED))
     }
-    return files, [entry.entry_hash for entry in Ledger(Home(root / "home").ledger).entries()]
+    return files, [entry.entry_hash for entry in Ledger(Home(root / "home").ledger).list_entries()]
 
 
 # --- What a launch may set

@@ -21,7 +21,8 @@ from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.make import BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.read import BUNDLE_FILES
 from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, find_covariance_faults, find_noisy_faults
 from ndl_export.tables import TABLES
@@ -216,7 +217,7 @@ def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, ta
 
 def _cells() -> pa.Table:
     noisy = fake_noisy_counts(tuple(PILOT))
-    return pa.concat_tables([entry.table(COHORT, family) for family, entry in noisy.items()])
+    return pa.concat_tables([entry.build_table(COHORT, family) for family, entry in noisy.items()])
 
 
 def _plans() -> dict[tuple[str, str], bytes]:
@@ -232,7 +233,7 @@ def test_what_is_written_is_read_back(councils: int, levels: int, seed: int) -> 
     plan = json.dumps({"family": {"attributes": attributes}, "measured": measured}).encode()
     shapes = ((), (levels,), (councils, levels))
     counts = {tuple(m["attributes"]): rng.integers(-9, 99, s) for m, s in zip(measured, shapes, strict=True)}
-    found = NoisyCounts.read(plan, NoisyCounts(plan, counts).table(COHORT, "pupil"), COHORT, "pupil")
+    found = NoisyCounts.read(plan, NoisyCounts(plan, counts).build_table(COHORT, "pupil"), COHORT, "pupil")
     assert found.counts.keys() == counts.keys()
     assert all((found.counts[names] == counts[names]).all() for names in counts)
 

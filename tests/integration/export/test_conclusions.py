@@ -240,7 +240,7 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
     charts, seen, elsewhere = build_charts(Release(tables, PILOT, (COHORT,), {})), set(), 0
     for panel in (panel for shown in charts.values() for chart in shown for panel in chart.panels):
         for line in panel.lines:
-            wanted = panel.shape.wanted("" if panel.shape.by_area else line.label)
+            wanted = panel.shape.list_wanted("" if panel.shape.by_area else line.label)
             for figure, (name, measure, levels) in zip(line.figures, wanted, strict=True):
                 own = published.get((name, line.area.code, *levels))
                 others = (published.get((name, line.area.code, *each)) for each in alike[name, levels])

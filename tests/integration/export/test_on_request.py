@@ -20,14 +20,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
-from ndl_export.bundle.make import (
-    BUNDLE_FILES,
-    CATALOGUE_FILES,
-    TABLE_SUFFIXES,
-    BundleRefused,
-    read_contents,
-    write_bundle,
-)
+from ndl_export.bundle.make import CATALOGUE_FILES, BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.read import BUNDLE_FILES, TABLE_SUFFIXES
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.bundle.verify import verify
 from ndl_export.check.request_checks import find_request_faults
@@ -116,13 +110,13 @@ def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supple
 
 
 def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
-    for found in (OnRequest.read(read_contents(supplement)), OnRequest.of_bundle(supplement)):
+    for found in (OnRequest.read(read_contents(supplement)), OnRequest.read_bundle(supplement)):
         assert found.tables == facts.on_request.tables
         assert [each.table.name for each in found.tables] == list(NAMES)
         assert found.noisy_counts.keys() == facts.on_request.noisy_counts.keys()
         for each, counts in found.noisy_counts.items():
             assert counts.plan == facts.on_request.noisy_counts[each].plan
-    nothing = OnRequest.of_bundle(supplement.parent)
+    nothing = OnRequest.read_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
 
 
@@ -359,7 +353,7 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     far = [Further("202425", "../../pupil", SUPPLEMENT)._asdict(), Further("x/y", "pupil", SUPPLEMENT)._asdict()]
     stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
     files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
-    assert OnRequest.named(files) == {ON_REQUEST_FILE}
+    assert OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
     assert OnRequest.list_table_names(files) == ()
 
 
@@ -440,13 +434,13 @@ def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp
     asked = OnRequest(requested_tables((COHORT,)), further)
     for name, content in asked.build_files("2027.01.0").items():
         (tmp_path / name).write_bytes(content)
-    pq.write_table(first[COHORT]["small"].table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
+    pq.write_table(first[COHORT]["small"].build_table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
     (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
     (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)
     recipe: dict[str, Any] = {}
     exec(code, recipe)
     estimates = build_estimates(*combine_measurements(*own, more))
     for wanted in (("fsm", "gld", "asq"), ("council", "gld", "asq"), ("dots",), ()):
-        cube = Cube({name: Selector.each(family.attribute(name)) for name in wanted})
+        cube = Cube({name: Selector.each(family.get_attribute(name)) for name in wanted})
         found = recipe["estimates"](tmp_path, COHORT, "small", wanted)
         np.testing.assert_allclose(found, estimates.values(cube).reshape(found.shape), atol=1e-6)

@@ -67,7 +67,7 @@ def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp
     assert look(url, tmp_path).catalogue == {SECOND}
     assert CliRunner().invoke(main, options).exit_code == 0
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
-    assert not [name for name in open_store(url).sizes() or {} if name.startswith(one_publisher.FOLDER)]
+    assert not [name for name in open_store(url).list_sizes() or {} if name.startswith(one_publisher.FOLDER)]
 
 
 def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_publisher_that_died_holds_nobody_up(
     publish(two, FIRST, url)
     publish(two, SECOND, url)
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
-    assert not [name for name in open_store(url).sizes() or {} if name.startswith(one_publisher.FOLDER)]
+    assert not [name for name in open_store(url).list_sizes() or {} if name.startswith(one_publisher.FOLDER)]
 
 
 def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pyte
     store = open_store(place, to_write=True)
 
     def taken_over(_: str) -> None:
-        for name in store.sizes(one_publisher.FOLDER) or {}:
+        for name in store.list_sizes(one_publisher.FOLDER) or {}:
             store.remove(f"{one_publisher.FOLDER}/{name.rpartition('/')[2]}")
 
     with pytest.raises(PublishRefused, match="another publisher is at work"):

@@ -21,11 +21,11 @@ from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.api.static import is_figure_file
 from ndl_export.bundle.make import read_contents
-from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
+from ndl_export.files.archive import LARGEST
 from ndl_export.files.media_types import CROISSANT, get_headers
 from ndl_export.files.stores import Store, StoreError, open_store
 from ndl_export.publish import one_publisher
@@ -115,7 +115,7 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     publish(two, FIRST, url)
     before, log, chance = look(url, tmp_path), tmp_path / "log", random.Random(kind)
     assert before == only(FIRST)
-    content = sum(name.startswith((FIRST, f"api/v1/releases/{FIRST}/")) for name in open_store(url).sizes() or {})
+    content = sum(name.startswith((FIRST, f"api/v1/releases/{FIRST}/")) for name in open_store(url).list_sizes() or {})
     log.touch()
     points = (chance.randint(1, content - 10), content, content + chance.randint(1, 4), content + chance.randint(6, 20))
     for point in points if kind == "s3" else points[::2]:
@@ -194,7 +194,7 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
     gone = publish(own, FIRST, place)
     assert gone.removed[0] == "latest.json"
     assert look(place, tmp_path) == Seen(*([frozenset({FIRST, SECOND})] * 3), frozenset(), None)
-    assert not [name for name in open_store(place).sizes() or {} if name.startswith("site/")]
+    assert not [name for name in open_store(place).list_sizes() or {} if name.startswith("site/")]
 
 
 def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
@@ -222,13 +222,13 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     assert f"{FIRST}.tar is not the archive" in refusal(FIRST)
     (own / FIRST / "README.md").write_text("x")
     assert "README.md: changed" in refusal(FIRST)
-    assert open_store(place).sizes() == {}
+    assert open_store(place).list_sizes() == {}
 
 
 def test_the_command_sends_with_yes_what_it_lists_without(two: Path, tmp_path: Path) -> None:
     to = str(tmp_path / "served")
     code, said = run_publish(two, FIRST, to)
-    assert (code, f"{FIRST}/gld_headline.parquet  (" in said, open_store(to).sizes()) == (4, True, {})
+    assert (code, f"{FIRST}/gld_headline.parquet  (" in said, open_store(to).list_sizes()) == (4, True, {})
     code, said = run_publish(two, FIRST, to, "--yes")
     assert (code, f"{to}/site/index.html" in said) == (0, True)
     code, said = run_publish(two, FIRST, to, "--yes")
@@ -272,7 +272,7 @@ def test_what_a_bucket_refuses_is_said_in_one_sentence(
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.raises(StoreError) as stopped:
-        open_store("s3://nowhere/x", to_write=True).sizes()
+        open_store("s3://nowhere/x", to_write=True).list_sizes()
     assert str(stopped.value) == f"s3://nowhere/x: {said}"
 
 
@@ -344,4 +344,4 @@ def test_synthetic_children_that_do_not_verify_are_not_sent(
         (folder / CSV_FILE).write_bytes(content)
     with pytest.raises(PublishRefused, match=fault):
         publish(own, SECOND, place)
-    assert not open_store(place).sizes()
+    assert not open_store(place).list_sizes()

@@ -18,7 +18,8 @@ from assets.pseudonymise.findings import Staged
 from pipelines.dagster.arriving import find_still_arriving
 from pipelines.reports.status import report
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, describe_unread_entries, hash_content, iter_candidates
+from sources.extract.landed import Landed, hash_content
+from sources.extract.landing_folder import describe_unread_entries, iter_candidates
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
@@ -72,7 +73,7 @@ def at(tmp_path: Path) -> Place:
 
 
 def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
-    assert {source: contract.due_on(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
+    assert {source: contract.get_due_day(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
         "eyfsp": "2025-07-31",
         "school_census": "2025-02-17",
         "early_years_census": "2024-03-15",

@@ -19,7 +19,7 @@ from sources.councils.council_file import load, load_council_file
 from sources.errors import ExtractStopped
 from sources.onboarding import sample as sampling
 from sources.onboarding.write import format_scalar
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from sources.synthetic import generate
 from tests.support.extracts import upn
 from tests.support.intake.desk import Desk

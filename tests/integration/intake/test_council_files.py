@@ -109,10 +109,10 @@ def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) ->
 def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> None:
     path = own_folder / "leeds.yaml"
     path.write_text(IN_EYFSP + "columns: {upn: Number}\n")
-    assert load_council_file("leeds").dialect("eyfsp").columns == {"upn": "Number"}
+    assert load_council_file("leeds").get_dialect("eyfsp").columns == {"upn": "Number"}
     path.write_text(IN_EYFSP + "columns: {upn: Other number}\n")
-    assert load_council_file("leeds").dialect("eyfsp").columns == {"upn": "Other number"}
-    assert load_council_file("halton").dialect("eyfsp").delimiter == ";"
+    assert load_council_file("leeds").get_dialect("eyfsp").columns == {"upn": "Other number"}
+    assert load_council_file("halton").get_dialect("eyfsp").delimiter == ";"
     path.rename(own_folder / "Leeds.yml")
     with pytest.raises(InvalidCouncilFile, match=r"must be called leeds\.yaml"):
         load_council_file("leeds")

@@ -28,7 +28,8 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, find, hash_content
+from sources.extract.landed import Landed, hash_content
+from sources.extract.landing_folder import find
 from sources.extract.open import open_extract
 from sources.reference.published_figures import InvalidExpectedRows
 from tests.support.daily import examples
@@ -261,7 +262,9 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     path = folder / f"{COHORT}.csv"
     path.write_text(text(said, list(said[0])), encoding="utf-8")
     contract = CONTRACTS[source]
-    extract = open_extract(Landed(council, source, COHORT, path), contract, load_council_file(council).dialect(source))
+    extract = open_extract(
+        Landed(council, source, COHORT, path), contract, load_council_file(council).get_dialect(source)
+    )
     rows = pa.Table.from_batches(extract.batches, extract.schema)
     return stream_extract._build_request(
         extract, contract, stream_extract._build_projection(extract, contract), rows, stream_extract.WHOLE

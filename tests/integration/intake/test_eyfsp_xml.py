@@ -8,7 +8,7 @@ import pytest
 from sources.errors import ExtractStopped
 from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from tests.support.daily import first
 from tests.support.intake.desk import Desk
 from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml

@@ -14,7 +14,7 @@ from privacy.row_keys import split_number
 from sources.councils.council_file import CouncilFile
 from sources.councils.dialect import Deletion, Dialect, Parts
 from sources.errors import ExtractStopped
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from sources.reference.cohorts import Cohort
 from tests.integration.intake.test_csds import REVIEW
 from tests.support.extracts import nhs_number, upn
@@ -222,7 +222,7 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     land_several(desk, "2026-06.csv", later)
     assert take(desk, COHORT) == 3
     take(desk, BEFORE)
-    entries = SortedFiles(desk.home, "eyfsp", "leeds").entries()
+    entries = SortedFiles(desk.home, "eyfsp", "leeds").list_entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert (

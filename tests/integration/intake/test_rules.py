@@ -6,7 +6,7 @@ import pytest
 
 from sources.document import render
 from sources.errors import ExtractStopped
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from tests.support import PROJECT
 from tests.support.extracts import row, text
 from tests.support.intake.desk import EYFSP_ROW, Desk, eyfsp, reviews

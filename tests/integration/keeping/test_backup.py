@@ -42,7 +42,7 @@ def _refused(result: object, sentence: str, ending: Ending = Ending.INPUT) -> No
 
 
 def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
-    before, entries_before = tree(safe.home.root), safe.books.ledger.entries()
+    before, entries_before = tree(safe.home.root), safe.books.ledger.list_entries()
     keys = {path.name: path.read_bytes() for path in safe.keys.iterdir()}
     safe.copy_home()
     records, held = safe.backup("records"), safe.backup("keys")
@@ -62,7 +62,7 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     done = safe.restore("records", records, "--yes")
     assert done.exit_code == 0, done.output
     assert tree(safe.home.root) == before
-    assert safe.books.ledger.entries() == entries_before
+    assert safe.books.ledger.list_entries() == entries_before
     assert (safe.home.release / "latest").readlink() == Path("2026.11.0")
     assert {stat.S_IMODE(path.stat().st_mode) for path in backups.list_record_paths(safe.home)} == {0o600}
     assert [line.what for line in read_entries(safe.home)][-2:] == [Processing.BACKUP, Processing.RESTORE]
@@ -194,11 +194,11 @@ def test_an_old_copy_goes_on_with_newer_records(safe: Safe, with_ledger: bool) -
             shutil.copy(path, safe.root / "copy")
     safe.books.measure("2026.12.0")
     record(safe.home, Processing.MEASUREMENT, cohort=COHORT)
-    records, ledger = safe.backup("records"), safe.books.ledger.entries()
+    records, ledger = safe.backup("records"), safe.books.ledger.list_entries()
     kept = {name: content for name, content in tree(safe.home.root).items() if "measurements" in name}
     safe.put_back()
     assert safe.restore("records", records, "--yes").exit_code == 0
-    assert safe.books.ledger.entries() == ledger
+    assert safe.books.ledger.list_entries() == ledger
     assert kept.items() <= tree(safe.home.root).items()
 
 
@@ -231,13 +231,13 @@ def test_the_ledger_alone(safe: Safe) -> None:
     """Lost from a home folder that is well otherwise; an old copy is seen through by what is stored."""
     old = safe.backup("records")
     safe.books.measure("2026.12.0")
-    new, ledger = safe.backup("records"), safe.books.ledger.entries()
+    new, ledger = safe.backup("records"), safe.books.ledger.list_entries()
     safe.lose_ledger()
     before = tree(safe.home.root)
     assert safe.restore("records", new, "--yes").exit_code == 0
-    assert (safe.books.ledger.entries(), tree(safe.home.root)) == (ledger, before)
+    assert (safe.books.ledger.list_entries(), tree(safe.home.root)) == (ledger, before)
     assert safe.restore("records", old, "--yes").exit_code == 0  # the one that is there goes further, and stays
-    assert safe.books.ledger.entries() == ledger
+    assert safe.books.ledger.list_entries() == ledger
 
 
 def test_a_ledger_that_went_another_way_is_not_mixed(safe: Safe) -> None:
@@ -249,9 +249,9 @@ def test_a_ledger_that_went_another_way_is_not_mixed(safe: Safe) -> None:
         path.unlink()
     assert safe.restore("records", old, "--yes").exit_code == 0
     safe.books.measure("2027.01.0")
-    before = safe.books.ledger.entries()
+    before = safe.books.ledger.list_entries()
     _refused(safe.restore("records", newer, "--yes"), "two ledgers differ that should be one", Ending.FAULT)
-    assert safe.books.ledger.entries() == before
+    assert safe.books.ledger.list_entries() == before
 
 
 def test_a_ledger_that_lacks_a_measurement_is_not_backed_up(safe: Safe) -> None:
@@ -259,7 +259,7 @@ def test_a_ledger_that_lacks_a_measurement_is_not_backed_up(safe: Safe) -> None:
     to = ("--into", safe.disk("records"), *safe.to("records"))
     _refused(safe.command("backup", "records", *to), "there is no ledger at", Ending.FAULT)
     assert not list(safe.home.root.glob("ledger.sqlite*"))
-    safe.books.ledger.identity()  # another, begun anew
+    safe.books.ledger.get_identity()  # another, begun anew
     _refused(safe.command("backup", "records", *to), "does not have the charge", Ending.FAULT)
     assert list(safe.disk("records").iterdir()) == []
 
@@ -348,7 +348,7 @@ def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:
 
 def test_a_home_that_a_later_version_has_worked_on_is_left_alone(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree(safe.home.root)
-    monkeypatch.setattr(paths, "software", lambda: "0.0.9")
+    monkeypatch.setattr(paths, "get_software_version", lambda: "0.0.9")
     with pytest.raises(MadeByLater, match=r"last worked on by readiness 0\.1\.0, and this is 0\.0\.9: install that"):
         safe.home.prepare()
     _refused(safe.command("run", "--cohort", COHORT), "was last worked on by readiness 0.1.0")

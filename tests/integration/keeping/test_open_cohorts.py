@@ -15,7 +15,7 @@ from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudon
 from assets.keeping.retention import expire, find_due_items
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, text
 from tests.support.intake.desk import REVIEW_ROW, Desk, desk_at, make_desk
@@ -153,6 +153,8 @@ def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: De
 
 def test_a_late_delivery_is_kept_as_long_again_but_no_longer_than_any_cohort() -> None:
     policy, cohort = get_retention(), Cohort(BEFORE)
-    assert policy.ends_unpublished(cohort, dt.date(2026, 11, 29)) == dt.date(2031, 9, 1)
-    assert policy.ends_unpublished(cohort, dt.date(2032, 1, 10)) == dt.date(2033, 1, 10)
-    assert policy.ends_unpublished(cohort, dt.date(2036, 8, 1)) == policy.ends(cohort) == dt.date(2036, 9, 1)
+    assert policy.compute_unpublished_end(cohort, dt.date(2026, 11, 29)) == dt.date(2031, 9, 1)
+    assert policy.compute_unpublished_end(cohort, dt.date(2032, 1, 10)) == dt.date(2033, 1, 10)
+    assert (
+        policy.compute_unpublished_end(cohort, dt.date(2036, 8, 1)) == policy.compute_end(cohort) == dt.date(2036, 9, 1)
+    )

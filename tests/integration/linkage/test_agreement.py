@@ -35,7 +35,7 @@ def linked(keys: KeyRing) -> Linked:
     def found(frames: Frames) -> pd.DataFrame:
         agreement = Agreement()
         links = link(tokenised(frames, keys), children=26_000, watchers=(agreement,)).links
-        facts = agreement.children(links).to_pandas()
+        facts = agreement.count_children(links).to_pandas()
         assert facts.child_id.is_unique
         return links.to_pandas().merge(facts, on="child_id", how="left")
 

@@ -130,7 +130,7 @@ def run(key_folder: Path) -> Run:
 
 
 def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
-    links = RowNumbers(home.cohort(COHORT), keys).numbered(pq.read_table(home.cohort(COHORT).links)).to_pandas()
+    links = RowNumbers(home.cohort(COHORT), keys).replace_keys(pq.read_table(home.cohort(COHORT).links)).to_pandas()
     linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
     rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
     as_json = run(home, *rows, "--json")

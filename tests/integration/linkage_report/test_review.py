@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
-from assets.linkage.review import DECIDES, HANDS_OVER, Sample, draw_review, open_sheet, take_review
+from assets.linkage.review import DECIDES, HANDS_OVER, draw_review, open_sheet, take_review
+from assets.linkage.review_sample import Sample
 from assets.linkage.row_numbers import RowNumbers
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
@@ -136,7 +137,7 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
         for row in rows:
             seen.setdefault(row["pair"], []).append(row["what_to_do"])
             key = found[row["pair"]]["row_key" if source == "eyfsp" else "other_row_key"]
-            assert numbers.row(source, council, int(row["row"])).row_key == key
+            assert numbers.find_row(source, council, int(row["row"])).row_key == key
     assert seen
     assert all(sorted(each) == sorted([DECIDES, HANDS_OVER]) for each in seen.values())
     council = found[next(iter(seen))]["council"]

@@ -12,7 +12,7 @@ from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.quality_report.facts import build_extract_report, build_stopped_report
 from assets.intake.quality_report.publish import build_council_report, render, render_council
 from sources.errors import ExtractStopped
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from tests.support.daily import first
 from tests.support.extracts import COHORT, row, text, upn
 from tests.support.intake.desk import EYFSP_HEADER, Desk

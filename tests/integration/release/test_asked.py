@@ -48,7 +48,7 @@ def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options
     assert done.exit_code == 1
     assert done.output.startswith("readiness: a release")
     assert "[1/" not in done.output
-    assert Ledger(tmp_path / "home" / "ledger.sqlite").entries() == []
+    assert Ledger(tmp_path / "home" / "ledger.sqlite").list_entries() == []
 
 
 def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: 
     fix_release(store, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         measure_family(store, keys, "pupil", "2026.12.0", COUNCILS)
-    assert Ledger(home.ledger).charges() == []
+    assert Ledger(home.ledger).list_charges() == []
 
 
 # --- A revision spends a share of the policy's split, fixed with the release, within what the cohort has left
@@ -140,7 +140,7 @@ def test_what_is_no_share_is_refused(home: Home, share: float) -> None:
 
 
 def test_shares_are_whole_nano_rho_rounded_down() -> None:
-    assert load_policy().scaled(0.2).split == {"pupil": 0.037, "health": 0.006, "parents": 0.03}
-    assert load_policy().scaled(1e-7).split["pupil"] == 1.8e-8
+    assert load_policy().scale(0.2).split == {"pupil": 0.037, "health": 0.006, "parents": 0.03}
+    assert load_policy().scale(1e-7).split["pupil"] == 1.8e-8
     with pytest.raises(PolicyError, match="must be positive"):
-        load_policy().scaled(1e-9)
+        load_policy().scale(1e-9)

@@ -45,7 +45,7 @@ def measure(home: Home, keys: Path, version: str = VERSION) -> None:
 
 
 def charged(home: Home) -> int:
-    return len(Ledger(home.ledger).charges())
+    return len(Ledger(home.ledger).list_charges())
 
 
 def test_a_copy_that_was_taken_after_the_signature_draws_nothing(safe: Safe) -> None:

@@ -110,14 +110,14 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert not [name for name in ANNA.name.split() if name in accepted.output]
     with pytest.raises(WaitsForApproval, match="before it is measured"):
         measure(home, keys)
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
     assert "cannot be signed yet" not in command(home, "--release", VERSION, who=None, what="approve").output
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     sheet = home.decision_sheet(VERSION, "measurement").read_text()
     assert f"{ANNA.name}, {ANNA.role}" in sheet
     assert RIGHT in sheet
     measure(home, keys)
-    assert Ledger(home.ledger).entries()
+    assert Ledger(home.ledger).list_entries()
 
 
 def test_an_acceptance_is_of_the_file_that_was_in_and_of_every_fact_about_it(home: Home, keys: KeyRing) -> None:

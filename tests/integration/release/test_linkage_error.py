@@ -72,7 +72,7 @@ def estimates(plan: Plan, table: pa.Table) -> Estimates:
 
 def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligible_or_not(plan: Plan) -> None:
     """The more children have no UPN in common, the more rows are not found; totals stay."""
-    council, fsm = plan.family.attribute("council"), plan.family.attribute("fsm")
+    council, fsm = plan.family.get_attribute("council"), plan.family.get_attribute("fsm")
     eligible = Cube({"council": Selector.total(council), "fsm": Selector.total(fsm) + Selector.each(fsm)})
     plainly = estimates(plan, children(without_upn=0.2))
     few, many = (correct_estimates(plan.family, estimates(plan, children(without_upn=share))) for share in (0.01, 0.2))
@@ -89,10 +89,10 @@ def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_
     alike, otherwise = (estimates(plan, children(of_asian=share)) for share in (0.0, 0.1))
     assert find_doubtful_groups(plan.family, alike) == frozenset()
     assert find_doubtful_groups(plan.family, otherwise) == {ASIAN}
-    groups = plan.family.attribute("ethnic_group")
+    groups = plan.family.get_attribute("ethnic_group")
     linked = Cube(
-        {"council": Selector.total(plan.family.attribute("council")), "ethnic_group": Selector.each(groups)},
-        {"asq3": Selector.only(plan.family.attribute("asq3"), *pupil.LINKED)},
+        {"council": Selector.total(plan.family.get_attribute("council")), "ethnic_group": Selector.each(groups)},
+        {"asq3": Selector.only(plan.family.get_attribute("asq3"), *pupil.LINKED)},
     )
     moments = correct_estimates(plan.family, otherwise)
     added = (moments.values(linked) / otherwise.values(linked) - 1)[0]
@@ -104,7 +104,7 @@ def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_
 
 def test_concerns_of_records_that_are_missed_are_brought_back(plan: Plan) -> None:
     """Those of children without a concern become fewer by as many, and so do those whom no other service had seen."""
-    council, concern = plan.family.attribute("council"), plan.family.attribute("first_concern")
+    council, concern = plan.family.get_attribute("council"), plan.family.get_attribute("first_concern")
     every = Cube({"council": Selector.total(council), "first_concern": Selector.each(concern)})
     found = estimates(plan, children(of_asian=0.2))
     before, after = found.values(every)[0], correct_estimates(plan.family, found).values(every)[0]

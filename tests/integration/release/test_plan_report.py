@@ -55,7 +55,7 @@ def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None
     message = " ".join(refused.output.split())
     assert f"it does not fit; the largest share that would is {room.largest_share:g}" in message
     assert plan(spent, "--share", f"{room.largest_share:g}").exit_code == 0
-    for unit, account in policy.scaled(room.largest_share).accounts.items():
+    for unit, account in policy.scale(room.largest_share).accounts.items():
         Ledger(Home(spent).ledger).check_fits(COHORT, "2026.12.0", account.split, unit=unit)
 
 
@@ -69,7 +69,7 @@ def test_a_share_of_the_split_is_not_held_to_the_minimum_and_opens_no_ledger(tmp
 
 def test_after_a_release_a_plan_says_what_is_left_and_that_the_same_again_costs_nothing(spent: Path) -> None:
     ledger = Ledger(Home(spent).ledger)
-    for charge in ledger.charges():
+    for charge in ledger.list_charges():
         ledger.commit(Reservation(charge.entry), "f" * 64)
     message = " ".join(plan(spent).output.split())
     assert "Already measured and paid for: release 2026.11.0. The same release again charges nothing" in message

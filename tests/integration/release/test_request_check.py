@@ -96,7 +96,7 @@ def answered(request: Request, plan: Plan, version: str) -> OnRequest:
     table = RequestedTable(
         request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
     )
-    counts = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
+    counts = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
     return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.to_json(), counts)})
 
 
@@ -112,7 +112,7 @@ def home(made: Home, tmp_path: Path) -> Home:
 
 
 def request(**changes: Any) -> Request:
-    return request_of(ASKED.document() | changes)
+    return request_of(ASKED.to_document() | changes)
 
 
 def check(home: Home, *asked: Request | Path, options: tuple[str, ...] = ()) -> Result:
@@ -122,7 +122,7 @@ def check(home: Home, *asked: Request | Path, options: tuple[str, ...] = ()) -> 
 
 def written(folder: Path, asked: Request) -> Path:
     path = folder / f"{asked.name}-{asked.sha256[:8]}.yaml"
-    path.write_text(yaml.safe_dump(asked.document(), sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump(asked.to_document(), sort_keys=False), "utf-8")
     return path
 
 
@@ -155,14 +155,14 @@ def opened() -> Iterator[list[str]]:
 
 def test_no_confidential_file_is_opened_and_the_answer_is_the_same_whatever_they_hold(home: Home) -> None:
     """A request can be neither refused nor shaped by data."""
-    spent, before = Ledger(home.ledger).entries(), facts(home, ASKED, WAITING)
+    spent, before = Ledger(home.ledger).list_entries(), facts(home, ASKED, WAITING)
     for family in ("pupil", "parents"):
         table = home.cohort(COHORT).confidential(family)
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_bytes(b"no table at all")
     with opened() as paths:
         assert facts(home, ASKED, WAITING) == before
-    assert Ledger(home.ledger).entries() == spent
+    assert Ledger(home.ledger).list_entries() == spent
     inside = {path for path in paths if path.startswith(str(home.root))}
     assert any(path.endswith("noise_plan_pupil.json") for path in inside)
     assert not [path for path in inside if not path.startswith((str(home.release), str(home.ledger)))]
@@ -202,7 +202,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     answer = only(made, merged)
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
     known = find_release(made, [merged], None).read_known(COHORT)
-    exact = estimate_accuracy(merged, known.together("pupil"), known.sizes_of("pupil"), load_policy())
+    exact = estimate_accuracy(merged, known.combine("pupil"), known.sizes_of("pupil"), load_policy())
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
 
@@ -274,7 +274,7 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     assert refused.exit_code == 1
     assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
     known = find_release(home, [ASKED], None).read_known(COHORT)
-    assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
+    assert known.combine("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
     withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}
     (home.release / WITHDRAWN_FILE).write_text(json.dumps(withdrawn))

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage.review import Sample
+from assets.linkage.review_sample import Sample, find_measuring_release
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
-from assets.release.record import find_measuring_release, read_record
+from assets.release.record import read_record
 from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, MeasuredRelease, find_differing_tables, read_measured_release, tabulate
 from ndl_export.bundle.verify import verify

@@ -115,13 +115,13 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
     monkeypatch.setattr(measuring, "find_plan", exchanged)
     with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
         measure(home, keys)
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
 
 
 def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRing) -> None:
     with pytest.raises(WaitsForApproval, match=r"run: readiness approve --home .* --cohort 202425 --release 2026"):
         measure(home, keys)
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
     assert not list(home.restricted.glob("measurements/**/*.json"))
     assert home.decision_sheet(VERSION, "measurement").exists()
 
@@ -131,7 +131,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert "1 of 1" in approve(home, ANNA).output
     measure(home, keys)
     assert "nothing left to measure: approve its bundle, with --publish" in approve(home, BRAM).output
-    (cap, *_) = Ledger(home.ledger).entries()
+    (cap, *_) = Ledger(home.ledger).list_entries()
     (signature,) = re.findall(r"approved by ([0-9a-f]{64})", cap.note)
     assert cap.kind == "APPROVE"
     assert signature in {line.entry_hash for line in Ledger(home.ledger).sign_offs()}
@@ -159,7 +159,7 @@ def test_another_delivery_after_the_signature_needs_another(home: Home, keys: Ke
     link(home, "2")
     with pytest.raises(WaitsForApproval, match="this differs: halton/eyfsp, leeds/eyfsp"):
         measure(home, keys)
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
     assert approve(home, ANNA).exit_code == 0
     measure(home, keys)
 
@@ -229,7 +229,7 @@ def test_a_demonstration_beside_a_real_policy_spends_nothing(
     with pytest.raises(WaitsForApproval, match="1 person before it is measured, and has none"):
         measure(home, keys)
     assert approve(home, ANNA).exit_code == 0
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
 
 
 def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
@@ -241,7 +241,7 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
     shutil.copy(tmp_path / "demonstration" / DEMONSTRATION_FILE, tmp_path / "real")
     with pytest.raises(WaitsForApproval, match="name people in the policy first"):
         measure(home, KeyRing.load(tmp_path / "real"))
-    assert Ledger(home.ledger).entries() == []
+    assert Ledger(home.ledger).list_entries() == []
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_a_sound_file_is_read(tmp_path: Path, keys: Recipients) -> None:
     (line,) = agreement.tells
     assert (line.teller, line.receiver, line.to_council) == ("health", "education", "wirral")
     assert line.facts == {Fact.KNOWN_TO, Fact.CONCERN}
-    assert agreement.why_not(dt.date(2026, 1, 1)) is None
+    assert agreement.explain_not_in_force(dt.date(2026, 1, 1)) is None
 
 
 def test_the_version_is_of_what_is_said_not_of_how(tmp_path: Path, keys: Recipients) -> None:

@@ -117,7 +117,7 @@ def doubted(keys: KeyRing, education: pd.DataFrame, health: pd.DataFrame) -> Pai
     truth = pd.concat([frame.assign(source=source) for source, frame in frames.items()])
     child_of = links.to_pandas().merge(truth, on=["source", "council", "row_key"])[["child_id", "child"]]
     named = dict(child_of.drop_duplicates("child_id").itertuples(index=False))
-    found = watcher.children(links).to_pylist()
+    found = watcher.list_children(links).to_pylist()
     assert {(pair["other_child_id"], pair["child_id"]) for pair in found} == {
         (pair["child_id"], pair["other_child_id"]) for pair in found
     }

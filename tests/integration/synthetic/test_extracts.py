@@ -47,7 +47,7 @@ def test_every_council_sends_values_that_conform(
     for name, values in tables[source].items():
         column, filled = CONTRACTS[source][str(name)], values[values != ""]
         if column.codes:
-            assert all(column.code_of(value) is not None for value in set(filled)), name
+            assert all(column.find_code(value) is not None for value in set(filled)), name
         if column.kind is Kind.DATE:
             assert filled.str.fullmatch(r"\d{4}-\d\d-\d\d").all(), name
         if column.kind is Kind.DECIMAL:
@@ -82,7 +82,7 @@ def test_nhs_numbers(tables: dict[str, pd.DataFrame], source: str) -> None:
 
 def test_councils_send_many_dialects_and_formats(pilot: Path) -> None:
     dialects = {
-        (council, source): load_council_file(council).dialect(source) for council in PILOT for source in CONTRACTS
+        (council, source): load_council_file(council).get_dialect(source) for council in PILOT for source in CONTRACTS
     }
     for (_, source), dialect in dialects.items():
         assert any(dialect.get_local_name(name) != name for name in CONTRACTS[source].required)
@@ -99,7 +99,7 @@ def test_councils_send_many_dialects_and_formats(pilot: Path) -> None:
 @pytest.mark.parametrize("source", CONTRACTS)
 @pytest.mark.parametrize("council", PILOT)
 def test_round_trip(pilot: Path, pilot_in_contract_form: Path, council: str, source: str) -> None:
-    contract, dialect = CONTRACTS[source], load_council_file(council).dialect(source)
+    contract, dialect = CONTRACTS[source], load_council_file(council).get_dialect(source)
     path = files(pilot, source)[council]
     sent = read(path, dialect.delimiter, dialect.encoding)
     plain = read(files(pilot_in_contract_form, source)[council])
@@ -111,7 +111,7 @@ def test_round_trip(pilot: Path, pilot_in_contract_form: Path, council: str, sou
         values, column = sent[name], contract[name]
         if name in dialect.codes:
             mapped = {*dialect.codes[name], ""}
-            assert all(value in mapped or column.code_of(value) is not None for value in set(values))
+            assert all(value in mapped or column.find_code(value) is not None for value in set(values))
             values = values.map(lambda value, codes=dialect.codes[name]: codes.get(value, value))
         elif column.kind is Kind.DATE:
             values = pd.to_datetime(values, format=dialect.date_format).dt.strftime("%Y-%m-%d").fillna("")

@@ -50,7 +50,7 @@ def test_national_margins() -> None:
     """A tenth of England keeps the national shares at GLD."""
     cohort, figures, places = Cohort("202425"), margins.build_margins(True, 0.1), build_geography(True)
     people = draw_people(Streams(7, cohort), cohort, figures, places)
-    outcome = draw_attainment(Streams(7, cohort), people, figures, places.quintile(people.postcode))
+    outcome = draw_attainment(Streams(7, cohort), people, figures, places.get_quintile(people.postcode))
     pupils = people.pupil
     assert len(figures.councils) == 153
     assert pupils.sum() == pytest.approx(58_947, abs=80)

@@ -107,7 +107,7 @@ class Small:
         self._table: pa.Table = small_table(4, seed=3)
         self._counts: dict[object, Counts] = {}
         self._cubes = [
-            Cube({name: Selector.each(self._plan.family.attribute(name)) for name in marginal.attributes})
+            Cube({name: Selector.each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
             for marginal in self._plan.family.marginals
         ]
 
@@ -139,7 +139,7 @@ class SmallOnRequest(Small):
         super().__init__(rho)
         requested = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
         self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
-        self._requested = Cube({name: Selector.each(requested.attribute(name)) for name in ("fsm", "gld", "asq")})
+        self._requested = Cube({name: Selector.each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")})
 
     def rho(self) -> float:
         return super().rho() + session.charge(self._further)

@@ -42,7 +42,7 @@ def _check_all_end_well(processes: list[Any]) -> None:
 
 def _drawn() -> None:
     plan = small_plan()
-    counts = {a: np.full(plan.family.shape(a), 7, dtype=np.int64) for a in plan.sigmas}
+    counts = {a: np.full(plan.family.get_shape(a), 7, dtype=np.int64) for a in plan.sigmas}
     measure(plan, counts, OpenDPNoise(charge(plan)))
 
 

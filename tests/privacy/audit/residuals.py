@@ -46,7 +46,7 @@ def check_residuals(plan: Plan, releases: int) -> None:
 
 def draw_residuals(plan: Plan, releases: int) -> Residuals:
     """Draw the noise of `releases` releases of one table of counts, each from a new noise source, as in a session."""
-    counts = {names: np.full(plan.family.shape(names), 11, dtype=np.int64) for names in plan.sigmas}
+    counts = {names: np.full(plan.family.get_shape(names), 11, dtype=np.int64) for names in plan.sigmas}
     rows = []
     for _ in range(releases):
         noisy = measure(plan, counts, session.OpenDPNoise(charge(plan))).noisy

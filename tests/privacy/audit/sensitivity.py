@@ -28,7 +28,7 @@ def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",
         tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]
         for family in FAMILIES:
             plan = plan_family(family, COUNCILS, policy)
-            assert plan.rho == policy.rho(family)
+            assert plan.rho == policy.get_rho(family)
             for each in (plan, *([on_request[family]] if family in on_request else [])):
                 _check(each, [table[family] for table in tables], family in moved)
 

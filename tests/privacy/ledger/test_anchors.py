@@ -40,7 +40,7 @@ def books(tmp_path: Path, place: str) -> Books:
 
 
 def kinds(books: Books) -> list[str]:
-    return [entry.kind for entry in books.ledger.entries()]
+    return [entry.kind for entry in books.ledger.list_entries()]
 
 
 def refused(books: Books, version: str = SECOND) -> str:

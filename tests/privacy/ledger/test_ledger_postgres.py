@@ -78,7 +78,7 @@ def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
     first.close()
     second.close()
     assert isinstance(refused[0], psycopg.IntegrityError)
-    assert len(ledger.entries()) == 2
+    assert len(ledger.list_entries()) == 2
 
 
 def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
@@ -161,7 +161,7 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
 
     with pytest.raises(LedgerUnavailable, match=r"broke off.*run again finds out"):
         broken()
-    assert len(ledger.entries()) == 1
+    assert len(ledger.list_entries()) == 1
 
 
 def test_a_server_that_is_not_there_is_said_without_the_password():

@@ -127,7 +127,7 @@ class Sequences(RuleBasedStateMachine):
     def a_ledger_never_exceeds_its_cap(self) -> None:
         for books in self.homes.values():
             if Path(books.home.ledger).exists():
-                spent = sum(charge.rho for charge in books.ledger.charges())
+                spent = sum(charge.rho for charge in books.ledger.list_charges())
                 assert spent <= CAP + 1e-12
 
     @invariant()
@@ -151,6 +151,6 @@ def test_a_crash_at_each_step_is_undone_or_finished(step: str, tmp_path: Path) -
         assert books.release(version).is_dir()
         books.measure(version, count=lambda: pytest.fail("counted again"))
     kept = {charge.release: charge for charge in session.read_charges(books.home.restricted, COHORT)}
-    assert len(kept) == len(books.ledger.charges()) == 2
+    assert len(kept) == len(books.ledger.list_charges()) == 2
     assert all(books.ledger.find(COHORT, version, FAMILY).is_committed for version in kept)
     assert list((books.home.restricted / "drawn").glob("*")) == []

@@ -43,7 +43,7 @@ def ledger_of(home):
 
 
 def kinds(home):
-    return [entry.kind for entry in ledger_of(home).entries()]
+    return [entry.kind for entry in ledger_of(home).list_entries()]
 
 
 def ask(home, noise=None, store_dir="restricted", **changes):
@@ -172,7 +172,7 @@ def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):
 
 def measurement_of(home, paid_by):
     plan = small_plan()
-    counts = {a: np.zeros(plan.family.shape(a), dtype=np.int64) for a in plan.sigmas}
+    counts = {a: np.zeros(plan.family.get_shape(a), dtype=np.int64) for a in plan.sigmas}
     measurement = replace(measure(plan, counts, NoNoise()), noise_source=OPENDP)
     return session.StoredMeasurement(*CHARGE, "a" * 64, paid_by, measurement)
 

@@ -32,8 +32,8 @@ def pilot():
 
 
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
-    axes = {name: Selector.each(family.attribute(name)) for name in ("council", characteristic)}
-    return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "Yes")}), Cube(axes)
+    axes = {name: Selector.each(family.get_attribute(name)) for name in ("council", characteristic)}
+    return Cube(axes, {"gld": Selector.only(family.get_attribute("gld"), "Yes")}), Cube(axes)
 
 
 def test_expected_half_widths_are_those_of_the_release(pilot):
@@ -49,7 +49,7 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         np.testing.assert_allclose(
             compute_count_half_widths(Covariances(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
         )
-        exact = np.rint(true.marginal(("council", name, "gld")))
+        exact = np.rint(true.compute_marginal(("council", name, "gld")))
         size = exact.sum(axis=2)
         rates = exact[..., 1] / np.maximum(size, 1)
         expected = compute_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)

@@ -26,7 +26,7 @@ COUNCILS = sorted(load_places())
 def _drawn(plan: Plan, seed: int) -> Measurement:
     """Return counts that satisfy no identity, like noisy ones."""
     rng = np.random.default_rng(seed)
-    noisy = {a: rng.integers(20, 60, plan.family.shape(a)) for a in plan.sigmas}
+    noisy = {a: rng.integers(20, 60, plan.family.get_shape(a)) for a in plan.sigmas}
     return Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
 
 

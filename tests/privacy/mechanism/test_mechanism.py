@@ -10,7 +10,7 @@ from tests.support.release.examples import pilot_family, small_plan
 
 
 def zeros(plan: Plan) -> dict[tuple[str, ...], np.ndarray]:
-    return {a: np.zeros(plan.family.shape(a), dtype=np.int64) for a in plan.sigmas}
+    return {a: np.zeros(plan.family.get_shape(a), dtype=np.int64) for a in plan.sigmas}
 
 
 def test_the_charge_is_opendps_and_at_most_what_is_declared():

@@ -18,7 +18,7 @@ KEY = ("202425", "2026.11.0", "small")
 @pytest.fixture
 def written(tmp_path):
     plan = small_plan()
-    counts = {a: np.full(plan.family.shape(a), 3, dtype=np.int64) for a in plan.sigmas}
+    counts = {a: np.full(plan.family.get_shape(a), 3, dtype=np.int64) for a in plan.sigmas}
     measurement = measure(plan, counts, OpenDPNoise(charge(plan)))
     sha256 = session.keep_drawn(tmp_path, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
     session.promote_drawn(tmp_path, *KEY, "b" * 64)

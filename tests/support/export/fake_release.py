@@ -34,7 +34,7 @@ from ndl_export.tables.schema import (
     get_column_name,
 )
 from privacy.release.statement import compute_inference
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from sources.reference.places import PILOT
 
 COHORT = "202425"

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import duckdb
 
-from ndl_export.bundle.read import LARGEST, fetch_folder
+from ndl_export.bundle.read import fetch_folder
 from ndl_export.bundle.verify import find_integrity_faults
-from ndl_export.files.archive import unpack
+from ndl_export.files.archive import LARGEST, unpack
 from ndl_export.files.stores import open_store
 from tests.support.export.fake_release import fake_facts
 
@@ -35,7 +35,7 @@ class Seen:
 def look(url: str, scratch: Path) -> Seen:
     """Follow every link to a release, and fail if its target is missing or invalid."""
     store = open_store(url)
-    sizes = store.sizes() or {}
+    sizes = store.list_sizes() or {}
 
     def read(name: str) -> bytes:
         return store.read(name, LARGEST) or b""

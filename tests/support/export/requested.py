@@ -92,7 +92,7 @@ def supplement_facts(earlier: Mapping[str, str] = MappingProxyType({EARLIER: "20
 
 def _drawn(table: RequestedTable) -> NoisyCounts:
     """Return noisy counts of a table; their plan states its purpose, as plans of requests do."""
-    attribute = FAMILIES[table.family].attribute(table.definition.columns[0].attribute)
+    attribute = FAMILIES[table.family].get_attribute(table.definition.columns[0].attribute)
     attributes = [{"name": attribute.name, "categories": list(attribute.categories)}]
     requests = [{"definition": table.definition.model_dump(mode="json"), "family": table.family}]
     plan = {

@@ -19,7 +19,7 @@ from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
-from sources.extract.landed import find
+from sources.extract.landing_folder import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT, append, mark_synthetic, row, upn
 from tests.support.independent import write_extracts
@@ -81,7 +81,7 @@ class Place:
     def links(self) -> list[dict[str, Any]]:
         return (
             RowNumbers(self.home.cohort(COHORT), self.keys)
-            .numbered(pq.read_table(self.home.cohort(COHORT).links))
+            .replace_keys(pq.read_table(self.home.cohort(COHORT).links))
             .to_pylist()
         )
 

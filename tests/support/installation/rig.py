@@ -209,8 +209,8 @@ def check_books(site: Site, releases: int) -> None:
     ledger = Ledger(site.ledger)
     files = [*(site.restricted / "measurements").glob("*/*/*.json"), *(site.restricted / "drawn").glob("[!.]*.json")]
     ledger.check_known(session.read_charges(site.restricted, COHORT))
-    entries = ledger.entries()
-    assert len({charge.entry.release for charge in ledger.charges()}) <= releases
+    entries = ledger.list_entries()
+    assert len({charge.entry.release for charge in ledger.list_charges()}) <= releases
     committed = {e.measurement_sha256 for e in entries if e.kind == EntryKind.COMMIT}
     found = {compute_sha256(path.read_bytes()): json.loads(path.read_text()) for path in files}
     assert committed <= set(found)
@@ -221,7 +221,7 @@ def check_books(site: Site, releases: int) -> None:
 def check_all_spent_is_kept(site: Site) -> None:
     """Check that every charge that counts has its measurement, and that no measurement without a charge is left."""
     files = {compute_sha256(path.read_bytes()) for path in (site.restricted / "measurements").glob("*/*/*.json")}
-    ends = [charge.end for charge in Ledger(site.ledger).charges()]
+    ends = [charge.end for charge in Ledger(site.ledger).list_charges()]
     assert all(end is not None and end.measurement_sha256 in files for end in ends)
     assert list((site.restricted / "drawn").glob("*")) == []
 

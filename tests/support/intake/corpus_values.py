@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from tests.support.extracts import upn
 from tests.support.intake.corpus import FORENAME, PERSON, SURNAME, Case, Row, case, nhs_of, rows, text
 

@@ -37,5 +37,5 @@ def numbered_quarantine(home: Home, keys: KeyRing, source: str, council: str, co
 
 
 def _by_number(rows: pa.Table, home: Home, keys: KeyRing, source: str, council: str, cohort: str) -> pa.Table:
-    numbers = derive_row_keys(home.extract(source, cohort, council), keys).rows(rows[ROW_KEY].to_numpy())
+    numbers = derive_row_keys(home.extract(source, cohort, council), keys).find_rows(rows[ROW_KEY].to_numpy())
     return rows.add_column(0, "source_row", pa.array(numbers)).sort_by("source_row")

@@ -9,8 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from sources.contracts import CONTRACTS
-from sources.reference.code_lists import DOMAINS, load_snomed_codes
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import DOMAINS, GOALS, load_snomed_codes
 from tests.support.extracts import nhs_number, upn
 from tests.support.extracts import row as sound_row
 from tests.support.intake.files import as_csv, as_sheets

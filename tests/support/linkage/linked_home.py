@@ -17,7 +17,7 @@ from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
 from privacy.row_keys import derive_delivery_keys
 from sources.contracts import CONTRACTS, Kind, Role
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import GOALS
 from tests.support.linkage.populations import Frames, plain, tokenised
 from tests.support.release.homes import quality_of
 

@@ -126,7 +126,7 @@ def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth:
 
 def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.ndarray) -> None:
     """Assign the category exactly to `where`; other rows that have it get the first category instead."""
-    position = FAMILY.attribute(name).categories.index(category)
+    position = FAMILY.get_attribute(name).categories.index(category)
     codes[name] = np.where(where, position, np.where(codes[name] == position, 0, codes[name]))
 
 
@@ -187,7 +187,7 @@ def release_errors(
             for what, ways in _one(plan, counts, exact).items():
                 for way, values in ways.items():
                     found[what].setdefault(way, []).append(values)
-    marked = [np.zeros(plan.family.shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
+    marked = [np.zeros(plan.family.get_shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
     marked[CHARACTERISTICS.index("ethnic_group")][1, 1] = True
     all_found = {what: {way: np.array(each) for way, each in ways.items()} for what, ways in found.items()}
     return Cells(np.array(sizes), np.concatenate([m.ravel() for m in marked]), **all_found)
@@ -211,8 +211,8 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array
     for name in CHARACTERISTICS:
         table = np.moveaxis(exact[_names(plan, name)], _gld(plan, name), -1).astype(np.float64)
         truth = 100 * _rate(table[..., 0], table.sum(axis=-1))
-        axes = {a: Selector.each(plan.family.attribute(a)) for a in ("council", name)}
-        part, whole = Cube(axes, {"gld": Selector.only(plan.family.attribute("gld"), "Yes")}), Cube(axes)
+        axes = {a: Selector.each(plan.family.get_attribute(a)) for a in ("council", name)}
+        part, whole = Cube(axes, {"gld": Selector.only(plan.family.get_attribute("gld"), "Yes")}), Cube(axes)
         x, y = estimates.values(part), estimates.values(whole)
         noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
         published, model = published_rates(estimates, part, whole, load_policy().reliability), model_rates(noisy)
@@ -236,7 +236,7 @@ def _rate(part: Array, whole: Array) -> Array:
 
 
 def _names(plan: Plan, characteristic: str) -> tuple[str, ...]:
-    return plan.family.ordered(("council", characteristic, "gld"))
+    return plan.family.sort_names(("council", characteristic, "gld"))
 
 
 def _gld(plan: Plan, characteristic: str) -> int:
@@ -258,11 +258,11 @@ def largest_correlation(councils: Sequence[str]) -> float:
     characteristics measured by council; rates are taken as two thirds."""
     plan = plan_family("pupil", councils, load_policy())
     covariances, largest = Covariances(plan), 0.0
-    council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")
+    council, yes = plan.family.get_attribute("council"), Selector.only(plan.family.get_attribute("gld"), "Yes")
     pairs = list(combinations(councils, 2))
     measured = (name for name in _COMPARED if plan.family.covers(("council", name, "gld")))
     for name in measured:
-        groups = Selector.each(plan.family.attribute(name))
+        groups = Selector.each(plan.family.get_attribute(name))
 
         def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
             rows = Selector.of(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})

@@ -247,7 +247,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     """
     ledger = Ledger(scene.location)
     ledger.check_known(session.read_charges(scene.restricted, COHORT))
-    entries, draws = ledger.entries(), _draws_by_charge(scene)
+    entries, draws = ledger.list_entries(), _draws_by_charge(scene)
     reserved = {entry.entry_hash for entry in entries if entry.kind == EntryKind.RESERVE}
     assert set(draws) <= reserved, "noise was drawn that no charge paid for"
     for release in releases:
@@ -260,7 +260,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
         assert [kept] == [line["noisy"] for line in draws[charge[0].entry_hash] if line["event"] == "drew"]
     assert set(scene.restricted.glob("measurements/*/*/*")) == {scene.stored(release) for release in releases}
     assert list(scene.restricted.glob("drawn/*")) == [], "what was drawn for a charge that was given back was kept"
-    spent = sum(charge.entry.nano_rho for charge in ledger.charges())
+    spent = sum(charge.entry.nano_rho for charge in ledger.list_charges())
     assert spent == len(releases) * entries[1].nano_rho, "a charge was lost"
     assert round(ledger.compute_remaining(COHORT) * NANO) == round(CAP * NANO) - spent
     return Counter(entry.kind for entry in entries)

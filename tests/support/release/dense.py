@@ -14,17 +14,17 @@ def summing(family: Family, named: dict[str, np.ndarray]) -> np.ndarray:
     """Return the matrix that applies these rows of weights, by attribute, to the full table and sums over the rest."""
     matrix = np.ones((1, 1))
     for name in family.columns:
-        matrix = np.kron(matrix, named.get(name, np.ones((1, family.attribute(name).size))))
+        matrix = np.kron(matrix, named.get(name, np.ones((1, family.get_attribute(name).size))))
     return matrix
 
 
 def cells(family: Family, attributes: tuple[str, ...]) -> np.ndarray:
     """Return the 0-1 matrix with a row for each cell of a marginal; a region's cells add up its councils."""
-    named = {name: np.eye(family.attribute(name).size) for name in attributes if name in family.columns}
+    named = {name: np.eye(family.get_attribute(name).size) for name in attributes if name in family.columns}
     nesting = family.nesting
     if nesting and nesting.outer in attributes:
-        groups = [nesting.members[group] for group in family.attribute(nesting.outer).categories]
-        members = family.attribute(nesting.inner).categories
+        groups = [nesting.members[group] for group in family.get_attribute(nesting.outer).categories]
+        members = family.get_attribute(nesting.inner).categories
         named[nesting.inner] = np.array([[float(member in group) for member in members] for group in groups])
     return summing(family, named)
 
@@ -32,7 +32,7 @@ def cells(family: Family, attributes: tuple[str, ...]) -> np.ndarray:
 def noisy(plan: Plan, seed: int) -> Measurement:
     """Return integers that no child table could give: least squares does not care."""
     generator = np.random.default_rng(seed)
-    values = {a: generator.integers(-20, 50, plan.family.shape(a)) for a in plan.sigmas}
+    values = {a: generator.integers(-20, 50, plan.family.get_shape(a)) for a in plan.sigmas}
     return Measurement(plan.sha256, "none (test)", "", 0.0, values)
 
 
@@ -57,7 +57,7 @@ class Dense:
         total = 0
         for coefficient, cube in list_terms(figures):
             named = {n: s.matrix for n, s in {**cube.where, **cube.selectors}.items()}
-            names = self.family.ordered(named)
+            names = self.family.sort_names(named)
             rows = summing(self.family, named).reshape([len(named[n]) for n in names] + [-1])
             kept = [names.index(n) for n in cube.selectors]
             dropped = [axis for axis in range(len(names)) if axis not in kept]
@@ -68,9 +68,9 @@ class Dense:
     def _allowed(self) -> np.ndarray:
         equalities = [np.zeros((1, summing(self.family, {}).shape[1]))]
         for identity in self.family.identities:
-            over = {name: np.eye(self.family.attribute(name).size) for name in identity.over}
+            over = {name: np.eye(self.family.get_attribute(name).size) for name in identity.over}
             weighed = [
-                (c, {n: np.array([self.family.attribute(n).weights(v)]) for n, v in t.vectors.items()})
+                (c, {n: np.array([self.family.get_attribute(n).get_weights(v)]) for n, v in t.vectors.items()})
                 for c, t in identity.iter_signed_terms()
             ]
             equalities.append(sum(c * summing(self.family, over | vectors) for c, vectors in weighed))

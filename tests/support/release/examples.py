@@ -66,7 +66,7 @@ def small_table(rows: int, seed: int = 0) -> pa.Table:
 def measure_small(ledger: Ledger, restricted: Path, **changes: Any) -> Measurement:
     """Measure the small family with 7 children in every cell; `changes` are arguments of `measure_once`."""
     plan: Plan = changes.get("plan") or small_plan()
-    counts = {names: np.full(plan.family.shape(names), 7, dtype=np.int64) for names in plan.sigmas}
+    counts = {names: np.full(plan.family.get_shape(names), 7, dtype=np.int64) for names in plan.sigmas}
     usual = {"cohort": "202425", "release": "2026.11.0", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts}
     return measure_once(ledger, restricted, **usual | {"published": tuple} | changes)
 

@@ -96,7 +96,7 @@ def copy_home(home: Home, to: Path) -> Home:
 
 
 def list_charges(home: Home) -> list[tuple[str, str, str]]:
-    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
+    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).list_entries() if e.kind == "RESERVE"]
 
 
 def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:

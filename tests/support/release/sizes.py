@@ -54,7 +54,7 @@ def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:
     """Return counts of these sizes by family, as if attributes were independent."""
     found = {}
     for family, plan in base.items():
-        attribute = plan.family.attribute
+        attribute = plan.family.get_attribute
         sizes = sizes_of(attribute("council").categories, family)
         counts = {
             names: np.rint(sizes.values(Cube({name: Selector.each(attribute(name)) for name in names}))).astype(

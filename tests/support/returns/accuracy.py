@@ -145,7 +145,7 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         if (pipeline.home.restricted / "pseudonymised" / f"source={source}" / f"cohort={COHORT}").is_dir()
     )
     links = pa.parquet.read_table(pipeline.home.cohort(COHORT).links)
-    numbers = RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).numbers(links)
+    numbers = RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).find_numbers(links)
     con.register("numbered", links.append_column("source_row", numbers))
     con.execute(
         f"CREATE TABLE rows AS SELECT person_id, said.*, source_row FROM ({selects}) AS said"

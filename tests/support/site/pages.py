@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
 from ndl_export.analyst_db.build import open_analyst_database
-from ndl_export.bundle.make import BUNDLE_FILES, read_contents, write_bundle
+from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.bundle.read import BUNDLE_FILES
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -133,7 +134,7 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
     tables = {}
     for name, data in fake_tables().items():
-        rows = both[name].ordered(pa.concat_tables([data, later[name]]))
+        rows = both[name].sort_rows(pa.concat_tables([data, later[name]]))
         position = rows.column_names.index("series_break")
         tables[name] = rows.set_column(position, rows.schema.field(position), both[name].breaks)
     facts = replace(fake_facts(), cohorts=(COHORT, LATER), missing={LATER: missing})

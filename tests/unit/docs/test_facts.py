@@ -25,8 +25,7 @@ from privacy.release.statement import compute_inference, read_sentences
 from privacy.returns.agreement import NewChildren
 from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW
-from sources.reference.code_lists import DOMAINS
-from sources.reference.goals import GOALS
+from sources.reference.code_lists import DOMAINS, GOALS
 from sources.reference.places import PILOT, load_places
 from tests.support import PROJECT
 

@@ -139,7 +139,7 @@ def test_whatever_may_be_asked_is_a_table_of_the_public_domain(drawn: tuple[str,
     published = {row.levels for row in list_rows(table, all_together=True)}
     assert len(published) == len(list_rows(table, all_together=True))
     for axis in table.blocks[0].axes:
-        domain = set(family.attribute(axis.attribute).categories)
+        domain = set(family.get_attribute(axis.attribute).categories)
         assert all(set(level.categories or ()) <= domain for level in axis.selections)
     assert len(set(build_arrow_schema(table).names)) == len(build_arrow_schema(table).names)
 

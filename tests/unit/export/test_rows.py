@@ -59,19 +59,19 @@ def test_rows_are_put_in_the_order_of_the_definition_for_each_cohort(table: Tabl
     assert both.keys.num_rows == 2 * expected(table).keys.num_rows
     assert both.keys["time_period"][0].as_py() == COHORT
     shuffled = np.random.default_rng(0).permutation(both.keys.num_rows)
-    assert both.ordered(both.keys.take(pa.array(shuffled))).equals(both.keys)
+    assert both.sort_rows(both.keys.take(pa.array(shuffled))).equals(both.keys)
 
 
 def test_missing_unknown_and_repeated_rows_are_named() -> None:
     layout_ = expected(GLD_HEADLINE)
     keys = layout_.keys
     with pytest.raises(RowsDiffer, match=r"1 rows are missing, such as 202425/.*/Pilot councils/.*/Total"):
-        layout_.ordered(keys.slice(1))
+        layout_.sort_rows(keys.slice(1))
     with pytest.raises(RowsDiffer, match="1 rows are there more than once"):
-        layout_.ordered(pa.concat_tables([keys, keys.slice(0, 1)]))
+        layout_.sort_rows(pa.concat_tables([keys, keys.slice(0, 1)]))
     other = keys.set_column(0, keys.schema.field(0), pa.repeat("202526", keys.num_rows))
     with pytest.raises(RowsDiffer, match="660 rows are not in the definition, such as 202526/"):
-        layout_.ordered(pa.concat_tables([keys, other]))
+        layout_.sort_rows(pa.concat_tables([keys, other]))
 
 
 def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:

@@ -11,7 +11,7 @@ def found(**columns: list[object]) -> tuple[OtherOrigin, ...]:
     whose, rows = OriginCounter(), pa.table(dict(columns))
     for chunk in (rows.slice(0, 7), rows.slice(7)):
         whose.see(chunk)
-    return whose.other_origins("leeds", "202425")
+    return whose.find_other_origins("leeds", "202425")
 
 
 @pytest.mark.parametrize(

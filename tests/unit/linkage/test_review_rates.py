@@ -38,7 +38,7 @@ def measured(found: dict[tuple[str, str], float], unknown: float = 0.0, plan: Pl
     """Tallies, not rounded, in which so many errors are found in the whole of each stratum, and 50 pairs are none."""
     noisy = {}
     for service, column in COLUMNS.items():
-        cells = dict.fromkeys(plan.family.attribute(column).categories, 0.0)
+        cells = dict.fromkeys(plan.family.get_attribute(column).categories, 0.0)
         for stratum in SHARE:
             drawn = found[service, stratum] * compute_chances(CHILDREN)[stratum]
             is_error = Decision.OTHER if stratum == WEAK else Decision.MATCH
@@ -78,7 +78,7 @@ def test_a_review_moves_the_rates_that_lose_the_errors_it_found_and_no_others() 
 def test_tallies_of_nothing_but_noise_leave_a_covariance() -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
-        noisy = {names: rng.normal(0, 30, PLAN.family.shape(names)) for names in PLAN.sigmas}
+        noisy = {names: rng.normal(0, 30, PLAN.family.get_shape(names)) for names in PLAN.sigmas}
         mean, covariance = update_rates(MEAN, PRIOR, SEEN, PLAN, Measurement(PLAN.sha256, "test", "", RHO, noisy))
         assert np.isfinite(mean).all()
         assert np.linalg.eigvalsh(covariance).min() > -1e-12

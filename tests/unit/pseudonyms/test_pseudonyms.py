@@ -304,7 +304,7 @@ def test_tokens_of_other_keys_differ_and_scoped_numbers_at_another_sender(
 def test_keys_show_in_no_error_and_no_rendering(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     token_keys = pseudonyms.TokenKeys(keys)
     with pytest.raises(pl.exceptions.PolarsError) as problem:
-        compute_hmac_64({"t_nhs": pa.array([1, 2])}, {"t_nhs": token_keys.first("nhs")})
+        compute_hmac_64({"t_nhs": pa.array([1, 2])}, {"t_nhs": token_keys.get_first_key("nhs")})
     shown = "".join(traceback.format_exception(problem.value)) + repr(token_keys) + repr(vars(token_keys).keys())
     with pytest.raises(TypeError):
         pickle.dumps(token_keys)

@@ -51,7 +51,7 @@ def request_of(ledger: Ledger, release: str = "2026.11.0", **changes: Any) -> di
     return {
         "stage": "measurement",
         "release": release,
-        "ledger": ledger.identity(),
+        "ledger": ledger.get_identity(),
         "policy_sha256": "c" * 64,
         "cohorts": {COHORT: cohort | changes},
     }
@@ -78,10 +78,10 @@ def test_a_named_persons_signature_lets_it_go_on_and_is_kept(ledger: Ledger) -> 
     request = request_of(ledger)
     with pytest.raises(WaitsForApproval, match="1 person before it is measured, and has none"):
         allowed(ledger, sign_off(ANNA), request)
-    assert SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0") == []
+    assert SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0") == []
     signed(ledger, ANNA, sign_off(ANNA), request)
     allowed(ledger, sign_off(ANNA), request)
-    (found,) = SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0")
+    (found,) = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
     assert (found.person.name, found.approval.sheet_sha256, found.request) == (ANNA.name, SHEET, request)
     assert SignOffs(ledger).is_allowed(request)
     assert not SignOffs(ledger).is_allowed(request_of(ledger, share=0.5))
@@ -102,7 +102,7 @@ def test_a_person_counts_once(ledger: Ledger) -> None:
         allowed(ledger, policy, request)
     signed(ledger, BRAM, policy, request)
     allowed(ledger, policy, request)
-    assert len(SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0")) == 2
+    assert len(SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")) == 2
 
 
 @pytest.mark.parametrize("key", [Ed25519PrivateKey.generate(), RELEASE_KEY, DEMONSTRATION_KEY])
@@ -137,7 +137,7 @@ def test_who_was_removed_since_does_not_count_and_what_she_allowed_stays_allowed
     change_to(ledger, sign_off(BRAM), ANNA)
     with pytest.raises(WaitsForApproval, match="a key that belongs to no recorded signer"):
         allowed(ledger, sign_off(BRAM), request)
-    (found,) = SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0")
+    (found,) = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
     assert (found.person.name, found.request, SignOffs(ledger).is_allowed(before)) == (ANNA.name, before, True)
 
 
@@ -186,7 +186,7 @@ def test_what_moved_since_is_said(ledger: Ledger, change: dict[str, Any], messag
 def test_an_approval_of_another_ledger_is_worth_nothing(ledger: Ledger, tmp_path: Path) -> None:
     other = Ledger(tmp_path / "other.sqlite")
     signed(other, ANNA, sign_off(ANNA), request_of(other))
-    ledger.identity()
+    ledger.get_identity()
     ledger.add_sign_off(other.sign_offs()[-1].content)
     with pytest.raises(WaitsForApproval, match="differs: the ledger"):
         allowed(ledger, sign_off(ANNA), request_of(ledger))
@@ -235,8 +235,8 @@ def test_a_fresh_key_that_is_said_to_have_allowed_a_release_allows_nothing(ledge
     forge_allowed(ledger, request, "f" * 64)
     books = SignOffs(ledger)
     assert not books.is_allowed(request)
-    assert books.allowed(stage, "2026.11.0") == []
-    assert books.signed() == []
+    assert books.list_allowed(stage, "2026.11.0") == []
+    assert books.list_signed() == []
     assert [each.person.role for each in books.approvals] == ["somebody who is not recorded"]
     with pytest.raises(WaitsForApproval, match="and has none"):
         allowed(ledger, sign_off(ANNA), request)
@@ -250,7 +250,7 @@ def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
     for policy in (sign_off(mallory), sign_off(ANNA, BRAM, mallory)):
         with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
             signed(ledger, mallory, policy, request)
-        forge(ledger, "people", **policy.content())
+        forge(ledger, "people", **policy.to_document())
         forge_approval(ledger, request, mallory.key)
         assert not SignOffs(ledger).is_allowed(request)
         with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has none"):
@@ -268,7 +268,7 @@ def test_a_line_that_calls_a_persons_key_the_one_that_signs_releases_denies_her_
     note_keys(ledger, RELEASE_KEY)
     own = json.loads(ledger.sign_offs()[-1].content)
     forge(ledger, "release key", key=ANNA.person.key)
-    for line in (of_elsewhere, of_elsewhere | {"ledger": ledger.identity()}, own | {"key": ANNA.person.key}):
+    for line in (of_elsewhere, of_elsewhere | {"ledger": ledger.get_identity()}, own | {"key": ANNA.person.key}):
         ledger.add_sign_off(json.dumps(line))
     signed(ledger, ANNA, sign_off(ANNA), request)
     allowed(ledger, sign_off(ANNA), request)
@@ -294,7 +294,7 @@ def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: L
     before, after = sign_off(ANNA, BRAM, publication=2), sign_off(BRAM, carla, measurement=2)
     note_people(ledger, before)
     change_to(ledger, after, ANNA)
-    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.content())
+    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.to_document())
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         sign(ledger, after, SignOffs(ledger).change_of_people(after) or {}, "", SHEET, carla.key)
     change_to(ledger, after, BRAM)
@@ -309,7 +309,7 @@ def test_a_change_of_people_that_was_signed_once_is_not_put_back_later(ledger: L
     note_people(ledger, only_anna)
     change_to(ledger, only_bram, ANNA)
     change_to(ledger, only_anna, BRAM)
-    forge(ledger, "people", **only_bram.content())
+    forge(ledger, "people", **only_bram.to_document())
     assert SignOffs(ledger).recorded.keys == [ANNA.person.key]
 
 
@@ -322,7 +322,7 @@ def test_a_policy_that_names_nobody_leaves_those_who_are_recorded(ledger: Ledger
 
 
 def test_lines_that_are_none_are_passed_over(ledger: Ledger) -> None:
-    ledger.identity()
+    ledger.get_identity()
     for line in (
         {"kind": "approval"},
         {"kind": "approval", "request": "x", "cohort": "", "sheet_sha256": "", "key": "", "signature": ""},
@@ -339,7 +339,7 @@ def test_lines_that_are_none_are_passed_over(ledger: Ledger) -> None:
         ledger.add_sign_off(json.dumps(line))
     signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
     allowed(ledger, sign_off(ANNA), request_of(ledger))
-    assert len(SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0")) == 1
+    assert len(SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")) == 1
 
 
 # --- Signed elsewhere
@@ -364,7 +364,7 @@ def demonstrate(
 
 def test_a_demonstration_goes_on_and_says_so(ledger: Ledger) -> None:
     demonstrate(ledger, NOBODY, request_of(ledger))
-    (found,) = SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0")
+    (found,) = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
     assert found.is_demonstration
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         demonstrate(ledger, NOBODY, request_of(ledger, share=0.5), Ed25519PrivateKey.generate())

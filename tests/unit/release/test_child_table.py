@@ -75,7 +75,7 @@ def test_an_empty_table_gives_every_cell():
     shapes = {rows: {a: c.shape for a, c in counts.items()} for rows, counts in sources.items()}
     assert shapes[0] == shapes[1] == shapes[400]
     estimates = Estimates(plan, measure(plan, sources[0], OpenDPNoise(charge(plan))))
-    axes = {n: Selector.each(small_family().attribute(n)) for n in ("council", "fsm", "gld")}
+    axes = {n: Selector.each(small_family().get_attribute(n)) for n in ("council", "fsm", "gld")}
     published = compute_published_counts(estimates, Cube(axes))
     assert published.count.shape == (4, 3, 2)
     assert np.isfinite(published.lower).all()

@@ -16,8 +16,8 @@ from assets.linkage.children import build_confidential_tables, get_derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role
+from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GOALS
 
 ARROW = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
 ARROW[Kind.INTEGER] = pa.int32()
@@ -312,7 +312,7 @@ def test_what_a_column_is_made_of_is_in_the_extracts(family: str) -> None:
 
 def test_an_attribute_without_a_derivation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     family = FAMILIES["health"]
-    unknown = replace(family, attributes=(*family.attributes, pupil.FAMILY.attribute("gld")))
+    unknown = replace(family, attributes=(*family.attributes, pupil.FAMILY.get_attribute("gld")))
     monkeypatch.setitem(FAMILIES, "health", unknown)
     with pytest.raises(Refused, match="gld of family health: no derivation"):
         get_derivations("health")

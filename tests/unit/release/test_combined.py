@@ -30,7 +30,7 @@ def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None
     whole, counts = combine_measurements(*measured[0], measured[1:])
     found, dense = build_estimates(whole, counts), Dense(*measured)
     for names in CUBES:
-        cube = Cube({name: Selector.each(whole.family.attribute(name)) for name in names})
+        cube = Cube({name: Selector.each(whole.family.get_attribute(name)) for name in names})
         rows = dense.figures(cube)
         np.testing.assert_allclose(found.values(cube).ravel(), rows @ dense.estimate, atol=1e-6)
         variance = np.einsum("ij,jk,ik->i", rows, dense.covariance, rows)
@@ -67,7 +67,7 @@ def test_estimates_without_an_empty_category_are_those_of_the_smaller_table() ->
     base = small_plan()
     smaller = drop_categories(base, noisy(base, 1), "council", ["council 1"])
     found, dense = Estimates(*smaller), Dense(smaller)
-    cells = Cube({name: Selector.each(smaller[0].family.attribute(name)) for name in ("council", "fsm", "gld")})
+    cells = Cube({name: Selector.each(smaller[0].family.get_attribute(name)) for name in ("council", "fsm", "gld")})
     rows = dense.figures(cells)
     np.testing.assert_allclose(found.values(cells).ravel(), rows @ dense.estimate, atol=1e-6)
     np.testing.assert_allclose(found.variance(cells).ravel(), np.diag(rows @ dense.covariance @ rows.T), rtol=1e-6)
@@ -81,6 +81,6 @@ def test_estimates_without_an_empty_category_are_those_of_the_smaller_table() ->
 def test_a_category_must_be_left_and_the_plan_be_the_same() -> None:
     base = small_plan()
     with pytest.raises(WorkloadError, match="needs a category"):
-        drop_categories(base, noisy(base, 1), "council", base.family.attribute("council").categories)
+        drop_categories(base, noisy(base, 1), "council", base.family.get_attribute("council").categories)
     with pytest.raises(ValueError, match="another plan"):
         drop_categories(base, noisy(small_plan(0.2), 1), "council", ["council 1"])

@@ -79,7 +79,7 @@ def cubes(draw, family: Family, lengths: tuple[int, ...]) -> Cube:
 
 @st.composite
 def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
-    a = family.attribute(name)
+    a = family.get_attribute(name)
     row = st.one_of(
         st.just((1.0,) * a.size),
         st.sampled_from([tuple(float(i == j) for i in range(a.size)) for j in range(a.size)]),
@@ -114,13 +114,13 @@ def test_the_same_figure_is_the_same_float_in_every_table(seed):
     family = pilot_family()
     plan = make_plan(family, 0.185, delta=1e-6)
     estimates = Estimates(plan, noisy(plan, seed))
-    council, gld = family.attribute("council"), family.attribute("gld")
+    council, gld = family.get_attribute("council"), family.get_attribute("gld")
     region = Selector.of(council, {"region": council.categories[2:]})
     places = Selector.each(council) + region + Selector.total(council)
     alone = Cube({"council": places}, {"gld": Selector.only(gld, "Yes")})
     expected, variance = estimates.values(alone), estimates.variance(alone)
     for name in ("sex", "fsm", "ethnic_group", "imd_quintile"):
-        a = family.attribute(name)
+        a = family.get_attribute(name)
         table = Cube({name: Selector.each(a) + Selector.total(a), "gld": Selector.each(gld), "council": places})
         assert (estimates.values(table)[-1, 0] == expected).all()
         assert (estimates.variance(table)[-1, 0] == variance).all()
@@ -134,19 +134,19 @@ def test_without_noise_the_figures_are_the_counts():
     counts = count_cells(table, plan)
     estimates = Estimates(plan, measure(plan, counts, NoNoise()))
     for subset in plan.lattice.subsets:
-        axes = {name: Selector.each(plan.family.attribute(name)) for name in subset}
+        axes = {name: Selector.each(plan.family.get_attribute(name)) for name in subset}
         exact = table.group_by(list(subset)).aggregate([([], "count_all")]).to_pylist()
         found = {tuple(row[name] for name in subset): row["count_all"] for row in exact}
         values = estimates.values(Cube(axes))
         for cell in np.ndindex(values.shape):
-            categories = tuple(plan.family.attribute(n).categories[i] for n, i in zip(subset, cell, strict=True))
+            categories = tuple(plan.family.get_attribute(n).categories[i] for n, i in zip(subset, cell, strict=True))
             assert values[cell] == pytest.approx(found.get(categories, 0), abs=1e-8)
 
 
 def test_a_table_outside_the_workload_is_refused():
     plan = small_plan()
     estimates = Estimates(plan, noisy(plan, 0))
-    cube = Cube({name: Selector.each(plan.family.attribute(name)) for name in ("fsm", "dots")})
+    cube = Cube({name: Selector.each(plan.family.get_attribute(name)) for name in ("fsm", "dots")})
     for ask in (estimates.values, estimates.variance):
         with pytest.raises(WorkloadError, match=r"no table over \(fsm, dots\)"):
             ask(cube)

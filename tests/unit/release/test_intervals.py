@@ -67,10 +67,10 @@ def coverage():
     exact = np.random.default_rng(1).integers(150, 900, (PLACES, 3, 2))
     outside = {a: tuple(i for i, other in enumerate(family.attributes) if other.name not in a) for a in plan.sigmas}
     counts = {a: exact.sum(axis=axes) for a, axes in outside.items()}
-    places = {"place": Selector.each(family.attribute("place"))}
-    groups = {"fsm": Selector.each(family.attribute("fsm"))}
-    yes = {"gld": Selector.only(family.attribute("gld"), "gld 1")}
-    first = {"fsm": Selector.only(family.attribute("fsm"), "fsm 0")}
+    places = {"place": Selector.each(family.get_attribute("place"))}
+    groups = {"fsm": Selector.each(family.get_attribute("fsm"))}
+    yes = {"gld": Selector.only(family.get_attribute("gld"), "gld 1")}
+    first = {"fsm": Selector.only(family.get_attribute("fsm"), "fsm 0")}
     hits, everyone = Cube(places, yes), Cube(places)
     first_hits, first_everyone = Cube(places, yes | first), Cube(places, first)
     weighted = LinearCombination(((1.0, hits), (2.0, first_hits)))

@@ -55,7 +55,7 @@ def nested_family(groups: list[int], identities: bool = True, share: float = 0.1
 
 def places(family: Family) -> Selector:
     """Each council, each region, two councils of different regions, and all."""
-    council = family.attribute("council")
+    council = family.get_attribute("council")
     groups = dict(family.nesting.members)
     across = Selector.of(council, {"across": (council.categories[0], council.categories[-1])})
     return Selector.each(council) + Selector.of(council, groups) + across + Selector.total(council)
@@ -68,18 +68,18 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = noisy(plan, seed)
     estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
-    council, fsm = family.attribute("council"), family.attribute("fsm")
+    council, fsm = family.get_attribute("council"), family.get_attribute("fsm")
     everywhere, groups_of = places(family), Selector.each(fsm) + Selector.total(fsm)
     some = Selector.only(council, council.categories[0], council.categories[-1])
     beside = Selector.of(council, dict.fromkeys(everywhere.labels, council.categories))
-    yes, plain = {"gld": Selector.only(family.attribute("gld"), "gld 1")}, {"council": everywhere, "fsm": groups_of}
+    yes, plain = {"gld": Selector.only(family.get_attribute("gld"), "gld 1")}, {"council": everywhere, "fsm": groups_of}
     cubes = (
         Cube(plain, yes),
         Cube(plain),
         Cube({"fsm": groups_of, "council": everywhere}),
         Cube({"fsm": groups_of, "council": beside}),
         Cube({"fsm": groups_of}, {"council": some}),
-        Cube({"asq": Selector.each(family.attribute("asq")), "fsm": Selector.each(fsm)}),
+        Cube({"asq": Selector.each(family.get_attribute("asq")), "fsm": Selector.each(fsm)}),
         LinearCombination(((1.0, Cube(plain, yes)), (-2.0, Cube(plain)))),
     )
     for figures in cubes:
@@ -96,9 +96,9 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
 def test_figures_that_the_workload_has_no_table_of_are_refused():
     plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
     estimates, family = build_estimates(plan, noisy(plan, 0)), plan.family
-    by_region = {name: Selector.each(family.attribute(name)) for name in ("fsm", "asq")}
+    by_region = {name: Selector.each(family.get_attribute(name)) for name in ("fsm", "asq")}
     assert np.isfinite(estimates.values(Cube(by_region))).all()
-    by_council = Cube(by_region | {"council": Selector.each(family.attribute("council"))})
+    by_council = Cube(by_region | {"council": Selector.each(family.get_attribute("council"))})
     for ask in (estimates.values, estimates.variance):
         with pytest.raises(WorkloadError, match="no table over"):
             ask(by_council)
@@ -106,8 +106,8 @@ def test_figures_that_the_workload_has_no_table_of_are_refused():
 
 def test_two_councils_of_a_region_have_the_very_same_variance():
     family = nested_family([5, 4, 6])
-    covariances, council = Covariances(make_plan(family, 0.1, delta=1e-6)), family.attribute("council")
-    fsm = Selector.each(family.attribute("fsm"))
+    covariances, council = Covariances(make_plan(family, 0.1, delta=1e-6)), family.get_attribute("council")
+    fsm = Selector.each(family.get_attribute("fsm"))
     together = covariances.variance(Cube({"council": places(family), "fsm": fsm}))
     alone = covariances.variance(Cube({"fsm": fsm}, {"council": Selector.only(council, council.categories[3])}))
     assert (together[:5] == alone).all()
@@ -128,22 +128,22 @@ def test_the_region_of_a_row_follows_from_its_council():
     family = nested_family([2, 1], identities=False)
     plan = make_plan(family, 0.1, delta=1e-6)
     generator = np.random.default_rng(0)
-    columns = {name: generator.integers(0, family.attribute(name).size, 60) for name in family.columns}
+    columns = {name: generator.integers(0, family.get_attribute(name).size, 60) for name in family.columns}
     texts = {name: [f"{name} {value}" for value in values] for name, values in columns.items()}
     table = pa.table({"child_id": range(60), **texts})
     estimates = build_estimates(plan, measure(plan, count_cells(table, plan), NoNoise()))
     exact = [(columns["council"] < 2).sum(), (columns["council"] == 2).sum()]
-    regions = Selector.of(family.attribute("council"), dict(family.nesting.members))
+    regions = Selector.of(family.get_attribute("council"), dict(family.nesting.members))
     assert estimates.values(Cube({"council": regions})) == pytest.approx(exact)
 
 
 def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes():
     family = nested_family([2, 1, 2], identities=False)
     plan = make_plan(family, 0.1, delta=1e-6)
-    council = family.attribute("council").categories
+    council = family.get_attribute("council").categories
     smaller, measurement = drop_categories(plan, noisy(plan, 1), "council", {council[0], council[2]})
-    assert smaller.family.attribute("region").categories == ("region 0", "region 2")
-    left = smaller.family.attribute("council")
+    assert smaller.family.get_attribute("region").categories == ("region 0", "region 2")
+    left = smaller.family.get_attribute("council")
     assert left.categories == (council[1], *council[3:])
     values = build_estimates(smaller, measurement).values(Cube({"council": Selector.each(left) + Selector.total(left)}))
     assert values[-1] == pytest.approx(values[:-1].sum())

@@ -22,7 +22,7 @@ ENGLAND = [name for name, entry in load_places().items() if entry.region_name in
 
 
 def measured(plan: Plan) -> MeasuredCohort:
-    noisy = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
+    noisy = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
     drawn = Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
     return MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})
 
@@ -50,7 +50,7 @@ def of_sum(
 
 def planned(plan: Plan, councils: list[str], groups: dict[str, tuple[str, ...]], kind: str) -> float:
     """The same from the plan, as one functional."""
-    attribute = plan.family.attribute
+    attribute = plan.family.get_attribute
     where = {"council": Selector.only(attribute("council"), *councils)}
     where |= {name: Selector.only(attribute(name), *chosen) for name, chosen in groups.items()}
     whole, part = Cube({}, where), Cube({}, where | {"gld": Selector.only(attribute("gld"), "Yes")})

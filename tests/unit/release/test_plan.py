@@ -28,7 +28,7 @@ def objective(lattice: Lattice, precisions: np.ndarray) -> float:
 def test_a_table_and_its_total_follow_the_closed_form(size, table_weight, total_weight):
     """With a = s of the table and t = s of the total, minimise w (n-1)/a + (w/n + v) / (t + a/n), a + t = B."""
     marginals = (Marginal(("a",), table_weight), Marginal((), total_weight))
-    lattice = Lattice.of(Family("f", "u", (attribute("a", size),), marginals))
+    lattice = Lattice.build(Family("f", "u", (attribute("a", size),), marginals))
     budget = 1.7
     allocation = allocate(lattice.information, lattice.compute_component_weights(), budget)
     ratio = math.sqrt((table_weight / size + total_weight) / (table_weight * size))
@@ -39,7 +39,7 @@ def test_a_table_and_its_total_follow_the_closed_form(size, table_weight, total_
 
 
 def test_no_general_optimiser_does_better():
-    lattice = Lattice.of(small_family())
+    lattice = Lattice.build(small_family())
     weights, count = lattice.compute_component_weights(), len(lattice.subsets)
     allocation = allocate(lattice.information, weights, 1.0)
 
@@ -53,7 +53,7 @@ def test_no_general_optimiser_does_better():
 
 def test_the_objective_is_the_weighted_sum_of_cell_variances_of_dense_least_squares():
     family = small_family()
-    lattice = Lattice.of(family)
+    lattice = Lattice.build(family)
     precisions = np.random.default_rng(3).uniform(0.1, 1.0, len(lattice.subsets))
     rows = {subset: cells(family, subset) for subset in lattice.subsets}
     design = np.vstack([rows[s] * math.sqrt(p) for s, p in zip(lattice.subsets, precisions, strict=True)])
@@ -103,7 +103,7 @@ def test_a_further_plan_is_the_best_by_dense_least_squares():
 
 def test_what_is_known_of_sets_outside_the_tables_asked_for_counts():
     """All that it says of the subsets that are asked for: precision falls by the cells that are added up."""
-    lattice = Lattice.of(Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a",)),)))
+    lattice = Lattice.build(Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a",)),)))
     assert lattice.subsets == ((), ("a",))
     assert lattice.compute_precisions([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx(
         [0.25 / 12 + 1 / 4, 0.25 / 4]
@@ -134,7 +134,7 @@ def test_knowing_what_was_measured_is_never_worse_than_ignoring_it(data):
     known = make_plan(base, data.draw(budgets), delta=1e-6)
     rho = data.draw(budgets)
     aware, ignorant = make_plan(asked, rho, delta=1e-6, known=[known]), make_plan(asked, rho, delta=1e-6)
-    lattice = Lattice.of(asked)
+    lattice = Lattice.build(asked)
     prior = lattice.compute_precisions(known.sigmas.items())
 
     def left(plan: Plan) -> float:
@@ -173,4 +173,4 @@ def test_a_document_that_is_not_the_plan_it_says_is_refused(change, message):
 
 
 def _ordered(family: Family) -> list[Marginal]:
-    return [Marginal(family.ordered(m.attributes), m.weight) for m in family.marginals]
+    return [Marginal(family.sort_names(m.attributes), m.weight) for m in family.marginals]

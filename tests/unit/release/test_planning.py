@@ -20,14 +20,14 @@ TOTAL = ("Total", "Total")
 
 
 def detail(family: str, councils: tuple[str, ...] = PILOT) -> Detail:
-    return Detail.of(plan_family(family, councils, load_policy()).detail)
+    return Detail.from_document(plan_family(family, councils, load_policy()).detail)
 
 
 def test_the_decision_is_part_of_the_hashed_plan() -> None:
     plan = plan_family("parents", PILOT, load_policy())
     again = Plan.from_json(plan.to_json())
     assert again == plan
-    assert parse_detail(plan.to_json()).document() == plan.detail
+    assert parse_detail(plan.to_json()).to_document() == plan.detail
     assert replace(plan, detail={}).sha256 != plan.sha256
     assert parse_detail(replace(plan, detail={}).to_json()) is None
 

@@ -8,11 +8,11 @@ from privacy.release.policy import DEFAULT_PATH, PolicyError, load_policy
 
 def test_a_family_or_a_kind_of_cell_without_a_share_is_an_error():
     policy = load_policy()
-    assert policy.rho("pupil") == policy.accounts["child"].split["pupil"]
+    assert policy.get_rho("pupil") == policy.accounts["child"].split["pupil"]
     with pytest.raises(PolicyError, match="gives family 'others' no budget"):
-        policy.rho("others")
+        policy.get_rho("others")
     with pytest.raises(PolicyError, match="gives cells of kind 'others' no weight"):
-        policy.weight("others")
+        policy.get_weight("others")
 
 
 @pytest.mark.parametrize(

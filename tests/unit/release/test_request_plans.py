@@ -26,7 +26,7 @@ PUPIL = [each for each in REQUESTS if each.family == "pupil"]
 
 
 def request(**changes: Any) -> Request:
-    return request_of(read_request(TEMPLATE).document() | changes)
+    return request_of(read_request(TEMPLATE).to_document() | changes)
 
 
 known = cache(sizes.known)
@@ -102,7 +102,7 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     on_request = MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
     cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (on_request,))
     table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
-    councils = own.family.attribute("council").categories
+    councils = own.family.get_attribute("council").categories
     release = MeasuredRelease([cohort], councils, load_policy().reliability, {}, [table])
     published = tabulate(release)[asked.name].to_pandas()
     found = estimate_accuracy(asked, combine_plans(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
@@ -123,7 +123,7 @@ def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     """The attributes that a release measured by council, and those that it measured for all together."""
     plan = base()["pupil"]
     found = estimate_sizes(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
-    stated = sizes.sizes_of(plan.family.attribute("council").categories, "pupil")
+    stated = sizes.sizes_of(plan.family.get_attribute("council").categories, "pupil")
     assert found.rows == pytest.approx(stated.rows, abs=5)
     for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):
         assert found.shares[name] == pytest.approx(stated.shares[name], abs=0.005), name

@@ -32,14 +32,14 @@ def released(tmp_path):
     plan, policy = small_plan(), load_policy()
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.approve("202425", policy.accounts["child"].cap_rho)
-    counts = {a: np.full(plan.family.shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
+    counts = {a: np.full(plan.family.get_shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
     measurement = measure_small(ledger, tmp_path, count=lambda: counts)
     return plan, ledger, policy, {"small": measurement}
 
 
 def record_of(released):
     plan, ledger, policy, measurements = released
-    return build_privacy_record([measured(plan, measurements)], ledger.entries(), policy, release="2026.11.0")
+    return build_privacy_record([measured(plan, measurements)], ledger.list_entries(), policy, release="2026.11.0")
 
 
 def measured(plan, measurements, **of):
@@ -94,11 +94,11 @@ def test_a_release_that_was_not_charged_has_no_statement(released):
     plan, ledger, policy, measurements = released
     with pytest.raises(ValueError, match="no committed charge"):
         build_privacy_record(
-            [measured(plan, measurements, release="2027.1.0")], ledger.entries(), policy, release="2027.1.0"
+            [measured(plan, measurements, release="2027.1.0")], ledger.list_entries(), policy, release="2027.1.0"
         )
     other = make_plan(small_family(), 0.05, delta=1e-6)
     with pytest.raises(ValueError, match="no committed charge"):
-        build_privacy_record([measured(other, measurements)], ledger.entries(), policy, release="2026.11.0")
+        build_privacy_record([measured(other, measurements)], ledger.list_entries(), policy, release="2026.11.0")
 
 
 REGISTRY = PROJECT / "tests" / "support" / "export" / "deployments_registry" / "deployments-schema.yaml"

@@ -68,7 +68,7 @@ def test_an_identity_says_which_pairs_no_row_can_have() -> None:
 def test_attributes_that_follow_from_others_are_said_in_pairs() -> None:
     """One first part for each choice of parts with the wholes that follow from it, and none with others."""
     found = of_parts()
-    first, number = found.attribute(FIRST), found.attribute("number").categories
+    first, number = found.get_attribute(FIRST), found.get_attribute("number").categories
     for whole, of_all, *parts in product((0, 1), range(3), *[(0, 1)] * 4):
         row = dict(zip(("whole", "number", *PARTS.parts), (whole, of_all, *parts), strict=True))
         possible = [
@@ -102,9 +102,9 @@ def test_marginals_move_by_what_publication_corrects(plan: Plan) -> None:
     estimates = build_estimates(plan, measurement)
     as_linked = list(iter_problems(plan, measurement, estimates, "council", (), NOTHING))
     as_published = list(iter_problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
-    council = plan.family.attribute("council")
+    council = plan.family.get_attribute("council")
     for one, other in zip(as_linked, as_published, strict=True):
-        inside = Selector.only(council, *one.attribute("council").categories)
+        inside = Selector.only(council, *one.get_attribute("council").categories)
         for before, after in zip(one.marginals, other.marginals, strict=True):
             moved = float((after.counts - before.counts).sum())
             assert moved == pytest.approx(float(estimates.values(Cube({}, where={"council": inside}))))
@@ -118,7 +118,7 @@ def test_totals_over_all_councils_join_as_they_are_published_unless_they_were_me
     totals = {each.attributes: each for each in found.marginals if each.attributes not in plan.sigmas}
     assert set(totals) == {("fsm", "gld"), ("gld", "asq")}
     total = totals["fsm", "gld"]
-    cells = Cube({name: Selector.each(plan.family.attribute(name)) for name in total.attributes})
+    cells = Cube({name: Selector.each(plan.family.get_attribute(name)) for name in total.attributes})
     assert (total.counts == estimates.values(cells)).all()
     assert total.sigma == pytest.approx(float(np.sqrt(estimates.variance(cells).mean())))
     assert total.of == ("council", "fsm", "gld")
@@ -135,7 +135,7 @@ def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
     plan = make_plan(nested_family([2, 3]), 0.1, delta=1e-6)
     measurement = noisy(plan, 3)
     one, two = asked(plan, measurement)
-    assert [each.attribute("council").size for each in (one, two)] == [2, 3]
+    assert [each.get_attribute("council").size for each in (one, two)] == [2, 3]
     assert abs(one.rows + two.rows - float(build_estimates(plan, measurement).values(Cube({})))) <= 1
     of_group = {each.attributes: each.counts for each in two.marginals}
     for names, counts in measurement.noisy.items():
@@ -150,7 +150,7 @@ def test_every_second_of_the_widest_marginals_is_held_out() -> None:
     wide = [each.attributes for each in found.marginals if "gld" in each.attributes and len(each.attributes) == 3]
     assert held == wide[::2]
     totals = {each.attributes for each in found.marginals if each.of in held}
-    assert {each.attributes for each in found.without(held).marginals} == {
+    assert {each.attributes for each in found.exclude(held).marginals} == {
         each.attributes for each in found.marginals
     } - set(held) - totals
     assert any(set(names) < set(held[0]) for names in totals)
@@ -169,7 +169,7 @@ def library() -> None:
 
 
 def counted(problem: Problem, rows: Codes, names: tuple[str, ...]) -> np.ndarray:
-    shape = tuple(problem.attribute(name).size for name in names)
+    shape = tuple(problem.get_attribute(name).size for name in names)
     return np.bincount(np.ravel_multi_index([rows[n] for n in names], shape), minlength=np.prod(shape)).reshape(shape)
 
 

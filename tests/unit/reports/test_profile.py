@@ -21,8 +21,8 @@ from assets.intake.quality_report.profile import (
     list_months,
 )
 from sources.contracts import CONTRACTS, Column, Kind, Role
+from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS, GOALS
 from tests.support.daily import examples
 
 COHORT = Cohort("202425")

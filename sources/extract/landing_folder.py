@@ -1,0 +1,250 @@
+"""The landing folder: which files of a council are an extract, a part of one, or not read.
+
+`<council>/<source>/<cohort>.<ext>` is a whole extract. A folder `<cohort>` of `hv_reviews` that contains a file named
+after a CSDS table holds the tables of one extract. In any other folder `<cohort>`, every file is a part, and so is
+every folder of CSDS tables. A file with any other name, `<council>/<source>/<any name>.<ext>`, is a part of every
+cohort that has rows in it.
+"""
+
+import datetime as dt
+import difflib
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from privacy.doors.regular import is_link_out
+from sources.contracts import CONTRACTS, Rule
+from sources.errors import ExtractStopped
+from sources.extract import rules
+from sources.extract.landed import (
+    READY,
+    REFUSED_SUFFIXES,
+    SUFFIXES,
+    TABLE_NAME,
+    Landed,
+    hash_content,
+    is_cohort,
+    is_extract_name,
+    is_there,
+    list_arrived,
+    list_entries,
+)
+from sources.reference.cohorts import list_born_cohorts
+from sources.reference.places import load_places
+
+REFERENCE = "reference"
+"""Folder in landing with public look-ups; not a council's."""
+SYNTHETIC_MARKER = Path(REFERENCE, "synthetic.json")
+"""File in landing that lists the SHA-256 of each file written there by `readiness synth`. All others count as real."""
+
+
+def list_councils(landing: Path) -> list[str]:
+    """Return the councils that have a folder in landing, sorted by name."""
+    known = load_places()
+    return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name in known)
+
+
+def list_unknown_folders(landing: Path) -> list[str]:
+    """Return folders of landing that are not named after an English authority."""
+    known = {*load_places(), REFERENCE}
+    return sorted(folder.name for folder in list_arrived(landing) if folder.is_dir() and folder.name not in known)
+
+
+def describe_unread_entries(landing: Path) -> list[str]:
+    """Describe the entries of landing that are not named like an extract, by folder and number, without their names.
+
+    Hidden and unfinished files, and markers, are skipped.
+    """
+    return [describe_unread_folder(folder, paths) for folder, paths in list_unread_entries(landing).items()]
+
+
+def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
+    """Return the sentence about a folder's entries that are not read."""
+    if is_cohort(Path(folder).name):
+        kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
+        return _describe_unread(len(paths), "entry", f"of {folder}", kinds)
+    if "/" in folder:
+        names = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
+        return _describe_unread(len(paths), "file", f"of {folder}", names)
+    if folder != "landing":
+        return _describe_unread(
+            len(paths), "entry", f"of {folder}", f"no name of a source{_suggest_names(paths, CONTRACTS)}"
+        )
+    folders = [path for path in paths if path.is_dir()]
+    councils = f"no name of a council{_suggest_names(folders, load_places())}"
+    remedy = (
+        "nothing says which council sent it; put each into the folder of its council and source, as"
+        " leeds/eyfsp/202425.csv, or take it out of landing"
+    )
+    sentences = [
+        _describe_unread(len(folders), "entry", "of landing", councils),
+        _describe_unread(len(paths) - len(folders), "file", "in landing itself", remedy),
+    ]
+    return "; ".join(filter(None, sentences))
+
+
+def _describe_unread(count: int, noun: str, where: str, reason: str) -> str:
+    if count == 1:
+        return f"1 {noun} {where} is not read: {reason}"
+    nouns = {"entry": "entries", "file": "files"}[noun]
+    return f"{count} {nouns} {where} are not read: {reason}" if count else ""
+
+
+def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
+    near = sorted({match for path in paths for match in difflib.get_close_matches(path.name, known, n=1)})
+    return f"; perhaps {' or '.join(near)}" if near else ""
+
+
+def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
+    """Return the entries that `describe_unread_entries` describes, by the name of their folder."""
+    loose = (path for path in list_arrived(landing) if not path.is_dir() and not path.name.endswith(READY))
+    found = {"landing": [*(landing / name for name in list_unknown_folders(landing)), *loose]}
+    for council in list_councils(landing):
+        within = list_arrived(landing / council)
+        sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
+        for source in sources:
+            found[f"{council}/{source.name}"] = [
+                path
+                for path in list_arrived(source)
+                if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
+            ]
+            for inside in (path for path in list_entries(source) if is_cohort(path.name) and path.is_dir()):
+                read, has_tables = list_parts(inside, source.name), _has_tables(inside, source.name)
+                found[f"{council}/{source.name}/{inside.name}"] = [
+                    path
+                    for path in list_arrived(inside)
+                    if not path.name.endswith(READY)
+                    and not (TABLE_NAME.search(path.name) if has_tables else path in read)
+                ]
+        found[council] = [entry for entry in within if entry not in sources]
+    return {folder: paths for folder, paths in found.items() if paths}
+
+
+def _has_tables(path: Path, source: str) -> bool:
+    """Return whether a folder contains CSDS tables: at least one file is named after one."""
+    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in list_entries(path))
+
+
+def _find_refusal(name: str) -> Rule | None:
+    """Return the rule that refuses a file for its extension."""
+    return next((rule for ending, rule in REFUSED_SUFFIXES.items() if name.lower().endswith(ending)), None)
+
+
+def list_parts(folder: Path, source: str) -> list[Path]:
+    """List the parts in a cohort's folder by name, including refused ones, which are reported to their sender."""
+    if not folder.is_dir() or _has_tables(folder, source):
+        return []
+    paths = (path for path in list_arrived(folder) if not path.name.endswith(READY))
+    return [
+        path
+        for path in paths
+        if (_has_tables(path, source) if path.is_dir() else path.name.lower().endswith(SUFFIXES))
+        or _find_refusal(path.name)
+    ]
+
+
+def _list_mixed_paths(folder: Path) -> list[Path]:
+    """List the files of a source's folder that may contain several cohorts, by name."""
+    if not folder.is_dir():
+        return []
+    paths = (path for path in list_arrived(folder) if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
+    return [path for path in paths if not is_extract_name(path.name)]
+
+
+def list_mixed_files(landing: Path, council: str, source: str) -> list[Landed]:
+    """List the files of a council's source that may contain several cohorts; their cohorts are not known yet."""
+    folder = landing / council
+    return [Landed(council, source, "", path, within=folder) for path in _list_mixed_paths(folder / source)]
+
+
+def list_cohort_files(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
+    """List the entries named after the cohort: a folder, or files with a suffix that is accepted or refused. An empty
+    folder counts as nothing sent."""
+    folder = landing / council / source
+    names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
+    found = list_entries(folder) if folder.is_dir() else []
+    return [path for path in found if path.name.lower() in names and (path.name != cohort or is_there(path))]
+
+
+def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
+    """Find the extract of a council, source and cohort; None if it has not arrived.
+
+    Raises `ExtractStopped` if two have arrived, or if its suffix or link target shows that it cannot be an extract.
+    Links are followed only within the council's folder: the sender may not be allowed to read other files.
+    """
+    found = list_cohort_files(landing, council, source, cohort)
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ExtractStopped(f"{council}/{source}: {names} are both in the folder; keep only the right one")
+    within = landing / council
+    several = tuple(_list_mixed_paths(within / source))
+    for path in several:
+        if is_link_out(path, within):
+            raise rules.build_error(f"a file of {council}/{source}", rules.LINK)
+    if not found:
+        folder = within / source / cohort
+        return Landed(council, source, cohort, folder, several=several, within=within) if several else None
+    parts = list_parts(found[0], source)
+    landed = Landed(council, source, cohort, found[0], tuple(parts), several=several, within=within)
+    # refused by name before it is opened, with the advice for that kind of file
+    for name, path in (*((f"a part of {landed.name}", part) for part in parts), (landed.name, found[0])):
+        if refused := _find_refusal(path.name):
+            raise rules.build_error(name, refused)
+        if is_link_out(path, within):
+            raise rules.build_error(name, rules.LINK)
+    if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
+        raise rules.build_error(landed.name, rules.NOT_A_FILE)
+    if not os.access(landed.path, os.R_OK):
+        raise rules.build_error(landed.name, rules.NOT_ALLOWED)
+    return landed
+
+
+def list_cohorts() -> list[str]:
+    """Return the cohorts with children born by now, all of which one file may contain."""
+    return [cohort.code for cohort in list_born_cohorts(dt.date.today())]
+
+
+def has_arrivals(landing: Path, cohort: str) -> bool:
+    """Return whether any council has sent a file that is, or may be, for a cohort, usable or not."""
+    places = [(council, source) for council in list_councils(landing) for source in CONTRACTS]
+    return any(
+        list_cohort_files(landing, *place, cohort) or _list_mixed_paths(landing.joinpath(*place)) for place in places
+    )
+
+
+def iter_candidates(landing: Path) -> Iterator[Landed]:
+    """Yield every extract in landing, of any cohort; if a council sent two for one source and cohort, both."""
+    for council in list_councils(landing):
+        for source in CONTRACTS:
+            by_cohort: dict[str, list[Path]] = {}
+            folder = landing / council / source
+            for path in list_arrived(folder) if folder.is_dir() else []:
+                if not path.name.endswith(READY):
+                    by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
+            if _list_mixed_paths(folder):
+                by_cohort = {code: [] for code in list_cohorts()} | by_cohort
+            for cohort, paths in by_cohort.items():
+                try:
+                    found = find(landing, council, source, cohort)
+                except ExtractStopped:
+                    within = landing / council
+                    yield from (Landed(council, source, cohort, path, within=within) for path in paths)
+                else:
+                    yield from [found] if found else []
+
+
+def read_synthetic_hashes(landing: Path) -> frozenset[str]:
+    """Return the hashes in the marker of synthetic extracts; none if it is missing or cannot be read."""
+    try:
+        return frozenset(json.loads((landing / SYNTHETIC_MARKER).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return frozenset()
+
+
+def mark_as_synthetic(landing: Path, files: Iterable[Path]) -> None:
+    """Add files to the marker of synthetic extracts. Only generators of such extracts may call this."""
+    path = landing / SYNTHETIC_MARKER
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hashes = sorted({*read_synthetic_hashes(landing), *(hash_content(file) for file in files)})
+    path.write_text(json.dumps(hashes, indent=0), encoding="utf-8")
