@@ -31,6 +31,8 @@ _CONCLUSIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
 )
 ENGLAND = "England"
 _GROUPS = ("several", "category")
+_MOST_KEPT = 1000
+"""Comparisons kept in memory, each of all pairs of areas: 24,000 rows for 153 councils."""
 _FIGURES = """
 SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
        f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name, f.levels, f.figure AS value,
@@ -67,6 +69,7 @@ class Questions:
 
     def __init__(self, published: Published) -> None:
         self.published, self.vocabulary = published, Vocabulary(published)
+        self._pairs: dict[str, list[Row]] = {}
 
     # Words
 
@@ -232,26 +235,20 @@ class Questions:
         is_within = one.area_code == other.area_code
         if not is_within and one.cohort != other.cohort:
             return "Two areas in two cohorts are not compared: compare areas in one cohort, or cohorts of one area."
-        where = "WHERE area_code = ? AND less_area_code = ? AND {} = ? AND less_{} = ?"
-        areas = (one.area_code, other.area_code)
         if groups[0] and groups[1]:
-            macro = "gld_compared(?, ?, ?, ?, ?)"
-            keys: tuple[Any, Any] = groups
-            name = "group_key"
-            before: tuple[Any, ...] = keys
+            macro, key, keys = "gld_compared(?, ?, ?, ?, ?)", "group_key", list[Any](groups)
+            values = keys
         else:
-            macro, name = "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels"
-            keys = list(one.statistic.levels), list(other.statistic.levels)
-            before = (one.statistic.table, one.statistic.measure, *keys)
-        rows = self._ask_macro(
-            f"SELECT verdict, lower_end, upper_end, points, basis FROM {macro} {where.format(name, name)}",
-            *before,
-            is_within,
-            one.cohort,
-            other.cohort,
-            *areas,
-            *keys,
+            macro, key = "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels"
+            keys = [list(one.statistic.levels), list(other.statistic.levels)]
+            values = [one.statistic.table, one.statistic.measure, *keys]
+        query = (
+            f"SELECT verdict, lower_end, upper_end, basis, area_code, less_area_code FROM {macro}"
+            f" WHERE {key} = ? AND less_{key} = ?"
         )
+        listed = self._list_pairs(query, [*values, is_within, one.cohort, other.cohort, *keys])
+        areas = one.area_code, other.area_code
+        rows = [row for row in listed if (row["area_code"], row["less_area_code"]) == areas]
         if not rows or rows[0]["verdict"] is None:
             return capital(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
         found = rows[0]
@@ -259,6 +256,15 @@ class Questions:
         lower, upper = sorted((sign * found["lower_end"], sign * found["upper_end"]))
         turned: dict[str, str] = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
         return Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
+
+    def _list_pairs(self, query: str, values: list[Any]) -> list[Row]:
+        """Return the rows of a comparison; kept, because the macro compares all areas at once."""
+        key = f"{query} {values}"
+        if key not in self._pairs:
+            if len(self._pairs) >= _MOST_KEPT:
+                self._pairs.clear()
+            self._pairs[key] = self._ask_macro(query, *values)
+        return self._pairs[key]
 
     def _reject_pair(self) -> str:
         return "Figures of different measures or tables are not compared: they are of different children or things."
@@ -313,15 +319,13 @@ class Questions:
             values = [statistic.table, statistic.measure, levels, levels]
         sign = -1 if statistic.opposite else 1
         ahead, behind = ("ahead", "behind") if sign > 0 else ("behind", "ahead")
-        return self._ask_macro(
+        return self._list_pairs(
             f"""SELECT area_code, any_value(area_name) AS area_name, any_value({figure}) AS value,
                        count(*) FILTER (verdict = '{behind}') + 1 AS best_rank,
                        count(*) + 1 - count(*) FILTER (verdict = '{ahead}') AS worst_rank
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
-            *values,
-            cohort,
-            cohort,
+            [*values, cohort, cohort],
         )
 
     def answer_ranking(self, statistic: Statistic, cohort: str) -> Answer:
