@@ -201,7 +201,7 @@ def _read_number(tokens: list[str], at: int) -> Item | None:
     if counted is None:
         return None
     value, decimals, end = counted
-    if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdigit():
+    if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdecimal():
         return Item("year", int(value), at, end)
     unit, end = _read_unit(tokens, end)
     if unit == "" and not tokens[at][0].isdigit() and value < 20:
@@ -249,7 +249,7 @@ def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
     rest = tokens[at:]
     if rest[0] == "half" and rest[1:2] != ["as"]:
         return 50.0, at + 1
-    count = 1 if rest[0] in ("a", "one") else _UNITS.get(rest[0]) or (int(rest[0]) if rest[0].isdigit() else None)
+    count = 1 if rest[0] in ("a", "one") else _UNITS.get(rest[0]) or (int(rest[0]) if rest[0].isdecimal() else None)
     if count and len(rest) > 1 and rest[1] in _PARTS and count < _PARTS[rest[1]]:
         # "A third of" is a share, "third highest" a place.
         return 100 * count / _PARTS[rest[1]], at + 2
@@ -257,7 +257,7 @@ def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
         between = 2 if rest[1] == "in" else 3 if rest[1:3] == ["out", "of"] else None
         if between and len(rest) >= between + 1:
             whole = rest[between] if between < len(rest) else ""
-            of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdigit() else None)
+            of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdecimal() else None)
             if of and count < of <= 100:
                 return 100 * count / of, at + between + 1
     return None
