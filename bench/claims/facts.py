@@ -14,39 +14,28 @@ import pyarrow.parquet as pq
 import yaml
 
 WORDS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "words.yaml").read_text(encoding="utf-8"))
-ALL = "Pilot councils"
-COMBINED = "Liverpool City Region"
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A published figure: `who` and `did` have every way to say them; `children` is how many it is a share of."""
+    """A figure: of a measure in `words.yaml`, an area, a group of children (breakdown and sex), and a category."""
 
     measure: str
-    table: str
-    column: str
     area: str
     group: tuple[str, ...]
     category: str | None
     value: float | None
     lower: float | None
     upper: float | None
-    children: float
     flag: str | None
-    who: tuple[str, ...]
-    did: tuple[str, ...]
-    do: tuple[str, ...]
-    topic: tuple[str, ...]
-    is_good: bool
+    children: float
     is_opposite: bool = False
 
     @property
-    def variance(self) -> float:
-        """Variance of the figure, in squared points: of noise, by its interval, and of chance."""
-        lower, upper = self.ends
-        share = min(max(self.shown, 1), 99)
-        chance = share * (100 - share) / max(self.children, 1)
-        return float((max(upper - self.shown, self.shown - lower) / 1.96) ** 2 + chance)
+    def spec(self) -> dict[str, Any]:
+        """The measure in `words.yaml`."""
+        found: dict[str, Any] = WORDS["measures"][self.measure]
+        return found
 
     @property
     def shown(self) -> float:
@@ -57,20 +46,31 @@ class Fact:
     @property
     def ends(self) -> tuple[float, float]:
         """The ends of the interval, which hold the rounded value too."""
-        lower, upper = self.lower, self.upper
-        return min(self.shown if lower is None else lower, self.shown), max(
-            self.shown if upper is None else upper, self.shown
-        )
+        return min(self.lower or 0, self.shown), max(self.upper or 0, self.shown)
 
     @property
-    def is_of_parents(self) -> bool:
-        """Whether it is a share of parents' answers."""
-        return self.table == "parent_experience"
+    def variance(self) -> float:
+        """Variance of the figure, in squared points: of noise, by its interval, and of chance."""
+        share = min(max(self.shown, 1), 99)
+        return (max(abs(end - self.shown) for end in self.ends) / 1.96) ** 2 + share * (100 - share) / self.children
+
+    def say(self, kind: str) -> list[str]:
+        """Return every way to say its `who`, `did`, `do` or `topic`."""
+        names = self.spec["x"][self.category] if self.category is not None else ""
+        names = names if isinstance(names, list) else [names]
+        if kind != "who":
+            ways = self.spec.get("not" if self.is_opposite and kind == "did" else kind, ())
+            return [way.format(x=x) for way in ways for x in names]
+        whos = WORDS["parents"] if "parents" in self.spec else name_groups(self.group)
+        return [self.spec.get("who", "{who}").format(who=who, x=x) for who in whos for x in names]
 
 
-def read_facts(folder: Path) -> list[Fact]:
-    """Return every figure that the words cover, flagged ones too, in a fixed order."""
-    return [fact for name, spec in WORDS["measures"].items() for fact in _read_measure(folder, name, spec)]
+def name_groups(group: tuple[str, ...]) -> list[str]:
+    """Return the ways to name children of a group: a breakdown, a sex or both."""
+    sexes = [each for each in group if each in ("Female", "Male")]
+    nouns = WORDS["nouns"][sexes[0] if sexes else "Total"][: 3 if not group else 2]
+    [form, *_] = [each for each in group if each not in sexes] or ["Total"]
+    return [words.format(n=noun) for words in WORDS["groups"][form] for noun in nouns]
 
 
 def read_rows(folder: Path, table: str, **where: str) -> list[dict[str, Any]]:
@@ -79,85 +79,29 @@ def read_rows(folder: Path, table: str, **where: str) -> list[dict[str, Any]]:
     return [row for row in rows if all(row[column] == category for column, category in where.items())]
 
 
+def read_facts(folder: Path) -> Iterator[Fact]:
+    """Yield every figure that the words cover, flagged ones too, in a fixed order."""
+    for name, spec in WORDS["measures"].items():
+        column = spec["column"]
+        counted = spec.get("children", column.replace("_percent", "_count"))
+        for row in read_rows(folder, spec["table"], **spec.get("where", {})):
+            category = row[spec["each"]] if "each" in spec else None
+            levels = (row.get(filter_, "Total") for filter_ in ("breakdown", "sex", "fsm_eligibility"))
+            group = tuple(level for level in levels if level != "Total")
+            if any(level not in {**WORDS["groups"], **WORDS["nouns"]} for level in group):
+                continue
+            if category is None or category in spec["x"]:
+                ends = (row[f"{column}_{end}"] for end in ("lower_ci", "upper_ci", "flag"))
+                of = row[counted] if "children" in spec or not row[column] else 100 * row[counted] / row[column]
+                yield Fact(name, row["area_name"], group, category, row[column], *ends, of)
+
+
 def count_errors(one: Fact, other: Fact) -> float:
     """Return how many standard errors of the difference one figure is above another; negative if it is below."""
     return (one.shown - other.shown) / math.sqrt(one.variance + other.variance)
 
 
-def oppose(fact: Fact) -> Fact | None:
-    """Return 100% less a figure in the words of its opposite, or nothing if it has none."""
-    spec = WORDS["measures"][fact.measure]
-    if "not" not in spec or fact.value is None or fact.lower is None or fact.upper is None:
-        return None
-    return replace(
-        fact,
-        value=round(100 - fact.value, 1),
-        lower=100 - fact.upper,
-        upper=100 - fact.lower,
-        did=_name_category(spec, "not", fact.category),
-        do=(),
-        topic=(),
-        is_opposite=True,
-    )
-
-
-def name_groups(group: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the ways to name children of a group: a breakdown, a sex or both."""
-    sexes = [each for each in group if each in ("Female", "Male")]
-    nouns = WORDS["nouns"][sexes[0] if sexes else "Total"][: 3 if not group else 2]
-    [form, *_] = [each for each in group if each not in sexes] or ["Total"]
-    return tuple(words.format(n=noun) for words in WORDS["groups"][form] for noun in nouns)
-
-
-def _read_measure(folder: Path, name: str, spec: dict[str, Any]) -> Iterator[Fact]:
-    for row in read_rows(folder, spec["table"], **spec.get("where", {})):
-        category = row[spec["each"]] if "each" in spec else None
-        group = _read_group(row)
-        named = category is None or category in spec["x"]
-        if named and all(each in WORDS["groups"] or each in WORDS["nouns"] for each in group):
-            yield _build_fact(name, spec, row, group, category)
-
-
-def _build_fact(
-    name: str, spec: dict[str, Any], row: dict[str, Any], group: tuple[str, ...], category: str | None
-) -> Fact:
-    column = spec["column"]
-    value, counted = row[column], row.get(spec.get("children") or column.replace("_percent", "_count"))
-    children = counted if "children" in spec or not value or counted is None else 100 * counted / value
-    who = tuple(WORDS["parents"]) if spec.get("parents") else name_groups(group)
-    if "who" in spec:
-        who = tuple(
-            each.format(who=of, x=x) for of in who for x in _list_names(spec, category) for each in [spec["who"]]
-        )
-    return Fact(
-        measure=name,
-        table=spec["table"],
-        column=column,
-        area=row["area_name"],
-        group=group,
-        category=category,
-        value=value,
-        lower=row[f"{column}_lower_ci"],
-        upper=row[f"{column}_upper_ci"],
-        children=children or 0,
-        flag=row[f"{column}_flag"],
-        who=who,
-        is_good=spec.get("good", False),
-        did=_name_category(spec, "did", category),
-        do=_name_category(spec, "do", category),
-        topic=_name_category(spec, "topic", category),
-    )
-
-
-def _read_group(row: dict[str, Any]) -> tuple[str, ...]:
-    found = (row.get(column, "Total") for column in ("breakdown", "sex", "fsm_eligibility"))
-    return tuple(each for each in found if each != "Total")
-
-
-def _name_category(spec: dict[str, Any], kind: str, category: str | None) -> tuple[str, ...]:
-    return tuple(words.format(x=x) for words in spec.get(kind, ()) for x in _list_names(spec, category))
-
-
-def _list_names(spec: dict[str, Any], category: str | None) -> list[str]:
-    names = spec["x"][category] if category is not None else ""
-    return names if isinstance(names, list) else [names]
+def oppose(fact: Fact) -> Fact:
+    """Return 100% less a figure, in the words of its opposite."""
+    lower, upper = fact.ends
+    return replace(fact, value=round(100 - fact.shown, 1), lower=100 - upper, upper=100 - lower, is_opposite=True)

@@ -90,7 +90,7 @@ def judge_questions(directory: Path, maker: Maker, number: int) -> None:
     wrong = refused = 0
     with open_published(str(directory)) as published:
         questions = Questions(published)
-        asked = maker.make_questions(number)
+        asked = list(maker.make_questions(number))
         for text, words, expected in asked:
             try:
                 subject = questions.read_subject(words["measure"], words["area"], words["group"], words["cohort"])

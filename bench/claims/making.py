@@ -15,25 +15,19 @@ from typing import Any
 
 import yaml
 
-from bench.claims.facts import ALL, COMBINED, WORDS, Fact, count_errors, oppose, read_facts, read_rows
+from bench.claims.facts import WORDS, Fact, count_errors, oppose, read_facts, read_rows
 from bench.claims.numbers import write_count, write_points, write_share
 
 TEMPLATES: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "templates.yaml").read_text(encoding="utf-8"))
 SUPPORTED, UNSUPPORTED, CANNOT = "supported", "not supported", "cannot be said"
 CLEAR, UNCLEAR = 6.0, 2.0
-_FAMILIES = [
-    ["Female", "Male"],
-    ["Eligible for free school meals", "Not eligible for free school meals"],
-    ["No SEN provision", "All SEN provision"],
-    ["No SEN provision", "SEN support / SEN without an EHC plan"],
-    ["English", "Other than English"],
-    ["Autumn-born", "Spring-born", "Summer-born"],
-    ["Quintile 1 (most deprived)", "Quintile 2", "Quintile 3", "Quintile 4", "Quintile 5 (least deprived)"],
-    ["Asian / Asian British", "Black / African / Caribbean / Black British", "Mixed / Multiple ethnic groups", "White"],
-]
+_TOGETHER = ("Pilot councils", "Liverpool City Region")
 _PLACES = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"]
-_ANYWHERE = ["trend", "other cohort", "other release", "cause", "single child", "forecast"]
-_ANYWHERE += ["no such measure", "no such group", "no area", "ambiguous"]
+_PLAIN = re.compile(r"(just|only|as many as|that|means) \{(some|share)", re.IGNORECASE)
+
+_FRAMED = re.compile(r"\. |figures|show|said|know|report|today|Speaker|REVEALED|NEW")
+
+Pair = tuple[Fact, Fact]
 
 
 @dataclass(frozen=True)
@@ -52,126 +46,90 @@ class Maker:
 
     def __init__(self, folder: Path, seed: int = 1) -> None:
         self.folder, self.draw = folder, random.Random(seed)
-        self.facts = read_facts(folder)
-        [self.cohort] = {row["time_period"] for row in read_rows(folder, "gld_headline")}
-        self.label = f"{self.cohort[:4]}/{self.cohort[4:]}"
+        self.facts = list(read_facts(folder))
+        cohort = read_rows(folder, "gld_headline")[0]["time_period"]
+        self.label, self.year = f"{cohort[:4]}/{cohort[4:]}", int(cohort[:4])
         self.usable = [each for each in self.facts if _is_usable(each)]
-        self.opposites = [turned for each in self.usable if (turned := oppose(each))]
+        self.opposites = [oppose(each) for each in self.usable if "not" in each.spec]
         self.by_key = {(each.measure, each.category, each.group, each.area): each for each in self.usable}
 
     def make_all(self) -> list[Claim]:
         """Return every claim, without repeated sentences."""
-        made = [
-            *self.make_values(),
-            *self.make_pairs(),
-            *self.make_counts(),
-            *self.make_gaps(),
-            *self.make_comparisons(),
-            *self.make_ranks(),
-            *self.make_unanswerable(),
-            *self.make_elsewhere(),
-        ]
-        return list({(each.kind, each.text): each for each in made}.values())
-
-    # Values
+        ways = (self.make_values, self.make_pairs, self.make_counts, self.make_gaps, self.make_comparisons)
+        more = (self.make_ranks, self.make_unanswerable, self.make_sums, self.make_flagged, self.make_elsewhere)
+        return list({claim.text: claim for make in (*ways, *more) for claim in make()}.values())
 
     def make_values(self) -> Iterator[Claim]:
         """Quote figures, right and wrong."""
-        for kind, times in (
-            ("value", 6),
-            ("value of all", 6),
-            ("value of readiness", 5),
-            ("value in news", 4),
-            ("value of parents", 3),
-        ):
-            for template in TEMPLATES[kind] * times:
-                yield from self._make_value(kind, template, True)
-            for template in TEMPLATES[kind] * ((times + 1) // 3):
-                yield from self._make_value(kind, template, False)
-
-    def _make_value(self, kind: str, template: str, is_right: bool) -> list[Claim]:
         wanted: dict[str, Callable[[Fact], bool]] = {
-            "value": lambda fact: not fact.is_of_parents,
-            "value in news": lambda fact: not fact.is_of_parents,
-            "value of parents": lambda fact: fact.is_of_parents,
+            "value": lambda fact: "parents" not in fact.spec,
+            "value in news": lambda fact: "parents" not in fact.spec,
+            "value of parents": lambda fact: "parents" in fact.spec,
             "value of all": lambda fact: (
-                fact.measure in ("gld", "goals", "seen", "first concern", "reviews on time")
-                and not fact.group
-                and fact.area != ALL
+                not fact.group and not {"who", "parents"} & set(fact.spec) and fact.area != _TOGETHER[0]
             ),
             "value of readiness": lambda fact: fact.measure == "gld",
         }
-        may_oppose = kind not in ("value of readiness", "value of parents") and self.draw.random() < 0.15
-        fact = self._pick(self.opposites if may_oppose else self.usable, wanted[kind])
-        text, is_clear = self._write_value(template, fact, is_right)
-        mapping = {**self._describe(fact), "value": fact.value} if is_right and not fact.is_opposite else {}
-        expected = SUPPORTED if is_right else UNSUPPORTED
-        return (
-            [Claim(f"{kind}{'' if is_right else ', wrong'}", text, expected, _own(fact), mapping)] if is_clear else []
-        )
+        for kind, is_wanted in wanted.items():
+            for template in TEMPLATES[kind] * TEMPLATES["times"][kind]:
+                may_oppose = kind in ("value", "value in news") and self.draw.random() < 0.15
+                fact = self._pick(self.opposites if may_oppose else self.usable, is_wanted)
+                is_right = self.draw.random() < 0.7
+                text = self._write_value(template, fact, is_right)
+                mapping = {} if fact.is_opposite or not is_right else {**self._describe(fact), "value": fact.value}
+                if text:
+                    sort, expected = (kind, SUPPORTED) if is_right else (f"{kind}, wrong", UNSUPPORTED)
+                    yield Claim(sort, text, expected, _own(fact), mapping)
 
-    def _write_value(self, template: str, fact: Fact, is_right: bool) -> tuple[str, bool]:
+    def _write_value(self, template: str, fact: Fact, is_right: bool) -> str:
         words = self._word(fact)
         for _ in range(60):
             off = 0.0 if is_right else self.draw.choice([-1, 1]) * self.draw.uniform(1.5, 15)
-            value = round(fact.shown + off, 1)
-            if not 2 <= value <= 98:
-                continue
-            shares, written = self._write_shares(template, value, words["who"])
-            checks = [each for name, each in shares.items() if f"{{{name}}}" in template.lower()]
-            lower, upper = fact.ends
-            if all(each.is_right(fact.shown) if is_right else each.is_wrong(lower, upper) for each in checks):
-                return _fill(template, {**words, **written}), True
-        return "", False
+            shares = self._write_shares(template, min(max(round(fact.shown + off, 1), 2), 98), words["who"])
+            said = [each for name, each in shares.items() if f"{{{name}}}" in template.lower()]
+            if all(each.is_right(fact.shown) if is_right else each.is_wrong(*fact.ends) for each in said):
+                return self._fill(template, words, shares)
+        return ""
 
-    def _write_shares(self, template: str, value: float, who: str) -> tuple[dict[str, Any], dict[str, str]]:
-        is_plain = bool(re.search(r"(just|only|as many as|that|means) \{(some|share)", template, re.IGNORECASE))
-        shares = {
-            "some": write_share(self.draw, value, who, is_plain),
-            "share": write_share(self.draw, value, "", is_plain),
-            "percent": write_share(self.draw, value, "", True),
-        }
-        return shares, {name: each.text for name, each in shares.items()}
+    def _write_shares(self, template: str, value: float, who: str) -> dict[str, Any]:
+        is_plain = bool(_PLAIN.search(template))
+        ways = {"some": (who, is_plain), "share": ("", is_plain), "percent": ("", True)}
+        return {name: write_share(self.draw, value, *way) for name, way in ways.items()}
 
     def make_pairs(self) -> Iterator[Claim]:
         """Quote two figures of clearly different groups, also the wrong way round."""
-        apart = [pair for pair in self._pair_groups() if count_errors(*pair) >= CLEAR and _are_apart(*pair)]
-        for template in TEMPLATES["pair of values"] * 3:
-            for is_right in (True, self.draw.random() < 0.3):
-                more, less = self.draw.choice(apart)
-                shares = [write_share(self.draw, each.value, "", True).text for each in (more, less) if each.value]
-                named = dict(zip(("share1", "share2") if is_right else ("share2", "share1"), shares, strict=True))
-                text = _fill(template, {**self._word_groups(more, less), **named})
-                kind, expected = ("pair of values", SUPPORTED) if is_right else ("pair of values, swapped", UNSUPPORTED)
-                yield Claim(kind, text, expected, _own(more, less))
-
-    # Counts and gaps
+        apart = [pair for pair in self._pair_groups() if count_errors(*pair) >= CLEAR and _are_apart(pair)]
+        for template in TEMPLATES["pair of values"] * 4:
+            pair, is_right = self._pick_pair(apart), self.draw.random() < 0.75
+            names = ("share1", "share2") if is_right else ("share2", "share1")
+            shares = {
+                name: write_share(self.draw, each.shown, "", True) for name, each in zip(names, pair, strict=True)
+            }
+            text = self._fill(template, self._word_groups(*pair), shares)
+            kind, expected = ("pair of values", SUPPORTED) if is_right else ("pair of values, swapped", UNSUPPORTED)
+            yield Claim(kind, text, expected, _own(*pair))
 
     def make_counts(self) -> Iterator[Claim]:
         """Quote numbers of children, right and wrong."""
-        for kind, name in (("count", "ready"), ("count of children", "children")):
-            spec = WORDS["counts"][name]
+        for kind, spec in WORDS["counts"].items():
             rows = [
-                row
-                for row in read_rows(self.folder, spec["table"], breakdown="Total")
-                if (row[spec["column"]] or 0) > 300
+                row for row in read_rows(self.folder, spec["table"], breakdown="Total") if row[spec["column"]] > 300
             ]
-            for index, template in enumerate(TEMPLATES[kind] * 3):
-                row, is_right = self.draw.choice(rows), index % 3 < 2
+            for template in TEMPLATES[kind] * 3:
+                row, is_right = self.draw.choice(rows), self.draw.random() < 0.7
                 value = row[spec["column"]]
-                written = write_count(
-                    self.draw, value if is_right else round(value * self.draw.choice([0.7, 0.85, 1.15, 1.4]))
-                )
-                if not is_right and not written.is_wrong(
+                off = 1 if is_right else self.draw.choice([0.7, 0.85, 1.15, 1.4])
+                number = write_count(self.draw, round(value * off))
+                if not is_right and not number.is_wrong(
                     row[f"{spec['column']}_lower_ci"], row[f"{spec['column']}_upper_ci"]
                 ):
                     continue
                 noun = {"Total": "children", "Female": "girls", "Male": "boys"}[row["sex"]]
-                words = {**self._place(row["area_name"]), **self._when(), "noun": noun, "number": written.text}
+                words = {**self._place(row["area_name"]), **self._when(), "noun": noun}
                 words["did"] = self.draw.choice(spec.get("did", [""]))
-                text = _fill(template, words)
-                expected = SUPPORTED if is_right else UNSUPPORTED
-                yield Claim(f"{kind}{'' if is_right else ', wrong'}", text, expected, ((row["area_name"], value),))
+                text = self._fill(template, words, {"number": number})
+                sort, expected = (kind, SUPPORTED) if is_right else (f"{kind}, wrong", UNSUPPORTED)
+                yield Claim(sort, text, expected, ((row["area_name"], value),))
 
     def make_gaps(self) -> Iterator[Claim]:
         """Quote gaps in points, right, wrong, and in percent."""
@@ -183,216 +141,160 @@ class Maker:
                 off = 0 if kind != "gap, wrong" else self.draw.choice([-1, 1]) * self.draw.uniform(5, 9)
                 ahead, behind, *_ = WORDS["gaps"][row["comparison"]]
                 words = {**self._place(row["area_name"]), **self._when(), "ahead": ahead, "behind": behind}
-                words["points"] = write_points(self.draw, round(abs(value + off), 1)).text
                 words["percent"] = self.draw.choice([f"{value:.1f}%", f"{round(value)}%", f"{round(value)} per cent"])
-                expected = SUPPORTED if kind == "gap" else UNSUPPORTED
-                yield Claim(
-                    kind, _fill(template, words), expected, ((row["area_name"], value),) if kind == "gap" else ()
-                )
+                points = write_points(self.draw, round(abs(value + off), 1))
+                figures = ((row["area_name"], value),) if kind == "gap" else ()
+                if kind != "gap, wrong" or points.is_wrong(value - 2, value + 2):
+                    text = self._fill(template, words, {"points": points})
+                    yield Claim(kind, text, SUPPORTED if kind == "gap" else UNSUPPORTED, figures)
 
     def _is_clear_gap(self, row: dict[str, Any]) -> bool:
-        if (
-            row["comparison"] not in WORDS["gaps"]
-            or row["gld_difference_points_flag"]
-            or row["gld_difference_points"] is None
-        ):
-            return False
-        sides = [
-            self.by_key.get(("gld", None, (group,), row["area_name"])) for group in WORDS["gaps"][row["comparison"]][2:]
-        ]
-        return (
-            all(sides) and row["gld_difference_points"] > 3 and count_errors(*(each for each in sides if each)) >= CLEAR
-        )
-
-    # Comparisons
+        sides = WORDS["gaps"].get(row["comparison"], [])[2:]
+        found = [self.by_key.get(("gld", None, (side,), row["area_name"])) for side in sides]
+        pair = [each for each in found if each]
+        return bool(row["gld_difference_points"]) and len(pair) == 2 and count_errors(*pair) >= CLEAR
 
     def make_comparisons(self) -> Iterator[Claim]:
         """Compare areas and groups: clearly right, the wrong way round, and inside noise and chance."""
-        areas, groups = list(self._pair_areas()), list(self._pair_groups())
-        for kind, pairs, word in (
-            ("areas compared", areas, self._word_areas),
-            ("groups compared", groups, self._word_groups),
-        ):
-            for sort, templates in (
-                (kind, TEMPLATES[kind] * 3),
-                (f"{kind} in readiness", TEMPLATES[f"{kind} in readiness"] * 4),
-            ):
-                own = [pair for pair in pairs if sort == kind or pair[0].topic]
-                if sort == "areas compared in readiness":
-                    own = [pair for pair in own if not pair[0].group]
-                clear = [pair for pair in own if count_errors(*pair) >= CLEAR]
-                unclear = [pair for pair in own if abs(count_errors(*pair)) <= UNCLEAR]
-                for template in templates:
-                    yield from self._compare(sort, template, clear, SUPPORTED, word, True)
-                    yield from self._compare(
-                        f"{sort}, inside noise", template, unclear, UNSUPPORTED, word, self.draw.random() < 0.5
-                    )
-                for template in templates[: len(templates) // 3]:
-                    yield from self._compare(f"{sort}, turned round", template, clear, UNSUPPORTED, word, False)
+        areas, groups = self._pair_areas(), self._pair_groups()
+        on_areas = [pair for pair in areas if pair[0].say("topic") and not pair[0].group]
+        on_groups = [pair for pair in groups if pair[0].say("topic")]
+        ways = [("areas compared", areas), ("areas compared in readiness", on_areas)]
+        for kind, pairs in (*ways, ("groups compared", groups), ("groups compared in readiness", on_groups)):
+            clear = [pair for pair in pairs if count_errors(*pair) >= CLEAR]
+            unclear = [pair for pair in pairs if abs(count_errors(*pair)) <= UNCLEAR]
+            for template in TEMPLATES[kind] * TEMPLATES["times"][kind]:
+                if clear:
+                    yield self._compare(kind, template, clear, True)
+                yield self._compare(f"{kind}, inside noise", template, unclear, self.draw.random() < 0.5)
+                if clear and self.draw.random() < 0.3:
+                    yield self._compare(f"{kind}, turned round", template, clear, False)
 
-    def _compare(
-        self,
-        kind: str,
-        template: str,
-        pairs: list[tuple[Fact, Fact]],
-        expected: str,
-        word: Callable[..., dict[str, str]],
-        is_up: bool,
-    ) -> Iterator[Claim]:
-        if pairs:
-            measure = self.draw.choice(sorted({each.measure for each, _ in pairs}))
-            one, other = self.draw.choice([pair for pair in pairs if pair[0].measure == measure])
-            if expected == SUPPORTED and self.draw.random() < 0.4:  # the same fact, said of the one behind
-                one, other, is_up = other, one, False
-            turned = {name: pair[0 if is_up else 1] for name, pair in TEMPLATES["pairs"].items()}
-            text = _fill(template, {**word(one, other), **turned})
-            differs = "area" if one.area != other.area else "group"
-            than = self._describe(other)[differs]
-            mapping = {**self._describe(one), "comparison": "higher" if is_up else "lower", "than": {differs: than}}
-            yield Claim(kind, text, expected, _own(one, other), mapping)
+    def _compare(self, kind: str, template: str, pairs: list[Pair], is_up: bool) -> Claim:
+        one, other = self._pick_pair(pairs)
+        if self.draw.random() < 0.4:  # the same, said of the other
+            one, other, is_up = other, one, not is_up
+        differs = "area" if one.area != other.area else "group"
+        words = self._word_areas(one, other) if differs == "area" else self._word_groups(one, other)
+        words |= {name: turn[0 if is_up else 1] for name, turn in TEMPLATES["pairs"].items()}
+        than = {differs: self._describe(other)[differs]}
+        mapping = {**self._describe(one), "comparison": "higher" if is_up else "lower", "than": than}
+        expected = UNSUPPORTED if "," in kind else SUPPORTED
+        return Claim(kind, self._fill(template, words), expected, _own(one, other), mapping)
 
-    def _pair_areas(self) -> Iterator[tuple[Fact, Fact]]:
-        """Yield figures of two councils, the higher first, of every measure and group."""
-        own: dict[Any, list[Fact]] = {}
-        for fact in self.usable:
-            if fact.area not in (ALL, COMBINED) and not fact.is_of_parents and fact.do:
-                own.setdefault((fact.measure, fact.category, fact.group), []).append(fact)
-        for facts in own.values():
-            yield from (_sort(pair) for pair in combinations(facts, 2))
+    def _pair_areas(self) -> list[Pair]:
+        """Return figures of two councils, the higher first, of every measure and group."""
+        councils = [each for each in self.usable if each.area not in _TOGETHER and "parents" not in each.spec]
+        return _pair(councils, lambda fact: (fact.measure, fact.category, fact.group), lambda _: True)
 
-    def _pair_groups(self) -> Iterator[tuple[Fact, Fact]]:
-        """Yield figures of two groups of an area that share no child, the higher first."""
-        own: dict[Any, list[Fact]] = {}
-        for fact in self.usable:
-            if fact.group and not fact.is_of_parents and fact.do:
-                own.setdefault((fact.measure, fact.category, fact.area), []).append(fact)
-        for facts in own.values():
-            for one, other in combinations(facts, 2):
-                apart = set(one.group) ^ set(other.group)
-                if (
-                    len(apart) == 2
-                    and len(one.group) == len(other.group)
-                    and any(apart <= set(each) for each in _FAMILIES)
-                ):
-                    yield _sort((one, other))
+    def _pair_groups(self) -> list[Pair]:
+        """Return figures of two groups of an area that share no child, the higher first."""
+        groups = [each for each in self.usable if each.group]
+        return _pair(groups, lambda fact: (fact.measure, fact.category, fact.area, len(fact.group)), _are_disjoint)
 
     def make_ranks(self) -> Iterator[Claim]:
         """Rank councils: highest, lowest and between, inside noise and chance or clearly."""
+        ranked = [each for each in self.usable if each.say("topic") and each.area not in _TOGETHER]
         for kind in ("rank highest", "rank lowest", "rank between"):
             for template in TEMPLATES[kind] * 2:
-                fact = self._pick(
-                    self.usable, lambda each: bool(each.topic) and each.is_good and each.area not in (ALL, COMBINED)
-                )
-                near = [self.by_key[key] for key in self._list_councils(fact) if key[3] != fact.area]
-                if len(near) < 7:
+                fact = self._pick(ranked, lambda _: True)
+                key = (fact.measure, fact.category, fact.group)
+                others = [each for each in ranked if (each.measure, each.category, each.group) == key and each != fact]
+                ahead = [count_errors(fact, each) * (-1 if kind == "rank lowest" else 1) for each in others]
+                nearest = min(map(abs, ahead), default=4.0) if kind == "rank between" else min(ahead, default=4.0)
+                if len(others) < 7 or UNCLEAR < nearest < (99 if kind == "rank between" else CLEAR):
                     continue
-                ahead = [count_errors(fact, each) * (-1 if kind == "rank lowest" else 1) for each in near]
-                place = sum(each < 0 for each in ahead)
-                is_unclear = (
-                    min(abs(each) for each in ahead) <= UNCLEAR if kind == "rank between" else min(ahead) <= UNCLEAR
-                )
-                if not is_unclear and (min(ahead) < CLEAR or kind == "rank between"):
-                    continue
-                words = self._word(fact)
-                _, written = self._write_shares(template, fact.shown, words["who"])
-                text = _fill(template, {**words, **written, "place": _PLACES[place]})
-                yield Claim(kind, text, UNSUPPORTED if is_unclear else SUPPORTED, ())
-
-    def _list_councils(self, fact: Fact) -> list[tuple[Any, ...]]:
-        wanted = (fact.measure, fact.category, fact.group)
-        return [key for key in self.by_key if key[:3] == wanted and key[3] not in (ALL, COMBINED)]
-
-    # What the release cannot answer
+                words = {**self._word(fact), "place": _PLACES[sum(each < 0 for each in ahead)]}
+                text = self._fill(template, words, self._write_shares(template, fact.shown, words["who"]))
+                yield Claim(kind, text, UNSUPPORTED if nearest <= UNCLEAR else SUPPORTED)
 
     def make_unanswerable(self) -> Iterator[Claim]:
         """Say what no figure of the release can answer, with right figures where there are any."""
-        for kind in _ANYWHERE:
+        several = [each for each in self.usable if each.measure in ("gld", "goals", "seen", "every goal")]
+        readiness = [each for each in several if each.measure == "gld"]
+        of_all = [each for each in readiness if not each.group]
+        for kind in TEMPLATES["anywhere"]:
+            is_of_all = kind in ("no such measure", "no such group", "ambiguous", "single child")
             for template in TEMPLATES[kind]:
-                fact = self._pick(self.usable, lambda each: each.measure in ("gld", "goals", "seen", "every goal"))
-                if "School readiness" in template or kind in ("no such measure", "ambiguous", "single child"):
-                    fact = self._pick(self.usable, lambda each: each.measure == "gld" and not each.group)
-                words = self._word(fact) | {
-                    "other": self.draw.choice(_list_others(self.cohort)),
-                    "version": "2025.11.0",
-                }
-                _, written = self._write_shares(template, fact.shown, words["who"])
-                text = _fill(template, {**words, **written, "points": "13.7 points"})
-                mapping = (
-                    {**self._describe(fact), "value": fact.value, "cause": "family hubs"} if kind == "cause" else {}
-                )
-                if kind == "other cohort":
-                    mapping = {**self._describe(fact), "cohort": words["other"], "value": fact.value}
+                found = of_all if is_of_all else readiness if "School readiness" in template else several
+                fact = self._pick(found, lambda _: True)
+                first = self.year + self.draw.choice([-1, -2, -4, 1])
+                words = self._word(fact) | {"other": f"{first}/{(first + 1) % 100:02d}", "version": "2025.11.0"}
+                text = self._fill(template, words, self._write_shares(template, fact.shown, words["who"]))
+                more = {"cause": {"cause": "family hubs"}, "other cohort": {"cohort": words["other"]}}.get(kind)
+                mapping = {**self._describe(fact), "value": fact.value, **more} if more else {}
                 yield Claim(kind, text, CANNOT, (), mapping)
-        yield from self._make_sums()
-        yield from self._make_flagged()
 
-    def _make_sums(self) -> Iterator[Claim]:
+    def make_sums(self) -> Iterator[Claim]:
+        """Add up groups that overlap."""
+        areas = sorted({each.area for each in self.usable})
         for template in TEMPLATES["sum of overlapping groups"]:
-            rows = read_rows(
-                self.folder, "gld_headline", area_name=self.draw.choice(sorted({each.area for each in self.usable}))
-            )
+            place = self.draw.choice(areas)
+            rows = read_rows(self.folder, "gld_headline", area_name=place)
             count = {(row["breakdown"], row["sex"]): row["children_count"] for row in rows}
             boys, fsm = count["Total", "Male"], count["Eligible for free school meals", "Total"]
             summer, sen = count["Summer-born", "Total"], count["All SEN provision", "Total"]
-            sums = {"sum_fsm": f"{boys + fsm:,}", "sum_summer": f"{boys + summer:,}", "sum_sen": f"{sen + fsm:,}"}
-            yield Claim(
-                "sum of overlapping groups", _fill(template, {**self._place(rows[0]["area_name"]), **sums}), CANNOT
-            )
+            sums = {"sum_fsm": boys + fsm, "sum_summer": boys + summer, "sum_sen": sen + fsm}
+            words = {**self._place(place), **{name: f"{number:,}" for name, number in sums.items()}}
+            yield Claim("sum of overlapping groups", self._fill(template, words), CANNOT)
 
-    def _make_flagged(self) -> Iterator[Claim]:
-        flagged = [
-            each for each in self.facts if each.value is None and each.flag == "withheld" and (each.lower or 0) > 2
-        ]
+    def make_flagged(self) -> Iterator[Claim]:
+        """Quote values for figures that the release withholds."""
+        flagged = [each for each in self.facts if each.flag == "withheld" and each.value is None]
         for template in TEMPLATES["flagged figure"] * 2:
-            fact = self._pick(flagged, lambda each: not each.is_of_parents)
+            fact = self._pick(flagged, lambda each: "parents" not in each.spec)
             words = {**self._word(fact), "percent": f"{self.draw.randint(10, 90)}%"}
-            yield Claim("flagged figure", _fill(template, words), CANNOT, (), {**self._describe(fact), "value": 50})
+            yield Claim(
+                "flagged figure", self._fill(template, words), CANNOT, (), {**self._describe(fact), "value": 50}
+            )
 
     def make_elsewhere(self) -> Iterator[Claim]:
         """Quote figures of areas that no release has, and of England."""
         for kind in ("elsewhere", "england"):
-            for template in TEMPLATES["value"] + TEMPLATES["value in news"][: 10 if kind == "elsewhere" else 5]:
+            for template in [*TEMPLATES["value"], *TEMPLATES["value in news"]]:
                 fact = self._pick(self.usable, lambda each: each.measure in ("gld", "goals", "seen", "reviews on time"))
                 place = self.draw.choice(WORDS[kind])
                 words = {**self._word(fact), **self._place_in(place)}
-                _, written = self._write_shares(template, fact.shown, words["who"])
+                text = self._fill(template, words, self._write_shares(template, fact.shown, words["who"]))
                 mapping = {**self._describe(fact), "area": place["alone"][0], "value": fact.value}
-                yield Claim(f"area: {kind}", _fill(template, {**words, **written}), CANNOT, (), mapping)
+                yield Claim(f"area: {kind}", text, CANNOT, (), mapping)
 
-    # Questions
-
-    def make_questions(self, number: int) -> list[tuple[str, dict[str, Any], float | None]]:
-        """Return questions with the words that a client hands to the tools and the published value."""
-        asked = []
+    def make_questions(self, number: int) -> Iterator[tuple[str, dict[str, Any], float | None]]:
+        """Yield questions, the words that a client hands to the tools, and the published value."""
         for _ in range(number):
-            fact = self._pick(self.usable, lambda each: True)
+            fact = self._pick(self.usable, lambda _: True)
             words = self._word(fact)
-            text = _fill(self.draw.choice(TEMPLATES["questions"]), words)
-            described = {**self._describe(fact), "area": words["alone"], "cohort": self.draw.choice([None, self.label])}
-            asked.append((text, described, fact.value))
-        return asked
+            asked = {
+                **self._describe(fact),
+                "area": self.draw.choice([fact.area, words["area"]]),
+                "cohort": self.draw.choice([None, self.label]),
+            }
+            yield self._fill(self.draw.choice(TEMPLATES["questions"]), words), asked, fact.value
 
     # Words
 
-    def _pick(self, facts: Iterable[Fact], wanted: Callable[[Fact], bool]) -> Fact:
+    def _pick(self, facts: Iterable[Fact], is_wanted: Callable[[Fact], bool]) -> Fact:
         """Draw a measure, then one of its figures, so that large tables do not crowd out small ones."""
-        own = [each for each in facts if wanted(each)]
+        own = [each for each in facts if is_wanted(each)]
         measures = sorted({each.measure for each in own})
         measure = self.draw.choice(measures + ["gld"] * (4 if "gld" in measures else 0))
         return self.draw.choice([each for each in own if each.measure == measure])
 
+    def _pick_pair(self, pairs: list[Pair]) -> Pair:
+        first = self._pick([one for one, _ in pairs], lambda _: True)
+        return self.draw.choice([pair for pair in pairs if pair[0] == first])
+
     def _word(self, fact: Fact) -> dict[str, str]:
-        words = {
+        said = {name: ways for name in ("who", "did", "do", "topic") if (ways := fact.say(name))}
+        return {
             **self._place(fact.area),
             **self._when(),
-            "who": self.draw.choice(fact.who),
-            "did": self.draw.choice(fact.did),
+            **{name: self.draw.choice(ways) for name, ways in said.items()},
         }
-        return words | {name: self.draw.choice(ways) for name, ways in (("do", fact.do), ("topic", fact.topic)) if ways}
 
     def _word_groups(self, one: Fact, other: Fact) -> dict[str, str]:
         noun = self.draw.choice(["children", "pupils"])
-        whos = [[each for each in fact.who if noun in each] or fact.who for fact in (one, other)]
+        whos = [[each for each in fact.say("who") if noun in each] or fact.say("who") for fact in (one, other)]
         return {**self._word(one), "who1": self.draw.choice(whos[0]), "who2": self.draw.choice(whos[1])}
 
     def _word_areas(self, one: Fact, other: Fact) -> dict[str, str]:
@@ -404,19 +306,53 @@ class Maker:
         return self._place_in(WORDS["areas"][area])
 
     def _place_in(self, ways: dict[str, list[str]]) -> dict[str, str]:
-        return {name: self.draw.choice(ways.get(name, ways["alone"])) for name in ("in", "area", "before", "alone")}
+        return {
+            name.replace("alone", "area"): self.draw.choice(ways.get(name, ways["alone"]))
+            for name in ("in", "alone", "before")
+        }
 
     def _when(self) -> dict[str, str]:
         way = self.draw.choice([self.label, self.label, self.label.replace("/", "-"), f"the {self.label} school year"])
-        is_said = self.draw.random() < 0.35
-        return {"cohort": f" in {way}" if is_said else "", "cohort_first": f"In {way}, "}
+        return {"cohort": f" in {way}" if self.draw.random() < 0.35 else "", "cohort_first": f"In {way}, "}
 
     def _describe(self, fact: Fact) -> dict[str, Any]:
-        spec = WORDS["measures"][fact.measure]
-        label = f"{spec['label']}: " if "label" in spec else ""
-        groups = [*fact.group, *([f"{label}{fact.category}"] if fact.category else []), *spec.get("also", ())]
-        names = [WORDS["asked"].get(each, each) for each in dict.fromkeys(groups) if each != "Total"]
-        return {"area": fact.area, "cohort": self.label, "group": names, "measure": spec.get("ask", fact.column)}
+        label = f"{fact.spec['label']}: " if "label" in fact.spec else ""
+        groups = [*fact.group, *([f"{label}{fact.category}"] if fact.category else []), *fact.spec.get("also", ())]
+        names = [WORDS["asked"].get(each, each) for each in groups if each != "Total"]
+        return {
+            "area": fact.area,
+            "cohort": self.label,
+            "group": names,
+            "measure": fact.spec.get("ask", fact.spec["column"]),
+        }
+
+    def _fill(self, template: str, words: dict[str, str], numbers: dict[str, Any] | None = None) -> str:
+        """Fill a template; one in eight full sentences is framed as a newspaper, a minister or a post would."""
+        said = {**words, **{name: each.text for name, each in (numbers or {}).items()}}
+        text = template.format(**said, **{name.capitalize(): each for name, each in said.items()})
+        if text.endswith(".") and not _FRAMED.search(text) and self.draw.random() < 0.12:
+            is_name = text.startswith(tuple(WORDS["capitals"]))
+            inner = text[:-1] if is_name else text[0].lower() + text[1:-1]
+            text = self.draw.choice(TEMPLATES["frames"]).format(s=inner)
+        return text[0].upper() + text[1:]
+
+
+def _pair(facts: list[Fact], key: Callable[[Fact], Any], is_wanted: Callable[[Pair], bool]) -> list[Pair]:
+    own: dict[Any, list[Fact]] = {}
+    for fact in facts:
+        if fact.say("do") and "parents" not in fact.spec:
+            own.setdefault(key(fact), []).append(fact)
+    found = [pair for each in own.values() for pair in combinations(each, 2) if is_wanted(pair)]
+    return [(one, other) if one.shown >= other.shown else (other, one) for one, other in found]
+
+
+def _are_disjoint(pair: Pair) -> bool:
+    apart = set(pair[0].group) ^ set(pair[1].group)
+    return len(apart) == 2 and any(apart <= set(each) for each in WORDS["families"])
+
+
+def _are_apart(pair: Pair) -> bool:
+    return abs(pair[0].shown - pair[1].shown) > 3
 
 
 def _is_usable(fact: Fact) -> bool:
@@ -429,24 +365,5 @@ def _is_usable(fact: Fact) -> bool:
     )
 
 
-def _are_apart(one: Fact, other: Fact) -> bool:
-    return abs(one.shown - other.shown) > 3
-
-
-def _sort(pair: tuple[Fact, Fact]) -> tuple[Fact, Fact]:
-    return pair if (pair[0].value or 0) >= (pair[1].value or 0) else (pair[1], pair[0])
-
-
 def _own(*facts: Fact) -> tuple[tuple[str, float], ...]:
-    return tuple((each.area, each.value) for each in facts if each.value is not None)
-
-
-def _list_others(cohort: str) -> list[str]:
-    years = [int(cohort[:4]) + off for off in (-1, -2, -4, 1)]
-    return [f"{year}/{(year + 1) % 100:02d}" for year in years]
-
-
-def _fill(template: str, words: dict[str, str]) -> str:
-    named = {**words, **{name.capitalize(): text for name, text in words.items()}}
-    text = template.format(**named)
-    return text[0].upper() + text[1:]
+    return tuple((each.area, each.shown) for each in facts)
