@@ -9,10 +9,27 @@ kind, and every miss follows. --sample prints sentences with the verdicts that t
 
 import argparse
 import random
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from bench.claims.judging import judge_claims, judge_questions
-from bench.claims.making import Maker
+from bench.claims.making import CANNOT, SUPPORTED, UNSUPPORTED, Claim, Maker
+from ndl_export.answers.published import open_published
+from ndl_export.answers.questions import Questions
+from ndl_export.answers.vocabulary import NotPublished
+
+_HEADS = (
+    "claims",
+    "right rejected",
+    "unsupported passed",
+    "unanswerable answered",
+    "wrong figure",
+    "refused otherwise",
+)
+_WORST = (SUPPORTED, CANNOT, UNSUPPORTED)
 
 
 def main() -> None:
@@ -24,18 +41,80 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--questions", type=int, default=0)
     options = parser.parse_args()
-    releases = sorted(
-        path.parent for path in options.directory.glob("*/gld_headline.parquet") if path.parent.name[0].isdigit()
-    )
-    maker = Maker(releases[-1], options.seed)
+    newest = max(path.parent for path in options.directory.glob("[0-9]*/gld_headline.parquet"))
+    maker = Maker(newest, options.seed)
+    if options.questions:
+        return judge_questions(options.directory, maker, options.questions)
     claims = [each for each in maker.make_all() if each.kind.startswith(options.only)]
-    if options.sample:
-        for claim in random.Random(options.seed).sample(claims, min(options.sample, len(claims))):
-            print(f"{claim.expected:14} | {claim.kind} | {claim.text}")
-    elif options.questions:
-        judge_questions(options.directory, maker, options.questions)
-    else:
-        judge_claims(options.directory, claims)
+    if not options.sample:
+        return judge_claims(options.directory, claims)
+    for claim in random.Random(options.seed).sample(claims, min(options.sample, len(claims))):
+        print(f"{claim.expected:14} | {claim.kind} | {claim.text}")
+
+
+def judge_claims(directory: Path, claims: list[Claim]) -> None:
+    """Print a table of verdicts by kind, and every miss."""
+    product = import_module("ndl_export.answers.claims")
+    counted: dict[str, Counter[str]] = {}
+    missed: list[str] = []
+    with open_published(str(directory)) as published:
+        questions = Questions(published)
+        for claim in claims:
+            asked: list[tuple[str, Any, Any]] = [(claim.kind, product.check_sentence, claim.text)]
+            asked += [(f"structured: {claim.kind}", product.check_claim, claim.mapping)] if claim.mapping else []
+            for kind, check, said in asked:
+                verdict, results = _judge(claim, partial(check, questions, said))
+                counted.setdefault(kind, Counter()).update(["claims", *results])
+                missed += [f"{it}: [{kind}] {said}\n    expected {claim.expected}, found {verdict}" for it in results]
+    print(f"| kind | {' | '.join(_HEADS)} |\n|---|{'---|' * len(_HEADS)}")
+    for kind, counts in (*counted.items(), ("all", sum(counted.values(), Counter()))):
+        print(f"| {kind} | {' | '.join(str(counts[head]) for head in _HEADS)} |")
+    print("\n" + "\n".join(missed))
+
+
+def _judge(claim: Claim, check: Callable[[], Any]) -> tuple[str, list[str]]:
+    """Return the verdict on a whole claim, which is as good as its worst part, and what is wrong with it."""
+    try:
+        found = check()
+        parts = found if isinstance(found, list | tuple) else [found]
+        verdict = max((str(part.verdict) for part in parts), key=_WORST.index, default=CANNOT)
+        figures = [figure for part in parts for figure in part.to_dict().get("figures", [])]
+    except Exception as error:  # an error is a miss too, and the others are still judged
+        verdict, figures = f"{type(error).__name__}: {error}", []
+    results = [_name_result(claim.expected, verdict)] if verdict != claim.expected else []
+    is_judged = verdict in (SUPPORTED, UNSUPPORTED)
+    return verdict, [*results, *(["wrong figure"] if is_judged and not _hold_figures(figures, claim) else [])]
+
+
+def _name_result(expected: str, verdict: str) -> str:
+    if expected == SUPPORTED:
+        return "right rejected"
+    passed = "unsupported passed" if expected == UNSUPPORTED else "unanswerable answered"
+    return passed if verdict == SUPPORTED else "refused otherwise"
+
+
+def _hold_figures(figures: list[dict[str, Any]], claim: Claim) -> bool:
+    shown = [(each["area_name"], each["value"]) for each in figures if each["value"] is not None]
+    found = {(area, round(turned, 1)) for area, value in shown for turned in (value, 100 - value)}
+    return all((area, round(value, 1)) in found for area, value in claim.figures)
+
+
+def judge_questions(directory: Path, maker: Maker, number: int) -> None:
+    """Ask questions as a tool's client does, by words for measure, groups and area, and print those answered wrong."""
+    counted: Counter[str] = Counter()
+    with open_published(str(directory)) as published:
+        questions = Questions(published)
+        for text, words, expected in maker.make_questions(number):
+            try:
+                subject = questions.read_subject(words["measure"], words["area"], words["group"], words["cohort"])
+                found: Any = questions.get_figure(subject)["value"]
+                result = "right" if found == expected else "wrong"
+            except NotPublished as error:
+                found, result = error, "refused"
+            counted[result] += 1
+            if result != "right":
+                print(f"{result}: {text}\n    {words}\n    expected {expected}, found {found}")
+    print(f"{number} questions: {dict(counted)}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ below two; what is between is left out.
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -24,8 +24,7 @@ CLEAR, UNCLEAR = 6.0, 2.0
 _TOGETHER = ("Pilot councils", "Liverpool City Region")
 _PLACES = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"]
 _PLAIN = re.compile(r"(just|only|as many as|that|means) \{(some|share)", re.IGNORECASE)
-
-_FRAMED = re.compile(r"\. |figures|show|said|know|report|today|Speaker|REVEALED|NEW")
+_FRAMED = re.compile(r"\. |figures|according|elease|show|said|know|report|today|Speaker|REVEALED|NEW")
 
 Pair = tuple[Fact, Fact]
 
@@ -50,30 +49,39 @@ class Maker:
         cohort = read_rows(folder, "gld_headline")[0]["time_period"]
         self.label, self.year = f"{cohort[:4]}/{cohort[4:]}", int(cohort[:4])
         self.usable = [each for each in self.facts if _is_usable(each)]
-        self.opposites = [oppose(each) for each in self.usable if "not" in each.spec]
-        self.by_key = {(each.measure, each.category, each.group, each.area): each for each in self.usable}
+        self.pools = self._sort_facts()
+
+    def _sort_facts(self) -> dict[str, list[Fact]]:
+        """Return figures by what templates are about."""
+        children = [each for each in self.usable if "parents" not in each.spec]
+        several = [
+            each for each in children if each.measure in ("gld", "goals", "seen", "every goal", "reviews on time")
+        ]
+        readiness = [each for each in children if each.measure == "gld"]
+        return {
+            "children": children,
+            "opposites": [oppose(each) for each in children if "not" in each.spec],
+            "parents": [each for each in self.usable if "parents" in each.spec],
+            "plain": [each for each in several if not each.group and each.area != _TOGETHER[0]],
+            "several": several,
+            "readiness": readiness,
+            "ready children": [each for each in readiness if not each.group],
+            "withheld": [each for each in self.facts if each.flag == "withheld" and "parents" not in each.spec],
+            "ranked": [each for each in children if each.say("topic") and each.area not in _TOGETHER],
+        }
 
     def make_all(self) -> list[Claim]:
         """Return every claim, without repeated sentences."""
-        ways = (self.make_values, self.make_pairs, self.make_counts, self.make_gaps, self.make_comparisons)
-        more = (self.make_ranks, self.make_unanswerable, self.make_sums, self.make_flagged, self.make_elsewhere)
-        return list({claim.text: claim for make in (*ways, *more) for claim in make()}.values())
+        ways = [self.make_values, self.make_pairs, self.make_counts, self.make_gaps, self.make_comparisons]
+        ways += [self.make_ranks, self.make_unanswerable]
+        return list({claim.text: claim for make in ways for claim in make()}.values())
 
     def make_values(self) -> Iterator[Claim]:
         """Quote figures, right and wrong."""
-        wanted: dict[str, Callable[[Fact], bool]] = {
-            "value": lambda fact: "parents" not in fact.spec,
-            "value in news": lambda fact: "parents" not in fact.spec,
-            "value of parents": lambda fact: "parents" in fact.spec,
-            "value of all": lambda fact: (
-                not fact.group and not {"who", "parents"} & set(fact.spec) and fact.area != _TOGETHER[0]
-            ),
-            "value of readiness": lambda fact: fact.measure == "gld",
-        }
-        for kind, is_wanted in wanted.items():
+        for kind, pool in TEMPLATES["quoted"].items():
             for template in TEMPLATES[kind] * TEMPLATES["times"][kind]:
-                may_oppose = kind in ("value", "value in news") and self.draw.random() < 0.15
-                fact = self._pick(self.opposites if may_oppose else self.usable, is_wanted)
+                may_oppose = pool == "children" and self.draw.random() < 0.15
+                fact = self._pick(self.pools["opposites" if may_oppose else pool])
                 is_right = self.draw.random() < 0.7
                 text = self._write_value(template, fact, is_right)
                 mapping = {} if fact.is_opposite or not is_right else {**self._describe(fact), "value": fact.value}
@@ -102,9 +110,7 @@ class Maker:
         for template in TEMPLATES["pair of values"] * 4:
             pair, is_right = self._pick_pair(apart), self.draw.random() < 0.75
             names = ("share1", "share2") if is_right else ("share2", "share1")
-            shares = {
-                name: write_share(self.draw, each.shown, "", True) for name, each in zip(names, pair, strict=True)
-            }
+            shares = {name: write_share(self.draw, each.shown, "", True) for name, each in zip(names, pair)}  # noqa: B905
             text = self._fill(template, self._word_groups(*pair), shares)
             kind, expected = ("pair of values", SUPPORTED) if is_right else ("pair of values, swapped", UNSUPPORTED)
             yield Claim(kind, text, expected, _own(*pair))
@@ -112,17 +118,14 @@ class Maker:
     def make_counts(self) -> Iterator[Claim]:
         """Quote numbers of children, right and wrong."""
         for kind, spec in WORDS["counts"].items():
-            rows = [
-                row for row in read_rows(self.folder, spec["table"], breakdown="Total") if row[spec["column"]] > 300
-            ]
+            column = spec["column"]
+            rows = [row for row in read_rows(self.folder, "gld_headline", breakdown="Total") if row[column] > 300]
             for template in TEMPLATES[kind] * 3:
                 row, is_right = self.draw.choice(rows), self.draw.random() < 0.7
-                value = row[spec["column"]]
+                value = row[column]
                 off = 1 if is_right else self.draw.choice([0.7, 0.85, 1.15, 1.4])
                 number = write_count(self.draw, round(value * off))
-                if not is_right and not number.is_wrong(
-                    row[f"{spec['column']}_lower_ci"], row[f"{spec['column']}_upper_ci"]
-                ):
+                if not is_right and not number.is_wrong(row[f"{column}_lower_ci"], row[f"{column}_upper_ci"]):
                     continue
                 noun = {"Total": "children", "Female": "girls", "Male": "boys"}[row["sex"]]
                 words = {**self._place(row["area_name"]), **self._when(), "noun": noun}
@@ -150,8 +153,8 @@ class Maker:
 
     def _is_clear_gap(self, row: dict[str, Any]) -> bool:
         sides = WORDS["gaps"].get(row["comparison"], [])[2:]
-        found = [self.by_key.get(("gld", None, (side,), row["area_name"])) for side in sides]
-        pair = [each for each in found if each]
+        own = [each for each in self.pools["readiness"] if each.area == row["area_name"] and each.group[1:] == ()]
+        pair = [each for side in sides for each in own if each.group == (side,)]
         return bool(row["gld_difference_points"]) and len(pair) == 2 and count_errors(*pair) >= CLEAR
 
     def make_comparisons(self) -> Iterator[Claim]:
@@ -184,22 +187,25 @@ class Maker:
 
     def _pair_areas(self) -> list[Pair]:
         """Return figures of two councils, the higher first, of every measure and group."""
-        councils = [each for each in self.usable if each.area not in _TOGETHER and "parents" not in each.spec]
+        councils = [each for each in self.pools["children"] if each.area not in _TOGETHER]
         return _pair(councils, lambda fact: (fact.measure, fact.category, fact.group), lambda _: True)
 
     def _pair_groups(self) -> list[Pair]:
         """Return figures of two groups of an area that share no child, the higher first."""
-        groups = [each for each in self.usable if each.group]
+        groups = [each for each in self.pools["children"] if each.group]
         return _pair(groups, lambda fact: (fact.measure, fact.category, fact.area, len(fact.group)), _are_disjoint)
 
     def make_ranks(self) -> Iterator[Claim]:
         """Rank councils: highest, lowest and between, inside noise and chance or clearly."""
-        ranked = [each for each in self.usable if each.say("topic") and each.area not in _TOGETHER]
         for kind in ("rank highest", "rank lowest", "rank between"):
             for template in TEMPLATES[kind] * 2:
-                fact = self._pick(ranked, lambda _: True)
+                fact = self._pick(self.pools["ranked"])
                 key = (fact.measure, fact.category, fact.group)
-                others = [each for each in ranked if (each.measure, each.category, each.group) == key and each != fact]
+                others = [
+                    each
+                    for each in self.pools["ranked"]
+                    if (each.measure, each.category, each.group) == key and each != fact
+                ]
                 ahead = [count_errors(fact, each) * (-1 if kind == "rank lowest" else 1) for each in others]
                 nearest = min(map(abs, ahead), default=4.0) if kind == "rank between" else min(ahead, default=4.0)
                 if len(others) < 7 or UNCLEAR < nearest < (99 if kind == "rank between" else CLEAR):
@@ -210,59 +216,31 @@ class Maker:
 
     def make_unanswerable(self) -> Iterator[Claim]:
         """Say what no figure of the release can answer, with right figures where there are any."""
-        several = [each for each in self.usable if each.measure in ("gld", "goals", "seen", "every goal")]
-        readiness = [each for each in several if each.measure == "gld"]
-        of_all = [each for each in readiness if not each.group]
-        for kind in TEMPLATES["anywhere"]:
-            is_of_all = kind in ("no such measure", "no such group", "ambiguous", "single child")
-            for template in TEMPLATES[kind]:
-                found = of_all if is_of_all else readiness if "School readiness" in template else several
-                fact = self._pick(found, lambda _: True)
+        for kind, way in TEMPLATES["cannot"].items():
+            for template in TEMPLATES[way.get("as", kind)]:
+                fact = self._pick(self.pools["readiness" if "School readiness" in template else way["of"]])
+                value = fact.value or self.draw.randint(10, 90)
                 first = self.year + self.draw.choice([-1, -2, -4, 1])
                 words = self._word(fact) | {"other": f"{first}/{(first + 1) % 100:02d}", "version": "2025.11.0"}
-                text = self._fill(template, words, self._write_shares(template, fact.shown, words["who"]))
-                more = {"cause": {"cause": "family hubs"}, "other cohort": {"cohort": words["other"]}}.get(kind)
-                mapping = {**self._describe(fact), "value": fact.value, **more} if more else {}
-                yield Claim(kind, text, CANNOT, (), mapping)
+                words |= self._add_up(fact.area) if way["of"] == "ready children" else {}
+                words |= self._place_in(self.draw.choice(WORDS[way["in"]])) if "in" in way else {}
+                text = self._fill(template, words, self._write_shares(template, value, words["who"]))
+                changed = {"cause": "family hubs", "cohort": words["other"], "area": words["area"], "value": value}
+                kept = {name: changed[name] for name in way.get("changed", ())}
+                yield Claim(kind, text, CANNOT, (), {**self._describe(fact), **kept} if kept else {})
 
-    def make_sums(self) -> Iterator[Claim]:
-        """Add up groups that overlap."""
-        areas = sorted({each.area for each in self.usable})
-        for template in TEMPLATES["sum of overlapping groups"]:
-            place = self.draw.choice(areas)
-            rows = read_rows(self.folder, "gld_headline", area_name=place)
-            count = {(row["breakdown"], row["sex"]): row["children_count"] for row in rows}
-            boys, fsm = count["Total", "Male"], count["Eligible for free school meals", "Total"]
-            summer, sen = count["Summer-born", "Total"], count["All SEN provision", "Total"]
-            sums = {"sum_fsm": boys + fsm, "sum_summer": boys + summer, "sum_sen": sen + fsm}
-            words = {**self._place(place), **{name: f"{number:,}" for name, number in sums.items()}}
-            yield Claim("sum of overlapping groups", self._fill(template, words), CANNOT)
-
-    def make_flagged(self) -> Iterator[Claim]:
-        """Quote values for figures that the release withholds."""
-        flagged = [each for each in self.facts if each.flag == "withheld" and each.value is None]
-        for template in TEMPLATES["flagged figure"] * 2:
-            fact = self._pick(flagged, lambda each: "parents" not in each.spec)
-            words = {**self._word(fact), "percent": f"{self.draw.randint(10, 90)}%"}
-            yield Claim(
-                "flagged figure", self._fill(template, words), CANNOT, (), {**self._describe(fact), "value": 50}
-            )
-
-    def make_elsewhere(self) -> Iterator[Claim]:
-        """Quote figures of areas that no release has, and of England."""
-        for kind in ("elsewhere", "england"):
-            for template in [*TEMPLATES["value"], *TEMPLATES["value in news"]]:
-                fact = self._pick(self.usable, lambda each: each.measure in ("gld", "goals", "seen", "reviews on time"))
-                place = self.draw.choice(WORDS[kind])
-                words = {**self._word(fact), **self._place_in(place)}
-                text = self._fill(template, words, self._write_shares(template, fact.shown, words["who"]))
-                mapping = {**self._describe(fact), "area": place["alone"][0], "value": fact.value}
-                yield Claim(f"area: {kind}", text, CANNOT, (), mapping)
+    def _add_up(self, area: str) -> dict[str, str]:
+        """Return sums of groups that overlap."""
+        rows = read_rows(self.folder, "gld_headline", area_name=area)
+        count = {(row["breakdown"], row["sex"]): row["children_count"] for row in rows}
+        boys, fsm = count["Total", "Male"], count["Eligible for free school meals", "Total"]
+        summer, sen = count["Summer-born", "Total"], count["All SEN provision", "Total"]
+        return {"sum_fsm": f"{boys + fsm:,}", "sum_summer": f"{boys + summer:,}", "sum_sen": f"{sen + fsm:,}"}
 
     def make_questions(self, number: int) -> Iterator[tuple[str, dict[str, Any], float | None]]:
         """Yield questions, the words that a client hands to the tools, and the published value."""
         for _ in range(number):
-            fact = self._pick(self.usable, lambda _: True)
+            fact = self._pick(self.usable)
             words = self._word(fact)
             asked = {
                 **self._describe(fact),
@@ -273,15 +251,14 @@ class Maker:
 
     # Words
 
-    def _pick(self, facts: Iterable[Fact], is_wanted: Callable[[Fact], bool]) -> Fact:
+    def _pick(self, facts: list[Fact]) -> Fact:
         """Draw a measure, then one of its figures, so that large tables do not crowd out small ones."""
-        own = [each for each in facts if is_wanted(each)]
-        measures = sorted({each.measure for each in own})
+        measures = sorted({each.measure for each in facts})
         measure = self.draw.choice(measures + ["gld"] * (4 if "gld" in measures else 0))
-        return self.draw.choice([each for each in own if each.measure == measure])
+        return self.draw.choice([each for each in facts if each.measure == measure])
 
     def _pick_pair(self, pairs: list[Pair]) -> Pair:
-        first = self._pick([one for one, _ in pairs], lambda _: True)
+        first = self._pick([one for one, _ in pairs])
         return self.draw.choice([pair for pair in pairs if pair[0] == first])
 
     def _word(self, fact: Fact) -> dict[str, str]:
@@ -340,8 +317,7 @@ class Maker:
 def _pair(facts: list[Fact], key: Callable[[Fact], Any], is_wanted: Callable[[Pair], bool]) -> list[Pair]:
     own: dict[Any, list[Fact]] = {}
     for fact in facts:
-        if fact.say("do") and "parents" not in fact.spec:
-            own.setdefault(key(fact), []).append(fact)
+        own.setdefault(key(fact), []).append(fact)
     found = [pair for each in own.values() for pair in combinations(each, 2) if is_wanted(pair)]
     return [(one, other) if one.shown >= other.shown else (other, one) for one, other in found]
 
