@@ -1,9 +1,9 @@
 """Examines `readiness check-claim` and the answers on a release: `python -m bench.claims RELEASE_DIRECTORY`.
 
-    python -m bench.claims RELEASE_DIRECTORY [--seed N] [--only KIND] [--sample N | --questions N]
+    python -m bench.claims RELEASE_DIRECTORY [--seed N] [--only KIND] [--sample N] [--list | --questions N]
 
 Sentences and structured claims are made from the newest release's tables and judged; the table counts the verdicts by
-kind, and every miss follows. --sample prints sentences with the verdicts that they should get, without judging.
+kind, and every miss follows. --sample draws so many; --list prints them with the verdicts that they should get.
 --questions asks so many questions through the answers' own functions, and compares their figures.
 """
 
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="kinds that begin so")
     parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--list", action="store_true")
     parser.add_argument("--questions", type=int, default=0)
     options = parser.parse_args()
     newest = max(path.parent for path in options.directory.glob("[0-9]*/gld_headline.parquet"))
@@ -46,22 +47,25 @@ def main() -> None:
     if options.questions:
         return judge_questions(options.directory, maker, options.questions)
     claims = [each for each in maker.make_all() if each.kind.startswith(options.only)]
-    if not options.sample:
+    if options.sample:
+        claims = random.Random(options.seed).sample(claims, min(options.sample, len(claims)))
+    if not options.list:
         return judge_claims(options.directory, claims)
-    for claim in random.Random(options.seed).sample(claims, min(options.sample, len(claims))):
+    for claim in claims:
         print(f"{claim.expected:14} | {claim.kind} | {claim.text}")
 
 
 def judge_claims(directory: Path, claims: list[Claim]) -> None:
     """Print a table of verdicts by kind, and every miss."""
-    product = import_module("ndl_export.answers.claims")
+    check_sentence = import_module("ndl_export.answers.sentences").check_sentence
+    check_claim = import_module("ndl_export.answers.claims").check_claim
     counted: dict[str, Counter[str]] = {}
     missed: list[str] = []
     with open_published(str(directory)) as published:
         questions = Questions(published)
         for claim in claims:
-            asked: list[tuple[str, Any, Any]] = [(claim.kind, product.check_sentence, claim.text)]
-            asked += [(f"structured: {claim.kind}", product.check_claim, claim.mapping)] if claim.mapping else []
+            asked: list[tuple[str, Any, Any]] = [(claim.kind, check_sentence, claim.text)]
+            asked += [(f"structured: {claim.kind}", check_claim, claim.mapping)] if claim.mapping else []
             for kind, check, said in asked:
                 verdict, results = _judge(claim, partial(check, questions, said))
                 counted.setdefault(kind, Counter()).update(["claims", *results])
