@@ -29,6 +29,8 @@ _HEADS = (
     "wrong figure",
     "refused otherwise",
 )
+_EITHER = ("inside noise", "rank", "sum of", "England")
+"""Kinds that are as well refused with one verdict as with the other."""
 _WORST = (SUPPORTED, CANNOT, UNSUPPORTED)
 
 
@@ -85,7 +87,9 @@ def _judge(claim: Claim, check: Callable[[], Any]) -> tuple[str, list[str]]:
         figures = [figure for part in parts for figure in part.to_dict().get("figures", [])]
     except Exception as error:  # an error is a miss too, and the others are still judged
         verdict, figures = f"{type(error).__name__}: {error}", []
-    results = [_name_result(claim.expected, verdict)] if verdict != claim.expected else []
+    is_refused = verdict in (CANNOT, UNSUPPORTED) and claim.expected != SUPPORTED
+    is_right = verdict == claim.expected or (is_refused and any(each in claim.kind for each in _EITHER))
+    results = [] if is_right else [_name_result(claim.expected, verdict)]
     is_judged = verdict in (SUPPORTED, UNSUPPORTED)
     return verdict, [*results, *(["wrong figure"] if is_judged and not _hold_figures(figures, claim) else [])]
 

@@ -91,9 +91,9 @@ def read_facts(folder: Path) -> Iterator[Fact]:
             if any(level not in {**WORDS["groups"], **WORDS["nouns"]} for level in group):
                 continue
             if category is None or category in spec["x"]:
-                ends = (row[f"{column}_{end}"] for end in ("lower_ci", "upper_ci", "flag"))
+                lower, upper, flag = (row[f"{column}_{end}"] for end in ("lower_ci", "upper_ci", "flag"))
                 of = row[counted] if "children" in spec or not row[column] else 100 * row[counted] / row[column]
-                yield Fact(name, row["area_name"], group, category, row[column], *ends, of)
+                yield Fact(name, row["area_name"], group, category, row[column], lower, upper, flag, of)
 
 
 def count_errors(one: Fact, other: Fact) -> float:
