@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
-
+from privacy.doors.shipped import read_yaml
 from sources.reference import FOLDER
 
 FIRST_COHORT = 2021
@@ -122,7 +121,7 @@ class Break:
 @cache
 def load_breaks() -> tuple[Break, ...]:
     """Return every known break."""
-    content = yaml.safe_load((FOLDER / "breaks.yaml").read_text(encoding="utf-8"))
+    content = read_yaml(FOLDER / "breaks.yaml")
     return tuple(
         Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
         for entry in content
