@@ -8,5 +8,5 @@ import yaml
 
 
 def read_yaml(path: Path | Traversable) -> Any:
-    """Return the content of a file by libyaml, because Python's parser takes 60 ms for the files of a run."""
+    """Return the content of a file by libyaml, because Python's parser takes 47 ms, not 5, for the files of a run."""
     return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
