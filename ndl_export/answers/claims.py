@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ndl_export.answers.questions import Answer, Questions, Subject, oppose
 from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
+from privacy.doors.shipped import read_yaml
 from sources.reference.places import COUNTRY
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
@@ -102,7 +102,7 @@ def _is_england(area: str) -> bool:
 
 @cache
 def _load_rules() -> dict[str, str]:
-    rules: dict[str, str] = yaml.safe_load((Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8"))
+    rules: dict[str, str] = read_yaml(Path(__file__).parent / "rules.yaml")
     return rules
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
@@ -24,11 +23,10 @@ from ndl_export.pages.number_format import capital, listed
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
 from ndl_export.tables.schema import SYMBOLS, Flag
+from privacy.doors.shipped import read_yaml
 from sources.reference.places import load_places
 
-_CONCLUSIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
-    (Path(__file__).parent / "conclusions.yaml").read_text(encoding="utf-8")
-)
+_CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 ENGLAND = "England"
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000

@@ -10,13 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ndl_export.answers.vocabulary import (
     Vocabulary,
     rewrite,
     split_tokens,
 )
+from privacy.doors.shipped import read_yaml
 
 _UNITS = {
     name: number
@@ -93,7 +92,7 @@ class Reading:
 
 @cache
 def _load_phrases() -> dict[tuple[str, ...], str]:
-    stated = yaml.safe_load((Path(__file__).parent / "phrases.yaml").read_text(encoding="utf-8"))
+    stated = read_yaml(Path(__file__).parent / "phrases.yaml")
     found: dict[tuple[str, ...], str] = {}
     for kind, phrases in stated.items():
         for phrase in phrases:

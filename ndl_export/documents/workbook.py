@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
@@ -23,6 +22,7 @@ from ndl_export.tables import ALL, Table, schema
 from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.rows import list_levels
+from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 
 # The pilot fits (5,913 rows); with all 153 authorities nine of the 13 tables are cut.
@@ -45,7 +45,7 @@ _LINK = re.compile(r"\[(.*)\]\((.*)\)")
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
 _OF_A_LETTER = 0.25  # width of a letter in centimetres
 _TEMPLATES = Path(__file__).parent / "templates"
-_NOTES: list[str] = yaml.safe_load((_TEMPLATES / "workbook_notes.yaml").read_text(encoding="utf-8"))
+_NOTES: list[str] = read_yaml(_TEMPLATES / "workbook_notes.yaml")
 
 
 def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
