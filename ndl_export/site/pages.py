@@ -301,8 +301,8 @@ def _render_requests_page(bundle: Path) -> bytes:
     """Render the page of requests in the style of the release's other pages, with a placeholder for the register."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
-    facts = {"version": package["version"], "published_on": package["created"][:10], "notice": package.get("notice")}
-    facts |= {"publisher": by["title"], "contact": by["email"]}
+    publisher = {"name": by["title"], "contact": by["email"], "notice": package.get("notice")}
+    facts = {"version": package["version"], "published_on": package["created"][:10], "publisher": publisher}
     own = {
         "site": TITLE,
         "facts": facts,
