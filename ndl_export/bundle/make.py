@@ -214,7 +214,7 @@ def _build_files(
         concluded = query_conclusions(connection, facts.cohorts)
     files |= build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
-    notice = {"notice": facts.publisher.notice} if facts.publisher.notice else {}
+    notice = {"notice": facts.notice} if facts.notice else {}
     files[released.PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
@@ -261,10 +261,8 @@ def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
     }
     if origin := facts.on_request.origins.get(table.name):
         metadata[b"on_request"] = origin.encode()
-    if facts.publisher.notice:
-        metadata[b"description"] = join_parts(
-            facts.publisher.notice, metadata.get(b"description", b"").decode()
-        ).encode()
+    if facts.notice:
+        metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
         stream,
@@ -305,9 +303,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "quality.md": pages.render_quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
-    return {
-        name: add_notice(text, facts.publisher.notice) if name.endswith(".md") else text for name, text in texts.items()
-    }
+    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
 
 
 def _promote(staged: Path, directory: Path) -> Path:

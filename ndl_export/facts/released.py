@@ -119,7 +119,7 @@ def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Releas
     return Release(
         facts.version,
         facts.published_on,
-        facts.publisher.notice,
+        facts.notice,
         tuple(sorted(facts.cohorts)),
         tuple(sorted(facts.councils)),
         facts.missing,
