@@ -116,13 +116,13 @@ def build_site_files(
 ) -> dict[str, bytes]:
     """Return every file of the folder; `files` are the bundle's others so far, `names` all others."""
     requested = facts.on_request.tables
-    if facts.publisher.notice:  # Synthetic data must not be compared with official statistics.
+    if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
     release = Release(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = build_charts(release)
     found = list_findings(charts)
     on_request = build_requested_charts(release, requested)
-    papers = render_documents(files, names, facts.publisher.notice)
+    papers = render_documents(files, names, facts.notice)
     common = _build_common_values(facts) | {
         "findings": found,
         "shelves": group_files(facts, files),
