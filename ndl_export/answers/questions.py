@@ -19,11 +19,12 @@ from ndl_export.answers.vocabulary import SAID, Category, Meaning, NotPublished,
 from ndl_export.api.figures import get_unit
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.pages.number_format import capital, listed
+from ndl_export.pages.number_format import capital, join_parts, listed
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
 from ndl_export.tables.schema import SYMBOLS, Flag
 from privacy.doors.shipped import read_yaml
+from privacy.doors.sql import quote_text
 from sources.reference.places import load_places
 
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
@@ -171,17 +172,19 @@ class Questions:
         licence = {"name": OGL_NAME, "address": OGL_ADDRESS}
         return {"release": version, "citation": release.citation, "licence": licence, "notice": release.notice or None}
 
-    def prove(self, figures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the evidence for figures, by release: their rows, and the hashes that lead to the signature."""
+    def prove(self, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return figures with their evidence: their rows, and the hashes that lead to the releases' signatures."""
         rows: dict[str, list[tuple[str, int]]] = {}
         for figure in figures:
             rows.setdefault(str(figure["release"]), []).append((str(figure["table"]), int(figure["row"])))
         try:
-            return [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
+            evidence = [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
         except (ValueError, OSError, KeyError):
             raise NotPublished(
                 "There is no such row in the releases, or the release holds no hashes of rows."
             ) from None
+        notices = dict.fromkeys(self.published.bundles[version].notice for version in rows)
+        return {"figures": list(figures), "notice": join_parts(*notices), "evidence": evidence}
 
     # Answers
 
@@ -316,11 +319,11 @@ class Questions:
             macro, figure, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", "figure", list(statistic.levels)
             values = [statistic.table, statistic.measure, levels, levels]
         sign = -1 if statistic.opposite else 1
-        ahead, behind = ("ahead", "behind") if sign > 0 else ("behind", "ahead")
+        ahead, behind = map(quote_text, ("ahead", "behind") if sign > 0 else ("behind", "ahead"))
         return self._list_pairs(
             f"""SELECT area_code, any_value(area_name) AS area_name, any_value({figure}) AS value,
-                       count(*) FILTER (verdict = '{behind}') + 1 AS best_rank,
-                       count(*) + 1 - count(*) FILTER (verdict = '{ahead}') AS worst_rank
+                       count(*) FILTER (verdict = {behind}) + 1 AS best_rank,
+                       count(*) + 1 - count(*) FILTER (verdict = {ahead}) AS worst_rank
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
             [*values, cohort, cohort],
