@@ -50,6 +50,8 @@ _WORDS = ("unread", "filler", "reporting")
 _RESTRICTING = frozenset(
     "of among amongst in for with without where whose when within at from by while who which".split()
 )
+TOGETHER = "All councils together"
+"""The area of all councils that take part, by the name that the database gives it."""
 _ARTICLES = ("the", "a", "an")
 
 
@@ -98,6 +100,11 @@ def _load_phrases() -> dict[tuple[str, ...], str]:
         for phrase in phrases:
             found.setdefault(tuple(split_tokens(phrase)), kind)
     return found
+
+
+def get_phrase_kind(words: str) -> str | None:
+    """Return the kind of phrase that words are as a whole, if they are one."""
+    return _load_phrases().get(tuple(split_tokens(words)))
 
 
 def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
