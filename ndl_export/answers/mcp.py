@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ndl_export.answers.claims import InvalidClaim, check_claim
 from ndl_export.answers.published import Published
-from ndl_export.answers.questions import ENGLAND, Answer, NotPublished, Questions
+from ndl_export.answers.questions import ENGLAND, NEVER_CONCLUDED, Answer, NotPublished, Questions
 from ndl_export.answers.reading import TOGETHER
 from ndl_export.answers.search import Index
 from ndl_export.answers.sentences import check_sentence
@@ -208,8 +208,12 @@ class _Tools:
     ) -> dict[str, Any]:
         """Check a claim before it is published: supported, not supported, or not to be said; with what can be said."""
         if sentence:
-            return check_sentence(self._questions, sentence).to_dict()
-        return check_claim(self._questions, claim or {}).to_dict()
+            judgement = check_sentence(self._questions, sentence)
+        else:
+            judgement = check_claim(self._questions, claim or {})
+        releases = sorted({figure["release"] for figure in judgement.figures})
+        cited = [self._questions.cite(version) for version in releases]
+        return judgement.to_dict() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
         stated = asdict(answer)
