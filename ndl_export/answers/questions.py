@@ -176,11 +176,12 @@ class Questions:
     def prove(self, figures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the evidence for figures, by release: their rows, and the hashes that lead to the signature."""
         rows: dict[str, list[tuple[str, int]]] = {}
-        for figure in figures:
-            rows.setdefault(str(figure["release"]), []).append((str(figure["table"]), int(figure["row"])))
         try:
+            for figure in figures:
+                version = self.published.bundles[figure["release"]].version
+                rows.setdefault(version, []).append((str(figure["table"]), int(figure["row"])))
             return [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
-        except (ValueError, OSError, KeyError):
+        except (ValueError, TypeError, OSError, KeyError):
             raise NotPublished(
                 "There is no such row in the releases, or the release holds no hashes of rows."
             ) from None
