@@ -419,7 +419,7 @@ def compute_hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes])
     try:
         import polars as pl  # imported here because it takes a tenth of a second
         import polars_hash
-    except ImportError:  # the tool for councils does without them: 210 of its 510 MB, for 2 seconds per million tokens
+    except ImportError:  # the tool for councils does without their 210 MB, for 2 seconds per million tokens
         return {name: _compute_hmac_in_python(column, keys[name].hex().encode()) for name, column in messages.items()}
     frame = pl.DataFrame({name: pl.Series(pl.from_arrow(column)) for name, column in messages.items()})
     hashed = frame.select(

@@ -166,8 +166,8 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         measured, ledger.list_entries(), policy, release=version, approvals=approvals
     )
     day = find_release_day(store.home, version, dt.date.today())
-    publisher = get_publisher(store.home, keys, version)
-    record["deployment"] = statement.build_deployment(record, day.day, [publisher.name], publisher.address)
+    published_by = get_publisher(store.home, keys, version)
+    record["deployment"] = statement.build_deployment(record, day.day, [published_by.name], published_by.address)
     record["registry"] = statement.build_registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
@@ -184,9 +184,15 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
             }
             for own in measured
         },
-        publisher=publisher,
+        publisher=published_by.name,
+        contact=published_by.contact,
+        address=published_by.address,
+        organisation=published_by.organisation,
+        status=published_by.status,
         thresholds=Thresholds(**asdict(policy.reliability)),
         missing=missing,
+        notice=published_by.notice,
+        doi=published_by.doi,
         noise_covariance=compute_noise_covariance(measured, missing),
         on_request=OnRequest(
             fixed.requested,

@@ -16,10 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import capital, listed, month, row_ranges
+from privacy.doors.shipped import read_yaml
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import format_row_number, split_number
@@ -47,7 +46,7 @@ class Situation(IntEnum):
 TO_CONTACT = tuple(each for each in Situation if each < Situation.KNOWN)
 """Situations whose children are listed by name on the page."""
 
-WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+WORDS = read_yaml(Path(__file__).with_name("words.yaml"))
 TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in WORDS["titles"].items()}
 SERVICES: Mapping[str, str] = WORDS["services"]
 """The name of a service in a sentence: `health visiting in Leeds`."""

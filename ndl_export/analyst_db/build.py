@@ -131,7 +131,7 @@ def add_all(database: Database, found: list[Release]) -> None:
 def build_analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
     """Return the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
     notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
-    notice = f"# {facts.publisher.notice}\n" if facts.publisher.notice else ""
+    notice = f"# {facts.notice}\n" if facts.notice else ""
     return {SCRIPT_FILE: script.encode(), NOTEBOOK_FILE: f"{notice}{notebook}".encode()}
 
 
@@ -143,7 +143,5 @@ def open_analyst_database(
     with open_in_memory() as connection:
         database = Database(connection)
         add_all(database, [build_release(facts, tables)])
-        head = textwrap.fill(
-            join_parts(facts.publisher.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- "
-        )
+        head = textwrap.fill(join_parts(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
         yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)

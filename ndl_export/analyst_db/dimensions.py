@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import yaml
 
 from ndl_export.analyst_db.child_groups import (
     EVERYONE,
@@ -39,6 +38,7 @@ from ndl_export.tables.health import DOMAINS
 from ndl_export.tables.parents import QUESTIONS, WHO_ANSWERED
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
+from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 from sources.reference import code_lists
 from sources.reference.code_lists import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_cut_offs
@@ -259,7 +259,7 @@ def _iter_breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[
         yield topic, label, number, attribute, adds_up or None, list(tables[topic, label])
 
 
-ALSO_CALLED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
+ALSO_CALLED: dict[str, Any] = read_yaml(Path(__file__).parent / "names.yaml")
 """Other names, by kind, and by attribute, key of a group, folder name of a council or official code."""
 _Name = tuple[str, str, str, str]
 

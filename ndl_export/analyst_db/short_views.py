@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.analyst_db.database import Database
 from ndl_export.tables import TABLES, Filter, Measure, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.schema import Flag
+from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_identifier, quote_text
 
 
@@ -29,7 +28,7 @@ class _Short:
     at_total: Sequence[str] = ()
 
 
-_STATED = yaml.safe_load((Path(__file__).parent / "short_views.yaml").read_text(encoding="utf-8"))
+_STATED = read_yaml(Path(__file__).parent / "short_views.yaml")
 _COMMON: dict[str, str] = _STATED["common_columns"]
 _DESCRIPTIONS: dict[str, str] = _STATED["text_columns"]
 SHORT = {name: _Short(**view) for name, view in _STATED["views"].items()}

@@ -11,13 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ndl_export.answers.questions import Answer, Questions, Subject, oppose
+from ndl_export.answers.reading import TOGETHER
 from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
+from privacy.doors.shipped import read_yaml
 from sources.reference.places import COUNTRY
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
@@ -104,7 +105,7 @@ def _is_england(area: str) -> bool:
 
 @cache
 def _load_rules() -> dict[str, str]:
-    rules: dict[str, str] = yaml.safe_load((Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8"))
+    rules: dict[str, str] = read_yaml(Path(__file__).parent / "rules.yaml")
     return rules
 
 
@@ -200,7 +201,7 @@ class _Judge:
 
     def _judge_without_area(self) -> Judgement:
         try:
-            subject = self._read_subject(area="All councils together")
+            subject = self._read_subject(area=TOGETHER)
         except NotPublished as error:
             return reject("no area", nearest=str(error))
         answer = self.questions.answer_figure(subject)
@@ -245,17 +246,23 @@ class _Judge:
                 return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
             inside = self.claim.least <= value <= stated
             return reject("inside noise", answer=answer) if inside else reject("other value", NOT_SUPPORTED, answer)
-        if self._judge_number(value, stated, 1.0 if shown["unit"] in ("%", "pp") else max(stated, 1) / 100):
+        if self._judge_number(value, stated, is_count=shown["unit"] not in ("%", "pp")):
             return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
         return reject("other value", NOT_SUPPORTED, answer)
 
-    def _judge_number(self, value: float, stated: float, scale: float) -> bool:
-        """Return whether a figure is as stated; `scale` is a percentage point, or a hundredth of a count."""
+    def _judge_number(self, value: float, stated: float, *, is_count: bool = False) -> bool:
+        """Return whether a figure is as stated."""
+        about, near = _TOLERANCE, _NEAR
+        if is_count:
+            # Of a count so many hundredths, or half of the place that it is rounded to: 50 of 1,100.
+            digits = f"{stated:.0f}"
+            rounded = 10 ** (len(digits) - len(digits.rstrip("0"))) / 2
+            about, near = (max(each * stated / 100, rounded) for each in (_TOLERANCE, _NEAR))
         return {
             "exactly": abs(value - stated) <= self._get_precision(stated),
-            "about": abs(value - stated) <= _TOLERANCE * scale,
-            "nearly": stated - _NEAR * scale <= value < stated,
-            "just over": stated < value <= stated + _NEAR * scale,
+            "about": abs(value - stated) <= about,
+            "nearly": stated - near <= value < stated,
+            "just over": stated < value <= stated + near,
             "more than": value > stated,
             "less than": value < stated,
         }[self.claim.about]
@@ -268,7 +275,7 @@ class _Judge:
         return float(0.5 * 10.0**-decimals + 1e-9)
 
     def _judge_england_value(self) -> Judgement:
-        together = self._read_subject(area="All councils together")
+        together = self._read_subject(area=TOGETHER)
         answer = self.questions.answer_figure(together)
         try:
             official = self.questions.find_beside_england(together)["england"]
@@ -319,7 +326,7 @@ class _Judge:
             return reject("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
         # The published difference is one of rates before they were rounded, so it may be a tenth of a point beside.
         near = (abs(points) + rounding for rounding in (0, -0.1, 0.1))
-        if claim.points is not None and not any(self._judge_number(each, claim.points, 1.0) for each in near):
+        if claim.points is not None and not any(self._judge_number(each, claim.points) for each in near):
             return reject("other value", NOT_SUPPORTED, answer)
         return Judgement(SUPPORTED, "difference", _load_rules()["difference"], answer.sentence, answer.figures)
 

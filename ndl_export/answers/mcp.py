@@ -15,6 +15,7 @@ from pydantic import Field
 from ndl_export.answers.claims import LONGEST_NAME, InvalidClaim, check_claim
 from ndl_export.answers.published import Published
 from ndl_export.answers.questions import ENGLAND, Answer, NotPublished, Questions
+from ndl_export.answers.reading import TOGETHER
 from ndl_export.answers.search import Index
 from ndl_export.answers.sentences import check_sentence
 
@@ -173,7 +174,7 @@ class _Tools:
 
     def rank(self, measure: Measure, groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
         """Rank councils by a figure: for each the ranks that noise and chance leave possible."""
-        subject = self._questions.read_subject(measure, "All councils together", groups, cohort)
+        subject = self._questions.read_subject(measure, TOGETHER, groups, cohort)
         return self._answer(self._questions.answer_ranking(subject.statistic, subject.cohort))
 
     def trend(self, measure: Measure, area: Area, groups: Groups = []) -> dict[str, Any]:  # noqa: B006
@@ -216,7 +217,7 @@ class _Tools:
 
         The result is a document for `readiness check-answer`, which needs neither the release nor a network.
         """
-        return {"figures": figures, "evidence": self._questions.prove(figures)}
+        return self._questions.prove(figures)
 
     def check_claim(
         self,

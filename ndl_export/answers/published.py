@@ -23,7 +23,7 @@ from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from ndl_export.facts.released import Release, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
 from ndl_export.files.stores import Store, StoreError, is_url, open_store
-from privacy.doors.database import open_in_memory
+from privacy.doors.database import open_in_memory, open_read_only
 
 _LARGEST_LIST = 2**24
 """Size limit of the lists beside the bundles, in bytes."""
@@ -77,7 +77,7 @@ def open_published(place: str) -> Iterator[Published]:
         if not list_versions(folder):
             raise NothingReleased(f"{place} holds no release bundle")
         if is_database_current(folder):
-            connection = stack.enter_context(duckdb.connect(str(folder / DATABASE_FILE), read_only=True))
+            connection = stack.enter_context(open_read_only(folder / DATABASE_FILE))
         else:
             connection = stack.enter_context(open_in_memory())
             add_all(Database(connection), read_releases(folder))

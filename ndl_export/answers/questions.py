@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
+from ndl_export.answers.reading import TOGETHER, get_phrase_kind
 from ndl_export.answers.vocabulary import SAID, Category, Meaning, NotPublished, Statistic, Vocabulary
 from ndl_export.api.figures import get_unit
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.pages.number_format import capital, listed
+from ndl_export.pages.number_format import capital, join_parts, listed
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
 from ndl_export.tables.schema import SYMBOLS, Flag
+from privacy.doors.shipped import read_yaml
+from privacy.doors.sql import quote_text
 from sources.reference.places import load_places
 
-_CONCLUSIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
-    (Path(__file__).parent / "conclusions.yaml").read_text(encoding="utf-8")
-)
+_CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 ENGLAND = "England"
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
@@ -90,7 +90,8 @@ class Questions:
         return Subject(found[0], self.read_area(area), self.read_cohort(cohort))
 
     def read_area(self, words: str) -> str:
-        """Return the code of the area that words name."""
+        """Return the code of the area that words name, also as people write it: `the Wirral`, `the eight councils`."""
+        words = TOGETHER if get_phrase_kind(words) == "together" else words.strip().removeprefix("the ")
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
             if place.new_la_code not in {row["area_code"] for row in self._areas}:
                 raise NotPublished(describe_elsewhere(place.la_name))
@@ -173,18 +174,20 @@ class Questions:
         licence = {"name": OGL_NAME, "address": OGL_ADDRESS}
         return {"release": version, "citation": release.citation, "licence": licence, "notice": release.notice or None}
 
-    def prove(self, figures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the evidence for figures, by release: their rows, and the hashes that lead to the signature."""
+    def prove(self, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return figures with their evidence: their rows, and the hashes that lead to the releases' signatures."""
         rows: dict[str, list[tuple[str, int]]] = {}
         try:
             for figure in figures:
                 version = self.published.bundles[figure["release"]].version
                 rows.setdefault(version, []).append((str(figure["table"]), int(figure["row"])))
-            return [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
+            evidence = [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
         except (ValueError, TypeError, OSError, KeyError):
             raise NotPublished(
                 "There is no such row in the releases, or the release holds no hashes of rows."
             ) from None
+        notices = dict.fromkeys(self.published.bundles[version].notice for version in rows)
+        return {"figures": list(figures), "notice": join_parts(*notices), "evidence": evidence}
 
     # Answers
 
@@ -319,11 +322,11 @@ class Questions:
             macro, figure, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", "figure", list(statistic.levels)
             values = [statistic.table, statistic.measure, levels, levels]
         sign = -1 if statistic.opposite else 1
-        ahead, behind = ("ahead", "behind") if sign > 0 else ("behind", "ahead")
+        ahead, behind = map(quote_text, ("ahead", "behind") if sign > 0 else ("behind", "ahead"))
         return self._list_pairs(
             f"""SELECT area_code, any_value(area_name) AS area_name, any_value({figure}) AS value,
-                       count(*) FILTER (verdict = '{behind}') + 1 AS best_rank,
-                       count(*) + 1 - count(*) FILTER (verdict = '{ahead}') AS worst_rank
+                       count(*) FILTER (verdict = {behind}) + 1 AS best_rank,
+                       count(*) + 1 - count(*) FILTER (verdict = {ahead}) AS worst_rank
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
             [*values, cohort, cohort],

@@ -10,13 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ndl_export.answers.vocabulary import (
     Vocabulary,
     rewrite,
     split_tokens,
 )
+from privacy.doors.shipped import read_yaml
 
 _UNITS = {
     name: number
@@ -51,6 +50,8 @@ _WORDS = ("unread", "filler", "reporting")
 _RESTRICTING = frozenset(
     "of among amongst in for with without where whose when within at from by while who which".split()
 )
+TOGETHER = "All councils together"
+"""The area of all councils that take part, by the name that the database gives it."""
 _ARTICLES = ("the", "a", "an")
 
 
@@ -93,12 +94,17 @@ class Reading:
 
 @cache
 def _load_phrases() -> dict[tuple[str, ...], str]:
-    stated = yaml.safe_load((Path(__file__).parent / "phrases.yaml").read_text(encoding="utf-8"))
+    stated = read_yaml(Path(__file__).parent / "phrases.yaml")
     found: dict[tuple[str, ...], str] = {}
     for kind, phrases in stated.items():
         for phrase in phrases:
             found.setdefault(tuple(split_tokens(phrase)), kind)
     return found
+
+
+def get_phrase_kind(words: str) -> str | None:
+    """Return the kind of phrase that words are as a whole, if they are one."""
+    return _load_phrases().get(tuple(split_tokens(words)))
 
 
 def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
@@ -201,7 +207,7 @@ def _read_number(tokens: list[str], at: int) -> Item | None:
     if counted is None:
         return None
     value, decimals, end = counted
-    if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdigit():
+    if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdecimal():
         return Item("year", int(value), at, end)
     unit, end = _read_unit(tokens, end)
     if unit == "" and not tokens[at][0].isdigit() and value < 20:
@@ -249,7 +255,7 @@ def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
     rest = tokens[at:]
     if rest[0] == "half" and rest[1:2] != ["as"]:
         return 50.0, at + 1
-    count = 1 if rest[0] in ("a", "one") else _UNITS.get(rest[0]) or (int(rest[0]) if rest[0].isdigit() else None)
+    count = 1 if rest[0] in ("a", "one") else _UNITS.get(rest[0]) or (int(rest[0]) if rest[0].isdecimal() else None)
     if count and len(rest) > 1 and rest[1] in _PARTS and count < _PARTS[rest[1]]:
         # "A third of" is a share, "third highest" a place.
         return 100 * count / _PARTS[rest[1]], at + 2
@@ -257,7 +263,7 @@ def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
         between = 2 if rest[1] == "in" else 3 if rest[1:3] == ["out", "of"] else None
         if between and len(rest) >= between + 1:
             whole = rest[between] if between < len(rest) else ""
-            of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdigit() else None)
+            of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdecimal() else None)
             if of and count < of <= 100:
                 return 100 * count / of, at + between + 1
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Judgement, Other, check_claim, reject
 from ndl_export.answers.questions import Questions, describe_elsewhere
-from ndl_export.answers.reading import Item, Number, Reading, read_sentence
+from ndl_export.answers.reading import TOGETHER, Item, Number, Reading, read_sentence
 from ndl_export.answers.vocabulary import (
     CONTEXT,
     COUNTERPARTS,
@@ -35,7 +35,6 @@ _KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
 """Kinds of meanings: of words with several, the first counts."""
 _ALSO_FILLERS = frozenset(("over", "under", "around", "some", "up to"))
 """Phrases that bound a number if one follows, and else mean nothing here."""
-_TOGETHER = "All councils together"
 _LONGEST = 1000
 """Longest sentence that is read, in characters: the time grows with the square."""
 
@@ -78,7 +77,7 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
     opposite = False
     for item in items:
         if item.kind in ("england", "together"):
-            found["areas"].setdefault(COUNTRY[1] if item.kind == "england" else _TOGETHER)
+            found["areas"].setdefault(COUNTRY[1] if item.kind == "england" else TOGETHER)
         elif item.kind in ("cohort", "year"):
             found["cohorts"].setdefault(
                 item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}"
@@ -307,7 +306,7 @@ class _Writer:
         ordinals = self.reading.list_kind("ordinal")
         if len(slot.areas) > 1:
             # "The highest of the eight councils" names the councils that are ranked.
-            slot = replace(slot, areas=tuple(each for each in slot.areas if each != _TOGETHER))
+            slot = replace(slot, areas=tuple(each for each in slot.areas if each != TOGETHER))
         stated: dict[str, Any] = {"comparison": "lowest" if lowest else "highest"}
         if ordinals or self.reading.list_kind("rankings"):
             stated["rank"] = ordinals[0].value if ordinals else 1

@@ -14,16 +14,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.answers.published import Published
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.tables import Measure, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from privacy.doors.shipped import read_yaml
 from sources.reference.places import load_places
 
-_STATED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "vocabulary.yaml").read_text(encoding="utf-8"))
+_STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
 SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures"].items()}
 """A sentence about a figure, by measure."""
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}

@@ -188,7 +188,7 @@ def _build_files(
 ) -> dict[str, bytes]:
     """Return the content of every file of the bundle, by name."""
     files = build_csv_files(tables, facts.tables)
-    files[ROW_HASHES_FILE] = build_row_hashes(files, facts.tables, facts.version, facts.publisher.notice)
+    files[ROW_HASHES_FILE] = build_row_hashes(files, facts.tables, facts.version, facts.notice)
     files[CHECK_FILE] = read_check_script()
     files |= {f"{name}.parquet": _format_parquet(tables[name], table, facts) for name, table in facts.tables.items()}
     files |= noisy_counts.build_noisy_files(facts.noisy_counts, facts.version)
@@ -200,9 +200,9 @@ def _build_files(
         concluded = query_conclusions(connection, facts.cohorts)
     files |= build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
-    notice = {"notice": facts.publisher.notice} if facts.publisher.notice else {}
+    notice = {"notice": facts.notice} if facts.notice else {}
     files[released.PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
-    files[REGISTRY_FILE] = build_registry_file(facts.privacy_record, facts.publisher.notice).encode()
+    files[REGISTRY_FILE] = build_registry_file(facts.privacy_record, facts.notice).encode()
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
     records = {name: build_record(name, described, earlier.replaced) for name in PORTAL_FILES} | {
@@ -232,10 +232,8 @@ def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
     }
     if origin := facts.on_request.origins.get(table.name):
         metadata[b"on_request"] = origin.encode()
-    if facts.publisher.notice:
-        metadata[b"description"] = join_parts(
-            facts.publisher.notice, metadata.get(b"description", b"").decode()
-        ).encode()
+    if facts.notice:
+        metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
         stream,
@@ -276,9 +274,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "quality.md": pages.render_quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
-    return {
-        name: add_notice(text, facts.publisher.notice) if name.endswith(".md") else text for name, text in texts.items()
-    }
+    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
 
 
 def _promote(staged: Path, directory: Path) -> Path:

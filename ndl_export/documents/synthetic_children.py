@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-import yaml
 
 from ndl_export.documents.markdown import format_grid
 from ndl_export.facts import synthetic
@@ -21,11 +20,12 @@ from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts, number
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
+from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 
 FIRST_COLUMN = "synthetic_child"
 _TEMPLATES = Path(__file__).parent / "templates"
-_BENCHMARK = yaml.safe_load((Path(__file__).parent / "synthetic_benchmark.yaml").read_text(encoding="utf-8"))
+_BENCHMARK = read_yaml(Path(__file__).parent / "synthetic_benchmark.yaml")
 _LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
 TITLES = {
     synthetic.CSV_FILE: "Synthetic children as CSV, each row a child who does not exist",

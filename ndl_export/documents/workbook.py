@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
@@ -23,6 +22,7 @@ from ndl_export.tables import ALL, Table, schema
 from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.rows import list_levels
+from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 
 # The pilot fits (5,913 rows); with all 153 authorities nine of the 13 tables are cut.
@@ -45,13 +45,13 @@ _LINK = re.compile(r"\[(.*)\]\((.*)\)")
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
 _OF_A_LETTER = 0.25  # width of a letter in centimetres
 _TEMPLATES = Path(__file__).parent / "templates"
-_NOTES: list[str] = yaml.safe_load((_TEMPLATES / "workbook_notes.yaml").read_text(encoding="utf-8"))
+_NOTES: list[str] = read_yaml(_TEMPLATES / "workbook_notes.yaml")
 
 
 def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     """Return the workbook of a release; `tables` by name, with their rows in order."""
     sheets = [
-        build_table_sheet(facts.tables[name], data, facts.publisher.notice, facts.on_request.origins.get(name, ""))
+        build_table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
         for name, data in tables.items()
     ]
     breaks = map(_strip_marks, explain_breaks(facts.cohorts, facts.councils, facts.missing))
@@ -63,7 +63,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
         *(
             Sheet(
                 f"{what}s",
-                join_parts(facts.publisher.notice, f"{what}s"),
+                join_parts(facts.notice, f"{what}s"),
                 (f"This worksheet has one table, of the {about}.",),
                 (Column(what, width, list(listed)), Column(meaning, 24.0, list(listed.values()))),
             )
@@ -74,7 +74,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
         ),
     )
     return build_workbook(
-        join_parts(facts.publisher.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets)
+        join_parts(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets)
     )
 
 
@@ -157,7 +157,7 @@ def _cover(facts: ReleaseFacts) -> Sheet:
     links = {words: _LINK.fullmatch(words) for _, words in lines}
     return Sheet(
         "Cover",
-        join_parts(facts.publisher.notice, TITLE),
+        join_parts(facts.notice, TITLE),
         tuple(Link(*link.groups()) if (link := links[words]) else words for _, words in lines),
         headings=frozenset(words for is_heading, words in lines if is_heading),
     )
@@ -168,7 +168,7 @@ def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets:
     requesters = {each.name: each.asked_by for each in facts.on_request.tables}
     return Sheet(
         "Contents",
-        join_parts(facts.publisher.notice, "Contents"),
+        join_parts(facts.notice, "Contents"),
         (
             "This worksheet has one table, of the worksheets with figures.",
             Link("Notes", "#Notes"),

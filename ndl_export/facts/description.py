@@ -123,7 +123,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         title=TITLE,
         summary=summary,
         description=join_parts(
-            facts.publisher.notice,
+            facts.notice,
             f"{summary} {titles} Every figure is an estimate with noise added to protect each child, and"
             " carries a 95% interval. No personal data are included.",
         ),

@@ -28,10 +28,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES
+from privacy.doors.shipped import read_yaml
 
 NOISY_COUNTS_FILE = "noisy_counts.parquet"
 
@@ -45,7 +45,7 @@ def list_plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
     }
 
 
-_DESCRIPTIONS = yaml.safe_load((Path(__file__).parent / "noise_columns.yaml").read_text(encoding="utf-8"))
+_DESCRIPTIONS = read_yaml(Path(__file__).parent / "noise_columns.yaml")
 
 
 def _build_schema(table: str, types: Mapping[str, pa.DataType]) -> pa.Schema:

@@ -172,6 +172,7 @@ class ReleaseFacts:
     - `privacy_record`: JSON-ready, with the keys that `content_checks` requires; `privacy_page`: the same as Markdown.
     - `noisy_counts`: by cohort and family, the source of every figure; `noise_covariance`: the covariances of their
       noise.
+    - `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi`: as in `Publisher`.
     - `missing`: by cohort and source, the participating councils that had not sent it when the cohort was measured.
     - `on_request`: the requested tables.
 
@@ -186,9 +187,15 @@ class ReleaseFacts:
     privacy_record: dict[str, Any]
     privacy_page: str
     noisy_counts: NoisyByCohort
-    publisher: Publisher
+    publisher: str
+    contact: str
+    address: str
+    organisation: str
+    status: str
     thresholds: Thresholds
     missing: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    notice: str = ""
+    doi: str = ""
     was_announced: bool = False
     noise_covariance: pa.Table = field(default_factory=COVARIANCE_SCHEMA.empty_table)
     on_request: OnRequest = field(default_factory=OnRequest)
@@ -216,7 +223,7 @@ class ReleaseFacts:
     @property
     def folder_address(self) -> str:
         """URL of the bundle's folder, without a final slash."""
-        return f"{self.publisher.address}/{self.version}"
+        return f"{self.address}/{self.version}"
 
     @property
     def areas(self) -> tuple[Geography, ...]:

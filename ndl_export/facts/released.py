@@ -143,9 +143,9 @@ def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Releas
     return Release(
         facts.version,
         facts.published_on,
-        facts.publisher.name,
+        facts.publisher,
         facts.folder_address,
-        facts.publisher.notice,
+        facts.notice,
         tuple(sorted(facts.cohorts)),
         tuple(sorted(facts.councils)),
         facts.missing,

@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import fsspec
-import yaml
-from fsspec import AbstractFileSystem
 
 from ndl_export.files.media_types import Served
 from privacy.doors.files import sync
+from privacy.doors.shipped import read_yaml
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 AT_ONCE = 8
 """Simultaneous connections to a store."""
@@ -31,7 +31,7 @@ _OF_THE_EXTRA = _S3 | _AZURE | _WEB
 _STAGING = ".sending"
 _CHUNK = 2**20  # bytes read at a time from a web server
 
-_WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
+_WHAT: dict[str, str] = read_yaml(Path(__file__).parent / "store_errors.yaml")
 """Explanation of an error by its class or a base class, for every store library; the first match is used."""
 _STATUS = {401: _WHAT["ClientAuthenticationError"], 403: _WHAT["PermissionError"], 404: _WHAT["ResourceNotFoundError"]}
 
@@ -64,7 +64,7 @@ class Store:
 
     url: str
     protocol: str
-    system: AbstractFileSystem
+    system: "AbstractFileSystem"
     root: str
     query: str = ""
 
@@ -159,6 +159,8 @@ class Store:
 
 def open_store(url: str, *, to_write: bool = False) -> Store:
     """Open the folder at a URL or a local path. Raises `StoreError`."""
+    import fsspec  # imported here because a run with neither a store nor a URL needs none
+
     protocol = url.partition("://")[0].lower() if is_url(url) else "file"
     query = f"?{urlsplit(url).query}" if protocol in _WEB and "?" in url else ""
     _check(url, protocol, to_write)

@@ -11,20 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
 from ndl_export.metadata.portals import read_record
 from ndl_export.pages import kit
 from ndl_export.tables.schema import OWN_AREA, list_columns, list_key_names
+from privacy.doors.shipped import read_yaml
 
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
-RESPONSIBLE_USE: dict[str, dict[str, str]] = yaml.safe_load(
-    (Path(__file__).parent / "responsible_use.yaml").read_text(encoding="utf-8")
-)
+RESPONSIBLE_USE: dict[str, dict[str, str]] = read_yaml(Path(__file__).parent / "responsible_use.yaml")
 """Properties of Croissant RAI 1.0, of a release and of synthetic children."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}

@@ -36,14 +36,13 @@ def build_datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[s
         "id": f"{description.NAME}-{facts.version}",
         "title": TITLE,
         "description": join_parts(
-            facts.publisher.notice,
-            "Differentially private statistics on school readiness, from linked early-years records",
+            facts.notice, "Differentially private statistics on school readiness, from linked early-years records"
         ),
         "version": facts.version,
         "schemaVersion": SCHEMA_VERSION,
         "created": f"{facts.published_on}T00:00:00Z",
         "licenses": [{"name": "OGL-UK-3.0", "title": description.OGL_NAME, "path": description.OGL_ADDRESS}],
-        "contributors": [{"title": facts.publisher.name, "email": facts.publisher.contact, "role": "publisher"}],
+        "contributors": [{"title": facts.publisher, "email": facts.contact, "role": "publisher"}],
         "homepage": facts.folder_address,
         "keywords": list(description.KEYWORDS),
         "cohorts": sorted(facts.cohorts),
@@ -53,7 +52,7 @@ def build_datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[s
             for cohort, absent in facts.missing.items()
         },
         "resources": [_build_resource(name, files[name], facts) for name in sorted(files)],
-    } | ({"notice": facts.publisher.notice} if facts.publisher.notice else {})
+    } | ({"notice": facts.notice} if facts.notice else {})
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def build_csvw_metadata(described: description.Description, files: Mapping[str, 
         "@context": ["http://www.w3.org/ns/csvw", {"@language": description.LANGUAGE}],
         "dc:title": described.title,
         "dc:description": described.description,
-        "dc:publisher": facts.publisher.name,
+        "dc:publisher": facts.publisher,
         "dc:issued": facts.published_on,
         "dc:license": {"@id": description.OGL_ADDRESS},
         "dialect": _DIALECT | {"encoding": "utf-8"},

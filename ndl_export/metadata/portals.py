@@ -64,10 +64,10 @@ _SPDX_LICENCE = "OGL-UK-3.0"
 def build_citation(described: Description) -> str:
     """Return the citation file; its `doi` identifies all releases together, if the publisher has one."""
     facts = described.facts
-    entity = {"name": facts.publisher.name, "email": facts.publisher.contact, "website": facts.publisher.address}
+    entity = {"name": facts.publisher, "email": facts.contact, "website": facts.address}
     record: dict[str, Any] = {
         "cff-version": "1.2.0",
-        "message": join_parts(facts.publisher.notice, "If you use these statistics, please cite them as below."),
+        "message": join_parts(facts.notice, "If you use these statistics, please cite them as below."),
         "type": "dataset",
         "title": described.title,
         "abstract": described.summary,
@@ -76,14 +76,14 @@ def build_citation(described: Description) -> str:
         "contact": [dict(entity)],
         "version": facts.version,
         "date-released": facts.published_on,
-        **({"doi": facts.publisher.doi} if facts.publisher.doi else {}),
+        **({"doi": facts.doi} if facts.doi else {}),
         "url": facts.folder_address,
         "license": _SPDX_LICENCE,
         "license-url": OGL_ADDRESS,
         "keywords": list(KEYWORDS),
     }
     # The format has no field for a notice, so it is a comment in the first line.
-    first = f"# {facts.publisher.notice}\n" if facts.publisher.notice else ""
+    first = f"# {facts.notice}\n" if facts.notice else ""
     return first + yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-import yaml
-
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
@@ -14,6 +12,7 @@ from ndl_export.tables.geography import Geography
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.schema import Flag
+from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY
 
@@ -155,9 +154,7 @@ def _index_official_percentages(cohort: str) -> dict[tuple[str, ...], float]:
     }
 
 
-_REMARKS: dict[str, str] = yaml.safe_load(
-    (Path(__file__).parent / "templates" / "remarks.yaml").read_text(encoding="utf-8")
-)
+_REMARKS: dict[str, str] = read_yaml(Path(__file__).parent / "templates" / "remarks.yaml")
 
 
 def england_remarks(cohort: str) -> Sentences:

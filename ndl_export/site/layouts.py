@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import RequestedTable, get_page_name, merge_tables
@@ -30,6 +29,7 @@ from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import Row, list_rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
+from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
 from sources.reference.code_lists import GOALS
 from sources.reference.code_lists import QUESTIONS as WORDINGS
@@ -378,7 +378,7 @@ def _iter_survey_shapes() -> Iterator[Shape]:
         )
 
 
-_STATED = yaml.safe_load((Path(__file__).parent / "charts.yaml").read_text(encoding="utf-8"))
+_STATED = read_yaml(Path(__file__).parent / "charts.yaml")
 SHAPES: Mapping[str, tuple[Shape, ...]] = {
     page: tuple(_build_shape(name, stated) for name, stated in charts.items()) for page, charts in _STATED.items()
 } | {"parents": tuple(_iter_survey_shapes())}

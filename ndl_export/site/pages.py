@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
@@ -40,6 +39,7 @@ from ndl_export.site.panels import Chart, Panel
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
+from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
 
@@ -91,7 +91,7 @@ _MOST_IN_A_TAB = 51
 """Characters of a title that a browser tab has room for."""
 REQUESTS = Page("requests", "Requests for tables", "")
 """Published only next to the bundles, because it changes and bundles cannot."""
-PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml").read_text(encoding="utf-8")))
+PAGES = tuple(Page(**each) for each in read_yaml(_TEMPLATES / "pages.yaml"))
 
 
 def list_site_names(
@@ -116,13 +116,13 @@ def build_site_files(
 ) -> dict[str, bytes]:
     """Return every file of the folder; `files` are the bundle's others so far, `names` all others."""
     requested = facts.on_request.tables
-    if facts.publisher.notice:  # Synthetic data must not be compared with official statistics.
+    if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
     release = Release(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = build_charts(release)
     found = list_findings(charts)
     on_request = build_requested_charts(release, requested)
-    papers = render_documents(files, names, facts.publisher.notice)
+    papers = render_documents(files, names, facts.notice)
     common = _build_common_values(facts) | {
         "findings": found,
         "shelves": group_files(facts, files),

@@ -10,9 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 
 import pyarrow as pa
-import yaml
 
 from ndl_export.tables.model import Measure, Table
+from privacy.doors.shipped import read_yaml
 
 SCHEMA_VERSION = "1.0.0"
 """Semantic version of the published tables; `publish.release_diff` lists the changes that raise each part of it."""
@@ -108,7 +108,7 @@ class PublishedColumn:
         return {ColumnRole.FLAG: tuple(Flag), ColumnRole.BREAK: (BREAK,)}.get(self.role, ())
 
 
-_STATED = yaml.safe_load((Path(__file__).parent / "columns.yaml").read_text(encoding="utf-8"))
+_STATED = read_yaml(Path(__file__).parent / "columns.yaml")
 TIME_COLUMNS, PLACE_COLUMNS = (
     tuple(
         PublishedColumn(name, label, pa.string(), description, role)

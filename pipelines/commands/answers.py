@@ -56,7 +56,7 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
                 judgement = check_sentence(questions, sentence or "")
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
-        proof = {"evidence": questions.prove(judgement.figures)} if evidence else {}
+        proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
     answer(judgement.to_dict() | proof, lambda: _describe(judgement))
     if judgement.verdict != SUPPORTED:
         end(Ending.HOLD)

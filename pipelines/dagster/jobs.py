@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import yaml
 
 from assets.catalogue import runs
 from assets.home.installation import Installation
@@ -35,6 +34,7 @@ from pipelines.dagster.arriving import Look, find_not_taken, iter_looks
 from pipelines.dagster.instance import expire_all
 from pipelines.release_calendar import TIMEZONE, NotPublished, publish_release
 from privacy.doors.environment import ALERT, PUBLISH_TO, get_settings
+from privacy.doors.shipped import read_yaml
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from privacy.release.policy import Stage
 from sources.extract.landing_folder import list_councils
@@ -161,7 +161,7 @@ RELEASE_JOBS = (release_job, republish_job, database_job, synthetic_job, publica
 
 INTERVAL_SECONDS = 60
 _PATIENCE_SECONDS = 10
-_ADVICE = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8"))
+_ADVICE = read_yaml(Path(__file__).with_name("advice.yaml"))
 _BY_KIND: dict[str, str] = {kind: advice for kinds, advice in _ADVICE["errors"].items() for kind in kinds.split(", ")}
 """Advice by kind of error; other kinds get the advice of their job."""
 

@@ -46,8 +46,7 @@ _MODE_OF_OTHERS = 0o077
 _CLOCK_TOLERANCE = dt.timedelta(minutes=5)
 _TIMEZONE = "Europe/London"
 _OPTIONAL_MODULES = {
-    "psycopg": "a ledger in PostgreSQL (extra postgres)",
-    "dagster_postgres": "Dagster's storage in PostgreSQL (extra postgres)",
+    "dagster_postgres": "Dagster's storage or the ledger in PostgreSQL (extra postgres)",
     "dagster_webserver": "the Dagster UI (extra ui)",
     "mbi": "synthetic children of a release (extra synthetic)",
 }
@@ -415,7 +414,7 @@ def _check_clock(home: Home) -> Answers:
 
 
 def _check_optional_modules(settings: environment.Settings) -> Answers:
-    wanted = {"psycopg": "://" in (settings.ledger or "")}
+    wanted = {"dagster_postgres": "://" in (settings.ledger or "")}
     for module, use in _OPTIONAL_MODULES.items():
         found = _find_version(module.replace("_", "-"))
         if found:

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.reports.document import WIDTH, Grid, iter_grid_lines, wrap_text
+from privacy.doors.shipped import read_yaml
 from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER_THRESHOLD
 
-_REASONS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("link_reasons.yaml").read_text(encoding="utf-8"))
+_REASONS: dict[str, str] = read_yaml(Path(__file__).with_name("link_reasons.yaml"))
 
 
 def render(found: dict[str, Any]) -> str:

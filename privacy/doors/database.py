@@ -1,6 +1,7 @@
-"""In-memory DuckDB databases, which never spill to disk."""
+"""DuckDB databases: in memory, which never spill to disk, and published ones, which are only read."""
 
 import warnings
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +19,11 @@ def open_in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(config={"temp_directory": "", "max_temp_directory_size": "0B", **limits})
     con.execute("SET enable_progress_bar = false").fetchall()
     return con
+
+
+def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a published database that is only read."""
+    return duckdb.connect(str(path), read_only=True)
 
 
 def get_memory_gib() -> float:

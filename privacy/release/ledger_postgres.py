@@ -9,8 +9,9 @@ number, and one of them fails. A worker's role needs SELECT and INSERT on `readi
 `readiness_ledger.sign_offs` and nothing more; the role that opens the ledger first must own the schema.
 """
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from typing import Any
 
@@ -18,7 +19,8 @@ from privacy.doors.sql import quote_text
 from privacy.release.ledger_storage import TABLES, LedgerUnavailable, Logs, Storage, build_table_sql, iter_rules_sql
 
 try:
-    import psycopg
+    import psycopg2
+    from psycopg2 import errors, extensions
 except ImportError as error:
     raise LedgerUnavailable(
         "a ledger in PostgreSQL needs the extra `postgres`: uv sync --inexact --extra postgres"
@@ -26,6 +28,7 @@ except ImportError as error:
 
 LOCK_SECONDS = 60
 """How long a writer waits for another."""
+_POLL_SECONDS = 0.2
 
 # Two locks, because a process that measures also writes, over other connections.
 _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
@@ -43,13 +46,22 @@ SELECT concat_ws(' ', system_identifier, timeline_id, 'readiness_ledger.entries'
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
 
 
+class _Connection(extensions.connection):
+    """A connection that runs statements itself, as SQLite's does; a `with` block is one transaction."""
+
+    def execute(self, statement: str, values: tuple[Any, ...] | None = None) -> extensions.cursor:
+        cursor = self.cursor()
+        cursor.execute(statement, values)
+        return cursor
+
+
 class PostgresStorage(Storage):
     """The ledger in the database at a libpq URL. Raises LedgerUnavailable if it is out of reach, unsafe or altered."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        with self._connect() as connection, connection.transaction():
-            _lock(connection, "pg_advisory_xact_lock", _WRITING)
+        with self._connect() as connection, connection:
+            _lock_for_writing(connection)
             for table in TABLES:
                 _create_table(connection, table)
             for table in TABLES:
@@ -57,15 +69,15 @@ class PostgresStorage(Storage):
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
-        with self._connect() as connection, connection.transaction():
+        with self._connect() as connection, connection:
             # By default each statement sees the lines of its own moment, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     @contextmanager
     def begin_writing(self) -> Iterator[Logs]:
-        with self._connect() as connection, connection.transaction():
-            _lock(connection, "pg_advisory_xact_lock", _WRITING)
+        with self._connect() as connection, connection:
+            _lock_for_writing(connection)
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     def place(self) -> str:
@@ -76,39 +88,41 @@ class PostgresStorage(Storage):
     @contextmanager
     def lock_exclusively(self) -> Iterator[None]:
         with self._connect() as connection:
-            # A measurement may take longer than `LOCK_SECONDS`, and the next one waits for it.
-            connection.execute("SET lock_timeout = 0")
-            _lock(connection, "pg_advisory_lock", _MEASURING)
+            # Asked again and again, because a measurement may take hours, and signals must end the wait for it:
+            # psycopg2 handles none during a statement.
+            while not _fetch_value(connection, f"SELECT pg_try_advisory_lock{_MEASURING}"):
+                time.sleep(_POLL_SECONDS)
             yield
 
     @contextmanager
-    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connect(self) -> Iterator[_Connection]:
         try:
-            # With autocommit, only `connection.transaction()` begins a transaction.
-            connection = psycopg.connect(self._url, autocommit=True)
-        except psycopg.OperationalError as error:
+            connection = psycopg2.connect(self._url, connection_factory=_Connection)
+        except psycopg2.OperationalError as error:
             raise LedgerUnavailable(
                 f"the ledger's database cannot be reached; run the same again when it is back: {_format_error(error)}"
             ) from None
         try:
-            with connection:
+            with closing(connection):
+                # With autocommit, only `with connection` begins a transaction.
+                connection.autocommit = True
                 # A database or role may be set to off, with which a crash of the server may lose a finished charge.
                 connection.execute("SET synchronous_commit = 'on'")
                 connection.execute(f"SET lock_timeout = {quote_text(f'{LOCK_SECONDS}s')}")
                 yield connection
-        except psycopg.errors.InsufficientPrivilege as error:
+        except errors.InsufficientPrivilege as error:
             raise LedgerUnavailable(
                 "the ledger's database does not let this role in: grant it SELECT and INSERT on "
                 f"readiness_ledger.entries and readiness_ledger.sign_offs ({_format_error(error)})"
             ) from None
-        except psycopg.OperationalError as error:
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise LedgerUnavailable(
                 f"the ledger's database broke off: {_format_error(error)}; what it has recorded is kept, and the same "
                 "release run again finds out"
             ) from None
 
 
-def _create_table(connection: psycopg.Connection[Any], table: str) -> None:
+def _create_table(connection: _Connection, table: str) -> None:
     """Create a table and its triggers if it is missing. Raises LedgerUnavailable if this role may not."""
     place = f"{_SCHEMA}.{table}"
     # Asked first, because the role of a worker may not create anything.
@@ -122,7 +136,7 @@ def _create_table(connection: psycopg.Connection[Any], table: str) -> None:
         connection.execute(build_table_sql(table, place, "BIGINT"))
         checks = _CHECKS.replace("CASES", cases).replace("TABLE", table).replace("CHECK", f"check_{table}")
         connection.execute(checks)
-    except psycopg.errors.InsufficientPrivilege:
+    except errors.InsufficientPrivilege:
         raise LedgerUnavailable(
             f"the ledger has no table {table} yet: have the owner of the schema {_SCHEMA} open it once, as "
             "with readiness budget"
@@ -132,7 +146,7 @@ def _create_table(connection: psycopg.Connection[Any], table: str) -> None:
         connection.execute(f"ALTER TABLE {place} ENABLE ALWAYS TRIGGER {trigger}")
 
 
-def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
+def _check_fitness(connection: _Connection, table: str) -> None:
     """Raise LedgerUnavailable if the server may lose a finished transaction or the table lacks a trigger."""
     if _fetch_value(connection, "SHOW fsync") != "on":
         raise LedgerUnavailable("the ledger's database runs with fsync off and may forget a charge; switch it on")
@@ -146,14 +160,14 @@ def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
         )
 
 
-def _format_error(error: psycopg.Error) -> str:
+def _format_error(error: psycopg2.Error) -> str:
     return " ".join(str(error).split())
 
 
-def _lock(connection: psycopg.Connection[Any], function: str, lock: tuple[int, int]) -> None:
-    connection.execute(f"SELECT {function}({lock[0]}, {lock[1]})")
+def _lock_for_writing(connection: _Connection) -> None:
+    connection.execute(f"SELECT pg_advisory_xact_lock{_WRITING}")
 
 
-def _fetch_value(connection: psycopg.Connection[Any], query: str) -> Any:
+def _fetch_value(connection: _Connection, query: str) -> Any:
     row = connection.execute(query).fetchone()
     return row[0] if row else None

@@ -22,9 +22,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import yaml
-
 from privacy.doors.locks import hold_lock
+from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 from privacy.release.canonical import hash_json
 
@@ -98,7 +97,7 @@ class SignOffLine(Chained):
 
 
 Line = TypeVar("Line", Entry, SignOffLine)
-_RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding="utf-8"))
+_RULES = read_yaml(_FOLDER.joinpath("ledger_rules.yaml"))
 TABLES = {"entries": ("ledger_table.sql", tuple(_RULES)), "sign_offs": ("ledger_sign_offs.sql", ("only_append",))}
 """Each table's file of SQL, and the rules that hold for it."""
 

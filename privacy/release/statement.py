@@ -28,6 +28,7 @@ import numpy as np
 import scipy
 import yaml
 
+from privacy.doors.shipped import read_yaml
 from privacy.release.approval import Signed
 from privacy.release.canonical import hash_json
 from privacy.release.ledger import NANO, Reservation, collect_charges
@@ -225,7 +226,7 @@ def read_sentences() -> Record:
 
 @cache
 def _read_yaml(file: str) -> Record:
-    read: Record = yaml.safe_load((_FOLDER / file).read_text(encoding="utf-8"))
+    read: Record = read_yaml(_FOLDER / file)
     return read
 
 

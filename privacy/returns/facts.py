@@ -6,7 +6,7 @@ reason:
 - a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
   SURE_PROBABILITY. A row linked by its own identifier has probability 1
 - a month, or the absence of a concern: no less certain record of that service may be the child's as well, and none
-  that could be (`Doubts`) is later, or has a concern
+  that could be (`Doubts`) is later or, for a concern, is later and has one
 - no other service knows the child: told only of services that can know a child of this age (`decide_absence`), and only
   if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record that is,
   or could be, the child's (`Doubts`). Nor may it have a record of a child unknown to the receiver that agrees in two of

@@ -31,7 +31,7 @@ WITH seen AS (
     SELECT row_key, council, service,
            CASE WHEN tells_contact AND NOT (unsettled OR perhaps_later OR early) AND (own_number OR $bare_contact)
                 THEN last_contact END AS last_contact,
-           CASE WHEN tells_concern AND (concern OR NOT (unsettled OR perhaps_concern)) AND NOT early
+           CASE WHEN tells_concern AND (concern OR NOT (unsettled OR perhaps_later AND perhaps_concern)) AND NOT early
                  AND (own_number OR $bare_concern) THEN concern END AS concern
       FROM known WHERE own_number OR $bare_known
 ), of_known AS (

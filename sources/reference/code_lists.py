@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
-
+from privacy.doors.shipped import read_yaml
 from sources.reference import FOLDER, read_rows
 
 ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
@@ -85,7 +84,7 @@ class Question:
     answers: dict[str, str]
 
 
-_SURVEY = yaml.safe_load((FOLDER / "survey.yaml").read_text(encoding="utf-8"))
+_SURVEY = read_yaml(FOLDER / "survey.yaml")
 RESPONDENT_ROLE: dict[str, str] = _SURVEY["respondents"]["respondent_role"]
 CHILD_AGE_BAND: dict[str, str] = _SURVEY["respondents"]["child_age_band"]
 FSM_OR_FUNDED: dict[str, str] = _SURVEY["respondents"]["fsm_or_funded"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
+from privacy.doors.shipped import read_yaml
 
 FIRST_COHORT = 2021
 """The current goals have been assessed since the academic year 2021/22."""
@@ -121,7 +121,7 @@ class Break:
 @cache
 def load_breaks() -> tuple[Break, ...]:
     """Return every known break."""
-    content = yaml.safe_load(Path(__file__).with_name("breaks.yaml").read_text(encoding="utf-8"))
+    content = read_yaml(Path(__file__).with_name("breaks.yaml"))
     return tuple(
         Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
         for entry in content

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import yaml
 
+from privacy.doors.shipped import read_yaml
 from sources.reference.places import PILOT
 from sources.synthetic import margins
 from sources.synthetic.drawing import Bools, Ints, Texts, pick
 
-_DISTRICTS = yaml.safe_load(Path(__file__).with_name("pilot_districts.yaml").read_text(encoding="utf-8"))
+_DISTRICTS = read_yaml(Path(__file__).with_name("pilot_districts.yaml"))
 ROYAL_MAIL_AREAS = frozenset((Path(__file__).parent / "royal_mail_areas.txt").read_text(encoding="ascii").split())
 """Two-letter postcode areas in use, which invented ones avoid."""
 # The last two letters of a postcode are never C, I, K, M, O or V.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 from sources.synthetic import people as drawn
 from sources.synthetic.drawing import Bools, Floats, Ints, Texts, pick
@@ -20,7 +20,7 @@ from sources.synthetic.margins import FSM, SEX
 from sources.synthetic.people import CODES, Dates, People
 from sources.synthetic.recording import Identity, Slips, World, draw_world
 
-LIKELY: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+LIKELY: dict[str, Any] = read_yaml(Path(__file__).with_suffix(".yaml"))
 _MOVES, _DEATHS, _NAMES = LIKELY["moves"], LIKELY["deaths"], LIKELY["names"]
 OUTSIDE = -1
 """In place of a council: the child lives in none of them."""

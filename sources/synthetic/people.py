@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from privacy.doors.shipped import read_yaml
 from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
@@ -47,8 +48,7 @@ class Ethnicity:
 
 
 ETHNICITIES = {
-    code: Ethnicity(**likely)
-    for code, likely in yaml.safe_load(Path(__file__).with_name("ethnicity.yaml").read_text(encoding="utf-8")).items()
+    code: Ethnicity(**likely) for code, likely in read_yaml(Path(__file__).with_name("ethnicity.yaml")).items()
 }
 """By code; children of mixed heritage draw forename and surname independently."""
 _GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in ethnicity.names}))

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from scipy.special import expit, ndtri
 
+from privacy.doors.shipped import read_yaml
 from sources.contracts.early_years_census import ENTITLEMENT_CODES, PROGRESS_CHECK_CODES
 from sources.contracts.people import SEN_CODES
 from sources.reference.code_lists import DOMAINS, GOALS, SERVICES, load_cut_offs
@@ -37,7 +37,7 @@ from sources.synthetic.recording import (
     uppercase,
 )
 
-_LIKELY: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_LIKELY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
 _PROFILE, _CENSUS, SETTINGS, VISITS, _SURVEY, SLIPS = (
     _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey", "slips")
 )

@@ -30,6 +30,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "api",
         "bundle",
         "publish",
+        "answers",
     ),
     "assets": ("home", "catalogue", "pseudonymise", "intake", "linkage", "release", "returns", "keeping"),
     "pipelines": ("dagster", "reports", "commands"),

@@ -17,8 +17,8 @@ from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 import pyarrow as pa
-import yaml
 
+from privacy.doors.shipped import read_yaml
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject, stop
 from sources.extract.readers.content import Content
@@ -26,7 +26,7 @@ from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL
 from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.code_lists import GOALS
 
-_ELEMENTS = yaml.safe_load(Path(__file__).with_name("eyfsp_elements.yaml").read_text(encoding="utf-8"))
+_ELEMENTS = read_yaml(Path(__file__).with_name("eyfsp_elements.yaml"))
 IDENTITY: dict[str, str] = _ELEMENTS["identity"]
 PLACE: dict[str, str] = _ELEMENTS["place"]
 PUPILS, WRAPPERS, ADDRESSES, POSTCODES, ASSESSMENTS, FACTS = (

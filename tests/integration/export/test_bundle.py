@@ -28,13 +28,7 @@ from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, fi
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT
 from tests.support import PROJECT
-from tests.support.export.fake_release import (
-    COHORT,
-    change_publisher,
-    fake_facts,
-    fake_noisy_counts,
-    fake_privacy_record,
-)
+from tests.support.export.fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 from tests.support.site.pages import SITE_FILES
 
 CHANGED_BY_EXCEL = re.compile(
@@ -103,7 +97,7 @@ def test_a_published_version_is_never_replaced(
     latest.unlink()
     write_bundle(tmp_path, fake_facts(), tables, signing_key)
     assert (archive.read_bytes(), latest.resolve()) == (packed, bundle)
-    changed = change_publisher(fake_facts(), contact="other@example.org")
+    changed = replace(fake_facts(), contact="other@example.org")
     with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md"):
         write_bundle(tmp_path, changed, tables, signing_key)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

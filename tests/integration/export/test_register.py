@@ -25,7 +25,7 @@ from tests.support.site.dom import parse, words
 
 DAY = dt.date(2026, 12, 20)
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
-ADDRESS = fake_facts().publisher.address
+ADDRESS = fake_facts().address
 
 
 @pytest.fixture(scope="module")

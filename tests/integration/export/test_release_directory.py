@@ -35,7 +35,7 @@ from tests.support.export.standard_validators import run_validator
 
 pytestmark = pytest.mark.slow
 
-ADDRESS = fake_facts().publisher.address
+ADDRESS = fake_facts().address
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 DAY = dt.date(2026, 12, 5)
 REASON = "Sefton's extract was of another year"

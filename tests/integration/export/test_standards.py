@@ -139,6 +139,6 @@ def test_records_name_the_files_that_are_there(bundle: Path) -> None:
 
 
 def test_a_revision_names_the_release_it_replaces(revision: Path) -> None:
-    replaced = f"{fake_facts().publisher.address}/2026.11.0"
+    replaced = f"{fake_facts().address}/2026.11.0"
     assert json.loads((revision / "dcat.jsonld").read_text())["dcat:previousVersion"] == {"@id": replaced}
     assert replaced in json.loads((revision / "ukgov_dataset.json").read_text())["relatedResource"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, rea
 from ndl_export.tables import TABLES
 from privacy.release.statement import compute_most_found
 from tests.support import PROJECT
-from tests.support.export.fake_release import change_publisher, fake_facts
+from tests.support.export.fake_release import fake_facts
 
 
 @given(rho=st.floats(1e-4, 3.0), false_alarms=st.floats(0.005, 0.5))
@@ -165,8 +166,8 @@ def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: P
     text = (bundle / name).read_text(encoding="utf-8")
     named = set(NAMED.findall(text))
     assert named
-    assert name == "ai_readiness.md" or fake_facts().publisher.contact in text
-    assert name not in ("README.md", "code_of_practice.md") or fake_facts().publisher.status in text
+    assert name == "ai_readiness.md" or fake_facts().contact in text
+    assert name not in ("README.md", "code_of_practice.md") or fake_facts().status in text
     assert {each for each in named if not (bundle / each).is_file()} == set()
 
 
@@ -184,7 +185,7 @@ def test_every_command_of_the_ai_statement_gives_the_answer_beside_it(bundle: Pa
 def test_a_notice_stands_above_everything(
     tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:
-    bundle = write_bundle(tmp_path, change_publisher(fake_facts(), notice=NOTICE), tables, signing_key)
+    bundle = write_bundle(tmp_path, replace(fake_facts(), notice=NOTICE), tables, signing_key)
     documents = sorted(bundle.glob("*.md"))
     assert {path.name for path in documents} >= {"README.md", "LICENCE.md", "methodology.md", "privacy_statement.md"}
     for path in documents:

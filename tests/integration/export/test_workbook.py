@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference.places import load_places
 from tests.support.areas import lacking
 from tests.support.export.accessible_workbook import POINTS, Workbook, not_met
-from tests.support.export.fake_release import change_publisher, fake_facts, fake_tables
+from tests.support.export.fake_release import fake_facts, fake_tables
 
 NAME = "school_readiness_tables.ods"
 FRONT = ["Cover", "Contents", "Notes", "Symbols"]
@@ -128,7 +129,7 @@ def test_numbers_are_numbers_for_whoever_reads_it_by_program(content: bytes, who
 def test_a_notice_is_the_first_thing_in_every_sheet(tables: dict[str, pa.Table]) -> None:
     notice = "Synthetic data: no figure is about a real child."
     rows = {name: data.slice(0, 1) for name, data in tables.items()}
-    book = Workbook(build_workbook_file(change_publisher(fake_facts(), notice=notice), rows))
+    book = Workbook(build_workbook_file(replace(fake_facts(), notice=notice), rows))
     assert all(sheet.rows[0][0].startswith(notice) for sheet in book.sheets)
     assert book.meta.xpath("//dc:title/text()", namespaces={"dc": "http://purl.org/dc/elements/1.1/"})[0].startswith(
         notice

@@ -77,6 +77,7 @@ def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
         ("to: settings", "to: education", "tells[1]: education of leeds tells itself"),
         ("to: settings", "to: health", "says again what education tells"),
         ("facts: [known_to,", "facts: [known_to, concern_recorded,", "the extracts of education record no concerns"),
+        ("facts: [known_to,", "facts: [known_to, review_not_recorded,", "the extracts of education record no reviews"),
         ("facts: [known_to, last_contact_month", "facts: [last_contact_month", "needs known_to"),
         ("to: settings", "to: settings, in: leads", "'leads' is not the name of an English authority; perhaps 'leeds'"),
         ("after_days: 0", "after_days: 400", "new_children.after_days: must be less than or equal to 366"),

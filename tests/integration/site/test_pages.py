@@ -5,6 +5,7 @@ import csv
 import hashlib
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from ndl_export.facts.official import read_official_figures
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT, resolve
-from tests.support.export.fake_release import COHORT, change_publisher
+from tests.support.export.fake_release import COHORT
 from tests.support.site.checks import (
     HOSTILE,
     PLACES,
@@ -277,7 +278,7 @@ def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
 
 
 def test_nothing_follows_from_how_made_up_figures_and_official_ones_compare(whole: Made) -> None:
-    files = whole.made_of(change_publisher(whole.facts, notice="Made up."))
+    files = whole.made_of(replace(whole.facts, notice="Made up."))
     made_up = {name: files[f"{name}.html"].decode() for name in ("index", "groups")}
     for name, times in (("index", 2), ("groups", 1)):
         assert made_up[name].count("comparing the two shows nothing") >= times
@@ -423,7 +424,7 @@ def test_a_council_has_a_page_that_begins_with_its_own_figures(made: Made) -> No
         assert told == {f"20{year[2:]}": [of[name], of["England"]] for year, of in official.items()}
         figure = published.cell(places("gld-by-area", "")[0], COHORT, name)
         assert bool(TARGET.search(words(sections["target"]))) == (not figure.startswith("[x]"))
-        assert made.facts.publisher.contact in words(sections["ask"])
+        assert made.facts.contact in words(sections["ask"])
 
 
 def test_a_council_that_has_not_sent_the_newest_cohort_has_the_one_before(two_cohorts: Made) -> None:
@@ -611,8 +612,8 @@ def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> No
 
 
 def test_hostile_words_stay_words(whole: Made) -> None:
-    name, contact = HOSTILE
-    files = whole.made_of(change_publisher(whole.facts, name=name, contact=contact))
+    publisher, contact = HOSTILE
+    files = whole.made_of(replace(whole.facts, publisher=publisher, contact=contact))
     check_words_stay_words(content for name, content in files.items() if name.endswith(".html"))
 
 

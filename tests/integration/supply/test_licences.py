@@ -51,7 +51,7 @@ def test_what_is_stated_is_read_as_spdx_and_judged(stated: str, spdx: str, fine:
 @pytest.mark.parametrize(
     ("installed", "listed", "shipped", "found"),
     [
-        ({"pyrage": "UNKNOWN", "psycopg": "LGPL-3.0-only"}, {}, set(), ""),
+        ({"pyrage": "UNKNOWN", "certifi": "MPL-2.0"}, {}, set(), ""),
         ({"splink": "AGPL-3.0-only"}, {}, set(), "splink has the licence 'AGPL-3.0-only', and not 'MIT'"),
         ({}, {"splink": "AGPL-3.0-only"}, set(), "splink has the licence 'AGPL-3.0-only', which policy.toml"),
         ({}, {}, {"new"}, "new has the licence 'UNKNOWN', and not None"),

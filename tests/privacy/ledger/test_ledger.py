@@ -237,7 +237,7 @@ def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering)
             lambda: ledger.reserve("202425", "2", "pupil", 0.1, PLAN, MAC),
             lambda: ledger.find("202425", "1", "pupil"),
         ),
-        "sign_offs": (lambda: ledger.add_sign_off("{}"), ledger.identity),
+        "sign_offs": (lambda: ledger.add_sign_off("{}"), ledger.get_identity),
     }
     for use in uses[table]:
         with pytest.raises(LedgerCorrupt):

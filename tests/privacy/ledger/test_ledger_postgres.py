@@ -1,9 +1,11 @@
 """Properties specific to a ledger in a database server: locks across sessions, roles, and server settings."""
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -53,10 +55,10 @@ def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
 
 
 def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
-    import psycopg
+    import psycopg2
 
     ledger = approved(backend)
-    first, second = (psycopg.connect(backend.location) for _ in range(2))
+    first, second = (psycopg2.connect(backend.location).cursor() for _ in range(2))
     insert = (
         "INSERT INTO readiness_ledger.entries SELECT 2, 'RESERVE', cohort, %s, 'pupil', 200000000, '', '', '', '',"
         " unit, recorded_at, entry_hash, %s FROM readiness_ledger.entries"
@@ -67,17 +69,16 @@ def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
     def other() -> None:
         try:
             second.execute(insert, ("2", "b"))
-        except psycopg.Error as error:
+        except psycopg2.Error as error:
             refused.append(error)
 
     thread = threading.Thread(target=other)
     thread.start()
-    first.commit()
+    first.connection.commit()
     thread.join(PATIENCE)
-    second.rollback()
-    first.close()
-    second.close()
-    assert isinstance(refused[0], psycopg.IntegrityError)
+    first.connection.close()
+    second.connection.close()
+    assert isinstance(refused[0], psycopg2.IntegrityError)
     assert len(ledger.list_entries()) == 2
 
 
@@ -103,8 +104,23 @@ def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
     waiting.join()
 
 
+def test_the_wait_for_the_lock_ends_with_a_signal(backend):
+    approved(backend)
+    held, other = SPAWN.Event(), SPAWN.Event()
+    holder, waiting = (SPAWN.Process(target=holding, args=(each, backend.location)) for each in (held, other))
+    holder.start()
+    assert held.wait(PATIENCE)
+    waiting.start()
+    assert not other.wait(2)
+    os.kill(waiting.pid, signal.SIGINT)
+    waiting.join(PATIENCE)
+    assert waiting.exitcode == 1
+    holder.kill()
+    holder.join()
+
+
 def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server):
-    import psycopg
+    from psycopg2.errors import InsufficientPrivilege
 
     approved(backend)
     backend.raw(
@@ -124,8 +140,8 @@ def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server)
         "DROP TRIGGER never_update ON readiness_ledger.entries",
         "SET session_replication_role = replica",
     ):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(url) as connection:
-            connection.execute(statement)
+        with pytest.raises(InsufficientPrivilege):
+            postgres.execute(url, statement)
 
 
 def test_a_table_without_its_triggers_is_refused(backend):
@@ -136,19 +152,20 @@ def test_a_table_without_its_triggers_is_refused(backend):
 
 
 def test_a_server_that_may_forget_is_refused(backend):
-    import psycopg
+    import psycopg2
 
     approved(backend)
-    with psycopg.connect(backend.location, autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-        connection.execute("SELECT pg_sleep(0.2)")
+    with closing(psycopg2.connect(backend.location)) as connection:
+        connection.autocommit = True  # ALTER SYSTEM runs in no transaction
+        cursor = connection.cursor()
+        cursor.execute("ALTER SYSTEM SET fsync = off")
+        cursor.execute("SELECT pg_reload_conf(), pg_sleep(0.2)")
         try:
             with pytest.raises(LedgerUnavailable, match="fsync off"):
                 Ledger(backend.location)
         finally:
-            connection.execute("ALTER SYSTEM RESET fsync")
-            connection.execute("SELECT pg_reload_conf()")
+            cursor.execute("ALTER SYSTEM RESET fsync")
+            cursor.execute("SELECT pg_reload_conf()")
 
 
 def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(backend):
@@ -165,14 +182,14 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
 
 
 def test_a_server_that_is_not_there_is_said_without_the_password():
-    pytest.importorskip("psycopg", reason=lacking("postgresql"))
+    pytest.importorskip("psycopg2", reason=lacking("postgresql"))
     with pytest.raises(LedgerUnavailable, match="cannot be reached") as refused:
         Ledger("postgresql://someone:s3cret@127.0.0.1:1/nothing")
     assert "s3cret" not in str(refused.value)
 
 
 def test_without_the_client_library_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
     monkeypatch.delitem(sys.modules, "privacy.release.ledger_postgres", raising=False)
     with pytest.raises(LedgerUnavailable, match="extra `postgres`"):
         Ledger("postgresql:///nothing")

@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from operator import itemgetter
 from types import MappingProxyType
@@ -22,7 +21,7 @@ from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.release_facts import Publisher, ReleaseFacts, Thresholds, Version
+from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
 from ndl_export.tables.rows import Children, Layout, list_rows
 from ndl_export.tables.schema import (
@@ -38,13 +37,6 @@ from sources.reference.code_lists import GOALS
 from sources.reference.places import PILOT
 
 COHORT = "202425"
-PUBLISHER = Publisher(
-    name="A combined authority",
-    contact="statistics@example.org",
-    address="https://data.example.org/readiness",
-    organisation="department-for-science-innovation-and-technology",
-    status="These are made up.",
-)
 EARLIER = "202324"
 COHORTS = (EARLIER, COHORT)
 PARAMETERS = {
@@ -75,15 +67,15 @@ def fake_facts(
         privacy_record=fake_privacy_record(version, councils, earlier, paid),
         privacy_page="# Privacy statement\n\nMade up for a test.\n",
         noisy_counts={cohort: fake_noisy_counts(councils) for cohort in cohorts},
-        publisher=PUBLISHER,
+        publisher="A combined authority",
+        contact="statistics@example.org",
+        address="https://data.example.org/readiness",
+        organisation="department-for-science-innovation-and-technology",
+        status="These are made up.",
         thresholds=Thresholds(5.0, 15.0, 3.0),
         missing={cohort: {source: tuple(absent) for source, absent in missing.items()} for cohort in cohorts},
         noise_covariance=fake_noise_covariance(cohorts),
     )
-
-
-def change_publisher(facts: ReleaseFacts, **changed: str) -> ReleaseFacts:
-    return replace(facts, publisher=facts.publisher.model_copy(update=changed))
 
 
 def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:

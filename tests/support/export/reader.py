@@ -18,7 +18,7 @@ from ndl_export.files.stores import open_store
 from tests.support.export.fake_release import fake_facts
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
-ADDRESS = fake_facts().publisher.address
+ADDRESS = fake_facts().address
 
 
 @dataclass(frozen=True)

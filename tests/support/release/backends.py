@@ -8,6 +8,7 @@ from typing import Any
 
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import Entry
+from tests.support.release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
 _UPSERT = "INSERT INTO {0} SELECT * FROM {0} ON CONFLICT (seq) DO UPDATE SET recorded_at = ''"
@@ -47,20 +48,13 @@ class PostgreSQL:
     changes = ("UPDATE {} SET recorded_at = ''", "DELETE FROM {}", "TRUNCATE {}", _UPSERT)
 
     def __init__(self, location: str) -> None:
-        import psycopg
+        import psycopg2
 
         self.location = location
-        self.refused = psycopg.IntegrityError
+        self.refused = psycopg2.IntegrityError
 
     def raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        import psycopg
-
-        with psycopg.connect(self.location, options="-c search_path=readiness_ledger") as connection:
-            *before, last = statement.split("; ")
-            for each in before:
-                connection.execute(each)
-            done = connection.execute(last, parameters or None)
-            return done.fetchall() if done.description else []
+        return postgres.execute(self.location, f"SET search_path = readiness_ledger; {statement}", parameters)
 
     def drop(self, trigger: str, table: str = "entries") -> None:
         self.raw(f"DROP TRIGGER {trigger} ON {table}")

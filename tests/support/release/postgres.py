@@ -7,8 +7,9 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,17 @@ class Server:
 
     def emptied(self) -> str:
         """Remove any ledger from the database and return its URL."""
-        import psycopg
-
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute("SET client_min_messages = error")
-            connection.execute("DROP SCHEMA IF EXISTS readiness_ledger CASCADE")
+        execute(self.url(), "SET client_min_messages = error; DROP SCHEMA IF EXISTS readiness_ledger CASCADE")
         return self.url()
+
+
+def execute(url: str, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    """Run statements in one transaction over a connection of their own, and return the rows of the last."""
+    import psycopg2
+
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
@@ -45,7 +51,7 @@ def server() -> Iterator[Server]:
     PostgreSQL refuses to run as root, so under root it runs as the user `nobody`.
     """
     binaries = _binaries()
-    if binaries is None or not all(importlib.util.find_spec(name) for name in ("psycopg", "dagster_postgres")):
+    if binaries is None or not all(importlib.util.find_spec(name) for name in ("psycopg2", "dagster_postgres")):
         pytest.skip(lacking("postgresql"))
     folder = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
     user = UNPRIVILEGED if os.geteuid() == 0 else None
@@ -69,11 +75,11 @@ def server() -> Iterator[Server]:
 
 
 def _answers(server: Server) -> bool:
-    import psycopg
+    import psycopg2
 
     try:
-        psycopg.connect(server.url()).close()
-    except psycopg.OperationalError:
+        psycopg2.connect(server.url()).close()
+    except psycopg2.OperationalError:
         return False
     return True
 

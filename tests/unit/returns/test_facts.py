@@ -141,7 +141,8 @@ def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() 
         ({}, contact(last_contact="2022-05", concern=False)),  # a twin
         ({"last_contact": "2022-04"}, contact(last_contact="2022-05", concern=False)),
         ({"last_contact": "2022-06"}, contact(concern=False)),
-        ({"concern": True}, contact(last_contact="2022-05")),
+        ({"concern": True}, contact(last_contact="2022-05", concern=False)),
+        ({"last_contact": "2022-06", "concern": True}, contact()),
     ):
         apart = disclose([school, sure, record("hv_reviews", 2, "b", **other)], doubts=[("a", "b", False)])
         assert apart == {1: {"known_to": [known]}}
