@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ndl_export.answers.questions import Answer, Questions, Subject, oppose
 from ndl_export.answers.reading import TOGETHER
@@ -26,6 +26,8 @@ _TOLERANCE = 2.0
 """Points by which a figure may differ from a simple fraction or an approximate percentage that is quoted for it."""
 _NEAR = 4.0
 """Points below or above a quoted percentage that `nearly` and `just over` allow."""
+LONGEST_NAME = 200
+"""Longest name or phrase of a claim, in characters."""
 _CHANGES = ("rose", "fell", "unchanged")
 
 
@@ -36,7 +38,7 @@ class InvalidClaim(ValueError):
 class Other(BaseModel):
     """What a figure is compared with: what differs of area, group and cohort. The area may be England."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME)
     area: str | None = None
     group: str | list[str] | None = None
     cohort: str | None = None
@@ -49,7 +51,7 @@ class Claim(BaseModel):
     `added` are claimed as a sum.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME)
     area: str | None = None
     cohort: str | None = None
     group: str | list[str] = []
@@ -57,7 +59,7 @@ class Claim(BaseModel):
     release: str | None = None
     value: float | None = None
     least: float | None = None
-    decimals: int | None = None
+    decimals: int | None = Field(None, ge=0, le=10)
     unit: Literal["%", "points", "children", "responses", "goals"] | None = None
     about: Literal["exactly", "about", "nearly", "just over", "more than", "less than"] = "exactly"
     interval: tuple[float, float] | None = None
@@ -67,7 +69,7 @@ class Claim(BaseModel):
     percent: float | None = None
     times: float | None = None
     rank: int | None = None
-    added: list[str] = []
+    added: list[str] = Field([], max_length=200)
     target: Literal["met", "not met"] | None = None
     cause: str | None = None
     forecast: str | None = None

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from mcp.server import MCPServer
 from pydantic import Field
 
-from ndl_export.answers.claims import Claim, check_claim
+from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
 from ndl_export.answers.questions import ENGLAND, NEVER_CONCLUDED, Answer, NotPublished, Questions
 from ndl_export.answers.reading import TOGETHER
@@ -25,12 +25,20 @@ _INSTRUCTIONS = (
     " comparisons. Repeat what may and may not be concluded. Give interval, flag, cohort and release with"
     " each figure, and cite with `cite`. Before you publish a sentence, pass it to `check_claim`."
 )
-Measure = Annotated[str, Field(description="What was measured, in plain words or as `search` names it")]
-Area = Annotated[str, Field(description="A council, an area of several, or 'all councils'")]
-Groups = Annotated[list[str], Field(description="Groups of children, goals or answers: 'girls', 'FSM', 'Writing'")]
-Cohort = Annotated[str | None, Field(description="School year in which Reception ended, '2024/25'; else the newest")]
-OtherArea = Annotated[str | None, Field(description="The other area, or 'England' for its official figure")]
-OtherGroups = Annotated[list[str] | None, Field(description="The other groups; the same ones if absent")]
+_MOST_GROUPS, _MOST_AREAS, _MOST_PROVED = 20, 200, 1000
+"""Limits that no question reaches: England has 153 councils, and adding up takes longer with each."""
+Words = Annotated[str, Field(max_length=LONGEST_NAME)]
+Measure = Annotated[Words, Field(description="What was measured, in plain words or as `search` names it")]
+Area = Annotated[Words, Field(description="A council, an area of several, or 'all councils'")]
+Groups = Annotated[
+    list[Words],
+    Field(description="Groups of children, goals or answers: 'girls', 'FSM', 'Writing'", max_length=_MOST_GROUPS),
+]
+Cohort = Annotated[Words | None, Field(description="School year in which Reception ended, '2024/25'; else the newest")]
+OtherArea = Annotated[Words | None, Field(description="The other area, or 'England' for its official figure")]
+OtherGroups = Annotated[
+    list[Words] | None, Field(description="The other groups; the same ones if absent", max_length=_MOST_GROUPS)
+]
 
 
 def build_server(published: Published) -> MCPServer:
@@ -85,7 +93,7 @@ class _Tools:
             "current": published.current,
         }
 
-    def search(self, words: str, limit: Annotated[int, Field(ge=1, le=50)] = 10) -> dict[str, Any]:
+    def search(self, words: Words, limit: Annotated[int, Field(ge=1, le=50)] = 10) -> dict[str, Any]:
         """Search the published statistics by plain words, such as 'free school meals' or 'seen by no one'.
 
         Each result has the measure and the groups to ask `get_figures` for.
@@ -104,7 +112,7 @@ class _Tools:
             ]
         }
 
-    def describe_table(self, table: str) -> dict[str, Any]:
+    def describe_table(self, table: Words) -> dict[str, Any]:
         """Describe a table: what it counts, who is in it, its measures, and the categories of its filters."""
         tables = self._questions.vocabulary.tables
         if table not in tables:
@@ -138,8 +146,8 @@ class _Tools:
         groups: Groups = [],  # noqa: B006
         than_groups: OtherGroups = None,
         cohort: Cohort = None,
-        than_cohort: Annotated[str | None, Field(description="The other cohort")] = None,
-        than_measure: Annotated[str | None, Field(description="The other measure, if it is a different one")] = None,
+        than_cohort: Annotated[Words | None, Field(description="The other cohort")] = None,
+        than_measure: Annotated[Words | None, Field(description="The other measure, if it is a different one")] = None,
     ) -> dict[str, Any]:
         """Compare a figure with that of another area, group or cohort: ahead, behind, or the data cannot say.
 
@@ -168,7 +176,12 @@ class _Tools:
         subject = self._questions.read_subject(measure, area, groups)
         return self._answer(self._questions.answer_trend(subject.statistic, subject.area_code))
 
-    def add_up(self, areas: list[str], groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
+    def add_up(
+        self,
+        areas: Annotated[list[Words], Field(max_length=_MOST_AREAS)],
+        groups: Groups = [],  # noqa: B006
+        cohort: Cohort = None,
+    ) -> dict[str, Any]:
         """Add up areas, or groups that do not overlap: their good level of development, with the right interval."""
         return self._answer(self._questions.answer_sum(areas, groups, cohort=cohort))
 
@@ -177,7 +190,9 @@ class _Tools:
         subject = self._questions.read_subject("gld_children_percent", area, groups, cohort)
         return {**self._answer(self._questions.answer_figure(subject)), "targets": self._questions.find_target(subject)}
 
-    def cite(self, release: Annotated[str | None, Field(description="A release; the newest")] = None) -> dict[str, Any]:
+    def cite(
+        self, release: Annotated[Words | None, Field(description="A release; the newest")] = None
+    ) -> dict[str, Any]:
         """Give the citation, licence and notice of a release."""
         version = release or max(self._questions.published.current.values(), default=None)
         if version is None or version not in self._questions.published.releases:
@@ -187,7 +202,10 @@ class _Tools:
         return self._questions.cite(version)
 
     def prove(
-        self, figures: Annotated[list[dict[str, Any]], Field(description="Figures as they were answered")]
+        self,
+        figures: Annotated[
+            list[dict[str, Any]], Field(description="Figures as they were answered", max_length=_MOST_PROVED)
+        ],
     ) -> dict[str, Any]:
         """Prove figures: their rows, and the hashes that lead to the release's signed checksums.
 
@@ -202,7 +220,7 @@ class _Tools:
     ) -> dict[str, Any]:
         """Check a claim before it is published: supported, not supported, or not to be said; with what can be said."""
         asked = self._questions
-        judgement = check_sentence(asked, sentence) if sentence else check_claim(asked, claim or Claim())
+        judgement = check_sentence(asked, sentence) if sentence else check_claim(asked, claim or {})
         releases = sorted({figure["release"] for figure in judgement.figures})
         cited = [self._questions.cite(version) for version in releases]
         return judgement.to_dict() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}

@@ -179,11 +179,12 @@ class Questions:
     def prove(self, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return figures with their evidence: their rows, and the hashes that lead to the releases' signatures."""
         rows: dict[str, list[tuple[str, int]]] = {}
-        for figure in figures:
-            rows.setdefault(str(figure["release"]), []).append((str(figure["table"]), int(figure["row"])))
         try:
+            for figure in figures:
+                version = self.published.bundles[figure["release"]].version
+                rows.setdefault(version, []).append((str(figure["table"]), int(figure["row"])))
             evidence = [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
-        except (ValueError, OSError, KeyError):
+        except (ValueError, TypeError, OSError, KeyError):
             raise NotPublished(
                 "There is no such row in the releases, or the release holds no hashes of rows."
             ) from None

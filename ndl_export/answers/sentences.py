@@ -35,6 +35,8 @@ _KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
 """Kinds of meanings: of words with several, the first counts."""
 _ALSO_FILLERS = frozenset(("over", "under", "around", "some", "up to"))
 """Phrases that bound a number if one follows, and else mean nothing here."""
+_LONGEST = 1000
+"""Longest sentence that is read, in characters: the time grows with the square."""
 
 
 class Unreadable(Exception):
@@ -425,6 +427,8 @@ _BOUNDS = {
 
 def check_sentence(questions: Questions, text: str) -> Judgement:
     """Judge a sentence: every claim in it, the worst of which decides."""
+    if len(text) > _LONGEST:
+        return reject("unreadable", words=f"it has more than {_LONGEST:,} characters")
     try:
         claims = _Writer(questions.vocabulary, read_sentence(questions.vocabulary, text)).list_claims()
     except Unreadable as error:

@@ -1,0 +1,155 @@
+"""The MCP server, asked by the SDK's own client: every tool, refusals, what strangers send, and what it can reach."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+
+from ndl_export.bundle.row_hashes import check_answer
+from tests.support import PROJECT, free_port
+from tests.support.waiting import PATIENCE, answers, until
+
+Arguments = dict[str, Any]
+LEEDS: Arguments = {"measure": "ready for school", "area": "Leeds"}
+EVERY: list[tuple[str, Arguments, str]] = [
+    ("list_releases", {}, "2026.11.0"),
+    ("search", {"words": "seen by no one"}, "Seen by: Neither"),
+    ("describe_table", {"table": "gld_headline"}, "Eligible for free school meals"),
+    ("get_figures", LEEDS | {"groups": ["girls", "FSM"]}, "95% interval"),
+    ("compare", LEEDS | {"than_area": "Wirral"}, '"verdict"'),
+    ("rank", {"measure": "ready for school"}, "cannot be ruled out"),
+    ("trend", LEEDS, "2023/24"),
+    ("add_up", {"areas": ["Leeds", "Wirral"], "groups": ["FSM"]}, "Leeds + Wirral"),
+    ("distance_from_target", {"area": "Leeds"}, '"targets"'),
+    ("cite", {}, "Open Government Licence"),
+    ("prove", {"figures": [{"release": "2026.11.0", "table": "gld_headline", "row": 1}]}, '"path"'),
+    ("check_claim", {"sentence": "A third of children in Leeds were ready for school"}, "not supported"),
+]
+REFUSED: list[tuple[str, Arguments, str]] = [
+    ("get_figures", LEEDS | {"area": "Manchester"}, "takes no part"),
+    ("get_figures", LEEDS | {"measure": "vaccination"}, "no measure"),
+    ("compare", LEEDS, "same figure"),
+    ("add_up", {"areas": ["Leeds"], "groups": ["FSM", "girls"]}, "a child can be in both"),
+    ("describe_table", {"table": "../../etc/passwd"}, "no table"),
+    ("cite", {"release": "/etc/passwd"}, "no release"),
+    ("prove", {"figures": [{"release": "/etc", "table": "passwd", "row": 1}]}, "no such row"),
+    ("prove", {"figures": [{"row": "first"}]}, "no such row"),
+    ("check_claim", {"claim": {"council": "Leeds"}}, "form"),
+    ("check_claim", {"claim": LEEDS | {"value": 60, "decimals": -99_999}}, "form"),
+]
+STRANGE: list[tuple[str, Arguments]] = [
+    ("get_figures", {"measure": 5, "area": ["Leeds"]}),
+    ("get_figures", {}),
+    ("get_figures", LEEDS | {"measure": "x" * 10**6}),
+    ("get_figures", LEEDS | {"groups": ["girls"] * 5_000}),
+    ("get_figures", LEEDS | {"area": "'; DROP TABLE figure; --"}),
+    ("get_figures", LEEDS | {"area": "' UNION SELECT content FROM read_text('/etc/passwd') --"}),
+    ("get_figures", LEEDS | {"groups": ["\0", "{0}", "%s"]}),
+    ("search", {"words": '" OR exact:*', "limit": 50}),
+    ("search", {"words": "x", "limit": 10**9}),
+    ("add_up", {"areas": ["Leeds"] * 5_000}),
+    ("check_claim", {"sentence": "ready " * 100_000}),
+    ("check_claim", {"claim": {"area": "y" * 10**6}}),
+    ("check_claim", {}),
+    ("run_sql", {"query": "FROM releases.figure"}),
+    ("__init__", {}),
+]
+CALLS = [*((tool, arguments) for tool, arguments, _ in (*EVERY, *REFUSED)), *STRANGE]
+
+
+class Session:
+    """What a client heard: names of the tools, and the result of each call."""
+
+    def __init__(self, tools: list[str], results: list[Any]) -> None:
+        self.tools, self.results = tools, results
+
+    def get(self, number: int) -> tuple[bool, str]:
+        """Return whether a call ended in an error, and all text of its result."""
+        result = self.results[number]
+        structured = json.dumps(result.structured_content, ensure_ascii=False)
+        return bool(result.is_error), structured + "".join(getattr(each, "text", "") for each in result.content)
+
+
+async def _call(server: Any, calls: Iterable[tuple[str, Arguments]]) -> Session:
+    async with Client(server, read_timeout_seconds=PATIENCE) as client:
+        tools = [tool.name for tool in (await client.list_tools()).tools]
+        return Session(tools, [await client.call_tool(*call) for call in calls])
+
+
+@pytest.fixture(scope="module", params=["stdio", "http"])
+def session(request: pytest.FixtureRequest, series: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Return the answers to all calls, in one session with the command."""
+    arguments = ["-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
+    if request.param == "stdio":
+        server = StdioServerParameters(command=sys.executable, args=arguments, cwd=PROJECT)
+        return anyio.run(_call, stdio_client(server), CALLS)
+    port = free_port()
+    said = tmp_path_factory.mktemp("mcp") / "said"
+    command = [sys.executable, *arguments, "--transport", "http", "--port", str(port)]
+    with said.open("wb") as file, subprocess.Popen(command, cwd=PROJECT, stdout=file, stderr=file) as served:
+        try:
+            until(lambda: answers(port), of=served, said=said)
+            return anyio.run(_call, f"http://127.0.0.1:{port}/mcp", CALLS)
+        finally:
+            served.terminate()
+
+
+def test_every_tool_answers(session: Session) -> None:
+    assert session.tools == [tool for tool, _, _ in EVERY]
+    for number, (tool, _, expected) in enumerate(EVERY):
+        is_error, text = session.get(number)
+        assert (is_error, expected in text) == (False, True), f"{tool}: {text[:500]}"
+        assert "refused" not in session.results[number].structured_content, tool
+
+
+def test_a_refusal_is_an_answer(session: Session) -> None:
+    for number, (tool, _, expected) in enumerate(REFUSED, start=len(EVERY)):
+        is_error, text = session.get(number)
+        assert (is_error, session.results[number].structured_content["refused"]) == (False, True), tool
+        assert expected in text, tool
+
+
+def test_nothing_that_is_sent_stops_it_or_shows_its_machine(session: Session, series: Path) -> None:
+    for number, (tool, _) in enumerate(STRANGE, start=len(EVERY) + len(REFUSED)):
+        is_error, text = session.get(number)
+        assert not is_error or "validation error" in text or "Unknown tool" in text, f"{tool}: {text[:500]}"
+        assert len(text) < 10_000, tool
+        for place in (str(series.parent), str(PROJECT), "Traceback", "root:x:"):
+            assert place not in text, tool
+
+
+def test_what_it_proves_can_be_checked_with_the_key_alone(series: Path) -> None:
+    async def ask() -> Session:
+        arguments = ["-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
+        server = StdioServerParameters(command=sys.executable, args=arguments, cwd=PROJECT)
+        async with Client(stdio_client(server), read_timeout_seconds=PATIENCE) as client:
+            answer = await client.call_tool("get_figures", LEEDS)
+            figures = (answer.structured_content or {})["figures"]
+            return Session([], [await client.call_tool("prove", {"figures": figures})])
+
+    document = anyio.run(ask).results[0].structured_content
+    assert check_answer(document, (series / "public_key.pem").read_bytes()) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "allowed"),
+    [
+        ("ndl_export.answers.mcp", set()),
+        # The command line tells the version of the software.
+        ("pipelines.commands.answers, ndl_export.answers.mcp", {"assets", "assets.home", "assets.home.software"}),
+    ],
+)
+def test_its_process_has_nothing_of_the_restricted_zone(modules: str, allowed: set[str]) -> None:
+    """What a module that is not there cannot reach: intake, linkage, the ledger, noise."""
+    look = f"import sys, {modules}; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", look], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if name.partition(".")[0] == "assets"} <= allowed
+    assert not {name for name in loaded if name.startswith("privacy.release")}
+    assert not loaded & {"dagster", "splink", "opendp"}
