@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from mcp.server import MCPServer
 from pydantic import Field
 
-from ndl_export.answers.claims import LONGEST_NAME, InvalidClaim, check_claim
+from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
-from ndl_export.answers.questions import ENGLAND, Answer, NotPublished, Questions
+from ndl_export.answers.questions import ENGLAND, NEVER_CONCLUDED, Answer, NotPublished, Questions
 from ndl_export.answers.reading import TOGETHER
 from ndl_export.answers.search import Index
 from ndl_export.answers.sentences import check_sentence
@@ -63,12 +63,6 @@ def _refuse(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]
             return tool(*args, **named)
         except NotPublished as error:
             return {"refused": True, "answer": str(error), "figures": []}
-        except InvalidClaim as error:
-            return {
-                "refused": True,
-                "answer": f"The claim does not have the form that is described: {error}",
-                "figures": [],
-            }
 
     return answer
 
@@ -222,12 +216,14 @@ class _Tools:
     def check_claim(
         self,
         sentence: Annotated[str | None, Field(description="A sentence in ordinary English")] = None,
-        claim: Annotated[dict[str, Any] | None, Field(description="A claim in parts: see the documentation")] = None,
+        claim: Annotated[Claim | None, Field(description="A claim in parts, instead of a sentence")] = None,
     ) -> dict[str, Any]:
         """Check a claim before it is published: supported, not supported, or not to be said; with what can be said."""
-        if sentence:
-            return check_sentence(self._questions, sentence).to_dict()
-        return check_claim(self._questions, claim or {}).to_dict()
+        asked = self._questions
+        judgement = check_sentence(asked, sentence) if sentence else check_claim(asked, claim or {})
+        releases = sorted({figure["release"] for figure in judgement.figures})
+        cited = [self._questions.cite(version) for version in releases]
+        return judgement.to_dict() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
         stated = asdict(answer)

@@ -18,8 +18,9 @@ from ndl_export.analyst_db.build import NothingReleased, add_all, is_database_cu
 from ndl_export.analyst_db.database import Database
 from ndl_export.bundle.read import fetch_folder
 from ndl_export.bundle.release_directory import LATEST_FILE
-from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import WITHDRAWN_FILE
+from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import Release, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
 from ndl_export.files.stores import Store, StoreError, is_url, open_store
@@ -87,16 +88,16 @@ def open_published(place: str) -> Iterator[Published]:
 
 
 def _fetch_releases(store: Store, folder: Path) -> None:
-    """Copy every release of a store that lists its files, and the current release of one that cannot."""
+    """Copy every release that the store's API lists; without an API, the current one."""
     latest = store.read(LATEST_FILE, _LARGEST_LIST)
     if latest is None:
         raise NothingReleased(f"{store.url} holds no current release")
-    sizes = store.list_sizes()
-    listed = {name.partition("/")[0] for name in sizes if name.endswith(f"/{SUMS_FILE}")} if sizes else set()
-    versions = {version for version in listed if version[0].isdigit()} | {json.loads(latest)["version"]}
+    listed = store.read(f"{API_FOLDER}/releases.json", _LARGEST_LIST)
+    versions = {json.loads(latest)["version"]}
+    versions |= {each["release"] for each in json.loads(listed)["releases"]} if listed else set()
     if (withdrawn := store.read(WITHDRAWN_FILE, _LARGEST_LIST)) is not None:
         (folder / WITHDRAWN_FILE).write_bytes(withdrawn)
-    for version in versions:
+    for version in map(str, map(Version.parse, versions)):
         files = fetch_folder(store, f"{version}/")
         if changed := list_changed(files, read_sums(files[SUMS_FILE])):
             raise ValueError(f"{store.url}, release {version}: not as in {SUMS_FILE}: {', '.join(changed)}")

@@ -29,6 +29,8 @@ from privacy.doors.sql import quote_text
 from sources.reference.places import load_places
 
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
+NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
+"""What no answer supports."""
 ENGLAND = "England"
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
@@ -472,4 +474,4 @@ def _list_conclusions(*kinds: str, **words: str) -> tuple[list[str], list[str]]:
     """Return what may be concluded from answers of these kinds, and what may not."""
     may = [each.format(**words) for kind in kinds for each in _CONCLUSIONS[kind]["may"]]
     may_not = [each.format(**words) for kind in kinds for each in _CONCLUSIONS[kind]["may_not"]]
-    return may, [*may_not, *_CONCLUSIONS["always"]["may_not"]]
+    return may, [*may_not, *NEVER_CONCLUDED]
