@@ -40,8 +40,6 @@ REFUSED: list[tuple[str, Arguments, str]] = [
     ("cite", {"release": "/etc/passwd"}, "no release"),
     ("prove", {"figures": [{"release": "/etc", "table": "passwd", "row": 1}]}, "no such row"),
     ("prove", {"figures": [{"row": "first"}]}, "no such row"),
-    ("check_claim", {"claim": {"council": "Leeds"}}, "form"),
-    ("check_claim", {"claim": LEEDS | {"value": 60, "decimals": -99_999}}, "form"),
 ]
 STRANGE: list[tuple[str, Arguments]] = [
     ("get_figures", {"measure": 5, "area": ["Leeds"]}),
@@ -56,6 +54,8 @@ STRANGE: list[tuple[str, Arguments]] = [
     ("add_up", {"areas": ["Leeds"] * 5_000}),
     ("check_claim", {"sentence": "ready " * 100_000}),
     ("check_claim", {"claim": {"area": "y" * 10**6}}),
+    ("check_claim", {"claim": {"council": "Leeds"}}),
+    ("check_claim", {"claim": LEEDS | {"value": 60, "decimals": -99_999}}),
     ("check_claim", {}),
     ("run_sql", {"query": "FROM releases.figure"}),
     ("__init__", {}),
