@@ -74,6 +74,29 @@ def test_an_analyst(folder: Path) -> None:
         assert all(len(answer.fetchall()) for answer in answers)
 
 
+def test_an_analyst_whose_programs_ask(folder: Path) -> None:
+    said = typed(folder, "asking.md")
+    assert '"area_name":"Leeds"' in said
+    assert "the data cannot say which of them is ahead" in said
+    assert "a child can be in both" in said
+    assert "every figure is as it was published" in said
+    with duckdb.connect(str(folder / "demo/home/release/readiness.duckdb"), read_only=True) as database:
+        answers = [database.sql(query).fetchall() for query in shown("sql", "asking.md").split(";") if query.strip()]
+    assert [len(answer) for answer in answers] == [10, 7]
+
+
+def test_a_journalist(folder: Path) -> None:
+    said = typed(folder, "journalist.md")
+    page = (TUTORIALS / "journalist.md").read_text(encoding="utf-8")
+    verdicts = [line for line in said.splitlines() if line.startswith(("Supported.", "Not supported.", "Cannot be"))]
+    assert all(verdict in page for verdict in verdicts[:3])
+    rules = ("another one", "two cohorts", "precision", "what was measured", "no such figure", "Noise and chance", "its rank is")
+    rules += ("percentage points", "no causes", "in both", "say which area", "the future", "single child", "more than")
+    for verdict, rule in zip(verdicts, rules, strict=True):
+        assert rule in verdict
+    assert "Every figure is as it was published." in said
+
+
 def test_a_publisher(folder: Path) -> None:
     typed(folder, "publisher.md")
     assert (folder / "demo/public/latest.json").exists()
