@@ -41,7 +41,7 @@ TAKEN = frozenset(
     (
         *TABLES,
         *("changes", "data_dictionary", "noise_covariance", "noisy_counts", "noisy_counts_on_request"),
-        *("reconciliation", "current", "release", "requests", "request_charges", "gld_by_group"),
+        *("reconciliation", "current", "release", "requests", "request_charges", "gld_by_group", "figure"),
         *("councils_compared", "distance_to_target", "free_school_meal_gap"),
         *("cover", "contents", "notes", "symbols", "synthetic_children"),
     )

@@ -70,9 +70,15 @@ def _describe(judgement: Judgement) -> str:
 
 @click.command()
 @click.argument("place")
-@click.option("--transport", type=click.Choice(tuple(_TRANSPORTS)), default="stdio", show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at, over HTTP.")
-@click.option("--port", default=8081, show_default=True, type=click.IntRange(1, 65_535), help="Port, over HTTP.")
+@click.option(
+    "--transport",
+    type=click.Choice(tuple(_TRANSPORTS)),
+    default="stdio",
+    show_default=True,
+    help="stdio, for a client that starts the server, or http.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=8081, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def mcp(place: str, transport: str, host: str, port: int) -> None:
     """Serve published figures to agents (Model Context Protocol).
 

@@ -37,7 +37,7 @@ LONDON = [name for name, entry in load_places().items() if entry.region_name == 
 
 ANSWERS = {
     **dict.fromkeys(("gld_rate", "gld_sum", "gld_over_time"), ("gld_percent", "lower_ci", "upper_ci")),
-    **dict.fromkeys(("gld_compared", "gld_funnel", "gld_against_england"), ("verdict",)),
+    **dict.fromkeys(("gld_compared", "figures_compared", "gld_funnel", "gld_against_england"), ("verdict",)),
     "gld_difference": ("points", "lower_ci", "upper_ci"),
     "gld_rank": ("rank", "best_rank", "worst_rank"),
     "gld_to_target": ("points_to_go", "points_lower_ci", "points_upper_ci"),
