@@ -5,6 +5,9 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+# Autodoc imports modules with `TYPE_CHECKING` set, under which pydantic cannot build the models of these two.
+import fastapi  # noqa: F401
+import mcp.server  # noqa: F401
 from sphinx.util.inspect import object_description
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -137,6 +137,9 @@ class _Judge:
 
     def judge(self) -> Judgement:
         claim = self.claim
+        for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
+            if said:
+                return reject(rule, answer=self._answer_anyway(), said=said)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
             return reject("other release", release=claim.release, held=", ".join(self.questions.published.releases))
         if claim.added:
@@ -148,11 +151,7 @@ class _Judge:
         no_start = claim.comparison in _CHANGES and not (claim.than and claim.than.cohort)
         if no_start and self._find_previous_cohort() is None:
             return reject("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
-        subject = self._read_subject()
-        for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
-            if said:
-                return reject(rule, answer=self.questions.answer_figure(subject), said=said)
-        judgements = [*self._iter_judgements(subject)]
+        judgements = [*self._iter_judgements(self._read_subject())]
         if not judgements:
             return reject("no claim")
         # The worst decides: a sentence is supported only if everything in it is.
@@ -186,6 +185,8 @@ class _Judge:
         return replace(statistic, measure=counted)
 
     def _answer_anyway(self) -> Answer | None:
+        if not self.claim.area or _is_england(self.claim.area):
+            return None
         try:
             return self.questions.answer_figure(self._read_subject())
         except NotPublished:
@@ -203,7 +204,7 @@ class _Judge:
         try:
             subject = self._read_subject(area=TOGETHER)
         except NotPublished as error:
-            return reject("no area", nearest=str(error))
+            return reject("no area", nearest=f" {error}")
         answer = self.questions.answer_figure(subject)
         return reject("no area", answer=answer, nearest="")
 
