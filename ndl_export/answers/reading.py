@@ -104,7 +104,7 @@ def _load_phrases() -> dict[tuple[str, ...], str]:
 
 def get_phrase_kind(words: str) -> str | None:
     """Return the kind of phrase that words are as a whole, if they are one."""
-    return _load_phrases().get(tuple(split_tokens(words)))
+    return _load_phrases().get(tuple(split_tokens(rewrite(words))))
 
 
 def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:

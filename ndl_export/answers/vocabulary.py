@@ -29,8 +29,8 @@ COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["meas
 """The measure that counts the children or responses of a percentage."""
 COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
 """The other category of a filter with two, by label and category."""
-_PLAIN_SHARE = "children_percent"
-POPULATIONS = frozenset((*_STATED["populations"].values(), _PLAIN_SHARE))
+_PLAIN = frozenset(("children_percent", "children_count"))
+POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
 """Measures that may only say whom another one is of."""
 CONTEXT = frozenset(_STATED["context"])
 """Labels of what a figure measures; in a comparison they are those of both sides."""
@@ -218,7 +218,7 @@ class Vocabulary:
         found: dict[tuple[str, Signature], Statistic] = {}
         groups = _find_comparison(measures, groups)
         said_with = {_STATED["populations"].get(other) for other in measures}
-        measures = {each for each in measures if each not in said_with and (each != _PLAIN_SHARE or len(measures) == 1)}
+        measures = {each for each in measures if each not in said_with and (each not in _PLAIN or len(measures) == 1)}
         labels = {label for group in groups for label, _ in group}
         for measure, (label, instead) in _STATED["replaced"].items():
             measures = {instead if each == measure and label in labels else each for each in measures}
