@@ -18,6 +18,7 @@ AREAS = {
     "deployment": "root, mmdebstrap, and podman-compose with runc and nftables, or Docker",
     "proxy": "nginx (apt-get install nginx-light)",
     "html": "html-validate (npm install --global html-validate)",
+    "inspector": "mcp-inspector (npm install --global @modelcontextprotocol/inspector)",
     "azure": "azurite (npm install --global azurite)",
     "age": "age (apt-get install age)",
     "workbook": "LibreOffice (apt-get install libreoffice-calc)",

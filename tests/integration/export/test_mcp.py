@@ -1,6 +1,7 @@
 """The MCP server, asked by the SDK's own client: every tool, refusals, what strangers send, and what it can reach."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 
 from ndl_export.bundle.row_hashes import check_answer
 from tests.support import PROJECT, free_port
+from tests.support.areas import lacking
 from tests.support.waiting import PATIENCE, answers, until
 
 Arguments = dict[str, Any]
@@ -153,3 +155,19 @@ def test_its_process_has_nothing_of_the_restricted_zone(modules: str, allowed: s
     assert {name for name in loaded if name.partition(".")[0] == "assets"} <= allowed
     assert not {name for name in loaded if name.startswith("privacy.release")}
     assert not loaded & {"dagster", "splink", "opendp"}
+
+
+@pytest.mark.skipif(shutil.which("mcp-inspector") is None, reason=lacking("inspector"))
+def test_the_official_inspector_understands_it(series: Path) -> None:
+    server = [sys.executable, "-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
+
+    def inspect(*method: str) -> dict[str, Any]:
+        command = ["mcp-inspector", "--cli", *server, "--method", *method]
+        done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+        return dict(json.loads(done.stdout))
+
+    listed = inspect("tools/list")["tools"]
+    assert {tool for tool, *_ in EVERY} == {tool["name"] for tool in listed}
+    assert all(tool["description"] and tool["inputSchema"]["type"] == "object" for tool in listed)
+    asked = inspect("tools/call", "--tool-name", "get_figures", "--tool-arg", "measure=GLD", "--tool-arg", "area=Leeds")
+    assert asked["structuredContent"]["figures"][0]["area_name"] == "Leeds"
