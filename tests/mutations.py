@@ -72,6 +72,14 @@ MUTATIONS = {
     "one-key-for-tokens": Mutation(
         "{name: keys.get_second_key(token.domain)", "{name: keys.get_first_key(token.domain)", "tests/unit/pseudonyms"
     ),
+    "word-passed-over": Mutation(
+        "        if reading.unread:", "        if not reading.items:", "tests/integration/export/test_claims.py"
+    ),
+    "noise-passed-over": Mutation(
+        "        if not found.is_certain:\n            return reject",
+        "        if not found:\n            return reject",
+        "tests/integration/export/test_claims.py",
+    ),
     "expired-agreement": Mutation(
         "        if on > self.expires:",
         "        if on is None:",

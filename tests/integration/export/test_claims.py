@@ -114,6 +114,18 @@ def test_a_comparison_is_supported_one_way_at_most(measure: str, more: str, less
     assert tuple(said.values()) == expected.get(verdict, (CANNOT_BE_SAID, CANNOT_BE_SAID))
 
 
+def test_what_noise_and_chance_explain_cannot_be_said(questions: Questions) -> None:
+    rows = questions.published.query(
+        "SELECT area_name, less_area_name FROM gld_compared('Total', 'Total', false, '202425', '202425')"
+        " WHERE is_council AND less_is_council AND verdict = 'cannot say'"
+    )
+    for row in rows[:4]:
+        for how in ("did better than", "did worse than"):
+            found = check_sentence(questions, f"{row['area_name']} {how} {row['less_area_name']} on school readiness")
+            assert (found.verdict, found.rule) in ((CANNOT_BE_SAID, "inside noise"), (NOT_SUPPORTED, "unreliable"))
+    assert rows
+
+
 def test_a_change_is_judged_between_the_cohorts(questions: Questions) -> None:
     answer = questions.answer_trend(questions.read_subject("GLD", AREA).statistic, questions.read_area(AREA))
     rose = check_sentence(questions, "School readiness in Leeds rose from last year")
