@@ -6,20 +6,19 @@ a sentence that can be said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ndl_export.answers.questions import Answer, Questions, Subject, oppose
+from ndl_export.answers.questions import Answer, Questions, Subject, is_england, oppose
 from ndl_export.answers.reading import TOGETHER
 from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
-from sources.reference.places import COUNTRY
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
 _TOLERANCE = 2.0
@@ -89,18 +88,7 @@ class Judgement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {
-            "verdict": self.verdict,
-            "rule": self.rule,
-            "reason": self.reason,
-            "corrected": self.corrected,
-            "figures": self.figures,
-            "readings": self.readings,
-        }
-
-
-def _is_england(area: str) -> bool:
-    return area.lower() in (name.lower() for name in COUNTRY)
+        return asdict(self)
 
 
 @cache
@@ -109,10 +97,16 @@ def _load_rules() -> dict[str, str]:
     return rules
 
 
-def reject(rule: str, verdict: str = CANNOT_BE_SAID, answer: Answer | None = None, **words: object) -> Judgement:
+def decide(rule: str, verdict: str = CANNOT_BE_SAID, answer: Answer | None = None, **words: object) -> Judgement:
     """Return a judgement by a rule of `rules.yaml`, with the sentence of an answer as what can be said."""
     reason = _load_rules()[rule].format(**words)
     return Judgement(verdict, rule, reason, answer.sentence if answer else "", answer.figures if answer else [])
+
+
+def find_worst(judgements: Sequence[Judgement]) -> Judgement:
+    """Return the judgement that decides: a sentence is supported only if everything in it is."""
+    order = (NOT_SUPPORTED, CANNOT_BE_SAID, SUPPORTED)
+    return min(judgements, key=lambda each: order.index(each.verdict))
 
 
 def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judgement:
@@ -139,24 +133,22 @@ class _Judge:
         claim = self.claim
         for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
             if said:
-                return reject(rule, answer=self._answer_anyway(), said=said)
+                return decide(rule, answer=self._answer_anyway(), said=said)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
-            return reject("other release", release=claim.release, held=", ".join(self.questions.published.releases))
+            return decide("other release", release=claim.release, held=", ".join(self.questions.published.releases))
         if claim.added:
             return self._judge_sum()
         if claim.area is None:
             return self._judge_without_area()
-        if _is_england(claim.area):
+        if is_england(claim.area):
             return self._judge_england_value()
         no_start = claim.comparison in _CHANGES and not (claim.than and claim.than.cohort)
         if no_start and self._find_previous_cohort() is None:
-            return reject("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
+            return decide("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
         judgements = [*self._iter_judgements(self._read_subject())]
         if not judgements:
-            return reject("no claim")
-        # The worst decides: a sentence is supported only if everything in it is.
-        order = (NOT_SUPPORTED, CANNOT_BE_SAID, SUPPORTED)
-        return min(judgements, key=lambda each: order.index(each.verdict))
+            return decide("no claim")
+        return find_worst(judgements)
 
     def _iter_judgements(self, subject: Subject) -> Iterator[Judgement]:
         if self.claim.value is not None:
@@ -185,7 +177,7 @@ class _Judge:
         return replace(statistic, measure=counted)
 
     def _answer_anyway(self) -> Answer | None:
-        if not self.claim.area or _is_england(self.claim.area):
+        if not self.claim.area or is_england(self.claim.area):
             return None
         try:
             return self.questions.answer_figure(self._read_subject())
@@ -204,25 +196,25 @@ class _Judge:
         try:
             subject = self._read_subject(area=TOGETHER)
         except NotPublished as error:
-            return reject("no area", nearest=f" {error}")
+            return decide("no area", nearest=f" {error}")
         answer = self.questions.answer_figure(subject)
-        return reject("no area", answer=answer, nearest="")
+        return decide("no area", answer=answer, nearest="")
 
     # Values
 
     def _judge_value(self, subject: Subject) -> Judgement:
-        claim, figure = self.claim, self.questions.get_figure(subject)
-        answer = self.questions.answer_figure(subject)
+        claim, answer = self.claim, self.questions.answer_figure(subject)
+        [figure] = answer.figures
         shown = oppose(figure) if subject.statistic.opposite else figure
         if shown["value"] is None:
-            return reject("no figure", answer=answer, meaning=figure["flag_meaning"])
+            return decide("no figure", answer=answer, meaning=figure["flag_meaning"])
         stated = {"%": "%", "points": "pp", "children": "children", "responses": "responses", "goals": "goals"}
         if claim.unit and stated[claim.unit] != shown["unit"] and not shown["unit"].startswith(stated[claim.unit]):
-            return reject("unit", NOT_SUPPORTED, answer, unit=claim.unit, right=shown["unit"])
+            return decide("unit", NOT_SUPPORTED, answer, unit=claim.unit, right=shown["unit"])
         if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
-            return reject("unreliable", NOT_SUPPORTED, answer)
+            return decide("unreliable", NOT_SUPPORTED, answer)
         if claim.interval is not None and not self._agrees_with_interval(shown, claim.interval):
-            return reject("interval", NOT_SUPPORTED, answer)
+            return decide("interval", NOT_SUPPORTED, answer)
         return self._compare_value(shown, answer)
 
     def _agrees_with_interval(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
@@ -238,18 +230,18 @@ class _Judge:
                 (value > stated, lower > stated) if about == "more than" else (value < stated, upper < stated)
             )
             if clear:
-                return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
-            return reject(
+                return decide("value", SUPPORTED, answer)
+            return decide(
                 "inside noise" if beyond else "other value", CANNOT_BE_SAID if beyond else NOT_SUPPORTED, answer
             )
         if self.claim.least is not None:
             if self.claim.least <= lower and upper <= stated:
-                return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
+                return decide("value", SUPPORTED, answer)
             inside = self.claim.least <= value <= stated
-            return reject("inside noise", answer=answer) if inside else reject("other value", NOT_SUPPORTED, answer)
+            return decide("inside noise", answer=answer) if inside else decide("other value", NOT_SUPPORTED, answer)
         if self._judge_number(value, stated, is_count=shown["unit"] not in ("%", "pp")):
-            return Judgement(SUPPORTED, "value", _load_rules()["value"], answer.sentence, answer.figures)
-        return reject("other value", NOT_SUPPORTED, answer)
+            return decide("value", SUPPORTED, answer)
+        return decide("other value", NOT_SUPPORTED, answer)
 
     def _judge_number(self, value: float, stated: float, *, is_count: bool = False) -> bool:
         """Return whether a figure is as stated."""
@@ -281,12 +273,10 @@ class _Judge:
         try:
             official = self.questions.find_beside_england(together)["england"]
         except NotPublished:
-            return reject("england", answer=answer)
+            return decide("england", answer=answer)
         official = 100 - official if together.statistic.opposite else official
-        if self.claim.value is None or self.claim.comparison:
-            return reject("england", answer=answer)
-        if self.claim.about != "exactly":
-            return reject("england", answer=answer)
+        if self.claim.value is None or self.claim.comparison or self.claim.about != "exactly":
+            return decide("england", answer=answer)
         shown = {"value": round(official, 1), "lower": None, "upper": None, "unit": "%"}
         sentence = Answer(f"England’s official figure is {official:.1f}%. {answer.sentence}", answer.figures)
         return self._compare_value(shown, sentence)
@@ -295,8 +285,8 @@ class _Judge:
 
     def _judge_comparison(self, subject: Subject, than: Other) -> Judgement:
         if self.claim.times is not None:
-            return reject("ratio", answer=self.questions.answer_figure(subject))
-        if than.area is not None and _is_england(than.area):
+            return decide("ratio", answer=self.questions.answer_figure(subject))
+        if than.area is not None and is_england(than.area):
             row = self.questions.find_beside_england(subject)
             answer = self.questions.answer_beside_england(subject)
             found: Difference | str = Difference(row["lower_end"], row["upper_end"], row["verdict"])
@@ -305,31 +295,31 @@ class _Judge:
             other = self._read_other(subject, than)
             answer = self.questions.answer_comparison(subject, other)
             if any(figure["value"] is None for figure in answer.figures):
-                return reject("no figure", answer=answer, meaning="one of the two is not shown")
+                return decide("no figure", answer=answer, meaning="one of the two is not shown")
             if any(figure["flag"] == Flag.UNRELIABLE for figure in answer.figures):
-                return reject("unreliable", NOT_SUPPORTED, answer)
+                return decide("unreliable", NOT_SUPPORTED, answer)
             found = self.questions.find_difference(subject, other)
             points = round(answer.figures[0]["value"] - answer.figures[1]["value"], 1)
         if isinstance(found, str):
-            return reject("not compared", answer=answer, why=found)
+            return decide("not compared", answer=answer, why=found)
         return self._judge_difference(found, points, answer)
 
     def _judge_difference(self, found: Difference, points: float, answer: Answer) -> Judgement:
         claim = self.claim
         wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(claim.comparison or "")
         if wanted is None:
-            return reject("same", NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID, answer)
+            return decide("same", NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID, answer)
         if not found.is_certain:
-            return reject("inside noise", answer=answer)
+            return decide("inside noise", answer=answer)
         if found.verdict != wanted:
-            return reject("other way", NOT_SUPPORTED, answer)
+            return decide("other way", NOT_SUPPORTED, answer)
         if claim.percent is not None:
-            return reject("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
+            return decide("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
         # The published difference is one of rates before they were rounded, so it may be a tenth of a point beside.
         near = (abs(points) + rounding for rounding in (0, -0.1, 0.1))
         if claim.points is not None and not any(self._judge_number(each, claim.points) for each in near):
-            return reject("other value", NOT_SUPPORTED, answer)
-        return Judgement(SUPPORTED, "difference", _load_rules()["difference"], answer.sentence, answer.figures)
+            return decide("other value", NOT_SUPPORTED, answer)
+        return decide("difference", SUPPORTED, answer)
 
     def _read_other(self, subject: Subject, than: Other) -> Subject:
         changed = than.model_dump(exclude_none=True)
@@ -345,24 +335,24 @@ class _Judge:
         answer = self.questions.answer_ranking(subject.statistic, subject.cohort)
         row = next((each for each in ranks if each["area_code"] == subject.area_code), None)
         if row is None:
-            return reject("no rank", answer=answer)
+            return decide("no rank", answer=answer)
         lowest = self.claim.comparison == "lowest"
         wanted = self.claim.rank or 1
         best, worst = row["best_rank"], row["worst_rank"]
         if lowest:
             best, worst = len(ranks) + 1 - worst, len(ranks) + 1 - best
         if best == worst == wanted:
-            return Judgement(SUPPORTED, "rank", _load_rules()["rank"], answer.sentence, answer.figures)
+            return decide("rank", SUPPORTED, answer)
         if not best <= wanted <= worst:
-            return reject("other rank", NOT_SUPPORTED, answer, best=row["best_rank"], worst=row["worst_rank"])
-        return reject("rank not certain", answer=answer, best=row["best_rank"], worst=row["worst_rank"])
+            return decide("other rank", NOT_SUPPORTED, answer, best=row["best_rank"], worst=row["worst_rank"])
+        return decide("rank not certain", answer=answer, best=row["best_rank"], worst=row["worst_rank"])
 
     def _judge_target(self, subject: Subject) -> Judgement:
         answer = self.questions.answer_figure(subject)
         verdicts = {row["verdict"] for row in self.questions.find_target(subject)}
         if verdicts == {self.claim.target}:
-            return Judgement(SUPPORTED, "target", _load_rules()["target"], answer.sentence, answer.figures)
-        return reject("target", NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID, answer)
+            return decide("target", SUPPORTED, answer)
+        return decide("target", NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID, answer)
 
     def _judge_sum(self) -> Judgement:
         groups = [self.claim.group] if isinstance(self.claim.group, str) else self.claim.group
@@ -373,7 +363,7 @@ class _Judge:
         except NotPublished:
             in_areas = []
         if not in_areas and not areas:
-            return reject("no area", nearest="")
+            return decide("no area", nearest="")
         try:
             answer = self.questions.answer_sum(
                 added if in_areas else areas, groups if in_areas else added, cohort=self.claim.cohort
@@ -382,7 +372,7 @@ class _Judge:
             overlapping = "added up" in str(error) or "within another" in str(error)
             return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
         if self.claim.value is None:
-            return reject("no claim", answer=answer)
+            return decide("no claim", answer=answer)
         percent, children = answer.added or (None, None)
         value = children if self.claim.unit == "children" else percent
         shown = {"value": value, "lower": None, "upper": None, "unit": "%" if value == percent else "children"}

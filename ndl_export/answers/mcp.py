@@ -5,7 +5,6 @@ thing that they can. The server reads published files only.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import wraps
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
-from ndl_export.answers.questions import ENGLAND, NEVER_CONCLUDED, Answer, NotPublished, Questions
+from ndl_export.answers.questions import NEVER_CONCLUDED, Answer, NotPublished, Questions, is_england
 from ndl_export.answers.reading import TOGETHER
 from ndl_export.answers.search import Index
 from ndl_export.answers.sentences import check_sentence
@@ -154,7 +153,7 @@ class _Tools:
         The verdict counts the privacy noise, chance, and how many comparisons the release makes.
         """
         one = self._questions.read_subject(measure, area, groups, cohort)
-        if than_area and than_area.strip().lower() == ENGLAND.lower():
+        if than_area and is_england(than_area):
             return self._answer(self._questions.answer_beside_england(one))
         other = self._questions.read_subject(
             than_measure or measure,
@@ -226,10 +225,9 @@ class _Tools:
         return judgement.to_dict() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
-        stated = asdict(answer)
         releases = sorted({figure["release"] for figure in answer.figures})
         return {
-            "answer": stated["sentence"],
+            "answer": answer.sentence,
             **({"verdict": answer.verdict} if answer.verdict else {}),
             "may_conclude": answer.may_conclude,
             "may_not_conclude": answer.may_not_conclude,

@@ -23,7 +23,7 @@ from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import Release, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
-from ndl_export.files.stores import Store, StoreError, is_url, open_store
+from ndl_export.files.stores import Store, is_url, open_store
 from privacy.doors.database import open_in_memory, open_read_only
 
 _LARGEST_LIST = 2**24
@@ -105,6 +105,3 @@ def _fetch_releases(store: Store, folder: Path) -> None:
             target = folder / version / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-
-
-__all__ = ["NothingReleased", "Published", "Row", "StoreError", "open_published"]

@@ -26,21 +26,20 @@ from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change,
 from ndl_export.tables.schema import SYMBOLS, Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
-from sources.reference.places import load_places
+from sources.reference.cohorts import Cohort
+from sources.reference.places import COUNTRY, load_places
 
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
 """What no answer supports."""
-ENGLAND = "England"
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
 """Comparisons kept in memory, each of all pairs of areas: 24,000 rows for 153 councils."""
 _FIGURES = """
 SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
        f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name, f.levels, f.figure AS value,
-       f.lower_ci AS lower, f.upper_ci AS upper, m.kind, f.flag, f.is_broken AS series_break
+       f.lower_ci AS lower, f.upper_ci AS upper, f.flag, f.is_broken AS series_break
 FROM releases.figure AS f JOIN releases.current AS c USING (time_period, release_version)
-JOIN dimension.measure AS m ON m.table_name = f.table_name AND m.measure = f.measure
 WHERE f.table_name = ? AND f.measure = ? AND f.levels = ?"""
 
 
@@ -95,7 +94,7 @@ class Questions:
         """Return the code of the area that words name, also as people write it: `the Wirral`, `the eight councils`."""
         words = TOGETHER if get_phrase_kind(words) == "together" else words.strip().removeprefix("the ")
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
-            if place.new_la_code not in {row["area_code"] for row in self._areas}:
+            if place.new_la_code not in self._areas:
                 raise NotPublished(describe_elsewhere(place.la_name))
         return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
@@ -137,17 +136,13 @@ class Questions:
         return found[0]
 
     def _build_figure(self, row: Row) -> dict[str, Any]:
-        filters = dict(
-            zip((each.name for each in self.vocabulary.tables[row["table"]].filters), row.pop("levels"), strict=True)
-        )
-        flag, kind = row["flag"], row["kind"]
-        measure = self.vocabulary.tables[row["table"]].measure(row["measure"])
+        table = self.vocabulary.tables[row["table"]]
+        measure, flag, value = table.measure(row["measure"]), row["flag"], row["value"]
         order = ("release", "table", "row", "measure", "time_period", "geographic_level", "area_code", "area_name")
-        value = row["value"]
         return {
             **{name: row[name] for name in order},
-            "filters": filters,
-            "value": int(value) if value is not None and kind == "count" else value,
+            "filters": dict(zip((each.name for each in table.filters), row["levels"], strict=True)),
+            "value": int(value) if value is not None and measure.is_count else value,
             "lower": row["lower"],
             "upper": row["upper"],
             "unit": get_unit(measure),
@@ -158,17 +153,16 @@ class Questions:
 
     def get_area_name(self, code: str) -> str:
         """Return the name of an area, in words for all councils together."""
-        names = {row["area_code"]: row for row in self._areas}
-        row = names[code]
+        row = self._areas[code]
         return "all councils that take part, together," if row["is_all_together"] else str(row["area_name"])
 
     @cached_property
-    def _areas(self) -> list[Row]:
-        return self.published.query("FROM dimension.area")
+    def _areas(self) -> dict[str, Row]:
+        return {row["area_code"]: row for row in self.published.query("FROM dimension.area")}
 
     def get_label(self, cohort: str) -> str:
         """Return the label of a cohort: `2024/25`."""
-        return f"{cohort[:4]}/{cohort[4:]}"
+        return Cohort(cohort).label
 
     def cite(self, version: str) -> dict[str, Any]:
         """Return how to cite a release, its licence and its notice."""
@@ -236,7 +230,7 @@ class Questions:
     def find_difference(self, one: Subject, other: Subject) -> Difference | str:
         """Return the difference of two subjects, or the reason for none."""
         if one.statistic.measure != other.statistic.measure or one.statistic.table != other.statistic.table:
-            return self._reject_pair()
+            return "Figures of different measures or tables are not compared: they are of different children or things."
         groups = self._get_group(one.statistic), self._get_group(other.statistic)
         is_within = one.area_code == other.area_code
         if not is_within and one.cohort != other.cohort:
@@ -271,9 +265,6 @@ class Questions:
                 self._pairs.clear()
             self._pairs[key] = self._ask_macro(query, *values)
         return self._pairs[key]
-
-    def _reject_pair(self) -> str:
-        return "Figures of different measures or tables are not compared: they are of different children or things."
 
     def _get_group(self, statistic: Statistic) -> str | None:
         """Return the key of the group in `gld_by_group` that the statistic is of, if it is one."""
@@ -378,10 +369,10 @@ class Questions:
         )[0]
         if row["gld_percent"] is None:
             raise NotPublished(capital(row["basis"]) + ".")
+        codes = [self.read_area(area) for area in areas]
         figures = []
         for group in groups or [EVERYONE]:
-            subject = self.read_subject("gld_children_percent", areas[0], [group] if group != EVERYONE else [], cohort)
-            codes = [self.read_area(area) for area in areas]
+            subject = self.read_subject("gld_children_percent", areas[0], [group], cohort)
             where = "AND f.time_period = ? AND list_contains(?, f.area_code)"
             figures += self.list_figures(subject.statistic, where, row["time_period"], codes)
         ends = {"lower": f"{row['lower_ci']}%", "upper": f"{row['upper_ci']}%"}
@@ -394,12 +385,10 @@ class Questions:
         statistic = subject.statistic
         rows = []
         if statistic.table == "gld_headline" and statistic.measure == "gld_children_percent":
-            rows = self._ask_macro(
+            rows = self._list_pairs(
                 "SELECT verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
                 " WHERE area_code = ? AND [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
-                subject.cohort,
-                subject.area_code,
-                list(statistic.levels),
+                [subject.cohort, subject.area_code, list(statistic.levels)],
             )
         if not rows or rows[0]["verdict"] is None:
             raise NotPublished("There is no official figure of England for it, so it cannot be compared with England.")
@@ -411,7 +400,7 @@ class Questions:
         found = Difference(row["lower_end"], row["upper_end"], row["verdict"])
         if subject.statistic.opposite:
             raise NotPublished("England is compared by the good level of development itself: ask for that.")
-        conclusion = describe_difference(self.get_area_name(subject.area_code).rstrip(","), "England", found)
+        conclusion = describe_difference(self.get_area_name(subject.area_code).rstrip(","), COUNTRY[1], found)
         official = f"England’s official figure is {row['england']:.1f}% ({row['source']})."
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
         sentence = " ".join((self.describe_figure(subject, figure), official, conclusion))
@@ -439,6 +428,11 @@ def list_categories(meanings: Iterable[Meaning]) -> list[list[Category]]:
 def describe_elsewhere(area: str) -> str:
     """Return why an area of England that takes no part has no figures."""
     return f"{area} takes no part in these releases: there are no figures about its children."
+
+
+def is_england(area: str) -> bool:
+    """Return whether an area is the whole country, which no release is about."""
+    return area.strip().lower() in (name.lower() for name in COUNTRY)
 
 
 def oppose(figure: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Judgement, Other, check_claim, reject
+from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Judgement, Other, check_claim, decide, find_worst
 from ndl_export.answers.questions import Questions, describe_elsewhere
 from ndl_export.answers.reading import TOGETHER, Item, Number, Reading, read_sentence
 from ndl_export.answers.vocabulary import (
@@ -174,7 +174,7 @@ class _Writer:
 
     def _find_statistic(self, slot: _Slot, unit: str | None) -> Statistic:
         measures = slot.measures
-        if not measures and unit in ("children", None) and unit:
+        if not measures and unit == "children":
             measures = ("children_count",)
         if not measures and not slot.groups:
             raise Unreadable("it does not say what was measured: a good level of development, or something else")
@@ -428,16 +428,16 @@ _BOUNDS = {
 def check_sentence(questions: Questions, text: str) -> Judgement:
     """Judge a sentence: every claim in it, the worst of which decides."""
     if len(text) > _LONGEST:
-        return reject("unreadable", words=f"it has more than {_LONGEST:,} characters")
+        return decide("unreadable", words=f"it has more than {_LONGEST:,} characters")
     try:
         claims = _Writer(questions.vocabulary, read_sentence(questions.vocabulary, text)).list_claims()
     except Unreadable as error:
-        return replace(reject("unreadable", words=str(error)), readings=error.readings)
+        return replace(decide("unreadable", words=str(error)), readings=error.readings)
     except NotPublished as error:
         return Judgement(CANNOT_BE_SAID, "not published", str(error))
     judgements = [check_claim(questions, claim) for claim in claims]
-    order = ("not supported", CANNOT_BE_SAID, "supported")
-    worst = min(judgements, key=lambda each: order.index(each.verdict))
     corrected = " ".join(dict.fromkeys(each.corrected for each in judgements if each.corrected))
     figures = [figure for each in judgements for figure in each.figures]
-    return replace(worst, corrected=corrected, figures=list({str(figure): figure for figure in figures}.values()))
+    return replace(
+        find_worst(judgements), corrected=corrected, figures=list({str(figure): figure for figure in figures}.values())
+    )

@@ -223,7 +223,7 @@ class Vocabulary:
         for measure, (label, instead) in _STATED["replaced"].items():
             measures = {instead if each == measure and label in labels else each for each in measures}
         for measure, words in _STATED["as_categories"].items():
-            if measure in measures and any(label in words["labels"] for group in groups for label, _ in group):
+            if measure in measures and labels.intersection(words["labels"]):
                 key = words["opposite" if opposite else "is"]
                 measures, opposite = measures - {measure}, False
                 groups.append([_split_key(key)])

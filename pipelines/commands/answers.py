@@ -1,7 +1,7 @@
 """Commands that answer from published releases alone: `readiness mcp` and `check-claim`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -21,16 +21,13 @@ _TRANSPORTS = {"stdio": "stdio", "http": "streamable-http"}
 
 @contextmanager
 def _open(place: str) -> Iterator[Published]:
-    try:
-        with show_progress(f"Reading {place}"):
-            opened = open_published(place)
-            published = opened.__enter__()
-    except (NothingReleased, ValueError) as error:
-        stop(str(error))
-    try:
+    with ExitStack() as stack:
+        try:
+            with show_progress(f"Reading {place}"):
+                published = stack.enter_context(open_published(place))
+        except (NothingReleased, ValueError) as error:
+            stop(str(error))
         yield published
-    finally:
-        opened.__exit__(None, None, None)
 
 
 @click.command("check-claim")
