@@ -87,6 +87,12 @@ class Reading:
     stops: frozenset[int] = frozenset()
     interval: tuple[float, float] | None = None
 
+    @property
+    def is_survey(self) -> bool:
+        """Whether it is about the answers of parents, who are said to have said or found something."""
+        terms = (meaning for item in self.list_kind("term") for meaning in item.value.meanings)
+        return any("response" in str(each.value) or "Question" in str(each.value) for each in terms)
+
     def list_kind(self, *kinds: str) -> list[Item]:
         """Return the items of some kinds, in order."""
         return [item for item in self.items if item.kind in kinds]
@@ -122,24 +128,29 @@ def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
         item = _read_item(vocabulary, tokens, at, years)
         (others if item.kind in _WORDS else reading.items).append(item)
         at = item.end
-    reading.unread = [
-        item.value for item in others if item.kind == "unread" and not _is_reported(reading, others, item)
-    ]
+    reading.unread = [item.value for item in others if not _is_understood(reading, others, item)]
     return reading
 
 
-def _is_reported(reading: Reading, others: list[Item], unread: Item) -> bool:
-    """Return whether an unread word is in a clause that only says who reported it: `as the minister said`.
+def _is_understood(reading: Reading, others: list[Item], word: Item) -> bool:
+    """Return whether a word that is no part of a claim may be left out.
 
-    A clause that begins with a word such as `among` or `where` may say whom the claim is about.
+    Function words may. Words of reporting may where they come before what is claimed (`new figures show`), and any word
+    in a clause that only says who reported it (`as the minister said`), unless it begins with a word such as `among`
+    or `where`: it may say whom the claim is about.
     """
+    if word.kind == "filler":
+        return True
     ends = sorted({*reading.breaks, *(item.end for item in others if item.value == "that"), len(reading.tokens)})
-    end = next(each for each in ends if each > unread.first)
-    begin = max((each for each in ends if each <= unread.first), default=0)
-    within = [item for item in others if begin <= item.first < end]
-    says_more = any(begin <= item.first < end for item in reading.items)
-    is_reporting = any(item.kind == "reporting" for item in within)
-    return is_reporting and not says_more and reading.tokens[begin] not in _RESTRICTING
+    end = next(each for each in ends if each > word.first)
+    begin = max((each for each in ends if each <= word.first), default=0)
+    claimed = [item.first for item in reading.items if begin <= item.first < end]
+    opening = next((item for item in others if item.first == begin), word)
+    if reading.tokens[begin] in _RESTRICTING and opening.kind != "reporting":
+        return False
+    if word.kind == "reporting":
+        return not claimed or word.first < min(claimed) or reading.is_survey
+    return not claimed and any(item.kind == "reporting" and begin <= item.first < end for item in others)
 
 
 def _mark_years(text: str) -> tuple[str, dict[str, str]]:

@@ -33,6 +33,13 @@ _COMPARE_ALONE = {
 """Phrases that bound a number if one follows, and else compare."""
 _KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
 """Kinds of meanings: of words with several, the first counts."""
+_ONLY_WITH = {
+    "ethnic": {"Ethnic group"},
+    "earlier": {"Seen by", "Concern raised by", "First concern", "ASQ-3 domain", "Health visitor review"},
+    "deprived": {"IMD quintile"},
+    "answered": {"Question"},
+}
+"""Kinds of phrases that say nothing more if a category of these labels is named, and else could restrict it."""
 _ALSO_FILLERS = frozenset(("over", "under", "around", "some", "up to"))
 """Phrases that bound a number if one follows, and else mean nothing here."""
 _LONGEST = 1000
@@ -124,6 +131,10 @@ class _Writer:
                 return [self._write(_read_slot(reading.items), **{kind: stated[0].value}, lenient=True)]
         if reading.unread:
             raise Unreadable(f"these words mean nothing here: {', '.join(dict.fromkeys(reading.unread))}")
+        named = {label for group in _read_slot(reading.items).groups for label, _ in group}
+        for kind, labels in _ONLY_WITH.items():
+            if reading.list_kind(kind) and not (named & labels or (kind == "answered" and reading.is_survey)):
+                raise Unreadable(f"these words mean nothing here: {reading.list_kind(kind)[0].value}")
         if reading.list_kind("target"):
             return [self._write_target()]
         if reading.list_kind("others") and not reading.list_kind("higher", "lower", "same"):
