@@ -171,6 +171,24 @@ def test_any_text_is_judged(text: str, questions: Questions) -> None:
     assert found.verdict != SUPPORTED or found.figures
 
 
+@pytest.mark.parametrize(
+    "whom",
+    [
+        *("new Leeds children", "old Leeds children", "good Leeds children", "Leeds primary children"),
+        *("Leeds children with a health visitor", "Leeds children from ethnic groups", "Leeds children in the survey"),
+        *("Leeds children who read", "Leeds children who were asked", "Leeds children who know the minister"),
+        *("Leeds children named in the news", "Leeds children living here", "Leeds children in neighbourhoods"),
+        *("Leeds children in groups", "Leeds children who went", "Leeds children out of school", "whole Leeds classes"),
+    ],
+)
+@pytest.mark.parametrize("when", ["", " before they started school"])
+def test_a_common_word_may_say_whom_it_is_about(
+    whom: str, when: str, questions: Questions, words: dict[str, str]
+) -> None:
+    found = check_sentence(questions, f"{words['ready']}% of {whom} were ready for school{when}")
+    assert (found.verdict, found.rule) == (CANNOT_BE_SAID, "unreadable")
+
+
 @given(
     word=st.sampled_from(["looked-after", "disabled", "adopted", "Catholic", "dyslexic", "refugee", "gifted", "rural"])
 )
