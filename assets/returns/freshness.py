@@ -1,7 +1,7 @@
 """Tells whether the returns of a cohort would come out as they are, so that a night without a change costs nothing.
 
-A record beside the returns has what they were made from, a hash of every file, and the first day on which the day alone
-changes them: when a row is no longer new, or the date of a review has come. It holds no rows.
+A record beside the returns holds a fingerprint of their inputs, a hash of every file, and the first day on which they
+change although no input does: a row is no longer new, or a review has become due. It holds no rows.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from privacy.doors import files
 
 @dataclass(frozen=True)
 class ReturnsRecord:
-    """What the returns of a cohort were made from on a day, and what is said of each while nothing changes.
+    """Inputs of a cohort's returns on a day, and the sentence shown for each return while nothing changes.
 
     `inputs` is a SHA-256, `files` has that of each file, and `sentences` are by council and source.
     """

@@ -76,7 +76,7 @@ class Made:
     written: bool = False
 
     def repeat(self) -> tuple[str, str, str]:
-        """Return council, source and what is said of the return while nothing changes."""
+        """Return council, source and the sentence shown while nothing changes."""
         return self.council, self.source, _UNCHANGED if self.written else self.sentence.removeprefix(_WITHDRAWN)
 
 

@@ -41,7 +41,7 @@ def write_share(draw: random.Random, value: float, of: str = "", is_plain: bool 
     ways = [each for each in _list_shares(value) if each.is_right(value) and (of or not each.is_before_noun)]
     plain = [each for each in ways if each.text[0].isdigit() and "%" in each.text]
     others = [each for each in ways if each not in plain]
-    # Plain percentages are half of what is written; the other ways share the rest.
+    # Half of the numbers are plain percentages; the other forms share the rest.
     chosen = draw.choice(plain if is_plain or not others or draw.random() < 0.5 else others)
     joined = f"{chosen.text}{'' if chosen.is_before_noun else ' of'} {of}" if of else chosen.text
     return replace(chosen, text=joined)

@@ -27,7 +27,7 @@ from ndl_export.files.stores import Store, is_url, open_store
 from privacy.doors.database import open_in_memory, open_read_only
 
 _LARGEST_LIST = 2**24
-"""Size limit of the lists beside the bundles, in bytes."""
+"""Largest list file that is read, in bytes."""
 Row = dict[str, Any]
 
 
@@ -40,7 +40,7 @@ class Published:
 
     def query(self, sql: str, *values: Any) -> list[Row]:
         """Return the rows of a query. Raises `duckdb.InvalidInputException` with a macro's own message."""
-        # A cursor of its own, because several requests may be answered at once.
+        # One cursor for each query, because several requests may run at once.
         with self.connection.cursor() as cursor:
             result = cursor.execute(sql, values)
             names = [column[0] for column in result.description or ()]

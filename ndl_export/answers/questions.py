@@ -381,7 +381,7 @@ class Questions:
         return Answer(sentence, figures, *_list_conclusions("sum", **ends), added=added)
 
     def find_beside_england(self, subject: Subject) -> Row:
-        """Return a good level of development beside England's official figure, with the verdict."""
+        """Return the comparison of a good level of development with England's official figure."""
         statistic = subject.statistic
         rows = []
         if statistic.table == "gld_headline" and statistic.measure == "gld_children_percent":

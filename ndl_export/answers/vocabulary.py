@@ -44,7 +44,7 @@ Signature = frozenset[Category]
 
 
 class NotPublished(Exception):
-    """The releases do not have what is asked for; the message names the nearest thing that they have."""
+    """The releases do not hold the figure; the message names the nearest figure that they do hold."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class UnknownName(Exception):
         known = {name.casefold(): name for name in names}
         found = difflib.get_close_matches(asked.casefold(), known, n=_NEAREST, cutoff=0.4)
         self.nearest = [known[name] for name in found]
-        # What was asked is not repeated: it may be anything.
+        # The request is not echoed, because a stranger wrote it.
         hint = f"; the nearest: {', '.join(self.nearest)}" if self.nearest else ""
         super().__init__(f"there is no {what} of that name{hint}")
 

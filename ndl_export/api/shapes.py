@@ -108,7 +108,7 @@ class Measure(_Shape):
 
 
 class TableText(_Shape):
-    """The definition of a table: whom it is about, its filters and its measures."""
+    """The definition of a table: its population, filters and measures."""
 
     name: str
     title: str

@@ -20,7 +20,7 @@ NOT_CHECKED = "The signature was not checked, so anybody could have made the evi
 
 
 def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None) -> list[str]:
-    """Return what is wrong with an answer; `is_signed` checks sums and their signature, or is None to skip that."""
+    """Return the problems of an answer; `is_signed` checks sums and their signature, or is None to skip that."""
     try:
         given, rows = answer.get("evidence") or [], {}
         problems: list[str] = []

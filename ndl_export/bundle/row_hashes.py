@@ -104,7 +104,7 @@ def _prove_lines(table: str, content: bytes, numbers: Iterable[int]) -> list[dic
 
 
 def check_answer(answer: dict[str, Any], public_key_pem: bytes | None) -> list[str]:
-    """Return what is wrong with an answer, JSON-ready; its signature is checked only with the publisher's key (PEM).
+    """Return the problems of an answer; the signature is checked only with the publisher's key (PEM).
 
     Raises `UnusableKey`.
     """
