@@ -1,6 +1,6 @@
 """The published releases that are asked: a release directory here, or its copy behind a URL.
 
-Files are compared with the release's checksums when they are fetched; `readiness verify` checks a release completely.
+Files are compared with the release's checksums; `readiness verify` checks a release completely.
 """
 
 import contextlib
@@ -77,6 +77,7 @@ def open_published(place: str) -> Iterator[Published]:
             _fetch_releases(open_store(place), folder)
         if not list_versions(folder):
             raise NothingReleased(f"{place} holds no release bundle")
+        _check_sums(folder, place)
         if is_database_current(folder):
             connection = stack.enter_context(open_read_only(folder / DATABASE_FILE))
         else:
@@ -85,6 +86,15 @@ def open_published(place: str) -> Iterator[Published]:
         # Macros need no files, and a query of a stranger must not read any.
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield Published(folder, connection)
+
+
+def _check_sums(folder: Path, place: str) -> None:
+    """Raise ValueError if a file of a bundle is missing, or not as its release's checksums say."""
+    for version in map(str, list_versions(folder)):
+        sums = read_sums((folder / version / SUMS_FILE).read_bytes())
+        files = {name: path.read_bytes() for name in sums if (path := folder / version / name).is_file()}
+        if wrong := [*list_changed(files, sums), *sorted(sums.keys() - files.keys())]:
+            raise ValueError(f"{place}, release {version}: not as in {SUMS_FILE}: {', '.join(wrong)}")
 
 
 def _fetch_releases(store: Store, folder: Path) -> None:
@@ -99,8 +109,6 @@ def _fetch_releases(store: Store, folder: Path) -> None:
         (folder / WITHDRAWN_FILE).write_bytes(withdrawn)
     for version in map(str, map(Version.parse, versions)):
         files = fetch_folder(store, f"{version}/")
-        if changed := list_changed(files, read_sums(files[SUMS_FILE])):
-            raise ValueError(f"{store.url}, release {version}: not as in {SUMS_FILE}: {', '.join(changed)}")
         for name, content in files.items():
             target = folder / version / name
             target.parent.mkdir(parents=True, exist_ok=True)

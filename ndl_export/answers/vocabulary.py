@@ -215,6 +215,8 @@ class Vocabulary:
         `groups` has the alternatives for each category that was named. Without measures, it is the share of children
         (or responses) that the row's table gives. Raises `NotPublished`, which names what comes nearest.
         """
+        if not self.published.current:
+            raise NotPublished("Every release here is withdrawn.")
         found: dict[tuple[str, Signature], Statistic] = {}
         groups = _find_comparison(measures, groups)
         said_with = {_STATED["populations"].get(other) for other in measures}

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ndl_export.answers.questions import Questions
 from ndl_export.answers.search import Index
 from ndl_export.answers.vocabulary import NotPublished
 from ndl_export.bundle.row_hashes import check_answer
+from ndl_export.facts.directory_files import Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 
@@ -227,6 +229,21 @@ def test_a_figure_is_proved_up_to_the_signature(questions: Questions, series: Pa
     assert check_answer(document, key)
     with pytest.raises(NotPublished):
         questions.prove([answer.figures[0] | {"row": 10**6}])
+
+
+def test_a_changed_file_is_refused(series: Path, tmp_path: Path) -> None:
+    shutil.copytree(series, tmp_path / series.name)
+    table = tmp_path / series.name / "gld_headline.parquet"
+    table.write_bytes(table.read_bytes()[:-1] + b"2")
+    with pytest.raises(ValueError, match=r"not as in SHA256SUMS: gld_headline\.parquet"), open_published(str(tmp_path)):
+        pass
+
+
+def test_a_withdrawn_release_answers_nothing(series: Path, tmp_path: Path) -> None:
+    shutil.copytree(series, tmp_path / series.name)
+    record_withdrawals(tmp_path, {}, Withdrawal(series.name, "2026-11-29", "A wrong file."))
+    with open_published(str(tmp_path)) as found, pytest.raises(NotPublished, match="Every release here is withdrawn"):
+        Questions(found).read_subject("GLD", "Leeds")
 
 
 @pytest.mark.parametrize(
