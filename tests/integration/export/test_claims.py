@@ -91,6 +91,7 @@ def test_what_is_right_is_supported(sentence: str, questions: Questions, words: 
         ("{ready}% of Leeds schools had a good level of development", CANNOT_BE_SAID, "unreadable"),
         ("{ready}% of children in Leeds and Wirral were ready for school", CANNOT_BE_SAID, "unreadable"),
         ("{ready}% of Leeds children", CANNOT_BE_SAID, "unreadable"),
+        ("-{ready}% of Leeds children were ready for school", CANNOT_BE_SAID, "unreadable"),
         ("Vaccination rates rose in Leeds", CANNOT_BE_SAID, "unreadable"),
         ("{ready}% (95% interval 1% to 2%) of Leeds children were ready for school", NOT_SUPPORTED, "interval"),
     ],
