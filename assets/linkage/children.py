@@ -17,10 +17,10 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
-from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, early_years_census, hv_reviews
-from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role
+from sources.contracts.sources import build_review_concern_sql, build_setting_days_sql
 from sources.reference import code_lists
-from sources.reference.code_lists import DOMAINS, GLD_GOALS, GOALS, MAJOR_GROUP, load_cut_offs
+from sources.reference.code_lists import DOMAINS, GLD_GOALS, GOALS, MAJOR_GROUP, TWO_YEAR_REVIEW, load_cut_offs
 from sources.reference.cohorts import Cohort
 
 _PUPIL = Path(__file__).with_name("pupil.sql")
@@ -235,7 +235,7 @@ def _score_reviews_sql() -> str:
         ), counted AS (
             SELECT *, {below} AS below, {scored} AS scored FROM outcomes
         )
-        SELECT * EXCLUDE (concern), {hv_reviews.build_concern_sql("below > 0")} AS concern,
+        SELECT * EXCLUDE (concern), {build_review_concern_sql("below > 0")} AS concern,
                {_hash_content_sql("hv_reviews")} AS content
           FROM counted
     """
@@ -266,7 +266,7 @@ _MADE_OF_CONCERNS = {
 
 def _find_first_concerns_sql(cohort: Cohort) -> str:
     """Return SQL for the children about whom a service recorded a concern, with the category of `first_concern`."""
-    seen, concerned = early_years_census.build_known_sql(cohort)
+    seen, concerned = build_setting_days_sql(cohort)
     reception = f"{quote_text(str(cohort.reception_begins))}::DATE"
     months = f"datediff('month', first, {reception})"
     when = {f"{months} >= {least}": label for label, least in pupil.YEARS_BEFORE.items()}
@@ -277,11 +277,11 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
     category = f"format({quote_text(pupil.format_concern_category('{}', '{}', '{}'))}, {', '.join(labels)})"
     return f"""
         WITH records AS (
-            SELECT child_id, true AS hv, review_date AS seen, {hv_reviews.CONTRACT.concern} AS concern,
+            SELECT child_id, true AS hv, review_date AS seen, {CONTRACTS["hv_reviews"].concern} AS concern,
                    review_date AS concerned
               FROM hv_reviews
             UNION ALL
-            SELECT child_id, false, {seen}, {early_years_census.CONTRACT.concern}, {concerned}
+            SELECT child_id, false, {seen}, {CONTRACTS["early_years_census"].concern}, {concerned}
               FROM early_years_census
         ), children AS (
             SELECT child_id, min(concerned) FILTER (concern) AS first,

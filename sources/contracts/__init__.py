@@ -4,7 +4,6 @@ A column's name, values, role and checks are declared once, here. Readers, gener
 are derived from these declarations.
 """
 
-from sources.contracts import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
 from sources.contracts.model import (
     Column,
     DerivedColumn,
@@ -16,11 +15,7 @@ from sources.contracts.model import (
     Severity,
     SourceContract,
 )
-
-CONTRACTS: dict[str, SourceContract] = {
-    module.CONTRACT.name: module.CONTRACT
-    for module in (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
-}
+from sources.contracts.sources import CONTRACTS
 
 __all__ = [
     "CONTRACTS",

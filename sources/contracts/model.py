@@ -134,16 +134,12 @@ REPEATED_ROW = warn("repeated-row", "The row repeats an earlier one in every col
 
 
 @dataclass(frozen=True)
-class Due:
-    """Deadline for a cohort's extract: a day in the calendar year `years` after the cohort's first one.
+class YearDay:
+    """A day in the calendar year `years` after a cohort's first one."""
 
-    `reason` says who set the date.
-    """
-
+    years: int
     month: int
     day: int
-    years: int
-    reason: str
 
     def on(self, cohort: Cohort) -> dt.date:
         return dt.date(cohort.first_year + self.years, self.month, self.day)
@@ -153,18 +149,15 @@ class Due:
 class RecordOnDay:
     """A record that one delivery has of every child the service knows, such as a census.
 
-    `possible` is the first day on which a delivery can have it. `whole` means that every child of the cohort is old
-    enough to be in it.
+    `reason` says who set the day on which it is `due`; `possible` is the first day on which a delivery can have it.
+    `whole` means that every child of the cohort is old enough to be in it.
     """
 
     title: str
-    due: Due
-    possible: Due
+    reason: str
+    due: YearDay
+    possible: YearDay
     whole: bool = True
-
-    @property
-    def reason(self) -> str:
-        return self.due.reason
 
     def find_window(self, cohort: Cohort) -> tuple[dt.date, dt.date]:
         """Return the days on which the records of the cohort's oldest and youngest child are due."""

@@ -25,8 +25,8 @@ import pyarrow.parquet
 import yaml
 
 from sources.contracts import CONTRACTS
-from sources.contracts.early_years_census import PROGRESS_CHECK_CODES
 from sources.contracts.people import SEN_CODES
+from sources.contracts.sources import PROGRESS_CHECK_CODES
 from sources.councils.council_file import SHIPPED
 from sources.extract.landing_folder import mark_as_synthetic
 from sources.reference.cohorts import Cohort

@@ -17,8 +17,8 @@ import pyarrow as pa
 from scipy.special import expit, ndtri
 
 from privacy.doors.shipped import read_yaml
-from sources.contracts.early_years_census import ENTITLEMENT_CODES, PROGRESS_CHECK_CODES
 from sources.contracts.people import SEN_CODES
+from sources.contracts.sources import ENTITLEMENT_CODES, PROGRESS_CHECK_CODES
 from sources.reference.code_lists import DOMAINS, GOALS, SERVICES, load_cut_offs
 from sources.synthetic.attainment import EXPECTED, GOAL_CODES, NOT_ASSESSED
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts, pick

@@ -13,7 +13,7 @@ from typing import Any
 from assets.intake.quality_report.profile import Profile, Share
 from sources.contracts import SourceContract
 from sources.contracts.people import TERM_OF_BIRTH
-from sources.contracts.school_census import LANGUAGE_CODES
+from sources.contracts.sources import LANGUAGE_CODES
 from sources.reference import published_figures
 from sources.reference.code_lists import AREAS_OF_LEARNING, MAJOR_GROUP
 from sources.reference.cohorts import Cohort

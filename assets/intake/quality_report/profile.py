@@ -18,9 +18,8 @@ from privacy.doors.sql import parquet, quote_text
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import select_payload_rules
-from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.project import bound
-from sources.reference.code_lists import AREAS_OF_LEARNING, DOMAINS, GLD_GOALS, GOALS
+from sources.reference.code_lists import AREAS_OF_LEARNING, DOMAINS, GLD_GOALS, GOALS, TWO_YEAR_REVIEW
 from sources.reference.cohorts import Cohort
 
 BINS = 10

@@ -21,7 +21,7 @@ from assets.linkage.timeline import (
 )
 from assets.returns.make import _list_census_months
 from sources.contracts import CONTRACTS, RecordAtAge
-from sources.contracts.hv_reviews import REVIEW_CODES
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort, list_open_cohorts
 
 COHORT = Cohort("203031")  # born from September 2025 to August 2026
