@@ -32,7 +32,7 @@ from privacy.returns.seal import compute_sender_mac, derive_sender_key
 from sources.contracts import CONTRACTS, SourceContract
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
-from sources.diagnosis.wrong_source import open_recognised
+from sources.diagnosis.wrong_files import open_recognised
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, hash_content, is_extract_name
 from sources.extract.landing_folder import REFERENCE, read_synthetic_hashes

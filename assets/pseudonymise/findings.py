@@ -21,8 +21,7 @@ from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_MANY_REJECTED, select_rules_of_many
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, NUMBERS, OF_MANY, UPN_OF_TWO
 from sources.contracts.sources import ANOTHER_COUNCIL, ANOTHER_YEAR
-from sources.diagnosis.wrong_cohort_or_council import OriginCounter, OtherOrigin
-from sources.diagnosis.wrong_columns import Suspicion
+from sources.diagnosis.wrong_files import OriginCounter, OtherOrigin, Suspicion
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.project import BITS, Projection

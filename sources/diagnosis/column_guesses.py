@@ -149,37 +149,29 @@ class Guesser:
 
     def guess_columns(self) -> dict[str, Guess]:
         """Return a guess for each contract column for which one is found; no heading is used twice."""
-        # best matches first, because each heading and each column is used once
-        scored = sorted(
-            (
-                (-score, contract_index, index, guess)
-                for contract_index, column in enumerate(self.contract.columns)
-                for index, heading in enumerate(self.sample.headings)
-                for score, guess in [self._score(column, heading)]
-                if score >= LIKE_SCORE
-            ),
-            key=lambda entry: entry[:3],
-        )
+        scored = [
+            (score, Guess(column.name, heading, None, why, sure))
+            for column in self.contract.columns
+            for heading in self.sample.headings
+            for score, why, sure in [self._score(column, heading)]
+            if score >= LIKE_SCORE
+        ]
         found: dict[str, Guess] = {}
         used: set[str | None] = set()
-        for *_, guess in scored:
+        # best matches first, because each heading and each column is used once; equal ones stay in the file's order
+        for _, guess in sorted(scored, key=lambda entry: -entry[0]):
             if guess.column not in found and guess.heading not in used:
                 found[guess.column] = guess
                 used.add(guess.heading)
-        for more in (
-            self._guess_numbered_goals,
-            self._guess_goals_in_order,
-            self._guess_names,
-            self._guess_joined,
-            self._guess_referral,
-        ):
+        for more in (self._guess_goals, self._guess_names, self._guess_joined, self._guess_referral):
             found |= {column: guess for column, guess in more(found).items() if column not in found}
         return found
 
-    def _score(self, column: Column, heading: str) -> tuple[float, Guess]:
-        by_name = score_heading(column, heading)
+    def _score(self, column: Column, heading: str) -> tuple[float, str, bool]:
+        """Score from 0 to 1 how well a heading and its values match a contract column; also why, and whether it is sure."""
         if not self._may_hold(column, heading):
-            return 0.0, Guess(column.name, heading, None, "", False)
+            return 0.0, "", False
+        by_name = score_heading(column, heading)
         telling = column.name in self._forms
         looked_at = self.sample.filled[heading] and (telling or by_name >= LIKE_SCORE)
         fit = self._measure_fit(column, heading) if looked_at else None
@@ -190,12 +182,12 @@ class Guesser:
             sure = by_name >= SURE_SCORE and not doubtful
             unlike = telling and (fit is None or fit < _FITTING_SHARE)
             weight = 0.65 if doubtful else 0.8 if unlike else 1
-            return by_name * weight, Guess(column.name, heading, None, why, sure)
+            return by_name * weight, why, sure
         if telling and fit is not None and fit >= _FITTING_SHARE:
-            return 0.85, Guess(column.name, heading, None, "by the column's values", column.name in self._numbers)
+            return 0.85, "by the column's values", column.name in self._numbers
         if column.name == "date_of_birth" and self._kinds[heading] == "date" and self._is_misnamed(heading):
-            return 0.7, Guess(column.name, heading, None, "dates under a heading of something else", False)
-        return 0.0, Guess(column.name, heading, None, "", False)
+            return 0.7, "dates under a heading of something else", False
+        return 0.0, "", False
 
     def _find_kind(self, heading: str) -> str | None:
         """Return the kind of a column's values if it is certain: a contract column with a form, "date", or "name" for
@@ -240,60 +232,59 @@ class Guesser:
             case Kind.INTEGER | Kind.DECIMAL:
                 return self.sample.share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
-                known = sum(
-                    rows
-                    for value, rows in self.sample.count_values(heading, _MAX_CODES).items()
-                    if find_code(column, value)
-                )
-                return max(
-                    known / self.sample.filled[heading],
-                    _DOUBTFUL_SHARE if self.sample.count_values(heading, _MAX_CODES) else 0.0,
-                )
+                values = self.sample.count_values(heading, _MAX_CODES)
+                known = sum(rows for value, rows in values.items() if find_code(column, value))
+                return max(known / self.sample.filled[heading], _DOUBTFUL_SHARE if values else 0.0)
         return None
 
-    def _guess_numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Guess the goals from seventeen headings with the numbers 1 to 17."""
+    def _guess_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        """Guess the goals from seventeen headings with the numbers 1 to 17, or from seventeen neighbouring ones that
+        share a few values."""
+        if not GOALS.keys() <= {column.name for column in self.contract.columns}:
+            return {}
         used = {guess.heading for guess in found.values() if guess.column not in GOALS}
         numbered = {
             int(number[1]): heading
             for heading in self.sample.headings
-            if heading not in used
-            and (number := re.fullmatch(r"\D*0?(\d{1,2})\D*", heading))
-            and GOALS.keys() <= {column.name for column in self.contract.columns}
+            if heading not in used and (number := re.fullmatch(r"\D*0?(\d{1,2})\D*", heading))
         }
-        if not set(range(1, len(GOALS) + 1)) <= numbered.keys():
+        if set(range(1, len(GOALS) + 1)) <= numbered.keys():
+            why = "seventeen headings are numbered 1 to 17"
+            return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
+        if found.keys() >= GOALS.keys():
             return {}
-        why = "seventeen headings are numbered 1 to 17"
-        return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
-
-    def _guess_goals_in_order(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Guess the goals from seventeen neighbouring headings that share a few values."""
-        if not GOALS.keys() <= {column.name for column in self.contract.columns} or found.keys() >= GOALS.keys():
-            return {}
-        values = [set(self.sample.count_values(heading, _MAX_CODES)) for heading in self.sample.headings]
+        values = {heading: set(self.sample.count_values(heading, _MAX_CODES)) for heading in self.sample.headings}
+        starts = range(len(self.sample.headings) - len(GOALS) + 1)
         runs = [
-            self.sample.headings[start : start + len(GOALS)]
-            for start in range(len(values) - len(GOALS) + 1)
-            if all(run := values[start : start + len(GOALS)]) and len(set.union(*run)) <= _MAX_GOAL_VALUES
-        ]
-        in_place = [
             run
-            for run in runs
-            if all(run[index] == found[goal].heading for index, goal in enumerate(GOALS) if goal in found)
-            and not {guess.heading for column, guess in found.items() if column not in GOALS} & set(run)
+            for run in (self.sample.headings[start : start + len(GOALS)] for start in starts)
+            if all(values[heading] for heading in run)
+            and len(set.union(*(values[heading] for heading in run))) <= _MAX_GOAL_VALUES
+            and all(heading == found[goal].heading for goal, heading in zip(GOALS, run, strict=True) if goal in found)
+            and not used & set(run)
         ]
         # with eighteen such columns side by side, nothing says where the goals begin
-        if len(in_place) != 1:
+        if len(runs) != 1:
             return {}
         why = "seventeen columns side by side share their values; taken to be in the order of the goals"
-        return {goal: Guess(goal, heading, None, why, False) for goal, heading in zip(GOALS, in_place[0], strict=True)}
+        return {goal: Guess(goal, heading, None, why, False) for goal, heading in zip(GOALS, runs[0], strict=True)}
 
     def _guess_names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Guess surname and forename from one column."""
-        heading = self._find_full_name(found) or self._find_part("full_name", found)
-        if heading is None or "surname" not in self.contract:
+        """Guess surname and forename from one column, whose values or heading are those of full names."""
+        if "surname" not in self.contract:
             return {}
-        if self._kinds[heading] != "name" and set(_NAMES) & found.keys():
+        used = {guess.heading for guess in found.values()}
+        scores = {
+            heading: max(
+                score_part("full_name", heading), *(score_heading(self.contract[name], heading) for name in _NAMES)
+            )
+            for heading in self.sample.headings
+            if self._kinds[heading] == "name" and heading not in used
+        }
+        heading = max(scores, key=scores.__getitem__, default=None)
+        if heading is None or scores[heading] < LIKE_SCORE:
+            heading = self._find_part("full_name", found)
+        if heading is None or (self._kinds[heading] != "name" and set(_NAMES) & found.keys()):
             return {}
         if self.sample.share(heading, "contains(cell, ',')") >= _FITTING_SHARE:
             parts, why, sure = ("^([^,]+),", r",\s*(.+)$"), "SURNAME, Forename in one column", True
@@ -305,18 +296,6 @@ class Guesser:
             name: Guess(name, None, Derived("pattern", (heading,), (pattern,)), why, sure)
             for name, pattern in zip(_NAMES, parts, strict=True)
         }
-
-    def _find_full_name(self, found: Mapping[str, Guess]) -> str | None:
-        """Return the heading of a name whose values are full names."""
-        used = {guess.heading for guess in found.values()}
-        of_names = [self.contract[name] for name in _NAMES if name in self.contract]
-        scores = {
-            heading: max(score_part("full_name", heading), *(score_heading(column, heading) for column in of_names))
-            for heading in self.sample.headings
-            if self._kinds[heading] == "name" and heading not in used and of_names
-        }
-        best = max(scores, key=scores.__getitem__, default=None)
-        return best if best is not None and scores[best] >= LIKE_SCORE else None
 
     def _guess_joined(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Guess columns whose parts are in several columns of the file."""

@@ -1,0 +1,345 @@
+"""Recognises wrong files: another source's, council's or cohort's extract, and columns with the wrong values.
+
+Another source or council is recognised by the headings; another cohort or council also by non-identifying parts of the
+rows, which are counted in memory during the intake pass: the school year of the date of birth, and the authority in a
+local authority code or pupil number (UPN). If most values of a column are invalid, the file's first rows are read again
+to see whether its dates have another format or its values are under another heading. Messages never quote a value.
+"""
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources.contracts import CONTRACTS, Column, Kind, SourceContract
+from sources.contracts.extract_rules import MANY_ROWS
+from sources.councils.council_file import InvalidCouncilFile, load_council_file
+from sources.councils.dialect import CONTRACT_DIALECT, ISO_DATES, Dialect, build_plausible_sql
+from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed
+from sources.extract.match import OpenExtract, choose_dialect, collect_known_keys, find_missing_columns
+from sources.extract.open import open_extract, open_table
+from sources.extract.project import build_typed_sql
+from sources.extract.table import take_first_rows
+from sources.reference.cohorts import Cohort
+from sources.reference.places import get_place, load_places
+
+
+def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> OpenExtract:
+    """Open an extract; raises `ExtractStopped`, whose message says if it is another source's or council's extract.
+
+    A file counts as another's if it lacks required columns of its own source and has all that the other requires.
+    """
+    try:
+        return open_extract(landed, contract, dialect)
+    except ExtractStopped:
+        # it is the right file, so its own error says more
+        if _has_all(_read_header(landed, contract, [dialect]), contract, dialect):
+            raise
+        other = _find_match(landed)
+        if other is None:
+            raise
+        raise _build_mismatch_error(landed, contract, *other) from None
+
+
+def _find_match(landed: Landed) -> tuple[str, SourceContract] | None:
+    """Return the council and source that the file matches: another source of the council, or else the same source of
+    another council."""
+    own = CONTRACTS[landed.source]
+    candidates = [(each, _load_dialects([landed.council], each)) for each in CONTRACTS.values() if each is not own]
+    others = _load_dialects((council for council in load_places() if council != landed.council), own)
+    # a council without mapped headings uses the contract's, which tell no councils apart
+    candidates.append((own, {council: dialect for council, dialect in others.items() if dialect.columns}))
+    for contract, dialects in candidates:
+        header = _read_header(landed, contract, dialects.values())
+        for council, dialect in dialects.items():
+            if _has_all(header, contract, dialect):
+                return council, contract
+    return None
+
+
+def _load_dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
+    """Return each council's dialect of a source; invalid council files are skipped."""
+    found: dict[str, Dialect] = {}
+    for council in councils:
+        with suppress(InvalidCouncilFile):
+            found[council] = load_council_file(council).get_dialect(contract.name)
+    return found
+
+
+def _read_header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
+    """Return the file's headings, found by the headings of a source in any of `dialects`; empty if none are found.
+
+    The file is opened once for all dialects, so that diagnosis takes no longer than reading. A format whose reader
+    returns contract columns always has all headings, so all rows are read to see whether they are valid.
+    """
+    known = set[str]().union(*(collect_known_keys(contract, dialect) for dialect in dialects))
+    as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
+    try:
+        table = open_table(landed, contract, as_written, known)
+        if table.in_contract_form:
+            deque(table.read([]), maxlen=0)
+        return table.header
+    except ExtractStopped:
+        return []
+
+
+def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
+    """Return whether `header` has every required column of the contract under the council's headings."""
+    return bool(header) and not find_missing_columns(contract, choose_dialect(contract, header, dialect), header)
+
+
+def _build_mismatch_error(
+    landed: Landed, wanted: SourceContract, council: str, contract: SourceContract
+) -> ExtractStopped:
+    own, la_name = council == landed.council, get_place(council).la_name
+    looks_like = f"your {contract.title}" if own else f"{contract.title} of {la_name}"
+    remedy = "Put each file into the folder of its own kind" if own else "Put each council’s files into its own folder"
+    return ExtractStopped(
+        f"{landed.name}: this looks like {contract.name} of {council}, not {wanted.name} of {landed.council}. {remedy}",
+        f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of {wanted.title}"
+        f"{'' if own else ' of ' + get_place(landed.council).la_name}. {remedy}",
+    )
+
+
+MOSTLY = 0.5
+"""Share of the rows with a value above which a file looks like another year's or council's. It equals the `stop_share`
+of dates and council codes. A council's own children hardly ever have that many pupil numbers (UPN) from one other
+authority: the first school issues the number, and these children started school at most a year earlier.
+"""
+IN_PART = 0.1
+"""Share of dates of birth in one other school year above which part of a file looks like that year's. Children who
+start late or repeat a year are one or two in a hundred."""
+BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_in_row", "upn_area"
+COLUMNS = (BORN, LA_CODE, UPN_AREA)
+_BORN_SQL = (
+    "CASE WHEN birth_date(date_of_birth) IS NOT NULL"
+    " THEN year(date_of_birth) - (month(date_of_birth) < 9)::INTEGER + 5 END"
+)
+"""First year of the child's cohort, as in `Cohort`."""
+_LA_CODE_SQL = r"regexp_replace(la_code, '\.0+$', '')"
+_UPN_AREA_SQL = "nullif(regexp_extract(upn, '^[A-Za-z] *([0-9]{3})', 1), '')"
+"""Characters 2 to 4 of a UPN: the code of the authority whose school issued it (Department for Education, Unique pupil
+numbers: guidance)."""
+
+
+@dataclass(frozen=True)
+class OtherOrigin:
+    """Another year or council that many rows of an extract belong to.
+
+    By the column `by`, `rows` of `of` rows with a value belong to `name`, and `own` rows to the extract's own year or
+    council, `should_be`.
+    """
+
+    by: str
+    name: str
+    should_be: str
+    rows: int
+    of: int
+    own: int
+
+    @property
+    def is_year(self) -> bool:
+        return self.by == BORN
+
+    @property
+    def mostly(self) -> bool:
+        return self.rows > MOSTLY * self.of
+
+    @property
+    def looks_like(self) -> str:
+        """Message without numbers: `this looks like 2023/24, not 2024/25`."""
+        whole = "this" if self.mostly else "part of this"
+        return f"{whole} looks like {self.name}{'' if self.is_year else '’s'}, not {self.should_be}"
+
+    @property
+    def for_sender(self) -> str:
+        """Message for the sender, with numbers."""
+        whole = "This" if self.mostly else "Part of this"
+        share = f"{self.rows:,} of {self.of:,}"
+        match self.by:
+            case "born_cohort":
+                reason = f"{share} dates of birth are of children who finish Reception in {self.name}"
+                return f"{whole} looks like {self.name}: {reason}, {self.own:,} of {self.should_be}."
+            case "la_code_in_row":
+                reason = f"{share} rows have its local authority code"
+            case _:
+                reason = f"{share} pupil numbers (UPN) were given out there"
+        return f"{whole} looks like {self.name}’s: {reason}, {self.own:,} of {self.should_be}’s own."
+
+
+def build_origin_sql(contract: SourceContract) -> str:
+    """Return the SQL, over typed rows, of the columns that `OriginCounter` reads, each preceded by a comma."""
+    terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
+    return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
+
+
+class OriginCounter:
+    """Counts the school years and authorities in the typed rows of an extract, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[object]] = {}
+
+    def see(self, chunk: pa.Table) -> None:
+        for name in set(COLUMNS) & set(chunk.column_names):
+            found = pc.value_counts(chunk[name].drop_null()).to_pylist()
+            counted = self._counts.setdefault(name, Counter())
+            counted.update({entry["values"]: entry["counts"] for entry in found})
+
+    def find_other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
+        """Return the other year and the other council that the rows seem to belong to, if any.
+
+        If both council codes and pupil numbers point to another council, the code counts.
+        """
+        first = Cohort(cohort).first_year
+        labels = {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
+        year = self._find_other(BORN, labels, Cohort(cohort).label, IN_PART)
+        authorities = {
+            code: each.la_name for each in load_places().values() for code in (each.old_la_code, each.new_la_code)
+        }
+        own = get_place(council).la_name
+        of_council = (self._find_other(by, authorities, own, MOSTLY) for by in (LA_CODE, UPN_AREA))
+        other = next((found for found in of_council if found), None)
+        return tuple(found for found in (year, other) if found)
+
+    def _find_other(self, by: str, names: Mapping[Any, str], own: str, share: float) -> OtherOrigin | None:
+        """Return the most frequent other name if more than `share` of the rows have it."""
+        counts: Counter[str] = Counter()
+        for value, rows in self._counts.get(by, Counter()).items():
+            counts[names.get(value, "")] += rows
+        total = counts.total()
+        # "" collects the codes of no known year or authority
+        others = [(rows, name) for name, rows in counts.items() if name not in ("", own)]
+        rows, name = max(others, default=(0, ""))
+        if total < MANY_ROWS or rows <= share * total:
+            return None
+        return OtherOrigin(by, name, own, rows, total, counts[own])
+
+
+MAX_ROWS = 2000
+_RIGHT_SHARE = 0.9
+"""Share of a column's values that must be valid for a message to name it."""
+_FILLED_SHARE = 0.5
+"""Share of rows in which a column must be filled for a message to name it."""
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A sentence that names columns by number, and one for the sender that names them by heading.
+
+    `moved` means that the values are certainly under another column's heading: they are numbers with a valid check
+    digit, or the heading is mapped to another contract column.
+    """
+
+    sentence: str
+    for_sender: str
+    moved: bool = False
+
+
+def suspect_columns(
+    con: duckdb.DuckDBPyConnection,
+    extract: OpenExtract,
+    contract: SourceContract,
+    valid: Mapping[str, str],
+    wrong: Collection[str],
+) -> tuple[Suspicion, ...]:
+    """Suggest reasons for contract columns `wrong`, most of whose values are invalid.
+
+    `valid` has SQL conditions for identifiers with a fixed form; their macros are defined in `con`.
+    """
+    headings, rows = _read_first_rows(extract)
+    if not rows:
+        return ()
+    sample, forms = TextSample(con, headings, rows), build_identifier_sql(valid)
+    # a column whose own values are right cannot be where another's values went
+    settled = {
+        extract.headings.get(column.name)
+        for column in contract.columns
+        if column.name not in wrong and _has_form(column, forms)
+    }
+    comparison = _Comparison(sample, extract, forms, settled)
+    found = [comparison.find_suspicion(contract[name]) for name in wrong]
+    sample.close()
+    return tuple(suspicion for suspicion in found if suspicion)
+
+
+def _has_form(column: Column, forms: Mapping[str, str]) -> bool:
+    return column.kind is not Kind.TEXT or bool(column.pattern) or column.name in forms
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The first rows of an extract, compared with its contract. `settled` are headings of columns that are not in
+    doubt."""
+
+    _sample: TextSample
+    _extract: OpenExtract
+    _forms: Mapping[str, str]
+    _settled: Collection[str | None]
+
+    def find_suspicion(self, column: Column) -> Suspicion | None:
+        heading = self._extract.headings.get(column.name)
+        if heading is None or not _has_form(column, self._forms):
+            return None
+        if column.kind is Kind.DATE and (form := self._find_unread_form(column, heading)):
+            remedy = "" if self._extract.table.in_contract_form else "say date_format in the council file, or "
+            return self._suspect(f"The dates {{}} look like {form}; {remedy}write them as 2020-02-29.", heading)
+        own = self._share(column, heading)
+        other = self._find_likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
+        if other is None:
+            return None
+        # a postcode has no check digit that makes it certain
+        numbered = column.name in self._forms and column.name != "postcode"
+        swapped = other in self._extract.headings.values() and column.name in self._forms
+        sentence = f"The values {{}} look like {column.name}, those {{}} do not."
+        return self._suspect(sentence, other, heading, moved=numbered or swapped)
+
+    def _suspect(self, sentence: str, *headings: str, moved: bool = False) -> Suspicion:
+        by_number = (f"in column {self._extract.table.header.index(heading) + 1}" for heading in headings)
+        by_heading = (f"under {heading!r}" for heading in headings)
+        return Suspicion(sentence.format(*by_number), sentence.format(*by_heading), moved)
+
+    def _find_unread_form(self, column: Column, heading: str) -> str | None:
+        """Return the date format that nearly all values have, unless the dialect has it already; two formats if day and
+        month are ambiguous."""
+        found = self._sample.find_date_form(heading, _RIGHT_SHARE) if self._is_filled(heading) else None
+        if found is None or found.form in (*self._extract.dialect.get_formats(column.name), *ISO_DATES):
+            return None
+        return f"{found.form} or {found.exchanged}" if found.exchanged else found.form
+
+    def _find_likeliest_heading(self, column: Column, heading: str) -> str | None:
+        """Return another heading whose values fit the column, except headings of columns that are not in doubt."""
+        free = [name for name in self._sample.headings if name != heading and name not in self._settled]
+        shares = {name: self._share(column, name) for name in free}
+        best = max(shares, key=shares.__getitem__, default=None)
+        return best if best is not None and shares[best] >= _RIGHT_SHARE else None
+
+    def _share(self, column: Column, heading: str) -> float:
+        """Return the share of values under a heading that are valid for the column; 0 if few cells are filled."""
+        if not self._is_filled(heading):
+            return 0.0
+        if column.name in self._forms:
+            return self._sample.share(heading, self._forms[column.name])
+        typed = build_typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "cell")
+        return self._sample.share(
+            heading, build_plausible_sql(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL"
+        )
+
+    def _is_filled(self, heading: str) -> bool:
+        return self._sample.filled[heading] >= max(_FILLED_SHARE * self._sample.rows, 1)
+
+
+def _read_first_rows(extract: OpenExtract) -> tuple[list[str], list[pa.RecordBatch]]:
+    """Return headings and first rows: all columns if they can be read as text, otherwise those that are used."""
+    for headings in (extract.table.header, list(dict.fromkeys(extract.headings.values()))):
+        try:
+            return headings, take_first_rows(extract.table.read(headings), MAX_ROWS)
+        except ExtractStopped:
+            continue
+    return [], []
