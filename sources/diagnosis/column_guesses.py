@@ -168,7 +168,7 @@ class Guesser:
         return found
 
     def _score(self, column: Column, heading: str) -> tuple[float, str, bool]:
-        """Score from 0 to 1 how well a heading and its values match a contract column; also why, and whether it is sure."""
+        """Return the score, 0 to 1, of a heading and its values for a contract column, why, and whether it is sure."""
         if not self._may_hold(column, heading):
             return 0.0, "", False
         by_name = score_heading(column, heading)

@@ -104,8 +104,8 @@ def list_entries(folder: Path) -> list[Path]:
 
 
 def list_arrived(folder: Path) -> list[Path]:
-    """List a folder by name, except files that are still being written."""
-    return [path for path in list_entries(folder) if not is_unfinished(path.name)]
+    """List a folder by name, except files that are still being written and the markers of complete ones."""
+    return [path for path in list_entries(folder) if not is_unfinished(path.name) and not path.name.endswith(READY)]
 
 
 def strip_endings(name: str) -> str:

@@ -18,7 +18,6 @@ from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
 from sources.extract.landed import (
-    READY,
     REFUSED_SUFFIXES,
     SUFFIXES,
     TABLE_NAME,
@@ -98,24 +97,24 @@ def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
 
 def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
     """Return the entries that `describe_unread_entries` describes, by the name of their folder."""
-    loose = (path for path in list_arrived(landing) if not path.is_dir() and not path.name.endswith(READY))
+    loose = (path for path in list_arrived(landing) if not path.is_dir())
     found = {"landing": [*(landing / name for name in list_unknown_folders(landing)), *loose]}
     for council in list_councils(landing):
         within = list_arrived(landing / council)
         sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
         for source in sources:
+            arrived = list_arrived(source)
             found[f"{council}/{source.name}"] = [
                 path
-                for path in list_arrived(source)
+                for path in arrived
                 if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
             ]
-            for inside in (path for path in list_entries(source) if is_cohort(path.name) and path.is_dir()):
+            for inside in (path for path in arrived if is_cohort(path.name) and path.is_dir()):
                 read, has_tables = list_parts(inside, source.name), _has_tables(inside, source.name)
                 found[f"{council}/{source.name}/{inside.name}"] = [
                     path
                     for path in list_arrived(inside)
-                    if not path.name.endswith(READY)
-                    and not (TABLE_NAME.search(path.name) if has_tables else path in read)
+                    if not (TABLE_NAME.search(path.name) if has_tables else path in read)
                 ]
         found[council] = [entry for entry in within if entry not in sources]
     return {folder: paths for folder, paths in found.items() if paths}
@@ -135,10 +134,9 @@ def list_parts(folder: Path, source: str) -> list[Path]:
     """List the parts in a cohort's folder by name, including refused ones, which are reported to their sender."""
     if not folder.is_dir() or _has_tables(folder, source):
         return []
-    paths = (path for path in list_arrived(folder) if not path.name.endswith(READY))
     return [
         path
-        for path in paths
+        for path in list_arrived(folder)
         if (_has_tables(path, source) if path.is_dir() else path.name.lower().endswith(SUFFIXES))
         or _find_refusal(path.name)
     ]
@@ -148,8 +146,11 @@ def _list_mixed_paths(folder: Path) -> list[Path]:
     """List the files of a source's folder that may contain several cohorts, by name."""
     if not folder.is_dir():
         return []
-    paths = (path for path in list_arrived(folder) if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
-    return [path for path in paths if not is_extract_name(path.name)]
+    return [
+        path
+        for path in list_arrived(folder)
+        if not path.is_dir() and path.name.lower().endswith(SUFFIXES) and not is_extract_name(path.name)
+    ]
 
 
 def list_mixed_files(landing: Path, council: str, source: str) -> list[Landed]:
@@ -179,20 +180,21 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
         raise ExtractStopped(f"{council}/{source}: {names} are both in the folder; keep only the right one")
     within = landing / council
     several = tuple(_list_mixed_paths(within / source))
-    for path in several:
-        if is_link_out(path, within):
-            raise rules.build_error(f"a file of {council}/{source}", rules.LINK)
-    if not found:
-        folder = within / source / cohort
-        return Landed(council, source, cohort, folder, several=several, within=within) if several else None
-    parts = list_parts(found[0], source)
-    landed = Landed(council, source, cohort, found[0], tuple(parts), several=several, within=within)
+    if not found and not several:
+        return None
+    path = found[0] if found else within / source / cohort
+    parts = tuple(list_parts(path, source))
+    landed = Landed(council, source, cohort, path, parts, several=several, within=within)
+    named = [(f"a file of {council}/{source}", each) for each in several]
+    named += [(f"a part of {landed.name}", part) for part in parts] + [(landed.name, each) for each in found]
     # refused by name before it is opened, with the advice for that kind of file
-    for name, path in (*((f"a part of {landed.name}", part) for part in parts), (landed.name, found[0])):
-        if refused := _find_refusal(path.name):
+    for name, each in named:
+        if refused := _find_refusal(each.name):
             raise rules.build_error(name, refused)
-        if is_link_out(path, within):
+        if is_link_out(each, within):
             raise rules.build_error(name, rules.LINK)
+    if not found:
+        return landed
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
         raise rules.build_error(landed.name, rules.NOT_A_FILE)
     if not os.access(landed.path, os.R_OK):
@@ -220,8 +222,7 @@ def iter_candidates(landing: Path) -> Iterator[Landed]:
             by_cohort: dict[str, list[Path]] = {}
             folder = landing / council / source
             for path in list_arrived(folder) if folder.is_dir() else []:
-                if not path.name.endswith(READY):
-                    by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
+                by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
             if _list_mixed_paths(folder):
                 by_cohort = {code: [] for code in list_cohorts()} | by_cohort
             for cohort, paths in by_cohort.items():

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from sources.reference import FOLDER, read_rows
@@ -32,8 +32,8 @@ TOTAL = "Total"
 PUBLISHED_COHORT = "202425"
 """The newest cohort with published numbers of children in these files."""
 
-_Rows = Mapping[str, Mapping[str, str]]
-_ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
+_ByAreaAndCohort = Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]
+"""Rows of a file by area and cohort, and then by breakdown or figure."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,20 @@ def find_expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
     Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
     the area).
     """
-    if not (found := _find_nearest(_load_expected_level(), place, cohort)):
-        return {}
-    rows, published = found
-    return {figure: published(float(row["percent"]) / 100) for figure, row in rows.items()}
+    return _find_nearest(_load_expected_level(), place, cohort, lambda row: float(row["percent"]) / 100)
 
 
 def find_number_of_children(place: Place, cohort: Cohort) -> Published | None:
     """Return the number of children assessed in the council's schools, or None if only England's is known."""
-    if not (found := _find_nearest(load_children(SEX), place, cohort)):
-        return None
-    rows, published = found
-    total = published(float(rows[TOTAL]["children_count"]))
-    return total if total.own else None
+    total = _find_nearest(load_children(SEX), place, cohort, _get_count).get(TOTAL)
+    return total if total and total.own else None
 
 
 @cache
 def estimate_council_size(council: str) -> float:
     """Return the published number of children, or the average of the other councils if it is not published."""
     sizes = {
-        area: float(rows[TOTAL]["children_count"])
+        area: _get_count(rows[TOTAL])
         for (area, cohort), rows in load_children(SEX).items()
         if cohort == PUBLISHED_COHORT
     }
@@ -85,11 +79,9 @@ def find_shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[s
     """Return shares (0 to 1) of `breakdowns` in the nearest year and area for which all of them are published."""
     wanted = tuple(breakdowns)
     complete = {key: rows for key, rows in load_children(topic).items() if all(name in rows for name in wanted)}
-    if not (found := _find_nearest(complete, place, cohort)):
-        return {}
-    rows, published = found
-    counts = {name: int(rows[name]["children_count"]) for name in wanted}
-    return {name: published(count / sum(counts.values())) for name, count in counts.items()}
+    found = _find_nearest(complete, place, cohort, _get_count)
+    total = sum(found[name].value for name in wanted if found)
+    return {name: replace(found[name], value=found[name].value / total) for name in wanted if found}
 
 
 @cache
@@ -106,17 +98,20 @@ def load_children(topic: str) -> _ByAreaAndCohort:
 
 
 def _find_nearest(
-    figures: _ByAreaAndCohort, place: Place, cohort: Cohort
-) -> tuple[_Rows, Callable[[float], Published]] | None:
-    """Return the rows of the area and year to compare with, and a function that turns a value into a `Published`."""
+    figures: _ByAreaAndCohort, place: Place, cohort: Cohort, get_value: Callable[[Mapping[str, str]], float]
+) -> dict[str, Published]:
+    """Return the values of the area and year to compare with, by breakdown; empty if nothing is published."""
     for code, name in ((place.new_la_code, place.la_name), COUNTRY):
         # Sorted, so that of two years equally near the earlier one is taken.
-        years = [Cohort(year) for area, year in sorted(figures) if area == code]
-        if years:
+        if years := [Cohort(year) for area, year in sorted(figures) if area == code]:
             year = min(years, key=lambda other: abs(other.first_year - cohort.first_year))
             own = code == place.new_la_code
-            return figures[code, year.code], partial(Published, area=name, own=own, cohort=year)
-    return None
+            return {key: Published(get_value(row), name, own, year) for key, row in figures[code, year.code].items()}
+    return {}
+
+
+def _get_count(row: Mapping[str, str]) -> float:
+    return float(row["children_count"])
 
 
 @cache
