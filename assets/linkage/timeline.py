@@ -160,33 +160,38 @@ def _is_sent(record: RecordOnDay | RecordAtAge, quality: ExtractQuality, cohort:
     return judge(record, quality, cohort, on)[0] in (Progress.IN, Progress.CURRENT)
 
 
-def list_complete_reviews(cohort: Cohort, extract: ExtractQuality, on: dt.date) -> list[str]:
-    """Return the codes of the reviews possible for every child by a day of which an extract has every month."""
+def list_complete_reviews(
+    cohort: Cohort, extract: ExtractQuality, reviews: Mapping[tuple[str, str], int], on: dt.date
+) -> list[str]:
+    """Return the codes of the reviews possible for every child by a day of which an extract has every month.
+
+    `reviews` counts the extract's reviews by code and month (`2022-05`).
+    """
     return [
         record.code
         for record in _list_possible("hv_reviews", cohort, on)
         if isinstance(record, RecordAtAge)
         and _is_sent(record, extract, cohort, on)
-        and not _lacks_a_month(record, extract, cohort)
+        and not _lacks_a_month(record, reviews, cohort)
     ]
 
 
-LEAST_A_MONTH, FEW = 20, 0.1
-"""A month lacks most of its records if a later one, with at least so many, has over ten times as many. Some records of
-a month come one or two months later: in synthetic extracts, 5%."""
+FEW = 0.1
+"""A month lacks most of its reviews if a later one has over ten times as many. Some reviews of a month come one or two
+months later: in synthetic extracts, 5%."""
 
 
-def _lacks_a_month(record: RecordAtAge, extract: ExtractQuality, cohort: Cohort) -> bool:
-    """Return whether an extract lacks a month in which the record was due, before one that it has.
+def _lacks_a_month(record: RecordAtAge, reviews: Mapping[tuple[str, str], int], cohort: Cohort) -> bool:
+    """Return whether an extract lacks a month in which the review was due, or most of one before a month that it has.
 
-    Records made before a provider began to send, or in a file that never came, would seem never to have been made.
+    Reviews made before a provider began to send, or in a file that never came, would seem never to have been made.
     """
+    # Due months cannot be judged child by child, because no date of birth leaves the intake.
     first, last = (record.find_due_day(born).replace(day=1) for born in (cohort.born_from, cohort.born_to))
-    groups = extract.profile.columns[record.dated].groups
-    months = takewhile(lambda month: month <= add_months(last, 1), (add_months(first, number) for number in count()))
-    latest_first = [groups.get(f"{month:%Y-%m}", 0) for month in months][::-1]
-    most = accumulate(latest_first, max)
-    return any(rows < FEW * later and later >= LEAST_A_MONTH for rows, later in zip(latest_first, most, strict=True))
+    due = list(takewhile(lambda month: month <= last, (add_months(first, number) for number in count())))
+    latest_first = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in (*due, add_months(last, 1))][::-1]
+    most = list(accumulate(latest_first, max))
+    return any(rows < max(1, FEW * later) for rows, later in zip(latest_first[1:], most[1:], strict=True))
 
 
 def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay | RecordAtAge]:

@@ -195,12 +195,18 @@ class Maker:
     @cached_property
     def complete_reviews(self) -> dict[Sender, list[str]]:
         """Codes of the reviews of which each health-visiting team has sent every month that was due."""
-        cohort = Cohort(self.store.cohort)
-        return {
-            Sender(council, SERVICES[source]): list_complete_reviews(cohort, extract, self.on)
-            for (council, source), extract in self.extracts.items()
-            if source == "hv_reviews"
-        }
+        cohort, found = Cohort(self.store.cohort), dict[Sender, list[str]]()
+        for council, source in sorted(self.extracts):
+            if source == "hv_reviews":
+                path = self.store.extract(source, council).pseudonymised
+                counted = self.con.execute(
+                    "SELECT review, strftime(review_date, '%Y-%m'), count(*)"
+                    f" FROM {parquet([path], hive_partitioning=False)} GROUP BY ALL"
+                ).fetchall()
+                reviews = {(code, month): rows for code, month, rows in counted}
+                complete = list_complete_reviews(cohort, self.extracts[council, source], reviews, self.on)
+                found[Sender(council, SERVICES[source])] = complete
+        return found
 
     @cached_property
     def payload(self) -> Mapping[str, Sequence[Path]]:
@@ -339,7 +345,7 @@ class Maker:
         """Return what a receiver may be told, of whose absence and of which reviews', and the rule about new rows."""
         allowed = list_permitted(self.agreements, receiver, self.on)
         of_absence = decide_absence(receiver, allowed, self.able, self.in_full)
-        of_reviews = decide_missing_reviews(receiver, allowed, self.able, self.in_full, self.complete_reviews)
+        of_reviews = decide_missing_reviews(receiver, allowed, self.able, self.complete_reviews)
         return allowed, of_absence, of_reviews, find_new_children_rule(self.agreements, receiver, allowed)
 
     def _explain_no_return(self, council: str, source: str) -> str | None:

@@ -106,25 +106,23 @@ def decide_absence(receiver: Sender, allowed: Permitted, able: Collection[str], 
 
 
 def decide_missing_reviews(
-    receiver: Sender,
-    allowed: Permitted,
-    able: Collection[str],
-    in_full: Collection[Sender],
-    reviews: Mapping[Sender, Collection[str]],
+    receiver: Sender, allowed: Permitted, able: Collection[str], reviews: Mapping[Sender, Collection[str]]
 ) -> Absence:
     """Return whether `receiver` can be told that no health-visiting team has recorded a review of a child.
 
-    `reviews` are those due of every child of the cohort by now of which a team has sent every month. As for
-    `decide_absence`, the result depends on no row.
+    `reviews` are those due of every child of the cohort by now of which a team has sent every month in which they were
+    due. As for `decide_absence`, the result depends on no row of the receiver.
     """
     if receiver.service == HEALTH:
         return Absence((), "health visitors see their reviews in their own records")
     if HEALTH not in able:
         return Absence((), "no review of every child of this age is due yet")
-    found = _decide(Fact.REVIEW, [HEALTH], receiver, allowed, in_full)
+    # Whether the newest months are in does not matter here: each review is judged by the months in which it was due.
+    found = _decide(Fact.REVIEW, [HEALTH], receiver, allowed, in_full=allowed)
     if found.why_not:
         return found
-    complete = tuple(sorted(set.intersection(*(set(reviews.get(teller, ())) for teller in found.of))))
+    # A team whose extract lacks the review is not left out: it may be the one that made it.
+    complete = tuple(sorted(set.intersection(*(set(reviews.get(team, ())) for team in found.of))))
     why_not = None if complete else f"no review is complete in the extracts of {', '.join(map('/'.join, found.of))}"
     return Absence(found.of if complete else (), why_not, complete)
 

@@ -31,7 +31,7 @@ from tests.support.areas import lacking
 from tests.support.independent import write_extracts
 from tests.support.intake.spreadsheets import as_xls
 from tests.support.returns.agreements import Recipients
-from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
+from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, Pipeline, pipeline_at
 
 AGE = shutil.which("age")
 FORMULA = "=HYPERLINK(1)"
@@ -49,8 +49,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     first, *rest = made.rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
     reviews = [
-        row | {"review_date": f"2022-{3 + number % 10:02d}-02"}
-        for number, row in enumerate(made.rows("leeds", "hv_reviews"))
+        row | {"review_date": REVIEW_DAYS[number % 12]} for number, row in enumerate(made.rows("leeds", "hv_reviews"))
     ]
     made.put("leeds", "hv_reviews", reviews)
     table = pyarrow.csv.read_csv(made.extract("wirral", "hv_reviews"))

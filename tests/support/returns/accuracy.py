@@ -24,7 +24,7 @@ from sources.synthetic import generate
 from tests.support.extracts import PERSON, row
 from tests.support.linkage import stress
 from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
-from tests.support.returns.pipeline import COHORT, TODAY, Pipeline, pipeline_at
+from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, TODAY, Pipeline, pipeline_at
 
 Counts = dict[str, tuple[int, int, int]]
 """Numbers of right, wrong and withheld facts, by kind."""
@@ -74,7 +74,7 @@ def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
         number = frame.child
         said = frame.drop(columns=["child", "row_key"]).drop(columns="twin", errors="ignore").assign(**_PAYLOAD[source])
         if source == "hv_reviews":
-            said["review_date"] = ("2022-0" + (number % 9 + 1).astype(str)) + "-02"
+            said["review_date"] = (number % 12).map(dict(enumerate(REVIEW_DAYS)))
             said["concern"] = (number % 4 == 0).map({True: "Y", False: "N"})
         elif source == "early_years_census":
             said["progress_check_outcome"] = (number % 5 == 0).map({True: "concern", False: "on_track"})

@@ -26,6 +26,8 @@ from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
 TODAY = dt.date.today()
+REVIEW_DAYS = [f"{2022 + number // 12}-{number % 12 + 1:02d}-02" for number in range(2, 14)]
+"""A day in each month in which the two-year review of the cohort's children was due."""
 
 
 @dataclass(frozen=True)
