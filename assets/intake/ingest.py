@@ -1,6 +1,6 @@
 """Ingests extracts: reads each identifiable file in one pass, validates the result and promotes it.
 
-`Intake._ingest_one` shows all steps for one extract; `batching` runs many extracts concurrently.
+`Intake._ingest_one` shows all steps for one extract; `IntakeContext.run` processes many concurrently.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,8 +14,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake
 from assets.intake import deliveries, validation_worker
-from assets.intake.batching import Steps
-from assets.intake.context import Delivery, IntakeContext, load_dialect
+from assets.intake.context import Delivery, IntakeContext, Steps, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader, format_now

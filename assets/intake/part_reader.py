@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 
 from assets.home.processing_log import Processing, record
 from assets.intake import multi_cohort_files
-from assets.intake.batching import Steps
-from assets.intake.context import Delivery, IntakeContext
+from assets.intake.context import Delivery, IntakeContext, Steps
 from assets.intake.multi_cohort_files import Sorted, SortedFiles
 from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
 from assets.intake.resolved_extract import write_moved

@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.intake import batching
-from assets.intake.batching import Answers, Steps
+from assets.intake import context
+from assets.intake.context import Answer, Steps
 from assets.intake.quality import Finding, ValidationRequest
 from assets.pseudonymise.stream_extract import Untokenised
 from sources.contracts import CONTRACTS
 
-LARGE = batching.BYTES_TOGETHER
+LARGE = context.BYTES_TOGETHER
 FOUND: tuple[Finding, ...] = ()
 
 
@@ -47,7 +47,7 @@ class Shared:
         self.judged: list[int] = []
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> dict[type, Answer]:
         return {Untokenised: self.tokenise_all}
 
     def tokenise_all(self, wanted: Sequence[Untokenised]) -> list[pa.Table]:
@@ -64,16 +64,16 @@ class Shared:
 def test_outcomes_come_in_order_and_a_failure_is_the_extracts_own() -> None:
     shared = Shared()
     ways = [(1, small("a")), (LARGE, long("b")), (1, small("bad")), (1, unchanged("c")), (1, small("d"))]
-    found = list(batching.run_batches(ways, shared.answers, shared.judge))
+    found = list(context.run_batches(ways, shared.answers, shared.judge))
     assert found == ["a a", "b", "bad failed", "c", "d d"]
     assert sorted(shared.tokenised) == [1, 1, 1, 2], "a large extract is not held in memory with others"
     assert sum(shared.judged) == 3
 
 
 def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "EXTRACTS_TOGETHER", 3)
+    monkeypatch.setattr(context, "EXTRACTS_TOGETHER", 3)
     shared, names = Shared(), [f"{number}" for number in range(20)]
-    found = list(batching.run_batches([(1, small(name)) for name in names], shared.answers, shared.judge))
+    found = list(context.run_batches([(1, small(name)) for name in names], shared.answers, shared.judge))
     assert found == [f"{name} {name}" for name in names]
     assert sorted(shared.tokenised) == [2, *[3] * 6]
     assert sum(shared.judged) == len(names)
@@ -86,4 +86,4 @@ def test_an_error_while_one_is_put_in_place_is_raised() -> None:
 
     shared = Shared()
     with pytest.raises(OSError, match="disk full"):
-        list(batching.run_batches([(1, fails()), (1, long("b"))], shared.answers, shared.judge))
+        list(context.run_batches([(1, fails()), (1, long("b"))], shared.answers, shared.judge))
