@@ -21,10 +21,15 @@ from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import PROFILE, read_record
-from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
-from assets.release.record import CohortRecord, ReleaseRecord, read_fixed_record, read_request_plan
+from assets.release.record import (
+    CohortRecord,
+    ReleaseRecord,
+    explain_unconfirmed_ledger,
+    read_fixed_record,
+    read_request_plan,
+)
 from assets.release.record import read_record as read_release
 from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
