@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets.home.paths import Home
-from assets.release.anchors import check_known
+from assets.release.record import check_known
 from assets.release.sign_off import check_to_be_sent
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, read_calendar

@@ -19,10 +19,9 @@ from assets.home.software import pause_garbage_collection
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
-from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, find_series, list_measured_cohorts
-from assets.release.publication import is_release_current
-from assets.release.record import read_record
+from assets.release.measure import is_release_current
+from assets.release.record import read_published_charges, read_record
 from ndl_export.analyst_db import is_database_current
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.release_facts import Version

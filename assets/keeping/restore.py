@@ -30,7 +30,7 @@ from assets.keeping.backup import (
 )
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
-from assets.release.anchors import read_published_charges
+from assets.release.record import read_published_charges
 from privacy.doors import files
 from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy

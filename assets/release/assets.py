@@ -24,8 +24,7 @@ from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.fix_release import ReleaseOptions
 from assets.release.holds import accept_configured
-from assets.release.measure import measure_release, publish_bundle
-from assets.release.publication import note_sound
+from assets.release.measure import measure_release, note_sound, publish_bundle
 from assets.release.record import find_plan, find_plan_problems
 from assets.release.sign_off import WaitsForAcceptance, find_bundle
 from assets.release.synthetic_children import publish_synthetic

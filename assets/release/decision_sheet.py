@@ -21,12 +21,16 @@ from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import PROFILE, read_record
-from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
-from assets.release.record import CohortRecord, ReleaseRecord, read_fixed_record, read_request_plan
+from assets.release.record import (
+    CohortRecord,
+    ReleaseRecord,
+    explain_unconfirmed_ledger,
+    read_fixed_record,
+    read_request_plan,
+)
 from assets.release.record import read_record as read_release
-from assets.release.requests.planning import estimate_accuracy
 from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
 from ndl_export.facts.on_request import RequestedTable
@@ -147,10 +151,7 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
 
 def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
     """Return the figures of a requested table, from everything that will have been measured of its family."""
-    known = read_known(store, entry)
-    found = estimate_accuracy(
-        requested, known.combine(requested.family), known.sizes_of(requested.family), load_policy()
-    )
+    found = read_known(store, entry).estimate(requested)
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable

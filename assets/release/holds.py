@@ -3,16 +3,22 @@
 The rules and their bounds are in `sources.contracts.extract_rules`. Rules about one extract are applied at intake;
 those that compare extracts are applied here. A hold has two sentences: one for logs and consoles, with every count in a
 band, and one for the decision sheet, which may show a sender's own numbers.
+
+An acceptance is signed, kept and judged as a sign-off is (`privacy.release.approval`). It is bound to the ledger, the
+list of holds that was read, the cohort and what each hold is about, such as the MAC of a delivery: another file brings
+another hold, which nobody has accepted.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from statistics import median
+from typing import ClassVar
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
@@ -26,11 +32,11 @@ from assets.release.record import read_fixed_record
 from ndl_export.facts.missing import SOURCES
 from privacy.doors import files
 from privacy.doors.counts import describe_row_share, describe_rows, describe_share
+from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
-from privacy.release import acceptance
-from privacy.release.acceptance import Accepted, Held
-from privacy.release.approval import MayNotSign, is_demonstration, parse_signature, sign_content
-from privacy.release.canonical import compute_sha256, hash_json
+from privacy.release import approval
+from privacy.release.approval import MayNotSign, Signature, SignOffs
+from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
@@ -48,12 +54,23 @@ class NoSuchHold(Exception):
 
 @dataclass(frozen=True)
 class Hold:
-    """One hold on a release: its title, and what is wrong in bands and in the sender's own numbers."""
+    """One hold on a release: its title, and what is wrong in bands and in the sender's own numbers.
 
-    held: Held
+    `name` is `council/source/rule`, or the name of a folder that was not read and the rule; `about` is a hash of the
+    delivery and the reason for the hold.
+    """
+
+    cohort: str
+    name: str
+    about: str
     title: str
     what: str
     in_numbers: str = ""
+
+    @property
+    def signed(self) -> dict[str, str]:
+        """What a person signs to accept it."""
+        return {"cohort": self.cohort, "name": self.name, "about": self.about}
 
     @property
     def sentence(self) -> str:
@@ -67,11 +84,6 @@ class Hold:
 
     def _add_title(self, what: str) -> str:
         return f"{self.title}: {what}" if self.title else what
-
-    @property
-    def name(self) -> str:
-        """`council/source/rule`; for a folder that was not read, its name replaces council and source."""
-        return self.held.name
 
     @property
     def cause(self) -> str:
@@ -89,19 +101,42 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Acceptance(Signature):
+    """One person's signature under holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
+
+    ledger: str
+    holds: Sequence[Mapping[str, str]]
+    reason: str
+    sheet_sha256: str
+
+    purpose: ClassVar[bytes] = b"readiness acceptance 1\n"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An acceptance that counts: who signed it, the reason, the day it was recorded and its signature."""
+
+    name: str
+    role: str
+    reason: str
+    day: str
+    signature: str
+
+
+@dataclass(frozen=True)
 class State:
     """Holds of a release, and the acceptances of holds that count."""
 
-    holds: Mapping[Held, Hold]
-    accepted: Mapping[Held, Accepted]
+    holds: Sequence[Hold]
+    accepted: Mapping[Hold, Accepted]
 
     @property
     def open(self) -> list[Hold]:
-        return [hold for held, hold in self.holds.items() if held not in self.accepted]
+        return [hold for hold in self.holds if hold not in self.accepted]
 
     @property
     def closed(self) -> list[tuple[Hold, Accepted]]:
-        return [(hold, self.accepted[held]) for held, hold in self.holds.items() if held in self.accepted]
+        return [(hold, self.accepted[hold]) for hold in self.holds if hold in self.accepted]
 
 
 def read_release_state(home: Home, version: str) -> State:
@@ -112,12 +147,13 @@ def read_release_state(home: Home, version: str) -> State:
 
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
-    found = {hold.held: hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))}
+    found = [hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))]
     # asking a ledger that does not exist would make it
     if not found:
-        return State({}, {})
-    accepted = acceptance.find_counting_acceptances(Ledger(home.ledger))
-    return State(found, {held: accepted[held] for held in found if held in accepted})
+        return State([], {})
+    accepted = list(_iter_accepted(Ledger(home.ledger)))
+    # the newest acceptance of a hold is the one that is shown
+    return State(found, {hold: own for hold in found for signed, own in accepted if signed == hold.signed})
 
 
 def get_hold(store: CohortStore, name: str) -> Hold:
@@ -147,12 +183,11 @@ def select_hold_names(
 def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
     """Accept holds as a run's configuration says, with the signature that it gives or a demonstration's own."""
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
-    held = [get_hold(store, name).held for name in names]
-    unsigned = acceptance.build_acceptance(ledger, held, reason, list_sha256(store))
-    if code or (own and is_demonstration(ledger, sign_off)):
-        by = parse_signature(code) if code else own
+    unsigned = build_acceptance(store, ledger, names, reason, list_sha256(store))
+    if code or (own and approval.is_demonstration(ledger, sign_off)):
+        by = approval.parse_signature(code) if code else own
         assert by is not None
-        acceptance.accept(ledger, sign_content(ledger, sign_off, unsigned, by)[1])
+        record_acceptance(ledger, approval.sign_content(ledger, sign_off, unsigned, by)[1])
     else:
         raise MayNotSign(
             f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"
@@ -160,9 +195,41 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
         )
 
 
+def build_acceptance(
+    store: CohortStore, ledger: Ledger, names: Sequence[str], reason: str, sheet_sha256: str
+) -> Acceptance:
+    """Return the unsigned acceptance of these holds. Raises `MayNotSign` for a reason not fit for the sheet."""
+    held = [get_hold(store, name).signed for name in names]
+    if not is_reason(reason):
+        raise MayNotSign(f"{A_REASON}. Nothing was recorded")
+    return Acceptance("", "", ledger.get_identity(), sorted(held, key=lambda each: each["name"]), reason, sheet_sha256)
+
+
+def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
+    """Record an acceptance, once; durable on return."""
+    content = json.loads(encode_canonical_json(asdict(acceptance)))
+    if content not in [each for each, _ in SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
+        approval.add_line(ledger, _ACCEPTANCE, content)
+
+
+_ACCEPTANCE = "acceptance"
+
+
+def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
+    """Yield what was signed of each hold, and the acceptance, for acceptances that count now, oldest first."""
+    books = SignOffs(ledger)
+    for content, line in books.iter_lines(_ACCEPTANCE):
+        each = Acceptance.parse(content)
+        if each is not None and each.ledger == ledger.get_identity():
+            person, why_not = books.identify_signer(each)
+            if not why_not:
+                accepted = Accepted(person.name, person.role, each.reason, line.recorded_at[:10], each.signature)
+                yield from ((signed, accepted) for signed in each.holds)
+
+
 def list_sha256(store: CohortStore) -> str:
     """Write the page of a cohort's holds, with the sender's own numbers, and return its SHA-256."""
-    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in iter_holds(store))
+    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.about}\n" for hold in iter_holds(store))
     page = f"What a release of {store.cohort} is held for\n\n{''.join(lines)}".encode()
     files.write(store.list_of_holds, page)
     return compute_sha256(page)
@@ -217,9 +284,10 @@ def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
         about = hash_json(bound_to)
-        held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
+        name = f"{quality.council}/{quality.source}/{facts[0].rule}"
         in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
-        yield Hold(held, _format_title(quality.council, quality.source), in_bands, in_numbers)
+        title = _format_title(quality.council, quality.source)
+        yield Hold(quality.cohort, name, about, title, in_bands, in_numbers)
 
 
 def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
@@ -353,7 +421,7 @@ class _Delivered:
         known = [rules.compute_share(each.rows_kept, each.rows_expected) for each in own]
         # all of them must be small: a single small extract is held in a demonstration too
         small = max((share for share in known if share is not None), default=1.0) < rules.SMALL_TRIAL
-        return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
+        return small and approval.is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
     def iter_not_judged(self) -> Iterator[Hold]:
         """Yield holds for extracts in the confidential tables without an intake result or its line in the log."""
@@ -364,8 +432,8 @@ class _Delivered:
             taken = {line.file_mac for line in self._list_lines(source, council)}
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
-                held = Held(self.cohort, f"{name}/{rules.NOT_JUDGED.id}", extract.file_mac)
-                yield Hold(held, _format_title(council, source), what)
+                title = _format_title(council, source)
+                yield Hold(self.cohort, f"{name}/{rules.NOT_JUDGED.id}", extract.file_mac, title, what)
 
     def iter_not_in(self) -> Iterator[Hold]:
         """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
@@ -384,11 +452,11 @@ class _Delivered:
                 if found := [(rule, *facts) for rule, facts in rules_broken.items() if facts]:
                     about = " ".join(each for *_, each in found)
                     what = "; ".join(each for _, each, _ in found)
-                    yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _format_title(council, source), what)
+                    yield Hold(self.cohort, f"{name}/{found[0][0]}", about, _format_title(council, source), what)
         for folder, (sentence, about) in unread.items():
-            yield Hold(Held(self.cohort, f"{folder}/{rules.NOT_READ.id}", about), "", sentence)
+            yield Hold(self.cohort, f"{folder}/{rules.NOT_READ.id}", about, "", sentence)
         if seen is None:
-            yield Hold(Held(self.cohort, f"landing/{rules.NOT_SEEN.id}", ""), "", rules.NOT_SEEN.sentence)
+            yield Hold(self.cohort, f"landing/{rules.NOT_SEEN.id}", "", "", rules.NOT_SEEN.sentence)
 
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
@@ -423,8 +491,8 @@ class _Delivered:
         known = {council for source, of, council in self.log if of == self.cohort and self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"
-            held = Held(self.cohort, f"{council}/{rules.LEFT_OUT.id}", self.cohort)
-            yield Hold(held, get_place(council).la_name, what)
+            name = f"{council}/{rules.LEFT_OUT.id}"
+            yield Hold(self.cohort, name, self.cohort, get_place(council).la_name, what)
 
 
 def _format_title(council: str, source: str) -> str:

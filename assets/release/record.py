@@ -1,7 +1,11 @@
-"""The record of a release: everything frozen before its first charge, and the plans that releases were charged for.
+"""The record of a release: what was frozen before its first charge, the plans, and charges that bundles state.
 
 One file per release, written once and read by every later step, so that its bundle is the same however often it is
 made. Nothing here sees a true count.
+
+Published bundles anchor the budget ledger: a charge that it does not know blocks further charges and releases. A ledger
+that was lost, replaced or restored from an old copy would hand out budget that bundles have already spent. So would a
+second home, with its own ledger, that publishes to the same place as the first.
 """
 
 import json
@@ -14,19 +18,26 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
+from assets.home.processing_log import find_last_restore
 from assets.linkage.review_sample import Sample, find_measuring_release
 from assets.release.planning import plan_family
+from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.released import DATAPACKAGE_FILE, index_cohort_entries
+from ndl_export.files.signing import fingerprint, get_public_pem
+from ndl_export.files.stores import open_store
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
+from privacy.doors.environment import get_settings
+from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.review_rates import plan_review
-from privacy.release.ledger import Ledger
+from privacy.release.approval import SignOffs
+from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
 from privacy.release.mechanism import Measurement, check_counts
 from privacy.release.plan import Plan, PlanError
-from privacy.release.policy import Policy, load_policy
+from privacy.release.policy import Policy, Stage, load_policy
 from privacy.release.session import StoreError
 from privacy.release.statement import MeasuredCohort
 
@@ -220,3 +231,81 @@ def find_plan_problems(plan: Plan, measurement: Measurement) -> list[str]:
     except ValueError as problem:
         found.append(str(problem))
     return found
+
+
+class SignedByAnother(Exception):
+    """A published bundle signed with a key other than this installation's."""
+
+
+def read_published_charges(
+    home: Home, keys: KeyRing | None = None, excluding: str | None = None, place: str | None = None
+) -> list[StatedCharge]:
+    """Return the charges stated by published bundles, except version `excluding`.
+
+    Bundles are read from the release directory and the `place` of publication, by default that of the settings. Without
+    `keys`, it does not check who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if
+    the place of publication cannot be read.
+    """
+    place = place or get_settings().publish_to
+    anchors = [*read_anchors(home.release, excluding), *(fetch_anchors(open_store(place)) if place else ())]
+    if keys is not None:
+        _check_signed(anchors, fingerprint(get_public_pem(keys.signing_key)))
+    return list_stated_charges(anchors)
+
+
+def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
+    """Raise `LedgerCorrupt` or `SignedByAnother` unless the ledger has these charges and one key signed all."""
+    signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
+    _check_signed(anchors, next(iter(signed), None))
+    if not home.has_ledger:
+        raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
+    Ledger(home.ledger).check_known(list_stated_charges(anchors))
+
+
+def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
+    """Return why charges may be missing from the ledger; empty if nothing says so, or people signed since."""
+    ledger, restored = Ledger(home.ledger), find_last_restore(home)
+    signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
+    here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}
+    if any(here.items() <= request.items() and request["release"] != excluding for request in signed):
+        return ""
+    if restored:
+        why = f"This home was restored on {restored.time[:10]} ({restored.note})."
+    elif any(request["place"] != here["place"] for request in signed):
+        why = "This ledger is a copy, or was moved: earlier signatures were given for it at another place."
+    else:
+        return ""
+    return (
+        f"{why} Anything that was measured elsewhere since, and is in no bundle found here, is missing from the ledger:"
+        " it would be drawn and paid for a second time. Sign only if you know that nothing was."
+    )
+
+
+def list_stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
+    """Return the charge of each family of each bundle. Raises `UnreadableAnchor`."""
+    found = []
+    for anchor in anchors:
+        try:
+            cohorts = index_cohort_entries(anchor.statement)
+            for family in anchor.statement["families"]:
+                own = cohorts[family["cohort"]]
+                measured_in = family.get("measured_in", own["measured_in"])
+                about = (family["family"], family["plan_sha256"], family["ledger_entry"])
+                signed = tuple(approval["ledger_line"] for approval in own["approvals"])
+                found.append(StatedCharge(anchor.place, family["cohort"], measured_in, *about, signed))
+        except (KeyError, TypeError):
+            raise UnreadableAnchor(
+                f"{anchor.place}: its privacy statement does not say what it was charged; put back a copy of the bundle"
+                " as it was published"
+            ) from None
+    return found
+
+
+def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
+    for anchor in anchors:
+        if anchor.fingerprint not in (None, key):
+            raise SignedByAnother(
+                f"{anchor.place} is signed with another key than this installation's: it comes from another home, whose"
+                " ledger counts what it cost. Publish from there, or put the right signing key and ledger back; until"
+                " then nothing is charged or published"
+            )

@@ -20,12 +20,11 @@ from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
 from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_record
-from assets.release.anchors import read_published_charges
 from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, read_fixed_record, read_request_plan
+from assets.release.record import CohortRecord, read_fixed_record, read_published_charges, read_request_plan
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals
@@ -184,7 +183,7 @@ def _describe_holds(home: Home, held: State) -> str:
     listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_SHOWN]]
     listed += [f"and {left} more"] if left > 0 else []
     folder = shlex.quote(str(home.root))
-    of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
+    of_cohorts = dict.fromkeys(hold.cohort for hold in held.open)
     lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
     return (
         f"{'; '.join(listed)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"

@@ -45,8 +45,15 @@ from ndl_export.tables.schema import (
 )
 from privacy.estimation import intervals
 from privacy.estimation.estimates import build_estimates, drop_categories
-from privacy.estimation.hierarchical import MINIMUM_PLACES, NoisyRates, model_rates
-from privacy.estimation.intervals import RELIABLE, WITHHELD, Moments, Remembered
+from privacy.estimation.intervals import (
+    MINIMUM_PLACES,
+    RELIABLE,
+    WITHHELD,
+    Moments,
+    NoisyRates,
+    Remembered,
+    model_rates,
+)
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability

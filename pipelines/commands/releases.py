@@ -12,9 +12,9 @@ import click
 from assets.home.errors import translate_errors
 from assets.home.paths import CohortStore, Home
 from assets.release import decision_sheet, sign_off
-from assets.release.anchors import check_known
 from assets.release.fix_release import compute_remaining_budget
 from assets.release.planning import compute_expected_accuracy
+from assets.release.record import check_known
 from assets.release.requests.register import publish_register
 from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
 from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables

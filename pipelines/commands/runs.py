@@ -167,7 +167,7 @@ def report_release(folders: Installation, bundle: Path) -> None:
 
     It is verified again only if it changed since it was made.
     """
-    from assets.release.publication import is_bundle_current
+    from assets.release.measure import is_bundle_current
     from ndl_export.bundle.verify import verify
     from ndl_export.facts.directory_files import load_withdrawals
 

@@ -28,7 +28,6 @@ from pipelines.reports.document import Grid, Report, Section
 from pipelines.run import choose_release
 from privacy.doors import files
 from privacy.keys import generate_private_pem, load_own_key
-from privacy.release import acceptance
 from privacy.release.approval import Request, parse_signature, sign_content
 from privacy.release.policy import format_public_key, load_policy
 from sources.reference.cohorts import Cohort
@@ -245,8 +244,7 @@ def _accept(
     Without `by`, write the file to sign.
     """
     ledger = note_signers(store.home)
-    held = [holds.get_hold(store, name).held for name in names]
-    unsigned = acceptance.build_acceptance(ledger, held, reason, sheet_sha256)
+    unsigned = holds.build_acceptance(store, ledger, names, reason, sheet_sha256)
     if by is None:
         files.write(store.acceptance_to_sign, unsigned.message)
         click.echo(f"File to sign: {store.acceptance_to_sign}\n{HOW_TO_SIGN}", err=is_json_wanted())
@@ -256,7 +254,7 @@ def _accept(
         lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
         return
-    acceptance.accept(ledger, signed)
+    holds.record_acceptance(ledger, signed)
     click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=is_json_wanted())
 
 

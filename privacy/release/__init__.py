@@ -8,7 +8,6 @@ The modules, in the order in which a release uses them:
     child_table   exact counts, and a keyed identity of the input           restricted zone, never stored
     mechanism     noise and its cost, both from OpenDP                      the only way out for a count
     approval      who has signed, and whether enough people have            kept in the ledger
-    acceptance    who has accepted the holds on a release                   kept in the ledger
     ledger        charges, append-only                                      never more than the approved cap
     session       charge, draw, store and commit, safe against crashes      the only caller of the mechanism
     statement     what is protected, and what is not                        public

@@ -4,31 +4,35 @@ It uses public facts alone: the request, the policy, balances of the ledger, and
 confidential table is opened, so no answer reveals more about one than the release does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
+from functools import cache, reduce
+from itertools import accumulate, product
 from operator import itemgetter
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
 from assets.release.planning import Sizes
-from assets.release.requests import planning
-from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known
-from assets.release.requests.released import (
-    Published,
-    Released,
-    compute_synthetic_figures,
-    find_published,
-    find_release,
-)
+from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, Known, Released, find_release
 from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, request_of
-from ndl_export.tables import FAMILIES
-from ndl_export.tables.definition import Column, InvalidDefinition
-from ndl_export.tables.model import Selection, select_each
+from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
+from ndl_export.tables import FAMILIES, Table
+from ndl_export.tables.definition import TOTAL, Column, InvalidDefinition
+from ndl_export.tables.geography import Geography, list_geographies
+from ndl_export.tables.model import COUNCIL, RateBlock, Selection, select_each
+from ndl_export.tables.pupil import FAMILY
+from ndl_export.tables.rows import Detail, Said, collect_statements
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import compute_epsilon
@@ -56,38 +60,39 @@ class Answer(StrEnum):
 class _Cohort:
     """A cohort's earlier measurements and remaining budget, rho by unit."""
 
-    code: str
     known: Known
     left: Mapping[str, float]
-    policy: Policy
+
+    @property
+    def policy(self) -> Policy:
+        return self.known.policy
 
     def can_pay(self, rho: float, family: str) -> bool:
         return _convert_to_nano(rho) <= _convert_to_nano(self.left[self.policy.get_unit(family)])
 
-    def plan(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
-        return planning.plan_requests(requests, self.code, self.known, self.policy)
 
-    def estimate(self, request: Request, plan: Plan | None) -> Expected | None:
-        """Return the expected accuracy with everything known, and measured under the plan."""
-        whole, sizes = self.known.combine(request.family, plan), self.known.sizes_of(request.family)
-        return planning.estimate_accuracy(request, whole, sizes, self.policy)
+@dataclass(frozen=True)
+class Published:
+    """How many of a requested table's figures at full detail a release publishes, of how many, and in which tables."""
+
+    figures: int
+    of: int
+    tables: tuple[str, ...]
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
     """Return the answer to each request, by cohort, and to all together, from that or the newest fitting release."""
-    release, policy = find_release(home, requests, version), load_policy()
+    release = find_release(home, requests, version)
     others = {each.name: each.definition for each in release.on_request.tables}
     if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
         raise InvalidRequest(
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {
-        code: _Cohort(code, release.read_known(code), get_budget_left(home.cohort(code)), policy) for code in codes
-    }
+    cohorts = {code: _Cohort(release.read_known(code), get_budget_left(home.cohort(code))) for code in codes}
     return {
         "release": release.version,
-        "delta": policy.delta,
+        "delta": load_policy().delta,
         "requests": [_request(each, release, cohorts) for each in requests],
         "together": [_compute_joint_cost(requests, each) for each in cohorts.values()] if len(requests) > 1 else [],
     }
@@ -117,19 +122,19 @@ def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]
 
 
 def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
-    there, free = find_published(request, release, cohort.code, cohort.known), cohort.estimate(request, None)
-    unit = cohort.policy.get_unit(request.family)
+    known, unit = cohort.known, cohort.policy.get_unit(request.family)
+    there, free = find_published(request, release, known), known.estimate(request)
     answer, plan = _plan_request(request, there, cohort)
     with_all_left = None
-    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= planning.STEP:
-        everything = planning.plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
+    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
+        everything = known.plan_at(cohort.left[unit], request)
         with_all_left = _estimate_known_accuracy(request, everything, cohort)
     return {
-        "cohort": cohort.code,
+        "cohort": known.cohort,
         "answer": answer,
         "published": {"figures": there.figures, "of": there.of, "tables": list(there.tables)},
         "known": free and _summarise_accuracy(free, request),
-        "synthetic": None if free else compute_synthetic_figures(request, cohort.code, release.synthetic_children),
+        "synthetic": None if free else compute_synthetic_figures(request, known.cohort, release.synthetic_children),
         "measured": plan and _describe_measurement(request, plan, cohort),
         "left_rho": cohort.left[unit],
         "with_all_that_is_left": with_all_left,
@@ -139,7 +144,7 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
 
 def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
     try:
-        plan = cohort.plan([request])[request.family]
+        plan = cohort.known.plan_requests([request])[request.family]
     except AccuracyOutOfReach:
         return Answer.OUT_OF_REACH, None
     if plan is None:
@@ -168,7 +173,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
             instead = request_of(request.to_document() | change)
-            plan = cohort.plan([instead])[instead.family]
+            plan = cohort.known.plan_requests([instead])[instead.family]
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
         rho = plan.rho if plan else 0.0
@@ -178,7 +183,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
 
 
 def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
-    exactness = cohort.estimate(request, plan)
+    exactness = cohort.known.estimate(request, plan)
     if exactness is None:
         raise ValueError(f"a plan for {request.name} does not give it")
     return _summarise_accuracy(exactness, request)
@@ -199,11 +204,11 @@ def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
 
 def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     """Return the cost of measuring all requests within reach at once, and the sum of each alone, in rho by unit."""
-    own = [each for each in requests if cohort.code in each.cohorts]
+    own = [each for each in requests if cohort.known.cohort in each.cohorts]
     # the cost does not depend on published figures, so none are read
     alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
-    plans = [plan for plan in cohort.plan(within_reach).values() if plan]
+    plans = [plan for plan in cohort.known.plan_requests(within_reach).values() if plan]
     policy = cohort.policy
 
     def by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:
@@ -215,7 +220,7 @@ def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
 
     at_once = by_unit(plans)
     return {
-        "cohort": cohort.code,
+        "cohort": cohort.known.cohort,
         "requests": [each.name for each in within_reach],
         "rho": at_once,
         "apart_rho": by_unit(plan for _, plan in alone.values()),
@@ -269,3 +274,96 @@ def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]
         categories = [category for level in part for category in level.categories or ()]
         merged[label[:_LONGEST_LABEL].strip()] = list(dict.fromkeys(categories))
     return document | {"levels": merged}
+
+
+def find_published(request: Request, release: Released, known: Known) -> Published:
+    """Return which of its percentages at full detail are already published as requested, and not withheld."""
+    plan = known.base[request.family]
+    areas = list_geographies(plan.family.get_attribute(COUNCIL).categories)
+    areas = areas if request.geography == "councils" else areas[:1]
+    wanted = {
+        next(each for each in figures if each[1] is not None)
+        for levels, figures in collect_statements(request.table).items()
+        if TOTAL not in levels
+    }
+    there = {
+        table: _list_published_figures(table, plan, areas, _list_withheld_rows(table, release, known.cohort))
+        for table in FAMILIES[request.family].tables
+    }
+    for other in (each.table for each in release.on_request.tables if each.family == request.family):
+        stated = set[Said]().union(*collect_statements(other).values())
+        # the first area is that of all councils together
+        there[other] = [stated if index == 0 or other.blocks[0].councils else set() for index in range(len(areas))]
+    figures = sum(len(wanted & set().union(*(of[index] for of in there.values()))) for index in range(len(areas)))
+    tables = tuple(table.name for table, of in there.items() if any(wanted & own for own in of))
+    return Published(figures, len(wanted) * len(areas), tables)
+
+
+def _list_withheld_rows(table: Table, release: Released, cohort: str) -> Collection[tuple[str, ...]]:
+    """Return the rows of a published table that withhold a figure: code of the area, and level of each filter."""
+    flags = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures]
+    keys = ["area_code", *(each.name for each in table.filters)]
+    rows = pq.read_table(release.folder / f"{table.name}.parquet", columns=["time_period", *keys, *flags])
+    any_withheld = reduce(pc.or_kleene, (pc.fill_null(pc.equal(rows[flag], Flag.WITHHELD), False) for flag in flags))
+    found = rows.filter(pc.and_(pc.equal(rows["time_period"], cohort), any_withheld)).select(keys)
+    return set(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+def _list_published_figures(
+    table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
+) -> list[set[Said]]:
+    """Return the figures that one of the release's own tables publishes, by area; only counts of withheld rows."""
+    detail = Detail.from_document(plan.detail) if plan.detail else None
+    return [
+        {
+            figure
+            for levels, figures in collect_statements(table).items()
+            if detail is None or detail.is_row_published(table.name, levels, area)
+            for figure in figures
+            if figure[1] is None or (area.code, *levels) not in withheld
+        }
+        for area in areas
+    ]
+
+
+def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
+    """Return the percentage of each row at full detail from synthetic children, for all councils.
+
+    In a table of counts, a row is a percentage of the row with its last column at the total. Returns None without
+    synthetic children, or if they lack an attribute of the table.
+    """
+    file = folder / PARQUET_FILE
+    if request.family != FAMILY.name or not file.is_file():
+        return None
+    children = pq.read_table(file)
+    children = children.filter(pc.equal(children["cohort"], cohort))
+    lacking = any(not block.attributes <= {*children.column_names} for block in request.table.blocks)
+    if lacking or not children.num_rows:
+        return None
+    held_out = json.loads((folder / DATAPACKAGE_FILE).read_bytes())["held_out"]
+    statement = PurePosixPath(folder.parent.name, folder.name, QUALITY_PAGE)
+    return {"statement": str(statement), "held_out": held_out, "rows": _count_rows(request, children)}
+
+
+def _count_rows(request: Request, children: pa.Table) -> list[Facts]:
+    (block,) = request.table.blocks
+
+    @cache
+    def is_in(attribute: str, categories: tuple[str, ...] | None) -> Any:
+        if categories is None:
+            return np.ones(children.num_rows, dtype=bool)
+        return np.asarray(pc.is_in(children[attribute], value_set=pa.array(categories)))
+
+    rows = []
+    for chosen in product(*(axis.selections for axis in block.axes)):
+        if TOTAL in (labels := [level.label for level in chosen]):
+            continue
+        sides = [is_in(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]
+        whole = part = np.logical_and.reduce(sides)
+        if isinstance(block, RateBlock):
+            part = whole & is_in(*block.numerator)
+        else:
+            whole = np.logical_and.reduce([*sides[:-1], np.ones(children.num_rows, dtype=bool)])
+        of = int(whole.sum())
+        rows.append({"levels": labels, "of": of, "percent": round(100 * int(part.sum()) / of, 2) if of else None})
+    return rows

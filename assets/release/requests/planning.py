@@ -1,14 +1,14 @@
-"""Plans what is measured for requests: the smallest budget that gives each the accuracy it asks for.
+"""What a published release makes known, and what is measured for requests beside it.
 
-A table that earlier counts give at that accuracy costs nothing. For all others of a family one measurement is planned
-at the smallest rho, in steps of `STEP`, that gives every one of them its accuracy, judged as the published table will
-be: for groups of the published sizes, by the function that gives a percentage its interval and its flag. The plan does
-not depend on the order of the requests.
+A table that earlier counts give at the accuracy asked for costs nothing. For all others of a family one measurement is
+planned at the smallest rho, in steps of `STEP`, that gives every one of them its accuracy, judged as the published
+table will be: for groups of the published sizes, by the function that gives a percentage its interval and its flag. The
+plan does not depend on the order of the requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -18,11 +18,16 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from assets.home.errors import Refused
+from assets.home.paths import Home
 from assets.release.noise_workload import build_block_figures, build_requested_family
 from assets.release.planning import DECIMALS, Sizes
 from assets.release.requests.request import Request
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts
-from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.directory_files import load_withdrawals
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
+from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.facts.released import list_versions, read_bundle_facts
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
@@ -33,7 +38,7 @@ from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan, compute_largest_gains, make_plan
-from privacy.release.policy import Policy
+from privacy.release.policy import Policy, load_policy
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector
 
 STEP = 10_000
@@ -91,32 +96,6 @@ class _Planned:
         return self.noise.covariance(left, right)
 
 
-def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy: Policy) -> dict[str, Plan | None]:
-    """Return what is measured of a cohort for its requests, by family, None if known. Raises `AccuracyOutOfReach`."""
-    # sorted, so that the plan does not depend on the order in which requests are named
-    chosen = sorted(
-        (each for each in requests if cohort in each.cohorts),
-        key=lambda request: (request.name, encode_canonical_json(request.to_document())),
-    )
-    return {
-        family: _plan_family([each for each in chosen if each.family == family], family, known, policy)
-        for family in FAMILIES
-        if any(each.family == family for each in chosen)
-    }
-
-
-def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
-    """Return the plan that spends `rho` on one request's table, given what is known of its family."""
-    return _build_planner([(request, {})], known, policy)(rho)
-
-
-def _build_planner(weighed: _Weighed, known: Known, policy: Policy) -> Callable[[float], Plan]:
-    """Return the function that plans the tables of requests, of one family, for a rho."""
-    name = weighed[0][0].family
-    family = build_requested_family(known.base[name].family, [(each.table, gains) for each, gains in weighed], policy)
-    return partial(make_plan, family, delta=policy.delta, known=known.list_measured(name))
-
-
 def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
     (block,) = request.table.blocks  # a requested table has one block, and a row for each area
@@ -136,65 +115,6 @@ def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Size
         found.flag.reshape(rows)[:wanted],
         np.array([all(level.categories is not None for level in chosen) for chosen in levels]),
     )
-
-
-def _plan_family(requests: Sequence[Request], family: str, known: Known, policy: Policy) -> Plan | None:
-    search = _Search(family, known, policy)
-    unknown = [each for each in requests if not search.is_met([each], None)]
-    if not unknown:
-        return None
-    alone, measured = [search.find_least([(each, {})]) for each in unknown], known.list_measured(family)
-    weighed = [(each, compute_largest_gains(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
-    plan = search.find_least(weighed) if len(unknown) > 1 else alone[0]
-    named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
-    return replace(plan, detail={"requests": named})
-
-
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """A search for the cheapest plan that answers requests of one family, given what is known."""
-
-    family: str
-    known: Known
-    policy: Policy
-
-    def find_least(self, weighed: _Weighed) -> Plan:
-        """Return the plan of least rho, up to the cap, under which each request is met, found by bisection."""
-        requests = [each for each, _ in weighed]
-        # weights are divided by what another unit of precision would gain for a request alone: at the sum of their
-        # separate costs, that balances tables that have nothing in common
-        plan = _build_planner(weighed, self.known, self.policy)
-        fails, meets = 0, round(self.policy.accounts[self.policy.get_unit(self.family)].cap_rho * NANO) // STEP
-        found = plan(meets * STEP / NANO)
-        if not self.is_met(requests, found):
-            raise AccuracyOutOfReach("\n".join(self._explain_out_of_reach(requests, found)))
-        while meets - fails > 1:
-            middle = (fails + meets) // 2
-            tried = plan(middle * STEP / NANO)
-            if self.is_met(requests, tried):
-                meets, found = middle, tried
-            else:
-                fails = middle
-        return found
-
-    def is_met(self, requests: Iterable[Request], plan: Plan | None) -> bool:
-        """Return whether each request is answered by what is known and by the plan, if given."""
-        return all(found is not None and found.meets(each) for each, found in self._estimate_each(requests, plan))
-
-    def _estimate_each(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
-        # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
-        whole, sizes = self.known.combine(self.family, plan), self.known.sizes_of(self.family)
-        return [(each, estimate_accuracy(each, whole, sizes, self.policy)) for each in requests]
-
-    def _explain_out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
-        for each, found in self._estimate_each(requests, plan):
-            if found is not None and not found.meets(each):
-                wanted = each.accuracy
-                yield (
-                    f"{each.name}: even the whole budget of a cohort, rho {plan.rho:g}, would bring"
-                    f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
-                    f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
-                )
 
 
 def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
@@ -220,24 +140,150 @@ def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute)
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Plans of everything measured of a published cohort, by family and on request, and published sizes by family."""
+    """Everything measured of a published cohort: plans by family and on request, published sizes, and the policy."""
 
+    cohort: str
     base: Mapping[str, Plan]
     on_request: tuple[Plan, ...]
     sizes_of: Callable[[str], Sizes]
+    policy: Policy
 
     @classmethod
-    def read(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
+    def read(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: Iterable[Plan]) -> Known:
         """Return the released plans, with group sizes from the noisy counts of a bundle measured under `base`."""
-        return cls(base, on_request, cache(partial(_read_published_sizes, bundle, cohort, base)))
-
-    def list_measured(self, family: str) -> list[Plan]:
-        return [self.base[family], *(each for each in self.on_request if each.family.name == family)]
+        sizes_of = cache(partial(_read_published_sizes, bundle, cohort, base))
+        return cls(cohort, base, tuple(on_request), sizes_of, load_policy())
 
     def combine(self, family: str, more: Plan | None = None) -> Plan:
         """Return one plan of everything measured of a family, and of a plan for more."""
-        first, *others = self.list_measured(family)
+        first, *others = self._list_measured(family)
         return combine_plans(first, [*others, more] if more else others)
+
+    def estimate(self, request: Request | RequestedTable, plan: Plan | None = None) -> Expected | None:
+        """Return the expected accuracy of a request with everything measured, and under the plan, if given.
+
+        It is None if that does not give the table.
+        """
+        # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
+        return estimate_accuracy(
+            request, self.combine(request.family, plan), self.sizes_of(request.family), self.policy
+        )
+
+    def plan_requests(self, requests: Iterable[Request]) -> dict[str, Plan | None]:
+        """Return what is measured of the cohort for its requests, by family: None if nothing is.
+
+        Raises `AccuracyOutOfReach`.
+        """
+        # sorted, so that the plan does not depend on the order in which requests are named
+        chosen = sorted(
+            (each for each in requests if self.cohort in each.cohorts),
+            key=lambda request: (request.name, encode_canonical_json(request.to_document())),
+        )
+        by_family = {family: [each for each in chosen if each.family == family] for family in FAMILIES}
+        return {family: self._plan_family(family, own) for family, own in by_family.items() if own}
+
+    def plan_at(self, rho: float, request: Request) -> Plan:
+        """Return the plan that spends `rho` on one request's table."""
+        return self._build_planner([(request, {})])(rho)
+
+    def _list_measured(self, family: str) -> list[Plan]:
+        return [self.base[family], *(each for each in self.on_request if each.family.name == family)]
+
+    def _plan_family(self, family: str, requests: Sequence[Request]) -> Plan | None:
+        unknown = [each for each in requests if not self._is_met(each)]
+        if not unknown:
+            return None
+        alone, measured = [self._find_least([(each, {})]) for each in unknown], self._list_measured(family)
+        # weights are divided by what another unit of precision would gain for a request alone: at the sum of their
+        # separate costs, that balances tables that have nothing in common
+        weighed = [(each, compute_largest_gains(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
+        plan = self._find_least(weighed) if len(unknown) > 1 else alone[0]
+        named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
+        return replace(plan, detail={"requests": named})
+
+    def _find_least(self, weighed: _Weighed) -> Plan:
+        """Return the plan of least rho, up to the cap, under which each request is met, found by bisection."""
+        requests, plan = [each for each, _ in weighed], self._build_planner(weighed)
+        account = self.policy.accounts[self.policy.get_unit(requests[0].family)]
+        fails, meets = 0, round(account.cap_rho * NANO) // STEP
+        found = plan(meets * STEP / NANO)
+        if unmet := [each for each in requests if not self._is_met(each, found)]:
+            raise AccuracyOutOfReach("\n".join(self._iter_out_of_reach(unmet, found)))
+        while meets - fails > 1:
+            middle = (fails + meets) // 2
+            tried = plan(middle * STEP / NANO)
+            if all(self._is_met(each, tried) for each in requests):
+                meets, found = middle, tried
+            else:
+                fails = middle
+        return found
+
+    def _build_planner(self, weighed: _Weighed) -> Callable[[float], Plan]:
+        """Return the function that plans the tables of requests, of one family, for a rho."""
+        name = weighed[0][0].family
+        tables = [(each.table, gains) for each, gains in weighed]
+        family = build_requested_family(self.base[name].family, tables, self.policy)
+        return partial(make_plan, family, delta=self.policy.delta, known=self._list_measured(name))
+
+    def _is_met(self, request: Request, plan: Plan | None = None) -> bool:
+        """Return whether a request is answered by what is known and by the plan, if given."""
+        found = self.estimate(request, plan)
+        return found is not None and found.meets(request)
+
+    def _iter_out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterator[str]:
+        for each in requests:
+            if found := self.estimate(each, plan):
+                wanted = each.accuracy
+                yield (
+                    f"{each.name}: even the whole budget of a cohort, rho {plan.rho:g}, would bring"
+                    f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
+                    f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Released:
+    """A published release, as its bundle describes it."""
+
+    version: str
+    folder: Path
+    cohorts: tuple[str, ...]
+    on_request: OnRequest
+
+    @classmethod
+    def read(cls, bundle: Path) -> Released:
+        package, _ = read_bundle_facts(bundle)
+        return cls(package["version"], bundle, tuple(package["cohorts"]), OnRequest.read_bundle(bundle))
+
+    @property
+    def synthetic_children(self) -> Path:
+        """Folder of the synthetic children made from it, if any."""
+        return self.folder.parent / SYNTHETIC_FOLDER / self.version
+
+    def read_known(self, cohort: str) -> Known:
+        names = list_plan_files(self.cohorts)
+        base = {family: Plan.from_json((self.folder / names[cohort, family]).read_bytes()) for family in FAMILIES}
+        measured = sorted(self.on_request.noisy_counts.items())
+        on_request = (Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
+        return Known.read(self.folder, cohort, base, on_request)
+
+
+def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
+    """Return that release or the newest not withdrawn that has every requested cohort. Raises `Refused`."""
+    wanted = {cohort for request in requests for cohort in request.cohorts}
+    withdrawn = load_withdrawals(home.release)
+    # an answer adds to a published release, so a withdrawn release cannot take one
+    there = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
+    found = [Released.read(home.release / each) for each in there if version in (None, each)]
+    if fit := [each for each in found if wanted <= set(each.cohorts)]:
+        return fit[-1]
+    if version and version not in there:
+        raise Refused(f"there is no release {version} in {home.release}: {', '.join(there) or 'none was made'}")
+    has = "; ".join(f"{each.version} has {', '.join(each.cohorts)}" for each in found) or "there is no release"
+    raise Refused(
+        f"no release in {home.release} has {'cohort' if len(wanted) == 1 else 'all of the cohorts'}"
+        f" {', '.join(sorted(wanted))}: {has}. A table on request is made from a release that is published"
+    )
 
 
 def _read_published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:

@@ -24,8 +24,7 @@ from assets.release.record import (
     read_record,
     read_request_plans,
 )
-from assets.release.requests.planning import Known, plan_requests
-from assets.release.requests.released import find_release
+from assets.release.requests.planning import Known, find_release
 from assets.release.requests.request import Request, request_of
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status, load_withdrawals
@@ -224,14 +223,13 @@ def add_requests(
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
     base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
-    return Known.read(store.home.release / entry.measured_in, store.cohort, base, tuple(plan for _, plan in on_request))
+    return Known.read(store.home.release / entry.measured_in, store.cohort, base, (plan for _, plan in on_request))
 
 
 def _add_cohort_requests(
     store: CohortStore, version: str, entry: CohortRecord, requests: Sequence[Registered]
 ) -> CohortRecord:
-    known = read_known(store, entry)
-    planned = plan_requests([each.request for each in requests], store.cohort, known, load_policy())
+    planned = read_known(store, entry).plan_requests(each.request for each in requests)
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
         measured_from = read_fixed_record(store.home, entry.measured_in)[store.cohort].measured_from

@@ -9,11 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from assets.home.paths import Home
-from assets.release.anchors import read_published_charges
 from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.planning import NotAccurateEnough
-from assets.release.record import read_record
+from assets.release.record import read_published_charges, read_record
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.tables import FAMILIES

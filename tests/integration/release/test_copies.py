@@ -8,11 +8,10 @@ import pytest
 from click.testing import Result
 
 from assets.home.paths import Home
-from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, check_options
 from assets.release.measure import measure_release
-from assets.release.record import CohortRecord, write_record
+from assets.release.record import CohortRecord, explain_unconfirmed_ledger, write_record
 from assets.release.sign_off import build_measurement_request
 from ndl_export.facts.release_facts import InvalidVersion
 from pipelines.reports.doctor import State, examine

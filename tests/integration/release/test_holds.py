@@ -285,7 +285,7 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
     (other,) = holds.iter_holds(home.cohort(COHORT))
-    assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
+    assert (other.name, other.about != hold.about) == (hold.name, True)
     (folder / "Reviews of Amelia Thornton.dat").unlink()
     note_landing(home, landing)
     assert names(home) == []

@@ -17,8 +17,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.requests.planning import estimate_accuracy, plan_requests
-from assets.release.requests.released import find_release
+from assets.release.requests.planning import find_release
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
 from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.directory_files import WITHDRAWN_FILE
@@ -202,7 +201,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     answer = only(made, merged)
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
     known = find_release(made, [merged], None).read_known(COHORT)
-    exact = estimate_accuracy(merged, known.combine("pupil"), known.sizes_of("pupil"), load_policy())
+    exact = known.estimate(merged)
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
 
@@ -262,7 +261,7 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
 def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
     """The newest release that stands is asked; another one by its version."""
     base = find_release(home, [ASKED], None).read_known(COHORT)
-    plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
+    plan = base.plan_requests([ASKED])["pupil"]
     assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
     add_release(home, "2026.11.1", on_request=answered(ASKED, plan, "2026.11.1"))
     now = facts(home, ASKED)

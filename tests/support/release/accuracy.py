@@ -25,7 +25,7 @@ from ndl_export.tables.pupil import (
 )
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.hierarchical import NoisyRates, model_rates
+from privacy.estimation.intervals import NoisyRates, model_rates
 from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assets.home.paths import Home
-from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import register
 from assets.release.requests.request import TEMPLATE, read_request, request_of
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
-from tests.support.release.homes import COHORT
 from tests.support.release.sizes import known
 
 SUPPLEMENT = "2026.11.1"
@@ -57,5 +54,5 @@ def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
 
 def further_plans(councils: Sequence[str]) -> dict[str, Plan]:
     """Return the plans, by family, of what `OF_EACH_FAMILY` needs beyond today's tables, within the cap."""
-    planned = plan_requests(map(request_of, OF_EACH_FAMILY), COHORT, known(councils), load_policy())
+    planned = known(councils).plan_requests(map(request_of, OF_EACH_FAMILY))
     return {family: plan for family, plan in planned.items() if plan is not None}

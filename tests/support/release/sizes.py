@@ -47,7 +47,7 @@ def known(councils: Sequence[str] = PILOT, on_request: Sequence[Plan] = ()) -> K
     """Return what is known from a release of these councils under the policy."""
     own = tuple(sorted(councils))
     base = {family: plan_family(family, own, load_policy()) for family in FAMILIES}
-    return Known(base, tuple(on_request), partial(sizes_of, own))
+    return Known("202425", base, tuple(on_request), partial(sizes_of, own), load_policy())
 
 
 def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at, plan_requests
+from assets.release.requests.planning import STEP, Expected
 from assets.release.requests.request import Request, read_requests
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import combine_plans
 from privacy.release.policy import load_policy
 from tests.support import PROJECT
 from tests.support.release.sizes import known
@@ -29,8 +28,7 @@ POLICY = load_policy()
 
 def expected_at(rho: float, request: Request) -> Expected:
     """How exact a table is if so much is spent on it alone: one plan, where a search for the least rho takes many."""
-    whole = combine_plans(RELEASED.base[request.family], [plan_at(rho, request, RELEASED, POLICY)])
-    found = estimate_accuracy(request, whole, RELEASED.sizes_of(request.family), POLICY)
+    found = RELEASED.estimate(request, RELEASED.plan_at(rho, request))
     assert found is not None
     return found
 
@@ -50,7 +48,7 @@ def test_every_request_costs_and_gives_what_the_page_says(request_: Request) -> 
 def test_all_together_cost_what_the_page_says() -> None:
     accounts = POLICY.accounts
     left = {unit: account.cap_rho - sum(account.split.values()) for unit, account in accounts.items()}
-    together = {family: plan for family, plan in plan_requests(REQUESTS, COHORT, RELEASED, POLICY).items() if plan}
+    together = {family: plan for family, plan in RELEASED.plan_requests(REQUESTS).items() if plan}
     assert f"rho {left['child']:.3f} for a child and {left['response']:.3f} for a response" in WORDS
     cost = together["pupil"].rho
     assert f"rho {cost:.5f} for a child, so that they leave {left['child'] - cost:.5f}" in WORDS

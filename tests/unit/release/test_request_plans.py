@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, estimate_sizes, plan_requests
+from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, estimate_sizes
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.facts.on_request import RequestedTable
@@ -37,7 +37,7 @@ def base(councils: tuple[str, ...] = PILOT) -> Mapping[str, Plan]:
 
 
 def planned(*requests: Request, on_request: tuple[Plan, ...] = (), councils: tuple[str, ...] = PILOT) -> Plan | None:
-    (plan,) = plan_requests(requests, COHORT, replace(known(councils), on_request=on_request), load_policy()).values()
+    (plan,) = replace(known(councils), on_request=on_request).plan_requests(requests).values()
     return plan
 
 

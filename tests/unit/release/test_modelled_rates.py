@@ -5,8 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.estimation.hierarchical import OWN_INTERVAL_Z, NoisyRates, _fit_additive, model_rates
-from privacy.estimation.intervals import Z95, compute_fieller_interval
+from privacy.estimation.intervals import (
+    OWN_INTERVAL_Z,
+    Z95,
+    NoisyRates,
+    _fit_additive,
+    compute_fieller_interval,
+    model_rates,
+)
 from tests.support.daily import examples
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
