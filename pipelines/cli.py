@@ -45,10 +45,10 @@ USED_BY = {
     },
     "Publisher, and whoever checks a release": {
         "publish": ("releases.publish", "Publish a release to the place where readers download it."),
-        "serve": ("serving.serve", "Answer queries for published figures over HTTP."),
+        "serve": ("answers.serve", "Answer queries for published figures over HTTP."),
         "withdraw": ("releases.withdraw", "Mark a release as withdrawn, once it is signed."),
         "verify": ("releases.verify", "Check a bundle: signature, checksums, schema, consistency."),
-        "check-answer": ("proof.check_answer", "Check the figures of an answer against the signed release."),
+        "check-answer": ("answers.check_answer", "Check the figures of an answer against the signed release."),
         "recompute": ("releases.recompute", "Recompute a bundle's tables from its noisy counts."),
         "synthesise": ("releases.synthesise", "Make synthetic children from a bundle's noisy counts."),
         "diff": ("releases.diff", "Show what changed from one release to another."),

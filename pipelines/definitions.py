@@ -1,7 +1,7 @@
 """The Dagster definitions: the one module that combines assets, jobs, schedules, sensors and resources.
 
-`defs` contains everything, for one machine. If intake and release run separately, each loads its own part
-(`restricted_definitions`, `release_definitions`) and has its own keys.
+`defs` contains everything, for one machine. If intake and release run separately, each code location loads its own
+attribute of this module, `restricted` or `release`, and has its own keys.
 
 The configuration of a run is limited to decisions that people make: cohort, version, share and so on. Folders, keys,
 executor and loggers cannot be configured (`tests/integration/dagster/test_launches.py` checks all definitions).
@@ -85,20 +85,20 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
     """Return the definitions, or a part of them, for one installation; tests and commands pass their own."""
     fixed = installation or Installation.build()
     opening = OpenedInstallation(fixed.landing, fixed.home, fixed.keys, fixed.agreements)
-    restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
+    has_intake, has_release = part is not Part.RELEASE, part is not Part.RESTRICTED
     assets, all_jobs, schedules, sensors = list[Any](), list[Any](), list[Any](), list[Any]()
-    if restricted:
+    if has_intake:
         assets += [postcode_directory, *landed_extracts, pseudonymised_extracts, links, confidential_tables]
         all_jobs += jobs.RESTRICTED_JOBS
         schedules += [jobs.nightly_intake, jobs.termly_linkage, jobs.daily_retention]
         sensors += [jobs.landing_sensor, jobs.restricted_automation]
-    if release:
+    if has_release:
         assets += [measurements, bundle, analyst_database, synthetic_children]
         all_jobs += jobs.RELEASE_JOBS
         schedules += [jobs.release_calendar]
         # one location alerts for all: duplicate alerts are not read
         sensors += [jobs.approved_releases, jobs.failed_runs]
-    if restricted and release:
+    if has_intake and has_release:
         # returns need the keys of both parts, so they are made only where one location holds everything
         assets += [returns]
         all_jobs += [jobs.returns_job]
@@ -120,3 +120,13 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
 
 
 defs = build_definitions()
+
+
+def restricted() -> dg.Definitions:
+    """Return the code location of intake, linkage and retention. Its key set needs no signing key."""
+    return build_definitions(part=Part.RESTRICTED)
+
+
+def release() -> dg.Definitions:
+    """Return the code location of measurement and publication. Its key set is `input-mac.key` and `signing.pem`."""
+    return build_definitions(part=Part.RELEASE)

@@ -22,11 +22,11 @@ import hmac
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -72,6 +72,12 @@ class Holder:
     open: tuple[str, ...] = ()
     remedy: str = _REMEDY
 
+    @property
+    def files(self) -> set[str]:
+        """Names of the files with these keys."""
+        found = {f"{key}.key" for key in self.symmetric} | {f"{pair}.pub.pem" for pair in self.to}
+        return found | {f"{pair}.pem" for pair in self.open} | ({SIGNING_FILE} if self.signing else set())
+
 
 PIPELINE = Holder(PIPELINE_KEYS, signing=True, to=PAIRS, open=PAIRS)
 SENDER = Holder(SENDER_KEYS, to=("intake",), remedy="ask whoever runs the pipeline for the senders' keys")
@@ -101,21 +107,10 @@ class KeyProblem(Exception):
 class KeyRing:
     """The checked keys of one directory, created by `load` or `create`."""
 
-    def __init__(
-        self,
-        directory: Path,
-        symmetric: dict[str, bytes],
-        signing: Ed25519PrivateKey | None,
-        public: dict[str, X25519PublicKey],
-        private: dict[str, X25519PrivateKey],
-        epoch: int,
-    ) -> None:
-        self._directory = directory
-        self._symmetric = symmetric
-        self._signing = signing
-        self._public, self._private = public, private
+    def __init__(self, directory: Path, keys: Mapping[str, Any], epoch: int) -> None:
+        """Take the keys of a directory by the names of their files; `load` reads and checks them."""
+        self._directory, self._keys, self.epoch = directory, keys, epoch
         self.demonstration_key: Ed25519PrivateKey | None = None
-        self.epoch = epoch
 
     @classmethod
     def load(cls, directory: Path, holder: Holder = PIPELINE) -> KeyRing:
@@ -124,28 +119,17 @@ class KeyRing:
         Only the keys that `holder` needs must exist; others are read if present. Raises `KeyProblem` for a
         missing, short, guessable or exposed key.
         """
-        symmetric = {}
-        for name in PIPELINE_KEYS:
-            path = directory / f"{name}.key"
-            if name in holder.symmetric or path.exists():
-                symmetric[name] = _read_symmetric_key(path, holder.remedy)
-        signing_path = directory / SIGNING_FILE
-        signing = (
-            _read_private_key(signing_path, Ed25519PrivateKey) if holder.signing or signing_path.exists() else None
-        )
-        public, private = {}, {}
-        for name in PAIRS:
-            if name in holder.to or _get_public_path(directory, name).exists():
-                public[name] = _read_public_key(_get_public_path(directory, name), holder.remedy)
-            if name in holder.open or _get_private_path(directory, name).exists():
-                private[name] = _read_private_key(_get_private_path(directory, name), X25519PrivateKey, holder.remedy)
-        ring = cls(directory, symmetric, signing, public, private, _read_epoch(directory / EPOCH_FILE))
+        keys = {
+            file: read(directory / file, holder.remedy)
+            for file, read in _READERS.items()
+            if file in holder.files or (directory / file).exists()
+        }
+        ring = cls(directory, keys, _read_epoch(directory / EPOCH_FILE))
         approver = directory / DEMONSTRATION_FILE
-        if approver.exists() and signing and ring.holds("input-mac"):
-            key = _read_private_key(approver, Ed25519PrivateKey)
-            if hmac.compare_digest(
-                _read_private_bytes(approver, _REMEDY).partition(b"\n")[0], ring._build_binding(key)
-            ):
+        if approver.exists() and ring.can_sign and ring.holds("input-mac"):
+            key = _read_private_key(approver, Ed25519PrivateKey, _REMEDY)
+            binding = _read_private_bytes(approver, _REMEDY).partition(b"\n")[0]
+            if hmac.compare_digest(binding, ring._build_binding(key)):
                 ring.demonstration_key = key
         return ring
 
@@ -182,38 +166,38 @@ class KeyRing:
 
     def limit_to_sender(self) -> KeyRing:
         """Return the set with only the keys that a sender may have."""
-        symmetric = {name: self._symmetric[name] for name in SENDER.symmetric}
-        public = {name: self.get_public_key(name) for name in SENDER.to}
-        return KeyRing(self._directory, symmetric, None, public, {}, self.epoch)
+        keys = {f"{name}.key": self._get_key(f"{name}.key") for name in SENDER.symmetric}
+        keys |= {f"{pair}.pub.pem": self.get_public_key(pair) for pair in SENDER.to}
+        return KeyRing(self._directory, keys, self.epoch)
 
     def holds(self, key: str) -> bool:
         """Return whether the set has this symmetric key."""
-        return key in self._symmetric
+        return f"{key}.key" in self._keys
 
     def derive_subkey(self, key: str, purpose: str) -> bytes:
         """Return 32 bytes derived from one key for one purpose (HKDF-SHA256 with the purpose as `info`).
 
         Raises `KeyProblem` if the set does not have the key.
         """
-        if key not in self._symmetric:
-            raise KeyProblem(f"{self._directory / (key + '.key')} is needed here and is not in this key set")
         info = f"readiness/{key}/{purpose}".encode()
         # Without the optional salt, because the key material is uniformly random already (RFC 5869, section 3).
-        return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
+        return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._get_key(f"{key}.key"))
 
     def get_public_key(self, pair: str) -> X25519PublicKey:
         """Return the public key of a pair, to seal files. Raises `KeyProblem` if it is missing."""
-        if pair not in self._public and pair in self._private:
-            return self._private[pair].public_key()
-        if pair not in self._public:
-            raise KeyProblem(f"{_get_public_path(self._directory, pair)} is needed here and is not in this key set")
-        return self._public[pair]
+        private, public = f"{pair}.pem", f"{pair}.pub.pem"
+        if public not in self._keys and private in self._keys:
+            return self.get_private_key(pair).public_key()
+        return cast(X25519PublicKey, self._get_key(public))
 
     def get_private_key(self, pair: str) -> X25519PrivateKey:
         """Return the private key of a pair, to open files. Raises `KeyProblem` if it is missing."""
-        if pair not in self._private:
-            raise KeyProblem(f"{_get_private_path(self._directory, pair)} is needed here and is not in this key set")
-        return self._private[pair]
+        return cast(X25519PrivateKey, self._get_key(f"{pair}.pem"))
+
+    def _get_key(self, file: str) -> Any:
+        if file not in self._keys:
+            raise KeyProblem(f"{self._directory / file} is needed here and is not in this key set")
+        return self._keys[file]
 
     def _build_binding(self, demonstration: Ed25519PrivateKey) -> bytes:
         """Return the line that binds a demonstration key to this set, so that it cannot be copied into another set."""
@@ -224,14 +208,12 @@ class KeyRing:
     @property
     def can_sign(self) -> bool:
         """Whether the set has the key that signs releases."""
-        return self._signing is not None
+        return SIGNING_FILE in self._keys
 
     @property
     def signing_key(self) -> Ed25519PrivateKey:
         """Key that signs releases. Raises `KeyProblem` if it is missing."""
-        if self._signing is None:
-            raise KeyProblem(f"{self._directory / SIGNING_FILE} is needed here and is not in this key set")
-        return self._signing
+        return cast(Ed25519PrivateKey, self._get_key(SIGNING_FILE))
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -239,13 +221,18 @@ class KeyRing:
         contents = {
             # From a separate sub-key, so that a published fingerprint shows nothing of a sub-key in use.
             name: hmac.digest(self.derive_subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
-            for name in self._symmetric
+            for name in self._list_symmetric()
         }
-        contents |= {name: key.public_bytes_raw() for name, key in self._public.items()}
+        contents |= {
+            pair: self.get_public_key(pair).public_bytes_raw() for pair in PAIRS if f"{pair}.pub.pem" in self._keys
+        }
         return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
 
+    def _list_symmetric(self) -> list[str]:
+        return [name for name in PIPELINE_KEYS if self.holds(name)]
+
     def __repr__(self) -> str:
-        return f"KeyRing({', '.join(sorted(self._symmetric))})"
+        return f"KeyRing({', '.join(sorted(self._list_symmetric()))})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
@@ -264,14 +251,6 @@ def _generate_pairs() -> dict[str, bytes]:
         )
         contents |= {f"{name}.pem": _encode_pem(key), f"{name}.pub.pem": public}
     return contents
-
-
-def _get_private_path(directory: Path, pair: str) -> Path:
-    return directory / f"{pair}.pem"
-
-
-def _get_public_path(directory: Path, pair: str) -> Path:
-    return directory / f"{pair}.pub.pem"
 
 
 def generate_private_pem(password: bytes | None = None) -> bytes:
@@ -337,7 +316,7 @@ def _read_symmetric_key(path: Path, remedy: str) -> bytes:
     return content
 
 
-def _read_private_key(path: Path, kind: Any, remedy: str = _REMEDY) -> Any:
+def _read_private_key(path: Path, kind: Any, remedy: str) -> Any:
     """Return the private key of this class that a PEM file holds."""
     content, name = _read_private_bytes(path, remedy), kind.__name__.removesuffix("PrivateKey")
     try:
@@ -388,3 +367,12 @@ def _is_guessable(key: bytes) -> bool:
         or key[:half] == key[half : 2 * half]
         or all(32 <= byte < 127 for byte in key)
     )
+
+
+_READERS: dict[str, Callable[[Path, str], Any]] = {
+    **{f"{name}.key": _read_symmetric_key for name in PIPELINE_KEYS},
+    SIGNING_FILE: lambda path, remedy: _read_private_key(path, Ed25519PrivateKey, remedy),
+    **{f"{pair}.pub.pem": _read_public_key for pair in PAIRS},
+    **{f"{pair}.pem": lambda path, remedy: _read_private_key(path, X25519PrivateKey, remedy) for pair in PAIRS},
+}
+"""How the file of each key is read, in the order in which keys are checked."""

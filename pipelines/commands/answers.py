@@ -1,8 +1,11 @@
-"""Commands that answer from published releases alone: `readiness mcp` and `check-claim`."""
+"""Commands about published figures that need nothing else: `check-claim`, `check-answer`, `mcp` and `serve`."""
 
+import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
@@ -12,15 +15,20 @@ from ndl_export.answers.claims import SUPPORTED, InvalidClaim, Judgement, check_
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.sentences import check_sentence
+from ndl_export.bundle.check_answer import NOT_CHECKED
+from ndl_export.bundle.row_hashes import check_answer as find_problems
 from pipelines.commands import options
 from pipelines.commands.console import answer, end, show_progress, stop
 from pipelines.ending import Ending
 
-_TRANSPORTS = {"stdio": "stdio", "http": "streamable-http"}
+_AT_ONCE = 64
+"""Requests that are answered at the same time; more are refused with 503."""
+_LARGEST_HEAD = 16 * 2**10
+"""Size limit of the head of a request, in bytes."""
 
 
 @contextmanager
-def _open(place: str) -> Iterator[Published]:
+def _open_published(place: str) -> Iterator[Published]:
     with ExitStack() as stack:
         try:
             with show_progress(f"Reading {place}"):
@@ -44,7 +52,7 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
     """
     if (sentence is None) == (file is None):
         stop("give either a sentence or --claim with a file", Ending.USAGE)
-    with _open(place) as published:
+    with _open_published(place) as published:
         questions = Questions(published)
         try:
             if file:
@@ -54,28 +62,55 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
-    answer(judgement.to_dict() | proof, lambda: _describe(judgement))
+    answer(judgement.to_dict() | proof, lambda: _describe_judgement(judgement))
     if judgement.verdict != SUPPORTED:
         end(Ending.HOLD)
 
 
-def _describe(judgement: Judgement) -> str:
+def _describe_judgement(judgement: Judgement) -> str:
     readings = [f"  could mean: {each}" for each in judgement.readings]
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
     return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", *readings, corrected)))
 
 
 @click.command()
+@click.argument("file", metavar="ANSWER", type=options.FILE)
+@options.add_option("--signer")
+@options.as_json
+def check_answer(file: Path, signer: Path | None) -> None:
+    """Check the figures of an answer against the signed release.
+
+    ANSWER is an answer with its evidence, as JSON. Every figure must be that of its row, and the row one of the
+    release; sentences are not checked. Needs no bundle and no network. Exit status 1 if anything differs.
+    """
+    try:
+        given: Any = json.loads(file.read_bytes())
+    except ValueError:
+        stop(f"{file} is not JSON: give the answer as the service returned it")
+    problems = find_problems(given, signer.read_bytes() if signer else None)
+    facts = {"answer": str(file), "ok": not problems, "signature_checked": signer is not None, "problems": problems}
+    answer(facts, lambda: _describe_check(file, problems, signer))
+    if problems:
+        end(Ending.INPUT)
+
+
+def _describe_check(file: Path, problems: list[str], signer: Path | None) -> str:
+    first = f"{file}: {'WRONG' if problems else 'every figure is as it was published'}"
+    signed = "" if problems else f"The signature was checked with {signer}."
+    last = signed if signer else f"{NOT_CHECKED} Check again with --signer and the publisher's key."
+    return "\n".join(filter(None, (first, *(f"  {each}" for each in problems), last)))
+
+
+@click.command()
 @click.argument("place")
 @click.option(
     "--transport",
-    type=click.Choice(tuple(_TRANSPORTS)),
+    type=click.Choice(["stdio", "http"]),
     default="stdio",
     show_default=True,
     help="stdio, for a client that starts the server, or http.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", default=8081, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
+@options.add_listening_options(8081)
 def mcp(place: str, transport: str, host: str, port: int) -> None:
     """Serve published figures to agents (Model Context Protocol).
 
@@ -86,10 +121,50 @@ def mcp(place: str, transport: str, host: str, port: int) -> None:
         from ndl_export.answers.mcp import build_server
     except ImportError:
         stop("the server is not installed: install the project with its extra `mcp` (`make setup` does)")
-    with _open(place) as published:
+    with _open_published(place) as published:
         server = build_server(published)
         if transport == "stdio":
             server.run("stdio")
         else:
             click.echo(f"http://{host}:{port}/mcp", err=True)
             server.run("streamable-http", host=host, port=port, stateless_http=True, json_response=True)
+
+
+@click.command()
+@click.argument("release_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@options.add_listening_options(8080)
+def serve(release_directory: Path, host: str, port: int) -> None:
+    """Answer queries for published figures over HTTP.
+
+    RELEASE_DIRECTORY holds bundles: the folder that `readiness publish` sent them to. It is only read, and nothing else
+    is: no key and no home folder. A new release or a withdrawal is noticed within seconds. Serves until Ctrl-C; the
+    page at / describes the API.
+    """
+    try:
+        import uvicorn
+
+        from ndl_export.api.queries import Latest
+        from ndl_export.api.service import create_app
+    except ImportError:
+        stop("the service is not installed: install the project with its extra `serve` (`make setup` does)")
+    try:
+        listening = socket.create_server((host, port))
+    except OSError:
+        stop(f"nothing can listen at {host}:{port}. The service was not started: choose another --host or --port")
+    with listening:
+        with show_progress(f"Reading {release_directory}"):
+            latest = Latest(release_directory)
+            found = latest.count_releases()
+        click.echo(f"http://{host}:{port}/  ({found} releases in {release_directory})", err=True)
+        config = uvicorn.Config(
+            create_app(latest),
+            http="h11",
+            h11_max_incomplete_event_size=_LARGEST_HEAD,
+            limit_concurrency=_AT_ONCE,
+            timeout_keep_alive=5,
+            log_level="warning",
+            # What readers ask for is nobody's business.
+            access_log=False,
+            server_header=False,
+        )
+        uvicorn.Server(config).run(sockets=[listening])

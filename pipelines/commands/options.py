@@ -115,4 +115,13 @@ def add_option(name: str, further: str = "", **more: Any) -> Callable[..., Any]:
     return click.option(name, show_envvar=bool(options.get("envvar")), **options)
 
 
+def add_listening_options(port: int) -> Callable[..., Any]:
+    """Return the options --host and --port of a server; `port` is the default."""
+    host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+    ports = click.IntRange(1, 65_535)
+    return lambda command: host(
+        click.option("--port", default=port, show_default=True, type=ports, help="Port to listen at.")(command)
+    )
+
+
 own_key = click.option("--key", "key_file", type=FILE, help="File of your own private key.", required=True)

@@ -280,8 +280,7 @@ def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
 @add_home_option(required=False)
 @options.add_option("--landing")
 @options.add_option("--keys")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
+@options.add_listening_options(3000)
 def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:
     """Run Dagster over a home folder, for scheduled use.
 

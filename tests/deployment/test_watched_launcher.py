@@ -31,7 +31,7 @@ def waiting():
 defs = dg.Definitions(jobs=[waiting])
 """
 SETTINGS = """
-run_launcher: {module: pipelines.dagster.in_place, class: WatchedLauncher}
+run_launcher: {module: pipelines.dagster.launching, class: WatchedLauncher}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 telemetry: {enabled: false}
 """

@@ -27,8 +27,11 @@ def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, li
     with open_instance(Home(site.home)):
         pass
     workspace = tmp_path / "workspace.yaml"
-    names = {"restricted": "pipelines.restricted_definitions", "release": "pipelines.release_definitions"}
-    modules = [{"python_module": {"module_name": m, "location_name": name}} for name, m in names.items()]
+    names = ("restricted", "release")
+    modules = [
+        {"python_module": {"module_name": "pipelines.definitions", "attribute": name, "location_name": name}}
+        for name in names
+    ]
     workspace.write_text(yaml.safe_dump({"load_from": modules}))
     with served(site, workspace=workspace, settings={"READINESS_ALERT": url}) as server:
         found = {

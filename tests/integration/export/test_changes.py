@@ -23,7 +23,7 @@ from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.facts.released import Earlier, Release, build_release, read_previous_releases
 from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
-from pipelines.reports.releases import describe_differences
+from pipelines.commands.releases import describe_differences
 from tests.support.daily import examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_privacy_record, fake_tables
 from tests.support.export.requested import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
