@@ -70,13 +70,6 @@ def _with(word: str, names: dict[str, Path]) -> str:
     return word
 
 
-@pytest.mark.parametrize("command", PAGES, ids=" ".join)
-def test_it_fits_a_terminal(ask: Callable[..., Result], command: Command) -> None:
-    shown = ask(command).output
-    assert shown.strip()
-    assert [line for line in shown.splitlines() if len(line) > WIDTH] == []
-
-
 @pytest.mark.parametrize("command", REPORTS, ids=" ".join)
 def test_json_is_one_document_and_nothing_else(ask: Callable[..., Result], command: Command) -> None:
     found = json.loads(ask(command, "--json").stdout)
@@ -99,25 +92,31 @@ def test_what_waits_for_yes_has_done_nothing(ask: Callable[..., Result], release
     assert not (released.home.root / "elsewhere").exists()
 
 
+@pytest.fixture(scope="module")
+def pages(ask: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> dict[Command, Path]:
+    made = {command: tmp_path_factory.mktemp("page") / "page.html" for command in PAGES}
+    for command, page in made.items():
+        assert ask(command, "--html", str(page)).stdout == f"Page: {page}\n"
+    return made
+
+
 @pytest.mark.parametrize("command", PAGES, ids=" ".join)
-def test_the_page_says_what_the_text_says(ask: Callable[..., Result], command: Command, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    assert ask(command, "--html", str(page)).stdout == f"Page: {page}\n"
-    assert page.stat().st_mode & 0o077 == 0
-    markup = page.read_text(encoding="utf-8")
-    first = ask(command).output.splitlines()[0]
-    assert f"<h1>{first}</h1>" in markup
+def test_the_text_fits_a_terminal_and_the_page_says_what_it_says(
+    ask: Callable[..., Result], pages: dict[Command, Path], command: Command
+) -> None:
+    shown = ask(command).output.splitlines()
+    assert [line for line in shown if len(line) > WIDTH] == []
+    assert pages[command].stat().st_mode & 0o077 == 0
+    markup = pages[command].read_text(encoding="utf-8")
+    assert f"<h1>{shown[0]}</h1>" in markup
     assert "http://" not in markup
     assert "https://" not in markup
 
 
 @pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
-def test_a_validator_finds_nothing_in_the_pages(ask: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_validator_finds_nothing_in_the_pages(pages: dict[Command, Path]) -> None:
     """But that elements are closed as in XML, and that a frame which scrolls is a region, as in all reports."""
-    pages = [tmp_path / f"{number}.html" for number, _ in enumerate(PAGES)]
-    for page, command in zip(pages, PAGES, strict=True):
-        ask(command, "--html", str(page))
     rules = [word for rule in ("void-style:off", "prefer-native-element:off") for word in ("--rule", rule)]
-    command = [str(VALIDATOR), "--preset", "recommended", *rules, *map(str, pages)]
+    command = [str(VALIDATOR), "--preset", "recommended", *rules, *map(str, pages.values())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

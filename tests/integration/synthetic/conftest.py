@@ -7,13 +7,17 @@ import pytest
 from sources.synthetic import generate
 from tests.support.once import made_once
 
-COHORT = "202425"
+COHORT, SCALE = "202425", 0.2
 
 
 @pytest.fixture(scope="session")
 def pilot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Landing folder of the whole pilot in the councils' own dialects."""
-    return made_once(tmp_path_factory, "pilot", lambda folder: generate(folder / "landing", COHORT)) / "landing"
+    """Landing folder of a fifth of the pilot in the councils' own dialects."""
+
+    def make(folder: Path) -> None:
+        generate(folder / "landing", COHORT, scale=SCALE)
+
+    return made_once(tmp_path_factory, "pilot", make) / "landing"
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +25,6 @@ def pilot_in_contract_form(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same children and rows as `pilot`, under contract names."""
 
     def make(folder: Path) -> None:
-        generate(folder / "landing", COHORT, contract_names=True)
+        generate(folder / "landing", COHORT, scale=SCALE, contract_names=True)
 
     return made_once(tmp_path_factory, "contract", make) / "landing"

@@ -77,7 +77,7 @@ def test_nhs_numbers(tables: dict[str, pd.DataFrame], source: str) -> None:
         assert number.startswith("999")
         assert sum(weight * int(digit) for weight, digit in zip(range(10, 0, -1), number, strict=True)) % 11 == 0
     if source == "hv_reviews":
-        assert (numbers == "").sum() > 1000
+        assert (numbers == "").mean() > 0.005
 
 
 def test_councils_send_many_dialects_and_formats(pilot: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sources import reference
 from sources.reference.cohorts import Cohort
-from sources.synthetic import margins
+from sources.synthetic import generate, margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
 from sources.synthetic.drawing import Streams
 from sources.synthetic.geography import build_geography
@@ -19,9 +19,11 @@ KEYS = ["area_code", "breakdown_topic", "breakdown", "sex"]
 
 
 @pytest.fixture(scope="module")
-def compared(pilot: Path) -> pd.DataFrame:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Each published pilot figure beside the generated one."""
-    truth = pd.read_parquet(pilot.parent / "truth_tables.parquet")
+    folder = tmp_path_factory.mktemp("whole")
+    generate(folder / "landing", "202425")
+    truth = pd.read_parquet(folder / "truth_tables.parquet")
     return truth.merge(PUBLISHED.rename(columns={"new_la_code": "area_code"}), on=KEYS, suffixes=("", "_published"))
 
 

@@ -1,7 +1,6 @@
 """Noise is drawn once for one charge, through every crash, retry and race."""
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -24,11 +23,11 @@ from privacy.release.ledger import (
 )
 from privacy.release.mechanism import OPENDP, OpenDPNoise, charge, measure
 from privacy.release.session import StoreError, settle
+from tests.support.release.crash import WARM
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import measure_small, small_plan
 from tests.support.waiting import PATIENCE
 
-SPAWN = multiprocessing.get_context("spawn")
 CHARGE = ("202425", "2026.11.0", "small")
 
 
@@ -106,7 +105,7 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
 def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
     """After two in a row, the third run measures."""
     for _ in range(2):
-        process = SPAWN.Process(target=faulting, args=(home,))
+        process = WARM.Process(target=faulting, args=(home,))
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGSEGV
@@ -118,8 +117,8 @@ def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
 
 
 def test_of_processes_at_once_exactly_one_draws(home):
-    barrier = SPAWN.Barrier(4)
-    processes = [SPAWN.Process(target=racing, args=(barrier, home)) for _ in range(4)]
+    barrier = WARM.Barrier(4)
+    processes = [WARM.Process(target=racing, args=(barrier, home)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:

@@ -1,1 +1,1 @@
-"""An installation with sharing agreements, and the accuracy of its returns."""
+"""An installation with sharing agreements."""

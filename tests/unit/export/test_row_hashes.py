@@ -279,10 +279,11 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["evidence", "figures", "rows"]), inner)
     ),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
+@examples(50)
 @given(given_answer=JSON)
 def test_anything_else_is_no_answer(given_answer: Any) -> None:
     assert find_problems(given_answer, None)

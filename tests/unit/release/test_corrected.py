@@ -129,9 +129,9 @@ def _only(council: str) -> Cube:
 def test_the_variance_by_chance_is_that_of_each_place() -> None:
     rng = np.random.default_rng(2)
     matrices = [chances(RATES)["seen"], chances(MORE * RATES)["seen"]]
-    drawn = np.zeros((4000, *TRUE.shape))
+    drawn = np.zeros((1000, *TRUE.shape))
     for council, true, gld in np.ndindex(*TRUE.shape):
-        drawn[:, council, :, gld] += rng.multinomial(int(TRUE[council, true, gld]), matrices[council][:, true], 4000)
+        drawn[:, council, :, gld] += rng.multinomial(int(TRUE[council, true, gld]), matrices[council][:, true], 1000)
     values = [higher_in_b(counts).values(BY_COUNCIL) for counts in drawn]
     stated = higher_in_b(found_more_wrongly_in_b(TRUE)).variance(BY_COUNCIL)
     assert np.std(values, axis=0) == pytest.approx(np.sqrt(stated), rel=0.15, abs=0.15)
