@@ -15,7 +15,7 @@ from privacy.doors.database import open_in_memory
 from privacy.normalise import VALID
 from sources.councils.council_file import InvalidCouncilFile, load
 from sources.extract.landed import Landed
-from sources.onboarding.check import LEGEND, check_sample, render
+from sources.onboarding.check import LEGEND, check_sample, render_check
 from sources.onboarding.sample import build_landed_sample
 from sources.onboarding.write import build_council_file, draft_source
 from sources.reference.cohorts import Cohort
@@ -62,7 +62,8 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     lines = f"; TODO on lines {', '.join(map(str, todo))}" if todo else ""
     first = f"{file}: a sound council file of {found.council}{lines}"
     answer(
-        facts, lambda: "\n".join([first, *(f"\n{render(each)}" for each in checked), *([LEGEND] if checked else [])])
+        facts,
+        lambda: "\n".join([first, *(f"\n{render_check(each)}" for each in checked), *([LEGEND] if checked else [])]),
     )
     if any(each["stops"] for each in checked):
         end(Ending.INPUT)
@@ -88,16 +89,16 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
         stop(f"{out} is there already; a council file is never overwritten")
     con = _open_database()
     with show_progress("Reading samples"):
-        drafts = [draft_source(con, landed, VALID) for landed in _list_samples(name, samples, source, None)]
-    for draft in drafts:
-        if not draft.needed:
-            click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)
-    if any(draft.needed for draft in drafts):
-        text = build_council_file(name, drafts)
+        samples_landed = _list_samples(name, samples, source, None)
+        drafts = {landed.source: draft_source(con, landed, VALID) for landed in samples_landed}
+    for each, draft in drafts.items():
+        if draft is None:
+            click.echo(f"{each}: the sample is in contract form; no council file is needed for it", err=True)
+    if any(drafts.values()):
+        text = build_council_file(name, filter(None, drafts.values()))
         if out:
             out.write_text(text, encoding="utf-8")
-            decisions = sum(draft.decisions for draft in drafts)
-            click.echo(f"{out} is written; {decisions} lines marked TODO wait for a decision", err=True)
+            click.echo(f"{out} is written; {text.count('# TODO')} lines marked TODO wait for a decision", err=True)
         else:
             click.echo(text, nl=False)
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
-import jinja2
 import pyarrow as pa
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
@@ -31,7 +29,7 @@ from sources.onboarding.sample import (
     open_sample_table,
     select_shown_values,
 )
-from sources.onboarding.write import format_scalar
+from sources.onboarding.write import format_scalar, render
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
 LEGEND = (
@@ -40,7 +38,6 @@ LEGEND = (
 )
 _TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
 _MAX_CELL_WIDTH = 44
-_REPORT = Path(__file__).with_name("check.txt.j2")
 
 
 Facts = dict[str, Any]
@@ -261,12 +258,10 @@ def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | 
     return tuple(found)
 
 
-def render(check: Facts) -> str:
+def render_check(check: Facts) -> str:
     """Render the report of one sample (`check.txt.j2`)."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    environment.filters["count"] = "{:,}".format
-    template = environment.from_string(_REPORT.read_text(encoding="utf-8"))
-    return template.render(check=check, table=_format_table([_TABLE_HEAD, *map(_format_row, check["columns"])]))
+    table = _format_table([_TABLE_HEAD, *map(_format_row, check["columns"])])
+    return render("check.txt.j2", check=check, table=table)
 
 
 def _format_row(check: Facts) -> tuple[str, ...]:
