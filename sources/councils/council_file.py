@@ -243,46 +243,34 @@ def _find_encoding_fault(text: str) -> str | None:
 
 
 class _Source(Settings):
-    """A council's settings for one source, checked against the source's contract; see `Dialect` for the fields."""
+    """A council's settings for one source, checked against the source's contract, under the names of `Dialect`."""
 
     contract: ClassVar[SourceContract]
 
     delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = CONTRACT_DIALECT.delimiter
     encoding: Annotated[Text, build_fault_validator(_find_encoding_fault)] = CONTRACT_DIALECT.encoding
-    date_format: _Formats = CONTRACT_DIALECT.date_formats
-    date_formats: Mapping[str, _Formats] = {}
+    date_formats: Annotated[_Formats, Field(alias="date_format")] = CONTRACT_DIALECT.date_formats
+    column_date_formats: Annotated[Mapping[str, _Formats], Field(alias="date_formats")] = {}
     columns: Mapping[str, Text] = {}
     codes: Mapping[str, Mapping[str, OrEmpty]] = {}
     constants: Mapping[str, Text] = {}
-    derived: Mapping[str, _Derived] = {}
+    derived: Mapping[str, Annotated[_Derived, AfterValidator(_Derived.build_derived)]] = {}
     parts: Parts | None = None
     deleted: dict[Text, Annotated[tuple[Text, ...], AsList]] | None = None
     sheet: Text | None = None
 
     def build_dialect(self) -> Dialect:
-        deletions = [Deletion(heading, values) for heading, values in (self.deleted or {}).items()]
-        return Dialect(
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            date_formats=self.date_format,
-            column_date_formats=self.date_formats,
-            columns=self.columns,
-            codes={column: codes for column, codes in self.codes.items() if codes},
-            constants=self.constants,
-            derived={column: derived.build_derived() for column, derived in self.derived.items()},
-            parts=self.parts,
-            deleted=deletions[0] if deletions else None,
-            sheet=self.sheet,
-        )
+        deleted = next((Deletion(*each) for each in (self.deleted or {}).items()), None)
+        return Dialect(**dict(self) | {"deleted": deleted})
 
-    @field_validator("date_formats", "columns", "codes", "constants", "derived", mode="wrap")
+    @field_validator("column_date_formats", "columns", "codes", "constants", "derived", mode="wrap")
     @classmethod
     def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if not isinstance(content, dict):
             raise ValueError("must be a mapping of contract columns")
         names = tuple(column.name for column in cls.contract.columns)
         dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
-        others = set(names) - set(dates) if info.field_name == "date_formats" else set()
+        others = set(names) - set(dates) if info.field_name == "column_date_formats" else set()
         with Faults() as faults:
             for name in content.keys() & others:
                 faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
@@ -297,7 +285,7 @@ class _Source(Settings):
     def _can_be_met(cls, codes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         with Faults() as faults:
-            for name, mapping in codes.items():
+            for name, mapping in ((name, mapping) for name, mapping in codes.items() if mapping):
                 column, seen = cls.contract[name], dict[str, str]()
                 for value, code in mapping.items():
                     faults.add((name, value), _find_value_fault(column, value.strip(), seen), key=True)
@@ -310,8 +298,8 @@ class _Source(Settings):
     @classmethod
     def _can_be_constant(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         # pydantic validates in order of declaration: codes and date formats are here already, unless they were invalid.
-        codes, own = info.data.get("codes", {}), info.data.get("date_formats", {})
-        formats = info.data.get("date_format", CONTRACT_DIALECT.date_formats)
+        codes, own = info.data.get("codes", {}), info.data.get("column_date_formats", {})
+        formats = info.data.get("date_formats", CONTRACT_DIALECT.date_formats)
         with Faults() as faults:
             for name, value in constants.items():
                 allowed = codes.get(name, {}), own.get(name, formats)
