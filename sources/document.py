@@ -6,7 +6,7 @@ import jinja2
 
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, RELEASE_RULES, ROW_COUNT_RULES
-from sources.extract.rules import FILE_RULES
+from sources.errors import FILE_RULES
 from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 

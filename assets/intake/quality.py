@@ -25,7 +25,7 @@ import pyarrow.parquet
 from privacy.doors import environment
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import extract_rules
+from sources.contracts.extract_rules import list_extract_rules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +245,7 @@ def _expect_of_rows(contract: SourceContract, gxe: Any) -> Iterator[tuple[Findin
 
 
 def _expect_of_extract(contract: SourceContract, gxe: Any) -> Iterator[tuple[Finding, Any]]:
-    for rule in extract_rules(contract):
+    for rule in list_extract_rules(contract):
         severity = _SEVERITIES[rule.severity]
         expectation = gxe.ExpectColumnValuesToBeBetween(
             column=rule.fact,

@@ -22,10 +22,9 @@ from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_M
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, NUMBERS, OF_MANY, UPN_OF_TWO
 from sources.contracts.sources import ANOTHER_COUNCIL, ANOTHER_YEAR
 from sources.diagnosis.wrong_files import OriginCounter, OtherOrigin, Suspicion
-from sources.errors import ExtractStopped
+from sources.errors import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, ExtractStopped, build_error
 from sources.extract.landed import Landed
 from sources.extract.project import BITS, Projection
-from sources.extract.rules import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, build_error
 from sources.extract.table import SOURCE_ROW, SheetTaken
 
 ROW_HASH = "row_hash"

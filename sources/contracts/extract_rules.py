@@ -151,7 +151,7 @@ RELEASE_RULES = (
 """Other rules that can hold a release."""
 
 
-def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
+def list_extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
     """Yield every rule about a whole extract of this source."""
     yield ROWS_ONCE
     yield from ROW_COUNT_RULES

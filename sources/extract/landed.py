@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privacy.doors.regular import LeadsOut, open_regular
+from sources import errors
 from sources.contracts.model import Rule
 from sources.errors import ExtractStopped
-from sources.extract import rules
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 TOKENS_SUFFIX = ".tokens.parquet"
@@ -27,9 +27,9 @@ SUFFIXES = (
 )
 """Suffixes of extracts, in upper or lower case. How a file is read depends on its first bytes, not on its suffix."""
 REFUSED_SUFFIXES: dict[str, Rule] = {
-    ".xlsm": rules.MACRO_WORKBOOK,
-    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), rules.OTHER_ARCHIVE),
-    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), rules.OTHER_FORMAT),
+    ".xlsm": errors.MACRO_WORKBOOK,
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), errors.OTHER_ARCHIVE),
+    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), errors.OTHER_FORMAT),
 }
 """Suffixes of files that people send in place of an extract, each with the rule that refuses it."""
 READY = ".ready"
@@ -156,7 +156,7 @@ def hash_content(path: Path, name: str = "a file", within: Path | None = None) -
             return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
         return _hash_file(path, within)
     except LeadsOut:
-        raise rules.build_error(name, rules.LINK) from None
+        raise errors.build_error(name, errors.LINK) from None
     except OSError as error:
         raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 

@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from privacy.doors.regular import is_link_out
+from sources import errors
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
-from sources.extract import rules
 from sources.extract.landed import (
     REFUSED_SUFFIXES,
     SUFFIXES,
@@ -190,15 +190,15 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     # refused by name before it is opened, with the advice for that kind of file
     for name, each in named:
         if refused := _find_refusal(each.name):
-            raise rules.build_error(name, refused)
+            raise errors.build_error(name, refused)
         if is_link_out(each, within):
-            raise rules.build_error(name, rules.LINK)
+            raise errors.build_error(name, errors.LINK)
     if not found:
         return landed
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
-        raise rules.build_error(landed.name, rules.NOT_A_FILE)
+        raise errors.build_error(landed.name, errors.NOT_A_FILE)
     if not os.access(landed.path, os.R_OK):
-        raise rules.build_error(landed.name, rules.NOT_ALLOWED)
+        raise errors.build_error(landed.name, errors.NOT_ALLOWED)
     return landed
 
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
+from sources.errors import NOT_A_FILE, XML, build_error
 from sources.extract.landed import Landed, get_size
 from sources.extract.match import OpenExtract, collect_known_keys, match
 from sources.extract.readers.content import Format, get_content, get_only_member, list_members
@@ -21,7 +22,6 @@ from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_best_sheet, open_workbook
-from sources.extract.rules import NOT_A_FILE, XML, build_error
 from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, iter_filled_rows
 from sources.reference.cohorts import Cohort
 

@@ -86,11 +86,13 @@ def project_extract(
     )
     checks = tuple(Check(rule, position) for position, rule in enumerate(_build_rules(contract, extract, valid)))
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
-    issues = ", ".join(f"{_mask(group, cohort, la_codes)} AS issues_{index}" for index, group in enumerate(masks))
+    issues = ", ".join(
+        f"{_build_mask_sql(group, cohort, la_codes)} AS issues_{index}" for index, group in enumerate(masks)
+    )
     deleted = f", {_build_deleted_sql(extract)} AS {DELETED}" if extract.dialect.deleted else ""
     passed = [SOURCE_ROW, *carried]
     rows = f"SELECT {', '.join(passed)}, {raw}{deleted} FROM {relation}"
-    dated = _with_dates(rows, contract, extract.dialect, valid)
+    dated = _add_dates_sql(rows, contract, extract.dialect, valid)
     kept = [*passed, *(column.name for column in contract.columns), *([DELETED] if deleted else [])]
     sql = f"SELECT {', '.join(kept)}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
@@ -167,7 +169,7 @@ def _build_deleted_sql(extract: OpenExtract) -> str:
     return f"coalesce(lower({extract.inputs[mark.heading]}) IN ({values}), false)"
 
 
-def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
+def _add_dates_sql(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
     """Add columns for dates that may be repaired: `read_<column>` as written and, if that is not a date,
     `mended_<column>`. Each is a separate SELECT, because otherwise a date would be parsed at every mention."""
     dates = [column for column in contract.columns if _is_mended(column)]
@@ -269,7 +271,7 @@ def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
     return condition
 
 
-def _mask(checks: tuple[Check, ...], cohort: Cohort, la_codes: Sequence[str]) -> str:
+def _build_mask_sql(checks: tuple[Check, ...], cohort: Cohort, la_codes: Sequence[str]) -> str:
     terms = [
         f"CASE WHEN {bound(check.rule.broken, cohort, la_codes)} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END"
         for check in checks

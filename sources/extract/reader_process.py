@@ -21,8 +21,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from privacy.doors import environment
-from sources.errors import ExtractStopped
-from sources.extract.rules import READER_STOPPED, build_error
+from sources.errors import READER_STOPPED, ExtractStopped, build_error
 
 MEMORY_BYTES = 2 << 30
 """On top of the template's memory: twice the limit that any reader sets itself."""

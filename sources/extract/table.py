@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sources import errors
 from sources.contracts.model import Rule
 from sources.errors import ExtractStopped
-from sources.extract import rules
 
 MAX_COLUMNS = 500
 MAX_HEADING = 1000
@@ -82,15 +82,15 @@ def clean_header(name: str, header: list[str], doubt: Rule | None = None) -> lis
     """
     header = [column.strip() for column in header]
     if not any(header):
-        raise rules.build_error(name, rules.EMPTY)
+        raise errors.build_error(name, errors.EMPTY)
     if len(header) > MAX_COLUMNS:
-        raise rules.build_error(name, rules.TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
+        raise errors.build_error(name, errors.TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
     if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
-        raise rules.build_error(name, rules.LONG_HEADING, format_column_numbers(long))
+        raise errors.build_error(name, errors.LONG_HEADING, format_column_numbers(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     # a header line that has run into a row holds values, which no message may name
     if repeated and doubt:
-        raise rules.build_error(name, doubt)
+        raise errors.build_error(name, doubt)
     if repeated:
         stop_at_values(name, header)
         same = format_column_numbers([index for index, column in enumerate(header, 1) if column in repeated])
@@ -110,7 +110,7 @@ def format_column_numbers(numbers: Sequence[int]) -> str:
 def stop_at_values(name: str, header: Iterable[str]) -> None:
     """Raise `ExtractStopped` if a heading is a date, number or postcode, so that no message repeats it."""
     if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
-        raise rules.build_error(name, rules.VALUES_IN_HEADER)
+        raise errors.build_error(name, errors.VALUES_IN_HEADER)
 
 
 def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -122,14 +122,14 @@ def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[
     for batch in table.read(names):
         # the remainder, because reviews found only in CYP609 are numbered from 609,000,000
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
-            raise rules.build_error(name, rules.TOO_MANY_ROWS)
+            raise errors.build_error(name, errors.TOO_MANY_ROWS)
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:
-            raise rules.build_error(name, rules.TOO_MANY_UNUSABLE)
+            raise errors.build_error(name, errors.TOO_MANY_UNUSABLE)
         blank = _mask_rows(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
         repeated = _mask_rows(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name)) & ~blank
         if repeated.any():
             rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()
-            table.set_aside.setdefault(rules.REPEATED_HEADER, []).extend(rows)
+            table.set_aside.setdefault(errors.REPEATED_HEADER, []).extend(rows)
         unwanted = repeated | blank
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 

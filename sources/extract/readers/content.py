@@ -21,8 +21,8 @@ from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
+from sources import errors
 from sources.contracts.model import Rule
-from sources.extract import rules
 from sources.extract.landed import SPREADSHEET_SUFFIXES, is_clutter
 
 MAX_UNPACKED = 8 << 30
@@ -112,10 +112,10 @@ class Guarded(io.RawIOBase):
         try:
             data = self._stream.read(size)
         except DAMAGE:
-            raise rules.build_error(self._name, rules.DAMAGED) from None
+            raise errors.build_error(self._name, errors.DAMAGED) from None
         self._bytes_read += len(data)
         if self._packed is not None and self._bytes_read > may_unpack_to(self._packed):
-            raise rules.build_error(self._name, rules.UNPACKS_TOO_LARGE)
+            raise errors.build_error(self._name, errors.UNPACKS_TOO_LARGE)
         return data
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -158,25 +158,25 @@ def may_unpack_to(packed: int) -> int:
 
 
 _REFUSED: tuple[tuple[bytes, Rule, str], ...] = (
-    (b"%PDF", rules.OTHER_FORMAT, "it is a PDF"),
-    (b"{\\rtf", rules.OTHER_FORMAT, "it is a text document"),
-    (b"SQLite format 3", rules.OTHER_FORMAT, "it is a database"),
-    (b"\0\1\0\0Standard ", rules.OTHER_FORMAT, "it is an Access database"),
-    (b"ARROW1", rules.OTHER_FORMAT, "it is an Arrow file"),
-    (b"$FL2", rules.OTHER_FORMAT, "it is an SPSS file"),
+    (b"%PDF", errors.OTHER_FORMAT, "it is a PDF"),
+    (b"{\\rtf", errors.OTHER_FORMAT, "it is a text document"),
+    (b"SQLite format 3", errors.OTHER_FORMAT, "it is a database"),
+    (b"\0\1\0\0Standard ", errors.OTHER_FORMAT, "it is an Access database"),
+    (b"ARROW1", errors.OTHER_FORMAT, "it is an Arrow file"),
+    (b"$FL2", errors.OTHER_FORMAT, "it is an SPSS file"),
     # first records of BIFF 2, 3, 4, 5 and 8 outside a compound file
-    (b"\x09\0\4\0", rules.OLD_WORKBOOK, ""),
-    (b"\x09\2\6\0", rules.OLD_WORKBOOK, ""),
-    (b"\x09\4\6\0", rules.OLD_WORKBOOK, ""),
-    (b"\x09\x08\x08\0", rules.OLD_WORKBOOK, ""),
-    (b"\x09\x08\x10\0", rules.OLD_WORKBOOK, ""),
-    (b"7z\xbc\xaf\x27\x1c", rules.OTHER_ARCHIVE, "it is a 7z archive"),
-    (b"Rar!\x1a\x07", rules.OTHER_ARCHIVE, "it is a RAR archive"),
-    (b"BZh", rules.OTHER_ARCHIVE, "it is packed with bzip2"),
-    (b"\xfd7zXZ\0", rules.OTHER_ARCHIVE, "it is packed with xz"),
-    (b"\x28\xb5\x2f\xfd", rules.OTHER_ARCHIVE, "it is packed with zstd"),
-    (b"-----BEGIN PGP", rules.OTHER_ARCHIVE, "it is encrypted with PGP"),
-    (b"age-encryption.org/", rules.OTHER_ARCHIVE, "it is encrypted with age"),
+    (b"\x09\0\4\0", errors.OLD_WORKBOOK, ""),
+    (b"\x09\2\6\0", errors.OLD_WORKBOOK, ""),
+    (b"\x09\4\6\0", errors.OLD_WORKBOOK, ""),
+    (b"\x09\x08\x08\0", errors.OLD_WORKBOOK, ""),
+    (b"\x09\x08\x10\0", errors.OLD_WORKBOOK, ""),
+    (b"7z\xbc\xaf\x27\x1c", errors.OTHER_ARCHIVE, "it is a 7z archive"),
+    (b"Rar!\x1a\x07", errors.OTHER_ARCHIVE, "it is a RAR archive"),
+    (b"BZh", errors.OTHER_ARCHIVE, "it is packed with bzip2"),
+    (b"\xfd7zXZ\0", errors.OTHER_ARCHIVE, "it is packed with xz"),
+    (b"\x28\xb5\x2f\xfd", errors.OTHER_ARCHIVE, "it is packed with zstd"),
+    (b"-----BEGIN PGP", errors.OTHER_ARCHIVE, "it is encrypted with PGP"),
+    (b"age-encryption.org/", errors.OTHER_ARCHIVE, "it is encrypted with age"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
@@ -191,13 +191,13 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
         if start.startswith(_OLE):
             # an encrypted .xlsx is a compound file, like an old workbook
             if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20):
-                raise rules.build_error(name, rules.PASSWORD)
+                raise errors.build_error(name, errors.PASSWORD)
             return Format.OLD_WORKBOOK
         if start.startswith(_ZIP):
             return detect_zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
-            raise rules.build_error(name, rule, what)
+            raise errors.build_error(name, rule, what)
     if start.startswith(b"\x1f\x8b"):
         return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
@@ -208,13 +208,13 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
 
 def _detect_markup(name: str, start: bytes) -> Format:
     if start.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta", b"<div", b"<style")):
-        raise rules.build_error(name, rules.WEB_PAGE)
+        raise errors.build_error(name, errors.WEB_PAGE)
     if not (start.startswith(b"<") and start[1:2] in b"?!abcdefghijklmnopqrstuvwxyz_" and len(start) > 1):
         return Format.TEXT
     if b'progid="excel.sheet"' in start or b"urn:schemas-microsoft-com:office:spreadsheet" in start:
-        raise rules.build_error(name, rules.XML_WORKBOOK)
+        raise errors.build_error(name, errors.XML_WORKBOOK)
     if b"<html" in start:
-        raise rules.build_error(name, rules.WEB_PAGE)
+        raise errors.build_error(name, errors.WEB_PAGE)
     return Format.XML
 
 
@@ -226,21 +226,21 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
     names = {info.filename.lower() for info in list_zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
-            raise rules.build_error(name, rules.MACRO_WORKBOOK)
+            raise errors.build_error(name, errors.MACRO_WORKBOOK)
         if "xl/workbook.bin" in names:
             return Format.BINARY_WORKBOOK
         if not any(entry.startswith("xl/") for entry in names):
-            raise rules.build_error(name, rules.OTHER_FORMAT, "it is an office document")
+            raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
         return Format.WORKBOOK
     if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
         stream.seek(0)
         start = stream.read(LOOK_BYTES)  # the type is the first entry and not compressed
         if "encrypted-package" in names:
-            raise rules.build_error(name, rules.PASSWORD)
+            raise errors.build_error(name, errors.PASSWORD)
         if b"opendocument." in start and b"opendocument.spreadsheet" not in start:
-            raise rules.build_error(name, rules.OTHER_FORMAT, "it is an office document")
+            raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
         if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in names):
-            raise rules.build_error(name, rules.MACRO_WORKBOOK)
+            raise errors.build_error(name, errors.MACRO_WORKBOOK)
         return Format.OPEN_DOCUMENT
     return Format.ARCHIVE
 
@@ -251,9 +251,9 @@ def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(_LimitedDirectory(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
-        raise rules.build_error(name, rules.DAMAGED) from None
+        raise errors.build_error(name, errors.DAMAGED) from None
     if not all(entry.filename for entry in entries):
-        raise rules.build_error(name, rules.DAMAGED)
+        raise errors.build_error(name, errors.DAMAGED)
     return entries
 
 
@@ -267,13 +267,13 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
         try:
             return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
         except NotRegular:
-            raise rules.build_error(name, rules.NOT_REGULAR) from None
+            raise errors.build_error(name, errors.NOT_REGULAR) from None
         except LeadsOut:
-            raise rules.build_error(name, rules.LINK) from None
+            raise errors.build_error(name, errors.LINK) from None
         except PermissionError:
-            raise rules.build_error(name, rules.NOT_ALLOWED) from None
+            raise errors.build_error(name, errors.NOT_ALLOWED) from None
         except OSError:
-            raise rules.build_error(name, rules.DAMAGED) from None
+            raise errors.build_error(name, errors.DAMAGED) from None
 
     format = detect_format(name, plain)
     if format is Format.GZIP:
@@ -298,17 +298,17 @@ def list_members(archive: Content) -> list[Content]:
         ]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
-        raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
+        raise errors.build_error(archive.name, errors.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
     for number, info in entries:
         path = PurePosixPath(info.filename.replace("\\", "/"))
         # a colon in the first part of a path is a Windows drive
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-            raise rules.build_error(archive.name, rules.UNSAFE_MEMBER)
+            raise errors.build_error(archive.name, errors.UNSAFE_MEMBER)
         if path.suffix.lower() in ARCHIVE_SUFFIXES:
-            raise rules.build_error(archive.name, rules.NESTED_ARCHIVE, f"member {number}")
+            raise errors.build_error(archive.name, errors.NESTED_ARCHIVE, f"member {number}")
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
     if sum(info.file_size for _, info in found) > may_unpack_to(packed_size):
-        raise rules.build_error(archive.name, rules.UNPACKS_TOO_LARGE)
+        raise errors.build_error(archive.name, errors.UNPACKS_TOO_LARGE)
     found.sort(key=lambda member: member[1].filename)
     room = _Room(MAX_IN_MEMORY)
     return [_get_member(archive, number, info, packed_size, room) for number, info in found]
@@ -318,10 +318,10 @@ def get_only_member(archive: Content) -> Content:
     """Return the one extract in a zip archive; raises `ExtractStopped` if there is none, or more than one."""
     found = list_members(archive)
     if not found:
-        raise rules.build_error(archive.name, rules.NO_MEMBER)
+        raise errors.build_error(archive.name, errors.NO_MEMBER)
     if len(found) > 1:
         numbers = ", ".join(content.name.partition(", ")[2] for content in found[:5])
-        raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, numbers)
+        raise errors.build_error(archive.name, errors.SEVERAL_MEMBERS, numbers)
     return found[0]
 
 
@@ -331,14 +331,14 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
     Raises `ExtractStopped` if it is encrypted, damaged or compressed by a method other than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
-        raise rules.build_error(name, rules.PASSWORD)
+        raise errors.build_error(name, errors.PASSWORD)
     if info.compress_type not in _METHODS:
-        raise rules.build_error(name, rules.OTHER_ARCHIVE)
+        raise errors.build_error(name, errors.OTHER_ARCHIVE)
     try:
         with zipfile.ZipFile(archive) as directory:
             stream = directory.open(info)
     except DAMAGE:
-        raise rules.build_error(name, rules.DAMAGED) from None
+        raise errors.build_error(name, errors.DAMAGED) from None
     # the directory may state any size, but a member cannot be larger than its archive
     return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
 
@@ -349,7 +349,7 @@ def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Conten
         return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     if detect_format(name, unpack) is Format.ARCHIVE:
-        raise rules.build_error(name, rules.NESTED_ARCHIVE)
+        raise errors.build_error(name, errors.NESTED_ARCHIVE)
     return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY))
 
 
@@ -370,7 +370,7 @@ def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
     if format is Format.ARCHIVE:
         format = detect_format(name, open_held)  # a stream that can seek shows a workbook
     if format in (Format.GZIP, Format.ARCHIVE):
-        raise rules.build_error(name, rules.NESTED_ARCHIVE)
+        raise errors.build_error(name, errors.NESTED_ARCHIVE)
     return Content(name, format, open_held)
 
 
@@ -387,7 +387,7 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
             while block := stream.read(1 << 20):
                 data += block
                 if len(data) > room.left:
-                    raise rules.build_error(name, rules.UNPACKS_TOO_LARGE)
+                    raise errors.build_error(name, errors.UNPACKS_TOO_LARGE)
         room.left -= len(data)
         return bytes(data)
 

@@ -31,14 +31,13 @@ from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
-from sources.errors import ExtractStopped
+from sources.errors import OTHER_FORMAT, TABLES_TOO_LARGE, ExtractStopped, build_error
 from sources.extract.landed import TABLE_NAME, Landed, list_arrived
 from sources.extract.match import normalise_heading
 from sources.extract.readers.content import Content, Format, get_content
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
-from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, build_error
 from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql, build_whole_sql
 from sources.reference import read_rows
 from sources.reference.code_lists import DOMAINS, load_snomed_codes
@@ -283,7 +282,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             last = int(numbers[-1]) if len(numbers) else last
             texts = {item.item: by_item.get(item.item, absent) for item in items}
             con.register("incoming", pa.table({"row": pa.array(numbers + passed), **texts}))
-            con.execute(f"INSERT INTO all_{table} {_keep(table)}")
+            con.execute(f"INSERT INTO all_{table} {_build_kept_sql(table)}")
             con.unregister("incoming")
         for rule, rows in opened.set_aside.items():
             if rows:
@@ -299,7 +298,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
     con.execute(f"CREATE TABLE {table} AS SELECT * FROM all_{table} {latest}")
 
 
-def _keep(table: str) -> str:
+def _build_kept_sql(table: str) -> str:
     """Return the SQL of the rows of `incoming` that a review may need, trimmed."""
     texts = {item: f"left({build_trimmed_sql(item.item)}, {_LONGEST})" for item in list_items(table)}
     cleaned = {item.item: build_whole_sql(text) if item.coded else text for item, text in texts.items()}

@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from sources import errors
 from sources.contracts.model import Rule
 from sources.councils.dialect import Dialect
-from sources.extract import rules
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content
 from sources.extract.table import SOURCE_ROW, TextTable, clean_header
@@ -94,7 +94,7 @@ def _iter_batches(
     before = 0
     for parsed in _iter_parsed(content, layout, encoding, names):
         if parsed.cut:
-            raise rules.build_error(content.name, rules.CUT_ROW)
+            raise errors.build_error(content.name, errors.CUT_ROW)
         for rule, rows in parsed.set_aside.items():
             set_aside.setdefault(rule, []).extend(before + row for row in rows)
         numbers = pa.array(before + parsed.numbers, pa.int64())
@@ -113,7 +113,7 @@ def _iter_parsed(content: Content, layout: TextLayout, encoding: str, names: lis
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
         except pa.ArrowInvalid:
-            raise rules.build_error(content.name, rules.DAMAGED) from None
+            raise errors.build_error(content.name, errors.DAMAGED) from None
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[in
     found: dict[Rule, list[int]] = {}
     for row in unusable:
         if row.text.strip():
-            rule = rules.UNBALANCED_QUOTE if row.text == UNBALANCED.decode().strip() else rules.MALFORMED
+            rule = errors.UNBALANCED_QUOTE if row.text == UNBALANCED.decode().strip() else errors.MALFORMED
             found.setdefault(rule, []).append(row.number)
     return found
 
@@ -185,7 +185,7 @@ def _detect_layout(content: Content, known: Container[str], dialect: Dialect) ->
     with content.open() as stream:
         lines = _LINE.findall(next(iter_whole_lines(content.name, stream, dialect.encoding), b"").decode())
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
-        raise rules.build_error(content.name, rules.EMPTY)
+        raise errors.build_error(content.name, errors.EMPTY)
     declared = _SEPARATOR.fullmatch(lines[0].strip())
     candidates = [dialect.delimiter, *([declared[1]] if declared else []), *DELIMITERS]
     look = "".join(lines[: MAX_SKIPPED + _HEADER_LINES])
@@ -196,7 +196,7 @@ def _detect_layout(content: Content, known: Container[str], dialect: Dialect) ->
     ] or [DELIMITERS[0]]
     found = [
         (
-            -count_known_names(_record(lines[start : start + _HEADER_LINES], delimiter)[0], known),
+            -count_known_names(_parse_record(lines[start : start + _HEADER_LINES], delimiter)[0], known),
             start,
             order,
             delimiter,
@@ -207,8 +207,8 @@ def _detect_layout(content: Content, known: Container[str], dialect: Dialect) ->
     # most known names, then the earliest line, then the order of `delimiters`
     count, start, _, delimiter = min(found)
     if -count < MIN_KNOWN:
-        raise rules.build_error(content.name, rules.NO_HEADER)
-    header, taken = _record(lines[start:], delimiter)
+        raise errors.build_error(content.name, errors.NO_HEADER)
+    header, taken = _parse_record(lines[start:], delimiter)
     header = _fit_to_row_width(header, lines[start + taken :], delimiter)
     doubt = _find_doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
@@ -222,14 +222,14 @@ def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: b
     """
     rows = [line for line in lines[:_LOOK_LINES] if line.strip(f" \t\r\n{delimiter}")]
     if not rows:
-        return None if finished else rules.CUT_HEADER
+        return None if finished else errors.CUT_HEADER
     whole = [line for line in rows if line.endswith("\n")]
-    widths = {len(_record([line], delimiter)[0]) for line in whole}
-    widths |= {len(_record(whole[at:], delimiter)[0]) for at in range(len(whole))}
-    return rules.HEADER_WIDTH if widths and len(header) not in widths else None
+    widths = {len(_parse_record([line], delimiter)[0]) for line in whole}
+    widths |= {len(_parse_record(whole[at:], delimiter)[0]) for at in range(len(whole))}
+    return errors.HEADER_WIDTH if widths and len(header) not in widths else None
 
 
-def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
+def _parse_record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
     """Return the fields of the first record of the lines, and its number of lines."""
     reader = csv.reader(iter(lines), delimiter=delimiter)
     try:
@@ -241,7 +241,7 @@ def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
 
 def _fit_to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:
     """Add an unnamed last column if every row ends with an extra delimiter, or remove one that no row has."""
-    rows = [row for row in (_record([line], delimiter)[0] for line in lines[:_LOOK_LINES]) if any(row)]
+    rows = [row for row in (_parse_record([line], delimiter)[0] for line in lines[:_LOOK_LINES]) if any(row)]
     if rows and all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows):
         return [*header, ""]
     if rows and not header[-1].strip() and all(len(row) == len(header) - 1 for row in rows):
@@ -287,11 +287,11 @@ def iter_whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[byt
         end = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
         lines, carry = piece[:end], piece[end:]
         if len(carry) > MAX_ROW_BYTES:
-            raise rules.build_error(name, rules.LONG_ROW)
+            raise errors.build_error(name, errors.LONG_ROW)
         if lines:
-            yield _line_feeds(_convert_to_utf8(lines, encoding))
+            yield _convert_line_ends(_convert_to_utf8(lines, encoding))
     if carry.strip(_PADDING):
-        yield _line_feeds(_convert_to_utf8(carry, encoding))
+        yield _convert_line_ends(_convert_to_utf8(carry, encoding))
 
 
 def _iter_pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
@@ -311,7 +311,7 @@ def _iter_pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
         piece = stream.read(BLOCK_BYTES)
     # bytes are left over if the file breaks off within a character
     if decoder.getstate()[0]:
-        raise rules.build_error(name, rules.DAMAGED)
+        raise errors.build_error(name, errors.DAMAGED)
 
 
 def detect_utf_16(start: bytes) -> str:
@@ -361,7 +361,7 @@ def _register_error_handler(encoding: str) -> str:
     return handler
 
 
-def _line_feeds(lines: bytes) -> bytes:
+def _convert_line_ends(lines: bytes) -> bytes:
     """Replace carriage returns at line ends with line feeds, unless every line ends with both."""
     if b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n"):
         return re.sub(rb"\r+\n|\r", b"\n", lines)

@@ -21,8 +21,8 @@ import pyarrow as pa
 from privacy.doors.shipped import read_yaml
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject, stop
+from sources.errors import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, build_error
 from sources.extract.readers.content import Content
-from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, build_error
 from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.code_lists import GOALS
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pyarrow import types
 
 from privacy.doors import sealed
+from sources import errors
 from sources.errors import ExtractStopped
-from sources.extract import rules
 from sources.extract.landed import Landed
 from sources.extract.readers.content import Content, get_content, may_unpack_to
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
@@ -49,7 +49,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     """Open a file whose footer is within `_LIMITS`; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
-        raise rules.build_error(content.name, rules.ENCRYPTED_PARQUET)
+        raise errors.build_error(content.name, errors.ENCRYPTED_PARQUET)
     with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
@@ -69,7 +69,9 @@ def _stop_if_unreadable(name: str, tokens: str = "") -> Iterator[None]:
     except _UNREADABLE as error:
         if tokens:
             raise ExtractStopped(f"{name}: {tokens}; send it again") from None
-        raise rules.build_error(name, rules.ENCRYPTED_PARQUET if "crypt" in str(error) else rules.NOT_PARQUET) from None
+        raise errors.build_error(
+            name, errors.ENCRYPTED_PARQUET if "crypt" in str(error) else errors.NOT_PARQUET
+        ) from None
 
 
 def _iter_batches(
@@ -83,9 +85,9 @@ def _iter_batches(
     for name in in_file:
         type = schema.field(name).type
         if types.is_nested(type.value_type if types.is_dictionary(type) else type):
-            raise rules.build_error(content.name, rules.NOT_TEXT, _format_column_number(schema, name), name)
+            raise errors.build_error(content.name, errors.NOT_TEXT, _format_column_number(schema, name), name)
     if file.metadata.num_rows > MAX_ROWS:
-        raise rules.build_error(content.name, rules.TOO_MANY_ROWS)
+        raise errors.build_error(content.name, errors.TOO_MANY_ROWS)
     with content.open() as stream:
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
@@ -93,7 +95,7 @@ def _iter_batches(
             # a file of some kilobytes can repeat one long value to 8 GiB
             left -= batch.nbytes
             if left < 0:
-                raise rules.build_error(content.name, rules.UNPACKS_TOO_LARGE)
+                raise errors.build_error(content.name, errors.UNPACKS_TOO_LARGE)
             columns = [
                 _convert_to_text(content.name, _format_column_number(schema, name), heading, batch.column(name))
                 for heading, name in wanted.items()
@@ -124,9 +126,9 @@ def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.
         # Arrow passes on bytes that are not UTF-8 as text
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise rules.build_error(file, rules.NOT_TEXT, column, name) from None
+        raise errors.build_error(file, errors.NOT_TEXT, column, name) from None
     if (pc.max(pc.binary_length(text)).as_py() or 0) > _MAX_VALUE_BYTES:
-        raise rules.build_error(file, rules.LONG_VALUE, column, name)
+        raise errors.build_error(file, errors.LONG_VALUE, column, name)
     if types.is_boolean(values.type):
         return pc.ascii_upper(text)
     return pc.replace_substring_regex(text, r"\.0+$", "") if types.is_decimal(values.type) else text

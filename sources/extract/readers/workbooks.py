@@ -25,8 +25,8 @@ from xml.parsers import expat
 import pyarrow as pa
 import python_calamine
 
+from sources import errors
 from sources.errors import ExtractStopped
-from sources.extract import rules
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content, Format, list_zip_entries, may_unpack_to, open_member
 from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, clean_header
@@ -78,15 +78,15 @@ class Book(ABC):
         with _stop_at_damage(self.name):
             visible = list(islice(self._open(content), MAX_SHEETS + 1))
         if len(visible) > MAX_SHEETS:
-            raise rules.build_error(self.name, rules.TOO_MANY_SHEETS)
+            raise errors.build_error(self.name, errors.TOO_MANY_SHEETS)
         self.sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
 
-    def rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
+    def iter_rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
         """Yield the number and the first `width` cells of each row that is not blank, among the first `most` rows."""
         with _stop_at_damage(self.name):
-            for number, row in enumerate(self._rows(sheet.index, width, most), 1):
+            for number, row in enumerate(self._iter_rows(sheet.index, width, most), 1):
                 if number > _MAX_ROWS:
-                    raise rules.build_error(self.name, rules.DAMAGED)
+                    raise errors.build_error(self.name, errors.DAMAGED)
                 if any(cell != "" for cell in row):
                     yield number, row
 
@@ -95,7 +95,7 @@ class Book(ABC):
         """Open the workbook and yield the name and index of each visible worksheet."""
 
     @abstractmethod
-    def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
+    def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         """Yield the first `most` rows of a sheet, including blank ones."""
 
 
@@ -113,7 +113,7 @@ class XmlWorkbook(Book):
             if sheet.sheet_state == "visible":
                 yield sheet.title, index
 
-    def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
+    def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         sheet = self._book.worksheets[index]
         sheet.reset_dimensions()  # the stated dimensions may be wrong
         for row in sheet.iter_rows(max_row=most, max_col=width):
@@ -132,7 +132,7 @@ class OtherWorkbook(Book):
         with content.open() as stream:
             data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
         if len(data) > MAX_BYTES:
-            raise rules.build_error(self.name, rules.WORKBOOK_TOO_LARGE)
+            raise errors.build_error(self.name, errors.WORKBOOK_TOO_LARGE)
         if content.format is Format.OLD_WORKBOOK:
             _check_compound_file(self.name, data)
         self._book = python_calamine.load_workbook(io.BytesIO(data))
@@ -141,10 +141,10 @@ class OtherWorkbook(Book):
             if is_visible and sheet.typ == python_calamine.SheetTypeEnum.WorkSheet:
                 yield sheet.name, index
 
-    def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
+    def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         sheet = self._book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
-            raise rules.build_error(self.name, rules.WORKBOOK_TOO_LARGE)
+            raise errors.build_error(self.name, errors.WORKBOOK_TOO_LARGE)
         # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
@@ -169,7 +169,7 @@ def _stop_at_damage(name: str) -> Iterator[None]:
     except (ExtractStopped, MemoryError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a Rust panic is not an Exception
-        raise rules.build_error(name, rules.DAMAGED) from None
+        raise errors.build_error(name, errors.DAMAGED) from None
 
 
 def _check_parts(content: Content, size: int) -> None:
@@ -181,7 +181,7 @@ def _check_parts(content: Content, size: int) -> None:
     with content.open() as stream:
         entries = list_zip_entries(content.name, stream)
     if sum(entry.file_size for entry in entries) > may_unpack_to(size):
-        raise rules.build_error(content.name, rules.UNPACKS_TOO_LARGE)
+        raise errors.build_error(content.name, errors.UNPACKS_TOO_LARGE)
     for entry in entries:
         elements: list[str] = []
         parser = expat.ParserCreate()
@@ -190,7 +190,7 @@ def _check_parts(content: Content, size: int) -> None:
         # parts that are no XML, such as pictures, cannot declare a document type
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
-                raise rules.build_error(content.name, rules.PASSWORD)
+                raise errors.build_error(content.name, errors.PASSWORD)
             while not elements and (block := part.read(_PROLOG_BYTES)):
                 parser.Parse(block, False)
 
@@ -198,15 +198,15 @@ def _check_parts(content: Content, size: int) -> None:
 def _check_compound_file(name: str, data: bytes) -> None:
     """Raise `ExtractStopped` for a .xls with macros or a password, and for other kinds of document."""
     if _MACROS in data:
-        raise rules.build_error(name, rules.MACRO_WORKBOOK)
+        raise errors.build_error(name, errors.MACRO_WORKBOOK)
     if not any(stream in data for stream in _STREAMS):
-        raise rules.build_error(name, rules.OTHER_FORMAT, "it is an office document")
+        raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
     if _FILE_PASS.search(data):
-        raise rules.build_error(name, rules.PASSWORD)
+        raise errors.build_error(name, errors.PASSWORD)
 
 
 def _refuse_document_type(name: str) -> None:
-    raise rules.build_error(name, rules.DOCUMENT_TYPE)
+    raise errors.build_error(name, errors.DOCUMENT_TYPE)
 
 
 def open_best_sheet(book: Book, known: Container[str], called: str | None) -> TextTable:
@@ -219,15 +219,15 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None) -> Te
         wanted = (sheet for sheet in book.sheets if sheet.called.strip().casefold() == called.strip().casefold())
         if sheet := next(wanted, None):
             return open_sheet(book, sheet, known)
-        raise rules.build_error(book.name, rules.NO_SUCH_SHEET, "", repr(called))
+        raise errors.build_error(book.name, errors.NO_SUCH_SHEET, "", repr(called))
     counts = [_find_header(book, sheet, known)[2] for sheet in book.sheets]
     best = max(counts, default=0)
     if best < MIN_KNOWN:
-        raise rules.build_error(book.name, rules.NO_SHEET)
+        raise errors.build_error(book.name, errors.NO_SHEET)
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise rules.build_error(
-            book.name, rules.SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN])
+        raise errors.build_error(
+            book.name, errors.SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN])
         )
     return open_sheet(book, found[0], known)
 
@@ -239,11 +239,11 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     """
     row, header, count = _find_header(book, sheet, known)
     if count < MIN_KNOWN:
-        raise rules.build_error(book.name, rules.NO_SHEET, f"sheet {sheet.number}")
+        raise errors.build_error(book.name, errors.NO_SHEET, f"sheet {sheet.number}")
     while not header[-1].strip():
         header.pop()
     if len(header) > MAX_COLUMNS:
-        raise rules.build_error(book.name, rules.TOO_MANY_COLUMNS)
+        raise errors.build_error(book.name, errors.TOO_MANY_COLUMNS)
     header = clean_header(book.name, header)
     return TextTable(
         header,
@@ -255,7 +255,7 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
 def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
     """Return the number and cells of the header row, the one of a sheet's first rows with most known names, and how
     many known names it has."""
-    rows = book.rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
+    rows = book.iter_rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
     texts = ((number, [cell or "" for cell in row]) for number, row in rows)
     counted = ((number, row, count_known_names(row, known)) for number, row in texts)
     return max(counted, key=lambda line: line[2], default=(0, [], 0))
@@ -267,7 +267,7 @@ def _iter_batches(
     numbers: list[int] = []
     cells: list[list[str]] = []
     size, left = 0, book.may_hold
-    for number, row in book.rows(sheet, max(columns, default=0) + 1):
+    for number, row in book.iter_rows(sheet, max(columns, default=0) + 1):
         if number <= header_row:
             continue
         texts = [row[column] if column < len(row) else "" for column in columns]
@@ -277,14 +277,14 @@ def _iter_batches(
         cells.append(texts)  # type: ignore[arg-type]
         length = sum(map(len, cells[-1]))
         if length > _MAX_TEXT and max(map(len, cells[-1])) > _MAX_TEXT:
-            raise rules.build_error(book.name, rules.LONG_VALUE)
+            raise errors.build_error(book.name, errors.LONG_VALUE)
         if length > _MAX_ROW_TEXT:
-            raise rules.build_error(book.name, rules.LONG_ROW)
+            raise errors.build_error(book.name, errors.LONG_ROW)
         size += length
         if len(numbers) >= _BATCH_ROWS or size > _BATCH_TEXT:
             left -= size
             if left < 0:
-                raise rules.build_error(book.name, rules.UNPACKS_TOO_LARGE)
+                raise errors.build_error(book.name, errors.UNPACKS_TOO_LARGE)
             yield _build_batch(numbers, cells, names)
             numbers, cells, size = [], [], 0
     yield _build_batch(numbers, cells, names)
@@ -301,13 +301,13 @@ def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[in
 
     formulas = (
         f"{get_column_letter(column + 1)}{number}"
-        for number, row in book.rows(sheet, max(columns, default=0) + 1)
+        for number, row in book.iter_rows(sheet, max(columns, default=0) + 1)
         for column in sorted(columns)
         if number > header_row and column < len(row) and row[column] is None
     )
     found = list(islice(formulas, _MAX_SHOWN + 1))
     cells = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
-    raise rules.build_error(book.name, rules.FORMULA, f"sheet {sheet.number}, {cells}")
+    raise errors.build_error(book.name, errors.FORMULA, f"sheet {sheet.number}, {cells}")
 
 
 def format_cell(value: object) -> str:

@@ -66,7 +66,12 @@ def _texts(content: bytes) -> list[dict[tuple[int, int], str | None]]:
 
     book = open_workbook(Content("a file", detect_format("a file", stream), stream))
     return [
-        {(number, column): text for number, row in book.rows(sheet, 9) for column, text in enumerate(row, 1) if text}
+        {
+            (number, column): text
+            for number, row in book.iter_rows(sheet, 9)
+            for column, text in enumerate(row, 1)
+            if text
+        }
         for sheet in book.sheets
     ]
 

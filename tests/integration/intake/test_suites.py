@@ -12,7 +12,7 @@ import pytest
 from assets.intake import quality
 from assets.intake.deliveries import ExtractQuality
 from sources.contracts import CONTRACTS, Role, Severity
-from sources.contracts.extract_rules import extract_rules, select_payload_rules
+from sources.contracts.extract_rules import list_extract_rules, select_payload_rules
 from tests.support import PROJECT
 from tests.support.daily import first
 from tests.support.intake.desk import COHORT, Desk, eyfsp
@@ -35,7 +35,7 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
         suite = gx.ExpectationSuite(**content)
         rules |= {expectation.meta["rule"] for expectation in suite.expectations}
     contract = CONTRACTS[source]
-    wanted = {rule.id for rule in (*extract_rules(contract), *select_payload_rules(contract))}
+    wanted = {rule.id for rule in (*list_extract_rules(contract), *select_payload_rules(contract))}
     for column in contract.with_role(Role.PAYLOAD):
         wanted |= {f"{column.name}-codes"} if column.codes else set()
         wanted |= {f"{column.name}-filled"} if column.blank is Severity.REJECT else set()
@@ -70,11 +70,11 @@ from pathlib import Path
 from assets.intake import validation_worker
 from assets.intake.quality import ValidationRequest
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import extract_rules
+from sources.contracts.extract_rules import list_extract_rules
 
 
 def of_one_extract():
-    facts = {rule.fact: 0.1 for rule in extract_rules(CONTRACTS["eyfsp"]) if rule.fact != "rows_repeated"}
+    facts = {rule.fact: 0.1 for rule in list_extract_rules(CONTRACTS["eyfsp"]) if rule.fact != "rows_repeated"}
     return [ValidationRequest("eyfsp", Path(sys.argv[1]), facts, {})]
 
 
