@@ -44,8 +44,8 @@ from sources.diagnosis.wrong_files import open_recognised
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, hash_content, is_extract_name
 from sources.extract.landing_folder import REFERENCE, read_synthetic_hashes
-from sources.extract.match import OpenExtract
 from sources.extract.part_names import mark_words
+from sources.extract.table import OpenExtract
 from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"

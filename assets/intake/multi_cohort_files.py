@@ -23,8 +23,7 @@ from privacy.doors.locks import hold_lock
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, get_state
 from sources.extract.landing_folder import list_cohorts
-from sources.extract.match import OpenExtract
-from sources.extract.table import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW, OpenExtract
 from sources.reference.cohorts import Cohort
 
 MAX_BYTES = 1 << 30

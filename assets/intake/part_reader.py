@@ -30,9 +30,8 @@ from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landed import Landed, get_size, get_state
 from sources.extract.landing_folder import list_cohorts
-from sources.extract.match import OpenExtract, join_parts
 from sources.extract.project import build_first_year_sql, project_extract
-from sources.extract.table import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW, OpenExtract, join_parts
 
 
 class PartsReader:

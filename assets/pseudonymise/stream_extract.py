@@ -28,9 +28,8 @@ from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 from sources.diagnosis.wrong_files import COLUMNS, Suspicion, build_origin_sql, suspect_columns
-from sources.extract.match import OpenExtract
 from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_columns, project_extract
-from sources.extract.table import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW, OpenExtract
 
 T = TypeVar("T")
 

@@ -23,10 +23,9 @@ from sources.councils.dialect import CONTRACT_DIALECT, ISO_DATES, Dialect, build
 from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.match import OpenExtract, choose_dialect, collect_known_keys, find_missing_columns
 from sources.extract.open import open_extract, open_table
 from sources.extract.project import build_typed_sql
-from sources.extract.table import take_first_rows
+from sources.extract.table import OpenExtract, choose_dialect, collect_known_keys, find_missing_columns, take_first_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place, load_places
 

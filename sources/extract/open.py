@@ -15,14 +15,21 @@ from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.errors import NOT_A_FILE, XML, build_error
 from sources.extract.landed import Landed, get_size
-from sources.extract.match import OpenExtract, collect_known_keys, match
 from sources.extract.readers.content import Format, get_content, get_only_member, list_members
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_best_sheet, open_workbook
-from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, iter_filled_rows
+from sources.extract.table import (
+    SOURCE_ROW,
+    OpenExtract,
+    SheetTaken,
+    TextTable,
+    collect_known_keys,
+    iter_filled_rows,
+    match_columns,
+)
 from sources.reference.cohorts import Cohort
 
 if APART := hasattr(os, "fork"):
@@ -42,7 +49,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     if table.doubt:
         raise build_error(landed.name, table.doubt)
     dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
-    dialect, headings, made_from = match(landed.name, contract, dialect, table.header)
+    dialect, headings, made_from = match_columns(landed.name, contract, dialect, table.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(made_from)}
     wanted = dict.fromkeys((*headings.values(), *made_from.values()))
     names = [*headings, *inputs.values(), SOURCE_ROW]

@@ -13,8 +13,7 @@ from sources.councils.dialect import (
     format_in_words,
 )
 from sources.extract.landed import Landed
-from sources.extract.match import OpenExtract
-from sources.extract.table import SOURCE_ROW, build_whole_sql
+from sources.extract.table import SOURCE_ROW, OpenExtract, build_whole_sql
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
@@ -86,15 +85,13 @@ def project_extract(
     )
     checks = tuple(Check(rule, position) for position, rule in enumerate(_build_rules(contract, extract, valid)))
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
-    issues = ", ".join(
-        f"{_build_mask_sql(group, cohort, la_codes)} AS issues_{index}" for index, group in enumerate(masks)
-    )
+    issues = [f"{_build_mask_sql(group, cohort, la_codes)} AS issues_{index}" for index, group in enumerate(masks)]
     deleted = f", {_build_deleted_sql(extract)} AS {DELETED}" if extract.dialect.deleted else ""
     passed = [SOURCE_ROW, *carried]
     rows = f"SELECT {', '.join(passed)}, {raw}{deleted} FROM {relation}"
     dated = _add_dates_sql(rows, contract, extract.dialect, valid)
     kept = [*passed, *(column.name for column in contract.columns), *([DELETED] if deleted else [])]
-    sql = f"SELECT {', '.join(kept)}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
+    sql = f"SELECT {', '.join([*kept, *issues])} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 

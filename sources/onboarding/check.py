@@ -12,16 +12,18 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
 from sources.extract.landed import Landed
-from sources.extract.match import (
+from sources.extract.open import open_extract
+from sources.extract.project import Projection, project_extract
+from sources.extract.table import (
+    FORMULAS_NOT_CHECKED,
+    SOURCE_ROW,
     OpenExtract,
     choose_dialect,
     find_missing_columns,
     is_in_contract_form,
     normalise_heading,
+    take_first_rows,
 )
-from sources.extract.open import open_extract
-from sources.extract.project import Projection, project_extract
-from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, take_first_rows
 from sources.onboarding.sample import (
     MAX_ROWS,
     MIN_ROWS,

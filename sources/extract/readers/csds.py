@@ -33,12 +33,18 @@ from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import OTHER_FORMAT, TABLES_TOO_LARGE, ExtractStopped, build_error
 from sources.extract.landed import TABLE_NAME, Landed, list_arrived
-from sources.extract.match import normalise_heading
 from sources.extract.readers.content import Content, Format, get_content
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
-from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql, build_whole_sql
+from sources.extract.table import (
+    SOURCE_ROW,
+    SheetTaken,
+    TextTable,
+    build_trimmed_sql,
+    build_whole_sql,
+    normalise_heading,
+)
 from sources.reference import read_rows
 from sources.reference.code_lists import DOMAINS, load_snomed_codes
 from sources.reference.cohorts import Cohort

@@ -27,9 +27,8 @@ import pyarrow.csv
 from sources import errors
 from sources.contracts.model import Rule
 from sources.councils.dialect import Dialect
-from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content
-from sources.extract.table import SOURCE_ROW, TextTable, clean_header
+from sources.extract.table import MAX_SKIPPED, MIN_KNOWN, SOURCE_ROW, TextTable, clean_header, count_known_names
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
 _BLOCKS_PARSED_AT_ONCE = 2
@@ -76,7 +75,7 @@ class TextLayout:
 def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> TextTable:
     """Open text as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names used to find the header line (`match.collect_known_keys`).
+    `known` are the keys of the column names used to find the header line (`collect_known_keys`).
     """
     layout = _detect_layout(content, known, dialect)
     table = TextTable(

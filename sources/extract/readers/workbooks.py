@@ -27,9 +27,17 @@ import python_calamine
 
 from sources import errors
 from sources.errors import ExtractStopped
-from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content, Format, list_zip_entries, may_unpack_to, open_member
-from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, clean_header
+from sources.extract.table import (
+    MAX_COLUMNS,
+    MAX_SKIPPED,
+    MIN_KNOWN,
+    SOURCE_ROW,
+    SheetTaken,
+    TextTable,
+    clean_header,
+    count_known_names,
+)
 
 MAX_BYTES = 128 << 20
 """Size of a file held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
@@ -235,7 +243,7 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None) -> Te
 def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names used to find the header row (`match.collect_known_keys`).
+    `known` are the keys of the column names used to find the header row (`collect_known_keys`).
     """
     row, header, count = _find_header(book, sheet, known)
     if count < MIN_KNOWN:

@@ -19,8 +19,7 @@ from privacy.doors.counts import describe_count, describe_row_share
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
-from sources.extract.match import match
-from sources.extract.table import clean_header
+from sources.extract.table import clean_header, match_columns
 from tests.support.intake.corpus import COHORT, SOUND
 
 
@@ -135,7 +134,7 @@ def test_no_count_of_rows_can_be_worked_out_from_their_share_of_a_published_numb
 def test_headings_are_for_the_sender_alone() -> None:
     header = [f"{name} Qwyjibo" if name in ("upn", "surname") else name for name in SOUND["eyfsp"]]
     with pytest.raises(ExtractStopped) as missing:
-        match("leeds/eyfsp/202425.csv", CONTRACTS["eyfsp"], CONTRACT_DIALECT, header)
+        match_columns("leeds/eyfsp/202425.csv", CONTRACTS["eyfsp"], CONTRACT_DIALECT, header)
     with pytest.raises(ExtractStopped) as twice:
         clean_header("leeds/eyfsp/202425.csv", ["a", "Qwyjibo", "Qwyjibo"])
     for stopped in (missing.value, twice.value):
