@@ -34,7 +34,7 @@ from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal
 from privacy.row_keys import split_number
 from privacy.services import SERVICES
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 from sources.synthetic.growing import GrowingWorld

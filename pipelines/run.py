@@ -35,7 +35,7 @@ from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage
 from privacy.release.session import settle
-from sources.extract.landing_folder import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
+from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
 from sources.reference.cohorts import Cohort
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from privacy.doors.typed import is_line
 from sources.contracts import CONTRACTS
-from sources.extract.landed import is_extract_name
+from sources.extract.landing import is_extract_name
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
 # errno 27, 28 and 122: file too large, no space left on device, disk quota exceeded

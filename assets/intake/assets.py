@@ -40,8 +40,7 @@ from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, compute_share
 from sources.contracts.people import OF_MANY
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
-from sources.extract.landing_folder import find, list_councils
+from sources.extract.landing import Landed, find, list_councils
 from sources.reference.code_lists import IMD_EDITION, IMD_INDEX
 from sources.reference.cohorts import Cohort
 from sources.reference.published_figures import find_published_rows

@@ -42,8 +42,7 @@ from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
 from sources.diagnosis.wrong_files import open_recognised
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, hash_content, is_extract_name
-from sources.extract.landing_folder import REFERENCE, read_synthetic_hashes
+from sources.extract.landing import REFERENCE, Landed, hash_content, is_extract_name, read_synthetic_hashes
 from sources.extract.part_names import mark_words
 from sources.extract.table import OpenExtract
 from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows

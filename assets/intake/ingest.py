@@ -39,8 +39,7 @@ from sources.contracts.extract_rules import (
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, wrap_error
-from sources.extract.landed import Landed, get_size, get_state, list_files
-from sources.extract.landing_folder import find
+from sources.extract.landing import Landed, find, get_size, get_state, list_files
 from sources.reference.published_figures import find_published_rows
 
 EXPECTED_ROWS = "expected_rows"

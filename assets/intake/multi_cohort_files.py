@@ -21,8 +21,7 @@ from assets.home.retention_policy import get_retention
 from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import hold_lock
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, get_state
-from sources.extract.landing_folder import list_cohorts
+from sources.extract.landing import Landed, get_state, list_cohorts
 from sources.extract.table import SOURCE_ROW, OpenExtract
 from sources.reference.cohorts import Cohort
 

@@ -28,8 +28,7 @@ from privacy import normalise
 from privacy.row_keys import number_rows, split_number
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
-from sources.extract.landed import Landed, get_size, get_state
-from sources.extract.landing_folder import list_cohorts
+from sources.extract.landing import Landed, get_size, get_state, list_cohorts
 from sources.extract.project import build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW, OpenExtract, join_parts
 

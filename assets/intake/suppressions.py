@@ -31,7 +31,7 @@ from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, RowKeys, number_rows
 from sources.contracts import Severity
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.table import SOURCE_ROW
 
 FORGOTTEN = RuleCount(

@@ -45,7 +45,7 @@ from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
 from sources.contracts import CONTRACTS
-from sources.extract.landing_folder import list_cohorts
+from sources.extract.landing import list_cohorts
 from sources.extract.table import SOURCE_ROW
 from sources.reference.code_lists import TWO_YEAR_REVIEW
 

@@ -26,8 +26,7 @@ from privacy.doors.regular import is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import READY, Landed, hash_content, list_files
-from sources.extract.landing_folder import find, list_councils, list_mixed_files
+from sources.extract.landing import READY, Landed, find, hash_content, list_councils, list_files, list_mixed_files
 from sources.reference.cohorts import Cohort, list_cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")

@@ -29,8 +29,7 @@ from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
-from sources.extract.landing_folder import list_cohorts
+from sources.extract.landing import Landed, list_cohorts
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from privacy.doors.counts import describe_count
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, get_state, is_clutter
-from sources.extract.landing_folder import describe_unread_folder, find, list_unread_entries
+from sources.extract.landing import Landed, describe_unread_folder, find, get_state, is_clutter, list_unread_entries
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 

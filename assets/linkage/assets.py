@@ -18,7 +18,7 @@ from ndl_export.tables import FAMILIES
 from privacy.doors.counts import describe_count
 from privacy.keys import LINKAGE
 from privacy.services import SERVICES
-from sources.extract.landing_folder import describe_unread_entries, list_councils
+from sources.extract.landing import describe_unread_entries, list_councils
 from sources.reference.cohorts import Cohort
 
 GROUP = "linkage"

@@ -19,7 +19,7 @@ from assets.intake.quality_report.profile import AFTER, BEFORE
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, RecordAtAge, RecordOnDay
 from sources.contracts.model import add_months
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 from sources.reference.cohorts import Cohort, list_open_cohorts
 
 

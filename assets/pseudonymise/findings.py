@@ -23,7 +23,7 @@ from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.contracts.sources import ANOTHER_COUNCIL, ANOTHER_YEAR
 from sources.diagnosis.wrong_files import OriginCounter, OtherOrigin, Suspicion
 from sources.errors import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, ExtractStopped, build_error
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.project import BITS, Projection
 from sources.extract.table import SOURCE_ROW, SheetTaken
 

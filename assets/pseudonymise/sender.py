@@ -26,7 +26,7 @@ from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.councils.council_file import CouncilFile
 from sources.diagnosis.wrong_files import OtherOrigin, open_recognised
 from sources.errors import ExtractStopped, wrap_error
-from sources.extract.landed import TOKENS_SUFFIX, Landed, get_state, hash_content, strip_endings
+from sources.extract.landing import TOKENS_SUFFIX, Landed, get_state, hash_content, strip_endings
 from sources.extract.table import SheetTaken
 
 

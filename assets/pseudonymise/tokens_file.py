@@ -29,7 +29,7 @@ from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, Severity, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 from sources.errors import FILE_RULES, ExtractStopped
-from sources.extract.landed import Landed, get_size
+from sources.extract.landing import Landed, get_size
 from sources.extract.readers.csds import ORPHANS, TABLES
 from sources.extract.readers.parquet import MAKE_AGAIN, serve_manifest, serve_rows
 from sources.extract.table import SOURCE_ROW, format_column_numbers

@@ -42,7 +42,7 @@ from privacy.release.approval import SignOffs, WaitsForApproval
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.policy import Stage
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])

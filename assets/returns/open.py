@@ -23,7 +23,7 @@ from sources.councils.council_file import load as load_council_file
 from sources.councils.council_file import load_council_file as shipped_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, wrap_error
-from sources.extract.landed import Landed, hash_content, list_arrived
+from sources.extract.landing import Landed, hash_content, list_arrived
 from sources.extract.open import open_extract
 from sources.extract.project import DELETED, build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW, OpenExtract, join_parts

@@ -14,7 +14,7 @@ from assets.linkage.tokens import open_readers
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 
 COHORT, _COUNCIL, _SOURCES = "202425", "leeds", ("eyfsp", "hv_reviews")
 _PEOPLE = ("surname", "forename", "sex", "date_of_birth", "postcode")

@@ -17,7 +17,7 @@ from bench.pipeline import extract, layouts
 from bench.pipeline.commands import READINESS, Measured, stored, watch
 from bench.pipeline.page import Size, page
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import mark_as_synthetic
+from sources.extract.landing import mark_as_synthetic
 
 COHORT, EARLIER, RELEASE = "202425", "202324", "2026.11.0"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"

@@ -16,7 +16,7 @@ from assets.intake.ingest import Intake
 from bench.linkage.measured import measure as measure_command
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.reference.code_lists import GOALS
 
 COHORT = "202425"

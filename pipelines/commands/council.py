@@ -14,7 +14,7 @@ from privacy import normalise
 from privacy.doors.database import open_in_memory
 from privacy.normalise import VALID
 from sources.councils.council_file import InvalidCouncilFile, load
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.onboarding.check import LEGEND, check_sample, render_check
 from sources.onboarding.sample import build_landed_sample
 from sources.onboarding.write import build_council_file, draft_source

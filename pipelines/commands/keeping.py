@@ -32,7 +32,7 @@ from pipelines.reports.document import Grid, Report, Section, format_minute
 from privacy.doors.age import read_identity
 from privacy.keys import RESTRICTED, KeyRing
 from privacy.row_keys import format_row_number, split_number
-from sources.extract.landing_folder import list_cohort_files
+from sources.extract.landing import list_cohort_files
 from sources.reference.cohorts import Cohort
 
 

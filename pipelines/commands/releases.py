@@ -47,7 +47,7 @@ from pipelines.release_calendar import publish_release
 from pipelines.reports.budget import build_statement, report_budget, report_plan
 from pipelines.reports.document import Grid, iter_grid_lines
 from privacy.keys import RELEASE, KeyRing
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 

@@ -20,7 +20,7 @@ from pipelines.commands.pipeline_options import Choices, add_home_option, as_ins
 from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import describe_unread_entries, has_arrivals, list_councils
+from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils
 from sources.reference.cohorts import Cohort
 
 

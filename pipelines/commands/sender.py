@@ -22,8 +22,7 @@ from privacy.keys import SENDER, KeyRing
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import CouncilFile, load, load_council_file
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
-from sources.extract.landing_folder import list_parts
+from sources.extract.landing import Landed, list_parts
 from sources.extract.table import FORMULAS_NOT_CHECKED, SheetTaken
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from assets.home.paths import Home
 from privacy.doors.regular import is_link_out
-from sources.extract.landed import READY, Landed, get_state, is_unfinished, list_files
-from sources.extract.landing_folder import iter_candidates
+from sources.extract.landing import READY, Landed, get_state, is_unfinished, iter_candidates, list_files
 
 YOUNG_SECONDS = 5.0
 """A file that has not changed for this long is assumed to be complete."""

@@ -37,7 +37,7 @@ from privacy.doors.environment import ALERT, PUBLISH_TO, get_settings
 from privacy.doors.shipped import read_yaml
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from privacy.release.policy import Stage
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 from sources.reference.cohorts import list_open_cohorts
 
 intake_job = dg.define_asset_job(

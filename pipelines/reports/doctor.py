@@ -37,7 +37,7 @@ from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RES
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
 from privacy.release.session import StoreError, read_charges
-from sources.extract.landing_folder import describe_unread_entries, list_councils
+from sources.extract.landing import describe_unread_entries, list_councils
 
 GIB = 1 << 30
 LEAST_FREE = 2 * GIB

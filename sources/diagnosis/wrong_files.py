@@ -22,7 +22,7 @@ from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import CONTRACT_DIALECT, ISO_DATES, Dialect, build_plausible_sql
 from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.open import open_extract, open_table
 from sources.extract.project import build_typed_sql
 from sources.extract.table import OpenExtract, choose_dialect, collect_known_keys, find_missing_columns, take_first_rows

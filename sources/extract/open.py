@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.errors import NOT_A_FILE, XML, build_error
-from sources.extract.landed import Landed, get_size
+from sources.extract.landing import Landed, get_size
 from sources.extract.readers.content import Format, get_content, get_only_member, list_members
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited

@@ -12,7 +12,7 @@ from sources.councils.dialect import (
     build_plausible_sql,
     format_in_words,
 )
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.table import SOURCE_ROW, OpenExtract, build_whole_sql
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place

@@ -19,7 +19,7 @@ from sources.contracts.model import Column, Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import ExtractStopped, HeadingsMissing
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 
 MAX_COLUMNS = 500
 MAX_HEADING = 1000

@@ -11,7 +11,7 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceCon
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.open import open_extract
 from sources.extract.project import Projection, project_extract
 from sources.extract.table import (

@@ -15,7 +15,7 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import is_identifier_heading, score_heading
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, is_cohort
+from sources.extract.landing import Landed, is_cohort
 from sources.extract.open import open_table
 from sources.extract.readers.content import get_content
 from sources.extract.readers.delimited import detect_utf_16

@@ -15,7 +15,7 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Derived
 from sources.councils.known_headings import find_code
 from sources.diagnosis.column_guesses import DateForm, Guess, Guesser, TextSample
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.table import build_whole_sql, is_in_contract_form, take_first_rows
 from sources.onboarding.sample import MAX_ROWS, MIN_ROWS, detect_encoding, open_sample_table, select_shown_values
 

@@ -28,7 +28,7 @@ from sources.contracts import CONTRACTS
 from sources.contracts.people import SEN_CODES
 from sources.contracts.sources import PROGRESS_CHECK_CODES
 from sources.councils.council_file import SHIPPED
-from sources.extract.landing_folder import mark_as_synthetic
+from sources.extract.landing import mark_as_synthetic
 from sources.reference.cohorts import Cohort
 from sources.reference.published_figures import EXPECTED_ROWS_FILE
 from sources.synthetic import returns, writing

@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
-from sources.extract.landing_folder import mark_as_synthetic
+from sources.extract.landing import mark_as_synthetic
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, get_place
 from sources.reference.published_figures import (

@@ -30,7 +30,7 @@ from assets.home.paths import Home
 from pipelines.dagster.jobs import approved_releases, landing_sensor
 from pipelines.definitions import Part, build_definitions
 from privacy.keys import KeyRing
-from sources.extract.landed import READY
+from sources.extract.landing import READY
 from tests.support import PROJECT, free_port
 from tests.support.daily import first
 from tests.support.installation import chart, cluster

@@ -24,7 +24,7 @@ from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 from tests.support import PROJECT, environment_without_settings
 from tests.support.areas import lacking
 from tests.support.installation.released import COHORT, Place

@@ -16,7 +16,7 @@ from pipelines.dagster.jobs import landing_sensor
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
-from sources.extract.landed import is_unfinished
+from sources.extract.landing import is_unfinished
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import row, text
 

@@ -24,7 +24,7 @@ from ndl_export.analyst_db.build import DATABASE_FILE, build_database
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.extract.landing_folder import find, list_councils
+from sources.extract.landing import find, list_councils
 from sources.synthetic import generate
 from tests.support.extracts import COHORT, mark_synthetic
 from tests.support.independent import write_extracts

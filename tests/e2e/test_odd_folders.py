@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from pipelines.cli import main
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support import PROJECT
 from tests.support.daily import first
 from tests.support.independent import write_extracts

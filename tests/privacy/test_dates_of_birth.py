@@ -14,8 +14,7 @@ from assets.intake.ingest import Intake
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
-from sources.extract.landed import Landed
-from sources.extract.landing_folder import find, list_councils
+from sources.extract.landing import Landed, find, list_councils
 from sources.reference.cohorts import Cohort
 from sources.synthetic import generate
 from tests.privacy.test_attack import joined

@@ -11,7 +11,7 @@ from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support.extracts import COHORT, Row, nhs_number, row, text, upn
 
 COMMON = ("Smith", "Oliver")

@@ -25,7 +25,7 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.open import open_extract
 from tests.support.extracts import COHORT, row, text, upn
 

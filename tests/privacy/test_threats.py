@@ -27,7 +27,7 @@ from privacy.release.statement import count_guessed_in_100
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.extract.open import open_extract
 from sources.reference.places import PILOT
 from sources.synthetic import generate

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sources.contracts import CONTRACTS, Column, Kind
-from sources.extract.landing_folder import REFERENCE, mark_as_synthetic, read_synthetic_hashes
+from sources.extract.landing import REFERENCE, mark_as_synthetic, read_synthetic_hashes
 from sources.reference.code_lists import DOMAINS, GOALS
 
 COHORT = "202425"

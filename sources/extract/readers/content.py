@@ -23,7 +23,7 @@ from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
 from sources import errors
 from sources.contracts.model import Rule
-from sources.extract.landed import SPREADSHEET_SUFFIXES, is_clutter
+from sources.extract.landing import SPREADSHEET_SUFFIXES, is_clutter
 
 MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""

@@ -32,7 +32,7 @@ from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import OTHER_FORMAT, TABLES_TOO_LARGE, ExtractStopped, build_error
-from sources.extract.landed import TABLE_NAME, Landed, list_arrived
+from sources.extract.landing import TABLE_NAME, Landed, list_arrived
 from sources.extract.readers.content import Content, Format, get_content
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet

@@ -19,7 +19,7 @@ from pyarrow import types
 from privacy.doors import sealed
 from sources import errors
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.readers.content import Content, get_content, may_unpack_to
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
 

@@ -32,7 +32,7 @@ from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import prepend, upn

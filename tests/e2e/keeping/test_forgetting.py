@@ -19,7 +19,7 @@ from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
-from sources.extract.landing_folder import list_councils
+from sources.extract.landing import list_councils
 from tests.support import PROJECT
 from tests.support.extracts import append, mark_again, prepend, upn
 from tests.support.installation.commands import readiness

@@ -28,7 +28,7 @@ from assets.linkage.row_numbers import write_linked_rows
 from pipelines.cli import main
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import parse_row_number
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT
 from tests.support.intake.in_parts import REASON, Parts, child

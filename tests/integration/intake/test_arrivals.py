@@ -18,8 +18,7 @@ from assets.pseudonymise.findings import Staged
 from pipelines.dagster.arriving import find_still_arriving
 from pipelines.reports.status import report
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, hash_content
-from sources.extract.landing_folder import describe_unread_entries, iter_candidates
+from sources.extract.landing import Landed, describe_unread_entries, hash_content, iter_candidates
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")

@@ -22,7 +22,7 @@ from privacy.doors import sealed
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.places import PILOT, load_places
 from tests.support.intake import corpus_files, corpus_values
 from tests.support.intake.corpus import COHORT, PLANTED, Case, around, text

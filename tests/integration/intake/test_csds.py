@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.reference.cohorts import Cohort
 from tests.support.daily import first

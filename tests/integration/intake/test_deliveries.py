@@ -28,8 +28,7 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, hash_content
-from sources.extract.landing_folder import find
+from sources.extract.landing import Landed, find, hash_content
 from sources.extract.open import open_extract
 from sources.reference.published_figures import InvalidExpectedRows
 from tests.support.daily import examples

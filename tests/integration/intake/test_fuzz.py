@@ -23,7 +23,7 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from sources.extract.open import open_extract
 from sources.reference.places import PILOT, load_places
 from tests.support.daily import examples, first

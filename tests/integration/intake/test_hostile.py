@@ -16,8 +16,7 @@ from click.testing import CliRunner
 from pipelines.cli import main
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
-from sources.extract.landing_folder import describe_unread_entries, find
+from sources.extract.landing import Landed, describe_unread_entries, find
 from tests.support import PROJECT
 from tests.support.intake.corpus import COHORT, many, rows, table, text
 from tests.support.intake.desk import Desk
@@ -240,7 +239,7 @@ from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 
 root, source = Path(sys.argv[1]), sys.argv[2]
 quality.load()

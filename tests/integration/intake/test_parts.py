@@ -14,7 +14,7 @@ from privacy.row_keys import split_number
 from sources.councils.council_file import CouncilFile
 from sources.councils.dialect import Deletion, Dialect, Parts
 from sources.errors import ExtractStopped
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from tests.integration.intake.test_csds import REVIEW
 from tests.support.extracts import nhs_number, upn

@@ -18,7 +18,7 @@ import pytest
 
 from sources.errors import ExtractStopped
 from sources.extract import reader_process
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.extract.reader_process import Reader, Serve
 from tests.support.intake import served
 from tests.support.intake.corpus import COHORT, many, table, text

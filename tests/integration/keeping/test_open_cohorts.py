@@ -15,7 +15,7 @@ from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudon
 from assets.keeping.retention import expire, find_due_items
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, text
 from tests.support.intake.desk import REVIEW_ROW, Desk, desk_at, make_desk

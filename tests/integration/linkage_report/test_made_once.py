@@ -17,7 +17,7 @@ from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support.daily import first
 from tests.support.independent import write_extracts
 from tests.support.linkage.linked_home import COHORT

@@ -15,7 +15,7 @@ from pipelines.definitions import build_definitions
 from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
 from privacy.release.approval import Recorded, SignOffs
 from privacy.release.ledger import Ledger
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support.extracts import COHORT, row, text
 from tests.support.independent import write_extracts
 from tests.support.release.people import ANNA, BRAM, Signer, write_policy

@@ -16,7 +16,7 @@ from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landing import Landed
 from tests.support.daily import first
 from tests.support.intake.desk import COHORT, Desk, eyfsp
 from tests.support.intake.sender import Sender, put, reviews, rewrite, unsealed

@@ -14,8 +14,7 @@ from assets.pseudonymise.tokens_file import build_tokens_schema
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed
-from sources.extract.landing_folder import find, list_councils
+from sources.extract.landing import Landed, find, list_councils
 from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn

@@ -11,7 +11,7 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.synthetic.growing import GrowingWorld
 
 COHORTS = ("202425", "202526")

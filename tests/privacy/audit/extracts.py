@@ -13,7 +13,7 @@ from assets.intake.ingest import Intake
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.code_lists import DOMAINS, QUESTIONS
 from tests.support.extracts import COHORT, nhs_number, prepend, row, upn
 from tests.support.independent import GOALS, write_extracts

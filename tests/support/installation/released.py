@@ -19,7 +19,7 @@ from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT, append, mark_synthetic, row, upn
 from tests.support.independent import write_extracts

@@ -15,7 +15,7 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support.extracts import COHORT, PERSON, columns, row, text
 from tests.support.intake.numbered import numbered, numbered_quarantine
 

@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from sources.extract.open import open_extract
 from tests.support.extracts import COHORT
 from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW

@@ -11,7 +11,7 @@ from assets.intake.parts import PartStore
 from assets.keeping.withdrawing import Withdrawn, withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from privacy.keys import KeyRing
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support.extracts import COHORT, nhs_number, row, text, upn
 from tests.support.intake.numbered import numbered
 

@@ -21,7 +21,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.returns.seal import Opened, unseal
 from privacy.services import SERVICES
-from sources.extract.landing_folder import find
+from sources.extract.landing import find
 from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
