@@ -1,7 +1,8 @@
 """Rules about a whole extract: number of rows, share of rejected rows, completeness of columns."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from sources.contracts.model import Column, Role, Rule, Severity, SourceContract
 from sources.contracts.people import OF_MANY
@@ -26,12 +27,16 @@ class ExtractRule:
     """
 
     id: str
-    severity: Severity
     sentence: str
     fact: str = ""
     low: float | None = None
     high: float | None = None
     column: str | None = None
+    severity: Severity = field(kw_only=True)
+
+
+_stop = partial(ExtractRule, severity=Severity.STOP)
+_hold = partial(ExtractRule, severity=Severity.HOLD)
 
 
 MANY_ROWS = 20
@@ -57,26 +62,23 @@ MAX_SHARE_OF_MANY = 0.05
 """Share of rows whose UPN or other number belongs to many children. Every child has a unique number; a default that
 somebody typed for a few children without one stays far below this."""
 
-NO_USABLE_ROW = ExtractRule("no-usable-row", Severity.STOP, "The extract has no usable row.", "rows_kept", low=1)
-TOO_MANY_REJECTED = ExtractRule(
+NO_USABLE_ROW = _stop("no-usable-row", "The extract has no usable row.", "rows_kept", low=1)
+TOO_MANY_REJECTED = _stop(
     "too-many-rejected",
-    Severity.STOP,
     f"More than {MAX_REJECTED_SHARE:.0%} of the rows were rejected: the file, not its rows, is wrong.",
     "rejected_share",
     high=MAX_REJECTED_SHARE,
 )
-ROWS_ONCE = ExtractRule("rows-once", Severity.STOP, "A row of the file was taken twice.", "rows_repeated", high=0)
-FAR_FROM_LAST = ExtractRule(
+ROWS_ONCE = _stop("rows-once", "A row of the file was taken twice.", "rows_repeated", high=0)
+FAR_FROM_LAST = _hold(
     "rows-far-from-last",
-    Severity.HOLD,
     f"The extract has fewer than {HOLD_BELOW:.0%} or more than {HOLD_ABOVE:.0%} of the rows of the last delivery.",
     "rows_of_last",
     low=HOLD_BELOW,
     high=HOLD_ABOVE,
 )
-FAR_FROM_EXPECTED = ExtractRule(
+FAR_FROM_EXPECTED = _hold(
     "rows-far-from-expected",
-    Severity.HOLD,
     f"The extract has fewer than {HOLD_BELOW:.0%} or more than {HOLD_ABOVE:.0%} of the rows that are expected: the"
     " published number of children of the council or, where the operator gave one, the number in"
     " landing/reference/expected_rows.csv.",
@@ -84,19 +86,14 @@ FAR_FROM_EXPECTED = ExtractRule(
     low=HOLD_BELOW,
     high=HOLD_ABOVE,
 )
-NUMBER_OF_MANY = ExtractRule(
+NUMBER_OF_MANY = _hold(
     "number-of-many-children",
-    Severity.HOLD,
     f"More than {MAX_SHARE_OF_MANY:.0%} of the rows have a number that many children share: the file's own numbers are"
     " lost or were filled in.",
     "rows_of_many",
     high=MAX_SHARE_OF_MANY,
 )
 ROW_COUNT_RULES = (NO_USABLE_ROW, TOO_MANY_REJECTED, FAR_FROM_LAST, FAR_FROM_EXPECTED)
-
-
-def _hold(id: str, sentence: str) -> ExtractRule:
-    return ExtractRule(id, Severity.HOLD, sentence)
 
 
 ROWS_OF_OTHERS = _hold(
@@ -160,16 +157,16 @@ def list_extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
     for column in select_complete_columns(contract):
         yield ExtractRule(
             f"{column.name}-thin",
-            Severity.WARN,
             f"{column.name} has a usable value in fewer than {MIN_COMPLETE_SHARE:.0%} of the rows.",
             f"{column.name}_complete",
             low=MIN_COMPLETE_SHARE,
             column=column.name,
+            severity=Severity.WARN,
         )
     for rule in select_payload_rules(contract):
         # Intake rejects such rows, so one among the kept rows is a fault of the intake.
         severity = Severity.STOP if rule.severity is Severity.REJECT else rule.severity
-        yield ExtractRule(rule.id, severity, rule.sentence, name_broken_rows(rule), high=0)
+        yield ExtractRule(rule.id, rule.sentence, name_broken_rows(rule), high=0, severity=severity)
 
 
 def select_payload_rules(contract: SourceContract) -> tuple[Rule, ...]:

@@ -28,6 +28,10 @@ IMD_QUINTILE = DerivedColumn(
 )
 DERIVED = (TERM_OF_BIRTH, IMD_QUINTILE)
 
+BORN_COHORT_SQL = "(year(date_of_birth - INTERVAL 8 MONTH) + 5)"
+"""SQL of the first year of a child's cohort. Years of birth run from September to August: eight months earlier, all
+birth dates of a cohort are in one year."""
+
 UPN = identifier(
     "upn",
     "Unique pupil number: check letter and 12 digits; a temporary number ends in a letter",

@@ -42,7 +42,7 @@ _NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"
 _PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
 
 # A spreadsheet may write 202425.0, people 2024/25 or 2024/2025: compared are the first four and the last two digits.
-_PLAIN_YEAR = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
+YEAR_DIGITS_SQL = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
 _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
 
@@ -53,7 +53,7 @@ ANOTHER_YEAR = reject(
     "another-academic-year",
     "The academic year in the row is not the cohort of the file.",
     ("academic_year",),
-    f"academic_year <> $cohort AND left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
+    f"academic_year <> $cohort AND left({YEAR_DIGITS_SQL}, 4) || right({YEAR_DIGITS_SQL}, 2) <> $cohort",
     stop_share=0.5,
 )
 ANOTHER_COUNCIL = reject(

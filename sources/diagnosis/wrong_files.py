@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from sources.contracts import CONTRACTS, Column, Kind, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
+from sources.contracts.people import BORN_COHORT_SQL
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import CONTRACT_DIALECT, ISO_DATES, Dialect, build_plausible_sql
 from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
@@ -117,11 +118,7 @@ IN_PART = 0.1
 start late or repeat a year are one or two in a hundred."""
 BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_in_row", "upn_area"
 COLUMNS = (BORN, LA_CODE, UPN_AREA)
-_BORN_SQL = (
-    "CASE WHEN birth_date(date_of_birth) IS NOT NULL"
-    " THEN year(date_of_birth) - (month(date_of_birth) < 9)::INTEGER + 5 END"
-)
-"""First year of the child's cohort, as in `Cohort`."""
+_BORN_SQL = f"CASE WHEN birth_date(date_of_birth) IS NOT NULL THEN {BORN_COHORT_SQL} END"
 _LA_CODE_SQL = r"regexp_replace(la_code, '\.0+$', '')"
 _UPN_AREA_SQL = "nullif(regexp_extract(upn, '^[A-Za-z] *([0-9]{3})', 1), '')"
 """Characters 2 to 4 of a UPN: the code of the authority whose school issued it (Department for Education, Unique pupil

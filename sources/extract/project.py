@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from privacy.doors.sql import quote_text
 from sources.contracts.model import Column, Kind, Role, Rule, SourceContract
+from sources.contracts.people import BORN_COHORT_SQL
+from sources.contracts.sources import YEAR_DIGITS_SQL
 from sources.councils.dialect import (
     Dialect,
     build_date_sql,
@@ -276,18 +278,11 @@ def _build_mask_sql(checks: tuple[Check, ...], cohort: Cohort, la_codes: Sequenc
     return " + ".join(terms) if terms else "0::BIGINT"
 
 
-_BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 ELSE 4 END)"
-"""SQL of the first year of a child's cohort. Years of birth run from September to August."""
-
-
 def build_first_year_sql(contract: SourceContract) -> str:
     """Return SQL, over typed rows, for the first year of a row's cohort; NULL if the row gives no cohort."""
-    year = "NULL::INTEGER"
-    if "academic_year" in contract:
-        # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
-        digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
-        year = f"try_cast(left({digits}, 4) AS INTEGER)"
+    # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
+    year = f"try_cast(left({YEAR_DIGITS_SQL}, 4) AS INTEGER)" if "academic_year" in contract else "NULL::INTEGER"
     # 1900-01-01 is a placeholder for an unknown date of birth
-    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
+    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {BORN_COHORT_SQL} END"
     near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     return f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"

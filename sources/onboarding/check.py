@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
+from sources.contracts.people import BORN_COHORT_SQL
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
 from sources.extract.landing import Landed
@@ -219,11 +220,9 @@ class _Reading:
         first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
         if "date_of_birth" not in self.contract:
             return first.code
-        # School years begin on 1 September: eight months earlier, all birth dates of a cohort are in one year.
         rows = self.con.execute(
-            "SELECT year(date_of_birth - INTERVAL 8 MONTH) + 5 AS start"
-            f" FROM ({self._project(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
-            " ORDER BY count(*) DESC, 1 LIMIT 1"
+            f"SELECT {BORN_COHORT_SQL} AS start FROM ({self._project(first).sql})"
+            f" WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
         ).fetchall()
         return f"{rows[0][0]}{(rows[0][0] + 1) % 100:02d}" if rows else first.code
 
