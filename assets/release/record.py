@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
-from assets.linkage.review_sample import Sample, find_measuring_release
+from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
@@ -22,7 +22,7 @@ from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.linkage.cells import REVIEW
-from privacy.linkage.review_rates import plan_review
+from privacy.linkage.review import plan_review
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement, check_counts
 from privacy.release.plan import Plan, PlanError
