@@ -27,8 +27,8 @@ import pandas as pd
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.linkage.link import NothingToLink, link_cohort
+from assets.returns.accounts import read_state
 from assets.returns.agreements import load_all
-from assets.returns.disclosure_log import read_state
 from assets.returns.make import Maker, NothingToReturn, make_returns, release
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal

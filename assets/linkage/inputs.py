@@ -4,6 +4,7 @@ Row keys join links to extracts and are valid for one delivery: in a corrected d
 another child. So links and tables are never joined to other extracts than theirs. Everything that affects them is
 compared by hash: the extracts (whose metadata record how their tokens were made), the parameters of the model, the
 code, and the output files. No tokens are opened. A record holds names of councils and sources, and nothing about rows.
+The sample of a clerical review is of the links that it was drawn from, in the same way.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pyarrow.parquet
 from pydantic import TypeAdapter
@@ -22,7 +24,9 @@ from ndl_export.facts.missing import SOURCES
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.program import compute_program_sha256
+from privacy.linkage.cells import REVIEW
 from privacy.linkage.model import hash_parameters
+from privacy.release.ledger import Ledger
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.published_figures import estimate_council_size
@@ -54,17 +58,13 @@ Extracts = Mapping[str, Extract]
 class LinkageRecord:
     """The councils of a linkage, those whose rows it holds by source (`sent`), and the extracts of its tables.
 
-    `sent` is empty while the tables are being written. `parameters` is the SHA-256 of the model's parameters,
-    `children` the published number of children, and `program` the SHA-256 of the code. `files` has the SHA-256 of the
-    links and of each table, by name.
+    `sent` is empty while the tables are being written. `files` has the SHA-256 of the links, which have parameters and
+    code in their metadata, and of each table, by name.
     """
 
     taking_part: Sequence[str]
     sent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extracts: Extracts = field(default_factory=dict)
-    parameters: str = ""
-    children: int = 0
-    program: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
     def list_missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -189,10 +189,9 @@ def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
 
 
 def are_tables_current(store: CohortStore, councils: Sequence[str]) -> bool:
-    """Return whether the confidential tables are complete and made from the current links, extracts and code."""
-    if not store.linkage_record.exists() or not store.links.exists():
-        return False
-    return read_record(store) == build_current_record(store, councils)
+    """Return whether the confidential tables are complete and made from the links and extracts that are there."""
+    there = store.linkage_record.exists() and store.links.exists()
+    return there and read_record(store) == build_current_record(store, councils)
 
 
 def hash_program() -> str:
@@ -211,7 +210,7 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
     sent = {source: [path.stem for path in list_extract_paths(store, source, councils)] for source in CONTRACTS}
     made = [store.links, store.agreement, *(store.confidential(family) for family in FAMILIES)]
     files = {path.name: hash_file(path) for path in made if path.exists()}
-    return LinkageRecord(sorted(councils), sent, made_of, *read_link_parameters(store), hash_program(), files)
+    return LinkageRecord(sorted(councils), sent, made_of, files)
 
 
 def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
@@ -243,3 +242,39 @@ def _read_metadata(store: CohortStore) -> dict[str, str]:
     path = store.links
     found = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
     return {name.decode(): value.decode() for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and published
+    children."""
+
+    number: int
+    deliveries: Mapping[str, str]
+    parameters: str
+    children: int
+
+    @classmethod
+    def read(cls, store: CohortStore) -> Self | None:
+        """Return the latest sample of a cohort, or None."""
+        path = store.review / "sample.json"
+        return cls(**json.loads(path.read_bytes())) if path.exists() else None
+
+    def is_of_links(self, store: CohortStore) -> bool:
+        """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
+        now = get_delivery_macs(read_linked_extracts(store)), read_link_parameters(store)[0]
+        return now == (self.deliveries, self.parameters)
+
+
+def list_measured_reviews(store: CohortStore) -> list[str]:
+    """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
+    if not store.home.has_ledger:
+        return []
+    found = [each for each in Ledger(store.home.ledger).list_charges() if each.is_committed]
+    return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]
+
+
+def find_measuring_release(store: CohortStore) -> str | None:
+    """Return the release that measured the cohort's newest sample, or None."""
+    sample, measured = Sample.read(store), list_measured_reviews(store)
+    return measured[sample.number - 1] if sample and sample.number <= len(measured) else None

@@ -24,7 +24,7 @@ from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.linkage import inputs
-from assets.linkage.review_sample import Sample, list_measured_reviews
+from assets.linkage.inputs import Sample, list_measured_reviews
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
@@ -32,8 +32,7 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.review import ReviewPairs
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, SHARE, Decision
+from privacy.linkage.review import COLUMNS, OUTSIDE, SHARE, Decision, ReviewPairs
 from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
 from privacy.row_keys import ROW_KEY, format_row_number

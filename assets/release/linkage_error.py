@@ -21,7 +21,7 @@ from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments
 from privacy.linkage import missed
 from privacy.linkage.missed import Factors, Missed, Unjoined
-from privacy.linkage.review_rates import update_rates
+from privacy.linkage.review import update_rates
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Cube, Family, Selector

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
-from assets.linkage.review_sample import Sample, find_measuring_release
+from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.planning import plan_family
 from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.facts.noisy_counts import list_plan_files
@@ -32,7 +32,7 @@ from privacy.doors import files
 from privacy.doors.environment import get_settings
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
-from privacy.linkage.review_rates import plan_review
+from privacy.linkage.review import plan_review
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
 from privacy.release.mechanism import Measurement, check_counts

@@ -1,34 +1,156 @@
-"""Accounts of returns: receipts for the services that tell, and a summary for each council.
+"""Accounts of returns: the disclosure log, receipts, summaries, and what the returns were made from.
 
-A receipt says who was told about a service's rows, and is encrypted to that service. For each row, it says no more than
-the service's own return: which of the receivers named there were told about that row's child, and what. For receivers
-that may not tell the service anything, it gives a rounded number of children. The service's new rows count in neither,
-so nobody can find out about a child by sending it. For the same reason a receipt is based on links without those rows
-(`make`), and can differ by a few children from what a receiver was told.
-
-A summary says how many children of a council only one service knows: true counts, kept in the restricted zone.
+- The disclosure log has a line for every return made or withdrawn: its recipient, kinds of facts, number of rows and
+  agreements, but no rows, children or facts. A line is added before a return is put in place, and anchored in the
+  processing log: if the log is lost, cut short or replaced by an older copy, it lacks a line that the processing log
+  knows. `privacy.chained_log` detects a line that was changed or removed.
+- A receipt says who was told about a service's rows, and is encrypted to that service. For each row, it says no more
+  than the service's own return: which of the receivers named there were told about that row's child, and what. For
+  receivers that may not tell the service anything, it gives a rounded number of children. The service's new rows count
+  in neither, so nobody can find out about a child by sending it. For the same reason a receipt is based on links
+  without those rows (`make`), and can differ by a few children from what a receiver was told.
+- A summary says how many children of a council only one service knows: true counts, kept in the restricted zone.
+- A record beside the returns says what they were made from, so that a night without a change costs nothing: a
+  fingerprint of their inputs, a hash of every file, and the first day on which they change although no input does,
+  because a row is no longer new or a review has become due. It holds no rows.
 """
 
 import datetime as dt
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
-from assets.home.paths import CohortStore, ExtractStore
+from assets.home import processing_log
+from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.home.processing_log import Processing
+from assets.linkage.inputs import hash_file
 from assets.returns.row_history import Unusual
 from assets.returns.team_files import TEMPLATES, WORDS
 from ndl_export.pages import kit
+from privacy import chained_log
 from privacy.doors import files
 from privacy.doors.sql import quote_text
 from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
+
+# The recipient's name before it is free text, so the anchor is read off the end.
+_ANCHOR = re.compile(r".*; line (\d+) ([0-9a-f]{64})", re.DOTALL)
+
+
+class ReturnState(StrEnum):
+    """What happened to a return."""
+
+    MADE = "made"
+    WITHDRAWN = "withdrawn"
+    RELEASED = "released"
+    """A person has looked at an unusual delivery: returns may be made from it."""
+    TOLD = "told"
+    """A service received a receipt: who was told about its rows."""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of the log.
+
+    `tells` are the kinds of facts by teller, `agreements` the version of each agreement by council. `return_mac`
+    identifies the content, `file_sha256` the encrypted file. `serial` counts the returns of a cohort, council and
+    source from 1.
+    """
+
+    what: str
+    cohort: str
+    council: str
+    source: str
+    service: str
+    software: str
+    recipient: str = ""
+    recipient_name: str = ""
+    tells: dict[str, list[str]] = field(default_factory=dict)
+    rows: int = 0
+    agreements: dict[str, str] = field(default_factory=dict)
+    extract_mac: str = ""
+    return_mac: str = ""
+    file_sha256: str = ""
+    reason: str = ""
+    serial: int = 0
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What has been disclosed about a cohort so far.
+
+    By council and source, `newest` is the last entry about each return, and `made` the number made. `released` are the
+    MACs of deliveries that a person released, and `last_day` (UTC) is the day of the log's last line.
+    """
+
+    newest: dict[tuple[str, str], LogEntry]
+    made: Counter[tuple[str, str]]
+    released: frozenset[str]
+    last_day: dt.date | None
+
+
+def read_state(store: CohortStore) -> LogState:
+    """Read every line of the log. Raises `LogBroken`."""
+    # A line also has its time, its account and its place in the chain.
+    known = {each.name for each in fields(LogEntry)}
+    lines = chained_log.read_entries(store.home.disclosures)
+    own = [line for line in lines if line["cohort"] == store.cohort]
+    return LogState(
+        newest={
+            (line["council"], line["source"]): LogEntry(**{key: value for key, value in line.items() if key in known})
+            for line in own
+            if line["what"] != ReturnState.RELEASED
+        },
+        made=Counter((line["council"], line["source"]) for line in own if line["what"] == ReturnState.MADE),
+        released=frozenset(line["extract_mac"] for line in own if line["what"] == ReturnState.RELEASED),
+        # Of any cohort, because it is compared with the clock.
+        last_day=dt.datetime.fromisoformat(lines[-1]["time"]).date() if lines else None,
+    )
+
+
+def record_entry(home: Home, entry: LogEntry) -> None:
+    """Add a line and its anchor in the processing log, durable on return. Raises `LogBroken`."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    # The line first: without its anchor it passes the check, while an anchor without its line stops every return.
+    line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.get_account_name(), **asdict(entry)})
+    processing_log.record(
+        home,
+        Processing.RETURN,
+        entry.source,
+        entry.cohort,
+        entry.council,
+        file_mac=entry.extract_mac,
+        note=f"{entry.what}: {entry.recipient_name}; line {line['seq']} {line['entry_hash']}",
+    )
+
+
+def check_anchored(home: Home) -> int:
+    """Check that the log is unbroken and has every line that the processing log knows; return the number of lines.
+
+    Raises `LogBroken`.
+    """
+    hashes = [line["entry_hash"] for line in chained_log.read_entries(home.disclosures)]
+    notes = (entry.note for entry in processing_log.verify(home) if entry.what == Processing.RETURN)
+    for number, known in (anchor.groups() for note in notes if (anchor := _ANCHOR.fullmatch(note))):
+        if hashes[int(number) - 1 : int(number)] != [known]:
+            raise chained_log.LogBroken(
+                f"{home.disclosures}: it lacks line {number}, which the processing log knows: it was removed, or"
+                " this is an old copy. Restore the newest copy of the log from a backup, with its head; until then no"
+                " return is made or withdrawn"
+            )
+    return len(hashes)
+
 
 ROUNDED_TO = 10
 """Numbers of children are rounded to a multiple of this."""
@@ -141,3 +263,44 @@ def read_held_mac(store: ExtractStore) -> str | None:
     path = store.cohort_store.return_summary(store.council)
     waiting = json.loads(path.read_bytes())["held"] if path.exists() else {}
     return str(waiting[store.source]["file_mac"]) if store.source in waiting else None
+
+
+@dataclass(frozen=True)
+class ReturnsRecord:
+    """Inputs of a cohort's returns on a day, and the sentence shown for each return while nothing changes.
+
+    `inputs` is a SHA-256, `files` has that of each file, and `sentences` are by council and source.
+    """
+
+    inputs: str
+    made_on: dt.date
+    until: dt.date | None
+    files: dict[str, str]
+    sentences: list[tuple[str, str, str]]
+
+
+_RECORD = TypeAdapter(ReturnsRecord)
+
+
+def read_current_record(store: CohortStore, inputs: str, on: dt.date) -> ReturnsRecord | None:
+    """Return the record if returns made on a day from these inputs would be those that are there."""
+    try:
+        record = _RECORD.validate_json(store.returns_record.read_bytes())
+    # Whatever the record has become, the returns can be made again.
+    except (OSError, ValidationError):
+        return None
+    is_in_time = record.made_on <= on and (record.until is None or on < record.until)
+    return record if is_in_time and record.inputs == inputs and record.files == _hash_files(store) else None
+
+
+def write_record(
+    store: CohortStore, inputs: str, on: dt.date, until: dt.date | None, sentences: list[tuple[str, str, str]]
+) -> None:
+    """Record the returns that are there. They stay current until a day, or always if it is None."""
+    record = ReturnsRecord(inputs, on, until, _hash_files(store), sentences)
+    files.write_json(store.returns_record, _RECORD.dump_python(record, mode="json"))
+
+
+def _hash_files(store: CohortStore) -> dict[str, str]:
+    paths: list[Path] = [path for path in (*store.all_returns, store.row_history) if path.is_file()]
+    return {str(path.relative_to(store.home.returns)): hash_file(path) for path in paths}

@@ -26,12 +26,24 @@ from assets.home.software import get_software_version
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
+from assets.linkage.arrivals import is_in_full, list_able_services, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.timeline import is_in_full, list_able_services, list_complete_reviews
 from assets.linkage.tokens import StoredPairs, open_readers
-from assets.returns import freshness
-from assets.returns.accounts import build_receipt, list_permitted_flows, load_facts, read_held_mac, write_summary
-from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
+from assets.returns.accounts import (
+    LogEntry,
+    LogState,
+    ReturnState,
+    build_receipt,
+    check_anchored,
+    list_permitted_flows,
+    load_facts,
+    read_current_record,
+    read_held_mac,
+    read_state,
+    record_entry,
+    write_record,
+    write_summary,
+)
 from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
@@ -103,7 +115,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
     with open_in_memory() as con:
         maker = Maker(store, agreements, keys, on, extracts, log, con)
         made_from = maker.hash_inputs()
-        if current := freshness.read_if_current(store, made_from, on):
+        if current := read_current_record(store, made_from, on):
             return [Made(*each) for each in current.sentences]
         maker.load_records()
         # No history is kept of councils without an agreement in force.
@@ -126,7 +138,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         until = on if maker.unusual else min(maker.find_days_of_change(), default=None)
     made.sort(key=lambda one: (one.council, one.source))
     if maker.active:
-        freshness.write(store, made_from, on, until, [one.repeat() for one in made])
+        write_record(store, made_from, on, until, [one.repeat() for one in made])
     else:
         # Without an agreement in force nothing is kept.
         store.returns_record.unlink(missing_ok=True)
@@ -151,7 +163,7 @@ def release(store: ExtractStore, reason: str) -> None:
     entry = LogEntry(
         ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source], get_software_version()
     )
-    record(store.home, replace(entry, extract_mac=extract.file_mac, reason=reason))
+    record_entry(store.home, replace(entry, extract_mac=extract.file_mac, reason=reason))
 
 
 @dataclass
@@ -432,7 +444,7 @@ class Maker:
             return Made(entry.council, entry.source, _UNCHANGED)
         sealed = seal_it()
         # Logged first: a return that could be handed over is never missing from the log.
-        record(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
+        record_entry(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
         files.write(file, sealed)
         return Made(entry.council, entry.source, sentence, written=True)
 
@@ -441,7 +453,7 @@ class Maker:
         if not file.exists():
             return Made(council, source, f"nothing is made: {reason}")
         if before := self.log.newest.get((council, source)):
-            record(self.store.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
+            record_entry(self.store.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
         file.unlink()
         return Made(council, source, f"{_WITHDRAWN}nothing is made: {reason}")
 

@@ -22,7 +22,7 @@ import pyarrow.parquet
 from assets.home.paths import CohortStore
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.linkage.timeline import compute_growth
+from assets.linkage.arrivals import compute_growth
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote
 from privacy.doors.sql import parquet

@@ -9,12 +9,12 @@ import click
 
 from assets.home.installation import Installation
 from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.linkage.inputs import find_measuring_release
 from assets.linkage.review import draw_review, take_review
 from assets.linkage.review import open_sheet as opened
-from assets.linkage.review_sample import find_measuring_release
 from assets.linkage.row_numbers import explain_link, parse_row, write_linked_rows
+from assets.returns.accounts import ReturnState, check_anchored
 from assets.returns.agreements import InvalidAgreement, load_all
-from assets.returns.disclosure_log import ReturnState, check_anchored
 from assets.returns.make import release
 from pipelines.commands import options
 from pipelines.commands.console import answer, describe_problem_count, show_progress, stop

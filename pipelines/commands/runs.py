@@ -215,7 +215,7 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
         raise click.UsageError("Give either --cohort or --timeline.")
     today = dt.date.today()
     if cohort is None:
-        from assets.linkage.timeline import build_timeline
+        from assets.linkage.arrivals import build_timeline
         from pipelines.reports.status import report_timeline
 
         return show(report_timeline(build_timeline(landing, home, today), today))

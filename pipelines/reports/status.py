@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from assets.home.paths import Home
-from assets.linkage.arrivals import Arrival, State, explain_arrivals
+from assets.linkage.arrivals import Arrival, Entry, Progress, State, explain_arrivals
 from assets.linkage.inputs import NotLinked
-from assets.linkage.timeline import Entry, Progress
 from assets.release.holds import read_state
 from ndl_export.facts.missing import SOURCES
 from ndl_export.pages.number_format import day, format_count

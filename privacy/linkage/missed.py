@@ -122,13 +122,7 @@ def compute_local_rates(counts: Array, times: Array) -> Array:
     `times` is (places, cells).
     """
     found = np.tensordot(_compute_shares(counts)[-1], _build_tensors()[0], axes=1)
-    rates = np.empty((len(times), len(RATES)))
-    for place, there in enumerate(times):
-        left = found
-        for of_field in _compute_shares(counts * there)[:-1]:
-            left = np.tensordot(of_field, left, axes=1)
-        rates[place] = SHORTFALL * left
-    return rates
+    return np.array([SHORTFALL * _contract_tensor(found, _compute_shares(counts * there)) for there in times])
 
 
 def _compute_shares(counts: Array) -> list[Array]:

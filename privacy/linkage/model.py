@@ -29,17 +29,18 @@ from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
 
-def _build_equal_sql(left: str, right: str | None = None) -> str:
-    return f"t_{left}_l = t_{right or left}_r"
+def _build_any_equal_sql(*tokens: str | tuple[str, str]) -> str:
+    """Return SQL: one of these tokens is the same. Two names are the token of the left and of the right record."""
+    pairs = ((each, each) if isinstance(each, str) else each for each in tokens)
+    return _join_tests(*(f"t_{left}_l = t_{right}_r" for left, right in pairs))
+
+
+def _build_equal_sql(token: str) -> str:
+    return f"t_{token}_l = t_{token}_r"
 
 
 def _join_tests(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
-
-
-def _build_alike_sql(name: str, form: str) -> str:
-    """Return SQL: a form of a name agrees, using either tokens with the date of birth or with the postcode."""
-    return _join_tests(*(_build_equal_sql(f"{name}_{form}_{context}") for context in ("dob", "postcode")))
 
 
 def _build_known_sql(condition: str) -> str:
@@ -50,49 +51,31 @@ def _build_known_sql(condition: str) -> str:
 def _build_exchanged_sql(context: str) -> str:
     """Return SQL: the two names are swapped, one exactly and the other at least in its start or its sound."""
     # Tokens of the written form and of the sound exist only with the date of birth.
-    forms = _FORENAME_FORMS if context == "dob" else ("forename",)
-    ways = []
-    for exact, like in (("surname", "forename"), ("forename", "surname")):
-        whole = _join_tests(
-            *(
-                _build_equal_sql(f"surname_{context}", f"{form}_{context}")
-                if exact == "surname"
-                else _build_equal_sql(f"{form}_{context}", f"surname_{context}")
-                for form in forms
-            )
-        )
-        parts = ("start", "sound") if context == "dob" else ("start",)
-        loose = _join_tests(
-            *(_build_equal_sql(f"{like}_{part}_{context}", f"{exact}_{part}_{context}") for part in parts)
-        )
-        ways.append(f"({whole} AND {loose})")
-    return _join_tests(*ways)
+    forms, parts = (_FORENAME_FORMS, ("start", "sound")) if context == "dob" else (("forename",), ("start",))
+    exact = [(f"surname_{context}", f"{form}_{context}") for form in forms]
+    loose = [(f"forename_{part}_{context}", f"surname_{part}_{context}") for part in parts]
+    ways = ((exact, loose), ([pair[::-1] for pair in exact], [pair[::-1] for pair in loose]))
+    return _join_tests(*(f"({_build_any_equal_sql(*a)} AND {_build_any_equal_sql(*b)})" for a, b in ways))
 
 
 def _build_part_sql(name: str) -> str:
     """Return SQL: the whole name in one record is the first or last word of the name in the other."""
-    words = (f"{name}_first_dob", f"{name}_last_dob")
-    return _join_tests(
-        *(_build_equal_sql(w, f"{name}_dob") for w in words), *(_build_equal_sql(f"{name}_dob", w) for w in words)
-    )
+    words = [(f"{name}_{word}_dob", f"{name}_dob") for word in ("first", "last")]
+    return _build_any_equal_sql(*words, *(pair[::-1] for pair in words))
 
 
 _FORENAME_FORMS = ("forename", "forename_written")
+_NAMES = ("surname", "forename")
 _EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _build_exchanged_sql("dob"), _build_exchanged_sql("postcode")
 _EXCHANGED = _join_tests(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
-_IN_OTHER_PLACE = _join_tests(
-    *(
-        _build_equal_sql(f"{a}_{c}", f"{b}_{c}")
-        for c in ("dob", "postcode")
-        for a, b in (("surname", "forename"), ("forename", "surname"))
-    )
+_IN_OTHER_PLACE = _build_any_equal_sql(
+    *((f"{a}_{context}", f"{b}_{context}") for context in ("dob", "postcode") for a, b in (_NAMES, _NAMES[::-1]))
 )
-_SAME_NAMES = _join_tests(*map(_build_equal_sql, ("names", "names_outward", "names_day", "names_month")))
+_SAME_NAMES = _build_any_equal_sql("names", "names_outward", "names_day", "names_month")
 _SAME_OUTWARD = _join_tests(
     _build_equal_sql("dob_outward"),
     _build_equal_sql("names_outward"),
-    f"(surname_band_l < {RARE_SURNAME} AND"
-    f" {_join_tests(_build_equal_sql('names_day'), _build_equal_sql('names_month'))})",
+    f"(surname_band_l < {RARE_SURNAME} AND {_build_any_equal_sql('names_day', 'names_month')})",
 )
 """Tokens of a common surname with the day or month of birth also contain a part of the postcode."""
 # There is no token of a date or a postcode alone, because its frequency would give it away. Whether one agrees shows in
@@ -100,34 +83,24 @@ _SAME_OUTWARD = _join_tests(
 _BOTH = _build_equal_sql("dob_postcode")
 _SAME = {
     name: _join_tests(_build_equal_sql(f"{name}_dob"), _build_equal_sql(f"{name}_postcode"), _SAME_NAMES)
-    for name in ("surname", "forename")
+    for name in _NAMES
 }
-_STARTS = {name: _build_alike_sql(name, "start") for name in _SAME}
-_ENDS = {name: _build_alike_sql(name, "end") for name in _SAME}
-_NEARLY = {
-    name: _join_tests(_build_equal_sql(f"{name}_front_postcode"), _build_equal_sql(f"{name}_rest_postcode"))
-    for name in _SAME
-}
+_STARTS, _ENDS = (
+    {name: _build_any_equal_sql(f"{name}_{end}_dob", f"{name}_{end}_postcode") for name in _NAMES}
+    for end in ("start", "end")
+)
+_NEARLY = {name: _build_any_equal_sql(f"{name}_front_postcode", f"{name}_rest_postcode") for name in _NAMES}
 _SAME_DOB = _join_tests(
     _BOTH,
     _build_equal_sql("dob_outward"),
-    *(
-        _build_equal_sql(f"{name}_dob" if not form else f"{name}_{form}_dob")
-        for name in _SAME
-        for form in ("", "sound", "start", "end")
-    ),
-    _build_part_sql("surname"),
-    _build_part_sql("forename"),
+    *(_build_equal_sql(f"{name}{form}_dob") for name in _NAMES for form in ("", "_sound", "_start", "_end")),
+    *map(_build_part_sql, _NAMES),
     _EXCHANGED_WITH_DOB,
 )
 _SAME_POSTCODE = _join_tests(
     _BOTH,
     *map(_build_equal_sql, ("day_postcode", "month_postcode")),
-    *(
-        _build_equal_sql(f"{name}_postcode" if not form else f"{name}_{form}_postcode")
-        for name in _SAME
-        for form in ("", "start", "end")
-    ),
+    *(_build_equal_sql(f"{name}{form}_postcode") for name in _NAMES for form in ("", "_start", "_end")),
     _EXCHANGED_AT_HOME,
 )
 _ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_build_known_sql(_SAME_DOB)}"
@@ -167,8 +140,8 @@ LEVELS: dict[str, dict[str, str]] = {
         # Only `dob_postcode` keeps day and month in order; other tokens of a whole date sort the two.
         "day and month exchanged": f"t_dob_postcode_l <> t_dob_postcode_r AND {_SAME_DOB} AND {_SAME_POSTCODE}",
         "same": _SAME_DOB,
-        "same day of the month": _join_tests(_build_equal_sql("day_postcode"), _build_equal_sql("names_day")),
-        "same month": _join_tests(_build_equal_sql("month_postcode"), _build_equal_sql("names_month")),
+        "same day of the month": _build_any_equal_sql("day_postcode", "names_day"),
+        "same month": _build_any_equal_sql("month_postcode", "names_month"),
     },
     "postcode": {
         "same, of a crowd": f"{_SAME_POSTCODE} AND (crowded_l OR crowded_r)",

@@ -11,7 +11,7 @@ and how common its names are, so one row is scored for each set of tokens and na
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import duckdb
@@ -41,17 +41,18 @@ class Report:
 
     def __init__(self) -> None:
         self.control = NegativeControl()
-        self.comparable = Comparable()
+        self.counted: dict[str, Any] = {}
         self.thresholds: list[dict[str, Any]] = []
         self._children = model.REFERENCE_RECORDS
 
     @property
     def watchers(self) -> tuple[link.Watcher, ...]:
         """The watchers to give to `link`."""
-        return (self._watch, self.comparable, self.control)
+        return (self._watch, self.control)
 
     def _watch(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
         self._children = step.children
+        self.counted = self.counted or _count_rows(con)
         if step.one_to_one:
             self.thresholds += _compute_sensitivity(step)
 
@@ -77,9 +78,7 @@ class Report:
                 "parts": FOLDS,
                 "steps": [control.report() for control in self.control.controls],
             },
-            "rows_by_source": self.comparable.rows,
-            "unlinkable": self.comparable.unlinkable,
-            "shared_upns": self.comparable.shared_upns,
+            **self.counted,
             "review_patterns": self._list_review_patterns(result.review_patterns),
             "weights": [
                 {
@@ -127,33 +126,24 @@ def _compute_sensitivity(step: link.Scored) -> list[dict[str, Any]]:
     return lines
 
 
-class Comparable:
-    """A watcher of `link` that counts rows once, in its first step.
+def _count_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Return counts that are the same in every step.
 
-    `rows` are counts by source; `unlinkable` counts rows with too little content, by source and missing fields;
-    `shared_upns` is the number of permanent UPNs whose pupil records stay apart.
+    `rows_by_source`; `unlinkable`, the rows with too little content, by source and missing fields; and `shared_upns`,
+    the number of permanent UPNs whose pupil records stay apart.
     """
-
-    def __init__(self) -> None:
-        self.rows: dict[str, int] = {}
-        self.unlinkable: list[dict[str, Any]] = []
-        self.shared_upns = 0
-
-    def __call__(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
-        if self.rows:
-            return
-        self.rows = dict(con.execute("SELECT source, count(*) FROM rows GROUP BY source ORDER BY source").fetchall())
-        counted = con.sql(
-            f"""
-            SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
-                   count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
-              FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
-             WHERE NOT alike OR weight < {convert_to_bits(link.THRESHOLD)}
-             GROUP BY source, lacks ORDER BY source, rows DESC, lacks
-            """
-        )
-        self.unlinkable = counted.to_arrow_table().to_pylist()
-        (self.shared_upns,) = con.execute(_SHARED_UPNS).fetchall()[0]
+    rows = con.execute("SELECT source, count(*) FROM rows GROUP BY source ORDER BY source").fetchall()
+    unlinkable = con.sql(
+        f"""
+        SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
+               count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
+          FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
+         WHERE NOT alike OR weight < {convert_to_bits(link.THRESHOLD)}
+         GROUP BY source, lacks ORDER BY source, rows DESC, lacks
+        """
+    )
+    (shared,) = con.execute(_SHARED_UPNS).fetchall()[0]
+    return {"rows_by_source": dict(rows), "unlinkable": unlinkable.to_arrow_table().to_pylist(), "shared_upns": shared}
 
 
 _SHARED_UPNS = """
@@ -173,28 +163,25 @@ CONFIDENCE = 0.95
 class Control:
     """The outcome of the negative control for one step.
 
-    `subjects` are right units whose partner was left out. Of these, `linked` were linked to somebody else, and
-    `outdoing` of those links weigh at least as much as another subject's partner, on average over all subjects. The
-    step has `right_units` units on the right and `links` links.
+    `subjects` are right units whose partner was left out. Of these, some were then linked to somebody else, and
+    `outdoing_a_partner` of those links weigh at least as much as another subject's partner, on average over all
+    subjects. The step has `right_units` units on the right and `links` links.
     """
 
     step: str
     subjects: int
-    linked: int
-    outdoing: int
+    linked_to_somebody_else: int
+    outdoing_a_partner: int
     right_units: int
     links: int
 
     def report(self) -> dict[str, Any]:
         """Return the counts, and upper limits for the number and the share of false links."""
-        cautious, close = (min(limit, self.links) for limit in (self.compute_cautious_limit(), self.close_limit()))
+        cautious, close = (
+            min(limit, self.links) for limit in (self.compute_cautious_limit(), self.compute_close_limit())
+        )
         return {
-            "step": self.step,
-            "subjects": self.subjects,
-            "linked_to_somebody_else": self.linked,
-            "outdoing_a_partner": self.outdoing,
-            "right_units": self.right_units,
-            "links": self.links,
+            **asdict(self),
             "false_links_at_most": close,
             "share_of_links_at_most": close / self.links,
             "false_links_at_most_cautious": cautious,
@@ -203,14 +190,14 @@ class Control:
 
     def compute_cautious_limit(self) -> float:
         """Return an upper limit for false links that assumes nothing about the agreement with partners."""
-        return _compute_chance(self.linked, self.subjects, CONFIDENCE) * self.right_units
+        return _compute_chance(self.linked_to_somebody_else, self.subjects, CONFIDENCE) * self.right_units
 
-    def close_limit(self) -> float:
+    def compute_close_limit(self) -> float:
         """Return the closer upper limit F, which solves F = without x (right units - links + F) + outdone x links."""
         # Both chances have to hold, so each gets half of the risk.
         confidence = 1 - (1 - CONFIDENCE) / 2
-        without = _compute_chance(self.linked, self.subjects, confidence)
-        outdone = _compute_chance(self.outdoing, self.subjects, confidence)
+        without = _compute_chance(self.linked_to_somebody_else, self.subjects, confidence)
+        outdone = _compute_chance(self.outdoing_a_partner, self.subjects, confidence)
         if without >= 1:
             return float(self.links)
         return (without * (self.right_units - self.links) + outdone * self.links) / (1 - without)

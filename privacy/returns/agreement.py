@@ -12,11 +12,16 @@ Nothing else lets a fact through, and facts that are not let through do not chan
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from privacy.doors import settings_file as settings
+from privacy.doors.age import is_recipient
+from privacy.services import SERVICE_NAMES
 
 
 class Fact(StrEnum):
@@ -47,6 +52,43 @@ OTHERS_NEED = Fact.KNOWN_TO
 """Every other fact implies that a service knows the child, or does not, and so requires this one."""
 
 
+_LONGEST_DAYS, _MOST_DELIVERIES = 366, 12
+_NONE = "none"
+"""Written in place of facts to disclose nothing."""
+
+
+def _refuse_todo(text: Any) -> Any:
+    if isinstance(text, str) and text.strip().startswith("TODO"):
+        raise ValueError("is still to be filled in")
+    return text
+
+
+def _explain_key_fault(key: str) -> str | None:
+    private = " and a private key belongs in no agreement" if key.upper().startswith("AGE-SECRET") else ""
+    return None if is_recipient(key) else f"is no age public key: it starts with age1{private}"
+
+
+def _explain_need(facts: frozenset[Fact]) -> str | None:
+    if facts and OTHERS_NEED not in facts:
+        return f"{', '.join(sorted(facts))} needs {OTHERS_NEED.value}; add it"
+    return None
+
+
+def _parse_none(content: Any) -> Any:
+    if isinstance(content, list) and _NONE in content:
+        if len(content) > 1:
+            raise ValueError(f"{_NONE} cannot be combined with other facts")
+        return []
+    return content
+
+
+_Written = Annotated[settings.Text, BeforeValidator(_refuse_todo)]
+_Service = Annotated[str, settings.build_choice_validator(SERVICE_NAMES, "a service")]
+_IS_WHOLE = settings.build_fault_validator(_explain_need)
+_Facts = Annotated[frozenset[Fact], _IS_WHOLE, settings.AsList]
+_FactsOrNone = Annotated[frozenset[Fact], _IS_WHOLE, BeforeValidator(_parse_none), settings.AsList]
+
+
 class First(StrEnum):
     """Whether facts about a sender's first delivery, in which every child is new, are disclosed at once."""
 
@@ -54,8 +96,7 @@ class First(StrEnum):
     AT_ONCE = "at_once"
 
 
-@dataclass(frozen=True)
-class NewChildren:
+class NewChildren(settings.Settings):
     """The limit on what is disclosed about new rows, because a sender can add a child just to find out about it.
 
     A row is new until everything in it that identifies its child (identifiers, names, date of birth, postcode, sex) has
@@ -64,15 +105,22 @@ class NewChildren:
     about other rows without a UPN or NHS number that passes its check.
     """
 
-    after_days: int = 28
-    after_deliveries: int = 1
+    after_days: Annotated[int, Field(ge=0, le=_LONGEST_DAYS)] = 28
+    after_deliveries: Annotated[int, Field(ge=1, le=_MOST_DELIVERIES)] = 1
     first_delivery: First = First.LATER
-    until_then: frozenset[Fact] = frozenset()
-    without_number: frozenset[Fact] = frozenset({Fact.KNOWN_TO})
+    until_then: _FactsOrNone = frozenset()
+    without_number: _FactsOrNone = frozenset({Fact.KNOWN_TO})
+
+    @field_validator("until_then")
+    @classmethod
+    def _is_least(cls, facts: frozenset[Fact]) -> frozenset[Fact]:
+        if not facts <= {Fact.KNOWN_TO}:
+            raise ValueError(f"must be {_NONE} or {Fact.KNOWN_TO.value}")
+        return facts
 
     def to_document(self) -> dict[str, Any]:
         """Return the rule, JSON-ready."""
-        return {name: _convert_to_json(value) for name, value in vars(self).items()}
+        return {name: _convert_to_json(value) for name, value in self}
 
 
 def _convert_to_json(value: Any) -> Any:
@@ -97,44 +145,91 @@ class Status(StrEnum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True)
-class Recipient:
+class Recipient(settings.Settings):
     """The recipient of a service's returns, and the age X25519 public key (`age1...`) they are encrypted to."""
 
-    name: str
-    key: str
+    name: _Written
+    key: Annotated[str, settings.build_fault_validator(_explain_key_fault), BeforeValidator(_refuse_todo)]
 
 
-@dataclass(frozen=True)
-class Disclosure:
+class Disclosure(settings.Settings):
     """The facts that `teller`, a service of the agreement's council, may disclose to `receiver` in `to_council`."""
 
-    teller: str
-    receiver: str
-    to_council: str
-    facts: frozenset[Fact]
+    teller: Annotated[_Service, Field(alias="from")]
+    receiver: Annotated[_Service, Field(alias="to")]
+    to_council: Annotated[str | None, Field(alias="in")] = None
+    facts: _Facts
+
+    @model_validator(mode="after")
+    def _is_recorded(self) -> Self:
+        with settings.Faults() as faults:
+            for fact, (services, lacking) in NOT_RECORDED.items():
+                if fact in self.facts and self.teller in services:
+                    rule = f"the extracts of {self.teller} record no {lacking}; leave {fact.value} out"
+                    faults.add(("facts",), rule)
+        return self
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """The agreement of one council.
+class Agreement(settings.Settings):
+    """The agreement of one council, as its file has it.
 
     `recipients` are by service. `accepts_from` are other councils whose services may disclose facts to this one's. It
     is in force from `starts` to `expires`, inclusive.
     """
 
-    council: str
-    reference: str
-    purpose: str
-    legal_basis: str
-    impact_assessment: str
+    council: settings.Text
+    reference: _Written
+    purpose: _Written
+    legal_basis: _Written
+    impact_assessment: _Written
     status: Status
-    starts: dt.date
-    expires: dt.date
-    recipients: Mapping[str, Recipient]
-    tells: tuple[Disclosure, ...]
-    accepts_from: frozenset[str] = field(default_factory=frozenset)
-    new_children: NewChildren = field(default_factory=NewChildren)
+    starts: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
+    expires: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
+    recipients: Annotated[Mapping[_Service, Recipient], Field(min_length=1)]
+    tells: Sequence[Disclosure]
+    accepts_from: Annotated[frozenset[str], settings.AsList] = frozenset()
+    new_children: NewChildren = NewChildren()
+
+    @field_validator("expires")
+    @classmethod
+    def _is_not_before_start(cls, expires: dt.date, info: ValidationInfo) -> dt.date:
+        starts = info.data.get("starts")
+        if starts and expires < starts:
+            raise ValueError(f"{expires} is before starts ({starts})")
+        return expires
+
+    @field_validator("recipients")
+    @classmethod
+    def _check_own_keys(cls, recipients: Mapping[str, Recipient]) -> Mapping[str, Recipient]:
+        keys = [recipient.key for recipient in recipients.values()]
+        with settings.Faults() as faults:
+            for number, service in enumerate(recipients):
+                if keys[number] in keys[:number]:
+                    faults.add((service, "key"), "is another service's too; each service has a key of its own")
+        return recipients
+
+    @field_validator("tells")
+    @classmethod
+    def _check_flows(cls, tells: Sequence[Disclosure], info: ValidationInfo) -> Sequence[Disclosure]:
+        """Return the disclosures, each with its council, unless one is repeated or stays within a service."""
+        council, seen = info.data.get("council"), set[tuple[str, str, str | None]]()
+        with settings.Faults() as faults:
+            for number, each in enumerate(tells):
+                flow = each.teller, each.receiver, each.to_council or council
+                if flow == (each.teller, each.teller, council):
+                    sentence = f"{each.teller} of {council} tells itself; a service knows its own rows"
+                    faults.add((number,), sentence)
+                if flow in seen:
+                    faults.add((number,), f"says again what {each.teller} tells; keep one")
+                seen.add(flow)
+        return [each.model_copy(update={"to_council": each.to_council or council}) for each in tells]
+
+    @field_validator("accepts_from")
+    @classmethod
+    def _are_others(cls, councils: frozenset[str], info: ValidationInfo) -> frozenset[str]:
+        if (own := info.data.get("council")) in councils:
+            raise ValueError(f"{own} is the agreement's own council")
+        return councils
 
     def explain_not_in_force(self, on: dt.date) -> str | None:
         """Return why the agreement is not in force on a day, or None."""
@@ -149,7 +244,7 @@ class Agreement:
     @cached_property
     def version(self) -> str:
         """SHA-256 of the agreement's content, independent of the file's comments and layout."""
-        content = asdict(self)
+        content = self.model_dump()
         # The same flows in another order are the same agreement.
         content["tells"] = sorted(
             json.dumps(each, sort_keys=True, default=_convert_to_json) for each in content["tells"]

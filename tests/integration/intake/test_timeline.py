@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
 from assets.intake.quality_report.profile import ColumnProfile, Profile, list_months
-from assets.linkage.timeline import (
+from assets.linkage.arrivals import (
     Progress,
     build_timeline,
     is_in_full,

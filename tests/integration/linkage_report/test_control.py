@@ -28,13 +28,13 @@ def test_the_limits_hold_the_true_number_of_false_links(kind: Callable[[int, int
     for step, found in steps.items():
         false, linked = false_links(frames, result.links, RIGHT_SOURCE[step])
         assert found.links == one_to_one[step] <= linked
-        assert false <= found.close_limit()
+        assert false <= found.compute_close_limit()
         assert false <= found.compute_cautious_limit()
         if kind is plain:
-            assert found.close_limit() < 0.01 * found.links
+            assert found.compute_close_limit() < 0.01 * found.links
         if kind is all_at_once and step == "health to children":
             assert false > 20
-            assert found.close_limit() < 5 * false
+            assert found.compute_close_limit() < 5 * false
 
 
 def test_watching_changes_no_link(frames: Frames, keys: KeyRing) -> None:
@@ -56,11 +56,13 @@ def test_the_upper_limit_is_clopper_and_pearsons(trials: int, share: float, conf
 
 def test_the_limits_by_hand() -> None:
     """No event in 1,000: 1 - 0.05 ** (1 / 1000) for one chance, 0.025 for each of two; a tenth of the children away."""
-    found = Control("step", subjects=1_000, linked=0, outdoing=0, right_units=1_200, links=1_000)
+    found = Control(
+        "step", subjects=1_000, linked_to_somebody_else=0, outdoing_a_partner=0, right_units=1_200, links=1_000
+    )
     one, two = 1 - 0.05 ** (1 / 1_000), 1 - 0.025 ** (1 / 1_000)
     assert found.compute_cautious_limit() == pytest.approx(1_200 * one / 0.9)
     chance = two / 0.9
-    assert found.close_limit() == pytest.approx((chance * 200 + chance * 1_000) / (1 - chance))
-    assert found.report()["share_of_links_at_most"] == pytest.approx(found.close_limit() / 1_000)
-    one = Control("step", subjects=1, linked=0, outdoing=0, right_units=3, links=1)
+    assert found.compute_close_limit() == pytest.approx((chance * 200 + chance * 1_000) / (1 - chance))
+    assert found.report()["share_of_links_at_most"] == pytest.approx(found.compute_close_limit() / 1_000)
+    one = Control("step", subjects=1, linked_to_somebody_else=0, outdoing_a_partner=0, right_units=3, links=1)
     assert one.report()["false_links_at_most"] == 1

@@ -97,9 +97,9 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     reviews.loc[3:4, ["surname", "forename"]] = [min(names, key=names.__getitem__) for names in bands]
     report = Report()
     link(tokenised(frames, keys), watchers=report.watchers)
-    found = {line["lacks"]: line for line in report.comparable.unlinkable if line["source"] == "hv_reviews"}
+    found = {line["lacks"]: line for line in report.counted["unlinkable"] if line["source"] == "hv_reviews"}
     alone = found["surname, forename, date of birth, postcode"]
     assert (alone["rows"], alone["rows_with_own_number"]) == (3, 0)
     assert found["date of birth, postcode"]["rows"] == 2
-    assert not any(line["lacks"] == "" for line in report.comparable.unlinkable)
-    assert report.comparable.shared_upns == 1
+    assert not any(line["lacks"] == "" for line in report.counted["unlinkable"])
+    assert report.counted["shared_upns"] == 1

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
+from assets.linkage.inputs import Sample
 from assets.linkage.review import DECIDES, HANDS_OVER, draw_review, open_sheet, take_review
-from assets.linkage.review_sample import Sample
 from assets.linkage.row_numbers import RowNumbers
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem

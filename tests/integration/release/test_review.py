@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage.review_sample import Sample, find_measuring_release
+from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
@@ -22,8 +22,7 @@ from ndl_export.bundle.verify import verify
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
-from privacy.linkage.review import NEITHER, ONE
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, format_category
+from privacy.linkage.review import COLUMNS, NEITHER, ONE, OUTSIDE, Decision, format_category
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy

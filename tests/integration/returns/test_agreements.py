@@ -52,10 +52,18 @@ def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
     tmp_path: Path, keys: Recipients
 ) -> None:
     rule = load(write(tmp_path, "leeds", keys, new_children="")).new_children
-    assert rule == NewChildren(28, 1, First.LATER, frozenset(), frozenset({Fact.KNOWN_TO}))
+    assert rule == NewChildren(
+        after_days=28,
+        after_deliveries=1,
+        first_delivery=First.LATER,
+        until_then=frozenset(),
+        without_number=frozenset({Fact.KNOWN_TO}),
+    )
     said = "new_children: {after_days: 10, after_deliveries: 3, first_delivery: at_once, until_then: known_to}\n"
     path = write(tmp_path, "leeds", keys, new_children=said)
-    assert load(path).new_children == NewChildren(10, 3, First.AT_ONCE, frozenset({Fact.KNOWN_TO}))
+    assert load(path).new_children == NewChildren(
+        after_days=10, after_deliveries=3, first_delivery=First.AT_ONCE, until_then=frozenset({Fact.KNOWN_TO})
+    )
     checked = CliRunner().invoke(main, ["returns", "check", str(path)])
     assert "new children: facts after 10 days and 3 deliveries; first delivery at_once" in checked.output
     assert "added only to find out about it are returned at once" in checked.output

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from assets.intake import ingest, part_reader
-from assets.returns import disclosure_log
+from assets.returns import accounts
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def set_clock(day: dt.date) -> Iterator[None]:
     clock = SimpleNamespace(**{name: getattr(dt, name) for name in ("date", "timedelta", "UTC")}, datetime=Clock)
     text = moment.isoformat(timespec="seconds")
     with (
-        patch.object(disclosure_log, "dt", clock),
+        patch.object(accounts, "dt", clock),
         patch.object(part_reader, "format_now", lambda: text),
         patch.object(ingest, "format_now", lambda: text),
     ):

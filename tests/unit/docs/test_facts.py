@@ -100,8 +100,8 @@ FACTS = (
     Fact("superseded kept", rf"superseded deliveries for {N} days", {KEPT["superseded_days"]}),
     Fact("Dagster kept", rf"Dagster's storage for {N} days", {KEPT["dagster_days"]}),
     Fact("backups kept", rf"backups for {N} days|retention policy\]\([^)]*\), {N} days", {KEPT["backup_days"]}, 2),
-    Fact("new rows", rf"disclosed after {N} days|first {N} days", {NewChildren.after_days}, 2),
-    Fact("new rows, weeks", rf"disclosed after {N} weeks|unchanged, for {N} weeks", {NewChildren.after_days / 7}, 2),
+    Fact("new rows", rf"disclosed after {N} days|first {N} days", {NewChildren().after_days}, 2),
+    Fact("new rows, weeks", rf"disclosed after {N} weeks|unchanged, for {N} weeks", {NewChildren().after_days / 7}, 2),
     Fact("told if sure", rf"links? of {N}(?: \(\[| and above)", {SURE_PROBABILITY}, 2),
     Fact("absence told", rf"if (?:at least )?{N}% of (?:the|their) rows", {100 * LEAST_ABSENT_SHARE}, 2),
     Fact(

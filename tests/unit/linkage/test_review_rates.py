@@ -5,8 +5,18 @@ import pytest
 from numpy.typing import NDArray
 
 from privacy.linkage.missed import RATES
-from privacy.linkage.review import NEITHER, ONE, WEAK, compute_chances
-from privacy.linkage.review_rates import COLUMNS, SHARE, Decision, format_category, plan_review, update_rates
+from privacy.linkage.review import (
+    COLUMNS,
+    NEITHER,
+    ONE,
+    SHARE,
+    WEAK,
+    Decision,
+    compute_chances,
+    format_category,
+    plan_review,
+    update_rates,
+)
 from privacy.release.mechanism import Measurement, charge
 from privacy.release.plan import Plan
 
