@@ -170,7 +170,7 @@ def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
     home, partitions = (
-        installation.open_home(),
+        installation.home_folder,
         [parse_partition_key(partition) for partition in context.partition_keys],
     )
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
