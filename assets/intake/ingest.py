@@ -20,7 +20,7 @@ from assets.intake.part_reader import PartsReader, format_now
 from assets.intake.parts import Part, PartStore, SortedFiles
 from assets.intake.quality import Finding, ValidationRequest
 from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
-from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
+from assets.intake.quality_report.report import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import describe, find_sent_again, hash_parts, order_parts, resolve, write_resolved
 from assets.intake.suppressions import OTHER_KEYS, list_out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong

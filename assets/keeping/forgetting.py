@@ -26,7 +26,7 @@ from assets.intake import deliveries, suppressions
 from assets.intake.deliveries import ExtractQuality, derive_row_keys
 from assets.intake.parts import NUMBER, Part, PartStore
 from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
-from assets.intake.quality_report.publish import report_council, report_extract
+from assets.intake.quality_report.report import report_council, report_extract
 from assets.intake.suppressions import Gone, Objection, Suppressed
 from assets.linkage import inputs
 from assets.linkage.inputs import LinkageRecord, NotLinked
