@@ -48,13 +48,6 @@ class Installation:
         self.home.prepare()
         return self.home
 
-    def open_home(self) -> Home:
-        """Return the home folder for a step that reads rows.
-
-        Unfinished removals were completed when the definitions were loaded (`pipelines.definitions`).
-        """
-        return self.home_folder
-
     def load_keys(self, holder: Holder = PIPELINE) -> KeyRing:
         """Load and check the keys that `holder` needs. Raises `KeyProblem` if one is missing or wrong."""
         return KeyRing.load(self.keys, holder)

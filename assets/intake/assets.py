@@ -32,7 +32,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.intake.quality import Finding
-from assets.intake.quality_report.publish import ALL_EXTRACTS
+from assets.intake.quality_report.report import ALL_EXTRACTS
 from ndl_export.pages.number_format import format_count
 from privacy.doors.counts import describe_count, describe_rows, describe_share
 from privacy.keys import INTAKE
@@ -169,7 +169,7 @@ def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
     home, partitions = (
-        installation.open_home(),
+        installation.home_folder,
         [parse_partition_key(partition) for partition in context.partition_keys],
     )
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]

@@ -28,10 +28,16 @@ from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
 from assets.intake.quality import ValidationRequest
 from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
-from assets.pseudonymise.deprivation import Quintiles
 from assets.pseudonymise.findings import Staged
 from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.stream_extract import Tools, Untokenised, build_look_ups, stream_extract, tokenise_all
+from assets.pseudonymise.stream_extract import (
+    Quintiles,
+    Tools,
+    Untokenised,
+    build_look_ups,
+    stream_extract,
+    tokenise_all,
+)
 from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
@@ -117,8 +123,12 @@ class IntakeContext:
         sha256 = hash_content(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
         return sha256, compute_file_mac(self.keys, sha256)
 
-    def describe_delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
-        """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
+    def describe_delivery(self, landed: Landed, fingerprint: tuple[str, str] | None = None) -> Delivery:
+        """Describe a landed file, whose `fingerprint` is computed if it is not given.
+
+        Raises `ExtractStopped` if a tokens file has no usable manifest.
+        """
+        sha256, mac = fingerprint or self.fingerprint(landed)
         manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
         contract, key = CONTRACTS[landed.source], derive_sender_key(self.keys, landed.source, landed.council)
         made_under = self.settings | {"contract": contract.sha256}

@@ -39,36 +39,56 @@ TOKENS_KEY = "tokens_made_under"
 identifies the tokens; the encrypted files cannot, because no two are the same."""
 
 
-@dataclass(frozen=True)
-class PartRows:
-    """One part of an extract, and the outcome of its rows when the parts were resolved.
+@dataclass(frozen=True, kw_only=True)
+class PartFile:
+    """The file of one part of an extract.
 
-    A row that was not set aside is `in_force`, is `repeated` from an earlier part, or was `replaced` or deleted by a
-    later part. `deletions` counts rows that delete a record, and `of_nothing` those whose record was not held.
-    `sent_again` is the number of the part of the same name that replaced this one, or 0. `sender_mac` identifies the
-    sender's original file, even if the sender delivered tokens. In a multi-cohort file, `of_no_cohort` rows belong to
-    no cohort; the numbers of the first are in `first_of_no_cohort`.
+    `number` never changes, because rows are identified by part and row number. `file` is the sender's file name, which
+    no message repeats. `sender_mac` identifies the sender's original file, even if the sender delivered tokens.
     """
 
     number: int
     file: str
+    sender_mac: str
     file_mac: str
     read_at: str
+    of_several: bool = False
+    """True if the file also held rows of other cohorts."""
+    sheet: SheetTaken | None = None
+    """Workbook sheet that it was read from."""
+    withdrawn: str = ""
+    """Reason for withdrawal, or empty. No rows of a withdrawn part are kept, and its file is not read again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Counts of a part's rows by outcome when the parts were resolved, without rows that were set aside.
+
+    A row is `in_force`, is `repeated` from an earlier part, or was `replaced` or deleted by a later part. `of_nothing`
+    counts rows that delete a record that was not held.
+    """
+
+    in_force: int = 0
+    repeated: int = 0
+    replaced: int = 0
+    of_nothing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRows(PartFile, Tally):
+    """One part of an extract, and the outcome of its rows.
+
+    `deletions` counts rows that delete a record. `sent_again` is the number of the part of the same name that replaced
+    this one, or 0. In a multi-cohort file, `of_no_cohort` rows belong to no cohort; the numbers of the first are in
+    `first_of_no_cohort`.
+    """
+
     rows_read: int
-    in_force: int
-    repeated: int
-    replaced: int
     rejected: int
     deletions: int
-    of_nothing: int
     sent_again: int
-    sender_mac: str
-    of_several: bool = False
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()
-    withdrawn: str = ""
-    """Reason for withdrawal, or empty. The rows of a withdrawn part are not counted."""
-    sheet: SheetTaken | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +128,6 @@ class ExtractQuality:
     headings: dict[str, str]
     rows_read: int
     rows_kept: int
-    rows_rejected: int
     rows_warned: int
     rules: tuple[RuleCount, ...]
     findings: tuple[Finding, ...]
@@ -124,6 +143,10 @@ class ExtractQuality:
     def key(self) -> tuple[str, str, str]:
         """Source, cohort and council, which identify an extract in a home folder."""
         return self.source, self.cohort, self.council
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_kept
 
     @property
     def part_numbers(self) -> dict[str, int]:

@@ -16,14 +16,12 @@ from assets.home.signers import note_intake
 from assets.intake import deliveries, validation_worker
 from assets.intake.context import Delivery, IntakeContext, Steps, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
-from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader, format_now
-from assets.intake.parts import Part, PartStore
+from assets.intake.parts import Part, PartStore, SortedFiles
 from assets.intake.quality import Finding, ValidationRequest
 from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
-from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
-from assets.intake.resolve_parts import find_sent_again, order_parts, resolve
-from assets.intake.resolved_extract import describe, hash_parts, write_resolved
+from assets.intake.quality_report.report import has_council_report, has_report, report_council, report_extract
+from assets.intake.resolve_parts import describe, find_sent_again, hash_parts, order_parts, resolve, write_resolved
 from assets.intake.suppressions import OTHER_KEYS, list_out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
@@ -129,9 +127,7 @@ class Intake:
                 return False
             if not landed.in_parts:
                 landed = replace(landed, several=())
-                delivery = self._with_expected_rows(
-                    self._context.describe_delivery(landed, *self._context.fingerprint(landed))
-                )
+                delivery = self._with_expected_rows(self._context.describe_delivery(landed))
             elif kept := self._list_kept_parts(landed):
                 delivery = self._describe_delivery_in_parts(landed, kept)
             else:
@@ -161,7 +157,7 @@ class Intake:
             else:
                 # the state is taken before the hash, so that a file still being written is noticed after the pass
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
-                delivery = self._with_expected_rows(self._context.describe_delivery(landed, sha256, mac))
+                delivery = self._with_expected_rows(self._context.describe_delivery(landed, (sha256, mac)))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
@@ -235,7 +231,6 @@ class Intake:
             headings=staged.renamed_headings,
             rows_read=staged.rows_read,
             rows_kept=kept,
-            rows_rejected=staged.rows_rejected,
             rows_warned=count_warned_rows(staged.quarantine),
             rules=staged.rules,
             findings=findings,

@@ -1,8 +1,13 @@
-"""Reads each part of an extract once, and sorts multi-cohort files, so that `ingest` can resolve the parts."""
+"""Reads each part of an extract once, and sorts multi-cohort files, so that `ingest` can resolve the parts.
+
+A row of a multi-cohort file belongs to the cohort given by its date of birth. If its academic year is at most one year
+away from that, as for a child who starts school a year late, or if it has no date of birth, the academic year decides.
+A row with neither belongs to the cohort in which an earlier part has its record. Other rows are set aside and counted.
+"""
 
 import datetime as dt
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,23 +19,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.home.processing_log import Processing, record
-from assets.intake import multi_cohort_files
+from assets.home.processing_log import Key, Processing, record
+from assets.home.retention_policy import get_retention
 from assets.intake.context import Delivery, IntakeContext, Steps
-from assets.intake.multi_cohort_files import Sorted, SortedFiles
-from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
-from assets.intake.resolved_extract import write_moved
+from assets.intake.parts import NUMBER, Part, PartStore, Sorted, SortedFiles, compute_moved_mac
 from assets.intake.suppressions import HeldBack
 from assets.pseudonymise.findings import Staged, stop_if_wrong
-from assets.pseudonymise.split_writer import RowState, SplitWriter
+from assets.pseudonymise.split_writer import KeyedWriter, RowState, SplitWriter
 from assets.pseudonymise.stream_extract import mark_rows
-from privacy import normalise
-from privacy.row_keys import number_rows, split_number
+from privacy import normalise, row_keys
+from privacy.doors import sealed
+from privacy.row_keys import ROW_KEY, number_rows, split_number
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landing import Landed, get_size, get_state, list_cohorts
 from sources.extract.project import build_first_year_sql, project_extract
 from sources.extract.table import SOURCE_ROW, OpenExtract, join_parts
+from sources.reference.cohorts import Cohort
+
+MAX_BYTES = 1 << 30
+"""Limit on the text of a multi-cohort file (1 GiB), which is held in memory until its rows are sorted."""
+MAX_EXAMPLE_ROWS = 100
+"""Most row numbers stored of the rows set aside."""
 
 
 class PartsReader:
@@ -68,16 +78,14 @@ class PartsReader:
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
         noted = PartStore(self._home.extract(*landed.key)).list_all()
-        sorted_ = SortedFiles(self._home, landed.source, landed.council).list_entries()
+        entries = SortedFiles(self._home, landed.source, landed.council).list_entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
-        of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
-        read = [(landed.parts, of_parts), (landed.several, of_several)]
-        for paths, made_under in read:
-            for path in paths:
-                file = replace(landed, path=path, parts=(), several=())
-                delivery = self._context.describe_delivery(file, *self._context.fingerprint(file))
-                if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
-                    return False
+        of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in entries.items()}
+        files = [(path, of_parts) for path in landed.parts] + [(path, of_several) for path in landed.several]
+        for path, made_under in files:
+            delivery = self._context.describe_delivery(replace(landed, path=path, parts=(), several=()))
+            if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
+                return False
         return True
 
     def _sort_files(self, landed: Landed, staging: Path) -> None:
@@ -109,10 +117,7 @@ class PartsReader:
             )
         files = SortedFiles(self._home, file.source, file.council)
         with files.lock_files():
-            delivery, found_at = (
-                self._context.describe_delivery(file, *self._context.fingerprint(file)),
-                get_state(file.path),
-            )
+            delivery, found_at = self._context.describe_delivery(file), get_state(file.path)
             entry = known = files.list_entries().get(delivery.mac)
             if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
                 entry = self._sort(delivery, staging)
@@ -124,13 +129,19 @@ class PartsReader:
     def _sort(self, delivery: Delivery, staging: Path) -> Sorted:
         """Split one multi-cohort file into parts of its cohorts.
 
-        Raises `ExtractStopped` if the file holds tokens, gives no cohort, or has a part that cannot be read.
+        Raises `ExtractStopped` if the file holds tokens, is too long, gives no cohort, or has a part that cannot be
+        read.
         """
         landed = delivery.landed
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
         extract = self._context.open(delivery)
-        text = multi_cohort_files.read_text(landed.name, extract)
+        batches: list[pa.RecordBatch] = []
+        for batch in extract.batches:
+            batches.append(batch)
+            if sum(each.nbytes for each in batches) > MAX_BYTES:
+                raise ExtractStopped(f"{landed.name}: is too long for a file of several cohorts; send a file for each")
+        text = pa.Table.from_batches(batches, extract.schema)
         found = self._split_by_cohort(delivery, extract, text)
         without = found.pop("")
         if not found:
@@ -150,7 +161,7 @@ class PartsReader:
             raise stop
         self._note_moved_records(delivery, found, staging)
         aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
-        first = tuple(aside[: multi_cohort_files.MAX_EXAMPLE_ROWS].astype(int).tolist())
+        first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
         return Sorted(get_state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
@@ -159,7 +170,7 @@ class PartsReader:
         return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
-        """Record, in each cohort, the records of its earlier parts that a file now gives to another cohort.
+        """Store, as a part of each cohort, the records of its earlier parts that a file now gives to another cohort.
 
         This happens if, for example, a date of birth was corrected.
         """
@@ -168,6 +179,7 @@ class PartsReader:
             own = [part for part in stores[cohort].list_kept() if part.file_mac == delivery.mac]
             here[cohort] = pa.concat_tables(stores[cohort].read_marks(self._keys, own).values())
         mac = compute_moved_mac(self._keys, delivery.mac)
+        encryption = sealed.build_encryption(self._keys.get_public_key("intake"))
         for cohort, store in stores.items():
             kept = [part for part in store.list_kept() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
@@ -175,23 +187,44 @@ class PartsReader:
                 continue
             moved = pa.concat_tables(others)
             moved = moved.filter(pc.equal(moved["state"], str(RowState.KEPT)))
+            records, number = _get_records(moved), store.give_numbers([mac])[mac]
+            gone = np.isin(records, store.read_records(self._keys, kept))
             if cohort in here:
                 # records with rows in both cohorts stay here too
-                own_records = here[cohort]["record"].combine_chunks()
-                moved = moved.filter(pc.invert(pc.is_in(moved["record"], value_set=own_records)))
-            run = 1 + max(part.arrived for part in kept)  # after all kept parts, whose records it deletes
-            number = store.give_numbers([mac])[mac]
-            part = Part(number, delivery.file, "", mac, run, format_now(), delivery.made_under, moved=True)
-            write_moved(store, self._keys, part, moved, kept, staging / f"moved-{cohort}")
+                gone &= ~np.isin(records, _get_records(here[cohort]))
+            if not gone.any():
+                continue
+            moved = moved.filter(pa.array(gone))
+            of_extract = row_keys.derive_part_keys(self._keys, *store.extract.key)
+            own_keys = of_extract.derive_keys(number_rows(number, moved[NUMBER].to_numpy()))
+            states = pa.repeat(str(RowState.DELETED), moved.num_rows)
+            moved = moved.drop_columns([NUMBER, ROW_KEY, "state"]).append_column("state", states)
+            with KeyedWriter(staging / f"moved-{cohort}", encryption=encryption) as out:
+                out.write(moved.add_column(0, ROW_KEY, pa.array(own_keys, pa.uint64())))
+            part = Part(
+                number=number,
+                file=delivery.file,
+                sender_mac="",
+                file_mac=mac,
+                arrived=1 + max(part.arrived for part in kept),  # after all kept parts, whose records it deletes
+                read_at=format_now(),
+                made_under=delivery.made_under,
+                rows_deleted=moved.num_rows,
+                moved=True,
+            )
+            store.keep([part], None, staging / f"moved-{cohort}")
 
     def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
-        """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record."""
+        """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record.
+
+        Rows without a cohort are under "".
+        """
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.acquire_tools() as tools:
             tools.con.register("extract", text)
             years = f"SELECT {SOURCE_ROW}, {build_first_year_sql(contract)} AS first_year FROM ({projection.sql})"
-            found = multi_cohort_files.split_by_cohort(tools.con.sql(years).to_arrow_table())
+            found = split_by_first_year(tools.con.sql(years).to_arrow_table())
             tools.con.unregister("extract")
             if not len(found[""]):
                 return found
@@ -201,7 +234,7 @@ class PartsReader:
         earlier = {
             code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.list_kept())
         }
-        return multi_cohort_files.assign_by_earlier_parts(found, records, earlier)
+        return assign_by_earlier_parts(found, records, earlier)
 
     def _read(self, groups: Sequence[list[Delivery]], staging: Path) -> list[tuple[list[Delivery], ExtractStopped]]:
         """Read each group of parts in one pass. Return the groups that were stopped, with the reasons."""
@@ -219,9 +252,10 @@ class PartsReader:
         found: dict[str, Delivery] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
         numbers = store.give_numbers([mac for _, mac in files.values()])
-        for path, (sha256, mac) in files.items():
+        for path, found_in in files.items():
+            _, mac = found_in
             part = replace(landed, path=path, parts=(), part=numbers[mac])
-            delivery, earlier = self._context.describe_delivery(part, sha256, mac), known.get(mac)
+            delivery, earlier = self._context.describe_delivery(part, found_in), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
                 # a part that is read again keeps its place in the order
                 found[mac] = replace(delivery, arrived=earlier.arrived if earlier else run)
@@ -297,7 +331,6 @@ def _describe_part(delivery: Delivery, staged: Staged, out: SplitWriter, held_ba
         headings=staged.renamed_headings,
         rows_read=read,
         rows_kept=kept,
-        rows_rejected=read - kept,
         rows_deleted=deleted,
         rules=staged.rules if delivery.manifest else rules,
         rows_forgotten=forgotten,
@@ -309,3 +342,34 @@ def _describe_part(delivery: Delivery, staged: Staged, out: SplitWriter, held_ba
 def format_now() -> str:
     """Return the current UTC time as ISO 8601, in whole seconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def split_by_first_year(found: pa.Table) -> dict[str, np.ndarray]:
+    """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
+    numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
+    # not cohorts whose children are not born yet, or whose data may no longer be held
+    policy, today = get_retention(), dt.date.today()
+    of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.compute_end(Cohort(code))}
+    split = {of_year[year]: numbers[years == year] for year in np.unique(years).tolist() if year in of_year}
+    return split | {"": numbers[~np.isin(years, list(of_year))]}
+
+
+def assign_by_earlier_parts(
+    rows: Mapping[str, np.ndarray], marked: pa.Table, earlier: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Assign rows without a cohort to the cohort whose earlier parts have their record, if there is exactly one.
+
+    `marked` has columns `source_row` and `record` (mark of the record, or null); `earlier` has marks of records.
+    """
+    numbers, records = marked[SOURCE_ROW].to_numpy(), _get_records(marked)
+    there = {code: np.isin(records, known) for code, known in earlier.items()}
+    # a record in several cohorts cannot decide
+    alone = np.sum([*there.values(), np.zeros(len(records), bool)], axis=0) == 1
+    assigned = {code: numbers[found & alone] for code, found in there.items() if (found & alone).any()}
+    own = {code: np.concatenate([rows.get(code, numbers[:0]), more]) for code, more in assigned.items()}
+    return {**rows, **own, "": numbers[~alone]}
+
+
+def _get_records(marked: pa.Table) -> np.ndarray:
+    """Return the mark of each row's record; 0 if it has none."""
+    return np.asarray(marked["record"].fill_null(0).to_numpy())

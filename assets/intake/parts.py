@@ -1,4 +1,4 @@
-"""Store for the parts of an extract that have been read, and for the files that hold their rows.
+"""Store for the parts of an extract that have been read, for their rows, and for sorted multi-cohort files.
 
 A part is identified by the MAC of its content, and read again only if settings change. Parts that are found together
 are read in one pass and share files. Payload, quarantine and marks are in a folder of the extract; tokens are in the
@@ -9,62 +9,54 @@ tokens zone, encrypted for the linkage. Marks are encrypted for the intake, whic
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from assets.home.paths import ExtractStore
-from assets.intake.deliveries import compute_file_mac
+from assets.home.paths import ExtractStore, Home
+from assets.intake.deliveries import PartFile, compute_file_mac
 from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import row_keys
 from privacy.doors import sealed
-from privacy.doors.files import promote_all, write_json
+from privacy.doors.files import make_folder, promote_all, write_json
+from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, split_number
-from sources.extract.table import SheetTaken
+from sources.extract.landing import Landed, get_state
 
-Key = tuple[str, str, str]
-"""Source, cohort and council of an extract."""
 NUMBER = "number"
 """Column name, among a row's marks, of its number in its part."""
 
 
-@dataclass(frozen=True)
-class Part:
+@dataclass(frozen=True, kw_only=True)
+class Part(PartFile):
     """One part of an extract as it was read.
 
-    `number` never changes, because rows are identified by part and row number. `file` is the sender's file name, which
-    no message repeats. `arrived` is the number of the run that found the part, counting only runs that found new parts.
-    `rows_deleted` are rows that delete a record.
+    `arrived` is the number of the run that found the part, counting only runs that found new parts. `rows_deleted` are
+    rows that delete a record.
     """
 
-    number: int
-    file: str
-    sender_mac: str
-    file_mac: str
     arrived: int
-    read_at: str
     made_under: dict[str, Any]
     headings: dict[str, str] = field(default_factory=dict)
     rows_read: int = 0
     rows_kept: int = 0
-    rows_rejected: int = 0
     rows_deleted: int = 0
     rules: tuple[RuleCount, ...] = ()
     rows_forgotten: int = 0
     kept_in: str = ""
     """Stem of the files that hold its rows."""
-    of_several: bool = False
-    """True if its file also held rows of other cohorts."""
     moved: bool = False
     """True for a part without rows that lists the records a multi-cohort file now gives to other cohorts."""
-    sheet: SheetTaken | None = None
-    """Workbook sheet that it was read from."""
-    withdrawn: str = ""
-    """Reason for withdrawal, or empty. No rows of a withdrawn part are kept, and its file is not read again."""
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_kept
 
     @property
     def has_rows(self) -> bool:
@@ -85,13 +77,9 @@ class PartFiles:
     tokens: Path
 
     @property
-    def unsealed(self) -> list[Path]:
-        return [self.payload, self.quarantine]
-
-    @property
-    def sealed(self) -> list[tuple[Path, str]]:
-        """Each encrypted file with the name of the key that opens it."""
-        return [(self.tokens, "tokens"), (self.marks, "intake")]
+    def holders(self) -> dict[Path, str]:
+        """The name of the key that opens each file; empty if the file is not encrypted."""
+        return {self.payload: "", self.quarantine: "", self.tokens: "tokens", self.marks: "intake"}
 
 
 @dataclass(frozen=True)
@@ -184,9 +172,10 @@ class PartStore:
             found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
         return found
 
-    def read_records(self, keys: KeyRing, parts: Iterable[Part]) -> pa.Table:
-        """Return the `record` marks of the rows of parts."""
-        return pa.concat_tables(table.select(["record"]) for table in self.read_marks(keys, parts).values())
+    def read_records(self, keys: KeyRing, parts: Iterable[Part]) -> np.ndarray:
+        """Return the `record` marks of the rows of parts that have one."""
+        marks = self.read_marks(keys, parts).values()
+        return pa.concat_tables(table.select(["record"]) for table in marks)["record"].drop_null().to_numpy()
 
 
 def group_by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
@@ -201,3 +190,67 @@ def compute_moved_mac(keys: KeyRing, mac: str) -> str:
     """Return the MAC that identifies a multi-cohort file in the cohorts that it moves records out of."""
     # not the file's own MAC, under which the same cohort may hold other rows of it
     return compute_file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """A sorted multi-cohort file: its cohorts, and the number of rows set aside with the row numbers of the first.
+
+    A file without cohorts has no rows here and is not read again. `state` is its size and modification time, which
+    identify it without a key until it is rewritten.
+    """
+
+    state: list[list[int]]
+    made_under: dict[str, Any]
+    cohorts: tuple[str, ...]
+    rows_set_aside: int
+    first_rows: tuple[int, ...]
+
+
+_SORTED = TypeAdapter(dict[str, Sorted])
+
+
+@dataclass(frozen=True)
+class SortedFiles:
+    """Store of the sorted multi-cohort files of one source and council, in a home folder."""
+
+    home: Home
+    source: str
+    council: str
+
+    @property
+    def _path(self) -> Path:
+        return self.home.get_sorted_files_path(self.source, self.council)
+
+    def list_entries(self) -> dict[str, Sorted]:
+        """Return the sorted files by their MAC."""
+        return _SORTED.validate_json(self._path.read_bytes()) if self._path.exists() else {}
+
+    def is_waiting(self, landed: Landed) -> bool:
+        """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
+        entries = self.list_entries().values()
+        found = ([entry.cohorts for entry in entries if entry.state == get_state(path)] for path in landed.several)
+        return any(not cohorts or any(landed.cohort in each for each in cohorts) for cohorts in found)
+
+    def remember(self, mac: str, entry: Sorted) -> None:
+        """Store an entry, durable on return."""
+        write_json(self._path, {each: asdict(of) for each, of in (self.list_entries() | {mac: entry}).items()})
+
+    def close(self, mac: str) -> None:
+        """Mark a file as sorted and without rows here, so that it is not read again."""
+        if entry := self.list_entries().get(mac):
+            self.remember(mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
+
+    def close_cohort(self, cohort: str) -> None:
+        """Remove a cohort from every file's entry."""
+        for mac, entry in self.list_entries().items():
+            left = tuple(each for each in entry.cohorts if each != cohort)
+            if not left:
+                self.close(mac)
+            elif left != entry.cohorts:
+                self.remember(mac, replace(entry, cohorts=left))
+
+    def lock_files(self) -> AbstractContextManager[int]:
+        """Hold a lock, so that one process at a time sorts these files."""
+        make_folder(self._path.parent)
+        return hold_lock(self._path.with_suffix(".lock"))

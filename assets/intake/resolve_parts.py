@@ -1,13 +1,18 @@
-"""Resolves which rows of an extract's parts are in force, using only the marks of the rows.
+"""Resolves which rows of an extract's parts are in force, using only the marks of the rows, and builds one extract.
 
 A record in a later part replaces the same record in an earlier part. If a later row repeats an earlier one, the earlier
 row stays with its key, and the later one is counted and left out. Rows within a part have no order, as in a whole file:
-several rows of one record all stay, except for `changes`, where the last row counts.
+several rows of one record all stay, except for `changes`, where the last row counts. Later steps read the files of the
+extract as if it had been delivered as one file.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,13 +21,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy
 
-from assets.intake.parts import NUMBER, Part
-from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
+from assets.intake.deliveries import PARTS_KEY, FromParts, PartFile, PartRows, Tally
+from assets.intake.parts import NUMBER, Part, PartStore, group_by_stem
+from assets.intake.suppressions import open_unsealed
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
+from assets.pseudonymise.split_writer import CHUNK_ROWS, KeyedWriter, RowState
+from privacy import row_keys
+from privacy.doors import sealed
 from privacy.doors.database import open_in_memory
+from privacy.keys import KeyRing
+from privacy.row_keys import ROW_KEY, split_number
+from privacy.services import SERVICES
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
 from sources.extract.part_names import are_comparable, parse_place
 
+_RESOLVED_UNDER = "1"
+"""Version of the rules that resolve parts. Raise it if they change."""
 NEARLY_ALL = 0.95
 """Parts are cumulative if every part holds at least this share of the records of the part before it."""
 MOSTLY = 0.5
@@ -69,16 +84,6 @@ def order_parts(parts: Sequence[Part]) -> Ordered:
 
 
 @dataclass(frozen=True)
-class Tally:
-    """Counts of a part's rows that were not set aside, by outcome."""
-
-    in_force: int
-    repeated: int
-    replaced: int
-    of_nothing: int = 0
-
-
-@dataclass(frozen=True)
 class Resolved:
     """The rows in force (`row_key`, `part` and `t_names`, sorted by key), and a tally for each part number.
 
@@ -116,8 +121,8 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         con.execute(_SET_ASIDE, {"last": last})
         answered = con.sql("SELECT row_key FROM set_aside WHERE is_in_force").fetchnumpy()["row_key"]
         rows = con.execute(_IN_FORCE, {"most": CHUNK_ROWS}).to_arrow_table()
-        counted = {part: Tally(*counts) for part, *counts in con.execute(_TALLIES).fetchall()}
-        tallies = {part.number: counted.get(part.number, Tally(0, 0, 0)) for part in ordered.parts}
+        counted = {part: Tally(**counts) for part, counts in con.execute(_TALLIES).fetchall()}
+        tallies = {part.number: counted.get(part.number, Tally()) for part in ordered.parts}
     return Resolved(how, stated is None, ordered, rows, np.asarray(answered), tallies)
 
 
@@ -177,8 +182,12 @@ FROM fates LEFT JOIN alone USING (sole_names) WHERE in_force ORDER BY row_key
 
 The search covers all rows that a whole file would contain. As for a whole file, it is skipped for long extracts."""
 _TALLIES = """
-SELECT part, count_if(in_force), count_if(kept AND NOT in_force AND repeats),
-    count_if(kept AND NOT in_force AND NOT repeats), count_if(NOT kept AND first)
+SELECT part, {
+    'in_force': count_if(in_force),
+    'repeated': count_if(kept AND NOT in_force AND repeats),
+    'replaced': count_if(kept AND NOT in_force AND NOT repeats),
+    'of_nothing': count_if(NOT kept AND first)
+}
 FROM fates GROUP BY part
 """
 
@@ -314,3 +323,127 @@ def find_sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dic
                 if len(before) and np.isin(before, records(part)).mean() >= MOSTLY:
                     found[earlier.number] = part.number
     return found
+
+
+def hash_parts(parts: Sequence[Part], stated: Parts | None) -> str:
+    """Return a SHA-256 of the inputs of an extract in parts."""
+    # names and runs are inputs too, because they put the parts in order
+    inputs = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
+    return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, inputs]).encode()).hexdigest()
+
+
+def write_resolved(
+    folder: Path, store: PartStore, resolved: Resolved, keys: KeyRing, metadata: Mapping[str, str]
+) -> Staged:
+    """Write payload, quarantine and, for a linked source, an index of the tokens in force to `folder`.
+
+    The tokens stay in their files, because the intake cannot read them.
+    """
+    folder.mkdir()
+    source, parts = store.extract.source, resolved.parts.parts
+    payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
+    rows = resolved.rows
+    # if no row is in force, one file is still read for its columns
+    with_rows = {*pc.unique(rows["part"]).to_pylist()} or {next(part.number for part in parts if not part.moved)}
+    files = group_by_stem([part for part in parts if part.number in with_rows])
+    stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
+    lies_in = np.array([stem_of_part[part] for part in rows["part"].to_pylist()], np.uint16)
+    in_force = rows[ROW_KEY].to_numpy()
+    with KeyedWriter(payload, metadata) as out:
+        for place, stem in enumerate(files):
+            for table in _iter_tables(store.get_files(stem).payload):
+                out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
+    rules, lines = _collect_findings(store, resolved, keys)
+    with KeyedWriter(quarantine) as out:
+        out.write(lines)
+    if source in SERVICES:
+        index = rows.select([ROW_KEY, "t_names"]).append_column("lies_in", pa.array(lies_in))
+        of_index = {**metadata, PARTS_KEY: json.dumps([*files])}
+        with KeyedWriter(tokens, of_index, sealed.build_encryption(keys.get_public_key("tokens"))) as out:
+            out.write(index)
+    # a rejected row does not count if its record is in force from another part
+    rejected = sum(part.rows_rejected for part in resolved.counting) - len(resolved.answered)
+    forgotten = sum(part.rows_forgotten for part in resolved.counting)
+    headings = {column: heading for part in parts for column, heading in part.headings.items()}
+    return Staged(
+        payload,
+        tokens if source in SERVICES else None,
+        quarantine,
+        headings,
+        len(in_force) + rejected,
+        len(in_force),
+        rules,
+        {},
+        rows_forgotten=forgotten,
+    )
+
+
+def describe(
+    resolved: Resolved,
+    sent_again: Iterable[tuple[Part, int]],
+    aside: Mapping[str, tuple[int, tuple[int, ...]]],
+    withdrawn: Iterable[Part],
+) -> FromParts:
+    """Describe the parts for the sender.
+
+    `aside` gives, by MAC, the number of rows of a multi-cohort file without a cohort, and the first row numbers.
+    """
+    unused = (*((part, 0) for part in withdrawn), *sent_again)
+    rows = [(part, Tally(replaced=part.rows_kept), number) for part, number in unused]
+    rows += [(part, resolved.tallies[part.number], 0) for part in resolved.parts.parts]
+    described = (
+        PartRows(
+            **{field.name: getattr(part, field.name) for field in fields(PartFile)},
+            **vars(tally),
+            rows_read=part.rows_read + part.rows_deleted,
+            rejected=part.rows_rejected,
+            deletions=part.rows_deleted,
+            sent_again=number,
+            of_no_cohort=count,
+            first_of_no_cohort=first,
+        )
+        for part, tally, number in rows
+        if not part.moved
+        for count, first in [aside.get(part.file_mac, (0, ()))]
+    )
+    return FromParts(str(resolved.how), resolved.seen, resolved.parts.by, tuple(described))
+
+
+def _iter_tables(path: Path) -> Iterator[pa.Table]:
+    """Yield an empty table with a file's columns, then its row groups."""
+    file = open_unsealed(path)
+    yield sealed.read_schema(file).empty_table()
+    yield from (file.read_row_group(group) for group in range(file.num_row_groups))
+
+
+def _collect_findings(store: PartStore, resolved: Resolved, keys: KeyRing) -> tuple[tuple[RuleCount, ...], pa.Table]:
+    """Return counts and quarantine lines of broken rules, for rows in force and rows set aside that still count."""
+    of_extract = row_keys.derive_part_keys(keys, *store.extract.key)
+    lines = [QUARANTINE.remove(0).insert(0, pa.field(ROW_KEY, pa.uint64())).empty_table()]
+    for stem, parts in group_by_stem([part for part in resolved.parts.parts if not part.moved]).items():
+        path = store.get_files(stem).quarantine
+        if path.exists():  # a quarantine is removed when its retention ends
+            found = pa.concat_tables(_iter_tables(path))
+            of, _ = split_number(of_extract.find_rows(found[ROW_KEY].to_numpy()))
+            lines.append(found.filter(pa.array(np.isin(of, [part.number for part in parts]))))
+    together = pa.concat_tables(lines)
+    row_keys_ = together[ROW_KEY].to_numpy()
+    numbers = of_extract.find_rows(row_keys_)
+    of, _ = split_number(numbers)
+    still = np.where(
+        together["row_kept"].to_numpy(),
+        np.isin(row_keys_, resolved.rows[ROW_KEY].to_numpy()),
+        np.isin(of, [part.number for part in resolved.counting]) & ~np.isin(row_keys_, resolved.answered),
+    )
+    counted = together.filter(pa.array(still))
+    counts = Counter(counted["rule"].to_pylist())
+    for part in resolved.counting:
+        # a sender that delivers tokens keeps most lines, and forgotten rows have none
+        there = Counter(together.filter(pa.array(of == part.number))["rule"].to_pylist())
+        counts += Counter({rule.rule: rule.rows - there[rule.rule] for rule in part.rules})
+    numbered = pa.table({"rule": counted["rule"], "number": numbers[still]})
+    by_rule = numbered.group_by("rule").aggregate([("number", "list")]).to_pylist()
+    first = {each["rule"]: tuple(sorted(each["number_list"])[:MAX_EXAMPLE_ROWS]) for each in by_rule}
+    rules = {rule.rule: rule for part in resolved.parts.parts for rule in part.rules}
+    named = (replace(rules[name], rows=counts[name], first_rows=first.get(name, ())) for name in sorted(counts))
+    return tuple(named), counted

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
@@ -223,7 +223,7 @@ def leave_out_suppressed(staged: Staged, keys: RowKeys, rows: Collection[int]) -
         return staged
     quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
     gone = keys.derive_keys(np.array(sorted(rows)))
-    copy_file_without(staged.quarantine, quarantine, lambda own: np.isin(own, gone))
+    _copy_without(open_unsealed(staged.quarantine), quarantine, lambda own: np.isin(own, gone))
     return replace(
         staged, quarantine=quarantine, rows_forgotten=len(rows), rules=remove_row_numbers(staged.rules, rows)
     )
@@ -233,45 +233,36 @@ Gone: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Function from row keys to a mask of the rows that are to be removed."""
 
 
-def copy_file_without(path: Path, out: Path, gone: Gone) -> None:
-    """Copy a Parquet file of the intake without the rows that are `gone`."""
-    file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-    with TableWriter(out, sealed.read_metadata(file)) as writer:
-        copy_without(file, writer, gone)
+def write_without(home: Home, keys: KeyRing, holders: Mapping[Path, str], gone: Gone) -> None:
+    """Rewrite those of an extract's files that exist without the rows that are `gone`.
 
-
-def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: Gone) -> None:
-    """Write the rows of a file, except those that are `gone`."""
-    if not file.num_row_groups:
-        writer.write(sealed.read_schema(file).empty_table())
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group)
-        writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))
-
-
-def write_without(
-    home: Home, keys: KeyRing, unsealed: Iterable[Path], sealed_files: Iterable[tuple[Path, str]], gone: Gone
-) -> None:
-    """Rewrite an extract's existing files without the rows that are `gone`.
-
-    `sealed_files` pairs each encrypted file with the name of the key that opens it. Raises `KeyProblem` if a key is
-    missing.
+    `holders` has the name of the key that opens each file, which is empty if the file is not encrypted. Raises
+    `KeyProblem` if a key is missing.
     """
     with home.open_staging() as staging:
         # each file is replaced whole, so that this can be repeated after an interruption
-        for path in filter(Path.exists, unsealed):
-            keys_in = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY]
-            if gone(keys_in.to_numpy()).any():
-                copy_file_without(path, staging / path.name, gone)
-                promote(staging / path.name, path)
-        for path, holder in sealed_files:
+        for path, holder in holders.items():
             if path.exists():
-                file, staged = sealed.open_sealed(path, keys.get_private_key(holder)), staging / path.name
-                with TableWriter(
-                    staged, sealed.read_metadata(file), sealed.build_encryption(keys.get_public_key(holder))
-                ) as writer:
-                    copy_without(file, writer, gone)
-                promote(staged, path)
+                file = sealed.open_sealed(path, keys.get_private_key(holder)) if holder else open_unsealed(path)
+                if gone(file.read([ROW_KEY])[ROW_KEY].to_numpy()).any():
+                    encryption = sealed.build_encryption(keys.get_public_key(holder)) if holder else None
+                    _copy_without(file, staging / path.name, gone, encryption)
+                    promote(staging / path.name, path)
+
+
+def open_unsealed(path: Path) -> pyarrow.parquet.ParquetFile:
+    """Open a payload or quarantine file for reading."""
+    return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+
+
+def _copy_without(file: pyarrow.parquet.ParquetFile, out: Path, gone: Gone, encryption: Any = None) -> None:
+    """Copy a Parquet file of the intake without the rows that are `gone`."""
+    with TableWriter(out, sealed.read_metadata(file), encryption) as writer:
+        if not file.num_row_groups:
+            writer.write(sealed.read_schema(file).empty_table())
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))
 
 
 def remove_row_numbers(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:

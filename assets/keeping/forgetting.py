@@ -8,7 +8,6 @@ measurements and releases do not change: they contain noise, which was charged t
 import contextlib
 import secrets
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
@@ -27,7 +26,7 @@ from assets.intake import deliveries, suppressions
 from assets.intake.deliveries import ExtractQuality, derive_row_keys
 from assets.intake.parts import NUMBER, Part, PartStore
 from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
-from assets.intake.quality_report.publish import report_council, report_extract
+from assets.intake.quality_report.report import report_council, report_extract
 from assets.intake.suppressions import Gone, Objection, Suppressed
 from assets.linkage import inputs
 from assets.linkage.inputs import LinkageRecord, NotLinked
@@ -98,33 +97,22 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
     the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
     extract was ingested under other keys.
     """
-    found = _find_in_own_cohort(store, rows, keys, linked=linked)
-    return Forgotten(
-        _merge_extract_rows([*found, *(_find_in_other_cohorts(store.home, keys, found) if linked else ())])
-    )
-
-
-@with_cohort_lock
-def _find_in_own_cohort(
-    store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked: bool
-) -> tuple[ExtractRows, ...]:
-    quality = deliveries.read_current(store)
-    if quality is None:
-        raise Refused(
-            f"no {store.source} extract of {store.council} is in for cohort {store.cohort} in {store.home.root}"
-        )
-    if beyond := [row for row in rows if not quality.has_row(row)]:
-        has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
-        raise Refused(f"{store.name} has no row {format_row_number(beyond[0])}: {has}")
-    found = [_build_extract_rows(store, rows)]
-    whole = store.cohort_store
-    if linked and store.source in SERVICES and whole.links.exists():
-        _check_links(whole)
-        named_rows = _build_key_table(
-            store.source, store.council, derive_row_keys(store, keys).derive_keys(np.array(rows))
-        )
-        found += _find_rows_of_children(whole, keys, _find_children(whole, named_rows))
-    return _merge_extract_rows(found)
+    with lock_cohorts(store.home, [store.cohort]):
+        quality = deliveries.read_current(store)
+        if quality is None:
+            raise Refused(
+                f"no {store.source} extract of {store.council} is in for cohort {store.cohort} in {store.home.root}"
+            )
+        if beyond := [row for row in rows if not quality.has_row(row)]:
+            has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
+            raise Refused(f"{store.name} has no row {format_row_number(beyond[0])}: {has}")
+        found = [_build_extract_rows(store, rows)]
+        if linked and store.source in SERVICES:
+            row_keys_ = derive_row_keys(store, keys).derive_keys(np.array(rows))
+            whole, named = store.cohort_store, _build_key_table(store.source, store.council, row_keys_)
+            found += _find_rows_of_children(whole, keys, _find_children(whole, named))
+    others = _find_in_other_cohorts(store.home, keys, found) if linked else []
+    return Forgotten(_merge_extract_rows([*found, *others]))
 
 
 def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRows]) -> list[ExtractRows]:
@@ -138,9 +126,7 @@ def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRow
         with lock_cohorts(home, [store.cohort]):
             rows = _find_matching_rows(store, keys, of_child)
             others += _convert_to_extract_rows(store, keys, rows)
-            if rows.num_rows and store.links.exists():
-                _check_links(store)
-                others += _find_rows_of_children(store, keys, _find_children(store, rows))
+            others += _find_rows_of_children(store, keys, _find_children(store, rows))
     return others
 
 
@@ -153,9 +139,7 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else _list_cohorts_held(home):
         with lock_cohorts(home, [code]):
-            found += _find_by_child_id(home.cohort(code), keys, pseudonym) or _find_by_token(
-                home.cohort(code), keys, pseudonym
-            )
+            found += _find_by_pseudonym(home.cohort(code), keys, pseudonym)
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise Refused(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
@@ -178,9 +162,9 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
             # one for each cohort, so that it lasts as long as any of them
             cohorts = sorted({extract.cohort for extract in found.extracts})
             objections = [replace(objections[0], cohort=cohort) for cohort in cohorts]
-        removal = _build_removal(home, keys, found, objections)
         note = "rows, and an objection to later deliveries" if objections else "rows"
-        return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note)))
+        not_linked = _carry_out(home, keys, _build_removal(home, keys, found, objections), note)
+        return replace(found, not_linked=tuple(not_linked))
 
 
 @with_cohort_lock
@@ -211,8 +195,8 @@ def remove_expired(home: Home, found: Forgotten, keys: KeyRing) -> Forgotten:
     with lock_home(home):
         finish(home, keys)
         removal = _build_removal(home, keys, found, [])
-        note = "children in no table"
-        return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note, Processing.EXPIRY)))
+        not_linked = _carry_out(home, keys, removal, "children in no table", Processing.EXPIRY)
+        return replace(found, not_linked=tuple(not_linked))
 
 
 def remove_again(
@@ -231,16 +215,6 @@ def remove_again(
             replace(rows, objection=each.id) for each in in_reach for rows in _iter_matching_rows(home, keys, [each])
         ]
         return _carry_out(home, keys, _Removal(tuple(extracts), ()), "rows, again")
-
-
-def list_linked_councils(store: CohortStore) -> list[str]:
-    """Return the councils whose extracts are in the links or the confidential tables of a cohort."""
-    found: set[str] = set()
-    if store.links.exists():
-        found |= set(pyarrow.parquet.read_table(store.links, columns=["council"])["council"].unique().to_pylist())
-    with contextlib.suppress(NotLinked):
-        found |= set(inputs.read_record(store).taking_part)
-    return sorted(found)
 
 
 def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
@@ -352,10 +326,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
         return
     of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
     gone = of_extract.derive_keys(np.array(rows))
-    kept = [parts.get_files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
-    unsealed = [store.pseudonymised, store.quarantine, *(path for each in kept for path in each.unsealed)]
-    sealed_files = [(store.tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
-    suppressions.write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
+    holders = {store.pseudonymised: "", store.quarantine: "", store.tokens: "tokens"}
+    for stem in sorted({part.kept_in for part in kept_parts}):
+        holders |= parts.get_files(stem).holders
+    suppressions.write_without(store.home, keys, holders, lambda own: np.isin(own, gone))
     for part in kept_parts:
         _update_note(parts, keys, part, rows)
     if quality is None:  # parts that are not resolved yet
@@ -376,8 +350,8 @@ def _update_note(parts: PartStore, keys: KeyRing, part: Part, rows: Collection[i
         return
     (marks,) = parts.read_marks(keys, [part]).values()
     kept = int(np.sum(marks["state"].to_numpy(zero_copy_only=False) == str(RowState.KEPT)))
-    rejected, rules = part.rows_read - kept, suppressions.remove_row_numbers(part.rules, own)
-    parts.note(replace(part, rows_kept=kept, rows_rejected=rejected, rows_forgotten=len(own), rules=rules))
+    rules = suppressions.remove_row_numbers(part.rules, own)
+    parts.note(replace(part, rows_kept=kept, rows_forgotten=len(own), rules=rules))
 
 
 def _recount_intake(store: ExtractStore, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
@@ -389,7 +363,6 @@ def _recount_intake(store: ExtractStore, quality: ExtractQuality, rows: Collecti
     return replace(
         quality,
         rows_kept=kept,
-        rows_rejected=quality.rows_read - kept,
         rows_warned=warned,
         rules=suppressions.remove_row_numbers(quality.rules, rows),
         profile=found,
@@ -401,7 +374,11 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     if not store.linked.exists():
         return []
     # read from the links and their record, before either is changed
-    councils = list_linked_councils(store)
+    of_links = pyarrow.parquet.read_table(store.links, columns=["council"]) if store.links.exists() else None
+    linked = set(of_links["council"].unique().to_pylist()) if of_links else set[str]()
+    with contextlib.suppress(NotLinked):
+        linked |= set(inputs.read_record(store).taking_part)
+    councils = sorted(linked)
     # returns are encrypted to services and cannot be opened here; their own job makes them again
     for path in store.all_returns:
         path.unlink()
@@ -491,18 +468,12 @@ def _check_links(store: CohortStore) -> None:
         )
 
 
-def _find_by_child_id(store: CohortStore, keys: KeyRing, child_id: str) -> list[ExtractRows]:
-    if not store.links.exists():
-        return []
-    found = _find_rows_of_children(store, keys, [child_id.lower()])
-    if found:
+def _find_by_pseudonym(store: CohortStore, keys: KeyRing, pseudonym: str) -> list[ExtractRows]:
+    """Return the rows of the child with this child_id or token, as `find_rows_by_pseudonym` does for many cohorts."""
+    if store.links.exists() and (found := _find_rows_of_children(store, keys, [pseudonym.lower()])):
         _check_links(store)
-    return found
-
-
-def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[ExtractRows]:
-    value = _parse_token(token)
-    if value is None:
+        return found
+    if (value := _parse_token(pseudonym)) is None:
         return []
     wanted = pa.scalar(value, pa.uint64())
 
@@ -511,24 +482,23 @@ def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[Extrac
         return np.any([pc.fill_null(pc.equal(tokens[name], wanted), False) for name in names], axis=0)
 
     rows = _select_rows(store, keys, carry)
-    if not rows.num_rows:
-        return []
-    if store.links.exists():
-        _check_links(store)
-        children = _find_children(store, rows)
-        if len(children) > 1:
-            raise Refused(
-                f"rows of more than one child of cohort {store.cohort} carry that token: name a row, or a child_id"
-            )
-        if children:
-            return _find_rows_of_children(store, keys, children)
+    children = _find_children(store, rows)
+    if len(children) > 1:
+        raise Refused(
+            f"rows of more than one child of cohort {store.cohort} carry that token: name a row, or a child_id"
+        )
+    if children:
+        return _find_rows_of_children(store, keys, children)
     if rows.num_rows > 1:
         raise Refused(f"several rows of cohort {store.cohort}, which has not been linked, carry that token: name a row")
     return _convert_to_extract_rows(store, keys, rows)
 
 
 def _find_children(store: CohortStore, rows: pa.Table) -> list[str]:
-    """Return the distinct child_ids of rows."""
+    """Return the distinct child_ids of rows; none if the cohort is not linked. Raises what `_check_links` raises."""
+    if not (rows.num_rows and store.links.exists()):
+        return []
+    _check_links(store)
     with open_in_memory() as con:
         con.register("rows_named", rows)
         found = con.execute(
@@ -539,18 +509,19 @@ def _find_children(store: CohortStore, rows: pa.Table) -> list[str]:
 
 def _find_rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence[str]) -> list[ExtractRows]:
     """Return all rows of the children with these child_ids."""
+    if not children:
+        return []
     links = pyarrow.parquet.read_table(store.links, columns=["source", "council", ROW_KEY, "child_id"])
-    return _convert_to_extract_rows(
-        store, keys, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
-    )
+    of_children = pc.is_in(links["child_id"], value_set=pa.array(children, pa.string()))
+    return _convert_to_extract_rows(store, keys, links.filter(of_children))
 
 
 def _convert_to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
-    numbered = RowNumbers(store, keys).replace_keys(rows).select(["source", "council", SOURCE_ROW])
-    by_extract = defaultdict[tuple[str, str], list[int]](list)
-    for row in numbered.to_pylist():
-        by_extract[row["source"], row["council"]].append(row[SOURCE_ROW])
-    return [_build_extract_rows(store.extract(*key), numbers) for key, numbers in by_extract.items()]
+    by_extract = RowNumbers(store, keys).replace_keys(rows).group_by(["source", "council"], use_threads=False)
+    return [
+        _build_extract_rows(store.extract(found["source"], found["council"]), found[f"{SOURCE_ROW}_list"])
+        for found in by_extract.aggregate([(SOURCE_ROW, "list")]).to_pylist()
+    ]
 
 
 def _parse_token(text: str) -> int | None:

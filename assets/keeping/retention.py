@@ -17,8 +17,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
 from assets.intake import deliveries
-from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.parts import PartStore
+from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.suppressions import read_objection
 from assets.keeping.forgetting import Forgotten, find_in_no_table, remove_expired
 from privacy.doors.destroy import destroy

@@ -14,12 +14,11 @@ from pydantic import TypeAdapter
 from assets.home.errors import Refused
 from assets.home.home_lock import lock_home
 from assets.home.paths import ExtractStore, Home
-from assets.home.processing_log import Processing, record
+from assets.home.processing_log import Key, Processing, record
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
-from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
+from assets.intake.parts import Part, PartStore, SortedFiles, compute_moved_mac
 from assets.intake.suppressions import Gone, write_without
 from assets.keeping import forgetting
 from assets.keeping.forgetting import link_again
@@ -145,13 +144,10 @@ def _find_parts_of_file(store: ExtractStore, keys: KeyRing, number: int) -> list
 
 def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
     """Mark a part as withdrawn, so that it is not read again, and then remove its rows."""
-    emptied = replace(
-        part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
-    )
     parts = PartStore(store)
-    parts.note(emptied)
-    kept = parts.get_files(part.kept_in)
-    write_without(store.home, keys, kept.unsealed, kept.sealed, _build_part_filter(keys, store, part.number))
+    parts.note(replace(part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_deleted=0, rows_forgotten=0))
+    holders = parts.get_files(part.kept_in).holders
+    write_without(store.home, keys, holders, _build_part_filter(keys, store, part.number))
     parts.clear()
     quality = deliveries.read(store.quality)
     found = quality.parts.parts if quality and quality.parts else ()

@@ -19,8 +19,7 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.parts import PartStore
+from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.quality_report.profile import AFTER, BEFORE
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES

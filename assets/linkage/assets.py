@@ -72,7 +72,7 @@ def _depend_on_every_council(key: dg.AssetKey) -> dg.AssetDep:
 def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = list_councils(installation.landing)
-    home, ring = installation.open_home(), installation.load_keys(LINKAGE)
+    home, ring = installation.home_folder, installation.load_keys(LINKAGE)
     store = home.cohort(context.partition_key)
     note_landing(home, installation.landing)
     link_cohort(store, councils, ring)
@@ -150,7 +150,7 @@ def confidential_tables(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, councils = context.partition_key, list_councils(installation.landing)
-    home, ring = installation.open_home(), installation.load_keys(LINKAGE)
+    home, ring = installation.home_folder, installation.load_keys(LINKAGE)
     store = home.cohort(cohort)
     came = derive_confidential_tables(store, councils, ring)
     if came:

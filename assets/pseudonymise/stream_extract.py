@@ -1,7 +1,7 @@
 """Streams an identifiable file in one pass: reads, checks, normalises and tokenises it in chunks of rows.
 
 The output, written by `split_writer`, holds no identifiers. Memory does not grow with the file, except for eight bytes
-a row to detect repeats, and the hashes in `duplicate_identifiers`. Databases are in memory and cannot spill to disk,
+a row to detect repeats, and the hashes in `DuplicateIdentifiers`. Databases are in memory and cannot spill to disk,
 because identifiers pass through them.
 """
 
@@ -11,25 +11,27 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
 from assets.pseudonymise.findings import HASHES, QUARANTINE, ROW_HASH, Findings, Staged, build_hashes_sql
 from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.database import fetch_rows, open_in_memory
+from privacy.doors.sql import csv
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 from sources.diagnosis.wrong_files import COLUMNS, Suspicion, build_origin_sql, suspect_columns
+from sources.errors import ExtractStopped
 from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_columns, project_extract
 from sources.extract.table import SOURCE_ROW, OpenExtract
+from sources.reference.code_lists import IMD_EDITION
 
 T = TypeVar("T")
 
@@ -37,6 +39,71 @@ CHUNK_BYTES = 32 << 20
 """Bytes of text processed at once (32 MiB). Chunks of ordinary rows stay below it. Normalising takes about twenty times
 as much memory."""
 _PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
+HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
+"""SQL of the hash to look up, for rows with a postcode as written. Needs the normaliser's functions."""
+
+
+class OtherEdition(ExtractStopped):
+    """Raised for a directory with another edition of the index than the one releases publish.
+
+    It stops every extract whose rows get quintiles.
+    """
+
+
+@dataclass(frozen=True)
+class Quintiles:
+    """Sorted `hashes` (uint64) of postcodes, and the quintile (int32) of each; 1 is the most deprived.
+
+    The cost of a look-up depends only on its own rows, while a join would read the whole directory for every extract.
+    Two postcodes share a hash with probability 2**-64.
+    """
+
+    hashes: np.ndarray
+    quintiles: np.ndarray
+
+    @classmethod
+    def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Self:
+        """Read a CSV file with the columns `postcode` and `imd_decile`.
+
+        Raises `duckdb.Error` if it cannot be read as such, and `OtherEdition` if its column `imd_edition` differs from
+        the published edition.
+        """
+        file = csv(directory, all_varchar=True)
+        # without the column, assume the published edition
+        if "imd_edition" in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
+            others = f"SELECT count(DISTINCT trim(imd_edition)) FROM {file} WHERE trim(imd_edition) <> ?"
+            [(number,)] = con.execute(others, [IMD_EDITION]).fetchall()
+            if number:
+                raise OtherEdition(
+                    f"{directory.name}: imd_edition is not {IMD_EDITION} in every row (there are {number} other"
+                    f" values); releases say that quintiles are of the Indices of Deprivation {IMD_EDITION}, so make it"
+                    " from those"
+                )
+        # deciles 1 and 2 are quintile 1
+        rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
+        # min, because a postcode that is listed twice must get the same quintile in whatever order rows are read
+        found = fetch_rows(
+            con,
+            f"SELECT postcode, min(quintile) AS quintile FROM ({rows} FROM {file})"
+            " WHERE postcode IS NOT NULL AND quintile IS NOT NULL GROUP BY postcode ORDER BY postcode",
+        )
+        return cls(found["postcode"].to_numpy(), found["quintile"].to_numpy())
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return a look-up that knows no postcodes, for use without a directory."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
+
+    def look_up(self, hashes: pa.ChunkedArray) -> pa.Array:
+        """Return the quintile (int32) of each hash, or NULL if the directory does not have it."""
+        wanted = hashes.fill_null(0).to_numpy()
+        places = np.searchsorted(self.hashes, wanted)
+        # a hash above all others gets a place past the end
+        known = hashes.is_valid().to_numpy() & (places < len(self.hashes))
+        known[known] = self.hashes[places[known]] == wanted[known]
+        quintiles = np.zeros(len(wanted), np.int32)
+        quintiles[known] = self.quintiles[places[known]]
+        return pa.array(quintiles, mask=~known)
 
 
 @dataclass(frozen=True)

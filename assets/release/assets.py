@@ -222,7 +222,7 @@ def measurements(
     config = context.op_execution_context.op_config
     # a run started in the UI has no tags of its release, by which the list of runs is searched
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
-    home = installation.open_home()
+    home = installation.home_folder
     store = home.cohort(cohort)
     # landing is not mounted where releases are made in a code location of their own
     if installation.landing.is_dir():

@@ -30,7 +30,7 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = home_of(tmp_path / "home", 50, COUNCILS)
     for council in COUNCILS:
         quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
-        note_taken(home, replace(quality, rows_rejected=40))
+        note_taken(home, replace(quality, rows_read=quality.rows_read + 40))
     fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
     write_sheet(home, build_measurement_request(home, VERSION, COUNCILS))
     return home.decision_sheet(VERSION, "measurement")

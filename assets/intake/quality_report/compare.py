@@ -7,12 +7,15 @@ alarms in every report.
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from assets.intake.quality_report.profile import Profile, Share
-from sources.contracts import SourceContract
-from sources.contracts.people import TERM_OF_BIRTH
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.quality_report.profile import AFTER, BEFORE, ColumnProfile, Profile, Share, compute_bin_edges
+from ndl_export.pages.number_format import month, percent
+from sources.contracts import Kind, SourceContract
+from sources.contracts.people import IMD_QUINTILE, TERM_OF_BIRTH
 from sources.contracts.sources import LANGUAGE_CODES
 from sources.reference import published_figures
 from sources.reference.code_lists import AREAS_OF_LEARNING, MAJOR_GROUP
@@ -21,6 +24,8 @@ from sources.reference.places import Place
 
 POINTS = 0.05
 """Smallest difference between two shares that is worth a look (5 percentage points)."""
+FALL = 0.05
+"""Fall in a column's filled share since the last delivery that is worth a look (5 percentage points)."""
 STANDARD_ERRORS = 3.29
 """Two-sided probability of one in a thousand under the normal distribution."""
 SIZE_SAME_YEAR, SIZE_OTHER_YEAR = 0.05, 0.10
@@ -68,6 +73,7 @@ MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Revi
 """Topic of a source's measures. All other topics are breakdowns, whose shares add up to one."""
 _OF_ALL_CHILDREN = ("eyfsp", "school_census")
 """Sources that cover every child of the cohort, so that totals and breakdowns are comparable with published ones."""
+_DERIVED_LABELS = {IMD_QUINTILE.name: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
 
 
 def has_changed(now: Share, last: Share) -> bool:
@@ -151,3 +157,91 @@ def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, 
             counts[groups[key]] += rows
     total = sum(counts.values())
     return {name: Share(count, total) for name, count in counts.items()}
+
+
+def iter_completeness(
+    contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
+) -> Iterator[dict[str, Any]]:
+    """Yield, for each payload column, how many rows have a value, now and in the last delivery."""
+    before = last.profile.columns if last else {}
+    for name, column in now.profile.columns.items():
+        share = column.filled / now.profile.rows if now.profile.rows else None
+        earlier = before.get(name)
+        last_share = earlier.filled / last.profile.rows if last and earlier and last.profile.rows else None
+        named = name_column(contract, name, now.headings)
+        note = None
+        if share is not None and last_share is not None and last_share - share > FALL:
+            note = f"{named['heading']} is filled in {percent(share)} of rows."
+            note += f" In the last delivery it was filled in {percent(last_share)}."
+        yield {**named, "filled": column.filled, "share": share, "last_share": last_share, "note": note}
+
+
+def name_column(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
+    """Return a column's name in the contract, heading in the file, and description."""
+    derived = {each.name: each for each in contract.derived}.get(column)
+    heading = derived.heading if derived else headings.get(column, column)
+    return {"column": column, "heading": heading, "description": (derived or contract[column]).description}
+
+
+def iter_values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None) -> Iterator[dict[str, Any]]:
+    """Yield, for each payload column with groups, the share of each group, now and in the last delivery."""
+    same_cohort = last is not None and last.cohort == now.cohort
+    for name, column in now.profile.columns.items():
+        if not column.groups:
+            continue
+        kind = contract[name].kind if name in contract else Kind.CODE
+        # dates in another cohort are about a year apart
+        comparable = last is not None and (same_cohort or kind is not Kind.DATE)
+        earlier = last.profile.columns.get(name) if last and comparable else None
+        yield {
+            **name_column(contract, name, now.headings),
+            "kind": str(Kind.CODE if kind is Kind.TEXT else kind),
+            "filled": column.filled,
+            "last_filled": earlier.filled if earlier else None,
+            "edges": list(compute_bin_edges(contract[name])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
+            "groups": _build_groups(_group_by_label(contract, name, column), _group_by_label(contract, name, earlier)),
+        }
+
+
+def _build_groups(now: Mapping[str, Share], last: Mapping[str, Share]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "rows": share.rows,
+            "share": share.value,
+            "last_share": last[label].value if label in last else None,
+            "changed": label in last and has_changed(share, last[label]),
+        }
+        for label, share in now.items()
+    ]
+
+
+def _group_by_label(contract: SourceContract, name: str, column: ColumnProfile | None) -> dict[str, Share]:
+    """Return the share of each group by its label in the report. Codes with the same label are added up."""
+    if column is None:
+        return {}
+    counts: Counter[str] = Counter()
+    for count, label in zip(column.groups.values(), _label_groups(contract, name, list(column.groups)), strict=True):
+        counts[label] += count
+    return {label: Share(count, column.filled) for label, count in counts.items()}
+
+
+def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[str]:
+    if name not in contract:
+        return [_DERIVED_LABELS.get(name, {}).get(key, key) for key in keys]
+    described = contract[name]
+    match described.kind:
+        case Kind.CODE:
+            codes = described.codes or {}  # those with the same meaning share a label, as in `Yes (Y, 1)`
+            together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
+            return [f"{label} ({together[label]})" for label in codes.values()]
+        case Kind.DATE:
+            inner = keys[1:-1]
+            outside = {BEFORE: f"Before {month(inner[0])}", AFTER: f"After {month(inner[-1])}"}
+            return [outside.get(key) or month(key) for key in keys]
+        case Kind.INTEGER | Kind.DECIMAL:
+            *lower, end = ends = compute_bin_edges(described)
+            labels = [f"{low:g} to under {high:g}" for low, high in zip(lower[:-1], ends[1:], strict=False)]
+            return [*labels, f"{lower[-1]:g} to {end:g}"]
+        case Kind.TEXT:
+            return keys

@@ -18,8 +18,7 @@ from assets.home.processing_log import read_entries
 from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
-from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.parts import PartStore
+from assets.intake.parts import PartStore, SortedFiles
 from assets.keeping.forgetting import Forgotten, find_rows, forget
 from assets.keeping.retention import expire, find_shreddable, shred_taken
 from assets.keeping.withdrawing import withdraw

@@ -42,7 +42,7 @@ class Place:
     def take(self, landed: Landed, taken_at: str) -> None:
         quality = ExtractQuality(
             *(landed.council, landed.source, landed.cohort, landed.path.name, "sender's mac", "mac"),
-            *({}, taken_at, {}, 17, 17, 0, 0, (), (), Profile(17, {}, {})),
+            *({}, taken_at, {}, 17, 17, 0, (), (), Profile(17, {}, {})),
         )
         with self.home.open_staging() as staging:
             kept, quarantine = staging / "kept", staging / "quarantine"

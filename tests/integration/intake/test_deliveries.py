@@ -20,9 +20,8 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.pseudonymise import stream_extract
-from assets.pseudonymise.deprivation import OtherEdition
 from assets.pseudonymise.split_writer import Scope
-from assets.pseudonymise.stream_extract import Tools, Untokenised, make_tools, tokenise, tokenise_all
+from assets.pseudonymise.stream_extract import OtherEdition, Tools, Untokenised, make_tools, tokenise, tokenise_all
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

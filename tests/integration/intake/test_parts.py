@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from assets.intake import context, deliveries
-from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader
+from assets.intake.parts import SortedFiles
 from assets.linkage.arrivals import State, list_arrivals
 from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number

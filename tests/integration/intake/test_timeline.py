@@ -31,7 +31,7 @@ CENSUSES = CONTRACTS["early_years_census"].expected
 
 def _taken(source: str, on: str, profile: Profile | None = None) -> ExtractQuality:
     about = ("halton", source, COHORT.code, "file.csv", "sender's mac", "mac")
-    return ExtractQuality(*about, {}, f"{on}T02:00:00+00:00", {}, 0, 0, 0, 0, (), (), profile or Profile(0, {}, {}))
+    return ExtractQuality(*about, {}, f"{on}T02:00:00+00:00", {}, 0, 0, 0, (), (), profile or Profile(0, {}, {}))
 
 
 def _reviewed(on: str, months: str, *codes: str, rows: int = 1) -> ExtractQuality:
@@ -44,7 +44,18 @@ def _reviewed(on: str, months: str, *codes: str, rows: int = 1) -> ExtractQualit
 
 def _with_parts(quality: ExtractQuality, *read_on: str) -> ExtractQuality:
     parts = tuple(
-        PartRows(number, "", f"mac {number}", f"{on}T02:00:00+00:00", 1, 1, *(0,) * 6, "")
+        PartRows(
+            number=number,
+            file="",
+            sender_mac="",
+            file_mac=f"mac {number}",
+            read_at=f"{on}T02:00:00+00:00",
+            in_force=1,
+            rows_read=1,
+            rejected=0,
+            deletions=0,
+            sent_again=0,
+        )
         for number, on in enumerate(read_on, 1)
     )
     return replace(quality, parts=FromParts("incremental", True, "names", parts))

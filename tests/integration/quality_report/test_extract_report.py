@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import build_extract_report, build_stopped_report
-from assets.intake.quality_report.publish import build_council_report, render, render_council
+from assets.intake.quality_report.report import (
+    build_council_report,
+    build_extract_report,
+    build_stopped_report,
+    render,
+    render_council,
+)
 from sources.errors import ExtractStopped
 from sources.reference.code_lists import GOALS
 from tests.support.daily import first

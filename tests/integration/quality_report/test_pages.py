@@ -6,8 +6,13 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import build_extract_report, build_stopped_report
-from assets.intake.quality_report.publish import build_council_report, render, render_council
+from assets.intake.quality_report.report import (
+    build_council_report,
+    build_extract_report,
+    build_stopped_report,
+    render,
+    render_council,
+)
 from sources.contracts import CONTRACTS
 from tests.support import report_pages
 from tests.support.browser import IN_A_BROWSER

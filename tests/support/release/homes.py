@@ -78,7 +78,7 @@ def quality_of(
     council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
 ) -> ExtractQuality:
     findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
-    counted = (rows, rows, 0, 0, (), findings, Profile(rows, {}, {}), expected or None, last or None)
+    counted = (rows, rows, 0, (), findings, Profile(rows, {}, {}), expected or None, last or None)
     about = (council, source, COHORT, f"{COHORT}.csv", "", mac, {}, "2026-11-01T00:00:00+00:00", {})
     return ExtractQuality(*about, *counted)
 

@@ -14,13 +14,13 @@ from tests.support.intake.corpus import COHORT
 
 SOUND = ExtractQuality(
     "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"}, "2025-07-10T00:00:00+00:00",
-    {}, 9056, 9056, 0, 12, (), (), Profile(9056, {}, {}), 8985, None,
+    {}, 9056, 9056, 12, (), (), Profile(9056, {}, {}), 8985, None,
 )  # fmt: skip
 
 
 def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
     few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
-    half = replace(SOUND, rows_read=4527, rows_kept=4497, rows_rejected=30, findings=(few,))
+    half = replace(SOUND, rows_read=4527, rows_kept=4497, findings=(few,))
     year = OtherOrigin(BORN, "2023/24", "2024/25", 9046, 9052, 6)
     other = replace(SOUND, council="halton", other_origins=(year,))
     doubt = "number of rows: about 50% of expected; under a hundred rows set aside"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
+from assets.pseudonymise.stream_extract import HASH_SQL, Quintiles
 from privacy import pseudonyms
 from privacy.doors.database import fetch_rows, open_in_memory
 

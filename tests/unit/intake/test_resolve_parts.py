@@ -24,7 +24,17 @@ class Row:
 
 def part(number: int, rows: list[Row]) -> Part:
     deleted = sum(row.state == "deleted" for row in rows)
-    return Part(number, f"{number}.csv", "", "", 1, "", {}, {}, len(rows) - deleted, 0, 0, deleted, ())
+    return Part(
+        number=number,
+        file=f"{number}.csv",
+        sender_mac="",
+        file_mac="",
+        read_at="",
+        arrived=1,
+        made_under={},
+        rows_read=len(rows) - deleted,
+        rows_deleted=deleted,
+    )
 
 
 def composed(parts: list[list[Row]], how: Parts | None, ties: list[int] | None = None) -> Resolved:

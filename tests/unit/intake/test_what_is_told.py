@@ -36,7 +36,7 @@ def test_the_log_holds_no_count_of_an_extract() -> None:
     rule = RuleCount("sex-blank", "warn", "sex is blank.", ("sex",), 457, (1, 2))
     quality = ExtractQuality(
         "leeds", "parent_experience", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
-        "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 48, 457, (rule,), (), Profile(4523, {}, {}), 4612, 4498,
+        "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 457, (rule,), (), Profile(4523, {}, {}), 4612, 4498,
     )  # fmt: skip
     told = list(iter_outcomes(quality))
     said = f"{_describe_quality(quality)} {_build_metadata(quality) | {'file_mac': ''}} {told}".replace(COHORT, "")
@@ -124,7 +124,7 @@ def test_no_count_of_links_can_be_worked_out_from_limits_of_error() -> None:
 def test_no_count_of_rows_can_be_worked_out_from_their_share_of_a_published_number(expected: int) -> None:
     quality = ExtractQuality(
         "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
-        "2025-07-10T00:00:00+00:00", {}, expected, expected, 0, 0, (), (), Profile(expected, {}, {}), expected, None,
+        "2025-07-10T00:00:00+00:00", {}, expected, expected, 0, (), (), Profile(expected, {}, {}), expected, None,
     )  # fmt: skip
     told = (iter_outcomes(replace(quality, rows_read=kept, rows_kept=kept)) for kept in range(2 * expected))
     shown = Counter(str([(each.sentence, each.numbers) for each in of_size]) for of_size in told)
