@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import changes
 from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
+from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
-from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
-from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents import pages
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
@@ -43,13 +42,13 @@ from ndl_export.files.whole_files import (
     set_modes,
     stage_files,
 )
-from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
 from ndl_export.metadata.portals import (
     CITATION_FILE,
     PORTAL_FILES,
     REGISTRY_FILE,
     build_citation,
+    build_croissant,
     build_record,
     build_registry_file,
 )

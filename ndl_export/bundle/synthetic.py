@@ -44,8 +44,8 @@ from ndl_export.facts.synthetic import (
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
 from ndl_export.files.whole_files import FOLDER_MODE, format_json, lock_folder, stage_files
-from ndl_export.metadata.croissant import RESPONSIBLE_USE, render_croissant
 from ndl_export.metadata.datapackage import describe_file
+from ndl_export.metadata.portals import RESPONSIBLE_USE, render_croissant
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync

@@ -169,7 +169,7 @@ class ReleaseFacts:
 
     - `published_on`: the announced day if `was_announced`, else the day it was made, as '2026-11-26'.
     - `cohorts`: codes such as '202425'; `councils`: folder names.
-    - `privacy_record`: JSON-ready, with the keys that `content_checks` requires; `privacy_page`: the same as Markdown.
+    - `privacy_record`: JSON-ready, with the keys that `bundle.checks` requires; `privacy_page`: the same as Markdown.
     - `noisy_counts`: by cohort and family, the source of every figure; `noise_covariance`: the covariances of their
       noise.
     - `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi`: as in `Publisher`.

@@ -2,9 +2,8 @@
 
 The bundle's folder and archives are sent first, and each file is read back; then the API's files of figures. The files
 that lead readers to them are built from the bundles published at the place and no others, and replaced last, each in
-one step. If the process is
-interrupted, readers still find complete releases, and the next run sends the rest. Files are compared by content, never
-by size alone; databases by their rows, because their bytes differ with every build.
+one step. If the process is interrupted, readers still find complete releases, and the next run sends the rest. Files
+are compared by content, never by size alone; databases by their rows, because their bytes differ with every build.
 """
 
 import hashlib
@@ -19,8 +18,7 @@ import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.api import static
-from ndl_export.bundle import anchors
-from ndl_export.bundle.read import fetch_folder
+from ndl_export.bundle import read
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files
@@ -30,9 +28,8 @@ from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
-from ndl_export.files.media_types import get_headers
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
-from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
+from ndl_export.files.stores import AT_ONCE, Store, StoreError, get_headers, open_store
 from ndl_export.files.whole_files import lock_out_writers
 from ndl_export.publish.one_publisher import PlaceBusy, lock_place
 from ndl_export.site import SITE_FOLDER
@@ -41,7 +38,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 Files = dict[str, bytes]
 """Content by name."""
-Known = Callable[[Sequence[anchors.Anchor]], None]
+Known = Callable[[Sequence[read.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
 
 
@@ -126,9 +123,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     version = str(parsed)
     missing = _list_missing(store, parsed, content)
     try:
-        known([*anchors.read_anchors(release_dir), *anchors.fetch_anchors(store, arriving=version)])
-        published = anchors.fetch_catalogued(store)
-    except anchors.UnreadableAnchor as error:
+        known([*read.read_anchors(release_dir), *read.fetch_anchors(store, arriving=version)])
+        published = read.fetch_catalogued(store)
+    except read.UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
     # One that is there already may be published again: that is how readers learn of its withdrawal.
@@ -251,7 +248,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
         return own
     try:
-        files = fetch_folder(store, f"{version}/")
+        files = read.fetch_folder(store, f"{version}/")
         faults = [f"{name}: {what}" for name, what in find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
@@ -296,7 +293,7 @@ def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
     """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
-    first = [name for file in anchors.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
+    first = [name for file in read.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
     others = {name: each for name, each in content.items() if name not in first}

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.analyst_db.build import NOTEBOOK_FILE
-from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
+from ndl_export.analyst_db.build import MACROS, NOTEBOOK_FILE, WORKED_QUERIES
 from tests.support import PROJECT
 from tests.support.areas import lacking
 from tests.support.export.standard_validators import program

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import announce_upcoming, refresh
+from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.directory_files import (
     NOTHING_ANNOUNCED,
@@ -27,7 +27,6 @@ from ndl_export.facts.directory_files import (
 )
 from ndl_export.facts.release_facts import Version
 from ndl_export.files.whole_files import write_whole
-from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 from tests.support.export.fake_release import fake_facts, fake_tables
