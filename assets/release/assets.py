@@ -33,7 +33,7 @@ from ndl_export.bundle.make import hash_sums
 from ndl_export.bundle.release_directory import find_current_version
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES

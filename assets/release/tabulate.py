@@ -27,7 +27,7 @@ from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
-from ndl_export.facts.released import index_cohort_entries, read_bundle_facts
+from ndl_export.facts.release_facts import index_cohort_entries, read_bundle_facts
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography

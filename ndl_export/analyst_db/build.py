@@ -24,9 +24,14 @@ from ndl_export.analyst_db.facts import add_facts, add_figures
 from ndl_export.analyst_db.short_views import add_requested, add_short_views
 from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.directory_files import WITHDRAWN_FILE
-from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import Release, build_release, list_versions, read_releases
+from ndl_export.facts.release_facts import (
+    WITHDRAWN_FILE,
+    Release,
+    ReleaseFacts,
+    build_release,
+    list_versions,
+    read_releases,
+)
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import lock_folder
 from ndl_export.pages import kit

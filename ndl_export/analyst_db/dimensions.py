@@ -22,7 +22,7 @@ from ndl_export.analyst_db.child_groups import (
 )
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts.missing import SOURCES, list_missing_councils
-from ndl_export.facts.released import Release
+from ndl_export.facts.release_facts import Release
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.geography import (
     ALL_TOGETHER,

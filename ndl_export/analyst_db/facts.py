@@ -16,8 +16,7 @@ from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import Release
+from ndl_export.facts.release_facts import Release, Version
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Measure, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.documents.bundle_files import FIXED_NAMES
-from ndl_export.facts.directory_files import (
-    CATALOGUE_FILE,
+from ndl_export.facts.directory_files import CATALOGUE_FILE
+from ndl_export.facts.noisy_counts import list_plan_files
+from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
+from ndl_export.facts.release_facts import (
+    DATAPACKAGE_FILE,
+    PRIVACY_RECORD_FILE,
     WITHDRAWN_FILE,
+    Version,
     Withdrawal,
     load_withdrawals,
     read_withdrawals,
 )
-from ndl_export.facts.noisy_counts import list_plan_files
-from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.signing import (

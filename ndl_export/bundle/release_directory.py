@@ -16,16 +16,15 @@ from pathlib import Path
 from ndl_export.analyst_db import build_database
 from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files
-from ndl_export.facts.directory_files import (
-    CATALOGUE_FILE,
-    FEED_FILE,
-    LATEST_FILE,
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
+from ndl_export.facts.release_facts import (
+    DATAPACKAGE_FILE,
+    Version,
     Withdrawal,
+    list_versions,
     load_withdrawals,
     record_withdrawals,
 )
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
@@ -39,7 +38,7 @@ _RECORD = "dcat.jsonld"
 
 def find_current_version(release_dir: Path) -> Version | None:
     """Return the newest version that is not withdrawn, or None. Raises `UnreadableWithdrawals`."""
-    withdrawn = directory_files.load_withdrawals(release_dir)
+    withdrawn = load_withdrawals(release_dir)
     return max((version for version in list_versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
@@ -72,7 +71,7 @@ def refresh(release_dir: Path) -> None:
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest), announced, register, directory_files.load_withdrawals(release_dir))
+        publish_site(release_dir, str(newest), announced, register, load_withdrawals(release_dir))
     publish_api(release_dir)
     releases = read_published(release_dir)
     write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
@@ -95,7 +94,7 @@ def refresh(release_dir: Path) -> None:
 
 def read_published(release_dir: Path) -> list[Published]:
     """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn, found = directory_files.load_withdrawals(release_dir), []
+    withdrawn, found = load_withdrawals(release_dir), []
     for version in map(str, list_versions(release_dir)):
         bundle, beside = release_dir / version, release_dir / SYNTHETIC_FOLDER / version / DATAPACKAGE_FILE
         record, package = (json.loads((bundle / name).read_bytes()) for name in (_RECORD, DATAPACKAGE_FILE))

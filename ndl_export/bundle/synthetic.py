@@ -28,8 +28,7 @@ from ndl_export.documents.synthetic_children import (
     iter_columns,
 )
 from ndl_export.facts.description import KEYWORDS
-from ndl_export.facts.directory_files import load_withdrawals
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load_withdrawals
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
     CSV_FILE,

@@ -21,11 +21,10 @@ from ndl_export.api import static
 from ndl_export.bundle import read
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
-from ndl_export.facts import directory_files
+from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import InvalidVersion, Version
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
@@ -64,7 +63,7 @@ class Published:
     removed: tuple[str, ...]
     sizes: Mapping[str, int]
     current: Version | None
-    withdrawn: directory_files.Withdrawal | None
+    withdrawn: release_facts.Withdrawal | None
 
 
 def publish(
@@ -186,7 +185,7 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
 def _read_synthetic(release_dir: Path, version: str) -> Files:
     """Verify and read the release's synthetic children, if it has any. Raises `PublishRefused`."""
     folder = release_dir / SYNTHETIC_FOLDER / version
-    if not folder.is_dir() or version in directory_files.load_withdrawals(release_dir):
+    if not folder.is_dir() or version in release_facts.load_withdrawals(release_dir):
         return {}
     # With the key of the release: signed by another, they need not have been made from it.
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
@@ -205,7 +204,7 @@ def _find_synthetic_folders(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == version and str(each) not in directory_files.load_withdrawals(release_dir))
+            (each == version and str(each) not in release_facts.load_withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
@@ -227,17 +226,17 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     return [name for name in content if name not in there]
 
 
-def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, directory_files.Withdrawal]:
+def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_facts.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
-    content = store.read(directory_files.WITHDRAWN_FILE, LARGEST)
+    content = store.read(release_facts.WITHDRAWN_FILE, LARGEST)
     try:
         there = (
-            directory_files.read_withdrawals(content, store.address(directory_files.WITHDRAWN_FILE))
+            release_facts.read_withdrawals(content, store.address(release_facts.WITHDRAWN_FILE))
             if content is not None
             else {}
         )
-        return directory_files.load_withdrawals(release_dir) | there
-    except directory_files.UnreadableWithdrawals as error:
+        return release_facts.load_withdrawals(release_dir) | there
+    except release_facts.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 
 
@@ -324,7 +323,7 @@ def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
 _API_INDEX = f"{API_FOLDER}/index.json"
 _LEADING = (
-    directory_files.WITHDRAWN_FILE,
+    release_facts.WITHDRAWN_FILE,
     directory_files.UPCOMING_FILE,
     directory_files.REGISTER_FILE,
     CATALOGUE_FILE,
@@ -344,7 +343,7 @@ Files of figures go before all of these."""
 def write_leading_files(
     bundles: Mapping[Version, Path],
     synthetic: Mapping[Version, Path],
-    withdrawn: Mapping[str, directory_files.Withdrawal],
+    withdrawn: Mapping[str, release_facts.Withdrawal],
     release_dir: Path,
     scratch: Path,
 ) -> dict[str, Path]:
@@ -360,7 +359,7 @@ def write_leading_files(
         place.parent.mkdir(exist_ok=True)
         place.symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
-        directory_files.record_withdrawals(scratch, {}, *withdrawn.values())
+        release_facts.record_withdrawals(scratch, {}, *withdrawn.values())
     for name in (directory_files.UPCOMING_FILE, directory_files.REGISTER_FILE):
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)

@@ -18,14 +18,8 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.directory_files import (
-    NOTHING_ANNOUNCED,
-    Announced,
-    UnreadableWithdrawals,
-    Upcoming,
-    list_upcoming,
-)
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.directory_files import NOTHING_ANNOUNCED, Announced, Upcoming, list_upcoming
+from ndl_export.facts.release_facts import UnreadableWithdrawals, Version
 from ndl_export.files.whole_files import write_whole
 from ndl_export.tables import TABLES
 from pipelines.cli import main

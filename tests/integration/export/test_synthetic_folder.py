@@ -30,7 +30,7 @@ from ndl_export.bundle.synthetic import (
 )
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import list_versions
 from ndl_export.facts.synthetic import (
     CSV_FILE,
     PARQUET_FILE,
