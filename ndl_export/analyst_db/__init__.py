@@ -18,21 +18,3 @@ previous release, by the rule of the macros.
 `database` writes each statement with its comments, and `tables.sql` has the tables that do not follow from the table
 definitions. `build` puts everything together, and generates docs/analyst-database.md from the same sources.
 """
-
-from ndl_export.analyst_db.build import (
-    NothingReleased,
-    build_database,
-    hash_inputs,
-    is_database_current,
-    read_released_versions,
-)
-from ndl_export.facts.description import DATABASE_FILE
-
-__all__ = [
-    "DATABASE_FILE",
-    "NothingReleased",
-    "build_database",
-    "hash_inputs",
-    "is_database_current",
-    "read_released_versions",
-]

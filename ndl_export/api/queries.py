@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ndl_export.analyst_db import NothingReleased
+from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.analyst_db.facts import query_current
 from ndl_export.api import shapes
 from ndl_export.api.documents import (

@@ -16,7 +16,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ndl_export.analyst_db import NothingReleased
+from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import shapes
 from ndl_export.api.documents import LICENCE, format_document
 from ndl_export.api.openapi import RESOURCES

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.api import static
 from ndl_export.bundle import read
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files, release_facts
-from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER

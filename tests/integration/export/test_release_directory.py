@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify

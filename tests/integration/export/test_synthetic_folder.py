@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release import assets
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import BundleRefused
 from ndl_export.bundle.read import read_anchors
 from ndl_export.bundle.release_directory import withdraw

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.build import open_analyst_database
+from ndl_export.analyst_db.build import build_database, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.bundle.make import read_contents, write_bundle
 from ndl_export.bundle.read import BUNDLE_FILES
