@@ -24,8 +24,7 @@ from assets.release.noise_workload import BlockFigures, build_block_figures
 from assets.release.planning import plan_family
 from bench.populations import SOURCES, populations, two_year_reviews
 from ndl_export.tables import pupil
-from ndl_export.tables.dimensions import FSM, UNKNOWN
-from ndl_export.tables.model import Block, ShareBlock
+from ndl_export.tables.model import FSM, UNKNOWN, Block, ShareBlock
 from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments, Remembered, compute_published_counts, compute_published_ratios

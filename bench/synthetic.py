@@ -27,7 +27,7 @@ from assets.release.planning import plan_family
 from assets.release.synthetic_children import synthesise_cohort
 from assets.release.tabulate import MeasuredRelease
 from ndl_export.facts.synthetic import SyntheticChildren
-from ndl_export.tables.dimensions import IMD, UNKNOWN
+from ndl_export.tables.model import IMD, UNKNOWN
 from ndl_export.tables.pupil import (
     EXPECTED,
     FAMILY,

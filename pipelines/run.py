@@ -22,10 +22,8 @@ from assets.linkage.inputs import is_current
 from assets.release.fix_release import ReleaseOptions, find_series, list_measured_cohorts
 from assets.release.measure import is_release_current
 from assets.release.record import read_published_charges, read_record
-from ndl_export.analyst_db import is_database_current
-from ndl_export.facts.directory_files import load_withdrawals
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import list_versions
+from ndl_export.analyst_db.build import is_database_current
+from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
 from pipelines.commands.console import show_progress
 from pipelines.dagster.arriving import find_still_arriving
 from pipelines.ending import RunStopped

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from assets.home.errors import Refused
-from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
+from ndl_export.tables import FAMILIES, health, model, parents, pupil
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
@@ -193,7 +193,7 @@ def _derive_census_columns() -> dict[str, Derivation]:
     A child is eligible if any row says so. For the other columns the first council with a value counts; if it has
     several values, the one with the lowest hash is used, which favours none.
     """
-    eligible, not_eligible, _ = dimensions.FSM.categories
+    eligible, not_eligible, _ = model.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
     ethnicity = "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)"
@@ -368,17 +368,17 @@ def _label_services_sql(
 
 
 def _label_sex_sql() -> str:
-    female, male, unknown = dimensions.SEX.categories
+    female, male, unknown = model.SEX.categories
     return _label_codes_sql("sex", {"F": female, "M": male}, unknown)
 
 
 def _label_imd_sql() -> str:
-    *quintiles, unknown = dimensions.IMD.categories
+    *quintiles, unknown = model.IMD.categories
     return _label_codes_sql("imd_quintile", {str(number): label for number, label in enumerate(quintiles, 1)}, unknown)
 
 
 def _fill_unknown_sql(column: str) -> str:
-    return f"coalesce({column}, {quote_text(dimensions.UNKNOWN)})"
+    return f"coalesce({column}, {quote_text(model.UNKNOWN)})"
 
 
 def _build_if_sql(condition: str, then: str, otherwise: str) -> str:

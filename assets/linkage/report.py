@@ -17,7 +17,7 @@ import duckdb
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
 from ndl_export.pages.number_format import capital, percent, points
-from ndl_export.tables import Attribute, dimensions, pupil
+from ndl_export.tables import Attribute, model, pupil
 from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, describe_count, find_least_count, round_share
 from privacy.doors.database import open_in_memory
@@ -29,7 +29,7 @@ from sources.reference.places import get_place
 
 Facts = dict[str, Any]
 COUNCIL = "council"
-GROUPED_BY = (dimensions.SEX, pupil.ETHNIC, dimensions.FSM, dimensions.IMD, pupil.SEN, pupil.TERM)
+GROUPED_BY = (model.SEX, pupil.ETHNIC, model.FSM, model.IMD, pupil.SEN, pupil.TERM)
 LINKED_TO = {
     "review": f"asq3 <> '{pupil.NO_REVIEW}'",
     "setting": f"entitlement <> '{pupil.NOT_LINKED_TO_SETTING}'",
@@ -83,9 +83,9 @@ def _iter_groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _K
 
 JOINTLY = "FSM, IMD quintile and sex jointly"
 WEIGHTED_BY = {
-    **{each.label: (each.name,) for each in (dimensions.FSM, dimensions.IMD, pupil.ETHNIC, dimensions.SEX)},
+    **{each.label: (each.name,) for each in (model.FSM, model.IMD, pupil.ETHNIC, model.SEX)},
     "Council": (COUNCIL,),
-    JOINTLY: (dimensions.FSM.name, dimensions.IMD.name, dimensions.SEX.name),
+    JOINTLY: (model.FSM.name, model.IMD.name, model.SEX.name),
 }
 """Each weighting, and the columns whose categories are its groups."""
 

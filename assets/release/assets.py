@@ -28,12 +28,12 @@ from assets.release.measure import measure_release, note_sound, publish_bundle
 from assets.release.record import find_plan, find_plan_problems
 from assets.release.sign_off import WaitsForAcceptance, find_bundle
 from assets.release.synthetic_children import publish_synthetic
-from ndl_export.analyst_db import build_database, hash_inputs, read_released_versions
+from ndl_export.analyst_db.build import build_database, hash_inputs, read_released_versions
 from ndl_export.bundle.make import hash_sums
 from ndl_export.bundle.release_directory import find_current_version
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES

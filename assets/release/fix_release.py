@@ -17,10 +17,8 @@ from assets.linkage.inputs import PROFILE, Extracts
 from assets.release.planning import check_accuracy, plan_family
 from assets.release.record import WHOLE, CohortRecord, ReleaseRecord, add_review, read_record, write_record
 from assets.release.requests.register import add_requests, reuse_record
-from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.release_facts import InvalidVersion, Version, load_publisher
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions, load_publisher, load_withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.release.approval import has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict

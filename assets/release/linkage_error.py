@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndl_export.tables import pupil
-from ndl_export.tables.dimensions import UNKNOWN
-from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.model import COUNCIL, UNKNOWN
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.estimation.estimates import Estimates

@@ -40,8 +40,15 @@ from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
-from ndl_export.facts.release_facts import Publisher, ReleaseFacts, Thresholds, Version, load_publisher
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import (
+    DATAPACKAGE_FILE,
+    Publisher,
+    ReleaseFacts,
+    Thresholds,
+    Version,
+    list_versions,
+    load_publisher,
+)
 from ndl_export.files.signing import fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL

@@ -27,11 +27,16 @@ from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, read_fixed_record, read_published_charges, read_request_plan
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import PRIVACY_RECORD_FILE, index_cohort_entries
+from ndl_export.bundle.release_directory import check_reason, withdraw
+from ndl_export.facts.release_facts import (
+    PRIVACY_RECORD_FILE,
+    WITHDRAWN_FILE,
+    Version,
+    Withdrawal,
+    index_cohort_entries,
+    load_withdrawals,
+)
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
-from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW

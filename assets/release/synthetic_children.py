@@ -26,12 +26,11 @@ from assets.release.record import find_review
 from assets.release.tabulate import MeasuredRelease, find_positions, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils
-from ndl_export.facts.released import DATAPACKAGE_FILE, read_bundle_facts
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, read_bundle_facts
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import Measure, MeasureKind, Table, pupil
-from ndl_export.tables.dimensions import MEASURES
-from ndl_export.tables.model import COUNCIL, AverageBlock
+from ndl_export.tables.model import COUNCIL, MEASURES, AverageBlock
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories

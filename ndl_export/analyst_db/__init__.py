@@ -8,32 +8,13 @@ Schemas of the file, and the modules that fill each:
 - `dimension`: codes, labels and order of areas, cohorts, categories, questions and flags, and the names that the macros
   accept (`dimensions`, `child_groups`);
 - `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
-- `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
+- `help`: where to start, the macros and the worked queries (`build`, `start.sql`, `worked_queries.sql`).
 
-All of these also include the tables on request (`requested`).
+All of these also include the tables on request (`short_views`).
 
 A bundle contains the same database for its own release, as a script. `changes` finds the figures that moved since the
 previous release, by the rule of the macros.
 
 `database` writes each statement with its comments, and `tables.sql` has the tables that do not follow from the table
-definitions. `releases` reads the releases, and `build` puts everything together. `document` generates
-docs/analyst-database.md from the same sources.
+definitions. `build` puts everything together, and generates docs/analyst-database.md from the same sources.
 """
-
-from ndl_export.analyst_db.build import (
-    NothingReleased,
-    build_database,
-    hash_inputs,
-    is_database_current,
-    read_released_versions,
-)
-from ndl_export.facts.description import DATABASE_FILE
-
-__all__ = [
-    "DATABASE_FILE",
-    "NothingReleased",
-    "build_database",
-    "hash_inputs",
-    "is_database_current",
-    "read_released_versions",
-]

@@ -2,32 +2,39 @@
 
 The whole file is rebuilt next to the old one and renamed over it, so a reader that has the old file open keeps it. The
 storage format is that of DuckDB 1.2, which every later version reads. `database.sql` has the statements that `add_all`
-executes for one release.
+executes for one release. Schema `help` says where to start: its text is above the statements of `macros.sql`,
+`start.sql` and `worked_queries.sql`. `python -m ndl_export.analyst_db.build` prints docs/analyst-database.md.
 """
 
 import hashlib
+import re
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from ndl_export.analyst_db.database import Database
+from ndl_export.analyst_db.database import Database, read_statements
 from ndl_export.analyst_db.dimensions import add_dimensions, add_names, add_types
-from ndl_export.analyst_db.facts import add_facts
-from ndl_export.analyst_db.help import add_help
-from ndl_export.analyst_db.long_figures import add_figures
-from ndl_export.analyst_db.requested import add_requested
-from ndl_export.analyst_db.short_views import add_short_views
+from ndl_export.analyst_db.facts import add_facts, add_figures
+from ndl_export.analyst_db.short_views import add_requested, add_short_views
+from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.directory_files import WITHDRAWN_FILE
-from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import Release, build_release, list_versions, read_releases
+from ndl_export.facts.release_facts import (
+    WITHDRAWN_FILE,
+    Release,
+    ReleaseFacts,
+    build_release,
+    list_versions,
+    read_releases,
+)
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import lock_folder
+from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES
 from privacy.doors.database import open_in_memory
@@ -145,3 +152,87 @@ def open_analyst_database(
         add_all(database, [build_release(facts, tables)])
         head = textwrap.fill(join_parts(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
         yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)
+
+
+_MACRO = re.compile(r"CREATE MACRO ((\w+)\([^)]*\)) AS (TABLE\n)?")
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A macro: its call, what it answers, how its figures are calculated, and an example that runs unchanged."""
+
+    name: str
+    call: str
+    is_table: bool
+    answers: str
+    method: str
+    example: str
+
+
+@dataclass(frozen=True)
+class WorkedQuery:
+    """A query to start from, which runs unchanged, and how to read its answer."""
+
+    title: str
+    question: str
+    sql: str
+    meaning: str
+
+
+def _read_macros() -> Iterator[Macro]:
+    for (answers, method, example), definition in read_statements("macros.sql"):
+        found = _MACRO.match(definition)
+        assert found is not None, definition
+        yield Macro(found[2], found[1], found[3] is not None, answers, method, example)
+
+
+MACROS = tuple(_read_macros())
+WORKED_QUERIES = tuple(
+    WorkedQuery(title.removeprefix("# "), question, sql, meaning)
+    for (title, question, meaning), sql in read_statements("worked_queries.sql")
+)
+STEPS = tuple((what, sql) for (what,), sql in read_statements("start.sql"))
+"""First steps, each with a query."""
+
+
+def add_help(database: Database, notices: Iterable[str]) -> None:
+    """Fill the tables of `help`; the notices of releases come before the first step."""
+    # Notices have the steps 0 and below, so that the first step is 1 with and without them.
+    first = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
+    database.fill("help.start", ((n, *step) for n, step in enumerate((*first, *STEPS), start=1 - len(first))))
+    queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)
+    database.fill("help.worked_queries", queries)
+    macros = sorted(MACROS, key=lambda macro: not macro.is_table)
+    rows = ((m.name, m.call, "table" if m.is_table else "value", m.answers, m.method, m.example) for m in macros)
+    database.fill("help.macros", rows)
+
+
+def render_analyst_database_page() -> str:
+    """Render the page as Markdown."""
+    with open_in_memory() as connection:
+        # Without releases: the page follows from the definitions alone, so it is the same on every machine.
+        add_all(Database(connection), [])
+        found = connection.execute(
+            "SELECT schema_name, table_name, comment FROM duckdb_tables()"
+            " UNION ALL SELECT schema_name, view_name, comment FROM duckdb_views()"
+            " WHERE NOT internal AND schema_name <> 'latest' ORDER BY ALL"
+        ).fetchall()
+    # The first sentence of each comment, by schema.
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for schema, name, comment in found:
+        about = re.split(r"\. |, in short: ", comment.removesuffix(". All releases"))[0].replace("<", "&lt;")
+        tables.setdefault(schema, []).append((f"`{name}`", about))
+    tables["releases"] = [each for each in tables["releases"] if each[0] not in dict(tables["main"])]
+    return kit.render(
+        Path(__file__).parent / "templates",
+        "analyst-database.md",
+        listed={schema: format_grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
+        dimensions=", ".join(name for name, _ in tables["dimension"]),
+        macros=MACROS,
+        values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
+        queries=WORKED_QUERIES,
+    )
+
+
+if __name__ == "__main__":
+    print(render_analyst_database_page(), end="")

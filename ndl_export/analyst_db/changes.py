@@ -21,8 +21,7 @@ import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.facts.released import Earlier, Release, index_cohort_entries
+from ndl_export.facts.release_facts import TITLE, Earlier, Release, ReleaseFacts, index_cohort_entries
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names

@@ -12,8 +12,7 @@ from graphlib import CycleError
 from itertools import chain, pairwise
 
 from ndl_export.tables import TABLES, Axis, Table
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.model import DifferenceBlock
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
 from ndl_export.tables.rows import list_rows
 from privacy.doors.sql import quote_text

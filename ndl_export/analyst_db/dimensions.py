@@ -22,9 +22,8 @@ from ndl_export.analyst_db.child_groups import (
 )
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts.missing import SOURCES, list_missing_councils
-from ndl_export.facts.released import Release
+from ndl_export.facts.release_facts import Release
 from ndl_export.tables import FAMILIES, TABLES, Table
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import (
     ALL_TOGETHER,
     DEVOLVED,
@@ -35,6 +34,7 @@ from ndl_export.tables.geography import (
     list_geographies,
 )
 from ndl_export.tables.health import DOMAINS
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.parents import QUESTIONS, WHO_ANSWERED
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag

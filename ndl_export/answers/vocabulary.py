@@ -18,7 +18,7 @@ from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.answers.published import Published
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.tables import Measure, Table
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from privacy.doors.shipped import read_yaml
 from sources.reference.places import load_places
 

@@ -17,8 +17,7 @@ from ndl_export.api.openapi import build_openapi
 from ndl_export.facts.description import DATABASE_FILE, OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.release_facts import TITLE
-from ndl_export.facts.released import Release
+from ndl_export.facts.release_facts import TITLE, Release
 from ndl_export.tables import Table
 from ndl_export.tables.rows import list_levels
 from sources.reference.cohorts import Cohort

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ndl_export.api.shapes import Figure
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.released import Release
+from ndl_export.facts.release_facts import Release
 from ndl_export.tables import Measure, Table
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, ColumnRole, get_column_name
 from privacy.doors.sql import quote_identifier, quote_text

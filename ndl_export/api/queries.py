@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ndl_export.analyst_db import NothingReleased
+from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.analyst_db.facts import query_current
 from ndl_export.api import shapes
 from ndl_export.api.documents import (
@@ -32,9 +32,8 @@ from ndl_export.api.documents import (
 )
 from ndl_export.api.figures import COLUMNS, JSON, ORDER, add_figures, create_figures
 from ndl_export.api.static import hash_sums_file
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, UnreadableWithdrawals
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.released import Release, list_versions, read_releases
+from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages.number_format import join_parts

@@ -16,14 +16,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ndl_export.analyst_db import NothingReleased
+from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import shapes
 from ndl_export.api.documents import LICENCE, format_document
 from ndl_export.api.openapi import RESOURCES
 from ndl_export.api.queries import ALL, CURRENT, NO_FLAG, Latest, UnknownName, build_page
 from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.release_facts import TITLE
-from ndl_export.files.media_types import ASK_FIRST, MEDIA_TYPES
+from ndl_export.files.stores import ASK_FIRST, MEDIA_TYPES
 from ndl_export.pages import kit
 from ndl_export.tables.schema import SCHEMA_VERSION
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
 from ndl_export.api.figures import add_figures, create_figures
 from ndl_export.facts.description import API_FOLDER
-from ndl_export.facts.released import Release, read_releases
+from ndl_export.facts.release_facts import Release, read_releases
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import FILE_MODE, FOLDER_MODE, format_json, replace_folder, set_modes, write_whole
 from privacy.doors.database import open_in_memory

@@ -19,18 +19,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import changes
 from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
+from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
-from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
-from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents import pages
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
 from ndl_export.documents.workbook import build_workbook_file
-from ndl_export.facts import missing, noisy_counts, released
+from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
 from ndl_export.facts.on_request import ON_REQUEST_FILE
-from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.facts.release_facts import (
+    DATAPACKAGE_FILE,
+    PRIVACY_RECORD_FILE,
+    Earlier,
+    ReleaseFacts,
+    list_versions,
+    read_previous_releases,
+)
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
@@ -43,13 +49,13 @@ from ndl_export.files.whole_files import (
     set_modes,
     stage_files,
 )
-from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
 from ndl_export.metadata.portals import (
     CITATION_FILE,
     PORTAL_FILES,
     REGISTRY_FILE,
     build_citation,
+    build_croissant,
     build_record,
     build_registry_file,
 )
@@ -142,9 +148,7 @@ def _write(
     place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
-    earlier = released.read_previous_releases(
-        [release_dir / str(version) for version in released.list_versions(release_dir)], facts
-    )
+    earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
@@ -184,7 +188,7 @@ def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[s
 
 
 def _build_files(
-    facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: released.Earlier, signing_key: Ed25519PrivateKey
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier, signing_key: Ed25519PrivateKey
 ) -> dict[str, bytes]:
     """Return the content of every file of the bundle, by name."""
     files = build_csv_files(tables, facts.tables)
@@ -201,7 +205,7 @@ def _build_files(
     files |= build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
-    files[released.PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
+    files[PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
     files[REGISTRY_FILE] = build_registry_file(facts.privacy_record, facts.notice).encode()
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
@@ -212,7 +216,7 @@ def _build_files(
     files |= {name: format_json(record) for name, record in records.items()}
     files[CITATION_FILE] = build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
-    files[released.DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
+    files[DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
     page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Over every other file, so only their signature may be made after the sums.
@@ -247,7 +251,7 @@ def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
     return stream.getvalue()
 
 
-def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: released.Earlier) -> dict[str, str]:
+def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
     comparisons = {
         cohort: changes.compare(
             changes.select_cohort(tables, cohort),

@@ -3,7 +3,7 @@
 They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`. Each
 is replaced in one step, after the bundle is in its place. The first three lead to the current release, the newest
 version that is not withdrawn; if every release is withdrawn, none of them exists. `api`, the catalogue and the feed
-have every release, and mark withdrawn ones.
+have every release, and mark withdrawn ones. The files of a withdrawn release stay as they were signed.
 """
 
 import datetime as dt
@@ -13,16 +13,24 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ndl_export.analyst_db.build import build_database
 from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import (
+    DATAPACKAGE_FILE,
+    Version,
+    Withdrawal,
+    list_versions,
+    load_withdrawals,
+    record_withdrawals,
+)
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
 from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.site import SITE_FOLDER, publish_site
+from privacy.doors.typed import is_line
 
 LATEST = "latest"
 _RECORD = "dcat.jsonld"
@@ -30,7 +38,7 @@ _RECORD = "dcat.jsonld"
 
 def find_current_version(release_dir: Path) -> Version | None:
     """Return the newest version that is not withdrawn, or None. Raises `UnreadableWithdrawals`."""
-    withdrawn = directory_files.load_withdrawals(release_dir)
+    withdrawn = load_withdrawals(release_dir)
     return max((version for version in list_versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
@@ -63,7 +71,7 @@ def refresh(release_dir: Path) -> None:
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest), announced, register, directory_files.load_withdrawals(release_dir))
+        publish_site(release_dir, str(newest), announced, register, load_withdrawals(release_dir))
     publish_api(release_dir)
     releases = read_published(release_dir)
     write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
@@ -86,10 +94,59 @@ def refresh(release_dir: Path) -> None:
 
 def read_published(release_dir: Path) -> list[Published]:
     """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn, found = directory_files.load_withdrawals(release_dir), []
+    withdrawn, found = load_withdrawals(release_dir), []
     for version in map(str, list_versions(release_dir)):
         bundle, beside = release_dir / version, release_dir / SYNTHETIC_FOLDER / version / DATAPACKAGE_FILE
         record, package = (json.loads((bundle / name).read_bytes()) for name in (_RECORD, DATAPACKAGE_FILE))
         synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
         found.append(Published(version, record, withdrawn.get(version), package.get("notice", ""), synthetic))
     return found
+
+
+class WithdrawalRefused(Exception):
+    """Nothing was withdrawn; the message says why."""
+
+
+def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | None:
+    """Return the version that would be current after the withdrawal; None if none would be left.
+
+    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
+    """
+    check_reason(release_dir, version, reason)
+    known = load_withdrawals(release_dir)
+    if version in known:
+        raise _build_repeat_error(known[version])
+    return max((each for each in list_versions(release_dir) if str(each) not in {*known, version}), default=None)
+
+
+def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:
+    """Withdraw the release as of `day`, and return the version that is then current, or None if none is left.
+
+    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
+    """
+    shown = check_reason(release_dir, version, reason)
+    with lock_folder(release_dir):
+        known = load_withdrawals(release_dir)
+        if version not in known:
+            record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
+        refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
+    # After the block, because building takes the same lock.
+    build_database(release_dir)
+    if version in known:
+        raise _build_repeat_error(known[version])
+    return find_current_version(release_dir)
+
+
+def check_reason(release_dir: Path, version: str, reason: str) -> str:
+    """Return the reason as readers see it. Raises `WithdrawalRefused` if there is no such release."""
+    found = [str(each) for each in list_versions(release_dir)]
+    if version not in found:
+        raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
+    shown = " ".join(reason.split())
+    if not is_line(shown):
+        raise WithdrawalRefused("readers see the reason for a withdrawal: write it as one line of printable text")
+    return shown
+
+
+def _build_repeat_error(earlier: Withdrawal) -> WithdrawalRefused:
+    return WithdrawalRefused(f"release {earlier.version} is withdrawn already, since {earlier.date}")

@@ -28,8 +28,7 @@ from ndl_export.documents.synthetic_children import (
     iter_columns,
 )
 from ndl_export.facts.description import KEYWORDS
-from ndl_export.facts.directory_files import load_withdrawals
-from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load_withdrawals
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
     CSV_FILE,
@@ -44,8 +43,8 @@ from ndl_export.facts.synthetic import (
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
 from ndl_export.files.whole_files import FOLDER_MODE, format_json, lock_folder, stage_files
-from ndl_export.metadata.croissant import RESPONSIBLE_USE, render_croissant
 from ndl_export.metadata.datapackage import describe_file
+from ndl_export.metadata.portals import RESPONSIBLE_USE, render_croissant
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync

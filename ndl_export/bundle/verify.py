@@ -17,19 +17,16 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE
 from ndl_export.bundle.read import BundlePlace, list_expected_files
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
-from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
-from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.workbook import build_table_sheet
 from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.directory_files import UnreadableWithdrawals
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, UnreadableWithdrawals, Version
 from ndl_export.files import signing
 from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums

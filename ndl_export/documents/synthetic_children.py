@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.documents.markdown import format_grid
 from ndl_export.facts import synthetic
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts, number

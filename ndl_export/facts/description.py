@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.media_types import MEDIA_TYPES
+from ndl_export.files.stores import MEDIA_TYPES
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE

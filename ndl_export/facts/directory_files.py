@@ -2,8 +2,6 @@
 
 They are beside the bundles, which never change, and are not signed, so readers must trust the server they come from.
 
-- `withdrawn.json`: withdrawn releases with date and reason. It is compared with the signed withdrawals before it is
-  sent.
 - `upcoming.json`: announced releases, from the installation's release calendar, and the day on which each entry was
   first published. Practice 3.1 of the Code of Practice for Statistics, edition 3.0, asks for the month of a release
   twelve months ahead, and its day four weeks ahead where possible.
@@ -31,59 +29,9 @@ from privacy.doors.settings_file import Day, InvalidSettings, Settings, read_set
 from privacy.doors.typed import is_line
 from sources.reference.cohorts import Cohort
 
-WITHDRAWN_FILE = "withdrawn.json"
 LATEST_FILE = "latest.json"
 CATALOGUE_FILE = "catalogue.jsonld"
 FEED_FILE = "feed.xml"
-
-
-class UnreadableWithdrawals(Exception):
-    """The file does not have the form that `record_withdrawals` writes; the message names it."""
-
-
-@dataclass(frozen=True)
-class Withdrawal:
-    """A withdrawn release: its version, the day (2026-11-25) and the reason, one line of text."""
-
-    version: str
-    date: str
-    reason: str
-
-    @property
-    def sentence(self) -> str:
-        """The sentence shown to readers, with a full stop."""
-        reason = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
-        return f"Release {self.version} was withdrawn on {self.date}: {reason}"
-
-
-def load_withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
-    """Return every withdrawal by version; empty if there is no file. Raises `UnreadableWithdrawals`."""
-    path = release_dir / WITHDRAWN_FILE
-    return read_withdrawals(path.read_bytes(), str(path)) if path.exists() else {}
-
-
-def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
-    """Return the withdrawals in `content`, by version; `name` is used in errors. Raises `UnreadableWithdrawals`."""
-    try:
-        found = [Withdrawal(**entry) for entry in json.loads(content)["withdrawn"]]
-        for each in found:
-            Version.parse(each.version)
-            dt.date.fromisoformat(each.date)
-            if not is_line(each.reason):
-                raise ValueError
-    except (ValueError, TypeError, KeyError):
-        raise UnreadableWithdrawals(
-            f"{name} must list, under 'withdrawn', objects with version, date (2026-11-25) and reason, and nothing else"
-        ) from None
-    return {each.version: each for each in found}
-
-
-def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:
-    """Write the file with the known and the added withdrawals."""
-    # By version, so that the same withdrawals give the same bytes in whatever order they were made.
-    every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
-    content = {"withdrawn": [asdict(each) for each in every]}
-    write_whole(release_dir / WITHDRAWN_FILE, format_json(content))
 
 
 UPCOMING_FILE = "upcoming.json"

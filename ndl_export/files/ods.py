@@ -3,8 +3,8 @@
 A sheet has its title in A1, then lines of text, then at most one table, without empty or merged cells, with one marked
 heading row and a named range. The same content gives the same bytes: fixed times, nothing compressed (as in `archive`).
 
-Its parts are the templates in `workbook/`, filled in without a library: an object per cell (odfdo) takes 14 times as
-long as text, and lxml takes 16 MB. Elements: OASIS, Open Document Format 1.3, part 3.
+Its parts are the templates in `workbook/`, filled in without a library for workbooks: an object per cell (odfdo) takes
+14 times as long as text, and lxml takes 16 MB. Elements: OASIS, Open Document Format 1.3, part 3.
 """
 
 import io
@@ -17,12 +17,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
+from markupsafe import Markup
+
 from ndl_export.files.archive import pack_flat_zip
+from ndl_export.pages import kit
 
 _PARTS = Path(__file__).parent / "workbook"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
-_WIDE = 28.0
-"""Width in centimetres of the single column of a sheet without a table."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,37 @@ class Sheet:
     columns: Sequence[Column] = ()
     headings: frozenset[str] = frozenset()
 
+    @property
+    def area(self) -> str:
+        """Cells of its table, headings included."""
+        from openpyxl.utils import get_column_letter  # imported here because it takes a quarter of a second
+
+        first = len(self.lines) + 2
+        last = first + len(self.columns[0].cells)
+        return f"${self.name}.$A${first}:.${get_column_letter(len(self.columns))}${last}"
+
+    def render_lines(self) -> Iterator[Markup]:
+        """Yield the cell of its title, and of each line of text."""
+        yield Markup(_render_words(self.title, "Heading_20_1"))
+        plain = "Default" if self.columns else "Words"
+        for line in self.lines:
+            yield Markup(_render_words(line, "Heading_20_2" if line in self.headings else plain))
+
+    def render_rows(self) -> Iterator[Markup]:
+        """Yield the cells of each row of its table, headings first."""
+        if self.columns:
+            yield Markup("".join(_render_words(column.heading, "Table_20_heading") for column in self.columns))
+        cells = ([_render_cell(cell, column.decimals) for cell in column.cells] for column in self.columns)
+        yield from (Markup("".join(row)) for row in zip(*cells, strict=True))
+
+
+_TEXT_COLUMN = Column("", 28.0, ())
+"""The single column of a sheet without a table."""
+
 
 def build_workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
     """Return the workbook; `title` and `day` (written 2026-11-26) go into its properties."""
-    meta = _read_part("meta.xml").format(title=escape(title), day=day)
+    meta = kit.render(_PARTS, "meta.xml", title=title, day=day)
     # OpenDocument requires `mimetype` to be the first member, uncompressed.
     parts = {
         "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
@@ -112,65 +140,15 @@ def _read_tables(content: bytes | str) -> dict[str | None, list[str]]:
 
 
 def _render_content(sheets: Sequence[Sheet]) -> str:
-    return _read_part("content.xml").format(
-        styles="".join(_iter_styles(sheets)),
-        tables="".join(element for sheet in sheets for element in _iter_elements(sheet)),
-        ranges="".join(_render_range(sheet) for sheet in sheets if sheet.columns),
-    )
-
-
-def _iter_styles(sheets: Sequence[Sheet]) -> Iterator[str]:
-    """Yield the styles of columns, by width, and of numbers, by decimals."""
     columns = [column for sheet in sheets for column in sheet.columns]
-    for width in sorted({_WIDE, *(column.width for column in columns)}):
-        yield (
-            f'<style:style style:name="{_format_width(width)}" style:family="table-column">'
-            f'<style:table-column-properties style:column-width="{width:g}cm"/></style:style>'
-        )
-    for decimals in sorted({column.decimals for column in columns if column.decimals is not None}):
-        yield (
-            f'<number:number-style style:name="N{decimals}"><number:number number:decimal-places="{decimals}"'
-            f' number:min-decimal-places="{decimals}" number:min-integer-digits="1" number:grouping="true"/>'
-            "</number:number-style>"
-        )
-        yield (
-            f'<style:style style:name="n{decimals}" style:family="table-cell" style:parent-style-name="Number"'
-            f' style:data-style-name="N{decimals}"/>'
-        )
-
-
-def _iter_elements(sheet: Sheet) -> Iterator[str]:
-    """Yield a sheet as XML: its columns, title, lines, headings and rows."""
-    yield f'<table:table table:name="{sheet.name}" table:style-name="sheet">'
-    for width, style in [(column.width, column.style) for column in sheet.columns] or [(_WIDE, "Words")]:
-        yield f'<table:table-column table:style-name="{_format_width(width)}" table:default-cell-style-name="{style}"/>'
-    yield _render_row(_render_words(sheet.title, "Heading_20_1"))
-    plain = "Default" if sheet.columns else "Words"
-    for line in sheet.lines:
-        yield _render_row(_render_words(line, "Heading_20_2" if line in sheet.headings else plain))
-    if sheet.columns:
-        headings = _render_row(*(_render_words(column.heading, "Table_20_heading") for column in sheet.columns))
-        yield f"<table:table-header-rows>{headings}</table:table-header-rows>"
-    cells = ([_render_cell(cell, column.decimals) for cell in column.cells] for column in sheet.columns)
-    yield from (_render_row(*row) for row in zip(*cells, strict=True))
-    yield "</table:table>"
-
-
-def _render_range(sheet: Sheet) -> str:
-    """Return the named range of a sheet's table, headings included."""
-    from openpyxl.utils import get_column_letter  # imported here because it takes a quarter of a second
-
-    first = len(sheet.lines) + 2
-    last = first + len(sheet.columns[0].cells)
-    place = f"${sheet.name}.$A${first}:.${get_column_letter(len(sheet.columns))}${last}"
-    return (
-        f'<table:database-range table:name="{sheet.name}" table:target-range-address="{place}"'
-        ' table:contains-header="true" table:display-filter-buttons="false"/>'
+    return kit.render(
+        _PARTS,
+        "content.xml",
+        sheets=sheets,
+        text_column=_TEXT_COLUMN,
+        widths=sorted({_TEXT_COLUMN.width, *(column.width for column in columns)}),
+        decimal_places=sorted({column.decimals for column in columns if column.decimals is not None}),
     )
-
-
-def _render_row(*cells: str) -> str:
-    return f'<table:table-row table:style-name="row">{"".join(cells)}</table:table-row>'
 
 
 def _render_cell(cell: Words | float, decimals: int | None) -> str:
@@ -190,7 +168,3 @@ def _render_words(words: Words, style: str = "") -> str:
     else:
         shown = escape(words)
     return f'<table:table-cell{named} office:value-type="string"><text:p>{shown}</text:p></table:table-cell>'
-
-
-def _format_width(centimetres: float) -> str:
-    return f"w{centimetres * 10:.0f}"

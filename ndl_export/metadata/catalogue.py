@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import API_FOLDER, OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming, Withdrawal
-from ndl_export.facts.release_facts import TITLE
+from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming
+from ndl_export.facts.release_facts import TITLE, Withdrawal
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
 from ndl_export.metadata.portals import DCAT_CONTEXT, read_record
 from ndl_export.pages import kit

@@ -19,7 +19,7 @@ from ndl_export.facts import description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
+from ndl_export.files.stores import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import Table, csv_files
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole

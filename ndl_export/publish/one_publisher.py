@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from ndl_export.files.media_types import get_headers
-from ndl_export.files.stores import Store, StoreError, explain_errors
+from ndl_export.files.stores import Store, StoreError, explain_errors, get_headers
 from privacy.doors.locks import take_if_free
 
 FOLDER = ".publishing"

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.changes import HEADER, Compared, compare
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.released import DATAPACKAGE_FILE, Release, read_release
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, Release, read_release
 from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
 
 Fields = Mapping[str, str]

@@ -2,9 +2,8 @@
 
 The bundle's folder and archives are sent first, and each file is read back; then the API's files of figures. The files
 that lead readers to them are built from the bundles published at the place and no others, and replaced last, each in
-one step. If the process is
-interrupted, readers still find complete releases, and the next run sends the rest. Files are compared by content, never
-by size alone; databases by their rows, because their bytes differ with every build.
+one step. If the process is interrupted, readers still find complete releases, and the next run sends the rest. Files
+are compared by content, never by size alone; databases by their rows, because their bytes differ with every build.
 """
 
 import hashlib
@@ -17,22 +16,19 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.api import static
-from ndl_export.bundle import anchors
-from ndl_export.bundle.read import fetch_folder
+from ndl_export.bundle import read
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
-from ndl_export.facts import directory_files
-from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts import directory_files, release_facts
+from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import InvalidVersion, Version
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
-from ndl_export.files.media_types import get_headers
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
-from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
+from ndl_export.files.stores import AT_ONCE, Store, StoreError, get_headers, open_store
 from ndl_export.files.whole_files import lock_out_writers
 from ndl_export.publish.one_publisher import PlaceBusy, lock_place
 from ndl_export.site import SITE_FOLDER
@@ -41,7 +37,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 Files = dict[str, bytes]
 """Content by name."""
-Known = Callable[[Sequence[anchors.Anchor]], None]
+Known = Callable[[Sequence[read.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
 
 
@@ -67,7 +63,7 @@ class Published:
     removed: tuple[str, ...]
     sizes: Mapping[str, int]
     current: Version | None
-    withdrawn: directory_files.Withdrawal | None
+    withdrawn: release_facts.Withdrawal | None
 
 
 def publish(
@@ -126,9 +122,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     version = str(parsed)
     missing = _list_missing(store, parsed, content)
     try:
-        known([*anchors.read_anchors(release_dir), *anchors.fetch_anchors(store, arriving=version)])
-        published = anchors.fetch_catalogued(store)
-    except anchors.UnreadableAnchor as error:
+        known([*read.read_anchors(release_dir), *read.fetch_anchors(store, arriving=version)])
+        published = read.fetch_catalogued(store)
+    except read.UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
     # One that is there already may be published again: that is how readers learn of its withdrawal.
@@ -189,7 +185,7 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
 def _read_synthetic(release_dir: Path, version: str) -> Files:
     """Verify and read the release's synthetic children, if it has any. Raises `PublishRefused`."""
     folder = release_dir / SYNTHETIC_FOLDER / version
-    if not folder.is_dir() or version in directory_files.load_withdrawals(release_dir):
+    if not folder.is_dir() or version in release_facts.load_withdrawals(release_dir):
         return {}
     # With the key of the release: signed by another, they need not have been made from it.
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
@@ -208,7 +204,7 @@ def _find_synthetic_folders(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == version and str(each) not in directory_files.load_withdrawals(release_dir))
+            (each == version and str(each) not in release_facts.load_withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
@@ -230,17 +226,17 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     return [name for name in content if name not in there]
 
 
-def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, directory_files.Withdrawal]:
+def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_facts.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
-    content = store.read(directory_files.WITHDRAWN_FILE, LARGEST)
+    content = store.read(release_facts.WITHDRAWN_FILE, LARGEST)
     try:
         there = (
-            directory_files.read_withdrawals(content, store.address(directory_files.WITHDRAWN_FILE))
+            release_facts.read_withdrawals(content, store.address(release_facts.WITHDRAWN_FILE))
             if content is not None
             else {}
         )
-        return directory_files.load_withdrawals(release_dir) | there
-    except directory_files.UnreadableWithdrawals as error:
+        return release_facts.load_withdrawals(release_dir) | there
+    except release_facts.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 
 
@@ -251,7 +247,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
         return own
     try:
-        files = fetch_folder(store, f"{version}/")
+        files = read.fetch_folder(store, f"{version}/")
         faults = [f"{name}: {what}" for name, what in find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
@@ -296,7 +292,7 @@ def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
     """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
-    first = [name for file in anchors.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
+    first = [name for file in read.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
     others = {name: each for name, each in content.items() if name not in first}
@@ -327,7 +323,7 @@ def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
 _API_INDEX = f"{API_FOLDER}/index.json"
 _LEADING = (
-    directory_files.WITHDRAWN_FILE,
+    release_facts.WITHDRAWN_FILE,
     directory_files.UPCOMING_FILE,
     directory_files.REGISTER_FILE,
     CATALOGUE_FILE,
@@ -347,7 +343,7 @@ Files of figures go before all of these."""
 def write_leading_files(
     bundles: Mapping[Version, Path],
     synthetic: Mapping[Version, Path],
-    withdrawn: Mapping[str, directory_files.Withdrawal],
+    withdrawn: Mapping[str, release_facts.Withdrawal],
     release_dir: Path,
     scratch: Path,
 ) -> dict[str, Path]:
@@ -363,7 +359,7 @@ def write_leading_files(
         place.parent.mkdir(exist_ok=True)
         place.symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
-        directory_files.record_withdrawals(scratch, {}, *withdrawn.values())
+        release_facts.record_withdrawals(scratch, {}, *withdrawn.values())
     for name in (directory_files.UPCOMING_FILE, directory_files.REGISTER_FILE):
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)

@@ -7,9 +7,9 @@ from pathlib import Path
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
-from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
+from ndl_export.tables.model import FSM
 from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml

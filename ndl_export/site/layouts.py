@@ -22,9 +22,9 @@ from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
 from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
 from ndl_export.tables import ALL, FAMILIES, TABLES, MeasureKind, Table
-from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, list_geographies
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
+from ndl_export.tables.model import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import Row, list_rows

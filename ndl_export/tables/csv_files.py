@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.files.whole_files import format_csv
 from ndl_export.tables import ALL, Table
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.rows import list_levels
 from ndl_export.tables.schema import (
     FLAG_MEANINGS,

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_serializer, field_validator
 
-from ndl_export.tables.dimensions import MEASURES
 from ndl_export.tables.model import (
     ALL,
+    MEASURES,
     Attribute,
     Axis,
     Block,

@@ -1,7 +1,18 @@
 """Family `health`: children with a two-year review, one row per child, by council of residence."""
 
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, MEASURES, SEX, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Family, Filter, RateBlock, Table, build_breakdowns
+from ndl_export.tables.model import (
+    BREAKDOWN_FILTER,
+    IMD,
+    MEASURES,
+    SEX,
+    TOPIC_FILTER,
+    Attribute,
+    Family,
+    Filter,
+    RateBlock,
+    Table,
+    build_breakdowns,
+)
 from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
 from sources.reference.code_lists import IMD_INDEX
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, MEASURES, TOPIC_FILTER
 from ndl_export.tables.model import (
+    BREAKDOWN_FILTER,
+    MEASURES,
+    TOPIC_FILTER,
     Attribute,
     Axis,
     Block,

@@ -5,8 +5,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ndl_export.tables.dimensions import (
+from ndl_export.tables.model import (
+    ALL,
     BREAKDOWN_FILTER,
+    COUNCIL,
     FSM,
     FSM_FILTER,
     IMD,
@@ -15,10 +17,6 @@ from ndl_export.tables.dimensions import (
     SEX_FILTER,
     TOPIC_FILTER,
     UNKNOWN,
-)
-from ndl_export.tables.model import (
-    ALL,
-    COUNCIL,
     Attribute,
     AverageBlock,
     Axis,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import product
 from types import MappingProxyType
@@ -83,60 +83,46 @@ Said = tuple[Children, Children | None]
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its levels, the measures that apply, the children of each count, and the attributes it depends on."""
+    """A row: its levels, and the measures that apply. `counts` has the children of each count, `states` what the row's
+    counts and percentages state, and `attributes` those that its figures depend on."""
 
-    levels: tuple[str, ...]
-    applies: frozenset[str]
-    counts: Mapping[str, Children]
-    attributes: frozenset[str]
+    levels: Levels
+    applies: set[str] = field(default_factory=set)
+    counts: dict[str, Children] = field(default_factory=dict)
+    states: set[Said] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
 
 
 @cache
 def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
     """Return the rows of one area in order; `every` includes the rows that single councils lack."""
-    applies: dict[tuple[str, ...], set[str]] = {}
-    counts: dict[tuple[str, ...], dict[str, Children]] = {}
-    attributes: dict[tuple[str, ...], set[str]] = {}
+    found: dict[Levels, Row] = {}
     for block in table.blocks:
         if not (block.councils or all_together or every):
             continue
         for levels, chosen, possible in _iter_rows(table, block):
             # A row that cannot occur is published too, with every figure flagged as not applicable.
-            applies.setdefault(levels, set())
-            counts.setdefault(levels, {})
-            # The attributes that its figures depend on.
-            own = {
-                axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None
-            }
-            own |= {attribute for count in block.needed for attribute, _ in count.groups}
-            attributes.setdefault(levels, set()).update(own)
+            row = found.setdefault(levels, Row(levels))
+            pairs = zip(block.axes, chosen, strict=True)
+            row.attributes.update(axis.attribute for axis, level in pairs if level.categories is not None)
+            row.attributes.update(attribute for count in block.needed for attribute, _ in count.groups)
             # All councils together are not compared with themselves.
             if possible and not (all_together and block.with_all_together):
-                applies[levels] |= block.measures
-                counts[levels] |= {
-                    name: _find_counted(table, block, chosen, count) for name, count in block.counts.items()
-                }
-    return tuple(
-        Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
-    )
+                children = {count: _find_counted(table, block, chosen, count) for count in block.needed}
+                row.applies.update(block.measures)
+                row.counts.update({name: children[count] for name, count in block.counts.items()})
+                row.states.update((children[count], None) for count in block.counts.values())
+                row.states.update(
+                    (children[ratio.parts[0]], children[ratio.whole])
+                    for ratio in block.ratios.values()
+                    if len(ratio.parts) == 1 and not ratio.taken_off
+                )
+    return tuple(found.values())
 
 
-def collect_statements(table: Table) -> dict[tuple[str, ...], set[Said]]:
+def collect_statements(table: Table) -> dict[Levels, set[Said]]:
     """Return what each row's counts and percentages state, by its levels; a request must add to this."""
-    found: dict[tuple[str, ...], set[Said]] = {}
-    for block in table.blocks:
-        for levels, chosen, possible in _iter_rows(table, block):
-            own = found.setdefault(levels, set())
-            if not possible:
-                continue
-            counts = {count: _find_counted(table, block, chosen, count) for count in block.needed}
-            own |= {(counts[count], None) for count in block.counts.values()}
-            own |= {
-                (counts[ratio.parts[0]], counts[ratio.whole])
-                for ratio in block.ratios.values()
-                if len(ratio.parts) == 1 and not ratio.taken_off
-            }
-    return found
+    return {row.levels: row.states for row in list_rows(table, all_together=True)}
 
 
 def _iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:

@@ -21,12 +21,12 @@ from assets.release.record import check_known
 from assets.release.requests.register import publish_register
 from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
 from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.changes import HEADER
 from ndl_export.api.static import is_figure_file
+from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
 from ndl_export.bundle.verify import verify as check
-from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.on_request import OnRequest, merge_tables
 from ndl_export.facts.release_facts import InvalidVersion, Version
@@ -36,7 +36,6 @@ from ndl_export.publish import upload
 from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.upload import Published
-from ndl_export.publish.withdraw import check_withdrawal
 from ndl_export.site import SITE_FOLDER
 from pipelines.commands import options
 from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop, wait_for_yes

@@ -169,7 +169,7 @@ def report_release(folders: Installation, bundle: Path) -> None:
     """
     from assets.release.measure import is_bundle_current
     from ndl_export.bundle.verify import verify
-    from ndl_export.facts.directory_files import load_withdrawals
+    from ndl_export.facts.release_facts import load_withdrawals
 
     with show_progress(f"Checking {bundle}"):
         sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name, list_councils(folders.landing))

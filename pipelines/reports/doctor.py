@@ -25,7 +25,7 @@ from assets.keeping.retention import find_due_items
 from assets.linkage.link import estimate_run_gib
 from assets.release.record import explain_unconfirmed_ledger, read_published_charges
 from assets.returns.accounts import check_anchored
-from ndl_export.bundle.anchors import UnreadableAnchor
+from ndl_export.bundle.read import UnreadableAnchor
 from ndl_export.facts.directory_files import InvalidCalendar, find_calendar_gaps, read_calendar
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
 from ndl_export.files.stores import StoreError as PlaceError

@@ -22,7 +22,6 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "files",
         "tables",
         "facts",
-        "check",
         "documents",
         "metadata",
         "analyst_db",

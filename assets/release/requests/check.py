@@ -24,7 +24,7 @@ from assets.release.fix_release import get_budget_left
 from assets.release.planning import Sizes
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, Known, Released, find_release
 from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, request_of
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL, Column, InvalidDefinition

@@ -23,10 +23,9 @@ from assets.home.paths import Home
 from assets.release.noise_workload import build_block_figures, build_requested_family
 from assets.release.planning import DECIMALS, Sizes
 from assets.release.requests.request import Request
-from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import OnRequest, RequestedTable
-from ndl_export.facts.released import list_versions, read_bundle_facts
+from ndl_export.facts.release_facts import list_versions, load_withdrawals, read_bundle_facts
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies

@@ -27,10 +27,9 @@ from assets.release.record import (
 from assets.release.requests.planning import Known, find_release
 from assets.release.requests.request import Request, request_of
 from ndl_export.bundle.release_directory import tell_of_requests
-from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status, load_withdrawals
+from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
 from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import Ledger, ReleaseConflict

@@ -135,8 +135,8 @@ def _(io, mo, plt):
         return mo.vstack([mo.md(f"### {title}"), mo.image(drawn.getvalue(), alt=alternative, width="100%")])
 
     def intervals(axes, table, label, colour=lambda row: BLUE):
-        """One line and point a row, from the first row at the top; returns the labels of rows without a figure."""
-        shown = [row for row in table if row["percent"] is not None]
+        """One line and point a row, from the first row at the top."""
+        shown = [row for row in table if row["percent"] is not None][:MOST]
         for height, row in enumerate(reversed(shown)):
             axes.plot([row["lower_ci"], row["upper_ci"]], [height, height], color=colour(row), linewidth=2)
             hollow = "white" if row["flag"] == "u" else colour(row)
@@ -155,7 +155,6 @@ def _(io, mo, plt):
         axes.grid(axis="x", color="#e0e0e0", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
-        return [label(row) for row in table if row["percent"] is None]
 
     def in_words(row):
         return f"{row['percent']:.1f} (95% interval {row['lower_ci']:.1f} to {row['upper_ci']:.1f})"
@@ -163,15 +162,27 @@ def _(io, mo, plt):
     def listed(names):
         return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
 
-    def left_out(names):
-        return f" Withheld or not available: {'; '.join(names)}." if names else ""
-
     def figures(table):
         """The rows that a chart is drawn from."""
         return mo.accordion({"The figures": mo.ui.table(table, selection=None, page_size=25)})
 
+    def answer(heading, title, about, text, table, label, unit, height=3.4, limits=(0, 100), together=None, **colours):
+        """A question and its chart, with what to know about it and the rows that it is drawn from."""
+        figure, axes = plt.subplots(figsize=(8.4, height))
+        intervals(axes, table, label, **colours)
+        if together is not None:
+            axes.axvline(together, color=BLACK, linewidth=1, linestyle="--", label="All councils together")
+            axes.legend(frameon=False, loc="lower right", fontsize=9)
+        axes.set_xlim(*limits)
+        axes.set_xlabel(unit)
+        hidden = [label(row) for row in table if row["percent"] is None]
+        if hidden:
+            text += f" Withheld or not available: {'; '.join(hidden)}."
+        drawn = picture(figure, title, f"{about}, with intervals. {title}.")
+        return mo.vstack([mo.md(f"## {heading}"), drawn, mo.md(text), figures(table)])
+
     MOST = 30  # councils that a chart has room for
-    return BLACK, BLUE, GREY, MOST, ORANGE, figures, in_words, intervals, left_out, listed, picture
+    return BLACK, BLUE, GREY, MOST, ORANGE, answer, figures, in_words, listed, picture
 
 
 @app.cell(hide_code=True)
@@ -253,7 +264,7 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
 
 
 @app.cell(hide_code=True)
-def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture, plt, rows):
+def _(MOST, answer, cohort, in_words, listed, mo, rows):
     gaps = rows(
         """
         SELECT area_name, gld_difference_points AS percent, round(gld_difference_points_lower_ci, 1) AS lower_ci,
@@ -292,32 +303,26 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
         if rivals
         else f"The gap is widest in {widest['area_name']}: {in_words(widest)} points"
     )
-    gap_figure, gap_axes = plt.subplots(figsize=(9, 1.2 + 0.42 * min(len(known_gaps), MOST)))
-    gap_hidden = intervals(gap_axes, known_gaps[:MOST], lambda row: row["area_name"])
-    gap_axes.axvline(all_gap["percent"], color="#0b0c0c", linewidth=1, linestyle="--", label="All councils together")
-    gap_axes.set_xlim(left=min(0, *(row["lower_ci"] for row in known_gaps)))
-    gap_axes.set_xlabel("Points that children eligible for free school meals are behind the others")
-    gap_axes.legend(frameon=False, loc="lower right", fontsize=9)
-    mo.vstack(
-        [
-            mo.md("## 2. Where are children eligible for free school meals furthest behind?"),
-            picture(gap_figure, gap_title, f"Gap by council, with intervals. {gap_title}."),
-            mo.md(
-                f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of"
-                " the gaps as they were for these children. The title compares the widest with every other for children"
-                " like these: noise, chance and the number of pairs. So does the worked query on the widest gap, for"
-                " all of them."
-                + left_out([row["area_name"] for row in gaps if row["percent"] is None] + gap_hidden)
-                + (f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else "")
-            ),
-            figures(gaps),
-        ]
+    more = f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else ""
+    answer(
+        "2. Where are children eligible for free school meals furthest behind?",
+        gap_title,
+        "Gap by council",
+        f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of the gaps"
+        " as they were for these children. The title compares the widest with every other for children like these:"
+        " noise, chance and the number of pairs. So does the worked query on the widest gap, for all of them." + more,
+        gaps,
+        lambda row: row["area_name"],
+        "Points that children eligible for free school meals are behind the others",
+        height=1.2 + 0.42 * min(len(known_gaps), MOST),
+        limits=(min(0, *(row["lower_ci"] for row in known_gaps)), None),
+        together=all_gap["percent"],
     )
     return
 
 
 @app.cell(hide_code=True)
-def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
+def _(answer, cohort, in_words, rows):
     reviews = rows(
         """
         SELECT asq3_outcome::VARCHAR AS outcome, children_count AS children, gld_children_percent AS percent,
@@ -340,27 +345,21 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
         if step["is_ahead"]
         else "The two-year review and a good level of development"
     )
-    review_figure, review_axes = plt.subplots(figsize=(8.4, 3.4))
-    review_hidden = intervals(review_axes, reviews, lambda row: f"{row['outcome']}\n{row['children']:,} children")
-    review_axes.set_xlim(0, 100)
-    review_axes.set_xlabel("Good level of development, %")
-    mo.vstack(
-        [
-            mo.md("## 3. What became of children by their two-year review?"),
-            picture(review_figure, review_title, f"Rate by outcome of the review, with intervals. {review_title}."),
-            mo.md(
-                (f"For children like these the difference is {in_words(step)} points. " if step["percent"] else "")
-                + "It is an association among children whose review could be linked, not an effect of the review."
-                + left_out(review_hidden)
-            ),
-            figures(reviews),
-        ]
+    answer(
+        "3. What became of children by their two-year review?",
+        review_title,
+        "Rate by outcome of the review",
+        (f"For children like these the difference is {in_words(step)} points. " if step["percent"] else "")
+        + "It is an association among children whose review could be linked, not an effect of the review.",
+        reviews,
+        lambda row: f"{row['outcome']}\n{row['children']:,} children",
+        "Good level of development, %",
     )
     return
 
 
 @app.cell(hide_code=True)
-def _(BLUE, ORANGE, cohort, figures, intervals, left_out, mo, picture, plt, rows):
+def _(BLUE, ORANGE, answer, cohort, rows):
     dots = rows(
         """
         SELECT seen_by::VARCHAR AS seen_by, concern_by::VARCHAR AS concern_by, children_count AS children,
@@ -394,33 +393,23 @@ def _(BLUE, ORANGE, cohort, figures, intervals, left_out, mo, picture, plt, rows
         "None": "Neither was concerned",
         "Total": "Not seen by either, or not linked",
     }
-    dots_figure, dots_axes = plt.subplots(figsize=(8.4, 3.4))
-    dots_hidden = intervals(
-        dots_axes,
+    answer(
+        "4. Which children did no one join up?",
+        dots_title,
+        "Rate by who was concerned",
+        "Orange: both services saw the child, and one had a concern that the other did not record. A child whose"
+        " records could not be linked looks like one whom nobody saw.",
         dots,
         lambda row: f"{words[row['concern_by']]}\n{row['children']:,} children",
-        lambda row: ORANGE if row in one_only else BLUE,
-    )
-    dots_axes.set_xlim(0, 100)
-    dots_axes.set_xlabel("Good level of development, %")
-    mo.vstack(
-        [
-            mo.md("## 4. Which children did no one join up?"),
-            picture(dots_figure, dots_title, f"Rate by who was concerned, with intervals. {dots_title}."),
-            mo.md(
-                "Orange: both services saw the child, and one had a concern that the other did not record. A child"
-                " whose"
-                " records could not be linked looks like one whom nobody saw." + left_out(dots_hidden)
-            ),
-            figures(dots),
-        ]
+        "Good level of development, %",
+        colour=lambda row: ORANGE if row in one_only else BLUE,
     )
     return
 
 
 @app.cell(hide_code=True)
-def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
-    told = rows(
+def _(answer, cohort, in_words, rows):
+    parents = rows(
         """
         SELECT q.wording, p.answer::VARCHAR AS answer, p.response_percent AS percent,
                round(p.response_percent_lower_ci, 1) AS lower_ci, round(p.response_percent_upper_ci, 1) AS upper_ci,
@@ -431,7 +420,7 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
         ORDER BY p.answer""",
         cohort,
     )
-    shown_answers = [row for row in told if row["percent"] is not None]
+    shown_answers = [row for row in parents if row["percent"] is not None]
     most = max(shown_answers, key=lambda row: row["percent"], default=None)
     clear = most and [most["answer"]] == [
         row["item"]
@@ -443,23 +432,22 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
             cohort,
         )
     ]
-    told_title = (
+    parents_title = (
         f"{'The commonest answer is' if clear else 'No answer is surely the commonest; first is'}"
         f" “{most['answer'].lower()}”, {in_words(most)} per cent"
         if most
         else "Too few responses to say"
     )
-    told_figure, told_axes = plt.subplots(figsize=(8.4, 3.2))
-    told_hidden = intervals(told_axes, told, lambda row: row["answer"])
-    told_axes.set_xlim(left=0)
-    told_axes.set_xlabel("Responses, %")
-    mo.vstack(
-        [
-            mo.md(f"## 5. “{told[0]['wording']}”" if told else "## 5. What parents say"),
-            picture(told_figure, told_title, f"Share of each answer, with intervals. {told_title}."),
-            mo.md("Of the parents who answered the survey, who are no sample of all parents." + left_out(told_hidden)),
-            figures(told),
-        ]
+    answer(
+        f"5. “{parents[0]['wording']}”" if parents else "5. What parents say",
+        parents_title,
+        "Share of each answer",
+        "Of the parents who answered the survey, who are no sample of all parents.",
+        parents,
+        lambda row: row["answer"],
+        "Responses, %",
+        height=3.2,
+        limits=(0, None),
     )
     return
 

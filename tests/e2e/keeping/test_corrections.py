@@ -25,7 +25,7 @@ from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import explain_link, parse_row
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
-from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.facts.description import DATABASE_FILE
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from pipelines.ending import RunStopped

@@ -18,9 +18,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.analyst_db.build import NOTEBOOK_FILE
-from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
+from ndl_export.analyst_db.build import MACROS, NOTEBOOK_FILE, WORKED_QUERIES
+from ndl_export.facts.description import DATABASE_FILE
 from tests.support import PROJECT
 from tests.support.areas import lacking
 from tests.support.export.standard_validators import program

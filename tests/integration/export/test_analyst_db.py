@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
-from ndl_export.analyst_db.document import render_analyst_database_page
+from ndl_export.analyst_db.build import NothingReleased, build_database, render_analyst_database_page
 from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.bundle.make import write_bundle
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
+from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.release_facts import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT

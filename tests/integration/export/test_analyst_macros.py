@@ -10,9 +10,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from ndl_export.analyst_db.build import MACROS, Macro
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
-from ndl_export.analyst_db.help import MACROS, Macro
 from sources.reference.places import PILOT, load_places
 from tests.support.daily import first
 from tests.support.export.analyst import (

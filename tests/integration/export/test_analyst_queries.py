@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
+from ndl_export.analyst_db.build import WORKED_QUERIES, WorkedQuery
+from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from tests.support.daily import first
 from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, chance, ends, published

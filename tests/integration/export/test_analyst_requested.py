@@ -10,10 +10,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.analyst_db.build import SCRIPT_FILE, build_analyst_files, open_analyst_database
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
+from ndl_export.analyst_db.build import SCRIPT_FILE, build_analyst_files, build_database, open_analyst_database
+from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.on_request import TAKEN, RequestedTable
+from ndl_export.facts.release_facts import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables.definition import InvalidDefinition
 from ndl_export.tables.schema import list_columns
 from tests.support.export.analyst import read_from

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from privacy.estimation.intervals import Z95, compute_fieller_interval
 from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, changed, read_from

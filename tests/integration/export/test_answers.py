@@ -18,7 +18,7 @@ from ndl_export.answers.questions import Questions
 from ndl_export.answers.search import Index
 from ndl_export.answers.vocabulary import NotPublished
 from ndl_export.bundle.row_hashes import check_answer
-from ndl_export.facts.directory_files import Withdrawal, record_withdrawals
+from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 

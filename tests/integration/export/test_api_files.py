@@ -18,9 +18,8 @@ from openapi_spec_validator import validate
 from ndl_export.analyst_db.facts import find_newest_release, query_current
 from ndl_export.api.shapes import DOCUMENTS, Figure
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import find_current_version, refresh
-from ndl_export.facts.released import read_releases
-from ndl_export.publish.withdraw import withdraw
+from ndl_export.bundle.release_directory import find_current_version, refresh, withdraw
+from ndl_export.facts.release_facts import read_releases
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS
 from tests.support.export.fake_release import fake_facts, fake_tables

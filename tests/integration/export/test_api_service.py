@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from ndl_export.api import queries, shapes
 from ndl_export.api.queries import Latest
 from ndl_export.api.service import LONGEST_QUERY, MOST_FIGURES, create_app
-from ndl_export.publish.withdraw import withdraw
+from ndl_export.bundle.release_directory import withdraw
 from ndl_export.tables import TABLES
 from tests.support import PROJECT, free_port
 from tests.support.waiting import until

@@ -21,9 +21,9 @@ from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.bundle.make import BundleRefused, read_contents, write_bundle
 from ndl_export.bundle.read import BUNDLE_FILES
-from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, find_covariance_faults, find_noisy_faults
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT

@@ -20,7 +20,7 @@ from scipy.stats import norm
 from ndl_export.analyst_db.changes import compare, render_changelog_page
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.on_request import Further, OnRequest
-from ndl_export.facts.released import Earlier, Release, build_release, read_previous_releases
+from ndl_export.facts.release_facts import Earlier, Release, build_release, read_previous_releases
 from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
 from pipelines.commands.releases import describe_differences

@@ -15,11 +15,11 @@ from frictionless import validate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.checks import build_table_layouts, find_table_faults
 from ndl_export.bundle.make import BundleRefused, read_contents, write_bundle
 from ndl_export.bundle.read import list_bundle_files
 from ndl_export.bundle.verify import verify
-from ndl_export.check.content_checks import build_table_layouts, find_table_faults
+from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.csv_files import select_official_rows

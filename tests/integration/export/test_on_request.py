@@ -20,11 +20,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
+from ndl_export.bundle.checks import find_request_faults
 from ndl_export.bundle.make import CATALOGUE_FILES, BundleRefused, read_contents, write_bundle
 from ndl_export.bundle.read import BUNDLE_FILES, TABLE_SUFFIXES
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.bundle.verify import verify
-from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from assets.home.paths import Home
-from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.facts.directory_files import load_withdrawals
+from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.release_facts import load_withdrawals
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused

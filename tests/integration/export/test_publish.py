@@ -21,16 +21,15 @@ from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.api.static import is_figure_file
 from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST
-from ndl_export.files.media_types import CROISSANT, get_headers
-from ndl_export.files.stores import Store, StoreError, open_store
+from ndl_export.files.stores import CROISSANT, Store, StoreError, get_headers, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused
-from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import charged, publish

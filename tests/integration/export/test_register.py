@@ -14,9 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import refresh, tell_of_requests
+from ndl_export.bundle.release_directory import refresh, tell_of_requests, withdraw
 from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
-from ndl_export.publish.withdraw import withdraw
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with

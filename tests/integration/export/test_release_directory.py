@@ -14,20 +14,13 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import announce_upcoming, refresh
+from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.directory_files import (
-    NOTHING_ANNOUNCED,
-    Announced,
-    UnreadableWithdrawals,
-    Upcoming,
-    list_upcoming,
-)
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.directory_files import NOTHING_ANNOUNCED, Announced, Upcoming, list_upcoming
+from ndl_export.facts.release_facts import UnreadableWithdrawals, Version
 from ndl_export.files.whole_files import write_whole
-from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 from tests.support.export.fake_release import fake_facts, fake_tables

@@ -21,8 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import build_reliability_grid, render_page

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release import assets
-from ndl_export.analyst_db import build_database
-from ndl_export.bundle.anchors import read_anchors
+from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import BundleRefused
+from ndl_export.bundle.read import read_anchors
+from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.synthetic import (
     SYNTHETIC_FILES,
     UNSIGNED_FILES,
@@ -29,7 +30,7 @@ from ndl_export.bundle.synthetic import (
 )
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import list_versions
 from ndl_export.facts.synthetic import (
     CSV_FILE,
     PARQUET_FILE,
@@ -40,7 +41,6 @@ from ndl_export.facts.synthetic import (
     WARNING,
     SyntheticChildren,
 )
-from ndl_export.publish.withdraw import withdraw
 from privacy.keys import KeyRing
 from tests.support.export.bundles import resign
 from tests.support.export.standard_validators import run_validator

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.home.signers import note_signers
-from ndl_export.facts.directory_files import REGISTER_FILE, WITHDRAWN_FILE, load_withdrawals
+from ndl_export.facts.directory_files import REGISTER_FILE
+from ndl_export.facts.release_facts import WITHDRAWN_FILE, load_withdrawals
 from pipelines.cli import main
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 

@@ -9,7 +9,7 @@ from assets.release.linkage_error import correct_estimates, estimate_error_rates
 from assets.release.planning import plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import pupil
-from ndl_export.tables.dimensions import FSM, UNKNOWN
+from ndl_export.tables.model import FSM, UNKNOWN
 from ndl_export.tables.schema import Flag
 from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NOT_BOTH, Differs

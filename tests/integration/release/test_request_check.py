@@ -19,10 +19,10 @@ from click.testing import CliRunner, Result
 from assets.home.paths import Home
 from assets.release.requests.planning import find_release
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
-from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.directory_files import WITHDRAWN_FILE
+from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.noisy_counts import NoisyCounts, build_noisy_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.release_facts import WITHDRAWN_FILE
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.cli import main

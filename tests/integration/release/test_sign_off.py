@@ -24,8 +24,7 @@ from assets.release.sign_off import build_measurement_request, check_publication
 from ndl_export.bundle import make
 from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.release_facts import InvalidPublisher
-from ndl_export.facts.released import list_versions
+from ndl_export.facts.release_facts import InvalidPublisher, list_versions
 from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session

@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ndl_export.bundle.anchors import UnreadableAnchor
+from ndl_export.bundle.read import UnreadableAnchor
 from privacy.release import session
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.session import StoreError

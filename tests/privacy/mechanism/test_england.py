@@ -10,7 +10,7 @@ import pytest
 from assets.release.noise_workload import REGION
 from assets.release.planning import plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
-from ndl_export.check.content_checks import build_table_layouts, find_table_faults
+from ndl_export.bundle.checks import build_table_layouts, find_table_faults
 from ndl_export.tables import FAMILIES
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.facts.description import DATABASE_FILE
 
 Row = dict[str, Any]
 FSM = "Free school meal eligibility"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.record import check_known
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import read_contents, write_bundle
 from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, build_sums, sign
 from ndl_export.publish import upload

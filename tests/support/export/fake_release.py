@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ndl_export.check.content_checks import build_table_layouts
+from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable

@@ -9,8 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ndl_export.files.media_types import Served
-from ndl_export.files.stores import Store
+from ndl_export.files.stores import Served, Store
 from ndl_export.publish import one_publisher
 from tests.support.export.bundles import publish
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.record import check_known, list_stated_charges
-from ndl_export.bundle.anchors import fetch_anchors, read_anchors
-from ndl_export.facts.released import PRIVACY_RECORD_FILE
+from ndl_export.bundle.read import fetch_anchors, read_anchors
+from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE
 from ndl_export.files import signing
 from ndl_export.files.stores import open_store
 from privacy.release.ledger import Ledger, StatedCharge

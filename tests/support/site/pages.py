@@ -8,12 +8,11 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.build import open_analyst_database
+from ndl_export.analyst_db.build import build_database, open_analyst_database
+from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.bundle.make import read_contents, write_bundle
 from ndl_export.bundle.read import BUNDLE_FILES
 from ndl_export.bundle.release_directory import tell_of_requests
-from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import build_site_files, query_conclusions
 from ndl_export.site.inference import Conclusions

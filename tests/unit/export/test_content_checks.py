@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.check.content_checks import (
+from ndl_export.bundle.checks import (
     build_table_layouts,
     find_disagreements,
     find_privacy_faults,

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from ndl_export.analyst_db.help import WORKED_QUERIES
+from ndl_export.analyst_db.build import WORKED_QUERIES
 
 ELIGIBLE, OTHER = "Eligible for free school meals", "Not eligible for free school meals"
 ABOVE, NONE = "All five domains at or above the cut-off", "No linked review"

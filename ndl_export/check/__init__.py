@@ -1,1 +1,0 @@
-"""Checks of a release's content, independent of who made it."""
