@@ -413,16 +413,14 @@ def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) ->
                 }
 
 
-def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> list[dict[str, Any]]:
-    found: dict[str, tuple[Geography, list[Widths]]] = {}
-    for each in widths:
-        for index, area in enumerate(each.areas):
-            found.setdefault(area.name, (area, []))[1].append(each.select_area(index))
-    return [_summarise_area(table, area, own, limits) for area, own in found.values()]
+def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
+    """Yield how much of a table is published in each area, with median half-widths at the middle of the range."""
+    for area in {area.name: area for each in widths for area in each.areas}.values():
+        own = [each.select_area(each.areas.index(area)) for each in widths if area in each.areas]
+        yield _summarise_area(table, area, own, limits)
 
 
 def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many rates of a table are published in an area, and median half-widths at the middle of the range."""
     counts = np.concatenate([each.counts.ravel() for each in widths])
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
     # `concatenate` refuses an empty list, which a table of counts alone would give
