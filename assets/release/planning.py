@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import (
     BlockFigures,
-    Rate,
     build_block_figures,
     build_noise_family,
     is_measured,
@@ -178,19 +177,16 @@ def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Child
 
 @lru_cache(maxsize=32)
 def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
-    covariances, family = Covariances(plan), FAMILIES[plan.family.name]
+    family = FAMILIES[plan.family.name]
     sizes = _estimate_public_sizes(family, plan.family.get_attribute(COUNCIL).categories, children)
+    moments = ExpectedMoments(sizes, Covariances(plan))
     blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
     return [
-        _compute_block_widths(table, block, figures, sizes, covariances)
-        for table, block, figures in blocks
-        if figures is not None
+        _compute_block_widths(table, block, figures, moments) for table, block, figures in blocks if figures is not None
     ]
 
 
-def _compute_block_widths(
-    table: Table, block: Block, figures: BlockFigures, sizes: Sizes, covariances: Covariances
-) -> Widths:
+def _compute_block_widths(table: Table, block: Block, figures: BlockFigures, moments: ExpectedMoments) -> Widths:
     chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
     flat = (len(figures.areas), len(chosen))
@@ -198,19 +194,12 @@ def _compute_block_widths(
     def shown(values: Array) -> Array:
         return np.where(possible, values.reshape(-1, *flat), np.nan)
 
-    def expect(rate: Rate) -> tuple[Array, Array]:
-        # an empty group has the rate 0, because NaN means that there is no such figure
-        part, whole = (sizes.values(each) for each in rate)
-        return whole, part / np.maximum(whole, np.finfo(float).tiny)
-
     nothing = np.full(flat, np.nan)
     rate, taken_off = figures.judged_by[0]
-    of, share = expect(rate)
     if taken_off is None:
-        widths = compute_rate_half_widths(covariances, *rate, of, share) / len(block.judged_by[0].parts)
+        widths = compute_rate_half_widths(moments, *rate) / len(block.judged_by[0].parts)
     else:
-        other, other_share = expect(taken_off)
-        widths = compute_difference_half_widths(covariances, (rate, taken_off), (of, other), (share, other_share))
+        widths = compute_difference_half_widths(moments, rate, taken_off)
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
     by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
     return Widths(
@@ -219,9 +208,9 @@ def _compute_block_widths(
         figures.areas,
         tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
-        nothing if block.differs else shown(compute_count_half_widths(covariances, figures.base))[0],
+        nothing if block.differs else shown(compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
-        nothing if taken_off else shown(of)[0],
+        nothing if taken_off else shown(moments.values(rate[1]))[0],
         shown(widths),
     )
 
@@ -254,6 +243,23 @@ class Sizes:
     def share(self, attribute: str, categories: list[int]) -> float:
         """Return the share of all rows in any of the categories, given by their indices in the domain."""
         return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedMoments:
+    """Moments of figures not measured yet: public sizes of groups, with the noise of a plan."""
+
+    sizes: Sizes
+    noise: Covariances
+
+    def values(self, figures: Figures) -> Array:
+        return self.sizes.values(figures)
+
+    def variance(self, figures: Figures) -> Array:
+        return self.noise.variance(figures)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        return self.noise.covariance(left, right)
 
 
 class _PlausibleShares(dict[str, Array]):

@@ -13,7 +13,7 @@ from privacy.estimation.intervals import (
     UNRELIABLE,
     WITHHELD,
     Z95,
-    compute_fieller_interval,
+    RatioMoments,
     compute_published_counts,
     compute_published_ratios,
     compute_rate_differences,
@@ -135,7 +135,7 @@ def test_a_denominator_within_the_noise_gives_the_whole_range():
 
 def test_fieller_solves_its_quadratic():
     x, y, xx, yy, xy = 310.0, 500.0, 90.0, 120.0, 40.0
-    centre, half_width = compute_fieller_interval(*(np.array(v) for v in (x, y, xx, yy, xy)))
+    centre, half_width = RatioMoments(*(np.array(v) for v in (x, y, xx, yy, xy))).compute_interval()
     for bound in (centre - half_width, centre + half_width):
         assert (x - bound * y) ** 2 == pytest.approx(Z95**2 * (xx - 2 * bound * xy + bound**2 * yy))
 
