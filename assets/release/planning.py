@@ -179,7 +179,7 @@ def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Child
 def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
     family = FAMILIES[plan.family.name]
     sizes = _estimate_public_sizes(family, plan.family.get_attribute(COUNCIL).categories, children)
-    moments = ExpectedMoments(sizes, Covariances(plan))
+    moments = ExpectedMoments(plan, sizes)
     blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
     return [
         _compute_block_widths(table, block, figures, moments) for table, block, figures in blocks if figures is not None
@@ -245,21 +245,15 @@ class Sizes:
         return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
 
 
-@dataclass(frozen=True, eq=False)
-class ExpectedMoments:
+class ExpectedMoments(Covariances):
     """Moments of figures not measured yet: public sizes of groups, with the noise of a plan."""
 
-    sizes: Sizes
-    noise: Covariances
+    def __init__(self, plan: Plan, sizes: Sizes) -> None:
+        super().__init__(plan)
+        self._sizes = sizes
 
     def values(self, figures: Figures) -> Array:
-        return self.sizes.values(figures)
-
-    def variance(self, figures: Figures) -> Array:
-        return self.noise.variance(figures)
-
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        return self.noise.covariance(left, right)
+        return self._sizes.values(figures)
 
 
 class _PlausibleShares(dict[str, Array]):

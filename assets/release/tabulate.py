@@ -259,9 +259,8 @@ def _iter_block_measures(
     doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.measure(name).as_linked else moments
-        # counts are never withheld
-        count, flag = intervals.compute_published_counts(of_count, cube), np.full(cube.shape, RELIABLE)
-        counted = _build_figures(count.count.astype(np.float64), of_count.values(cube), count.lower, count.upper, flag)
+        count, estimate = intervals.compute_published_counts(of_count, cube), of_count.values(cube)
+        counted = _build_figures(count.value, estimate, count.lower, count.upper, count.flag)
         yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)

@@ -41,17 +41,18 @@ def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
-class Estimates:
+class Estimates(Covariances):
     """Estimates from one measurement. Raises ValueError if the measurement was made under another plan.
 
-    A functional is computed on the same smallest marginal for any table, and gives the identical float.
+    Variances and covariances are exact. A functional is computed on the same smallest marginal for any table, and gives
+    the identical float.
     """
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
         if measurement.plan_sha256 != plan.sha256:
             raise ValueError("this measurement was made under another plan")
+        super().__init__(plan)
         self._plan = plan
-        self._covariances = Covariances(plan)
         self._residuals = self._average_components(measurement)
         self._marginals: dict[tuple[str, ...], Array] = {}
 
@@ -62,14 +63,6 @@ class Estimates:
             total = total + coefficient * self._compute_cube(cube)
         return total
 
-    def variance(self, figures: Figures) -> Array:
-        """Return the exact variance of every estimate; shape of `figures`."""
-        return self._covariances.variance(figures)
-
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        """Return the exact covariance of the estimates at the same position of two arrays of figures of one shape."""
-        return self._covariances.covariance(left, right)
-
     def compute_marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the estimated counts over `attributes`, given and shaped in the family's attribute order."""
         if attributes not in self._marginals:
@@ -78,7 +71,7 @@ class Estimates:
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
         """Return residual components by attributes, averaged by inverse variance and obeying the identities."""
-        (constraints,) = self._covariances.constraints
+        (constraints,) = self.constraints
         return impose(constraints, _compute_residuals(self._plan, measurement), self._plan.family)
 
     def _rebuild_marginal(self, attributes: tuple[str, ...]) -> Array:
@@ -185,7 +178,6 @@ class NestedEstimates(Estimates):
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
         self._nest = _Nest(plan.family)
         self._parts = tuple(plan.parts.values())
-        self._lattice = self._parts[0].lattice  # every part has the same sets of attributes
         super().__init__(plan, measurement)
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
@@ -203,7 +195,7 @@ class NestedEstimates(Estimates):
 
     def _impose(self, components: dict[Component, Array]) -> None:
         """Make the components obey the identities, group by group."""
-        for group, (constraints, part) in enumerate(zip(self._covariances.constraints, self._parts, strict=True)):
+        for group, (constraints, part) in enumerate(zip(self.constraints, self._parts, strict=True)):
             # Views, so that the corrected values are written into the components themselves.
             views = {}
             for component, values in components.items() if constraints else ():

@@ -115,17 +115,8 @@ class RatioMoments:
 
 
 @dataclass(frozen=True, eq=False)
-class CountTable:
-    """Displayed counts, int64, never negative; interval in the same unit, within [0, infinity)."""
-
-    count: NDArray[np.int64]
-    lower: Array
-    upper: Array
-
-
-@dataclass(frozen=True, eq=False)
-class RatioTable:
-    """A ratio or difference of two in its own unit, NaN if `withheld`, with its interval, always given, and flag."""
+class PublishedFigures:
+    """Counts, ratios or differences of ratios in their own unit, NaN if `withheld`, with intervals and flags."""
 
     value: Array
     lower: Array
@@ -133,15 +124,19 @@ class RatioTable:
     flag: NDArray[np.str_]
 
 
-def compute_published_counts(moments: Moments, figures: Figures) -> CountTable:
-    """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
+def compute_published_counts(moments: Moments, figures: Figures) -> PublishedFigures:
+    """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity).
+
+    Counts are never withheld.
+    """
     # Only shown values are rounded and cut at 0; no sum is computed from them.
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
-    return CountTable(
-        np.maximum(np.rint(estimate), 0).astype(np.int64),
+    return PublishedFigures(
+        np.maximum(np.rint(estimate), 0.0),
         np.maximum(estimate - half_width, 0.0),
         np.maximum(estimate + half_width, 0.0),
+        np.full(estimate.shape, RELIABLE),
     )
 
 
@@ -153,12 +148,12 @@ def compute_published_ratios(
     *,
     largest: float,
     unit: float = 1.0,
-) -> RatioTable:
+) -> PublishedFigures:
     """Return ratios in [0, largest], in multiples of 1/unit: a percentage has `largest` 1 and `unit` 100."""
     pair = _Pair.build(moments, numerator, denominator, largest)
     flag = _flag_ratios(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
-    return RatioTable(value * unit, pair.low * unit, pair.high * unit, flag)
+    return PublishedFigures(value * unit, pair.low * unit, pair.high * unit, flag)
 
 
 def compute_rate_differences(
@@ -166,7 +161,7 @@ def compute_rate_differences(
     first: Rate,
     second: Rate,
     reliability: Reliability,
-) -> RatioTable:
+) -> PublishedFigures:
     """Return the first rate minus the second, in points; figures of one shape.
 
     The interval is MOVER's (Zou & Donner 2008; `docs/privacy-derivation.md`); the flag depends on half its width.
@@ -183,7 +178,7 @@ def compute_rate_differences(
     withheld = (_flag_ratios(one, reliability) == WITHHELD) | (_flag_ratios(two, reliability) == WITHHELD)
     lower, upper = 100 * np.clip(difference - down, -1.0, 1.0), 100 * np.clip(difference + up, -1.0, 1.0)
     flag = _flag_by_half_width(50 * (down + up), withheld, reliability)
-    return RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
+    return PublishedFigures(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
 def _compute_rate_covariance(moments: Moments, first: Rate, second: Rate, one: Array, two: Array) -> Array:

@@ -31,7 +31,6 @@ from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
-from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.estimation.intervals import WITHHELD, compute_published_ratios
 from privacy.release.canonical import encode_canonical_json
@@ -88,7 +87,7 @@ def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Size
     if figures is None or len(figures.areas) < wanted:
         return None
     ((rate, _),) = figures.judged_by
-    moments, unit = ExpectedMoments(sizes, Covariances(plan)), MeasureKind.PERCENT.scale
+    moments, unit = ExpectedMoments(plan, sizes), MeasureKind.PERCENT.scale
     found = compute_published_ratios(moments, *rate, policy.reliability, largest=1.0, unit=unit)
     rows = len(figures.areas), -1
     levels = product(*(axis.selections for axis in block.axes))

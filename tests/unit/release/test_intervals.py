@@ -103,11 +103,11 @@ def test_intervals_cover_the_truth_in_95_of_100_cases(coverage, kind):
 
 def test_counts_are_whole_and_not_negative():
     table = compute_published_counts(Fixed(x=-3.4, y=0, xx=4.0, yy=0, xy=0), "x")
-    assert (int(table.count), float(table.lower)) == (0, 0.0)
+    assert (int(table.value), float(table.lower)) == (0, 0.0)
     assert float(table.upper) == pytest.approx(-3.4 + 2 * Z95)
     table = compute_published_counts(Fixed(x=-30.0, y=0, xx=4.0, yy=0, xy=0), "x")
-    assert (int(table.count), float(table.lower), float(table.upper)) == (0, 0.0, 0.0)
-    assert int(compute_published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").count) == 8
+    assert (int(table.value), float(table.lower), float(table.upper)) == (0, 0.0, 0.0)
+    assert int(compute_published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").value) == 8
 
 
 @pytest.mark.parametrize(
