@@ -191,7 +191,7 @@ def _compute_block_widths(table: Table, block: Block, figures: BlockFigures, mom
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
     flat = (len(figures.areas), len(chosen))
 
-    def shown(values: Array) -> Array:
+    def show(values: Array) -> Array:
         return np.where(possible, values.reshape(-1, *flat), np.nan)
 
     nothing = np.full(flat, np.nan)
@@ -208,10 +208,10 @@ def _compute_block_widths(table: Table, block: Block, figures: BlockFigures, mom
         figures.areas,
         tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
-        nothing if block.differs else shown(compute_count_half_widths(moments, figures.base))[0],
+        nothing if block.differs else show(compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
-        nothing if taken_off else shown(moments.values(rate[1]))[0],
-        shown(widths),
+        nothing if taken_off else show(moments.values(rate[1]))[0],
+        show(widths),
     )
 
 
@@ -273,10 +273,10 @@ def _estimate_public_sizes(family: Family, councils: tuple[str, ...], children: 
     """Return the public sizes of a family in every scenario."""
     known = dict(children)
     sizes = np.array([known.get(council, estimate_council_size(council)) for council in councils])
-    return Sizes(_draw_rows_per_child(family)[:, None] * sizes, _PlausibleShares(family, councils))
+    return Sizes(draw_rows_per_child(family)[:, None] * sizes, _PlausibleShares(family, councils))
 
 
-def _draw_rows_per_child(family: Family) -> Array:
+def draw_rows_per_child(family: Family) -> Array:
     return _draw_shares(family.name, (get_rows_per_child(family.name),))[:, 0]
 
 

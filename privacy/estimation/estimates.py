@@ -186,9 +186,9 @@ class NestedEstimates(Estimates):
         components = {}
         for component, total in _sum_residuals(self._plan, measurement, nest).items():
             known = precisions[:, self._lattice.index(self._list_names(component))]
-            mean = total / _align_first_axis(nest.each(known) if component[0] else known, total.ndim)
+            mean = total / _align_first_axis(nest.repeat_for_members(known) if component[0] else known, total.ndim)
             if component[0]:
-                mean = mean - nest.each(nest.total(mean) / _align_first_axis(nest.sizes, mean.ndim))
+                mean = mean - nest.repeat_for_members(nest.sum_members(mean) / _align_first_axis(nest.sizes, mean.ndim))
             components[component] = centre_axes(mean, range(1, mean.ndim))
         self._impose(components)
         return components
@@ -200,7 +200,7 @@ class NestedEstimates(Estimates):
             views = {}
             for component, values in components.items() if constraints else ():
                 names = self._list_names(component)
-                view = values[self._nest.slice(group)] if component[0] else values[group, ...]
+                view = values[self._nest.get_slice(group)] if component[0] else values[group, ...]
                 views[names] = np.moveaxis(view, 0, names.index(self._nest.inner)) if component[0] else view
             for names, values in impose(constraints, views, part.family).items():
                 views[names][...] = values
@@ -218,7 +218,7 @@ class NestedEstimates(Estimates):
         whole = _spread_components(by_group, self._plan.family, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
         if self._plan.family.covers(attributes):
-            members = _spread_components(by_member, self._plan.family, rest) + nest.each(
+            members = _spread_components(by_member, self._plan.family, rest) + nest.repeat_for_members(
                 whole / _align_first_axis(nest.sizes, whole.ndim)
             )
         table = np.concatenate([members, whole])
@@ -241,7 +241,7 @@ class NestedEstimates(Estimates):
     def _get_weights(self, selector: Selector) -> Array:
         if selector.attribute.name != self._nest.inner:
             return super()._get_weights(selector)
-        return self._nest.weights(selector.matrix)
+        return self._nest.weigh_groups(selector.matrix)
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:
         # Whole groups need no table of members, which the workload may not have.
@@ -267,21 +267,23 @@ class _Nest:
         self._group = np.repeat(np.arange(len(groups)), self.sizes)
         self._starts = np.cumsum(self.sizes) - self.sizes
 
-    def slice(self, group: int) -> slice:
+    def get_slice(self, group: int) -> slice:
         """Return the slice of a group's members."""
         return slice(self._starts[group], self._starts[group] + self.sizes[group])
 
-    def total(self, by_member: Array) -> Array:
+    def sum_members(self, by_member: Array) -> Array:
         """Return the sum over the members of each group."""
         return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
 
-    def each(self, by_group: Array) -> Array:
+    def repeat_for_members(self, by_group: Array) -> Array:
         """Return each group's value for each of its members."""
         return by_group[self._group]
 
-    def weights(self, rows: Array) -> Array:
+    def weigh_groups(self, rows: Array) -> Array:
         """Return weights as (rows x categories and groups); a group whose weights are all one is weighed as a whole."""
-        whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
+        whole = np.array(
+            [(rows[:, self.order[self.get_slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]
+        ).T
         members = rows.copy()
         members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
         return np.hstack([members, whole.astype(np.float64)])
@@ -300,7 +302,7 @@ def _sum_residuals(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Co
             says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
                 sums[True, component] += says
-                says = nest.total(says) / _align_first_axis(nest.sizes, says.ndim)
+                says = nest.sum_members(says) / _align_first_axis(nest.sizes, says.ndim)
             sums[False, component] += says
     return sums
 

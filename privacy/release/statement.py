@@ -78,7 +78,7 @@ def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
     order does not allow to be exceeded.
     """
 
-    def excess(found: float) -> float:
+    def compute_excess(found: float) -> float:
         # In logarithms, because powers of orders up to 1,001 underflow.
         yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
         no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
@@ -86,7 +86,9 @@ def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
 
     # just under 1, where log1p(-found) is not finite
     highest = 1 - 1e-12
-    return highest if excess(highest) < 0 else float(scipy.optimize.brentq(excess, false_alarms, highest))
+    return (
+        highest if compute_excess(highest) < 0 else float(scipy.optimize.brentq(compute_excess, false_alarms, highest))
+    )
 
 
 Record = dict[str, Any]
