@@ -23,23 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.noise_workload import (
-    BlockFigures,
-    build_block_figures,
-    build_noise_family,
-    is_measured,
-    list_blocks,
-)
+from assets.release import noise_workload
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Detail, Levels, get_level
+from privacy.estimation import intervals
 from privacy.estimation.covariance import Covariances
-from privacy.estimation.intervals import (
-    compute_count_half_widths,
-    compute_difference_half_widths,
-    compute_rate_half_widths,
-)
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy, Reliability, load_policy
@@ -61,12 +51,12 @@ def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
 @lru_cache(maxsize=32)
 def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     family, readable = FAMILIES[name], policy.reliability.unreliable_half_width
-    places = {id(block): place for place, (_, block) in enumerate(list_blocks(family))}
-    fewest = min(len(block.axes) for _, block in list_blocks(family) if block.measured)
+    places = {id(block): place for place, (_, block) in enumerate(noise_workload.list_blocks(family))}
+    fewest = min(len(block.axes) for _, block in noise_workload.list_blocks(family) if block.measured)
     together, left_out = set[int](), set[int]()
     # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
     while True:
-        measured = build_noise_family(family, councils, policy, together, left_out)
+        measured = noise_workload.build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.get_rho(name), delta=policy.delta)
         widths = compute_expected_widths(plan, councils)
         weighed = {places[id(each.block)]: each for each in widths if each.block.measured and not each.block.everywhere}
@@ -101,7 +91,7 @@ def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bo
     # a single council is the area of all councils together, so there is nothing to merge
     if len(plan.family.get_attribute(COUNCIL).categories) == 1:
         return False
-    if not widths.block.councils or not is_measured(widths.block, plan.family, {COUNCIL}):
+    if not widths.block.councils or not noise_workload.is_measured(widths.block, plan.family, {COUNCIL}):
         return False
     small = [index for index, area in enumerate(widths.areas) if area.level in (LOCAL_AUTHORITY, DEVOLVED)]
     possible = ~np.isnan(widths.middle).all(axis=0)
@@ -180,13 +170,18 @@ def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Ch
     family = FAMILIES[plan.family.name]
     sizes = _estimate_public_sizes(family, plan.family.get_attribute(COUNCIL).categories, children)
     moments = ExpectedMoments(plan, sizes)
-    blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
+    blocks = (
+        (*each, noise_workload.build_block_figures(each[1], plan.family, councils))
+        for each in noise_workload.list_blocks(family)
+    )
     return [
         _compute_block_widths(table, block, figures, moments) for table, block, figures in blocks if figures is not None
     ]
 
 
-def _compute_block_widths(table: Table, block: Block, figures: BlockFigures, moments: ExpectedMoments) -> Widths:
+def _compute_block_widths(
+    table: Table, block: Block, figures: noise_workload.BlockFigures, moments: ExpectedMoments
+) -> Widths:
     chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
     flat = (len(figures.areas), len(chosen))
@@ -197,9 +192,9 @@ def _compute_block_widths(table: Table, block: Block, figures: BlockFigures, mom
     nothing = np.full(flat, np.nan)
     rate, taken_off = figures.judged_by[0]
     if taken_off is None:
-        widths = compute_rate_half_widths(moments, *rate) / len(block.judged_by[0].parts)
+        widths = intervals.compute_rate_half_widths(moments, *rate) / len(block.judged_by[0].parts)
     else:
-        widths = compute_difference_half_widths(moments, rate, taken_off)
+        widths = intervals.compute_difference_half_widths(moments, rate, taken_off)
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
     by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
     return Widths(
@@ -208,7 +203,7 @@ def _compute_block_widths(table: Table, block: Block, figures: BlockFigures, mom
         figures.areas,
         tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
-        nothing if block.differs else show(compute_count_half_widths(moments, figures.base))[0],
+        nothing if block.differs else show(intervals.compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
         nothing if taken_off else show(moments.values(rate[1]))[0],
         show(widths),
