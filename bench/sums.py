@@ -17,7 +17,7 @@ from assets.release.noise_workload import compute_noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import compute_fieller_interval
+from privacy.estimation.intervals import RatioMoments
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
@@ -103,7 +103,7 @@ def main(releases: int) -> None:
             x, y = estimates.values(each.part), estimates.values(each.whole)
             x_true, y_true = exact.values(each.part), exact.values(each.whole)
             for way, (yy, xy, xx) in each.moments.items():
-                centre, half = compute_fieller_interval(x, y, *(np.asarray(v) for v in (xx, yy, xy)))
+                centre, half = RatioMoments(x, y, *(np.asarray(v) for v in (xx, yy, xy))).compute_interval()
                 rate = abs(float(x_true / y_true - centre)) <= float(half)
                 whole = abs(float(y - y_true)) <= 1.959964 * yy**0.5  # 95%
                 found.setdefault((name, way), []).append((rate, whole, 200 * float(half)))

@@ -45,8 +45,8 @@ MUTATIONS = {
         "tests/unit/release",
     ),
     "withheld-shown": Mutation(
-        "RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference)",
-        "RatioTable(100 * difference",
+        "PublishedFigures(np.where(flag == WITHHELD, np.nan, 100 * difference)",
+        "PublishedFigures(100 * difference",
         "tests/unit/release tests/unit/export",
     ),
     "lost-row": Mutation(

@@ -7,7 +7,7 @@ which is signed too, can be checked.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -133,8 +133,8 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
     for cohort in record.measured[:1]:
         store = home.cohort(cohort)
         # Profiles of councils for which the operator expects another number than the published one
-        profiles = (each for each in iter_expectations(store) if each.source == PROFILE)
-        children = {each.council: each.expected for each in profiles}
+        expected = _iter_expectations(store)
+        children = {council: number for source, council, number, _ in expected if source == PROFILE}
         found = compute_expected_accuracy(list(read_record(store).taking_part), record[cohort].share, children)
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
@@ -225,11 +225,9 @@ def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str,
 def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils for which the operator expects a number of rows other than the published one."""
     by_source: dict[str, list[str]] = {}
-    for each in iter_expectations(store):
-        published = "none published" if each.published is None else f"published {each.published:,}"
-        by_source.setdefault(each.source, []).append(
-            f"{get_place(each.council).la_name} {each.expected:,} ({published})"
-        )
+    for source, council, expected, number in _iter_expectations(store):
+        published = "none published" if number is None else f"published {number:,}"
+        by_source.setdefault(source, []).append(f"{get_place(council).la_name} {expected:,} ({published})")
     for source, councils in by_source.items():
         yield {"source": SOURCES[source].title, "councils": councils}
 
@@ -274,36 +272,25 @@ def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
     return {"lines": lines, "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
 
 
-@dataclass(frozen=True)
-class Expectation:
-    """The operator's expected number of rows of an extract (`council/source`), and the published number, if any."""
+def _iter_expectations(store: CohortStore) -> Iterator[tuple[str, str, int, int | None]]:
+    """Yield the operator's expected numbers of rows that differ from the published ones. Raises `NotLinked`.
 
-    name: str
-    expected: int
-    published: int | None
-
-    @property
-    def council(self) -> str:
-        return self.name.partition("/")[0]
-
-    @property
-    def source(self) -> str:
-        return self.name.partition("/")[2]
-
-
-def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
-    """Yield expectations other than published numbers by which current extracts were judged. Raises `NotLinked`."""
+    Each is a source, a council, the number by which its current extract was judged, and the published number, if any.
+    """
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
             quality = deliveries.read(store.extract(source, council).quality)
             published = find_published_rows(source, council)
             if quality and quality.rows_expected is not None and quality.rows_expected != published:
-                yield Expectation(f"{council}/{source}", quality.rows_expected, published)
+                yield source, council, quality.rows_expected, published
 
 
 def hash_expectations(store: CohortStore) -> str | None:
     """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
-    found = [asdict(each) for each in iter_expectations(store)]
+    found = [
+        {"name": f"{council}/{source}", "expected": expected, "published": published}
+        for source, council, expected, published in _iter_expectations(store)
+    ]
     return hash_json(found) if found else None
 
 

@@ -83,7 +83,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     }
     for each, linked in tables.items():
         if each not in charged:
-            _check_of_what_is_in(store.home.cohort(each), councils, linked.extracts)
+            _check_current_extracts(store.home.cohort(each), councils, linked.extracts)
         if not options.allow_missing and (absent := linked.list_missing(councils).get(PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
@@ -245,7 +245,7 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     return fit[-1]
 
 
-def _check_of_what_is_in(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
+def _check_current_extracts(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
     """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
     if moved := inputs.find_changes(linked, inputs.read_extracts(store, councils)):
         raise OutOfDate(

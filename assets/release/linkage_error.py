@@ -5,8 +5,10 @@ are missed and how many school census rows were not found; `privacy.estimation.c
 intervals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -56,39 +58,27 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
     """Return moments of figures, corrected if the family measures how well linked records agree."""
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
-    found = estimate_error_rates(family, estimates, review)
-    local = tuple(
-        _estimate_places(family, estimates, *each)
-        for each in ((COUNCIL, missed.FACTOR_SD), (pupil.ETHNIC.name, missed.GROUP_SD))
-    )
-    transitions = _Transitions(family, _estimate_children(family, estimates))
+    linked = _Linked(family, estimates)
+    found = linked.estimate_rates(review)
+    places = ((COUNCIL, missed.FACTOR_SD), (pupil.ETHNIC.name, missed.GROUP_SD))
+    local = tuple(linked.estimate_places(by, factor_sd) for by, factor_sd in places)
     # census rows that were not found come first: the correction of links applies to what this gives
-    unjoined = _estimate_unjoined(family, estimates)
-    odds = unjoined.share / (1 - unjoined.share)
-    joined = Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, unjoined.deviation**2)
-    return Corrected(joined, transitions, found.rates, found.covariance, local)
+    odds = linked.unjoined.share / (1 - linked.unjoined.share)
+    joined = Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, linked.unjoined.deviation**2)
+    return Corrected(joined, _Transitions(family, linked.children), found.rates, found.covariance, local)
 
 
 def estimate_error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
     """Return rates of missed links as in `privacy.linkage.missed.RATES`, then of false links, and their covariance."""
-    found = missed.estimate_missed(*_estimate_counts(family, estimates, pupil.AGREEMENT.name))
-    apart = _estimate_unjoined(family, estimates)
-    covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
-    covariance[:-1, :-1] = found.covariance + apart.covariance
-    rates = np.append(found.rates + apart.rates, FALSE_LINK)
-    if review is None:
-        return Missed(rates, covariance)
-    children = _estimate_children(family, estimates)
-    seen_by = [children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
-    return Missed(*update_rates(rates, covariance, seen_by, *review))
+    return _Linked(family, estimates).estimate_rates(review)
 
 
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """Return the ethnic groups with so many missed links that their figures depend on the correction."""
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
-    rates = estimate_error_rates(family, estimates).rates
-    found = _estimate_factors(family, estimates, pupil.ETHNIC.name, 0.0)
+    linked = _Linked(family, estimates)
+    rates, found = linked.estimate_rates(None).rates, linked.estimate_factors(pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
     over_all = (rates[1:3] + rates[0])[:, None]
@@ -100,51 +90,71 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 
 
-def _estimate_counts(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
-    """Return children by category of an attribute, in all or `by` another, and the variance of the noise."""
-    council = family.get_attribute(COUNCIL)
-    axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
-    axes |= {each: Selector.each(family.get_attribute(each)) for each in (by, name) if each and each != COUNCIL}
-    cube = Cube(axes)
-    shape = (-1, family.get_attribute(name).size) if by else -1
-    return estimates.values(cube).reshape(shape), estimates.variance(cube).reshape(shape)
+class _Linked:
+    """Linkage error rates of a family, estimated from its noisy counts of how well linked records agree."""
+
+    def __init__(self, family: Family, estimates: Estimates) -> None:
+        self._family, self._estimates = family, estimates
+
+    @cached_property
+    def unjoined(self) -> Unjoined:
+        """School census rows that were not found."""
+        return missed.estimate_unjoined(*self._count(pupil.CENSUS_JOIN.name))
+
+    @cached_property
+    def children(self) -> Mapping[str, float]:
+        """How many children of all councils together were found to be seen by each service."""
+        by_seen = {
+            seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
+            for seen, concerns in CONCERN_GIVEN_SEEN.items()
+        }
+        dots = Selector.of(self._family.get_attribute("dots"), by_seen)
+        seen = Cube({COUNCIL: Selector.total(self._family.get_attribute(COUNCIL)), "dots": dots})
+        return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.values(seen)[0], strict=True))
+
+    def estimate_rates(self, review: Review | None) -> Missed:
+        """Return rates of missed links, then of false links, with the clerical review's counts, if any."""
+        found = missed.estimate_missed(*self._count(pupil.AGREEMENT.name))
+        covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
+        covariance[:-1, :-1] = found.covariance + self.unjoined.covariance
+        rates = np.append(found.rates + self.unjoined.rates, FALSE_LINK)
+        if review is None:
+            return Missed(rates, covariance)
+        seen_by = [self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
+        return Missed(*update_rates(rates, covariance, seen_by, *review))
+
+    def estimate_factors(self, by: str, factor_sd: float) -> Factors:
+        """Return the rates of each category of `by` relative to the overall rates."""
+        kinds = self._count(pupil.DIFFERENCES.name, by)
+        seen_by = np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
+        return missed.estimate_factors(*self._count(pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
+
+    def estimate_places(self, by: str, factor_sd: float) -> Local:
+        """Return the councils, or the ethnic groups, with more missed links than others."""
+        more = self.estimate_factors(by, factor_sd)
+        linked = np.maximum(self._count(pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
+        groups = np.append(missed.SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
+        local = Local(by, more.values, more.covariances, groups, linked, self._family.covers, added_up=by == COUNCIL)
+        if local.added_up:
+            return local
+        # to a mean of 1, because the rates already hold what all groups together miss
+        scale = 1 / np.where(local.mean > 0, local.mean, 1.0)
+        return replace(
+            local, factors=more.values * scale[:, None], covariances=more.covariances * np.outer(scale, scale)
+        )
+
+    def _count(self, name: str, by: str | None = None) -> tuple[Array, Array]:
+        """Return children by category of an attribute, in all or `by` another, and the variance of the noise."""
+        family, council = self._family, self._family.get_attribute(COUNCIL)
+        axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
+        axes |= {each: Selector.each(family.get_attribute(each)) for each in (by, name) if each and each != COUNCIL}
+        cube = Cube(axes)
+        shape = (-1, family.get_attribute(name).size) if by else -1
+        return self._estimates.values(cube).reshape(shape), self._estimates.variance(cube).reshape(shape)
 
 
-def _estimate_unjoined(family: Family, estimates: Estimates) -> Unjoined:
-    return missed.estimate_unjoined(*_estimate_counts(family, estimates, pupil.CENSUS_JOIN.name))
-
-
-def _estimate_factors(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Factors:
-    kinds = _estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)
-    children = _estimate_children(family, estimates)
-    seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-    return missed.estimate_factors(
-        *_estimate_counts(family, estimates, pupil.AGREEMENT.name), *kinds, seen_by, factor_sd
-    )
-
-
-def _estimate_places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
-    """Return the councils, or the ethnic groups, with more missed links than others."""
-    more = _estimate_factors(family, estimates, by, factor_sd)
-    linked = np.maximum(_estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
-    groups = np.append(missed.SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
-    local = Local(by, more.values, more.covariances, groups, linked, family.covers, added_up=by == COUNCIL)
-    if local.added_up:
-        return local
-    # to a mean of 1, because the rates already hold what all groups together miss
-    scale = 1 / np.where(local.mean > 0, local.mean, 1.0)
-    return replace(local, factors=more.values * scale[:, None], covariances=more.covariances * np.outer(scale, scale))
-
-
-def _estimate_children(family: Family, estimates: Estimates) -> Mapping[str, float]:
-    """Return how many children of all councils together were found to be seen by each service."""
-    by_seen = {
-        seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
-        for seen, concerns in CONCERN_GIVEN_SEEN.items()
-    }
-    dots = Selector.of(family.get_attribute("dots"), by_seen)
-    seen = Cube({COUNCIL: Selector.total(family.get_attribute(COUNCIL)), "dots": dots})
-    return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
+_Moves = Iterator[tuple[str, str, float]]
+"""Categories in which children are found by error, with their true category and the chance."""
 
 
 class _Transitions:
@@ -161,71 +171,57 @@ class _Transitions:
         self._children = {seen: round(max(each, 0.0), 3) for seen, each in children.items()}
 
     def __call__(self, rates: Array) -> Mapping[str, Array]:
-        return {
-            "dots": self._build_dots_matrix(rates),
-            "asq3": self._build_service_matrix(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
-            "entitlement": self._build_service_matrix(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
-            "first_concern": self._build_first_concern_matrix(rates),
+        moves = {
+            "dots": _iter_dots_moves(rates),
+            "asq3": self._iter_service_moves(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
+            "entitlement": self._iter_service_moves(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
+            "first_concern": _iter_first_concern_moves(rates),
             **{
-                review.name: self._build_service_matrix(rates, review.name, HV_ONLY, pupil.NO_REVIEW)
+                review.name: self._iter_service_moves(rates, review.name, HV_ONLY, pupil.NO_REVIEW)
                 for review in pupil.REVIEWS.values()
             },
         }
+        return {name: _build_matrix(self._domains[name], own) for name, own in moves.items()}
 
-    def _build_dots_matrix(self, rates: Array) -> Array:
-        categories = self._domains["dots"]
-        chances = np.zeros((len(categories), len(categories)))
-        moves = {**{pair: rates[place] for pair, place in _MISSED.items()}, **dict.fromkeys(_FALSE, rates[-1])}
-        for true_seen, concerns in CONCERN_GIVEN_SEEN.items():
-            for concern in concerns:
-                true = categories.index(pupil.format_dots_category(true_seen, concern))
-                for (of, seen), chance in moves.items():
-                    if of == true_seen:
-                        found = categories.index(pupil.format_dots_category(seen, _derive_concern(concern, seen)))
-                        chances[found, true] += chance
-        return _fill_diagonal(chances)
-
-    def _build_first_concern_matrix(self, rates: Array) -> Array:
-        """Return the matrix of `first_concern`.
-
-        If the record with the concern is missed, no concern is found: a later one of the other service is neglected,
-        as are undated concerns. If the other service's record is missed, it has never seen the child.
-        """
-        categories = self._domains["first_concern"]
-        chances = np.zeros((len(categories), len(categories)))
-        for by, alone, other in (
-            (pupil.BY_HV, HV_ONLY, SETTING_ONLY),
-            (pupil.BY_SETTING, SETTING_ONLY, HV_ONLY),
-        ):
-            # a child seen by both whose own record is missed is found as seen by the other service
-            both_lost = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
-            for when in pupil.YEARS_BEFORE:
-                by_then, later, never = (
-                    categories.index(pupil.format_concern_category(by, when, knew))
-                    for knew in (pupil.BY_THEN, pupil.LATER, pupil.NEVER)
-                )
-                nothing = categories.index(pupil.NO_CONCERN)
-                chances[nothing, [by_then, later]] = both_lost
-                chances[never, [by_then, later]] = rates[_MISSED[BOTH, alone]]
-                chances[nothing, never] = rates[_MISSED[alone, NEITHER]]
-                # a false link does not say when the other service saw the child
-                chances[later, never] = rates[-1]
-        return _fill_diagonal(chances)
-
-    def _build_service_matrix(self, rates: Array, name: str, alone: str, nothing: str) -> Array:
-        categories = self._domains[name]
+    def _iter_service_moves(self, rates: Array, name: str, alone: str, nothing: str) -> _Moves:
         both, only = self._children[BOTH], self._children[alone]
         share = both / (both + only) if both + only > 0 else 0.0
         other = SETTING_ONLY if alone == HV_ONLY else HV_ONLY
         of_both = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
         lost = share * of_both + (1 - share) * rates[_MISSED[alone, NEITHER]]
-        at = categories.index(nothing)
-        linked = [i for i, category in enumerate(categories) if category not in (nothing, UNSEARCHABLE)]
-        chances = np.zeros((len(categories), len(categories)))
-        chances[at, linked] = lost
-        # a false link says nothing about the child, so every category is taken to be equally likely
-        chances[linked, at] = rates[-1] / len(linked)
-        return _fill_diagonal(chances)
+        linked = [category for category in self._domains[name] if category not in (nothing, UNSEARCHABLE)]
+        for category in linked:
+            yield nothing, category, lost
+            # a false link says nothing about the child, so every category is taken to be equally likely
+            yield category, nothing, rates[-1] / len(linked)
+
+
+def _iter_dots_moves(rates: Array) -> _Moves:
+    moves = {**{pair: rates[place] for pair, place in _MISSED.items()}, **dict.fromkeys(_FALSE, rates[-1])}
+    for (true_seen, seen), chance in moves.items():
+        for concern in CONCERN_GIVEN_SEEN[true_seen]:
+            found = pupil.format_dots_category(seen, _derive_concern(concern, seen))
+            yield found, pupil.format_dots_category(true_seen, concern), chance
+
+
+def _iter_first_concern_moves(rates: Array) -> _Moves:
+    """Yield the moves of `first_concern`.
+
+    If the record with the concern is missed, no concern is found: a later one of the other service is neglected, as are
+    undated concerns. If the other service's record is missed, it has never seen the child.
+    """
+    services = ((pupil.BY_HV, HV_ONLY, SETTING_ONLY), (pupil.BY_SETTING, SETTING_ONLY, HV_ONLY))
+    for (by, alone, other), when in product(services, pupil.YEARS_BEFORE):
+        by_then, later, never = (
+            pupil.format_concern_category(by, when, knew) for knew in (pupil.BY_THEN, pupil.LATER, pupil.NEVER)
+        )
+        for known in (by_then, later):
+            # a child seen by both whose own record is missed is found as seen by the other service
+            yield pupil.NO_CONCERN, known, rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
+            yield never, known, rates[_MISSED[BOTH, alone]]
+        yield pupil.NO_CONCERN, never, rates[_MISSED[alone, NEITHER]]
+        # a false link does not say when the other service saw the child
+        yield later, never, rates[-1]
 
 
 def _derive_concern(concern: str, seen: str) -> str:
@@ -237,9 +233,11 @@ def _derive_concern(concern: str, seen: str) -> str:
     return seen if concern in (BOTH, seen) else NONE
 
 
-def _fill_diagonal(chances: Array) -> Array:
-    """Return the chances with the diagonal filled in: the chance of being found in the right category."""
-    size = len(chances)
-    for true in range(size):
-        chances[true, true] = 1.0 - sum(chances[found, true] for found in range(size) if found != true)
+def _build_matrix(categories: Sequence[str], moves: _Moves) -> Array:
+    """Return the chance of being found in each category, by true category: (categories found, true categories)."""
+    size, chances = len(categories), np.zeros((len(categories), len(categories)))
+    for found, true, chance in moves:
+        chances[categories.index(found), categories.index(true)] += chance
+    for place in range(size):
+        chances[place, place] = 1.0 - sum(chances[found, place] for found in range(size) if found != place)
     return chances

@@ -239,15 +239,15 @@ def _measure_cohort(
     else:
         plans = read_published_plans(store, origin)
 
-    def drawn(release: str, plan: Plan) -> Measurement:
+    def read_drawn(release: str, plan: Plan) -> Measurement:
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
 
     on_request = []
     for release, plan in read_request_plans(store, entry):
         # other requested tables followed from earlier counts
         names = tuple(each["definition"]["name"] for each in plan.detail["requests"])
-        on_request.append(MeasuredOnRequest(release, plan, drawn(release, plan), names))
-    measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
+        on_request.append(MeasuredOnRequest(release, plan, read_drawn(release, plan), names))
+    measurements = {family: read_drawn(origin, plan) for family, plan in plans.items()}
     return MeasuredCohort(store.cohort, origin, plans, measurements, tuple(on_request))
 
 

@@ -156,25 +156,25 @@ def build_block_figures(
         return None
 
     @cache
-    def cube(count: Count) -> Cube:
+    def build_cube(count: Count) -> Cube:
         axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
         groups = {name: Selector.only(family.get_attribute(name), *categories) for name, categories in count.groups}
         return Cube({COUNCIL: places.together if count.all_together else places.councils, **axes}, groups)
 
-    def rate(ratio: Ratio) -> Rate:
-        parts = [cube(part) for part in ratio.parts]
+    def build_rate(ratio: Ratio) -> Rate:
+        parts = [build_cube(part) for part in ratio.parts]
         part = parts[0] if len(parts) == 1 else LinearCombination(tuple((1.0, each) for each in parts))
-        return part, cube(ratio.whole)
+        return part, build_cube(ratio.whole)
 
-    def both(ratio: Ratio) -> tuple[Rate, Rate | None]:
-        return rate(ratio), rate(ratio.taken_off) if ratio.taken_off else None
+    def build_rates(ratio: Ratio) -> tuple[Rate, Rate | None]:
+        return build_rate(ratio), build_rate(ratio.taken_off) if ratio.taken_off else None
 
     return BlockFigures(
         places.areas,
-        cube(Count()),
-        {name: cube(count) for name, count in block.counts.items()},
-        {name: both(ratio) for name, ratio in block.ratios.items()},
-        tuple(both(ratio) for ratio in block.judged_by),
+        build_cube(Count()),
+        {name: build_cube(count) for name, count in block.counts.items()},
+        {name: build_rates(ratio) for name, ratio in block.ratios.items()},
+        tuple(build_rates(ratio) for ratio in block.judged_by),
     )
 
 
@@ -190,11 +190,11 @@ class _Places:
 def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
     """Return whether everything behind a block's figures is measured with the attribute of place `at`, if any."""
 
-    def attributes(count: Count) -> set[str]:
+    def list_attributes(count: Count) -> set[str]:
         distinguished = {a.attribute for a in block.axes if a.whole or (a.filter != count.over and not _is_total(a))}
         return distinguished | {attribute for attribute, _ in count.groups}
 
-    return all(family.covers(at | attributes(count)) for count in block.needed)
+    return all(family.covers(at | list_attributes(count)) for count in block.needed)
 
 
 def _is_total(axis: Axis) -> bool:
@@ -263,13 +263,13 @@ def _build_selector(family: noise.Family, axis: Axis, at_total: bool) -> Selecto
 def _build_identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
     """Return the identity at the finest detail at which both sides are measured; None if there is no such detail."""
 
-    def measured(over: tuple[str, ...]) -> bool:
+    def is_covered(over: tuple[str, ...]) -> bool:
         sides = ({*over, name} for name, _ in (shared.left, shared.right))
         return all(any(side <= marginal for marginal in marginals) for side in sides)
 
     # finest first: an identity holds for sums over councils or categories if it holds for each of them
     details: tuple[tuple[str, ...], ...] = ((COUNCIL, shared.within), (COUNCIL,), (shared.within,), ())
-    over = next((over for over in details if measured(over)), None)
+    over = next((over for over in details if is_covered(over)), None)
     if over is None:
         return None
     return noise.Identity(

@@ -23,24 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.noise_workload import (
-    BlockFigures,
-    Rate,
-    build_block_figures,
-    build_noise_family,
-    is_measured,
-    list_blocks,
-)
+from assets.release import noise_workload
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Detail, Levels, get_level
+from privacy.estimation import intervals
 from privacy.estimation.covariance import Covariances
-from privacy.estimation.intervals import (
-    compute_count_half_widths,
-    compute_difference_half_widths,
-    compute_rate_half_widths,
-)
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy, Reliability, load_policy
@@ -62,12 +51,12 @@ def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
 @lru_cache(maxsize=32)
 def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     family, readable = FAMILIES[name], policy.reliability.unreliable_half_width
-    places = {id(block): place for place, (_, block) in enumerate(list_blocks(family))}
-    fewest = min(len(block.axes) for _, block in list_blocks(family) if block.measured)
+    places = {id(block): place for place, (_, block) in enumerate(noise_workload.list_blocks(family))}
+    fewest = min(len(block.axes) for _, block in noise_workload.list_blocks(family) if block.measured)
     together, left_out = set[int](), set[int]()
     # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
     while True:
-        measured = build_noise_family(family, councils, policy, together, left_out)
+        measured = noise_workload.build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.get_rho(name), delta=policy.delta)
         widths = compute_expected_widths(plan, councils)
         weighed = {places[id(each.block)]: each for each in widths if each.block.measured and not each.block.everywhere}
@@ -102,7 +91,7 @@ def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bo
     # a single council is the area of all councils together, so there is nothing to merge
     if len(plan.family.get_attribute(COUNCIL).categories) == 1:
         return False
-    if not widths.block.councils or not is_measured(widths.block, plan.family, {COUNCIL}):
+    if not widths.block.councils or not noise_workload.is_measured(widths.block, plan.family, {COUNCIL}):
         return False
     small = [index for index, area in enumerate(widths.areas) if area.level in (LOCAL_AUTHORITY, DEVOLVED)]
     possible = ~np.isnan(widths.middle).all(axis=0)
@@ -178,39 +167,34 @@ def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Child
 
 @lru_cache(maxsize=32)
 def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
-    covariances, family = Covariances(plan), FAMILIES[plan.family.name]
+    family = FAMILIES[plan.family.name]
     sizes = _estimate_public_sizes(family, plan.family.get_attribute(COUNCIL).categories, children)
-    blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
+    moments = ExpectedMoments(plan, sizes)
+    blocks = (
+        (*each, noise_workload.build_block_figures(each[1], plan.family, councils))
+        for each in noise_workload.list_blocks(family)
+    )
     return [
-        _compute_block_widths(table, block, figures, sizes, covariances)
-        for table, block, figures in blocks
-        if figures is not None
+        _compute_block_widths(table, block, figures, moments) for table, block, figures in blocks if figures is not None
     ]
 
 
 def _compute_block_widths(
-    table: Table, block: Block, figures: BlockFigures, sizes: Sizes, covariances: Covariances
+    table: Table, block: Block, figures: noise_workload.BlockFigures, moments: ExpectedMoments
 ) -> Widths:
     chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
     flat = (len(figures.areas), len(chosen))
 
-    def shown(values: Array) -> Array:
+    def show(values: Array) -> Array:
         return np.where(possible, values.reshape(-1, *flat), np.nan)
-
-    def expect(rate: Rate) -> tuple[Array, Array]:
-        # an empty group has the rate 0, because NaN means that there is no such figure
-        part, whole = (sizes.values(each) for each in rate)
-        return whole, part / np.maximum(whole, np.finfo(float).tiny)
 
     nothing = np.full(flat, np.nan)
     rate, taken_off = figures.judged_by[0]
-    of, share = expect(rate)
     if taken_off is None:
-        widths = compute_rate_half_widths(covariances, *rate, of, share) / len(block.judged_by[0].parts)
+        widths = intervals.compute_rate_half_widths(moments, *rate) / len(block.judged_by[0].parts)
     else:
-        other, other_share = expect(taken_off)
-        widths = compute_difference_half_widths(covariances, (rate, taken_off), (of, other), (share, other_share))
+        widths = intervals.compute_difference_half_widths(moments, rate, taken_off)
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
     by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
     return Widths(
@@ -219,10 +203,10 @@ def _compute_block_widths(
         figures.areas,
         tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
-        nothing if block.differs else shown(compute_count_half_widths(covariances, figures.base))[0],
+        nothing if block.differs else show(intervals.compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
-        nothing if taken_off else shown(of)[0],
-        shown(widths),
+        nothing if taken_off else show(moments.values(rate[1]))[0],
+        show(widths),
     )
 
 
@@ -256,6 +240,17 @@ class Sizes:
         return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
 
 
+class ExpectedMoments(Covariances):
+    """Moments of figures not measured yet: public sizes of groups, with the noise of a plan."""
+
+    def __init__(self, plan: Plan, sizes: Sizes) -> None:
+        super().__init__(plan)
+        self._sizes = sizes
+
+    def values(self, figures: Figures) -> Array:
+        return self._sizes.values(figures)
+
+
 class _PlausibleShares(dict[str, Array]):
     """Shares of an attribute's categories, (scenarios, councils, categories), drawn when first used."""
 
@@ -273,10 +268,10 @@ def _estimate_public_sizes(family: Family, councils: tuple[str, ...], children: 
     """Return the public sizes of a family in every scenario."""
     known = dict(children)
     sizes = np.array([known.get(council, estimate_council_size(council)) for council in councils])
-    return Sizes(_draw_rows_per_child(family)[:, None] * sizes, _PlausibleShares(family, councils))
+    return Sizes(draw_rows_per_child(family)[:, None] * sizes, _PlausibleShares(family, councils))
 
 
-def _draw_rows_per_child(family: Family) -> Array:
+def draw_rows_per_child(family: Family) -> Array:
     return _draw_shares(family.name, (get_rows_per_child(family.name),))[:, 0]
 
 
@@ -413,16 +408,14 @@ def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) ->
                 }
 
 
-def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> list[dict[str, Any]]:
-    found: dict[str, tuple[Geography, list[Widths]]] = {}
-    for each in widths:
-        for index, area in enumerate(each.areas):
-            found.setdefault(area.name, (area, []))[1].append(each.select_area(index))
-    return [_summarise_area(table, area, own, limits) for area, own in found.values()]
+def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
+    """Yield how much of a table is published in each area, with median half-widths at the middle of the range."""
+    for area in {area.name: area for each in widths for area in each.areas}.values():
+        own = [each.select_area(each.areas.index(area)) for each in widths if area in each.areas]
+        yield _summarise_area(table, area, own, limits)
 
 
 def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many rates of a table are published in an area, and median half-widths at the middle of the range."""
     counts = np.concatenate([each.counts.ravel() for each in widths])
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
     # `concatenate` refuses an empty list, which a table of counts alone would give

@@ -77,14 +77,14 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
             Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: read_published_charges(store.home)
         )
         fix_release(store, version, councils, options)
-        if _is_measured(store.home, version):
+        if is_done(store.home, Stage.MEASUREMENT, version):
             raise Refused(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return build_measurement_request(store.home, version, councils)
 
 
 def build_people_request(home: Home) -> Request:
     """Return the request that replaces the recorded people with those of the policy. Raises `Refused`."""
-    request = SignOffs(note_signers(home)).change_of_people(load_policy().sign_off)
+    request = SignOffs(note_signers(home)).build_change_of_people(load_policy().sign_off)
     if request is None:
         raise Refused("the policy names the people whom the ledger records, or nobody: there is no change to sign")
     return request
@@ -117,7 +117,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
     }
     # place and restore are signed for, so that a copy or an older state of the ledger cannot draw a second time
     restored = find_last_restore(home)
-    return _request(
+    return _build_request(
         *(ledger, Stage.MEASUREMENT, version),
         policy_sha256=policy.sha256,
         place=ledger.place(),
@@ -129,12 +129,14 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
 def build_publication_request(home: Home, version: str) -> Request:
     """Return the request to publish a bundle. Raises `Refused` and `BundleRefused`."""
     # `hash_sums` refuses a file that the sums do not name: it would be published without anybody's signature
-    return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version)))
+    return _build_request(
+        Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version))
+    )
 
 
 def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
-    return _request(
+    return _build_request(
         Ledger(home.ledger), approval.WITHDRAWAL, version, reason=check_reason(home.release, version, reason)
     )
 
@@ -265,13 +267,9 @@ def list_ready_releases(home: Home) -> list[Ready]:
 
 
 def is_done(home: Home, stage: Stage, version: str) -> bool:
+    """Return whether a bundle is published, or everything that a release measures itself is measured and paid for."""
     if stage == Stage.PUBLICATION:
         return (home.release / version).exists() or not (home.held / version).is_dir()
-    return _is_measured(home, version)
-
-
-def _is_measured(home: Home, version: str) -> bool:
-    """Return whether everything that a release measures itself is measured and paid for."""
     ledger, fixed = Ledger(home.ledger), read_fixed_record(home, version)
     return all(
         ledger.is_measured(each, version, entry.list_measured_families(version)) for each, entry in fixed.items()
@@ -338,7 +336,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
     others = (
         "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
         f" the change: {approve} --people. "
-        if books.change_of_people(load_policy().sign_off)
+        if books.build_change_of_people(load_policy().sign_off)
         else ""
     )
     sheet = store.home.decision_sheet(version, request["stage"])
@@ -387,7 +385,7 @@ def _build_cohort_part(
 _HOLDS_SHOWN = 5
 
 
-def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
+def _build_request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
     """Return a request in the form in which it is read back from the ledger."""
     whole = {"stage": stage, "release": version, "ledger": ledger.get_identity(), **content}
     found: Request = json.loads(encode_canonical_json(whole))

@@ -39,26 +39,16 @@ from privacy.keys import KeyRing
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Cube, Family, Selector
-from privacy.synthetic.model import (
-    AllOf,
-    Codes,
-    Problem,
-    Whole,
-    count_contradictions,
-    draw,
-    iter_problems,
-    list_library_versions,
-    select_widest,
-)
+from privacy.synthetic import model
 from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
 from sources.reference.code_lists import GLD_GOALS, GOALS
 
-GOALS_MET = AllOf(
+GOALS_MET = model.AllOf(
     (*GLD_GOALS, *(goal for goal in GOALS if goal not in GLD_GOALS)),
     pupil.EXPECTED,
     (
-        Whole(pupil.GLD.name, pupil.GLD.categories[0], len(GLD_GOALS)),
-        Whole(pupil.GOALS_EXPECTED.name, pupil.ALL_GOALS, len(GOALS)),
+        model.Whole(pupil.GLD.name, pupil.GLD.categories[0], len(GLD_GOALS)),
+        model.Whole(pupil.GOALS_EXPECTED.name, pupil.ALL_GOALS, len(GOALS)),
     ),
 )
 LEFT_OUT = pupil.FAMILY.never_shown | {pupil.FIRST_CONCERN.name, *(review.name for review in pupil.REVIEWS.values())}
@@ -77,7 +67,7 @@ class _Inputs:
     """The plan, problems and published figures of a cohort, and the percentages that its rows should agree with."""
 
     plan: Plan
-    problems: list[Problem]
+    problems: list[model.Problem]
     published: Moments
     percentages: list[PublishedRates]
     goals: list[PublishedRates]
@@ -118,7 +108,7 @@ def find_differing_files(folder: Path) -> list[str]:
 def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed: int) -> SyntheticChildren:
     """Return the synthetic children of one cohort, of the release that `package` describes."""
     (own,), inputs = release.cohorts, _build_inputs(release)
-    drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
+    drawn, family = [model.draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
     # the model ties the number to the goals only where it counts all of them, and draws any other independently
     bands = family.get_attribute(pupil.GOALS_EXPECTED.name).categories
@@ -138,10 +128,10 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
         seed,
         pa.table({name: pa.array(domains[name]).take(pa.array(codes)) for name, codes in rows.items()}),
         domains,
-        list_library_versions(),
+        model.list_library_versions(),
         tuple(name for name in family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
-        count_contradictions(inputs.problems[0], rows, GOALS_MET),
+        model.count_contradictions(inputs.problems[0], rows, GOALS_MET),
         tuple(_iter_agreements(compared)),
         tuple(_iter_held_out(inputs, seed)),
         tuple(_iter_goals(inputs, rows)),
@@ -162,7 +152,7 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
         rates += _iter_published_rates(tables[table.name], layout, plan.family, published, release.councils, absent)
     return _Inputs(
         plan,
-        list(iter_problems(plan, measurement, published, COUNCIL, LEFT_OUT, GOALS_MET)),
+        list(model.iter_problems(plan, measurement, published, COUNCIL, LEFT_OUT, GOALS_MET)),
         published,
         # the noise may set percentages by number of goals against each other, so rows are not changed to meet them
         [each for each in rates if each.table is not pupil.NUMBER_OF_GOALS],
@@ -170,7 +160,7 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
     )
 
 
-def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
+def _join_groups(plan: Plan, parts: list[model.Problem], drawn: list[model.Codes]) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
     rows = {}
     for attribute in (each for each in plan.family.attributes if each.name in drawn[0]):
@@ -182,7 +172,7 @@ def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[s
     return rows
 
 
-def _count_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
+def _count_goals(family: Family, rows: model.Codes) -> NDArray[np.int64]:
     expected = {goal: family.get_attribute(goal).categories.index(pupil.EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
@@ -217,7 +207,7 @@ def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterat
         )
 
 
-def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
+def _iter_goals(inputs: _Inputs, rows: model.Codes) -> Iterator[Published]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
     family = inputs.plan.family
     block = next(each for each in pupil.GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
@@ -243,8 +233,8 @@ def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
 def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     """Yield errors for every second of the widest marginals with a good level of development, held out of the model."""
     largest = max(inputs.problems, key=lambda each: each.rows)
-    held = select_widest(largest, pupil.GLD.name)
-    rows = _join_groups(inputs.plan, [largest], [draw(largest.exclude(held), seed).rows])
+    held = model.select_widest(largest, pupil.GLD.name)
+    rows = _join_groups(inputs.plan, [largest], [model.draw(largest.exclude(held), seed).rows])
     family, published = inputs.plan.family, inputs.published
     whole = family.get_attribute(pupil.GLD.name)
     for names in held:

@@ -28,32 +28,14 @@ from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import index_cohort_entries, read_bundle_facts
-from ndl_export.tables import FAMILIES, Block, Measure, Table
+from ndl_export.tables import FAMILIES, Block, Measure, Table, schema
 from ndl_export.tables import Family as Definition
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL, Count
 from ndl_export.tables.pupil import ETHNIC
 from ndl_export.tables.rows import Layout
-from ndl_export.tables.schema import (
-    BREAK_COLUMN,
-    MODEL_WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    build_arrow_schema,
-    list_key_names,
-    list_measure_columns,
-)
 from privacy.estimation import intervals
 from privacy.estimation.estimates import build_estimates, drop_categories
-from privacy.estimation.intervals import (
-    MINIMUM_PLACES,
-    RELIABLE,
-    WITHHELD,
-    Moments,
-    NoisyRates,
-    Remembered,
-    model_rates,
-)
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
@@ -63,7 +45,7 @@ from privacy.release.workload import Family, Figures, WorkloadError
 Array = NDArray[np.float64]
 
 
-_Figures = Mapping[ColumnRole, NDArray[Any]]
+_Figures = Mapping[schema.ColumnRole, NDArray[Any]]
 """One measure's figures for some rows, by role of their column, all of one shape; NaN if there is none."""
 
 
@@ -100,9 +82,9 @@ def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
     tables = {}
     for name, layout in release.layouts.items():
         if own := [part[name] for part in parts if name in part]:
-            data, place = layout.sort_rows(pa.concat_tables(own)), len(list_key_names(layout.table))
-            with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
-            tables[name] = with_breaks.cast(build_arrow_schema(layout.table))
+            data, place = layout.sort_rows(pa.concat_tables(own)), len(schema.list_key_names(layout.table))
+            with_breaks = data.add_column(place, schema.BREAK_COLUMN.name, layout.breaks)
+            tables[name] = with_breaks.cast(schema.build_arrow_schema(layout.table))
     return tables
 
 
@@ -204,8 +186,8 @@ class _Estimated:
     """Figures as linked and corrected, and the groups whose linked figures depend on that correction."""
 
     family: Family
-    as_linked: Moments
-    corrected: Moments
+    as_linked: intervals.Moments
+    corrected: intervals.Moments
     doubtful: frozenset[str]
 
 
@@ -240,10 +222,10 @@ def _build_table(
                     columns[name][role][places[published]] = values.ravel()[published]
     filled = {name: rows.keys[name] for name in rows.keys.column_names}
     for measure in table.measures:
-        for column in list_measure_columns(measure):
+        for column in schema.list_measure_columns(measure):
             values = columns[measure.name][column.role]
             # NULL for a missing number or an empty flag
-            mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
+            mask = values == intervals.RELIABLE if column.role is schema.ColumnRole.FLAG else None
             filled[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
     return pa.table(filled)
 
@@ -252,16 +234,15 @@ def _iter_block_measures(
     table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
-    shape, moments = figures.base.shape, Remembered(estimated.corrected)
+    shape, moments = figures.base.shape, intervals.Remembered(estimated.corrected)
     levels = product(*(axis.selections for axis in block.axes))
     structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
     impossible = np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
     doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.measure(name).as_linked else moments
-        # counts are never withheld
-        count, flag = intervals.compute_published_counts(of_count, cube), np.full(cube.shape, RELIABLE)
-        counted = _build_figures(count.count.astype(np.float64), of_count.values(cube), count.lower, count.upper, flag)
+        count, estimate = intervals.compute_published_counts(of_count, cube), of_count.values(cube)
+        counted = _build_figures(count.value, estimate, count.lower, count.upper, count.flag)
         yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
@@ -281,10 +262,16 @@ def _iter_block_measures(
 
 # sums of numpy 2.4 and 2.5 differ in the sixteenth digit: see `find_differing_tables`
 SAME_DIGITS = 9
-_ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG)
+_ROLES = (
+    schema.ColumnRole.FIGURE,
+    schema.ColumnRole.ESTIMATE,
+    schema.ColumnRole.LOWER,
+    schema.ColumnRole.UPPER,
+    schema.ColumnRole.FLAG,
+)
 
 
-def _build_figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
+def _build_figures(*values: NDArray[Any]) -> dict[schema.ColumnRole, NDArray[Any]]:
     """Return figures from values in the order of `_ROLES`."""
     return dict(zip(_ROLES, values, strict=True))
 
@@ -292,18 +279,18 @@ def _build_figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
 def _model_percentages(
     block: Block,
     areas: Sequence[Geography],
-    moments: Moments,
+    moments: intervals.Moments,
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
-) -> dict[ColumnRole, NDArray[Any]]:
+) -> dict[schema.ColumnRole, NDArray[Any]]:
     """Return modelled percentages of councils with intervals, NaN elsewhere, one model per choice of axes at total."""
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
-    modelled = {role: np.full(impossible.shape, np.nan) for role in MODEL_WITH_INTERVAL}
-    if len(councils) < MINIMUM_PLACES:
+    modelled = {role: np.full(impossible.shape, np.nan) for role in schema.MODEL_WITH_INTERVAL}
+    if len(councils) < intervals.MINIMUM_PLACES:
         return modelled
-    noisy = NoisyRates.build(moments, *rate)
+    noisy = intervals.NoisyRates.build(moments, *rate)
     for groups in _group_levels(block, impossible[0].ravel()):
-        found = model_rates(noisy.select(councils, groups))
+        found = intervals.model_rates(noisy.select(councils, groups))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
             values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
@@ -335,19 +322,21 @@ def _find_doubtful(
 
 def _mark_figures(figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> _Figures:
     """Return the figures, with a flag on shown ones of doubtful links, and none for impossible rows."""
-    flag = figures[ColumnRole.FLAG].astype(object)
-    flag = np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)
-    numbers = {role: values for role, values in figures.items() if role is not ColumnRole.FLAG}
+    flag = figures[schema.ColumnRole.FLAG].astype(object)
+    flag = np.where(doubtful & (flag != intervals.WITHHELD), schema.Flag.LINKAGE.value, flag)
+    numbers = {role: values for role, values in figures.items() if role is not schema.ColumnRole.FLAG}
     found = {role: np.where(impossible, np.nan, values) for role, values in numbers.items()}
-    return found | {ColumnRole.FLAG: np.where(impossible, Flag.NOT_APPLICABLE.value, flag)}
+    return found | {schema.ColumnRole.FLAG: np.where(impossible, schema.Flag.NOT_APPLICABLE.value, flag)}
 
 
 def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:
     """Return empty figures for all rows: not available if a figure applies, otherwise not applicable."""
     number = partial(np.full, len(rows.row_of), np.nan)
-    flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype(object)
+    flag = np.where(
+        rows.applies(measure.name), schema.Flag.NOT_AVAILABLE.value, schema.Flag.NOT_APPLICABLE.value
+    ).astype(object)
     figures = _build_figures(*(number() for _ in _ROLES[:-1]), flag)
-    return figures | ({role: number() for role in MODEL_WITH_INTERVAL} if measure.modelled else {})
+    return figures | ({role: number() for role in schema.MODEL_WITH_INTERVAL} if measure.modelled else {})
 
 
 def find_positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:

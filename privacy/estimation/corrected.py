@@ -101,21 +101,21 @@ class Corrected:
         return self._compute_in_blocks(lambda each: self.moments.values(self._correct_figures(each)), figures)
 
     def variance(self, figures: Figures) -> Array:
-        def ask(each: Figures) -> Array:
+        def compute(each: Figures) -> Array:
             of_noise = self.moments.variance(self._correct_figures(each))
             # Computed from noisy counts, so it may come out negative.
             return of_noise + np.maximum(self._compute_linkage_covariance(each, each), 0.0)
 
-        return self._compute_in_blocks(ask, figures)
+        return self._compute_in_blocks(compute, figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        def ask(one: Figures, other: Figures) -> Array:
+        def compute(one: Figures, other: Figures) -> Array:
             of_noise = self.moments.covariance(self._correct_figures(one), self._correct_figures(other))
             return of_noise + self._compute_linkage_covariance(one, other)
 
-        return self._compute_in_blocks(ask, left, right)
+        return self._compute_in_blocks(compute, left, right)
 
-    def _compute_in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
+    def _compute_in_blocks(self, compute: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
 
         Rows at the total of an attribute may be split by place, and a number is to be the same wherever it is shown.
@@ -123,7 +123,7 @@ class Corrected:
         cubes = [cube for each in figures for _, cube in list_terms(each)]
         summed = [local for local in self.local if local.added_up]
         if all(self._find_attribute(cube) is None or _can_split(local, cube) for local in summed for cube in cubes):
-            return ask(*figures)
+            return compute(*figures)
         groups = []
         for axis in range(len(figures[0].shape)):
             totals = np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1)
@@ -132,10 +132,10 @@ class Corrected:
                 by_marks[marks.tobytes()].append(row)
             groups.append([tuple(rows) for rows in by_marks.values()])
         if all(len(each) == 1 for each in groups):
-            return ask(*figures)
+            return compute(*figures)
         answer = np.zeros(figures[0].shape)
         for block in product(*groups):
-            answer[np.ix_(*block)] = ask(*(self._select_part(each, block) for each in figures))
+            answer[np.ix_(*block)] = compute(*(self._select_part(each, block) for each in figures))
         return answer
 
     @cache_by_identity

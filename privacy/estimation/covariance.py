@@ -96,9 +96,9 @@ class Covariances:
     def _compute_between(self, left: Cube, right: Cube) -> Array:
         pair = _Pair(self._place_selectors(left), self._place_selectors(right), self._family, self._groups)
         by_group = np.zeros((len(self._variances), *[1] * len(left.shape)))
-        for component in pair.components():
+        for component in pair.list_components():
             variances = self._variances[:, self._lattice.index(component)].reshape(by_group.shape[0], *[1] * pair.ndim)
-            by_group = by_group + pair.product(component) * variances
+            by_group = by_group + pair.multiply(component) * variances
         for known in self._known:
             if set(known.over) <= set(pair.shared):
                 by_group = by_group - pair.compute_removed(known)
@@ -239,14 +239,14 @@ class _Pair:
         self._spread: tuple[NDArray[np.int64], int] | None = None
         for name in self._named:
             if groups is not None and name == groups.inner:
-                self._nest(name, groups)
+                self._add_nested(name, groups)
             else:
                 self._means[name] = _get_means(left.get(name)) * _get_means(right.get(name))
                 if name in left and name in right and not left[name].selector.is_total.all():
                     self._inner[name] = (left[name].centred * right[name].centred).sum(axis=-1)
         self.shared = tuple(self._inner)
 
-    def _nest(self, name: str, groups: _Groups) -> None:
+    def _add_nested(self, name: str, groups: _Groups) -> None:
         left, right = self._left.get(name), self._right.get(name)
         axes = {placed.axis for placed in (left, right) if placed is not None and placed.axis is not None}
         if len(axes) > 1:
@@ -260,11 +260,11 @@ class _Pair:
         if products.inner.any():
             self._inner[name] = products.inner.reshape(-1, *shape)
 
-    def components(self) -> list[tuple[str, ...]]:
+    def list_components(self) -> list[tuple[str, ...]]:
         """Return the subsets of the attributes that both cubes vary along, in lattice order."""
         return list(iter_subsets(self.shared))
 
-    def product(self, component: tuple[str, ...], excluding: frozenset[str] = frozenset()) -> Array:
+    def multiply(self, component: tuple[str, ...], excluding: frozenset[str] = frozenset()) -> Array:
         """Return the inner products over the component times means over every other attribute not in `excluding`."""
         result = np.ones(())
         for name in self._named:
@@ -278,7 +278,7 @@ class _Pair:
         """Return the covariance that identities remove."""
         left, right = _compute_shares(self._left, known, self.ndim), _compute_shares(self._right, known, self.ndim)
         common = sum(one * other for one, other in zip(left, right, strict=True))
-        return self.product(known.over, excluding=known.weighed) * common
+        return self.multiply(known.over, excluding=known.weighed) * common
 
     def spread(self, figures: Array, shape: tuple[int, ...]) -> Array:
         """Expand results for distinct rows to all figures."""

@@ -41,17 +41,18 @@ def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
-class Estimates:
+class Estimates(Covariances):
     """Estimates from one measurement. Raises ValueError if the measurement was made under another plan.
 
-    A functional is computed on the same smallest marginal for any table, and gives the identical float.
+    Variances and covariances are exact. A functional is computed on the same smallest marginal for any table, and gives
+    the identical float.
     """
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
         if measurement.plan_sha256 != plan.sha256:
             raise ValueError("this measurement was made under another plan")
+        super().__init__(plan)
         self._plan = plan
-        self._covariances = Covariances(plan)
         self._residuals = self._average_components(measurement)
         self._marginals: dict[tuple[str, ...], Array] = {}
 
@@ -62,14 +63,6 @@ class Estimates:
             total = total + coefficient * self._compute_cube(cube)
         return total
 
-    def variance(self, figures: Figures) -> Array:
-        """Return the exact variance of every estimate; shape of `figures`."""
-        return self._covariances.variance(figures)
-
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        """Return the exact covariance of the estimates at the same position of two arrays of figures of one shape."""
-        return self._covariances.covariance(left, right)
-
     def compute_marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the estimated counts over `attributes`, given and shaped in the family's attribute order."""
         if attributes not in self._marginals:
@@ -78,7 +71,7 @@ class Estimates:
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
         """Return residual components by attributes, averaged by inverse variance and obeying the identities."""
-        (constraints,) = self._covariances.constraints
+        (constraints,) = self.constraints
         return impose(constraints, _compute_residuals(self._plan, measurement), self._plan.family)
 
     def _rebuild_marginal(self, attributes: tuple[str, ...]) -> Array:
@@ -185,7 +178,6 @@ class NestedEstimates(Estimates):
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
         self._nest = _Nest(plan.family)
         self._parts = tuple(plan.parts.values())
-        self._lattice = self._parts[0].lattice  # every part has the same sets of attributes
         super().__init__(plan, measurement)
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
@@ -194,21 +186,21 @@ class NestedEstimates(Estimates):
         components = {}
         for component, total in _sum_residuals(self._plan, measurement, nest).items():
             known = precisions[:, self._lattice.index(self._list_names(component))]
-            mean = total / _align_first_axis(nest.each(known) if component[0] else known, total.ndim)
+            mean = total / _align_first_axis(nest.repeat_for_members(known) if component[0] else known, total.ndim)
             if component[0]:
-                mean = mean - nest.each(nest.total(mean) / _align_first_axis(nest.sizes, mean.ndim))
+                mean = mean - nest.repeat_for_members(nest.sum_members(mean) / _align_first_axis(nest.sizes, mean.ndim))
             components[component] = centre_axes(mean, range(1, mean.ndim))
         self._impose(components)
         return components
 
     def _impose(self, components: dict[Component, Array]) -> None:
         """Make the components obey the identities, group by group."""
-        for group, (constraints, part) in enumerate(zip(self._covariances.constraints, self._parts, strict=True)):
+        for group, (constraints, part) in enumerate(zip(self.constraints, self._parts, strict=True)):
             # Views, so that the corrected values are written into the components themselves.
             views = {}
             for component, values in components.items() if constraints else ():
                 names = self._list_names(component)
-                view = values[self._nest.slice(group)] if component[0] else values[group, ...]
+                view = values[self._nest.get_slice(group)] if component[0] else values[group, ...]
                 views[names] = np.moveaxis(view, 0, names.index(self._nest.inner)) if component[0] else view
             for names, values in impose(constraints, views, part.family).items():
                 views[names][...] = values
@@ -226,7 +218,7 @@ class NestedEstimates(Estimates):
         whole = _spread_components(by_group, self._plan.family, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
         if self._plan.family.covers(attributes):
-            members = _spread_components(by_member, self._plan.family, rest) + nest.each(
+            members = _spread_components(by_member, self._plan.family, rest) + nest.repeat_for_members(
                 whole / _align_first_axis(nest.sizes, whole.ndim)
             )
         table = np.concatenate([members, whole])
@@ -249,7 +241,7 @@ class NestedEstimates(Estimates):
     def _get_weights(self, selector: Selector) -> Array:
         if selector.attribute.name != self._nest.inner:
             return super()._get_weights(selector)
-        return self._nest.weights(selector.matrix)
+        return self._nest.weigh_groups(selector.matrix)
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:
         # Whole groups need no table of members, which the workload may not have.
@@ -275,21 +267,23 @@ class _Nest:
         self._group = np.repeat(np.arange(len(groups)), self.sizes)
         self._starts = np.cumsum(self.sizes) - self.sizes
 
-    def slice(self, group: int) -> slice:
+    def get_slice(self, group: int) -> slice:
         """Return the slice of a group's members."""
         return slice(self._starts[group], self._starts[group] + self.sizes[group])
 
-    def total(self, by_member: Array) -> Array:
+    def sum_members(self, by_member: Array) -> Array:
         """Return the sum over the members of each group."""
         return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
 
-    def each(self, by_group: Array) -> Array:
+    def repeat_for_members(self, by_group: Array) -> Array:
         """Return each group's value for each of its members."""
         return by_group[self._group]
 
-    def weights(self, rows: Array) -> Array:
+    def weigh_groups(self, rows: Array) -> Array:
         """Return weights as (rows x categories and groups); a group whose weights are all one is weighed as a whole."""
-        whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
+        whole = np.array(
+            [(rows[:, self.order[self.get_slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]
+        ).T
         members = rows.copy()
         members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
         return np.hstack([members, whole.astype(np.float64)])
@@ -308,7 +302,7 @@ def _sum_residuals(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Co
             says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
                 sums[True, component] += says
-                says = nest.total(says) / _align_first_axis(nest.sizes, says.ndim)
+                says = nest.sum_members(says) / _align_first_axis(nest.sizes, says.ndim)
             sums[False, component] += says
     return sums
 

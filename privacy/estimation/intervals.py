@@ -44,6 +44,10 @@ RELIABLE, UNRELIABLE, WITHHELD = "", "u", "withheld"
 """Flags of a ratio; empty if it is reliable."""
 
 
+Rate = tuple[Figures, Figures]
+"""Numerator and denominator of a rate."""
+
+
 class Moments(Protocol):
     """A source of values, variances and covariances of figures, such as `Estimates`."""
 
@@ -96,19 +100,23 @@ class RatioMoments:
         """Return the variance of x - ratio * y."""
         return self.xx - 2 * ratio * self.xy + ratio**2 * self.yy
 
+    def compute_interval(self, z: float = Z95) -> tuple[Array, Array]:
+        """Return the centre and half-width of Fieller's interval for E[x]/E[y]; `z` is a normal quantile.
+
+        Bounded if y exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
+        """
+        square = self.y**2 - z**2 * self.yy
+        middle = self.x * self.y - z**2 * self.xy
+        constant = self.x**2 - z**2 * self.xx
+        bounded = (self.y > 0) & (square > NEGLIGIBLE * self.y**2)
+        root = np.sqrt(np.maximum(middle**2 - square * constant, 0.0))
+        divisor = np.where(bounded, square, 1.0)
+        return np.where(bounded, middle / divisor, 0.0), np.where(bounded, root / divisor, np.inf)
+
 
 @dataclass(frozen=True, eq=False)
-class CountTable:
-    """Displayed counts, int64, never negative; interval in the same unit, within [0, infinity)."""
-
-    count: NDArray[np.int64]
-    lower: Array
-    upper: Array
-
-
-@dataclass(frozen=True, eq=False)
-class RatioTable:
-    """A ratio or difference of two in its own unit, NaN if `withheld`, with its interval, always given, and flag."""
+class PublishedFigures:
+    """Counts, ratios or differences of ratios in their own unit, NaN if `withheld`, with intervals and flags."""
 
     value: Array
     lower: Array
@@ -116,15 +124,19 @@ class RatioTable:
     flag: NDArray[np.str_]
 
 
-def compute_published_counts(moments: Moments, figures: Figures) -> CountTable:
-    """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
+def compute_published_counts(moments: Moments, figures: Figures) -> PublishedFigures:
+    """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity).
+
+    Counts are never withheld.
+    """
     # Only shown values are rounded and cut at 0; no sum is computed from them.
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
-    return CountTable(
-        np.maximum(np.rint(estimate), 0).astype(np.int64),
+    return PublishedFigures(
+        np.maximum(np.rint(estimate), 0.0),
         np.maximum(estimate - half_width, 0.0),
         np.maximum(estimate + half_width, 0.0),
+        np.full(estimate.shape, RELIABLE),
     )
 
 
@@ -136,27 +148,26 @@ def compute_published_ratios(
     *,
     largest: float,
     unit: float = 1.0,
-) -> RatioTable:
+) -> PublishedFigures:
     """Return ratios in [0, largest], in multiples of 1/unit: a percentage has `largest` 1 and `unit` 100."""
     pair = _Pair.build(moments, numerator, denominator, largest)
     flag = _flag_ratios(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
-    return RatioTable(value * unit, pair.low * unit, pair.high * unit, flag)
+    return PublishedFigures(value * unit, pair.low * unit, pair.high * unit, flag)
 
 
 def compute_rate_differences(
     moments: Moments,
-    first: tuple[Figures, Figures],
-    second: tuple[Figures, Figures],
+    first: Rate,
+    second: Rate,
     reliability: Reliability,
-) -> RatioTable:
-    """Return the first rate minus the second, in points, each given as (numerator, denominator); figures of one shape.
+) -> PublishedFigures:
+    """Return the first rate minus the second, in points; figures of one shape.
 
     The interval is MOVER's (Zou & Donner 2008; `docs/privacy-derivation.md`); the flag depends on half its width.
     """
     one, two = _Pair.build(moments, *first, 1.0), _Pair.build(moments, *second, 1.0)
-    (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
-    covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
+    covariance = _compute_rate_covariance(moments, first, second, one.ratio, two.ratio)
     scale = np.sqrt(one.linearised_variance * two.linearised_variance)
     # of the linearised ratios; 0 if either has no variance
     correlation = np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
@@ -167,64 +178,38 @@ def compute_rate_differences(
     withheld = (_flag_ratios(one, reliability) == WITHHELD) | (_flag_ratios(two, reliability) == WITHHELD)
     lower, upper = 100 * np.clip(difference - down, -1.0, 1.0), 100 * np.clip(difference + up, -1.0, 1.0)
     flag = _flag_by_half_width(50 * (down + up), withheld, reliability)
-    return RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
+    return PublishedFigures(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
-def compute_fieller_interval(
-    x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95
-) -> tuple[Array, Array]:
-    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; `z` is a normal quantile.
-
-    Bounded if y exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
-    """
-    square = y**2 - z**2 * yy
-    middle = x * y - z**2 * xy
-    constant = x**2 - z**2 * xx
-    bounded = (y > 0) & (square > NEGLIGIBLE * y**2)
-    root = np.sqrt(np.maximum(middle**2 - square * constant, 0.0))
-    divisor = np.where(bounded, square, 1.0)
-    return np.where(bounded, middle / divisor, 0.0), np.where(bounded, root / divisor, np.inf)
+def _compute_rate_covariance(moments: Moments, first: Rate, second: Rate, one: Array, two: Array) -> Array:
+    """Return the covariance of x - rate y of two rates, whose values are `one` and `two`."""
+    (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
+    return xx - two * xy - one * yx + one * two * yy
 
 
-def compute_count_half_widths(covariances: Covariances, figures: Figures) -> Array:
+def compute_count_half_widths(moments: Moments | Covariances, figures: Figures) -> Array:
     """Return the half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
-    return Z95 * np.sqrt(covariances.variance(figures))
+    return Z95 * np.sqrt(moments.variance(figures))
 
 
-def compute_rate_half_widths(
-    covariances: Covariances,
-    numerator: Figures,
-    denominator: Figures,
-    public_denominators: Array,
-    public_rates: Array,
-) -> Array:
-    """Return half-widths of rates, in points up to `WHOLE_RANGE`, if the true counts were the public ones."""
-    _, half_width = compute_fieller_interval(
-        public_rates * public_denominators,
-        public_denominators,
-        covariances.variance(numerator),
-        covariances.variance(denominator),
-        covariances.covariance(numerator, denominator),
-    )
+def compute_rate_half_widths(moments: Moments, numerator: Figures, denominator: Figures) -> Array:
+    """Return half-widths of rates, in points up to `WHOLE_RANGE`."""
+    _, half_width = RatioMoments.build(moments, numerator, denominator).compute_interval()
     return np.minimum(100 * half_width, WHOLE_RANGE)
 
 
-def compute_difference_half_widths(
-    covariances: Covariances,
-    rates: tuple[tuple[Figures, Figures], tuple[Figures, Figures]],
-    public_denominators: tuple[Array, Array],
-    public_rates: tuple[Array, Array],
-) -> Array:
-    """Return half-widths of differences of two rates in points, at most twice `WHOLE_RANGE`, by linearisation."""
-    weights = [
-        (figures, sign * share / np.maximum(size, 1.0))
-        for (part, whole), size, rate, sign in zip(rates, public_denominators, public_rates, (1.0, -1.0), strict=True)
-        for figures, share in ((part, np.ones_like(rate)), (whole, -rate))
-    ]
-    variance = np.zeros(public_denominators[0].shape)
-    for left, weight in weights:
-        for right, other in weights:
-            variance = variance + weight * other * covariances.covariance(left, right)
+def compute_difference_half_widths(moments: Moments, first: Rate, second: Rate) -> Array:
+    """Return half-widths of the first rate minus the second, in points up to twice `WHOLE_RANGE`, by linearisation."""
+    one, two = RatioMoments.build(moments, *first), RatioMoments.build(moments, *second)
+    # an empty group has the rate 0
+    rate1, rate2 = (each.x / np.maximum(each.y, np.finfo(float).tiny) for each in (one, two))
+    size1, size2 = np.maximum(one.y, 1.0), np.maximum(two.y, 1.0)
+    covariance = _compute_rate_covariance(moments, first, second, rate1, rate2)
+    variance = (
+        one.compute_variance(rate1) / size1**2
+        + two.compute_variance(rate2) / size2**2
+        - 2 * covariance / (size1 * size2)
+    )
     return np.minimum(100 * Z95 * np.sqrt(np.maximum(variance, 0.0)), 2 * WHOLE_RANGE)
 
 
@@ -245,7 +230,7 @@ class _Pair(RatioMoments):
     @cached_property
     def interval(self) -> tuple[Array, Array]:
         """Centre and half-width of Fieller's interval."""
-        return compute_fieller_interval(self.x, self.y, self.xx, self.yy, self.xy)
+        return self.compute_interval()
 
     @property
     def low(self) -> Array:
@@ -365,7 +350,7 @@ def model_rates(noisy: NoisyRates) -> ModelledRates:
         np.concatenate([each.mean for each in seen], axis=-1),
         np.concatenate([each.deviation for each in seen], axis=-1),
     )
-    middle, half_width = compute_fieller_interval(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z=OWN_INTERVAL_Z)
+    middle, half_width = noisy.compute_interval(OWN_INTERVAL_Z)
     return ModelledRates(
         mixture.compute_quantile(0.5),
         np.clip(np.minimum(mixture.compute_quantile(TAIL), middle - half_width), 0.0, 1.0),

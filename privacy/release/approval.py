@@ -286,14 +286,14 @@ class SignOffs:
             if stated is not None and stated.ledger == self._lines[0][2].entry_hash and stated.is_genuine:
                 yield stated.key
 
-    def change_of_people(self, sign_off: SignOff) -> Request | None:
+    def build_change_of_people(self, sign_off: SignOff) -> Request | None:
         """Return the request to record the people of a policy; None if it names nobody or changes nothing."""
         before = self.recorded
         if before.sign_off is None or not sign_off.people or sign_off.to_document() == before.sign_off.to_document():
             return None
-        return self._change(before, sign_off.to_document())
+        return self._build_change(before, sign_off.to_document())
 
-    def _change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
+    def _build_change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
         assert before.sign_off
         whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][2].entry_hash}
         return whole | {"replaces": before.line, "before": before.sign_off.to_document(), "after": people}
@@ -307,7 +307,7 @@ class SignOffs:
             except PolicyError:
                 # A forged line need not hold valid people; it changes nothing.
                 return before
-            if before.sign_off is not None and not self.judge(self._change(before, content), at=number).is_enough:
+            if before.sign_off is not None and not self.judge(self._build_change(before, content), at=number).is_enough:
                 return before
             return replace(before, sign_off=named, line=line.entry_hash)
         if kind == _DEMONSTRATION and before.may_be_demonstration and not before.demonstration_key:
@@ -373,7 +373,7 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
     if not sign_off.people:
         return
     books = SignOffs(ledger)
-    change = books.change_of_people(sign_off)
+    change = books.build_change_of_people(sign_off)
     if books.recorded.sign_off is None or (change and books.judge(change).is_enough):
         add_line(ledger, _PEOPLE, sign_off.to_document())
 

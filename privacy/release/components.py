@@ -231,11 +231,11 @@ def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mappin
     names = family.sort_names(term.vectors)
     vectors = {name: Selector.of(family.get_attribute(name), {name: term.vectors[name]}) for name in names}
 
-    def part(block: tuple[str, ...]) -> Array:
+    def build_part(block: tuple[str, ...]) -> Array:
         scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])
         return reduce(np.multiply.outer, (vectors[name].centred[0] for name in block), np.asarray(scale))
 
-    return {block: part(block) for block in iter_subsets(names)}
+    return {block: build_part(block) for block in iter_subsets(names)}
 
 
 def _compute_whitener(covariance: Array, reference: Array) -> Array:

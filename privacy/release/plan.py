@@ -119,10 +119,10 @@ class Plan:
         if nesting is None:
             return {}
 
-        def seen(attributes: tuple[str, ...]) -> tuple[str, ...]:
+        def drop_outer(attributes: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(name for name in attributes if name != nesting.outer)
 
-        sigmas = {seen(attributes): sigma for attributes, sigma in self.sigmas.items()}
+        sigmas = {drop_outer(attributes): sigma for attributes, sigma in self.sigmas.items()}
         return {group: Plan(self.family.select_group(group), self.rho, self.delta, sigmas) for group in nesting.members}
 
     @cached_property

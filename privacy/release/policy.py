@@ -234,12 +234,12 @@ class Policy:
         if not 0 < share <= 1:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
 
-        def scaled(rho: float) -> float:
+        def scale_rho(rho: float) -> float:
             # Down, so that shares that add up to 1 never spend more than the whole.
             return float((Decimal(repr(rho)) * Decimal(repr(share))).quantize(NANO, ROUND_FLOOR))
 
         accounts = {
-            unit: replace(account, split={family: scaled(rho) for family, rho in account.split.items()})
+            unit: replace(account, split={family: scale_rho(rho) for family, rho in account.split.items()})
             for unit, account in self.accounts.items()
         }
         return replace(self, accounts=accounts)

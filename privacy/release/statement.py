@@ -38,13 +38,6 @@ from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
 
 FALSE_ALARMS = 0.05
-QUESTIONS = (
-    ("whether a child is counted", 1, "one row added or removed"),
-    ("in which of two categories a child known to be counted is", 2, "one row replaced by another"),
-    ("whether two siblings, or one child who is in the table twice, are counted", 4, "two rows added or removed"),
-    ("in which of two categories such a pair, known to be counted, is", 8, "two rows replaced by two others"),
-)
-"""Questions an attacker may ask, the factor on rho (squared L2 distance of the counts), and the change to the table."""
 # Renyi orders above 1; each gives a valid bound, and the best of them is used
 _ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
 
@@ -55,14 +48,12 @@ def compute_inference(rho: float) -> dict[str, Any]:
         "false_alarms_in_100": round(100 * FALSE_ALARMS),
         "questions": [
             {
-                "question": question,
-                "change": change,
-                "rho_factor": factor,
-                "rho": round(factor * rho, 9),
-                "guessed_in_100": count_guessed_in_100(factor * rho),
-                "found_in_100": round(100 * compute_most_found(factor * rho)),
+                **question,
+                "rho": round(question["rho_factor"] * rho, 9),
+                "guessed_in_100": count_guessed_in_100(question["rho_factor"] * rho),
+                "found_in_100": round(100 * compute_most_found(question["rho_factor"] * rho)),
             }
-            for question, factor, change in QUESTIONS
+            for question in read_sentences()["inference"]
         ],
     }
 
@@ -87,7 +78,7 @@ def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
     order does not allow to be exceeded.
     """
 
-    def excess(found: float) -> float:
+    def compute_excess(found: float) -> float:
         # In logarithms, because powers of orders up to 1,001 underflow.
         yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
         no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
@@ -95,7 +86,9 @@ def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
 
     # just under 1, where log1p(-found) is not finite
     highest = 1 - 1e-12
-    return highest if excess(highest) < 0 else float(scipy.optimize.brentq(excess, false_alarms, highest))
+    return (
+        highest if compute_excess(highest) < 0 else float(scipy.optimize.brentq(compute_excess, false_alarms, highest))
+    )
 
 
 Record = dict[str, Any]
@@ -128,24 +121,6 @@ class MeasuredOnRequest:
     measurement: Measurement
     tables: tuple[str, ...]
     """Names of the tables it was measured for."""
-
-
-_REPLACED = (2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2")
-_TWO = (4, "a cell may change by 2: squared L2 distance 4")
-_GROUPS = {
-    "child": {
-        "one row replaced by another, such as a change of a child's category": _REPLACED,
-        "two rows added or removed, such as those of two siblings, or of one child whose records were not joined": _TWO,
-    },
-    "response": {
-        "one response replaced by another, such as a change of an answer": _REPLACED,
-        "two responses added or removed, such as those of one parent who answers twice": _TWO,
-    },
-}
-"""Changes larger than one neighbour, by unit, each with its factor on rho and the reason.
-
-The zCDP of Gaussian noise grows with squared distance.
-"""
 
 
 def build_privacy_record(
@@ -286,13 +261,8 @@ def _build_account(
         "unit": unit,
         "privacy_parameters": _build_parameters(spent, policy.delta),
         "larger_changes": [
-            {
-                "change": change,
-                "rho_factor": factor,
-                **_build_parameters(factor * spent, policy.delta),
-                "reason": reason,
-            }
-            for change, (factor, reason) in _GROUPS[unit].items()
+            {**change, **_build_parameters(change["rho_factor"] * spent, policy.delta)}
+            for change in read_sentences()["larger_changes"][unit]
         ],
         "budget": {
             "cap_rho": cap,
@@ -326,15 +296,12 @@ def _build_family(drawn: _Drawn, policy: Policy) -> Record:
         "privacy_unit": plan.family.unit,
         "charged_to": charged.unit,
         **_build_parameters(charged.nano_rho / NANO, policy.delta),
-        "mechanism": "discrete Gaussian noise on integer counts (Canonne, Kamath and Steinke 2020)",
         "noise_source": measurement.noise_source,
         "opendp_version": measurement.opendp_version,
-        "l2_sensitivity_of_each_marginal": 1,
-        "contribution_bound": "one row, counted once in every marginal",
+        **read_sentences()["families"],
         "marginals_measured": len(plan.sigmas),
         "noise_scale_least": min(plan.sigmas.values()),
         "noise_scale_greatest": max(plan.sigmas.values()),
-        "composition": "adaptive composition of zCDP: rho adds up over marginals",
         "method": METHOD,
         "plan_sha256": plan.sha256,
         "ledger_entry": charged.entry_hash,

@@ -23,7 +23,7 @@ from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
 from assets.release.planning import Sizes
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, Known, Released, find_release
-from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, request_of
+from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, parse_request
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
 from ndl_export.tables import FAMILIES, Table
@@ -93,7 +93,7 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
     return {
         "release": release.version,
         "delta": load_policy().delta,
-        "requests": [_request(each, release, cohorts) for each in requests],
+        "requests": [_describe_request(each, release, cohorts) for each in requests],
         "together": [_compute_joint_cost(requests, each) for each in cohorts.values()] if len(requests) > 1 else [],
     }
 
@@ -104,7 +104,7 @@ def can_be_had(found: Facts) -> bool:
     return all(single) and all(each["fits"] for each in found["together"])
 
 
-def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]) -> Facts:
+def _describe_request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]) -> Facts:
     rows = request.table.blocks[0].axes
     return {
         "name": request.name,
@@ -172,7 +172,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
     found = []
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
-            instead = request_of(request.to_document() | change)
+            instead = parse_request(request.to_document() | change)
             plan = cohort.known.plan_requests([instead])[instead.family]
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
@@ -211,19 +211,19 @@ def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     plans = [plan for plan in cohort.known.plan_requests(within_reach).values() if plan]
     policy = cohort.policy
 
-    def by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:
+    def sum_by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:
         added = dict.fromkeys(policy.accounts, 0)
         for plan in all_of:
             if plan:
                 added[policy.get_unit(plan.family.name)] += _convert_to_nano(plan.rho)
         return {unit: nano / NANO for unit, nano in added.items() if nano}
 
-    at_once = by_unit(plans)
+    at_once = sum_by_unit(plans)
     return {
         "cohort": cohort.known.cohort,
         "requests": [each.name for each in within_reach],
         "rho": at_once,
-        "apart_rho": by_unit(plan for _, plan in alone.values()),
+        "apart_rho": sum_by_unit(plan for _, plan in alone.values()),
         "left_rho": {unit: cohort.left[unit] for unit in at_once},
         "fits": all(_convert_to_nano(rho) <= _convert_to_nano(cohort.left[unit]) for unit, rho in at_once.items()),
     }

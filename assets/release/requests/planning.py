@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release.noise_workload import build_block_figures, build_requested_family
-from assets.release.planning import DECIMALS, Sizes
+from assets.release.planning import DECIMALS, ExpectedMoments, Sizes
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import OnRequest, RequestedTable
@@ -30,7 +30,6 @@ from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
-from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.estimation.intervals import WITHHELD, compute_published_ratios
 from privacy.release.canonical import encode_canonical_json
@@ -38,7 +37,7 @@ from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan, compute_largest_gains, make_plan
 from privacy.release.policy import Policy, load_policy
-from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector
+from privacy.release.workload import Array, Attribute, Cube, Family, Selector
 
 STEP = 10_000
 """Step, in nano-rho, to which a measurement's budget is rounded up."""
@@ -78,23 +77,6 @@ class Expected:
         return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
 
 
-@dataclass(frozen=True, eq=False)
-class _Planned:
-    """Moments of figures not measured yet: published group sizes, with the noise of a plan."""
-
-    sizes: Sizes
-    noise: Covariances
-
-    def values(self, figures: Figures) -> Array:
-        return self.sizes.values(figures)
-
-    def variance(self, figures: Figures) -> Array:
-        return self.noise.variance(figures)
-
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        return self.noise.covariance(left, right)
-
-
 def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
     (block,) = request.table.blocks  # a requested table has one block, and a row for each area
@@ -104,9 +86,8 @@ def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Size
     if figures is None or len(figures.areas) < wanted:
         return None
     ((rate, _),) = figures.judged_by
-    found = compute_published_ratios(
-        _Planned(sizes, Covariances(plan)), *rate, policy.reliability, largest=1.0, unit=MeasureKind.PERCENT.scale
-    )
+    moments, unit = ExpectedMoments(plan, sizes), MeasureKind.PERCENT.scale
+    found = compute_published_ratios(moments, *rate, policy.reliability, largest=1.0, unit=unit)
     rows = len(figures.areas), -1
     levels = product(*(axis.selections for axis in block.axes))
     return Expected(

@@ -25,7 +25,7 @@ from assets.release.record import (
     read_request_plans,
 )
 from assets.release.requests.planning import Known, find_release
-from assets.release.requests.request import Request, request_of
+from assets.release.requests.request import Request, parse_request
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status
 from ndl_export.facts.on_request import RequestedTable
@@ -135,7 +135,7 @@ def read_registered_requests(home: Home) -> dict[str, Registered]:
     found: dict[str, Registered] = {}
     for line in chained_log.read_entries(home.requests):
         if line["what"] == "asked":
-            request = request_of(line["request"])
+            request = parse_request(line["request"])
             found[request.name] = Registered(request, line["on"], answered_in=answered.get(request.name, ""))
         else:
             known = found[line["name"]]

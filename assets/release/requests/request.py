@@ -85,7 +85,7 @@ def read_request(path: Path) -> Request:
         document = read_document(path)
         if document.problems:
             raise InvalidSettings(document.problems)
-        return request_of(document.content)
+        return parse_request(document.content)
     except InvalidSettings as error:
         raise InvalidRequest(str(error)) from None
     except InvalidDefinition as error:
@@ -116,7 +116,7 @@ def read_requests(paths: Iterable[Path]) -> list[Request]:
     return found
 
 
-def request_of(document: object) -> Request:
+def parse_request(document: object) -> Request:
     """Return the request in a document from JSON or YAML. Raises `InvalidDefinition` with every problem."""
     problems: list[str] = []
     request = None

@@ -13,7 +13,7 @@ import pytest
 
 from ndl_export.analyst_db.build import build_database
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
-from privacy.estimation.intervals import Z95, compute_fieller_interval
+from privacy.estimation.intervals import Z95, RatioMoments
 from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, changed, read_from
 
 CITY_REGION = ("Halton", "Knowsley", "Liverpool", "Sefton", "St. Helens", "Wirral")
@@ -77,7 +77,7 @@ def test_a_sum_has_the_interval_of_its_covariances(
         )
         for kind in ("gld", "gld_children", "children")
     )
-    centre, half = compute_fieller_interval(x, y, xx, yy, xy)
+    centre, half = RatioMoments(x, y, xx, yy, xy).compute_interval()
     found = sums(reader, call)
     assert found["basis"] == "exact: covariances of the noise"
     assert found["gld_percent"] == pytest.approx(100 * np.clip(x / y, 0, 1), abs=0.051)

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.release.requests.planning import find_release
-from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
+from assets.release.requests.request import TEMPLATE, Request, parse_request, read_request
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.noisy_counts import NoisyCounts, build_noisy_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
@@ -111,7 +111,7 @@ def home(made: Home, tmp_path: Path) -> Home:
 
 
 def request(**changes: Any) -> Request:
-    return request_of(ASKED.to_document() | changes)
+    return parse_request(ASKED.to_document() | changes)
 
 
 def check(home: Home, *asked: Request | Path, options: tuple[str, ...] = ()) -> Result:

@@ -18,7 +18,7 @@ from assets.release.measure import measure_release
 from assets.release.record import read_record
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import find_base_release, read_registered_requests, refuse
-from assets.release.requests.request import request_of
+from assets.release.requests.request import parse_request
 from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.verify import verify
@@ -234,7 +234,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
         fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
         sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
         plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
-        answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
+        answer = check_requests(home, [parse_request(each) for each in OF_EACH_FAMILY], VERSION)
         outcomes.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
     assert outcomes[0] == outcomes[1]
 

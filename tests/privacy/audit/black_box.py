@@ -127,7 +127,7 @@ class Small:
         parts = [np.ravel(estimates.values(cube)) for cube in cubes]
         for cube in cubes:
             shown = compute_published_counts(estimates, cube)
-            parts += [np.ravel(shown.count), np.ravel(shown.lower), np.ravel(shown.upper)]
+            parts += [np.ravel(shown.value), np.ravel(shown.lower), np.ravel(shown.upper)]
         return np.concatenate(parts).astype(np.float64)
 
 

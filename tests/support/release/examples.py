@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from assets.release.planning import plan_family
-from privacy.estimation.intervals import Moments, RatioTable, compute_published_ratios
+from privacy.estimation.intervals import Moments, PublishedFigures, compute_published_ratios
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
@@ -77,6 +77,8 @@ def pilot_family(councils: int = len(PILOT)) -> Family:
     return replace(family, attributes=(attribute("council", councils), *family.attributes[1:]))
 
 
-def published_rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
+def published_rates(
+    moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability
+) -> PublishedFigures:
     """Return percentages within [0, 100]; both figures have the same shape."""
     return compute_published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)

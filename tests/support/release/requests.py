@@ -6,7 +6,7 @@ from typing import Any
 
 from assets.home.paths import Home
 from assets.release.requests.register import register
-from assets.release.requests.request import TEMPLATE, read_request, request_of
+from assets.release.requests.request import TEMPLATE, parse_request, read_request
 from privacy.release.plan import Plan
 from tests.support.release.sizes import known
 
@@ -49,10 +49,10 @@ OF_EACH_FAMILY = (
 
 
 def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
-    return [register(home, request_of(each), TODAY).name for each in documents]
+    return [register(home, parse_request(each), TODAY).name for each in documents]
 
 
 def further_plans(councils: Sequence[str]) -> dict[str, Plan]:
     """Return the plans, by family, of what `OF_EACH_FAMILY` needs beyond today's tables, within the cap."""
-    planned = known(councils).plan_requests(map(request_of, OF_EACH_FAMILY))
+    planned = known(councils).plan_requests(map(parse_request, OF_EACH_FAMILY))
     return {family: plan for family, plan in planned.items() if plan is not None}

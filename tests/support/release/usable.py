@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.release.planning import _draw_rows_per_child, plan_family
+from assets.release.planning import draw_rows_per_child, plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -71,7 +71,7 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     if family == "pupil":
         return child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
-    sizes = [round(_draw_rows_per_child(definition)[0] * estimate_council_size(council)) for council in councils]
+    sizes = [round(draw_rows_per_child(definition)[0] * estimate_council_size(council)) for council in councils]
     codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
     for attribute in definition.attributes:
         drawn = []

@@ -67,7 +67,7 @@ def allowed(ledger: Ledger, policy: SignOff, request: dict[str, Any], sheet: str
 
 def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
     """Put the people of a policy in the place of those recorded, who sign that."""
-    change = SignOffs(ledger).change_of_people(policy)
+    change = SignOffs(ledger).build_change_of_people(policy)
     assert change
     for signer in signers:
         sign(ledger, policy, change, "", SHEET, signer.key)
@@ -296,9 +296,9 @@ def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: L
     change_to(ledger, after, ANNA)
     assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.to_document())
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
-        sign(ledger, after, SignOffs(ledger).change_of_people(after) or {}, "", SHEET, carla.key)
+        sign(ledger, after, SignOffs(ledger).build_change_of_people(after) or {}, "", SHEET, carla.key)
     change_to(ledger, after, BRAM)
-    assert SignOffs(ledger).change_of_people(after) is None
+    assert SignOffs(ledger).build_change_of_people(after) is None
     signed(ledger, carla, after, request_of(ledger))
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         signed(ledger, ANNA, after, request_of(ledger))
@@ -316,7 +316,7 @@ def test_a_change_of_people_that_was_signed_once_is_not_put_back_later(ledger: L
 def test_a_policy_that_names_nobody_leaves_those_who_are_recorded(ledger: Ledger) -> None:
     note_people(ledger, sign_off(ANNA))
     note_people(ledger, NOBODY)
-    assert SignOffs(ledger).change_of_people(NOBODY) is None
+    assert SignOffs(ledger).build_change_of_people(NOBODY) is None
     signed(ledger, ANNA, NOBODY, request_of(ledger))
     allowed(ledger, NOBODY, request_of(ledger))
 

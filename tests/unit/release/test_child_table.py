@@ -77,7 +77,7 @@ def test_an_empty_table_gives_every_cell():
     estimates = Estimates(plan, measure(plan, sources[0], OpenDPNoise(charge(plan))))
     axes = {n: Selector.each(small_family().get_attribute(n)) for n in ("council", "fsm", "gld")}
     published = compute_published_counts(estimates, Cube(axes))
-    assert published.count.shape == (4, 3, 2)
+    assert published.value.shape == (4, 3, 2)
     assert np.isfinite(published.lower).all()
     assert np.isfinite(published.upper).all()
 

@@ -13,7 +13,7 @@ from privacy.estimation.intervals import (
     UNRELIABLE,
     WITHHELD,
     Z95,
-    compute_fieller_interval,
+    RatioMoments,
     compute_published_counts,
     compute_published_ratios,
     compute_rate_differences,
@@ -103,11 +103,11 @@ def test_intervals_cover_the_truth_in_95_of_100_cases(coverage, kind):
 
 def test_counts_are_whole_and_not_negative():
     table = compute_published_counts(Fixed(x=-3.4, y=0, xx=4.0, yy=0, xy=0), "x")
-    assert (int(table.count), float(table.lower)) == (0, 0.0)
+    assert (int(table.value), float(table.lower)) == (0, 0.0)
     assert float(table.upper) == pytest.approx(-3.4 + 2 * Z95)
     table = compute_published_counts(Fixed(x=-30.0, y=0, xx=4.0, yy=0, xy=0), "x")
-    assert (int(table.count), float(table.lower), float(table.upper)) == (0, 0.0, 0.0)
-    assert int(compute_published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").count) == 8
+    assert (int(table.value), float(table.lower), float(table.upper)) == (0, 0.0, 0.0)
+    assert int(compute_published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").value) == 8
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_denominator_within_the_noise_gives_the_whole_range():
 
 def test_fieller_solves_its_quadratic():
     x, y, xx, yy, xy = 310.0, 500.0, 90.0, 120.0, 40.0
-    centre, half_width = compute_fieller_interval(*(np.array(v) for v in (x, y, xx, yy, xy)))
+    centre, half_width = RatioMoments(*(np.array(v) for v in (x, y, xx, yy, xy))).compute_interval()
     for bound in (centre - half_width, centre + half_width):
         assert (x - bound * y) ** 2 == pytest.approx(Z95**2 * (xx - 2 * bound * xy + bound**2 * yy))
 

@@ -10,7 +10,6 @@ from privacy.estimation.intervals import (
     Z95,
     NoisyRates,
     _fit_additive,
-    compute_fieller_interval,
     model_rates,
 )
 from tests.support.daily import examples
@@ -96,7 +95,7 @@ def test_the_interval_holds_the_85_percent_interval_of_the_cell_itself():
 
 
 def own_interval(noisy: NoisyRates, z: float) -> tuple[np.ndarray, np.ndarray]:
-    middle, half_width = compute_fieller_interval(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z)
+    middle, half_width = noisy.compute_interval(z)
     return np.clip(middle - half_width, 0, 1), np.clip(middle + half_width, 0, 1)
 
 

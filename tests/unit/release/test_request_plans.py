@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, estimate_sizes
-from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
+from assets.release.requests.request import TEMPLATE, Request, parse_request, read_request, read_requests
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.facts.on_request import RequestedTable
 from privacy.release.mechanism import Measurement, combine_plans
@@ -26,7 +26,7 @@ PUPIL = [each for each in REQUESTS if each.family == "pupil"]
 
 
 def request(**changes: Any) -> Request:
-    return request_of(read_request(TEMPLATE).to_document() | changes)
+    return parse_request(read_request(TEMPLATE).to_document() | changes)
 
 
 known = cache(sizes.known)
