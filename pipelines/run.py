@@ -37,7 +37,7 @@ from sources.extract.landing import describe_unread_entries, has_arrivals, list_
 from sources.reference.cohorts import Cohort
 
 if TYPE_CHECKING:
-    from pipelines.dagster.executing import Jobs
+    from pipelines.definitions import Jobs
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str
                 if not current:
                     if jobs is None:
                         with pause_garbage_collection():
-                            from pipelines.dagster.executing import open_jobs
+                            from pipelines.definitions import open_jobs
 
                             jobs = opened.enter_context(open_jobs(folders))
                     step.make(jobs)

@@ -2,7 +2,7 @@
 
 Steps run in parallel, but only one at a time for a cohort or, during intake, for a council's extracts of a cohort. A
 removal of rows or files runs alone. No step reads while a removal is unfinished: opening the home folder finishes it
-first (`pipelines.opening`).
+first (`assets.keeping.withdrawing.open_home`).
 """
 
 import functools

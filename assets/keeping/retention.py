@@ -20,8 +20,7 @@ from assets.intake import deliveries
 from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.suppressions import read_objection
 from assets.keeping.forgetting import Forgotten, find_in_no_table, remove_expired
-from privacy.doors.destroy import destroy
-from privacy.doors.regular import is_link_out
+from privacy.doors.regular import destroy, is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped

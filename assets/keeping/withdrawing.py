@@ -23,9 +23,10 @@ from assets.intake.suppressions import Gone, write_without
 from assets.keeping import forgetting
 from assets.keeping.forgetting import link_again
 from privacy import row_keys
+from privacy.doors.environment import get_settings
 from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
-from privacy.keys import KeyProblem, KeyRing
+from privacy.keys import RESTRICTED, KeyProblem, KeyRing
 from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, list_cohorts
@@ -89,6 +90,16 @@ def withdraw(
         withdrawal = _Withdrawal(store.key, number, reason, str(landing.absolute()))
         write_json(home.unfinished_withdrawal, asdict(withdrawal))
         return _finish(home, keys, withdrawal)
+
+
+def open_home(home: Home, keys: Path | None = None) -> Home:
+    """Finish an interrupted removal and return the home folder; `keys` is the folder of a key set.
+
+    Raises `InUse` if a removal does not end, and `KeyProblem` if finishing it needs keys that are missing.
+    """
+    if home.is_removal_unfinished:
+        finish(home, KeyRing.load(keys or get_settings().keys, RESTRICTED))
+    return home
 
 
 def finish(home: Home, keys: KeyRing) -> None:

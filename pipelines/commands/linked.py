@@ -9,6 +9,7 @@ import click
 
 from assets.home.installation import Installation
 from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.keeping.withdrawing import open_home
 from assets.linkage.inputs import find_measuring_release
 from assets.linkage.review import draw_review, take_review
 from assets.linkage.review import open_sheet as opened
@@ -21,7 +22,6 @@ from pipelines.commands.console import answer, describe_problem_count, show_prog
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.commands.returns import returns
 from pipelines.ending import Ending
-from pipelines.opening import open_home
 from pipelines.reports.document import WIDTH, Grid, iter_grid_lines, wrap_text
 from privacy.chained_log import read_entries
 from privacy.doors import environment, files
@@ -241,7 +241,7 @@ def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
 @options.add_option("--keys")
 def make(store: CohortStore, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from pipelines.dagster.executing import open_jobs
+    from pipelines.definitions import open_jobs
 
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")

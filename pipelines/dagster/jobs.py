@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.catalogue import runs
 from assets.home.installation import Installation
@@ -40,51 +41,22 @@ from privacy.release.policy import Stage
 from sources.extract.landing import list_councils
 from sources.reference.cohorts import list_open_cohorts
 
-intake_job = dg.define_asset_job(
-    "intake",
-    selection=dg.AssetSelection.assets(pseudonymised_extracts),
-    description="Take in what has landed, for one council and cohort or, as a backfill, for all councils in one run.",
-)
-linkage_job = dg.define_asset_job(
-    "linkage",
-    selection=dg.AssetSelection.assets(links, confidential_tables),
-    description="Link a cohort and derive its confidential tables. Spends nothing.",
-)
-release_job = dg.define_asset_job(
-    "release",
-    selection=dg.AssetSelection.assets(measurements, bundle, analyst_database),
-    tags={runs.SPENDS_BUDGET: "true"},
-    description=(
-        "Charge the privacy budget, draw the noise, write the bundle of a cohort and rebuild the analyst database. The"
-        " run must name the release version, once. Refused before anything is drawn if the budget does not allow the"
-        " whole release, if a table would not be worth it, if a council is missing, or if a published bundle"
-        " is not in the ledger. It is held, and draws nothing, until people have accepted what was delivered and signed"
-        " it, and the bundle is held until they have signed again. A release that was made is found again, and spends"
-        " nothing."
-    ),
-)
-republish_job = dg.define_asset_job(
-    "republish",
-    selection=dg.AssetSelection.assets(bundle, analyst_database),
-    description=(
-        "Write the bundle of a release again from its stored measurements, then its page, catalogue, feed and analyst"
-        " database. The run must name the release version. It cannot draw, and spends nothing."
-    ),
-)
-database_job = dg.define_asset_job(
-    "analyst_database",
-    selection=dg.AssetSelection.assets(analyst_database),
-    description="Rebuild readiness.duckdb from the bundles.",
-)
+SAYS: dict[str, str] = read_yaml(Path(__file__).with_name("descriptions.yaml"))
+"""What the web server shows of each job, schedule and sensor, by name."""
 
-synthetic_job = dg.define_asset_job(
-    "synthetic_children",
-    selection=dg.AssetSelection.assets(synthetic_children),
-    description=(
-        "Make synthetic children of a published release, and put them beside it. Spends nothing, and is part of no"
-        " other job."
-    ),
-)
+
+def _define_job(name: str, *assets: dg.AssetsDefinition, spends_budget: bool = False) -> UnresolvedAssetJobDefinition:
+    tags = {runs.SPENDS_BUDGET: "true"} if spends_budget else None
+    return dg.define_asset_job(name, dg.AssetSelection.assets(*assets), tags=tags, description=SAYS[name])
+
+
+intake_job = _define_job("intake", pseudonymised_extracts)
+linkage_job = _define_job("linkage", links, confidential_tables)
+release_job = _define_job("release", measurements, bundle, analyst_database, spends_budget=True)
+republish_job = _define_job("republish", bundle, analyst_database)
+database_job = _define_job("analyst_database", analyst_database)
+synthetic_job = _define_job("synthetic_children", synthetic_children)
+returns_job = _define_job("returns", returns)
 
 
 def build_release_run(cohort: str, version: str, options: ReleaseOptions) -> dict[str, Any]:
@@ -121,7 +93,7 @@ def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Ins
         context.log.info(f"removed: {sentence}")
 
 
-@dg.job(name="retention", description="Remove data whose retention period is over. Releases and ledger stay.")
+@dg.job(name="retention", description=SAYS["retention"])
 def retention_job() -> None:
     expire_op()
 
@@ -140,20 +112,10 @@ def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[In
 
 @dg.job(
     name="publication",
-    description=(
-        "Publish a release that was made and approved, at the place of READINESS_PUBLISH_TO. Checks its signature,"
-        " sends what is missing, and spends nothing. Refused before the moment that the release calendar announces."
-    ),
+    description=SAYS["publication"],
 )
 def publication_job() -> None:
     publish_op()
-
-
-returns_job = dg.define_asset_job(
-    "returns",
-    selection=dg.AssetSelection.assets(returns),
-    description="Make the returns of a linked cohort that sharing agreements allow. Part of no other job.",
-)
 
 
 RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)
@@ -170,10 +132,7 @@ _BY_KIND: dict[str, str] = {kind: advice for kinds, advice in _ADVICE["errors"].
     job=intake_job,
     cron_schedule="0 2 * * *",
     execution_timezone=TIMEZONE,
-    description=(
-        "Each night at 02:00, take in what has landed and was neither taken nor stopped since, one run a cohort: for"
-        " what the landing sensor did not see, or whose intake failed."
-    ),
+    description=SAYS["nightly_intake"],
 )
 def nightly_intake(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
@@ -196,10 +155,7 @@ def nightly_intake(
     job=linkage_job,
     cron_schedule="0 5 2 1,4,9 *",
     execution_timezone=TIMEZONE,
-    description=(
-        "After each school term, on the second of January, April and September at 05:00, link again the cohort that was"
-        " last assessed: for objections, corrections and look-ups that no new extract brought."
-    ),
+    description=SAYS["termly_linkage"],
 )
 def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
     day, cohorts = context.scheduled_execution_time.date(), runs.COHORTS.get_partition_keys()
@@ -217,12 +173,7 @@ def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
     job=returns_job,
     cron_schedule="0 6 * * *",
     execution_timezone=TIMEZONE,
-    description=(
-        "Each day at 06:00, after the intake and linkage of the night, renew the returns of every linked cohort from"
-        " birth to Reception, so that a new concern, a first appearance or a move reaches the other services the next"
-        " morning. Returns whose content has not changed are left alone. Nothing starts without a folder of sharing"
-        " agreements (READINESS_AGREEMENTS)."
-    ),
+    description=SAYS["nightly_returns"],
 )
 def nightly_returns(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
@@ -244,7 +195,7 @@ daily_retention = dg.ScheduleDefinition(
     job=retention_job,
     cron_schedule="30 3 * * *",
     execution_timezone=TIMEZONE,
-    description="Each day at 03:30, remove data whose period under the retention policy is over.",
+    description=SAYS["daily_retention"],
 )
 
 
@@ -252,10 +203,7 @@ daily_retention = dg.ScheduleDefinition(
     job=publication_job,
     cron_schedule="30 9 * * *",
     execution_timezone=TIMEZONE,
-    description=(
-        "Each day at 09:30, publish the releases that the release calendar (READINESS_CALENDAR) announces for the day."
-        " They were made before, by a person's decision, and held: nothing is measured or charged."
-    ),
+    description=SAYS["release_calendar"],
 )
 def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     day = context.scheduled_execution_time.date()
@@ -278,11 +226,7 @@ Identities = dict[str, dict[str, str]]
     job=intake_job,
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description=(
-        "Starts the intake of a council and cohort when one of its extracts is new or changed and all of them have kept"
-        " size and time of change over two looks, or have a `.ready` marker beside them: a half-written file is left"
-        " alone, and several files of a council give one run."
-    ),
+    description=SAYS["landing_sensor"],
 )
 def landing_sensor(
     context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
@@ -331,7 +275,7 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     use_user_code_server=True,  # otherwise only Dagster's daemon can evaluate it, and a test of it in the UI fails
     default_status=dg.DefaultSensorStatus.STOPPED,
     run_tags={runs.WHY: "extracts changed since the last linkage"},
-    description="Links a cohort at 04:00 where its extracts changed since it was last linked. Spends nothing.",
+    description=SAYS["restricted_automation"],
 )
 
 
@@ -339,10 +283,7 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     jobs=[release_job, republish_job],
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description=(
-        "Continues a release that waited, once as many people have signed it as the policy asks for: measures it, or"
-        " publishes the bundle that was held. Each signature is acted on once; whether it counts is decided by the run."
-    ),
+    description=SAYS["approved_releases"],
 )
 def approved_releases(
     context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
@@ -394,10 +335,7 @@ def alert(text: str, to: str) -> None:
     name="failed_runs",
     default_status=dg.DefaultSensorStatus.RUNNING,
     monitor_all_code_locations=True,
-    description=(
-        "Says in one sentence which run failed, in any code location, and what to do: in the daemon's log, and to the"
-        " URL or program of READINESS_ALERT. No identifier, no count and no text of an error is in it."
-    ),
+    description=SAYS["failed_runs"],
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
     failed = [(event.step_key or "", _get_error_kind(event)) for event in context.get_step_failure_events()]

@@ -37,7 +37,7 @@ from sources.synthetic.lives import LIKELY, OUTSIDE, LivingWorld, draw_living_wo
 from sources.synthetic.margins import FSM
 from sources.synthetic.people import Dates
 from sources.synthetic.recording import Rows, World, build_codes, build_dates, build_text
-from sources.synthetic.returns import SETTINGS, SLIPS, VISITS, draw_dates_after
+from sources.synthetic.returns import SETTINGS, VISITS, draw_dates_after
 from sources.synthetic.writing import DEFAULT_SEED
 
 _REVIEWS, _NURSERIES = LIKELY["reviews"], LIKELY["nurseries"]
@@ -151,26 +151,14 @@ class GrowingWorld:
         return written
 
     def _write_file(self, landing: Path, file: _File) -> Path:
-        place = self.cohorts[0].world.margins.councils[file.council].council
-        dialect = self.cohorts[0].world.get_dialect(place, file.source)
-        columns = writing.list_columns_sent(CONTRACTS[file.source], place, self.cohorts[0].world.contract_names)
-        tables = []
+        world, parts = self.cohorts[0].world, []
+        place = world.margins.councils[file.council].council
         for cohort, rows in file.parts:
             sent = self.sent[file.source][cohort]
             seed = zlib.crc32(f"{file.source} {place} {file.name} {cohort}".encode())
-            table = writing.convert_to_dialect(
-                sent.table.slice(rows.start, rows.stop - rows.start), columns, dialect, seed
-            )
-            if file.source in _IN_PARTS:
-                table = table.append_column(_STATUS, pa.array(np.where(sent.deletes[rows], _DELETED, "")))
-            tables.append(table)
-        path = landing / place / file.source / f"{file.name}{writing.choose_file_ending(place, file.source)}"
-        content = writing.encode_file(path, pa.concat_tables(tables), dialect)
-        # A new time of change would have it read again.
-        if not path.exists() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return path
+            status = {_STATUS: pa.array(np.where(sent.deletes[rows], _DELETED, ""))}
+            parts.append((sent.table[rows], seed, status if file.source in _IN_PARTS else {}))
+        return writing.write_file(landing, world, place, file.source, file.name, parts)
 
     def _build_truth(self, file: _File) -> pa.Table:
         place = self.cohorts[0].world.margins.councils[file.council].council
@@ -247,7 +235,7 @@ def draw_reviews_sent(living: LivingWorld) -> Sent:
     where = lives.council[home]
     registrations, enrolment = np.unique(who * width + where, return_inverse=True)
     reviews = returns.Reviews(enrolment, which, day)
-    identity = living.record(rng, "hv_reviews", home, day, SLIPS["health"])
+    identity = living.record(rng, "hv_reviews", home, day)
     # By registration, as in every review: some never get a number, some get it late.
     lot = rng.random(len(registrations))[enrolment]
     earliest, latest = _REVIEWS["number_days"]
@@ -292,7 +280,7 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
     gets_number = rng.random(len(first)) < _NURSERIES["number_late"]
     # Rows are by census, so that the first of a place is its first January.
     has_number = (places.has_number | gets_number)[at] & (places.has_number[at] | (census > census[first][at]))
-    identity = living.record(rng, "early_years_census", home, day, SLIPS["nursery"])
+    identity = living.record(rng, "early_years_census", home, day)
     payload = pa.table(places.payload).take(pa.array(at))
     has_sen = np.array(_NURSERIES["sen_since"])[census] > rng.random(size)[who]
     checked = places.payload["progress_check_date"].to_numpy(zero_copy_only=False)[at]

@@ -15,10 +15,10 @@ import numpy as np
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 from sources.synthetic import people as drawn
-from sources.synthetic.drawing import Bools, Floats, Ints, Texts, pick
+from sources.synthetic.drawing import Bools, Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEX
 from sources.synthetic.people import CODES, Dates, People
-from sources.synthetic.recording import Identity, Slips, World, draw_world
+from sources.synthetic.recording import Identity, World, draw_world
 
 LIKELY: dict[str, Any] = read_yaml(Path(__file__).with_suffix(".yaml"))
 _MOVES, _DEATHS, _NAMES = LIKELY["moves"], LIKELY["deaths"], LIKELY["names"]
@@ -67,7 +67,7 @@ class LivingWorld:
     world: World
     lives: Lives
 
-    def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates, slips: Slips) -> Identity:
+    def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates) -> Identity:
         """Return children as recorded at these homes (indices) by a day: anew after each move or change of name."""
         # A comparison with NaT is false: who never changes a name has the later one.
         renamed = ~(day < self.lives.renamed[self.lives.child[home]])
@@ -79,7 +79,7 @@ class LivingWorld:
             name: np.where(is_later == 1, getattr(true, name), getattr(self.lives, f"earlier_{name}")[child])
             for name in ("surname", "forename")
         }
-        return self.world.record_children(rng, source, self.lives.council[at], replace(true, **names), slips)[row]
+        return self.world.record_children(rng, source, self.lives.council[at], replace(true, **names))[row]
 
 
 def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int = 0) -> LivingWorld:
@@ -176,7 +176,10 @@ def _draw_homes(
     council, postcode = people.council.copy(), people.postcode.copy()
     gone = np.flatnonzero(left == left)
     found = [(gone, left[gone], np.full(len(gone), OUTSIDE), np.zeros(len(gone), np.int64))]
-    pull, inside = _compute_pull(world)
+    pull, region = world.margins.compute_pull(), np.array([place.region_code for place in world.margins.councils])
+    # The share of those who move into a council from others here, not from outside.
+    is_alone = (region[:, None] == region).sum(axis=1) == 1
+    inside = np.where(is_alone, _MOVES["from_elsewhere_here"], _MOVES["from_pilot_neighbour"])
     joined = np.zeros(size, bool)
     joined[later[later >= 0]] = True
     for age in reversed(range(_YEARS)):
@@ -200,16 +203,6 @@ def _draw_homes(
     child, since, where, home = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(_order(child, since), kind="stable")
     return child[order], since[order], where[order], home[order]
-
-
-def _compute_pull(world: World) -> tuple[Floats, Floats]:
-    """Return how likely a child comes from each council, by council it moves to, and the share who come from here."""
-    councils = world.margins.councils
-    region = np.array([place.region_code for place in councils])
-    near = region[:, None] == region
-    pull = world.margins.children.astype(np.float64) * np.where(near, 20.0, 1.0)
-    np.fill_diagonal(pull, 0)
-    return pull, np.where(near.sum(axis=1) > 1, _MOVES["from_pilot_neighbour"], _MOVES["from_elsewhere_here"])
 
 
 def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dates, Texts, Texts]:

@@ -58,6 +58,13 @@ class Margins:
     rates: dict[str, Floats]
     pooled_rates: dict[str, Floats]
 
+    def compute_pull(self) -> Floats:
+        """Return how likely a child who moves into a council (row) comes from each other one, mostly of its region."""
+        region = np.array([place.region_code for place in self.councils])
+        pull = self.children.astype(np.float64) * np.where(region[:, None] == region, 20.0, 1.0)
+        np.fill_diagonal(pull, 0)
+        return pull
+
 
 def build_margins(england: bool, scale: float) -> Margins:
     """Return the margins of the pilot councils or of all England, with `scale` times the children."""

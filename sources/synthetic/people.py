@@ -320,11 +320,8 @@ def _draw_early_homes(
     """Draw the council and postcode in which each child lived until about age three."""
     lot = rng.random(len(council))
     across, within = lot < _MOVED_COUNCIL, (lot >= _MOVED_COUNCIL) & (lot < _MOVED_COUNCIL + _MOVED_WITHIN)
-    region = np.array([place.region_code for place in margins.councils])
-    pull = margins.children * np.where(region[:, None] == region, 20.0, 1.0)
-    np.fill_diagonal(pull, 0)
     early = council.copy()
-    early[across] = pick(rng, pull[council[across]].astype(np.float64))
+    early[across] = pick(rng, margins.compute_pull()[council[across]])
     home = postcode.copy()
     home[across | within] = geography.draw(rng, early[across | within], fsm[across | within])
     return early, home

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.doors.shipped import read_yaml
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
 from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
@@ -35,8 +36,8 @@ _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A neighbouring key of each of `_LETTERS` on a British keyboard."""
 
 
-Slips = Mapping[str, float]
-"""Share of a service's records with each kind of error, as under `slips` in `returns.yaml`."""
+_SLIPS: dict[str, dict[str, float]] = read_yaml(Path(__file__).with_suffix(".yaml"))
+"""Share of the records of each source with each kind of error."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Identity:
         }
 
 
-def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode: Bools) -> Identity:
-    """Return these children as recorded by a service; `holds_unicode` says whether its system can store any script."""
-    size = len(true.surname)
+def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode: Bools) -> Identity:
+    """Return these children as recorded for a source; `holds_unicode` says whether a system can store any script."""
+    size, slips = len(true.surname), _SLIPS[source]
 
     def some(share: float) -> Bools:
         return rng.random(size) < share
@@ -142,7 +143,7 @@ def swap_day_month(born: Dates) -> Dates:
     return np.where(day <= 12, swapped, born)
 
 
-def _record_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
+def _record_dates(rng: np.random.Generator, born: Dates, slips: Mapping[str, float]) -> Dates:
     lot = rng.random(len(born))
     edges = np.cumsum([slips["day_month_swapped"], slips["day_wrong"], slips["date_placeholder"]])
     near = born + rng.choice(np.array([-10, -1, 1, 10]), len(born)).astype("timedelta64[D]")
@@ -150,7 +151,7 @@ def _record_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
     return np.select([lot < edge for edge in edges], choices, born)
 
 
-def _record_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -> Texts:
+def _record_postcodes(rng: np.random.Generator, postcode: Texts, slips: Mapping[str, float]) -> Texts:
     lot = rng.random(len(postcode))
     written = np.where(
         rng.random(len(postcode)) < slips["postcode_unspaced"], np.strings.replace(postcode, " ", ""), postcode
@@ -285,14 +286,12 @@ class World:
             self.geography.postcode[postcode],
         )
 
-    def record_children(
-        self, rng: np.random.Generator, source: str, council: Ints, true: Identity, slips: Slips
-    ) -> Identity:
+    def record_children(self, rng: np.random.Generator, source: str, council: Ints, true: Identity) -> Identity:
         """Return children as recorded by these councils' systems."""
         # What a system can store shows in the encoding of its exports.
         encodings = [self.get_dialect(place.council, source).encoding for place in self.margins.councils]
         holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
-        return record(rng, true, slips, holds_unicode[council])
+        return _record(rng, source, true, holds_unicode[council])
 
     def vary_by_council(self, what: str, low: float, high: float) -> Floats:
         """Return a rate between two bounds for each council, the same for every seed."""

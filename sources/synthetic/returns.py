@@ -38,8 +38,8 @@ from sources.synthetic.recording import (
 )
 
 _LIKELY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
-_PROFILE, _CENSUS, SETTINGS, VISITS, _SURVEY, SLIPS = (
-    _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey", "slips")
+_PROFILE, _CENSUS, SETTINGS, VISITS, _SURVEY = (
+    _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey")
 )
 
 
@@ -57,7 +57,7 @@ def draw_eyfsp(world: World) -> Rows:
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
     # A child in two councils is recorded twice, with different errors; a row sent twice has the same ones.
-    identity = world.record_children(rng, "eyfsp", council, world.identify(person, home), SLIPS["education"])
+    identity = world.record_children(rng, "eyfsp", council, world.identify(person, home))
 
     lot = rng.random(len(person))
     again, corrected = (
@@ -106,7 +106,7 @@ def draw_school_census(world: World, leavers: bool = True) -> Rows:
     person = np.flatnonzero(on_roll)
     council = people.council[person]
     true = world.identify(person, people.postcode[person])
-    identity = world.record_children(rng, "school_census", council, true, SLIPS["education"])
+    identity = world.record_children(rng, "school_census", council, true)
     ethnicity = people.ethnicity[person]
     unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
     ethnicity = np.where(
@@ -141,7 +141,7 @@ def draw_early_years_census(world: World) -> Rows:
     council = np.where(at_early_home, people.early_council, people.council)[person]
     home = np.where(at_early_home, people.early_postcode, people.postcode)[person]
     true = world.identify(person, home)
-    identity = world.record_children(rng, "early_years_census", council, true, SLIPS["nursery"])
+    identity = world.record_children(rng, "early_years_census", council, true)
     places = draw_places(rng, world, person, council)
     table = pa.table({**places.build_columns(people.nhs_number[person]), **identity.build_columns()})
     again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
@@ -223,7 +223,7 @@ def draw_hv_reviews(world: World) -> Rows:
     person = np.concatenate([known, later])
     council = np.concatenate([people.early_council[known], people.council[later]])
     home = np.concatenate([people.early_postcode[known], people.postcode[later]])
-    identity = world.record_children(rng, "hv_reviews", council, world.identify(person, home), SLIPS["health"])
+    identity = world.record_children(rng, "hv_reviews", council, world.identify(person, home))
     reviews = _draw_reviews(rng, world, person, len(known), np.isin(known, later))
 
     again = np.flatnonzero(rng.random(len(reviews.date)) < VISITS["sent_twice"])

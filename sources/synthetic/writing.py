@@ -1,6 +1,6 @@
 """Writing of the extracts of one cohort, each as its council would send it: its council file is applied in reverse.
 
-The truth is written too: the child that each row is about, and the published figures of the true children.
+The truth is written too: the child that each row is about.
 """
 
 import codecs
@@ -8,9 +8,9 @@ import gzip
 import io
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,16 +22,13 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
 from sources.extract.landing import mark_as_synthetic
 from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, get_place
+from sources.reference.places import PILOT
 from sources.reference.published_figures import (
     EXPECTED_ROWS_FILE,
     SOURCES_OF_CHILDREN,
     find_published_rows,
     write_expected_rows,
 )
-from sources.synthetic.attainment import EXPECTED
-from sources.synthetic.drawing import Bools, Ints
-from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
 from sources.synthetic.returns import RETURNS
 
@@ -45,21 +42,6 @@ _EACH_OTHER_FORMAT = 25
 """Outside the pilot, one file in this many is compressed and one is Parquet."""
 _SENDS_NHS_NUMBER = 3
 """Outside the pilot, one council in this many has NHS numbers in its education records."""
-_QUINTILES = (
-    "Unknown",
-    "Quintile 1 (most deprived)",
-    "Quintile 2",
-    "Quintile 3",
-    "Quintile 4",
-    "Quintile 5 (least deprived)",
-)
-_ALL_SEN = "All SEN provision"
-_FIGURE_COLUMNS = (
-    *("cohort", "geographic_level", "area_code", "area_name", "breakdown_topic", "breakdown", "sex"),
-    *("children_count", "gld_children_count", "elgs_expected_total"),
-)
-_REGIONAL_FROM = 21
-"""Regions and England are published if there are more than twenty councils."""
 
 
 def generate(
@@ -71,13 +53,13 @@ def generate(
     councils: Literal["pilot", "england"] = "pilot",
     contract_names: bool = False,
 ) -> None:
-    """Write the extracts of a cohort into `landing` and the truth into its parent folder.
+    """Write the extracts of a cohort into `landing`, and the truth beside it.
 
     - `landing/<council>/<source>/<cohort>.<ext>`: in the council's dialect, or in contract form with `contract_names`
       or for councils without a council file.
     - `landing/reference/postcode_directory.csv` and, if the size is not the published one, `expected_rows.csv`.
     - `landing/reference/synthetic.json`: the marker by which the intake recognises these files as synthetic.
-    - `truth.parquet` and `truth_tables.parquet` in the parent folder of `landing`.
+    - `truth.parquet` in the parent folder of `landing`.
 
     There are `scale` times the children of 2024/25: 26,132 in the pilot, 589,471 in England. The same arguments give
     the same bytes. Raises `InvalidCohort` for an invalid cohort and `ValueError` for a scale that is not positive.
@@ -91,10 +73,10 @@ def generate(
     linkable: dict[str, Rows] = {}
     for source, draw in RETURNS.items():
         rows = draw(world)
-        mark_as_synthetic(landing, write_source(landing, source, rows, world))
+        mark_as_synthetic(landing, _write_source(landing, source, rows, world))
         # The truth needs only which child each row is about, so the values are let go.
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
-    _write_truth(landing.resolve().parent, world, linkable)
+    _write_truth(landing.resolve().parent / "truth.parquet", world, linkable)
 
 
 def write_expected(path: Path, world: World, scale: float) -> None:
@@ -110,20 +92,41 @@ def write_expected(path: Path, world: World, scale: float) -> None:
         write_expected_rows(path, expected)
 
 
-def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:
+def _write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:
     """Write one file per council, `landing/<council>/<source>/<cohort>.<ext>`, and return their paths."""
-    contract, written = CONTRACTS[source], []
-    edges = np.searchsorted(rows.council, np.arange(len(world.margins.councils) + 1))
-    for index, entry in enumerate(world.margins.councils):
-        start, end = int(edges[index]), int(edges[index + 1])
-        dialect = world.get_dialect(entry.council, source)
-        columns = list_columns_sent(contract, entry.council, world.contract_names)
-        table = convert_to_dialect(rows.table.slice(start, end - start), columns, dialect, start)
-        path = landing / entry.council / source / f"{world.cohort.code}{choose_file_ending(entry.council, source)}"
+    councils = world.margins.councils
+    edges = np.searchsorted(rows.council, np.arange(len(councils) + 1)).tolist()
+    return [
+        write_file(landing, world, place.council, source, world.cohort.code, [(rows.table[start:end], start, {})])
+        for place, start, end in zip(councils, edges, edges[1:], strict=False)
+    ]
+
+
+def write_file(
+    landing: Path,
+    world: World,
+    council: str,
+    source: str,
+    name: str,
+    parts: Iterable[tuple[pa.Table, int, dict[str, pa.Array]]],
+) -> Path:
+    """Write a council's file, `landing/<council>/<source>/<name>.<ext>`, and return its path.
+
+    `parts` follow each other in it: rows in contract form, the seed for the choice of local codes, and columns that
+    are not in the contract. A file that has the right bytes already is left alone: a new time of change would have it
+    read again.
+    """
+    dialect = world.get_dialect(council, source)
+    columns = list_columns_sent(CONTRACTS[source], council, world.contract_names)
+    content = pa.concat_tables(
+        pa.table(_convert_to_dialect(table, columns, dialect, seed) | further) for table, seed, further in parts
+    )
+    path = landing / council / source / f"{name}{_choose_file_ending(council, source)}"
+    encoded = _encode_file(path, content, dialect)
+    if not path.exists() or path.read_bytes() != encoded:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_file(path, table, dialect))
-        written.append(path)
-    return written
+        path.write_bytes(encoded)
+    return path
 
 
 def list_columns_sent(contract: SourceContract, council: str, contract_names: bool) -> Sequence[Column]:
@@ -147,7 +150,7 @@ def list_columns_sent(contract: SourceContract, council: str, contract_names: bo
     ]
 
 
-def choose_file_ending(council: str, source: str) -> str:
+def _choose_file_ending(council: str, source: str) -> str:
     """Return the file's suffix: `.csv`, or for a few files `.csv.gz` or `.parquet`."""
     if council in PILOT:
         return _OTHER_FORMATS.get((council, source), ".csv")
@@ -155,13 +158,13 @@ def choose_file_ending(council: str, source: str) -> str:
     return {0: ".csv.gz", 1: ".parquet"}.get(lot, ".csv")
 
 
-def convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> pa.Table:
+def _convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> dict[str, pa.Array]:
     """Return rows in contract form as text under the council's headings, codes and date format.
 
     If several local values map to one code, all of them are used.
     """
     rng = np.random.default_rng(seed)
-    local = {}
+    local: dict[str, pa.Array] = {}
     for column in columns:
         values = table[column.name].combine_chunks()
         if column.kind is Kind.DATE:
@@ -172,7 +175,7 @@ def convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dial
         elif column.name in dialect.codes:
             values = _draw_local_codes(rng, values, dialect.codes[column.name])
         local[dialect.get_local_name(column.name)] = values.cast(pa.string())
-    return pa.table(local)
+    return local
 
 
 def _draw_local_codes(rng: np.random.Generator, values: pa.DictionaryArray, codes: Mapping[str, str]) -> pa.Array:
@@ -189,7 +192,7 @@ def _draw_local_codes(rng: np.random.Generator, values: pa.DictionaryArray, code
     return pa.array([local for form in forms for local in form], pa.string()).take(pa.array(index))
 
 
-def encode_file(path: Path, table: pa.Table, dialect: Dialect) -> bytes:
+def _encode_file(path: Path, table: pa.Table, dialect: Dialect) -> bytes:
     """Return the table as the content of a file of this name."""
     if path.suffix == ".parquet":
         buffer = io.BytesIO()
@@ -232,27 +235,19 @@ _PLAIN = "plain-letters"
 codecs.register_error(_PLAIN, _replace_letters)
 
 
-class _Area(NamedTuple):
-    level: str
-    code: str
-    name: str
-    pupils: Bools
+def _write_truth(path: Path, world: World, sources: Mapping[str, Rows]) -> None:
+    """Write the child of each row, keeping other cohorts' rows in the file.
 
-
-def _write_truth(folder: Path, world: World, sources: Mapping[str, Rows]) -> None:
-    """Write `truth.parquet` and `truth_tables.parquet` into `folder`, keeping other cohorts' rows.
-
-    - truth: one row for each row of a source about children: source, council, cohort, source_row (1-based data row of
-      the file), person_id, is_twin.
-    - truth_tables: children_count, gld_children_count and elgs_expected_total of children with a Profile, each counted
-      once, in the council of their school, by area, breakdown topic, breakdown and sex.
+    Columns: source, council, cohort, source_row (1-based data row of the council's file), person_id, is_twin.
     """
-    links = pa.concat_tables(
+    truth = pa.concat_tables(
         _build_links(world, source, rows) for source, rows in sources.items() if rows.person is not None
     )
-    _write_cohort(folder / "truth.parquet", links, world.cohort.code)
-    figures = pa.concat_tables(_build_figures(world, area) for area in _iter_areas(world))
-    _write_cohort(folder / "truth_tables.parquet", figures, world.cohort.code)
+    if path.exists():
+        earlier = pyarrow.parquet.read_table(path)
+        others = earlier.filter(pc.not_equal(earlier["cohort"], world.cohort.code))
+        truth = pa.concat_tables([others.cast(truth.schema), truth]) if others.num_rows else truth
+    pyarrow.parquet.write_table(truth, path, compression="zstd")
 
 
 def _build_links(world: World, source: str, rows: Rows) -> pa.Table:
@@ -270,60 +265,3 @@ def _build_links(world: World, source: str, rows: Rows) -> pa.Table:
             "is_twin": world.people.twin[rows.person],
         }
     )
-
-
-def _iter_areas(world: World) -> Iterator[_Area]:
-    """Yield the areas with published figures."""
-    people, councils = world.people, world.margins.councils
-    own = people.council[people.pupil]
-
-    def within(chosen: list[bool]) -> Bools:
-        return np.array(chosen)[own]
-
-    for index, entry in enumerate(councils):
-        yield _Area("Local authority", entry.new_la_code, entry.la_name, own == index)
-    devolved = [entry.english_devolved_area_code == LIVERPOOL_CITY_REGION for entry in councils]
-    name = get_place("liverpool").english_devolved_area_name
-    yield _Area("English devolved area", LIVERPOOL_CITY_REGION, name, within(devolved))
-    yield _Area("Pilot councils", "", "Pilot councils", within([entry.council in PILOT for entry in councils]))
-    if len(councils) >= _REGIONAL_FROM:
-        for code, region in sorted({(entry.region_code, entry.region_name) for entry in councils}):
-            yield _Area("Regional", code, region, within([entry.region_code == code for entry in councils]))
-        yield _Area("National", *COUNTRY, within([True for _ in councils]))
-
-
-def _build_figures(world: World, area: _Area) -> pa.Table:
-    """Return the figures of one area for every topic, breakdown and sex."""
-    sex = world.people.categories[SEX][world.people.pupil]
-    gld = world.attainment.gld[world.people.pupil]
-    elgs = (world.attainment.goals == EXPECTED).sum(axis=1)
-    rows = []
-    for topic, breakdown, group in _iter_breakdowns(world):
-        by_sex = {text: sex == code for code, text in enumerate(TOPICS[SEX])}
-        for label, chosen in {"Total": area.pupils, **by_sex}.items():
-            inside = area.pupils & group & chosen
-            keys = (world.cohort.code, area.level, area.code, area.name, topic, breakdown, label)
-            rows.append((*keys, int(inside.sum()), int((inside & gld).sum()), int(elgs[inside].sum())))
-    return pa.Table.from_pylist([dict(zip(_FIGURE_COLUMNS, row, strict=True)) for row in rows])
-
-
-def _iter_breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:
-    pupils = world.people.pupil
-    yield "Total", "Total", np.ones(int(pupils.sum()), dtype=bool)
-    for topic in (FSM, ETHNICITY, SEN, LANGUAGE, TERM):
-        group: Ints = world.people.categories[topic][pupils]
-        for index, label in enumerate(TOPICS[topic]):
-            yield topic, label, group == index
-        if topic == SEN:
-            yield topic, _ALL_SEN, np.isin(group, [1, 2])
-    for index, label in enumerate(_QUINTILES):
-        yield "IMD quintile", label, world.quintile[pupils] == index
-
-
-def _write_cohort(path: Path, table: pa.Table, cohort: str) -> None:
-    """Replace a cohort's rows in a Parquet file."""
-    if path.exists():
-        earlier = pyarrow.parquet.read_table(path)
-        others = earlier.filter(pc.not_equal(earlier["cohort"], cohort))
-        table = pa.concat_tables([others.cast(table.schema), table]) if others.num_rows else table
-    pyarrow.parquet.write_table(table, path, compression="zstd")

@@ -14,7 +14,7 @@ from assets.home.processing_log import Processing, read_entries
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
-from pipelines.opening import open_home
+from assets.keeping.withdrawing import open_home
 from tests.support.extracts import COHORT
 from tests.support.installation.steps import killed_at_steps
 from tests.support.intake.in_parts import Parts, child

@@ -160,7 +160,7 @@ DOORS = (
         ("privacy.doors.environment",),
         _mentions("os.environ", "os.getenv", "environ", "getenv"),
     ),
-    Door("destroy what a sender has put somewhere", ("privacy.doors.destroy",), _calls("files.overwrite", "overwrite")),
+    Door("destroy what a sender has put somewhere", ("privacy.doors.regular",), _calls("files.overwrite", "overwrite")),
     Door("repeat what a person typed", ("privacy.doors.typed",), _an_attribute("isprintable")),
     Door(
         "ask whether a release was charged",

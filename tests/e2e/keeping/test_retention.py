@@ -137,7 +137,7 @@ def test_the_bytes_are_overwritten_before_the_name_goes(
             seen.append(path.with_name(str(name)).read_bytes())
         unlink(name, dir_fd=dir_fd)
 
-    monkeypatch.setattr("privacy.doors.destroy.os.unlink", unlinked)
+    monkeypatch.setattr("privacy.doors.regular.os.unlink", unlinked)
     assert shred(place.home, place.keys, ready(place)[path])
     assert [len(found) for found in seen] == [len(content)]
     assert content[:40] not in seen[0]

@@ -151,7 +151,7 @@ def test_one_entry_for_every_row(rows: dict[str, pd.DataFrame], truth: pd.DataFr
 
 
 def test_landing_holds_no_truth(pilot: Path) -> None:
-    assert sorted(path.name for path in pilot.parent.iterdir()) == ["landing", "truth.parquet", "truth_tables.parquet"]
+    assert sorted(path.name for path in pilot.parent.iterdir()) == ["landing", "truth.parquet"]
     columns = {column.name for contract in CONTRACTS.values() for column in contract.columns}
     assert not columns & {"person_id", "is_twin"}
     assert not list(pilot.rglob("*truth*"))

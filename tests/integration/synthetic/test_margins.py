@@ -8,22 +8,33 @@ import pytest
 
 from sources import reference
 from sources.reference.cohorts import Cohort
-from sources.synthetic import generate, margins
+from sources.synthetic import DEFAULT_SEED, margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
 from sources.synthetic.drawing import Streams
 from sources.synthetic.geography import build_geography
 from sources.synthetic.people import draw_people
+from sources.synthetic.recording import draw_world
 
 PUBLISHED = pd.read_csv(Path(reference.__file__).parent / "published_eyfsp_202425.csv")
 KEYS = ["area_code", "breakdown_topic", "breakdown", "sex"]
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Each published pilot figure beside the generated one."""
-    folder = tmp_path_factory.mktemp("whole")
-    generate(folder / "landing", "202425")
-    truth = pd.read_parquet(folder / "truth_tables.parquet")
+def compared() -> pd.DataFrame:
+    """Each published figure of a pilot council beside that of the true children."""
+    world = draw_world(Cohort("202425"), DEFAULT_SEED, False, 1.0, False)
+    people, pupils = world.people, world.people.pupil
+    codes = np.array([place.new_la_code for place in world.margins.councils])
+    children = pd.DataFrame({"area_code": codes[people.council[pupils]], "gld": world.attainment.gld[pupils]})
+    topics = {topic: np.array(margins.TOPICS[topic])[index[pupils]] for topic, index in people.categories.items()}
+    sexes = topics.pop(margins.SEX)
+    everyone = np.full(len(children), "Total")
+    parts = [
+        children.assign(breakdown_topic=topic, breakdown=breakdown, sex=sex)
+        for topic, breakdown in ({"Total": everyone} | topics).items()
+        for sex in (everyone, sexes)
+    ]
+    truth = pd.concat(parts).groupby(KEYS).gld.agg(children_count="size", gld_children_count="sum").reset_index()
     return truth.merge(PUBLISHED.rename(columns={"new_la_code": "area_code"}), on=KEYS, suffixes=("", "_published"))
 
 
