@@ -17,7 +17,7 @@ export READINESS_KEYS
 KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployment
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synthetic demo test test-all $(KINDS) audit lint format docs \
+.PHONY: help setup synthetic demo test test-all test-rest $(KINDS) audit lint format docs \
 	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo \
 	supply-chain licences update release-files images
 
@@ -49,6 +49,9 @@ test: setup  ## tests of every kind but deployment, without the slow ones, each 
 
 test-all: test validators  ## every test but deployment: after `make test`, the slow ones, and every property on all its examples
 	$(PYTEST) -m "(slow or hypothesis) and not deployment"
+
+test-rest: test validators  ## all that `make test` leaves out, deployment included, side by side: containers mostly wait
+	$(PYTEST) -n 3 -m "slow or hypothesis or deployment"
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute
 test-integration: validators  ## parts of the pipeline on real files

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.returns_accuracy import BEFORE_SCHOOL, agree, judge, stressed, synthetic, written
 from sources.reference.places import PILOT
+from tests.support.returns.accuracy import BEFORE_SCHOOL, agree, judge, stressed, synthetic, written
 from tests.support.returns.pipeline import TODAY, Pipeline
 
 

@@ -10,8 +10,8 @@ import duckdb
 import pyarrow.parquet
 
 from assets.linkage.row_numbers import RowNumbers
-from bench.returns_accuracy import synthetic
 from privacy.doors.sql import parquet
+from tests.support.returns.accuracy import synthetic
 from tests.support.returns.pipeline import COHORT
 
 _CHILDREN = """

@@ -25,7 +25,11 @@ ON_REQUEST = [("on_request", name) for name in (OF_SEN, REGISTER, OF_REVIEWS, "i
 """Pages of a release with tables on request, as the fixture that makes it and the page's name."""
 LEEDS, HALTON = "E08000035", "E06000006"
 DESK, LARGE_PHONE, PHONE, NARROWEST = 1280, 390, 375, 320
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+"""What axe looks at, and what it tells in full: of what it passes, one place for each rule."""
 
 
 def pages_of(made: str, most: int, *more: str) -> list[Any]:
@@ -72,18 +76,20 @@ def axe_faults(page: Page, *within: str, least: int = 20) -> list[tuple[str, str
     return [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]]
 
 
-@pytest.mark.parametrize("scheme", first(1, ["light", "dark"]))
-@pytest.mark.parametrize(("width", "query"), first(1, [(DESK, ""), (PHONE, f"?area={HALTON}")]))
-@pytest.mark.parametrize(("made", "name"), pages_of("without", 4, *OTHER_DOCUMENTS))
+@pytest.mark.parametrize(
+    ("scheme", "width", "query"), first(1, [("light", DESK, ""), ("dark", PHONE, f"?area={HALTON}")])
+)
+@pytest.mark.parametrize(("made", "name"), pages_of("without", 2, *OTHER_DOCUMENTS))
 def test_axe_finds_nothing(
     browser: Browser,
     request: pytest.FixtureRequest,
     made: str,
     name: str,
+    scheme: Literal["light", "dark"],
     width: int,
     query: str,
-    scheme: Literal["light", "dark"],
 ) -> None:
+    """No colour depends on the width of the window."""
     with opened(browser, folder_of(made, name, request), name, query, width, color_scheme=scheme) as page:
         open_tables(page)
         assert axe_faults(page) == []
@@ -185,7 +191,7 @@ def check_apart(charts: list[list[list[Any]]], width: int) -> None:
                 assert apart, (text, other)
 
 
-@pytest.mark.parametrize("width", first(2, [NARROWEST, DESK, PHONE, LARGE_PHONE]))
+@pytest.mark.parametrize("width", first(1, [NARROWEST, DESK, PHONE, LARGE_PHONE]))
 def test_words_of_a_chart_are_whole_and_have_nothing_on_them(
     browser: Browser, whole: Made, without: Made, two_cohorts: Made, width: int
 ) -> None:

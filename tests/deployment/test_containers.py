@@ -41,7 +41,7 @@ FIRST = "2026.11.0"
 EARLIER = "202324"
 REVISIONS, SHARE = 4, 0.05
 """As many as the budget of a cohort holds beside the first release."""
-KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "3"))
+KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "2"))
 COUNCILS = ("halton", "leeds", "sefton", "st-helens")
 """As many as are taken in at a time; each takes 15 s of a processor to start and to be taken in."""
 OWNER = 10001

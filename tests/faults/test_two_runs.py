@@ -176,7 +176,7 @@ def test_a_killed_run_is_picked_up_by_the_next(site: Site, finished: tuple[Site,
         assert again.code == 0, again.output
         rig.check_books(site, number + 2)
         rig.check_all_spent_is_kept(site)
-        rig.check_sound(site, (FIRST, version))
+        rig.check_sound(site, (version,))
         version = f"2026.12.{number}"
     rig.check_nothing_leaked(site)
     assert before.items() <= kept(site).items()

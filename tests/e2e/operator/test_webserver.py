@@ -131,19 +131,21 @@ def test_pages_load_without_an_error(server: Server) -> None:
         "/assets/restricted/children?view=lineage&lineageScope=upstream",
     )
     with started() as browser:
+        opened, said = [], list[str]()
         for path in paths:
-            page, said = browser.new_page(viewport={"width": 1500, "height": 1000}), []
-            page.on("pageerror", lambda error, said=said: said.append(str(error)))
-            page.on("response", lambda r, said=said: said.append(f"{r.status} {r.url}") if r.status >= 500 else None)
+            page = browser.new_page(viewport={"width": 1500, "height": 1000})
+            page.on("pageerror", lambda error, path=path: said.append(f"{path}: {error}"))
+            page.on("response", lambda r: said.append(f"{r.status} {r.url}") if r.status >= 500 else None)
             page.goto(server.url + path)
             page.wait_for_load_state("networkidle")
-            page.wait_for_timeout(1500)
+            opened.append(page)
+        page.wait_for_timeout(1500)
+        assert said == []
+        for page in opened:
             text = page.inner_text("body")
-            assert said == [], path
             assert "An error occurred" not in text, text
             assert "PythonError" not in text, text
             assert not [word for word in IDENTIFIERS if word.lower() in text.lower()]
-            page.close()
 
 
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from ndl_export.bundle.row_hashes import check_answer
 from tests.support import PROJECT, free_port
 from tests.support.areas import lacking
+from tests.support.daily import first
 from tests.support.waiting import PATIENCE, answers, until
 
 Arguments = dict[str, Any]
@@ -65,11 +66,13 @@ STRANGE: list[tuple[str, Arguments]] = [
 CALLS = [*((tool, arguments) for tool, arguments, _ in (*EVERY, *REFUSED)), *STRANGE]
 
 
+@dataclass(frozen=True)
 class Session:
-    """What a client heard: names of the tools, and the result of each call."""
+    """What a client heard: names of the tools, the result of each call, and the proof of a figure that it got."""
 
-    def __init__(self, tools: list[str], results: list[Any]) -> None:
-        self.tools, self.results = tools, results
+    tools: list[str]
+    results: list[Any]
+    proof: Any
 
     def get(self, number: int) -> tuple[bool, str]:
         """Return whether a call ended in an error, and all text of its result."""
@@ -78,26 +81,28 @@ class Session:
         return bool(result.is_error), structured + "".join(getattr(each, "text", "") for each in result.content)
 
 
-async def _call(server: Any, calls: Iterable[tuple[str, Arguments]]) -> Session:
+async def _call(server: Any) -> Session:
     async with Client(server, read_timeout_seconds=PATIENCE) as client:
         tools = [tool.name for tool in (await client.list_tools()).tools]
-        return Session(tools, [await client.call_tool(*call) for call in calls])
+        results = [await client.call_tool(*call) for call in CALLS]
+        figures = (await client.call_tool("get_figures", LEEDS)).structured_content["figures"]
+        return Session(tools, results, await client.call_tool("prove", {"figures": figures}))
 
 
-@pytest.fixture(scope="module", params=["stdio", "http"])
+@pytest.fixture(scope="module", params=first(1, ["stdio", "http"]))
 def session(request: pytest.FixtureRequest, series: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """Return the answers to all calls, in one session with the command."""
     arguments = ["-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
     if request.param == "stdio":
         server = StdioServerParameters(command=sys.executable, args=arguments, cwd=PROJECT)
-        return anyio.run(_call, stdio_client(server), CALLS)
+        return anyio.run(_call, stdio_client(server))
     port = free_port()
     said = tmp_path_factory.mktemp("mcp") / "said"
     command = [sys.executable, *arguments, "--transport", "http", "--port", str(port)]
     with said.open("wb") as file, subprocess.Popen(command, cwd=PROJECT, stdout=file, stderr=file) as served:
         try:
             until(lambda: answers(port), of=served, said=said)
-            return anyio.run(_call, f"http://127.0.0.1:{port}/mcp", CALLS)
+            return anyio.run(_call, f"http://127.0.0.1:{port}/mcp")
         finally:
             served.terminate()
 
@@ -126,17 +131,8 @@ def test_nothing_that_is_sent_stops_it_or_shows_its_machine(session: Session, se
             assert place not in text, tool
 
 
-def test_what_it_proves_can_be_checked_with_the_key_alone(series: Path) -> None:
-    async def ask() -> Session:
-        arguments = ["-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
-        server = StdioServerParameters(command=sys.executable, args=arguments, cwd=PROJECT)
-        async with Client(stdio_client(server), read_timeout_seconds=PATIENCE) as client:
-            answer = await client.call_tool("get_figures", LEEDS)
-            figures = (answer.structured_content or {})["figures"]
-            return Session([], [await client.call_tool("prove", {"figures": figures})])
-
-    document = anyio.run(ask).results[0].structured_content
-    assert check_answer(document, (series / "public_key.pem").read_bytes()) == []
+def test_what_it_proves_can_be_checked_with_the_key_alone(session: Session, series: Path) -> None:
+    assert check_answer(session.proof.structured_content, (series / "public_key.pem").read_bytes()) == []
 
 
 @pytest.mark.parametrize(
@@ -162,7 +158,7 @@ def test_the_official_inspector_understands_it(series: Path) -> None:
     server = [sys.executable, "-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
 
     def inspect(*method: str) -> dict[str, Any]:
-        command = ["mcp-inspector", "--cli", *server, "--method", *method]
+        command = ["mcp-inspector", "--cli", *server, "--connect-timeout", "0", "--method", *method]
         done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
         return dict(json.loads(done.stdout))
 

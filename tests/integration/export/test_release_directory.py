@@ -189,20 +189,17 @@ def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> t
     return ran.exit_code, ran.output
 
 
-@pytest.mark.parametrize(
-    ("version", "reason", "words"),
-    [
+def test_what_cannot_be_withdrawn_is_refused(own: Path) -> None:
+    before = {path.name for path in own.iterdir()}
+    for version, reason, words in (
         ("2025.01.0", REASON, "there is no release 2025.01.0"),
         ("latest", REASON, "there is no release latest"),
         (SECOND, " \n", "one line of printable text"),
         (SECOND, "a\x07b", "one line of printable text"),
-    ],
-)
-def test_what_cannot_be_withdrawn_is_refused(own: Path, version: str, reason: str, words: str) -> None:
-    before = {path.name for path in own.iterdir()}
-    for more in ((), ("--yes",)):
-        code, output = run_withdraw(own, version, reason, *more)
-        assert (code, words in output, output.count("\n")) == (1, True, 1)
+    ):
+        for more in ((), ("--yes",)):
+            code, output = run_withdraw(own, version, reason, *more)
+            assert (code, words in output, output.count("\n")) == (1, True, 1)
     assert {path.name for path in own.iterdir()} == before
 
 
@@ -214,19 +211,16 @@ def test_a_withdrawal_that_was_cut_off_is_finished_by_repeating_it(own: Path, ta
     assert (own / "feed.xml").read_bytes() == (taken_back / "feed.xml").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path) -> None:
+    for content in (
         "",
         "[]",
         '{"withdrawn": [{"version": "2026.12.0"}]}',
         '{"withdrawn": [{"version": "1", "date": "2026-12-05", "reason": "x"}]}',
-    ],
-)
-def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path, content: str) -> None:
-    (own / "withdrawn.json").write_text(content)
-    with pytest.raises(UnreadableWithdrawals, match=r"withdrawn\.json must list"):
-        refresh(own)
+    ):
+        (own / "withdrawn.json").write_text(content)
+        with pytest.raises(UnreadableWithdrawals, match=r"withdrawn\.json must list"):
+            refresh(own)
     report = verify(own / SECOND)
     assert report.ok
     assert "withdrawn.json must list" in str(report)

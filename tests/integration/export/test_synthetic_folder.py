@@ -49,12 +49,17 @@ from tests.support.export.synthetic import NOTICE, of_bundle
 VERSION = "2026.11.0"
 
 
-@pytest.fixture
-def directory(release_dir: Path, tmp_path: Path, signing_key: Ed25519PrivateKey) -> Path:
-    """A release directory with one version and its synthetic children."""
-    made = Path(shutil.copytree(release_dir, tmp_path / "release", symlinks=True))
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """A release directory with one version and its synthetic children; to be read, not written."""
+    made = Path(shutil.copytree(release_dir, tmp_path_factory.mktemp("synthetic") / "release", symlinks=True))
     write_synthetic(made, of_bundle(made / VERSION), signing_key)
     return made
+
+
+@pytest.fixture
+def directory(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "release", symlinks=True))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import openpyxl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl.chart import BarChart
 from openpyxl.worksheet.formula import ArrayFormula
@@ -19,6 +19,7 @@ from sources.errors import ExtractStopped
 from sources.extract.readers import workbooks
 from sources.extract.readers.content import Content, detect_format
 from sources.extract.readers.workbooks import open_workbook
+from tests.support.daily import examples
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (
     RELATIONS,
@@ -94,7 +95,7 @@ CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
 def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:
     expected = _texts(as_sheets({"Sheet": rows}))

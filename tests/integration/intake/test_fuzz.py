@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from assets.home.paths import Home
@@ -121,7 +121,7 @@ def _sound(source: str, form: str) -> bytes:
         ],
     ),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**32))
 def test_a_changed_file_is_read_or_stopped(
     tmp_path_factory: pytest.TempPathFactory, source: str, form: str, seed: int

@@ -114,7 +114,7 @@ def test_after_many_changes(tokenise: Callable[[dict[str, pd.DataFrame]], Tables
         for council in table["council"].unique().to_pylist()
     }
     sent, previous, memory = all_sent, None, None
-    for _ in range(13):
+    for _ in range(8):
         fresh, memory = Remembered(), Remembered(memory)
         scratch = link(concatenate(sent), previous, children=5_000, cache=fresh)
         again = link(concatenate(sent), previous, children=5_000, cache=memory)

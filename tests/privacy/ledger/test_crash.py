@@ -11,7 +11,7 @@ from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outco
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "200"))
+KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "100"))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

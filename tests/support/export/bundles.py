@@ -4,6 +4,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -15,18 +16,44 @@ from assets.home.paths import Home
 from assets.release.record import check_known
 from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.facts.missing import Missing
 from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, build_sums, sign
 from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.ledger import Ledger
+from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, plan_sha256
 from tests.support.once import made_once
 from tests.support.release.people import approve_publication
 
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+MISSING = {
+    "eyfsp": ("halton",),
+    "hv_reviews": ("sefton",),
+    "school_census": ("leeds",),
+    "parent_experience": ("wirral",),
+}
+
+
+def made_release(
+    factory: pytest.TempPathFactory,
+    name: str,
+    councils: tuple[str, ...] = PILOT,
+    missing: Missing = MappingProxyType({}),
+) -> Path:
+    """Return a release directory with one version and its analyst database, made once by this name; read-only."""
+
+    def make(directory: Path) -> None:
+        facts, made = fake_facts(councils=councils, missing=missing), fake_tables(councils, missing=missing)
+        write_bundle(directory, facts, made, KEY)
+        build_database(directory)
+
+    return made_once(factory, name, make)
+
 
 @pytest.fixture(scope="session")
 def signing_key() -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    return KEY
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +62,9 @@ def tables() -> dict[str, pa.Table]:
 
 
 @pytest.fixture(scope="session")
-def release_dir(
-    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
-) -> Path:
+def release_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a release directory with one version; read-only."""
-    return made_once(
-        tmp_path_factory, "release", lambda folder: write_bundle(folder, fake_facts(), tables, signing_key)
-    )
+    return made_release(tmp_path_factory, "whole")
 
 
 @pytest.fixture(scope="session")
@@ -49,18 +72,10 @@ def bundle(release_dir: Path) -> Path:
     return release_dir / "2026.11.0"
 
 
-MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",), "school_census": ("leeds",)}
-
-
 @pytest.fixture(scope="session")
-def incomplete(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+def incomplete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bundle of a release without the sources in `MISSING`, in which every flag occurs; read-only."""
-
-    def make(directory: Path) -> None:
-        write_bundle(directory, fake_facts(missing=MISSING), fake_tables(missing=MISSING), signing_key)
-        build_database(directory)
-
-    return made_once(tmp_path_factory, "incomplete", make) / "2026.11.0"
+    return made_release(tmp_path_factory, "without", missing=MISSING) / "2026.11.0"
 
 
 @pytest.fixture

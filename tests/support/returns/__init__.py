@@ -1,1 +1,1 @@
-"""An installation with sharing agreements."""
+"""An installation with sharing agreements, and the accuracy of its returns."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db.build import build_database, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts
@@ -18,12 +17,12 @@ from ndl_export.site import build_site_files, query_conclusions
 from ndl_export.site.inference import Conclusions
 from sources.reference.places import PILOT, load_places
 from tests.support.daily import first
+from tests.support.export.bundles import KEY, MISSING, made_release
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, facts_with
 from tests.support.once import made_once
 
 LATER = "202526"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SITE_FILES = frozenset(name.removeprefix("site/") for name in BUNDLE_FILES if name.startswith("site/"))
 CHART_PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents")
 DOCUMENTS = frozenset(name for name in BUNDLE_FILES if name.endswith(".md") or name == "reconciliation.csv")
@@ -31,12 +30,6 @@ DOCUMENTS = frozenset(name for name in BUNDLE_FILES if name.endswith(".md") or n
 DOCUMENT_PAGES = tuple(sorted(name.partition(".")[0].lower().replace("_", "-") for name in DOCUMENTS))
 PAGES = (*CHART_PAGES, "my-child", "council-leeds", "downloads", "about", *DOCUMENT_PAGES)
 """Pages of every release here; Leeds takes part in all of them."""
-MISSING = {
-    "eyfsp": ("halton",),
-    "hv_reviews": ("sefton",),
-    "school_census": ("leeds",),
-    "parent_experience": ("wirral",),
-}
 KINDS = {
     "whole": (PILOT, {}),
     "without": (PILOT, MISSING),
@@ -76,12 +69,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         if kind not in made:
             councils, missing = KINDS[kind]
             facts, tables = fake_facts(councils=councils, missing=missing), fake_tables(councils, missing=missing)
-
-            def write(directory: Path) -> None:
-                write_bundle(directory, facts, tables, KEY)
-                build_database(directory)
-
-            directory = made_once(tmp_path_factory, kind, write)
+            directory = made_release(tmp_path_factory, kind, councils, missing)
             made[kind] = Made(facts, tables, directory / facts.version / "site")
         return made[kind]
 

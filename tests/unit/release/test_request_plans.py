@@ -93,6 +93,7 @@ def test_an_accuracy_that_no_budget_reaches_is_refused_by_name() -> None:
         planned(out_of_reach, REQUESTS[0])
 
 
+@pytest.mark.slow
 def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> None:
     """The same flags and intervals, by the same function: also of groups so small that they are withheld."""
     asked = request(geography="councils", accuracy={"half_width_points": 5.0, "share_of_rates": 0.4})
