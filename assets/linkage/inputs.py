@@ -58,17 +58,13 @@ Extracts = Mapping[str, Extract]
 class LinkageRecord:
     """The councils of a linkage, those whose rows it holds by source (`sent`), and the extracts of its tables.
 
-    `sent` is empty while the tables are being written. `parameters` is the SHA-256 of the model's parameters,
-    `children` the published number of children, and `program` the SHA-256 of the code. `files` has the SHA-256 of the
-    links and of each table, by name.
+    `sent` is empty while the tables are being written. `files` has the SHA-256 of the links, which have parameters and
+    code in their metadata, and of each table, by name.
     """
 
     taking_part: Sequence[str]
     sent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extracts: Extracts = field(default_factory=dict)
-    parameters: str = ""
-    children: int = 0
-    program: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
     def list_missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -193,10 +189,9 @@ def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
 
 
 def are_tables_current(store: CohortStore, councils: Sequence[str]) -> bool:
-    """Return whether the confidential tables are complete and made from the current links, extracts and code."""
-    if not store.linkage_record.exists() or not store.links.exists():
-        return False
-    return read_record(store) == build_current_record(store, councils)
+    """Return whether the confidential tables are complete and made from the links and extracts that are there."""
+    there = store.linkage_record.exists() and store.links.exists()
+    return there and read_record(store) == build_current_record(store, councils)
 
 
 def hash_program() -> str:
@@ -215,7 +210,7 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
     sent = {source: [path.stem for path in list_extract_paths(store, source, councils)] for source in CONTRACTS}
     made = [store.links, store.agreement, *(store.confidential(family) for family in FAMILIES)]
     files = {path.name: hash_file(path) for path in made if path.exists()}
-    return LinkageRecord(sorted(councils), sent, made_of, *read_link_parameters(store), hash_program(), files)
+    return LinkageRecord(sorted(councils), sent, made_of, files)
 
 
 def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
