@@ -391,11 +391,11 @@ class Maker:
             return_mac=self._compute_mac(_encode(document)),
         )
 
-        def sealed() -> bytes:
+        def seal_dated() -> bytes:
             dated = _encode(document | {"made_on": self.on.isoformat()})
             return seal_document(RECEIPT_FORMAT, dated, to.key, self.keys.signing_key)
 
-        return self._hand_over(file, entry, sealed, f"made for {to.name}: what was disclosed about its rows")
+        return self._hand_over(file, entry, seal_dated, f"made for {to.name}: what was disclosed about its rows")
 
     def _hand_over(self, file: Path, entry: LogEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
         """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""
@@ -456,7 +456,7 @@ class Maker:
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
             reviews_why_not=of_reviews.why_not,
-            new_children=rule.to_document(),
+            new_children=rule.build_document(),
             rows=rows,
             serial=self.log.made[receiver.council, source] + 1,
             made_on=self.on.isoformat(),
