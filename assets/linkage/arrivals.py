@@ -4,6 +4,7 @@ Looks only at what was taken in, what was stopped and what is in landing; what i
 (`expected`). Reads no rows of an extract. The timeline returns dates and states, never a number of rows.
 """
 
+import calendar
 import datetime as dt
 import hashlib
 import json
@@ -14,6 +15,7 @@ from enum import StrEnum
 from itertools import accumulate, count, takewhile
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
@@ -39,6 +41,7 @@ from sources.extract.landing import (
     list_councils,
     list_unread_entries,
 )
+from sources.extract.part_names import parse_place
 from sources.reference.cohorts import Cohort, list_open_cohorts
 from sources.reference.places import get_place
 
@@ -428,6 +431,40 @@ def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay
             else record.code and record.find_window(cohort)[1] <= on
         )
     ]
+
+
+def list_census_months(extracts: Mapping[tuple[str, str], ExtractQuality], cohort: Cohort) -> pa.Table:
+    """Return the month of contact of the rows of each part of a census: source, council, part, census_month.
+
+    This is the month of the last census, or of the Profile, before the part was read, so that a child at a nursery two
+    years before Reception is not said to have been there last January. A part whose name has an earlier date, such as a
+    census sent a year late, has the last one before that.
+    """
+    rows = []
+    for (council, source), extract in extracts.items():
+        days = [each.possible.on(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
+        parts = extract.parts.parts if extract.parts else ()
+        whole = dt.datetime.fromisoformat(extract.taken_at).date()
+        for number, last in {part.number: _find_last_day(part) for part in parts}.items() or [(0, whole)]:
+            if held := [day for day in days if day <= last]:
+                month = f"{held[-1]:%Y-%m}"
+                rows.append({"source": source, "council": council, "part": number, "census_month": month})
+    return pa.Table.from_pylist(rows, _CENSUS_MONTHS)
+
+
+def _find_last_day(part: deliveries.PartRows) -> dt.date:
+    """Return the day on which a part was read or, if its name has an earlier date, that day."""
+    read_on, place = dt.datetime.fromisoformat(part.read_at).date(), parse_place(part.file)
+    if place is None or place.form != "date":
+        return read_on
+    year, month, day = place.numbers
+    last = calendar.monthrange(year, month)[1]
+    return min(read_on, dt.date(year, month, min(day or last, last)))
+
+
+_CENSUS_MONTHS = pa.schema(
+    [("source", pa.string()), ("council", pa.string()), ("part", pa.int64()), ("census_month", pa.string())]
+)
 
 
 def _find_last_read(quality: ExtractQuality) -> dt.date:

@@ -149,8 +149,6 @@ def _read_earlier_links(store: CohortStore) -> pa.Table | None:
     if not links.exists():
         return None
     check_readable(store.home, links)
-    if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
-        return None
     senders = ["source", "council"]
     # Few senders stand for millions of rows, so their names are read as a dictionary.
     return pyarrow.parquet.read_table(

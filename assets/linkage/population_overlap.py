@@ -75,7 +75,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
     with store.home.open_staging() as staging:
 
-        def compared(name: str) -> Overlap:
+        def compare(name: str) -> Overlap:
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
             own = store.extract(source, council)
@@ -96,7 +96,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
             return Overlap(extract.file_mac, extract.sha256, True, shared, with_what)
 
         with ThreadPoolExecutor(_SAMPLED_AT_ONCE) as threads:
-            changed = dict(zip(other, threads.map(compared, other), strict=True))
+            changed = dict(zip(other, threads.map(compare, other), strict=True))
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
             write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})

@@ -6,7 +6,7 @@ of a good level of development, weighted by the inverse of the group's share of 
 (`docs/linkage-report.md`). The page contains no tokens, child ids or row numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
@@ -52,12 +52,20 @@ def count_links_by_group(children: Path) -> list[dict[str, Any]]:
             f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
         ).to_arrow_table()
     none = dict.fromkeys(("children", *LINKED_TO), 0)
-    by_group: dict[_Key, dict[str, int]] = {}
-    for row in found.to_pylist():
-        # The table has no missing values, so a NULL means that the row is not grouped by this column.
-        key = next(((column, row[column]) for column in columns if row[column] is not None), None)
-        by_group[key] = {each: row[each] for each in none}
-    return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in _iter_groups(by_group)]
+    # The table has no missing values, so a NULL means that the row is not grouped by this column.
+    by_group = {
+        tuple((column, row[column]) for column in columns if row[column] is not None): {
+            each: row[each] for each in none
+        }
+        for row in found.to_pylist()
+    }
+    councils = sorted(category for key in by_group for column, category in key if column == COUNCIL)
+    groups = [
+        ("All", "All children", ()),
+        *(("Council", get_place(council).la_name, ((COUNCIL, council),)) for council in councils),
+        *((each.label, category, ((each.name, category),)) for each in GROUPED_BY for category in each.categories),
+    ]
+    return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in groups]
 
 
 def compute_wilson_interval(share: float, trials: int) -> tuple[float, float]:
@@ -66,19 +74,6 @@ def compute_wilson_interval(share: float, trials: int) -> tuple[float, float]:
     centre = (share + spread / 2) / (1 + spread)
     half = _Z * ((share * (1 - share) + spread / 4) / trials) ** 0.5 / (1 + spread)
     return max(centre - half, 0.0), min(centre + half, 1.0)
-
-
-_Key = tuple[str, str] | None
-"""Column and category of a group; None for all children."""
-
-
-def _iter_groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _Key]]:
-    yield "All", "All children", None
-    for council in sorted(key[1] for key in by_group if key and key[0] == COUNCIL):
-        yield "Council", get_place(council).la_name, (COUNCIL, council)
-    for attribute in GROUPED_BY:
-        for category in attribute.categories:
-            yield attribute.label, category, (attribute.name, category)
 
 
 JOINTLY = "FSM, IMD quintile and sex jointly"

@@ -22,7 +22,7 @@ from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
-from privacy.linkage.explain import NoSuchRow, Row, explain
+from privacy.linkage.explain import Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.row_keys import ROW_KEY, format_row_number, parse_row_number, split_number
 from privacy.services import SERVICES
@@ -148,11 +148,8 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(store.home, Processing.EXPLANATION, cohort=store.cohort, note=extracts_named)
     extracts = {source: inputs.list_extract_paths(store, source, councils) for source in SERVICES}
-    try:
-        children = inputs.read_link_parameters(store)[1]
-        facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
-    except NoSuchRow:
-        raise Refused(_explain_out_of_date(store.cohort)) from None
+    children = inputs.read_link_parameters(store)[1]
+    facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
     # Links that differ from those on disk would explain other decisions than the ones that were made.
     if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
         raise Refused(_explain_out_of_date(store.cohort))

@@ -128,16 +128,16 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
 def _iter_batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of the files in turn, reading the next files meanwhile."""
 
-    def rows(file: Tokens) -> pa.Table:
+    def read_rows(file: Tokens) -> pa.Table:
         # One thread a file, because several files are read at a time.
         return file.read(columns=columns, use_threads=False).select(columns)
 
     waiting = iter(files)
     with ThreadPoolExecutor(_FILES_READ_AT_ONCE) as threads:
-        ahead = deque(threads.submit(rows, file) for file in islice(waiting, _FILES_AHEAD))
+        ahead = deque(threads.submit(read_rows, file) for file in islice(waiting, _FILES_AHEAD))
         while ahead:
             yield from ahead.popleft().result().to_batches()
-            ahead.extend(threads.submit(rows, file) for file in islice(waiting, 1))
+            ahead.extend(threads.submit(read_rows, file) for file in islice(waiting, 1))
 
 
 _FILES_READ_AT_ONCE, _FILES_AHEAD = 2, 4

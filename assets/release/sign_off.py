@@ -19,7 +19,7 @@ from assets.home.home_lock import lock_cohorts
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
 from assets.home.signers import note_signers
-from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_record
+from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_link_parameters, read_record
 from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, read_release_state, read_state
@@ -360,7 +360,7 @@ def _build_cohort_part(
             "charged_besides_nano_rho": charged_before,
         }
         return {"measured_in": fixed.measured_in} | (on_request if families else {})
-    linked = read_complete_record(store)
+    linked, (parameters, children) = read_complete_record(store), read_link_parameters(store)
     # part of the signed content: a hold that is accepted later needs new signatures
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
     expected = hash_expectations(store)
@@ -377,7 +377,7 @@ def _build_cohort_part(
         "missing": fixed.missing,
         "plans": plans,
         "inputs": {name: hash_json(asdict(extract)) for name, extract in linked.extracts.items()},
-        "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
+        "linkage": {"parameters_sha256": parameters, "published_children": children},
         "charged_besides_nano_rho": charged_before,
     }
 

@@ -32,6 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 from assets.home import processing_log
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Processing
+from assets.home.software import get_software_version
 from assets.linkage.inputs import hash_file
 from assets.returns.row_history import Unusual
 from assets.returns.team_files import TEMPLATES, WORDS
@@ -73,7 +74,7 @@ class LogEntry:
     council: str
     source: str
     service: str
-    software: str
+    software: str = field(default_factory=get_software_version)
     recipient: str = ""
     recipient_name: str = ""
     tells: dict[str, list[str]] = field(default_factory=dict)
@@ -266,38 +267,51 @@ def read_held_mac(store: ExtractStore) -> str | None:
 
 
 @dataclass(frozen=True)
-class ReturnsRecord:
-    """Inputs of a cohort's returns on a day, and the sentence shown for each return while nothing changes.
+class Made:
+    """What happened to the return of one council and source; `sentence` contains no number."""
 
-    `inputs` is a SHA-256, `files` has that of each file, and `sentences` are by council and source.
-    """
+    council: str
+    source: str
+    sentence: str
+    written: bool = False
+
+
+UNCHANGED, WITHDRAWN = "unchanged since it was last made", "the return made before is withdrawn, "
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Inputs of a cohort's returns on a day (a SHA-256), the hash of each file, and what to say while nothing
+    changes."""
 
     inputs: str
     made_on: dt.date
     until: dt.date | None
     files: dict[str, str]
-    sentences: list[tuple[str, str, str]]
+    made: list[Made]
 
 
-_RECORD = TypeAdapter(ReturnsRecord)
+_RECORD = TypeAdapter(_Record)
 
 
-def read_current_record(store: CohortStore, inputs: str, on: dt.date) -> ReturnsRecord | None:
-    """Return the record if returns made on a day from these inputs would be those that are there."""
+def read_unchanged(store: CohortStore, inputs: str, on: dt.date) -> list[Made] | None:
+    """Return what to say of the returns if those made on a day from these inputs would be those that are there."""
     try:
         record = _RECORD.validate_json(store.returns_record.read_bytes())
     # Whatever the record has become, the returns can be made again.
     except (OSError, ValidationError):
         return None
     is_in_time = record.made_on <= on and (record.until is None or on < record.until)
-    return record if is_in_time and record.inputs == inputs and record.files == _hash_files(store) else None
+    return record.made if is_in_time and record.inputs == inputs and record.files == _hash_files(store) else None
 
 
-def write_record(
-    store: CohortStore, inputs: str, on: dt.date, until: dt.date | None, sentences: list[tuple[str, str, str]]
-) -> None:
+def write_record(store: CohortStore, inputs: str, on: dt.date, until: dt.date | None, made: Sequence[Made]) -> None:
     """Record the returns that are there. They stay current until a day, or always if it is None."""
-    record = ReturnsRecord(inputs, on, until, _hash_files(store), sentences)
+    repeated = [
+        Made(one.council, one.source, UNCHANGED if one.written else one.sentence.removeprefix(WITHDRAWN))
+        for one in made
+    ]
+    record = _Record(inputs, on, until, _hash_files(store), repeated)
     files.write_json(store.returns_record, _RECORD.dump_python(record, mode="json"))
 
 

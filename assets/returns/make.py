@@ -5,7 +5,6 @@ For each service, returns rest on the links of the cohort or, if the service has
 zone. Messages name councils, services and agreements, never a number of rows or children.
 """
 
-import calendar
 import datetime as dt
 import hashlib
 import hmac
@@ -16,34 +15,19 @@ from functools import cached_property
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore, ExtractStore
-from assets.home.software import get_software_version
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
-from assets.linkage.arrivals import is_in_full, list_able_services, list_complete_reviews
+from assets.linkage.arrivals import is_in_full, list_able_services, list_census_months, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import StoredPairs, open_readers
-from assets.returns.accounts import (
-    LogEntry,
-    LogState,
-    ReturnState,
-    build_receipt,
-    check_anchored,
-    list_permitted_flows,
-    load_facts,
-    read_current_record,
-    read_held_mac,
-    read_state,
-    record_entry,
-    write_record,
-    write_summary,
-)
+from assets.returns import accounts
+from assets.returns.accounts import LogEntry, Made, ReturnState
 from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
@@ -69,30 +53,12 @@ from privacy.returns.facts import (
 from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, encode_content, seal, seal_document
 from privacy.row_keys import build_part_sql
 from privacy.services import SERVICE_NAMES, SERVICES
-from sources.contracts import CONTRACTS, RecordOnDay
-from sources.extract.part_names import parse_place
+from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 
 
 class NothingToReturn(Exception):
     """Raised if the cohort's links cannot be used for returns; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """What happened to the return of one council and source; `sentence` contains no number."""
-
-    council: str
-    source: str
-    sentence: str
-    written: bool = False
-
-    def repeat(self) -> tuple[str, str, str]:
-        """Return council, source and the sentence shown while nothing changes."""
-        return self.council, self.source, _UNCHANGED if self.written else self.sentence.removeprefix(_WITHDRAWN)
-
-
-_UNCHANGED, _WITHDRAWN = "unchanged since it was last made", "the return made before is withdrawn, "
 
 
 @with_removals_blocked
@@ -104,8 +70,8 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
     """
     extracts = _read_linked_deliveries(store)
     # Once a run: for 600 returns, checking the log for each takes 76 s.
-    check_anchored(store.home)
-    log = read_state(store)
+    accounts.check_anchored(store.home)
+    log = accounts.read_state(store)
     # A clock that was put back must not bring an expired agreement back into force.
     if log.last_day and on < log.last_day - dt.timedelta(days=1):  # time zones differ by up to a day
         raise NothingToReturn(
@@ -115,8 +81,8 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
     with open_in_memory() as con:
         maker = Maker(store, agreements, keys, on, extracts, log, con)
         made_from = maker.hash_inputs()
-        if current := read_current_record(store, made_from, on):
-            return [Made(*each) for each in current.sentences]
+        if unchanged := accounts.read_unchanged(store, made_from, on):
+            return unchanged
         maker.load_records()
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
@@ -129,7 +95,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
             if council in maker.active:
                 waiting = {source: found for (of, source), found in maker.unusual.items() if of == council}
                 missing = [service for service in maker.able if Sender(council, service) not in maker.in_full]
-                write_summary(con, store, council, missing, waiting)
+                accounts.write_summary(con, store, council, missing, waiting)
             else:
                 # An agreement that has ended leaves no true counts behind.
                 for suffix in (".json", ".html"):
@@ -138,7 +104,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         until = on if maker.unusual else min(maker.find_days_of_change(), default=None)
     made.sort(key=lambda one: (one.council, one.source))
     if maker.active:
-        write_record(store, made_from, on, until, [one.repeat() for one in made])
+        accounts.write_record(store, made_from, on, until, made)
     else:
         # Without an agreement in force nothing is kept.
         store.returns_record.unlink(missing_ok=True)
@@ -155,15 +121,13 @@ def release(store: ExtractStore, reason: str) -> None:
     if not is_reason(reason):
         raise NothingToReturn(f"{A_REASON}: nothing was recorded")
     extract = deliveries.read_current(store)
-    if extract is None or read_held_mac(store) != extract.file_mac:
+    if extract is None or accounts.read_held_mac(store) != extract.file_mac:
         raise NothingToReturn(
             f"{store.council}/{store.source}, cohort {store.cohort}: no delivery is waiting for review; make the"
             " returns first"
         )
-    entry = LogEntry(
-        ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source], get_software_version()
-    )
-    record_entry(store.home, replace(entry, extract_mac=extract.file_mac, reason=reason))
+    what = ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source]
+    accounts.record_entry(store.home, LogEntry(*what, extract_mac=extract.file_mac, reason=reason))
 
 
 @dataclass
@@ -179,7 +143,7 @@ class Maker:
     keys: KeyRing
     on: dt.date
     extracts: Extracts
-    log: LogState
+    log: accounts.LogState
     con: duckdb.DuckDBPyConnection
     unusual: dict[tuple[str, str], Unusual] = field(default_factory=dict)
 
@@ -244,7 +208,7 @@ class Maker:
             "agreements": {council: agreement.version for council, agreement in self.agreements.items()},
             "returns": returns,
             "summaries": [self.active, self.able, self.in_full],
-            "census_months": _list_census_months(self.extracts, Cohort(self.store.cohort)).to_pylist(),
+            "census_months": list_census_months(self.extracts, Cohort(self.store.cohort)).to_pylist(),
             "linked": [inputs.hash_file(path) for path in (self.store.links, self.store.doubts)],
             "extracts": {"/".join(key): extract.file_mac for key, extract in self.extracts.items()},
             "released": sorted(self.log.released),
@@ -264,7 +228,7 @@ class Maker:
         links = pyarrow.parquet.read_table(self.store.links)
         numbers = RowNumbers(self.store, self.keys).find_numbers(links)
         self.con.register("links", links.append_column("row", numbers))
-        self.con.register("census_months", _list_census_months(self.extracts, Cohort(self.store.cohort)))
+        self.con.register("census_months", list_census_months(self.extracts, Cohort(self.store.cohort)))
         self.con.register("traits", derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
         # the month of a review, unless it is in the future; the other sources have no date of contact
         month = (
@@ -350,7 +314,7 @@ class Maker:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
                     made.append(self._make_return(file, receiver, source, facts))
-        load_facts(self.con, returned)
+        accounts.load_facts(self.con, returned)
         return [*made, *self._make_receipts(service)]
 
     def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, Absence, NewChildren]:
@@ -385,7 +349,6 @@ class Maker:
         shared = "cohort council source service recipient recipient_name tells rows agreements extract_mac serial"
         entry = LogEntry(
             what=ReturnState.MADE,
-            software=get_software_version(),
             return_mac=self._compute_mac(encode_content(header, facts)),
             **{name: getattr(header, name) for name in shared.split()},
         )
@@ -394,7 +357,7 @@ class Maker:
 
     def _make_receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
-        flows = list_permitted_flows(self.agreements, self.on)
+        flows = accounts.list_permitted_flows(self.agreements, self.on)
         name, what = self.store.extract(service, "").told_file.name, f"told-{service}"
         before = {Sender(file.parent.name, service) for file in self.store.home.returns.glob(f"*/{name}")}
         for teller in sorted({teller for teller in flows if teller.service == service} | before):
@@ -406,7 +369,7 @@ class Maker:
 
     def _make_receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
         council, file = teller.council, self.store.extract(teller.service, teller.council).told_file
-        own, found = self.agreements[council], build_receipt(self.con, teller)
+        own, found = self.agreements[council], accounts.build_receipt(self.con, teller)
         to = own.recipients[teller.service]
         document = {
             **teller._asdict(),
@@ -421,7 +384,6 @@ class Maker:
             council=council,
             source=what,
             service=teller.service,
-            software=get_software_version(),
             recipient=to.key,
             recipient_name=to.name,
             rows=len(found["rows"]),
@@ -429,11 +391,11 @@ class Maker:
             return_mac=self._compute_mac(_encode(document)),
         )
 
-        def sealed() -> bytes:
+        def seal_dated() -> bytes:
             dated = _encode(document | {"made_on": self.on.isoformat()})
             return seal_document(RECEIPT_FORMAT, dated, to.key, self.keys.signing_key)
 
-        return self._hand_over(file, entry, sealed, f"made for {to.name}: what was disclosed about its rows")
+        return self._hand_over(file, entry, seal_dated, f"made for {to.name}: what was disclosed about its rows")
 
     def _hand_over(self, file: Path, entry: LogEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
         """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""
@@ -441,10 +403,10 @@ class Maker:
         # Encrypting the same content again gives other bytes, so the MAC of the content shows whether it changed.
         same = before and (before.what, before.return_mac) == (entry.what, entry.return_mac)
         if before and same and file.is_file() and _hash_bytes(file.read_bytes()) == before.file_sha256:
-            return Made(entry.council, entry.source, _UNCHANGED)
+            return Made(entry.council, entry.source, accounts.UNCHANGED)
         sealed = seal_it()
         # Logged first: a return that could be handed over is never missing from the log.
-        record_entry(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
+        accounts.record_entry(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
         files.write(file, sealed)
         return Made(entry.council, entry.source, sentence, written=True)
 
@@ -453,9 +415,9 @@ class Maker:
         if not file.exists():
             return Made(council, source, f"nothing is made: {reason}")
         if before := self.log.newest.get((council, source)):
-            record_entry(self.store.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
+            accounts.record_entry(self.store.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
         file.unlink()
-        return Made(council, source, f"{_WITHDRAWN}nothing is made: {reason}")
+        return Made(council, source, f"{accounts.WITHDRAWN}nothing is made: {reason}")
 
     def _compute_mac(self, document: bytes) -> str:
         # A MAC, because a guess at the content could be tested against a plain hash in the log.
@@ -494,7 +456,7 @@ class Maker:
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
             reviews_why_not=of_reviews.why_not,
-            new_children=rule.to_document(),
+            new_children=rule.build_document(),
             rows=rows,
             serial=self.log.made[receiver.council, source] + 1,
             made_on=self.on.isoformat(),
@@ -535,37 +497,3 @@ SELECT all_records.* EXCLUDE (child_id, probability), links_without.child_id,
 CREATE OR REPLACE TEMP VIEW records AS FROM records_without;
 CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 """
-
-
-def _list_census_months(extracts: Extracts, cohort: Cohort) -> pa.Table:
-    """Return the month of contact of the rows of each part of a census: source, council, part, census_month.
-
-    This is the month of the last census, or of the Profile, before the part was read, so that a child at a nursery two
-    years before Reception is not said to have been there last January. A part whose name has an earlier date, such as a
-    census sent a year late, has the last one before that.
-    """
-    rows = []
-    for (council, source), extract in extracts.items():
-        days = [each.possible.on(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
-        parts = extract.parts.parts if extract.parts else ()
-        whole = dt.datetime.fromisoformat(extract.taken_at).date()
-        for number, last in {part.number: _find_last_day(part) for part in parts}.items() or [(0, whole)]:
-            if held := [day for day in days if day <= last]:
-                month = f"{held[-1]:%Y-%m}"
-                rows.append({"source": source, "council": council, "part": number, "census_month": month})
-    return pa.Table.from_pylist(rows, _CENSUS_MONTHS)
-
-
-def _find_last_day(part: deliveries.PartRows) -> dt.date:
-    """Return the day on which a part was read or, if its name has an earlier date, that day."""
-    read_on, place = dt.datetime.fromisoformat(part.read_at).date(), parse_place(part.file)
-    if place is None or place.form != "date":
-        return read_on
-    year, month, day = place.numbers
-    last = calendar.monthrange(year, month)[1]
-    return min(read_on, dt.date(year, month, min(day or last, last)))
-
-
-_CENSUS_MONTHS = pa.schema(
-    [("source", pa.string()), ("council", pa.string()), ("part", pa.int64()), ("census_month", pa.string())]
-)

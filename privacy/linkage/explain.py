@@ -57,10 +57,6 @@ class Row:
         return f"{self.source}/{self.council}/{self.row_key}"
 
 
-class NoSuchRow(Exception):
-    """Raised for a row that is not among those linked."""
-
-
 def explain(
     extracts: Mapping[str, rows.Extract],
     first: Row,
@@ -68,9 +64,9 @@ def explain(
     name: Callable[[Row], str] = str,
     children: int = model.REFERENCE_RECORDS,
 ) -> tuple[dict[str, Any], pa.Table]:
-    """Link the extracts as `link` does; return what happened to two rows, each labelled by `name`, and the links.
+    """Link the extracts as `link` does; return what happened to two of their rows, and the links.
 
-    Raises `NoSuchRow` if a row is not among those linked.
+    Each row is labelled by `name`.
     """
     follower = _Follower(first, second, name)
     links = link(extracts, watchers=[follower], children=children).links
@@ -121,13 +117,13 @@ def _explain_no_link(seen: dict[str, Any]) -> Why:
 
 
 def _find_link(links: pa.Table, row: Row) -> dict[str, Any]:
-    found = links.filter(
+    (found,) = links.filter(
         (pc.field("source") == row.source)
         & (pc.field("council") == row.council)
         # Row keys use all 64 bits, so the number is compared as unsigned.
         & (pc.field("row_key") == pa.scalar(row.row_key, pa.uint64()))
     ).to_pylist()
-    return dict(found[0])
+    return dict(found)
 
 
 class _Follower:
@@ -217,17 +213,15 @@ class _Follower:
 
 
 def _find_pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
-    """Return the pattern, entity and service of a row. Raises `NoSuchRow` if it is not linked."""
-    found = con.execute(
+    """Return the pattern, entity and service of a row."""
+    (found,) = con.execute(
         """
         SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
          WHERE source = ? AND council = ? AND row_key = ?
         """,
         [row.source, row.council, row.row_key],
     ).fetchall()
-    if not found:
-        raise NoSuchRow(f"{row} is not among the rows that are linked")
-    return found[0]
+    return found
 
 
 def _score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:

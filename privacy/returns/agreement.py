@@ -118,7 +118,7 @@ class NewChildren(settings.Settings):
             raise ValueError(f"must be {_NONE} or {Fact.KNOWN_TO.value}")
         return facts
 
-    def to_document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the rule, JSON-ready."""
         return {name: _convert_to_json(value) for name, value in self}
 

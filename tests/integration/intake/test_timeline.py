@@ -17,9 +17,9 @@ from assets.linkage.arrivals import (
     is_in_full,
     judge,
     list_able_services,
+    list_census_months,
     list_complete_reviews,
 )
-from assets.returns.make import _list_census_months
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort, list_open_cohorts
@@ -187,12 +187,12 @@ def test_contact_is_no_later_than_the_census_that_was_read() -> None:
     named = ("2028-01.csv", "January 2030.csv", "part 2.csv")
     parts = tuple(replace(part, file=name) for part, name in zip(by_name.parts.parts, named, strict=True))
     by_name = replace(by_name, parts=replace(by_name.parts, parts=parts))
-    found = _list_census_months({("halton", "early_years_census"): by_name}, COHORT)
+    found = list_census_months({("halton", "early_years_census"): by_name}, COHORT)
     # Two years' censuses that were read on one day are of the days in their names, but not of a day to come.
     assert found["census_month"].to_pylist() == ["2028-01", "2029-01", "2029-01"]
     months = {
         (row["source"], row["part"]): row["census_month"]
-        for row in _list_census_months(
+        for row in list_census_months(
             {
                 ("halton", "early_years_census"): _with_parts(census, "2028-02-20", "2029-02-20"),
                 ("halton", "school_census"): _taken("school_census", "2031-02-20"),

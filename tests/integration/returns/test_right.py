@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import returns_accuracy as accuracy
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.returns.agreement import Fact
@@ -14,6 +13,7 @@ from sources.reference.places import PILOT
 from tests.support.independent import write_extracts
 from tests.support.linkage import stress
 from tests.support.linkage.populations import tokenised
+from tests.support.returns import accuracy
 from tests.support.returns.pipeline import Pipeline, pipeline_at
 
 pytestmark = pytest.mark.slow
