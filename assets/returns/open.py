@@ -191,12 +191,11 @@ def _read(
     of_cohort = f"({build_first_year_sql(contract)}) = {cohort.first_year}" if cohort else "true"
     deleted = DELETED if extract.dialect.deleted else "false"
     rows = (
-        f"SELECT texts.*, typed.concern, typed.born, coalesce(typed.of_cohort, false) AS of_cohort"
-        f" FROM ({projection.texts}) AS texts JOIN (SELECT {SOURCE_ROW}, {concern} AS concern, {deleted} AS gone,"
+        "SELECT * EXCLUDE (gone, stated), coalesce(stated, false) AS of_cohort"
+        f" FROM (SELECT {SOURCE_ROW}, COLUMNS('^raw_'), {concern} AS concern, {deleted} AS gone,"
         # 1900-01-01 is a placeholder for an unknown date of birth
         " CASE WHEN year(date_of_birth) > 1900 THEN date_of_birth END AS born,"
-        f" {of_cohort} AS of_cohort FROM ({projection.sql})) AS typed USING ({SOURCE_ROW})"
-        f" WHERE NOT gone AND coalesce(typed.of_cohort, true)"
+        f" {of_cohort} AS stated FROM ({projection.with_texts})) WHERE NOT gone AND coalesce(stated, true)"
     )
     con.execute(f"CREATE TEMP TABLE IF NOT EXISTS own AS {rows} LIMIT 0")
     con.execute(f"INSERT INTO own BY NAME {rows}")

@@ -49,11 +49,11 @@ class Projection:
     """SQL of an extract in contract form.
 
     `sql` selects `source_row`, every contract column with its type, and the `issues_*` columns (BIGINT bit masks).
-    `texts` selects `source_row` and, as `raw_<column>`, the text of each contract column before conversion.
+    `with_texts` also selects, as `raw_<column>`, the text of each contract column before conversion.
     """
 
     sql: str
-    texts: str
+    with_texts: str
     checks: tuple[Check, ...]
     issue_columns: tuple[str, ...]
 
@@ -92,9 +92,11 @@ def project_extract(
     passed = [SOURCE_ROW, *carried]
     rows = f"SELECT {', '.join(passed)}, {raw}{deleted} FROM {relation}"
     dated = _add_dates_sql(rows, contract, extract.dialect, valid)
-    kept = [*passed, *(column.name for column in contract.columns), *([DELETED] if deleted else [])]
-    sql = f"SELECT {', '.join([*kept, *issues])} FROM (SELECT *, {typed} FROM ({dated}))"
-    return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
+    kept = [*passed, *(column.name for column in contract.columns), *([DELETED] if deleted else []), *issues]
+    columns, texts = ", ".join(kept), ", ".join(f"raw_{column.name}" for column in contract.columns)
+    converted = f"FROM (SELECT *, {typed} FROM ({dated}))"
+    names = tuple(f"issues_{index}" for index in range(len(masks)))
+    return Projection(f"SELECT {columns} {converted}", f"SELECT {columns}, {texts} {converted}", checks, names)
 
 
 def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[str, str]) -> list[Rule]:

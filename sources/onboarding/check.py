@@ -101,13 +101,9 @@ class _Reading:
         # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
         con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
-        self.cohort = Cohort(extract.landed.cohort or self._find_cohort())
+        self.cohort = Cohort(extract.landed.cohort) if extract.landed.cohort else self._find_cohort()
         self.projection = self._project(self.cohort)
-        con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
-        con.execute(
-            f"CREATE OR REPLACE TEMP TABLE sample_read AS SELECT sample_checked.*, texts.* EXCLUDE ({SOURCE_ROW})"
-            f" FROM sample_checked JOIN ({self.projection.texts}) AS texts USING ({SOURCE_ROW})"
-        )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE sample_read AS {self.projection.with_texts}")
         self.unreadable = sum(map(len, extract.set_aside.values()))
         self.rows = self._count("true") + self.unreadable
         rejecting = (check.found for check in self.projection.checks if check.rule.severity is Severity.REJECT)
@@ -215,16 +211,16 @@ class _Reading:
         landed = replace(self.extract.landed, cohort=cohort.code)
         return project_extract("sample_rows", replace(self.extract, landed=landed), self.contract, self.valid)
 
-    def _find_cohort(self) -> str:
+    def _find_cohort(self) -> Cohort:
         """Return the cohort of most children in the sample; the first cohort if no row has a date of birth."""
-        first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
+        first = Cohort.starting(FIRST_COHORT)
         if "date_of_birth" not in self.contract:
-            return first.code
+            return first
         rows = self.con.execute(
             f"SELECT {BORN_COHORT_SQL} AS start FROM ({self._project(first).sql})"
             f" WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
         ).fetchall()
-        return f"{rows[0][0]}{(rows[0][0] + 1) % 100:02d}" if rows else first.code
+        return Cohort.starting(rows[0][0]) if rows else first
 
 
 def _relax_dialect(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
