@@ -15,7 +15,7 @@ from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
 from sources.errors import NOT_A_FILE, XML, build_error
 from sources.extract.landing import Landed, get_size
-from sources.extract.readers.content import Format, get_content, get_only_member, list_members
+from sources.extract.readers.content import Format, get_content, get_only_content, list_contents
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
@@ -130,13 +130,12 @@ def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialec
     if landed.path.is_dir():
         contents = list_folder_contents(landed)
     else:
-        content = get_content(landed.name, landed.path, within=landed.within)
-        contents = list_members(content) if content.format is Format.ARCHIVE else [content]
+        contents = list_contents(get_content(landed.name, landed.path, within=landed.within))
     if contract.name == "hv_reviews" and (parts := list_csds_parts(contents)):
         return open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
         raise build_error(landed.name, NOT_A_FILE)
-    content = get_only_member(content) if content.format is Format.ARCHIVE else content
+    content = get_only_content(landed.name, contents)
     if book := open_workbook(content):
         return open_best_sheet(book, known, council_dialect.sheet)
     match content.format:

@@ -12,7 +12,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -157,19 +157,16 @@ def may_unpack_to(packed: int) -> int:
     return min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * packed))
 
 
-_REFUSED: tuple[tuple[bytes, Rule, str], ...] = (
+_BIFF = (b"\x09\0\4\0", b"\x09\2\6\0", b"\x09\4\6\0", b"\x09\x08\x08\0", b"\x09\x08\x10\0")
+"""First records of BIFF 2, 3, 4, 5 and 8 outside a compound file."""
+_REFUSED: tuple[tuple[bytes | tuple[bytes, ...], Rule, str], ...] = (
     (b"%PDF", errors.OTHER_FORMAT, "it is a PDF"),
     (b"{\\rtf", errors.OTHER_FORMAT, "it is a text document"),
     (b"SQLite format 3", errors.OTHER_FORMAT, "it is a database"),
     (b"\0\1\0\0Standard ", errors.OTHER_FORMAT, "it is an Access database"),
     (b"ARROW1", errors.OTHER_FORMAT, "it is an Arrow file"),
     (b"$FL2", errors.OTHER_FORMAT, "it is an SPSS file"),
-    # first records of BIFF 2, 3, 4, 5 and 8 outside a compound file
-    (b"\x09\0\4\0", errors.OLD_WORKBOOK, ""),
-    (b"\x09\2\6\0", errors.OLD_WORKBOOK, ""),
-    (b"\x09\4\6\0", errors.OLD_WORKBOOK, ""),
-    (b"\x09\x08\x08\0", errors.OLD_WORKBOOK, ""),
-    (b"\x09\x08\x10\0", errors.OLD_WORKBOOK, ""),
+    (_BIFF, errors.OLD_WORKBOOK, ""),
     (b"7z\xbc\xaf\x27\x1c", errors.OTHER_ARCHIVE, "it is a 7z archive"),
     (b"Rar!\x1a\x07", errors.OTHER_ARCHIVE, "it is a RAR archive"),
     (b"BZh", errors.OTHER_ARCHIVE, "it is packed with bzip2"),
@@ -281,11 +278,14 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
     return Content(name, format, plain, called)
 
 
-def list_members(archive: Content) -> list[Content]:
-    """List the possible extracts in a zip archive by name; raises `ExtractStopped` for an unsafe archive.
+def list_contents(archive: Content) -> list[Content]:
+    """List the possible extracts in a zip archive by name; of any other file, its own content.
 
-    Folders, other kinds of file and files that desktop systems add are skipped.
+    Folders, other kinds of file and files that desktop systems add are skipped. Raises `ExtractStopped` for an unsafe
+    archive.
     """
+    if archive.format is not Format.ARCHIVE:
+        return [archive]
     with archive.open() as stream:
         listed = enumerate(list_zip_entries(archive.name, stream), 1)
         entries = [
@@ -314,15 +314,14 @@ def list_members(archive: Content) -> list[Content]:
     return [_get_member(archive, number, info, packed_size, room) for number, info in found]
 
 
-def get_only_member(archive: Content) -> Content:
-    """Return the one extract in a zip archive; raises `ExtractStopped` if there is none, or more than one."""
-    found = list_members(archive)
-    if not found:
-        raise errors.build_error(archive.name, errors.NO_MEMBER)
-    if len(found) > 1:
-        numbers = ", ".join(content.name.partition(", ")[2] for content in found[:5])
-        raise errors.build_error(archive.name, errors.SEVERAL_MEMBERS, numbers)
-    return found[0]
+def get_only_content(name: str, contents: Sequence[Content]) -> Content:
+    """Return the one extract in a file called `name`; raises `ExtractStopped` if there is none, or more than one."""
+    if not contents:
+        raise errors.build_error(name, errors.NO_MEMBER)
+    if len(contents) > 1:
+        numbers = ", ".join(content.name.partition(", ")[2] for content in contents[:5])
+        raise errors.build_error(name, errors.SEVERAL_MEMBERS, numbers)
+    return contents[0]
 
 
 def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size: int) -> BinaryIO:

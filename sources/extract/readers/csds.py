@@ -53,9 +53,6 @@ TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
 """CYP609 is optional: only senders who record assessments against the referral have it."""
 TABLES = (*TABLES_NEEDED, "CYP609")
 
-_ITEMS_FILE = Path(__file__).with_name("csds_items.csv")
-_VIEWS_FILE = Path(__file__).with_name("csds.sql.j2")
-
 
 @dataclass(frozen=True)
 class Item:
@@ -75,31 +72,25 @@ class Item:
 
 
 @cache
-def load_items() -> tuple[Item, ...]:
-    """Return the items that are read, in the order of `csds_items.csv`."""
+def load_items() -> dict[str, list[Item]]:
+    """Return the items of each table in the order of `csds_items.csv`, those of every table last."""
     flags = ("key", "required", "coded")
-    return tuple(
+    items = [
         Item(row["table"], row["item"], tuple(row["names"].split("|")), **{flag: row[flag] == "yes" for flag in flags})
-        for row in read_rows(_ITEMS_FILE)
-    )
-
-
-def list_items(table: str) -> list[Item]:
-    """Return the items of a table; none for a table that no review is built from."""
-    own = [item for item in load_items() if item.table == table]
-    return own and [*own, *(item for item in load_items() if item.table == "every")]
+        for row in read_rows(Path(__file__).with_name("csds_items.csv"))
+    ]
+    return {table: [item for of in (table, "every") for item in items if item.table == of] for table in TABLES}
 
 
 def find_table(name: str) -> str | None:
     """Return the table of a file or sheet, `CYP001` for `2024-05 CYP001mpi.csv`; None if no review needs it."""
     found = TABLE_NAME.search(name)
-    table = f"CYP{found[1]}" if found else ""
-    return table if list_items(table) else None
+    return f"CYP{found[1]}" if found and f"CYP{found[1]}" in TABLES else None
 
 
 def list_known_headings(table: str) -> set[str]:
     """Return the usual spellings of a table's headings, used to find its header line."""
-    names = {name for item in list_items(table) for name in item.names}
+    names = {name for item in load_items()[table] for name in item.names}
     plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
     return {normalise_heading(form) for name in names | plain for form in (name, name.replace(" ", ""))}
 
@@ -113,7 +104,7 @@ def find_columns(name: str, table: str, header: Sequence[str]) -> dict[str, str]
     for heading in header:
         headings.setdefault(_normalise_heading(heading), []).append(heading)
     columns = {}
-    for item in list_items(table):
+    for item in load_items()[table]:
         for accepted in item.names:
             found = headings.get(_normalise_heading(accepted), [])
             if len(found) > 1:
@@ -273,7 +264,7 @@ def _iter_batches(
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
     """Load the rows of a table that a review may need, as text, with their row number."""
-    items = list_items(table)
+    items = load_items()[table]
     con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item.item} VARCHAR' for item in items)})")
     passed = 0
     for part in parts:
@@ -306,7 +297,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
 
 def _build_kept_sql(table: str) -> str:
     """Return the SQL of the rows of `incoming` that a review may need, trimmed."""
-    texts = {item: f"left({build_trimmed_sql(item.item)}, {_LONGEST})" for item in list_items(table)}
+    texts = {item: f"left({build_trimmed_sql(item.item)}, {_LONGEST})" for item in load_items()[table]}
     cleaned = {item.item: build_whole_sql(text) if item.coded else text for item, text in texts.items()}
     columns = ", ".join(f"{text} AS {name}" for name, text in cleaned.items())
     activity_type = ""
@@ -325,7 +316,8 @@ def _build_latest_sql(partition: str, *first: str) -> str:
 
 def _build_views_sql(cohort: Cohort) -> str:
     """Render the statements of `csds.sql.j2`."""
-    template = jinja2.Template(_VIEWS_FILE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
+    text = Path(__file__).with_name("csds.sql.j2").read_text(encoding="utf-8")
+    template = jinja2.Template(text, undefined=jinja2.StrictUndefined)
     return template.render(
         cohort=cohort,
         reviews=_REVIEW_OF_ACTIVITY,
