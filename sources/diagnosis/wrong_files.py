@@ -6,7 +6,7 @@ local authority code or pupil number (UPN). If most values of a column are inval
 to see whether its dates have another format or its values are under another heading. Messages never quote a value.
 """
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -159,14 +159,13 @@ class OtherOrigin:
         """Message for the sender, with numbers."""
         whole = "This" if self.mostly else "Part of this"
         share = f"{self.rows:,} of {self.of:,}"
-        match self.by:
-            case "born_cohort":
-                reason = f"{share} dates of birth are of children who finish Reception in {self.name}"
-                return f"{whole} looks like {self.name}: {reason}, {self.own:,} of {self.should_be}."
-            case "la_code_in_row":
-                reason = f"{share} rows have its local authority code"
-            case _:
-                reason = f"{share} pupil numbers (UPN) were given out there"
+        if self.is_year:
+            reason = f"{share} dates of birth are of children who finish Reception in {self.name}"
+            return f"{whole} looks like {self.name}: {reason}, {self.own:,} of {self.should_be}."
+        what = (
+            "rows have its local authority code" if self.by == LA_CODE else "pupil numbers (UPN) were given out there"
+        )
+        reason = f"{share} {what}"
         return f"{whole} looks like {self.name}’s: {reason}, {self.own:,} of {self.should_be}’s own."
 
 
@@ -180,13 +179,12 @@ class OriginCounter:
     """Counts the school years and authorities in the typed rows of an extract, chunk by chunk."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, Counter[object]] = {}
+        self._counts: defaultdict[str, Counter[object]] = defaultdict(Counter)
 
     def see(self, chunk: pa.Table) -> None:
         for name in set(COLUMNS) & set(chunk.column_names):
             found = pc.value_counts(chunk[name].drop_null()).to_pylist()
-            counted = self._counts.setdefault(name, Counter())
-            counted.update({entry["values"]: entry["counts"] for entry in found})
+            self._counts[name].update({entry["values"]: entry["counts"] for entry in found})
 
     def find_other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
         """Return the other year and the other council that the rows seem to belong to, if any.
@@ -207,7 +205,7 @@ class OriginCounter:
     def _find_other(self, by: str, names: Mapping[Any, str], own: str, share: float) -> OtherOrigin | None:
         """Return the most frequent other name if more than `share` of the rows have it."""
         counts: Counter[str] = Counter()
-        for value, rows in self._counts.get(by, Counter()).items():
+        for value, rows in self._counts[by].items():
             counts[names.get(value, "")] += rows
         total = counts.total()
         # "" collects the codes of no known year or authority

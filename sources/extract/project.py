@@ -119,13 +119,12 @@ def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[
 
 
 def _describe_expectation(column: Column, dialect: Dialect) -> str:
+    note = f"; {column.note}" if column.note else ""
     match column.kind:
         case Kind.CODE:
-            note = f"; {column.note}" if column.note else ""
             return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps{note}"
         case Kind.DATE:
             forms = dialect.get_formats(column.name)
-            note = f"; {column.note}" if column.note else ""
             return f"must be a date written {' or '.join(map(format_in_words, forms))}{note}"
         case Kind.INTEGER | Kind.DECIMAL:
             limits = (("at least", column.minimum), ("at most", column.maximum))

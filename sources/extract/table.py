@@ -288,20 +288,17 @@ def match_columns(
         used = {*found.values(), *inputs.values()}
         spare = [column for column in header if column not in used]
         likely = _suggest_renames(contract, missing, spare)
-        by_number = {local: f"column {header.index(heading) + 1}" for local, heading in likely.items()}
-        by_name = {local: repr(heading) for local, heading in likely.items()}
-        called = {
-            local: f"{local!r} ({column})" if local != column else repr(column) for local, column in missing.items()
-        }
-        parts = [_format_missing(repr(column), by_number.get(local)) for local, column in missing.items()]
-        own = [_format_missing(called[local], by_name.get(local)) for local in missing]
+        parts, own, listed = [], [], []
+        for local, column in missing.items():
+            heading = likely.get(local, "")
+            called = f"{local!r} ({column})" if local != column else repr(column)
+            parts.append(repr(column) + (f", perhaps renamed to column {header.index(heading) + 1}" if heading else ""))
+            own.append(called + (f", perhaps renamed to {heading!r}" if heading else ""))
+            listed.append((called, heading))
         raise ExtractStopped(
             f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file",
             f"{name}: missing column {'; '.join(own)}. Use the headings that we look for, or tell us what yours are",
-            HeadingsMissing(
-                tuple((called[local], likely.get(local, "")) for local in missing),
-                tuple(heading for heading in spare if heading not in likely.values()),
-            ),
+            HeadingsMissing(tuple(listed), tuple(heading for heading in spare if heading not in likely.values())),
         )
     return dialect, found, inputs
 
@@ -380,10 +377,6 @@ def _score_likeness(column: Column, local: str, heading: str) -> float:
         for name in (local, column.name)
     )
     return max(*letters, score_heading(column, heading))
-
-
-def _format_missing(column: str, likely: str | None) -> str:
-    return column + (f", perhaps renamed to {likely}" if likely else "")
 
 
 def count_known_names(cells: Iterable[str], known: Container[str]) -> int:
