@@ -71,8 +71,9 @@ def _find_source(path: Path, council: str) -> str:
     for part in reversed((*path.parts[:-1], path.name.partition(".")[0])):
         if part in CONTRACTS:
             return part
-    best = max(CONTRACTS, key=lambda source: _score_likeness(Landed(council, source, "", path)))
-    if not _score_likeness(Landed(council, best, "", path)):
+    scores = {source: _score_likeness(Landed(council, source, "", path)) for source in CONTRACTS}
+    best = max(scores, key=scores.__getitem__)
+    if not scores[best]:
         raise ExtractStopped(f"{path.name}: no source is recognised in it; name it with --source")
     return best
 
