@@ -29,7 +29,7 @@ from sources.contracts import Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 from sources.diagnosis.wrong_files import COLUMNS, Suspicion, build_origin_sql, suspect_columns
 from sources.errors import ExtractStopped
-from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_columns, project_extract
+from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, build_place_columns, project_extract
 from sources.extract.table import SOURCE_ROW, OpenExtract
 from sources.reference.code_lists import IMD_EDITION
 
@@ -242,7 +242,7 @@ def _build_request(
 ) -> Untokenised:
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
     # columns and not literals, so that the extracts of several councils share one statement
-    for name, value in place_columns(extract.landed).items():
+    for name, value in build_place_columns(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
     # rows repeat each other only within a part: between parts, the intake resolves which row is in force
     part, keys = row_keys.build_part_sql(SOURCE_ROW), contract.repeated.columns

@@ -65,13 +65,13 @@ class TextSample:
         """Return the column name in `relation` of a heading."""
         return f"column_{self.headings.index(heading)}"
 
-    def share(self, heading: str, condition: str) -> float:
+    def measure_share(self, heading: str, condition: str) -> float:
         """Return the share of filled cells under a heading that meet a condition."""
         return self._measure_shares(heading, [condition])[0]
 
     def find_date_form(self, heading: str, least: float) -> DateForm | None:
         """Return the usual date format that reads at least the share `least` of the filled cells; None if none does."""
-        if self.share(heading, _MAYBE_DATE) < least:
+        if self.measure_share(heading, _MAYBE_DATE) < least:
             return None
         shares = self._measure_shares(
             heading, [build_plausible_sql(build_date_sql("cell", (form,))) for form in USUAL_FORMATS]
@@ -195,11 +195,11 @@ class Guesser:
         if not self.sample.filled[heading]:
             return None
         for name, condition in self._forms.items():
-            if self.sample.share(heading, condition) >= _FITTING_SHARE:
+            if self.sample.measure_share(heading, condition) >= _FITTING_SHARE:
                 return name
         if (date := self.dates[heading]) and date.form not in _UNPARTED_DATES:
             return "date"
-        full = max(self.sample.share(heading, form) for form in (_COMMA_NAME, _CAPITALS_NAME))
+        full = max(self.sample.measure_share(heading, form) for form in (_COMMA_NAME, _CAPITALS_NAME))
         return "name" if full >= _FITTING_SHARE else None
 
     def _may_hold(self, column: Column, heading: str) -> bool:
@@ -223,14 +223,14 @@ class Guesser:
     def _measure_fit(self, column: Column, heading: str) -> float | None:
         """Return the share of values that fit a contract column; None if any text would fit."""
         if column.name in self._forms:
-            return self.sample.share(heading, self._forms[column.name])
+            return self.sample.measure_share(heading, self._forms[column.name])
         if column.name in _NAMES:
-            return self.sample.share(heading, r"NOT regexp_matches(cell, '[0-9]')")
+            return self.sample.measure_share(heading, r"NOT regexp_matches(cell, '[0-9]')")
         match column.kind:
             case Kind.DATE:
                 return 1.0 if self.dates[heading] else 0.0
             case Kind.INTEGER | Kind.DECIMAL:
-                return self.sample.share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
+                return self.sample.measure_share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
                 values = self.sample.count_values(heading, _MAX_CODES)
                 known = sum(rows for value, rows in values.items() if find_code(column, value))
@@ -286,9 +286,9 @@ class Guesser:
             heading = self._find_part("full_name", found)
         if heading is None or (self._kinds[heading] != "name" and set(_NAMES) & found.keys()):
             return {}
-        if self.sample.share(heading, "contains(cell, ',')") >= _FITTING_SHARE:
+        if self.sample.measure_share(heading, "contains(cell, ',')") >= _FITTING_SHARE:
             parts, why, sure = ("^([^,]+),", r",\s*(.+)$"), "SURNAME, Forename in one column", True
-        elif self.sample.share(heading, r"regexp_matches(cell, ' [A-Z]{2}[^a-z]*$')") >= _FITTING_SHARE:
+        elif self.sample.measure_share(heading, r"regexp_matches(cell, ' [A-Z]{2}[^a-z]*$')") >= _FITTING_SHARE:
             parts, why, sure = (r"([A-Z]{2}[^a-z]*)$", r"^(.*?) +[A-Z]{2}[^a-z]*$"), "Forename SURNAME in one", True
         else:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False

@@ -319,9 +319,9 @@ class _Comparison:
         if not self._is_filled(heading):
             return 0.0
         if column.name in self._forms:
-            return self._sample.share(heading, self._forms[column.name])
+            return self._sample.measure_share(heading, self._forms[column.name])
         typed = build_typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "cell")
-        return self._sample.share(
+        return self._sample.measure_share(
             heading, build_plausible_sql(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL"
         )
 

@@ -58,7 +58,7 @@ class Projection:
     issue_columns: tuple[str, ...]
 
 
-def place_columns(landed: Landed) -> dict[str, str]:
+def build_place_columns(landed: Landed) -> dict[str, str]:
     """Return the columns that distinguish the extracts of several councils in one relation, with their values."""
     council = get_place(landed.council)
     values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
@@ -79,7 +79,7 @@ def project_extract(
     several extracts of one cohort with the same dialect.
     """
     landed, shared = extract.landed, set(PLACE_COLUMNS) <= set(carried)
-    cohort, of_council = Cohort(landed.cohort), place_columns(landed)
+    cohort, of_council = Cohort(landed.cohort), build_place_columns(landed)
     la_codes = [name if shared else quote_text(of_council[name]) for name in _LA_CODES]
     raw = ", ".join(f"{_build_raw_sql(column, extract)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(
@@ -256,7 +256,7 @@ def _build_bounded_sql(column: Column, number: str) -> str:
     return f"CASE WHEN {' AND '.join(bounds)} THEN {number} END" if bounds else number
 
 
-def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
+def fill_parameters(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
     """Return a rule's condition with its parameters filled in; the council's codes override the defaults."""
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
@@ -272,10 +272,8 @@ def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
 
 
 def _build_mask_sql(checks: tuple[Check, ...], cohort: Cohort, la_codes: Sequence[str]) -> str:
-    terms = [
-        f"CASE WHEN {bound(check.rule.broken, cohort, la_codes)} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END"
-        for check in checks
-    ]
+    broken = {1 << check.position % BITS: fill_parameters(check.rule.broken, cohort, la_codes) for check in checks}
+    terms = [f"CASE WHEN {condition} THEN {bit}::BIGINT ELSE 0 END" for bit, condition in broken.items()]
     return " + ".join(terms) if terms else "0::BIGINT"
 
 

@@ -213,14 +213,14 @@ class _Reading:
 
     def _find_cohort(self) -> Cohort:
         """Return the cohort of most children in the sample; the first cohort if no row has a date of birth."""
-        first = Cohort.starting(FIRST_COHORT)
+        first = Cohort.build(FIRST_COHORT)
         if "date_of_birth" not in self.contract:
             return first
         rows = self.con.execute(
             f"SELECT {BORN_COHORT_SQL} AS start FROM ({self._project(first).sql})"
             f" WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
         ).fetchall()
-        return Cohort.starting(rows[0][0]) if rows else first
+        return Cohort.build(rows[0][0]) if rows else first
 
 
 def _relax_dialect(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:

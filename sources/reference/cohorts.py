@@ -44,7 +44,7 @@ class Cohort:
         return cls(typed.strip())
 
     @classmethod
-    def starting(cls, year: int) -> Cohort:
+    def build(cls, year: int) -> Cohort:
         """Return the cohort whose first year is `year`. Raises `InvalidCohort`."""
         return cls(f"{year}{(year + 1) % 100:02d}")
 
@@ -71,7 +71,7 @@ class Cohort:
     @property
     def previous(self) -> Cohort | None:
         """The previous cohort; None for the first."""
-        return Cohort.starting(self.first_year - 1) if self.first_year > FIRST_COHORT else None
+        return Cohort.build(self.first_year - 1) if self.first_year > FIRST_COHORT else None
 
     @property
     def label(self) -> str:
@@ -81,7 +81,7 @@ class Cohort:
 
 def list_cohort_codes(until_year: int) -> list[str]:
     """Return the codes of all cohorts from the first to the one that starts in `until_year`."""
-    return [Cohort.starting(year).code for year in range(FIRST_COHORT, until_year + 1)]
+    return [Cohort.build(year).code for year in range(FIRST_COHORT, until_year + 1)]
 
 
 def list_born_cohorts(on: dt.date) -> list[Cohort]:

@@ -163,7 +163,7 @@ class Range:
     most: float
 
     @classmethod
-    def around(cls, share: float, factor: float) -> Range:
+    def build(cls, share: float, factor: float) -> Range:
         """Return the range of shares whose odds are within a factor of the centre's."""
         odds = share / max(1 - share, 1e-9)
         least, most = odds / factor, odds * factor
@@ -187,7 +187,7 @@ def get_plausible_shares(attribute: str, label: str, categories: Sequence[str], 
     # Unknown is not published as a category; it gets a range up to `_UNPUBLISHED`.
     named = [name for name in categories if name != "Unknown"]
     if found := find_shares(where, Cohort(PUBLISHED_COHORT), label, named):
-        known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
+        known = {name: Range.build(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
         return {name: known.get(name, Range(0.0, 0.0, _UNPUBLISHED)) for name in categories}
     least, most = _load_stated_ranges()[_ANY_OTHER][""]
     # Half the average share: with many categories, some are smaller than the stated lowest share.

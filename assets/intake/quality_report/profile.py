@@ -18,7 +18,7 @@ from privacy.doors.sql import parquet, quote_text
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import select_payload_rules
-from sources.extract.project import bound
+from sources.extract.project import fill_parameters
 from sources.reference.code_lists import AREAS_OF_LEARNING, DOMAINS, GLD_GOALS, GOALS, TWO_YEAR_REVIEW
 from sources.reference.cohorts import Cohort
 
@@ -92,7 +92,7 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
         # no histogram of free text, whose groups would be values of rows
         terms += [f"count({name})", f"histogram({group})" if keys else "NULL"]
     terms += [_count_sql(condition) for pair in measures.values() for condition in pair]
-    terms += [_count_sql(bound(rule.broken, cohort)) for rule in rules]
+    terms += [_count_sql(fill_parameters(rule.broken, cohort)) for rule in rules]
     for extract, (rows, *values) in zip(extracts, _fetch_counts(con, extracts, terms), strict=True):
         counted, profiles = iter(values), dict[str, ColumnProfile]()
         for name, (_, keys) in columns.items():

@@ -114,7 +114,7 @@ class Guarded(io.RawIOBase):
         except DAMAGE:
             raise errors.build_error(self._name, errors.DAMAGED) from None
         self._bytes_read += len(data)
-        if self._packed is not None and self._bytes_read > may_unpack_to(self._packed):
+        if self._packed is not None and self._bytes_read > compute_unpack_limit(self._packed):
             raise errors.build_error(self._name, errors.UNPACKS_TOO_LARGE)
         return data
 
@@ -152,7 +152,7 @@ class _Room:
     left: int
 
 
-def may_unpack_to(packed: int) -> int:
+def compute_unpack_limit(packed: int) -> int:
     """Return how many bytes a file of `packed` bytes may unpack to."""
     return min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * packed))
 
@@ -307,7 +307,7 @@ def list_contents(archive: Content) -> list[Content]:
         if path.suffix.lower() in ARCHIVE_SUFFIXES:
             raise errors.build_error(archive.name, errors.NESTED_ARCHIVE, f"member {number}")
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
-    if sum(info.file_size for _, info in found) > may_unpack_to(packed_size):
+    if sum(info.file_size for _, info in found) > compute_unpack_limit(packed_size):
         raise errors.build_error(archive.name, errors.UNPACKS_TOO_LARGE)
     found.sort(key=lambda member: member[1].filename)
     room = _Room(MAX_IN_MEMORY)

@@ -20,7 +20,7 @@ from privacy.doors import sealed
 from sources import errors
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed
-from sources.extract.readers.content import Content, get_content, may_unpack_to
+from sources.extract.readers.content import Content, compute_unpack_limit, get_content
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
@@ -89,7 +89,7 @@ def _iter_batches(
     if file.metadata.num_rows > MAX_ROWS:
         raise errors.build_error(content.name, errors.TOO_MANY_ROWS)
     with content.open() as stream:
-        left = may_unpack_to(stream.seek(0, os.SEEK_END))
+        left = compute_unpack_limit(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=in_file):
             # a file of some kilobytes can repeat one long value to 8 GiB

@@ -27,7 +27,7 @@ import python_calamine
 
 from sources import errors
 from sources.errors import ExtractStopped
-from sources.extract.readers.content import Content, Format, list_zip_entries, may_unpack_to, open_member
+from sources.extract.readers.content import Content, Format, compute_unpack_limit, list_zip_entries, open_member
 from sources.extract.table import (
     MAX_COLUMNS,
     MAX_SKIPPED,
@@ -79,7 +79,7 @@ class Book(ABC):
         self.name = content.name
         with content.open() as stream:
             size = stream.seek(0, io.SEEK_END)
-        self.may_hold = may_unpack_to(size)
+        self.may_hold = compute_unpack_limit(size)
         """Maximum number of characters in its cells; repeated texts count each time."""
         if content.format is not Format.OLD_WORKBOOK:
             _check_parts(content, size)
@@ -188,7 +188,7 @@ def _check_parts(content: Content, size: int) -> None:
     """
     with content.open() as stream:
         entries = list_zip_entries(content.name, stream)
-    if sum(entry.file_size for entry in entries) > may_unpack_to(size):
+    if sum(entry.file_size for entry in entries) > compute_unpack_limit(size):
         raise errors.build_error(content.name, errors.UNPACKS_TOO_LARGE)
     for entry in entries:
         elements: list[str] = []
