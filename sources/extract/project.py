@@ -274,7 +274,7 @@ def fill_parameters(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()
 def _build_mask_sql(checks: tuple[Check, ...], cohort: Cohort, la_codes: Sequence[str]) -> str:
     broken = {1 << check.position % BITS: fill_parameters(check.rule.broken, cohort, la_codes) for check in checks}
     terms = [f"CASE WHEN {condition} THEN {bit}::BIGINT ELSE 0 END" for bit, condition in broken.items()]
-    return " + ".join(terms) if terms else "0::BIGINT"
+    return " + ".join(terms)
 
 
 def build_first_year_sql(contract: SourceContract) -> str:

@@ -282,11 +282,10 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             con.execute(f"INSERT INTO all_{table} {_build_kept_sql(table)}")
             con.unregister("incoming")
         for rule, rows in opened.set_aside.items():
-            if rows:
-                of_table = _build_orphan_rule(f"{rule.id}-{table.lower()}", rule.sentence, table)
-                set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
-                # unusable rows are counted too, so that the rows of the next file are numbered on
-                last = max(last, *rows)
+            of_table = _build_orphan_rule(f"{rule.id}-{table.lower()}", rule.sentence, table)
+            set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
+            # unusable rows are counted too, so that the rows of the next file are numbered on
+            last = max([last, *rows])
         passed += last
     identifier = [item.item for item in items if item.key]
     # rows without an identifier are not versions of each other
