@@ -19,8 +19,7 @@ from privacy.returns import seal
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import number_rows, split_number
 from sources.contracts import CONTRACTS, Role, SourceContract
-from sources.councils.council_file import load as load_council_file
-from sources.councils.council_file import load_council_file as shipped_council_file
+from sources.councils.council_file import load_council_file, read_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landing import Landed, hash_content, list_arrived
@@ -135,8 +134,8 @@ def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ..
 
 def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     if council_file is None:
-        return shipped_council_file(header.council).get_dialect(header.source)
-    found = load_council_file(council_file)
+        return load_council_file(header.council).get_dialect(header.source)
+    found = read_council_file(council_file)
     if found.council != header.council:
         raise ReturnProblem(f"{council_file.name}: is the council file of {found.council}, not of {header.council}")
     return found.get_dialect(header.source)

@@ -13,7 +13,7 @@ from pipelines.ending import Ending
 from privacy import normalise
 from privacy.doors.database import open_in_memory
 from privacy.normalise import VALID
-from sources.councils.council_file import InvalidCouncilFile, load
+from sources.councils.council_file import InvalidCouncilFile, read_council_file
 from sources.extract.landing import Landed
 from sources.onboarding.check import LEGEND, check_sample, render_check
 from sources.onboarding.sample import build_landed_sample
@@ -47,7 +47,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     Exit status 1 if something must change.
     """
     try:
-        found = load(file)
+        found = read_council_file(file)
     except InvalidCouncilFile as invalid:
         if not is_json_wanted():
             stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")

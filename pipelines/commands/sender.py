@@ -20,7 +20,7 @@ from pipelines.ending import Ending
 from pipelines.reports.document import Grid, Report, Section
 from privacy.keys import SENDER, KeyRing
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import CouncilFile, load, load_council_file
+from sources.councils.council_file import CouncilFile, load_council_file, read_council_file
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, list_parts
 from sources.extract.table import FORMULAS_NOT_CHECKED, SheetTaken
@@ -90,7 +90,7 @@ def _read_council_file(extract: Path, council: str | None, own: Path | None) -> 
     """Return the sender's own council file, or the one that is shipped for the council."""
     if own is None:
         return load_council_file(council or _find_folder_name(extract, 2) or _ask("council"))
-    read = load(own)
+    read = read_council_file(own)
     if council and council != read.council:
         stop(f"{own} is the council file of {read.council}, not of {council}", Ending.USAGE)
     get_place(read.council)

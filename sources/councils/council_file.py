@@ -63,8 +63,6 @@ from sources.councils.dialect import (
 from sources.errors import ExtractStopped
 from sources.reference.places import Place, UnknownCouncil, get_place, load_places, resolve
 
-__all__ = ["CONTRACT_DIALECT", "CouncilFile", "Dialect", "InvalidCouncilFile", "load", "load_council_file"]
-
 SHIPPED = Path(__file__).parent
 _FORMS = (
     "{from: Heading, pattern: '(...)'}, {from: Heading, characters: 1-3}, {from: Heading, filled: Y, blank: N},"
@@ -116,8 +114,8 @@ def load_council_file(council: str) -> CouncilFile:
 
 @lru_cache(maxsize=512)
 def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
-    """Call `load`, but only if the file has changed; the arguments are the cache key."""
-    return load(path)
+    """Call `read_council_file`, but only if the file has changed; the arguments are the cache key."""
+    return read_council_file(path)
 
 
 def _find_operators_folder(council: str) -> tuple[Path, ...]:
@@ -136,7 +134,7 @@ def _find_operators_folder(council: str) -> tuple[Path, ...]:
     return (folder,)
 
 
-def load(path: Path) -> CouncilFile:
+def read_council_file(path: Path) -> CouncilFile:
     """Read and check one council file; raises `InvalidCouncilFile` with every mistake in it."""
     problems: list[Problem] = []
     if path.stem not in load_places():

@@ -21,6 +21,16 @@ from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import ExtractStopped, HeadingsMissing
 from sources.extract.landing import Landed
 
+MAX_SKIPPED = 20
+"""Maximum number of title and blank lines before the header."""
+MIN_KNOWN = 2
+"""A line with fewer known column names is not a header: its cells may be about a child, so no message repeats them."""
+_MOST_SPARE = 100
+"""Maximum number of unused headings considered as possible renames."""
+_RENAMED_LIKENESS = 0.6
+"""Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
+_BETWEEN_WORDS = re.compile(r"[\s_.-]+")
+Origin = Literal["column", "derived", "constant", "missing"]
 MAX_COLUMNS = 500
 MAX_HEADING = 1000
 """In characters. Survey tools export whole questions as headings, with their explanations."""
@@ -172,18 +182,6 @@ def _mask_rows(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]
         if not found.any():
             break
     return found
-
-
-MAX_SKIPPED = 20
-"""Maximum number of title and blank lines before the header."""
-MIN_KNOWN = 2
-"""A line with fewer known column names is not a header: its cells may be about a child, so no message repeats them."""
-_MOST_SPARE = 100
-"""Maximum number of unused headings considered as possible renames."""
-_RENAMED_LIKENESS = 0.6
-"""Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
-_BETWEEN_WORDS = re.compile(r"[\s_.-]+")
-Origin = Literal["column", "derived", "constant", "missing"]
 
 
 @dataclass

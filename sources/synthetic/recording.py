@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.doors.shipped import read_yaml
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
+from sources.councils.council_file import load_council_file
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment

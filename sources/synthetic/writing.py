@@ -19,7 +19,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
+from sources.councils.council_file import load_council_file
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.landing import mark_as_synthetic
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT

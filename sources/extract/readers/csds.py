@@ -30,7 +30,7 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
-from sources.councils.council_file import CONTRACT_DIALECT
+from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import OTHER_FORMAT, TABLES_TOO_LARGE, ExtractStopped, build_error
 from sources.extract.landing import TABLE_NAME, Landed, list_arrived
 from sources.extract.readers.content import Content, Format, get_content

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.cli import main
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import load, load_council_file
+from sources.councils.council_file import load_council_file, read_council_file
 from sources.errors import ExtractStopped
 from sources.onboarding import sample as sampling
 from sources.onboarding.write import format_scalar
@@ -87,7 +87,7 @@ def test_a_draft_of_known_headings_is_nearly_whole(readiness: Run, landing: Path
     samples = {source: next((landing / council / source).iterdir()) for source in CONTRACTS}
     named = [text for source, path in samples.items() for text in ("--sample", f"{source}={path}")]
     readiness("new", "E08000032", *named, "--out", tmp_path / "bradford.yaml")
-    drafted = load(tmp_path / "bradford.yaml").sources
+    drafted = read_council_file(tmp_path / "bradford.yaml").sources
     for source, truth in load_council_file(council).sources.items():
         found = drafted[source]
         assert {column: found.columns.get(column) for column in truth.columns} == dict(truth.columns)
@@ -290,7 +290,7 @@ def _drafted(path: Path) -> tuple[Draft, str]:
     assert not [name for name in (*SURNAMES, *FORENAMES) if name in done.stdout]
     own = path.with_name("bradford.yaml")
     own.write_text(done.stdout)
-    load(own)
+    read_council_file(own)
     return yaml.load(done.stdout, yaml.BaseLoader)["sources"]["eyfsp"], done.stdout
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.doors.sql import quote_text
-from sources.councils.council_file import InvalidCouncilFile, load, load_council_file
+from sources.councils.council_file import InvalidCouncilFile, load_council_file, read_council_file
 from sources.councils.dialect import (
     Derived,
     build_date_sql,
@@ -91,7 +91,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, 
     path = tmp_path / "leeds.yaml"
     path.write_text(text)
     with pytest.raises(InvalidCouncilFile) as stopped:
-        load(path)
+        read_council_file(path)
     found = [problem for problem in stopped.value.problems if sentence in problem.sentence]
     assert [problem.line for problem in found] == [line], str(stopped.value)
     assert str(found[0]).startswith(f"leeds.yaml:{line}:{found[0].column}: ")
@@ -100,10 +100,10 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, 
 def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) -> None:
     (tmp_path / "leeds.yaml").write_bytes(b"council: leeds\nsources: {} # caf\xe9\n")
     with pytest.raises(InvalidCouncilFile, match=r"leeds\.yaml:2:1: .*not UTF-8"):
-        load(tmp_path / "leeds.yaml")
+        read_council_file(tmp_path / "leeds.yaml")
     (tmp_path / "bradfrod.yaml").write_text("council: bradford\nsources: {}\n")
     with pytest.raises(InvalidCouncilFile, match=r"after an English authority.*perhaps 'bradford'"):
-        load(tmp_path / "bradfrod.yaml")
+        read_council_file(tmp_path / "bradfrod.yaml")
 
 
 def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> None:

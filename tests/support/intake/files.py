@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.landing import find
 from sources.extract.open import open_extract
 from tests.support.extracts import COHORT

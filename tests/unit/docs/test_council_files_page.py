@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import load
+from sources.councils.council_file import read_council_file
 from tests.support import PROJECT
 
 PAGE = (PROJECT / "docs" / "council-files.md").read_text(encoding="utf-8")
@@ -17,7 +17,7 @@ def test_the_whole_file_loads(tmp_path: Path) -> None:
     (block,) = re.findall(r"(?:^    .*\n)*^    council: bradford.*\n(?:^    .*\n)*", PAGE, re.MULTILINE)
     path = tmp_path / "bradford.yaml"
     path.write_text("\n".join(line[4:] for line in block.splitlines()))
-    dialect = load(path).get_dialect("eyfsp")
+    dialect = read_council_file(path).get_dialect("eyfsp")
     assert dialect.delimiter == "|"
     assert dialect.get_formats("date_of_birth") == ("excel",)
     assert dialect.derived["surname"].inputs == ("Child name",)
@@ -28,4 +28,4 @@ def test_each_derived_column_loads(tmp_path: Path, column: str, operation: str) 
     source = next(name for name, contract in CONTRACTS.items() if column in contract)
     path = tmp_path / "bradford.yaml"
     path.write_text(f"council: bradford\nsources:\n  {source}:\n    derived:\n      {column}: {operation}\n")
-    assert list(load(path).get_dialect(source).derived) == [column]
+    assert list(read_council_file(path).get_dialect(source).derived) == [column]
