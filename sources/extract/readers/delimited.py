@@ -59,55 +59,44 @@ _PADDING = b" \t\x1a"
 _ASCII = bytes(range(32, 127))
 
 
-@dataclass(frozen=True)
-class TextLayout:
-    """The header's names, the delimiter, and the byte of the text (as UTF-8) at which the first data row begins.
-
-    `doubt` as in `TextTable`.
-    """
-
-    header: list[str]
-    delimiter: str
-    data_at: int
-    doubt: Rule | None
-
-
 def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> TextTable:
     """Open text as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
     `known` are the keys of the column names used to find the header line (`collect_known_keys`).
     """
-    layout = _detect_layout(content, known, dialect)
+    header, delimiter, data_at, doubt = _detect_layout(content, known, dialect)
     table = TextTable(
-        layout.header,
-        lambda names: _iter_batches(content, layout, dialect.encoding, names, table.set_aside),
-        doubt=layout.doubt,
-        delimiter=layout.delimiter,
+        header,
+        lambda names: _iter_batches(content, table, data_at, dialect.encoding, names),
+        doubt=doubt,
+        delimiter=delimiter,
     )
     return table
 
 
 def _iter_batches(
-    content: Content, layout: TextLayout, encoding: str, names: list[str], set_aside: dict[Rule, list[int]]
+    content: Content, table: TextTable, data_at: int, encoding: str, names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     before = 0
-    for parsed in _iter_parsed(content, layout, encoding, names):
+    for parsed in _iter_parsed(content, table, data_at, encoding, names):
         if parsed.cut:
             raise errors.build_error(content.name, errors.CUT_ROW)
         for rule, rows in parsed.set_aside.items():
-            set_aside.setdefault(rule, []).extend(before + row for row in rows)
+            table.set_aside.setdefault(rule, []).extend(before + row for row in rows)
         numbers = pa.array(before + parsed.numbers, pa.int64())
         before += parsed.rows
         yield parsed.batch.append_column(SOURCE_ROW, numbers)
 
 
-def _iter_parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
+def _iter_parsed(
+    content: Content, table: TextTable, data_at: int, encoding: str, names: list[str]
+) -> Iterator[_Parsed]:
     """Yield the parsed blocks in order; two are parsed at a time, and at most three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
     with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
         try:
-            for block in iter_row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at):
-                waiting.append(threads.submit(_parse, block, layout, names))
+            for block in iter_row_blocks(content.name, stream, encoding, table.delimiter, data_at):
+                waiting.append(threads.submit(_parse, block, table, names))
                 if len(waiting) > _BLOCKS_PARSED_AT_ONCE:
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
@@ -129,17 +118,17 @@ class _Parsed:
     cut: bool
 
 
-def _parse(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
+def _parse(block: Block, table: TextTable, names: list[str]) -> _Parsed:
     """Parse one block. If it does not give one row per line, a field has swallowed a line: pair quotation marks and
     parse again."""
-    parsed = _read(block, layout, names)
+    parsed = _read(block, table, names)
     if not block.settled and parsed.rows != block.data.count(b"\n"):
-        settled, _ = settle(block.data, layout.delimiter, final=True)
-        parsed = _read(Block(settled, True, block.unfinished), layout, names)
+        settled, _ = settle(block.data, table.delimiter, final=True)
+        parsed = _read(Block(settled, True, block.unfinished), table, names)
     return parsed
 
 
-def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
+def _read(block: Block, table: TextTable, names: list[str]) -> _Parsed:
     unusable: list[pyarrow.csv.InvalidRow] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -147,26 +136,26 @@ def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
         return "skip"
 
     # one thread and one Arrow block, so that the numbers of unusable rows are exact
-    table = pyarrow.csv.read_csv(
+    parsed = pyarrow.csv.read_csv(
         pa.BufferReader(block.data),
         read_options=pyarrow.csv.ReadOptions(
-            use_threads=False, block_size=len(block.data) + 1, column_names=layout.header
+            use_threads=False, block_size=len(block.data) + 1, column_names=table.header
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+            delimiter=table.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
         ),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types={column: pa.string() for column in layout.header},
+            column_types={column: pa.string() for column in table.header},
             include_columns=names,
             strings_can_be_null=False,
             check_utf8=False,
         ),
     ).combine_chunks()
-    rows = table.num_rows + len(unusable)
+    rows = parsed.num_rows + len(unusable)
     numbers = np.setdiff1d(np.arange(1, rows + 1), [row.number for row in unusable], assume_unique=True)
     last = unusable[-1] if unusable else None
     cut = block.unfinished and last is not None and last.number == rows and last.actual_columns < last.expected_columns
-    (batch,) = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+    (batch,) = parsed.to_batches() or [pa.RecordBatch.from_pylist([], parsed.schema)]
     return _Parsed(batch, numbers, rows, _group_by_rule(unusable), cut)
 
 
@@ -180,7 +169,11 @@ def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[in
     return found
 
 
-def _detect_layout(content: Content, known: Container[str], dialect: Dialect) -> TextLayout:
+def _detect_layout(
+    content: Content, known: Container[str], dialect: Dialect
+) -> tuple[list[str], str, int, Rule | None]:
+    """Return the header's names, the delimiter, the byte of the text (as UTF-8) at which the first data row begins, and
+    the rule that a suspect header line breaks."""
     with content.open() as stream:
         lines = _LINE.findall(next(iter_whole_lines(content.name, stream, dialect.encoding), b"").decode())
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
@@ -211,7 +204,7 @@ def _detect_layout(content: Content, known: Container[str], dialect: Dialect) ->
     header = _fit_to_row_width(header, lines[start + taken :], delimiter)
     doubt = _find_doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
-    return TextLayout(clean_header(content.name, header, doubt), delimiter, data_at, doubt)
+    return clean_header(content.name, header, doubt), delimiter, data_at, doubt
 
 
 def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
