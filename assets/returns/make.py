@@ -37,19 +37,8 @@ from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.rows import Extract
+from privacy.returns import facts
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, find_new_children_rule, list_permitted
-from privacy.returns.facts import (
-    Absence,
-    Doubts,
-    decide_absence,
-    decide_missing_reviews,
-    derive_traits,
-    drop_rows,
-    find_days_of_growing_old,
-    find_facts,
-    note_waiting,
-    select_left_out,
-)
 from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, encode_content, seal, seal_document
 from privacy.row_keys import build_part_sql
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -87,7 +76,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
         maker.unusual |= observe(con, store, watched, log.released, on)
-        note_waiting(con, maker.list_rules(), on)
+        facts.note_waiting(con, maker.list_rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
         # Summaries stay in the restricted zone, so new rows count in them.
         maker.use_cohort_links()
@@ -221,7 +210,8 @@ class Maker:
         if paths := self.payload["hv_reviews"]:
             query = f"SELECT min(review_date) FROM {parquet(paths, hive_partitioning=False)} WHERE review_date > ?"
             later = self.con.execute(query, [self.on]).fetchall()
-        return [*find_days_of_growing_old(self.con, self.list_rules(), self.on), *(day for (day,) in later if day)]
+        of_age = facts.find_days_of_growing_old(self.con, self.list_rules(), self.on)
+        return [*of_age, *(day for (day,) in later if day)]
 
     def load_records(self) -> None:
         """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
@@ -229,7 +219,7 @@ class Maker:
         numbers = RowNumbers(self.store, self.keys).find_numbers(links)
         self.con.register("links", links.append_column("row", numbers))
         self.con.register("census_months", list_census_months(self.extracts, Cohort(self.store.cohort)))
-        self.con.register("traits", derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
+        self.con.register("traits", facts.derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
         # the month of a review, unless it is in the future; the other sources have no date of contact
         month = (
             f"CASE WHEN review_date <= {quote_text(self.on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
@@ -267,13 +257,13 @@ class Maker:
         Pairs that the cohort's linkage scored are not scored again.
         """
         self.use_cohort_links()
-        out = select_left_out(self.con, service)
+        out = facts.select_left_out(self.con, service)
         if not out.num_rows:
             return
-        doubts, children = Doubts(), inputs.read_link_parameters(self.store)[1]
+        doubts, children = facts.Doubts(), inputs.read_link_parameters(self.store)[1]
         kept: dict[str, Extract] = dict(open_readers(self.store, self.keys, self.payload))
         for source in out["source"].unique().to_pylist():
-            kept[source] = drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
+            kept[source] = facts.drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
         # Read only: the next linkage needs the pairs of all rows.
         with StoredPairs(self.store, None, self.keys, inputs.build_fingerprint(children)) as cache:
             links = link(kept, watchers=[doubts], children=children, cache=cache).links
@@ -304,24 +294,24 @@ class Maker:
         # Returns made before are included, so that those no longer allowed are withdrawn.
         for council, source in sorted({*self.extracts, *before}):
             receiver, why_not = Sender(council, SERVICES[source]), self._explain_no_return(council, source)
-            facts: list[str] = []
+            disclosed: list[str] = []
             if not why_not:
-                facts = find_facts(self.con, receiver, source, *self._find_terms(receiver))["fact"].to_pylist()
-            returned[*receiver, source] = facts
+                disclosed = facts.find_facts(self.con, receiver, source, *self._find_terms(receiver))
+            returned[*receiver, source] = disclosed
             if SERVICES[source] == service:
                 file = self.store.extract(source, council).return_file
                 if why_not:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
-                    made.append(self._make_return(file, receiver, source, facts))
+                    made.append(self._make_return(file, receiver, source, disclosed))
         accounts.load_facts(self.con, returned)
         return [*made, *self._make_receipts(service)]
 
-    def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, Absence, NewChildren]:
+    def _find_terms(self, receiver: Sender) -> tuple[Permitted, facts.Absence, facts.Absence, NewChildren]:
         """Return what a receiver may be told, of whose absence and of which reviews', and the rule about new rows."""
         allowed = list_permitted(self.agreements, receiver, self.on)
-        of_absence = decide_absence(receiver, allowed, self.able, self.in_full)
-        of_reviews = decide_missing_reviews(receiver, allowed, self.able, self.complete_reviews)
+        of_absence = facts.decide_absence(receiver, allowed, self.able, self.in_full)
+        of_reviews = facts.decide_missing_reviews(receiver, allowed, self.able, self.complete_reviews)
         return allowed, of_absence, of_reviews, find_new_children_rule(self.agreements, receiver, allowed)
 
     def _explain_no_return(self, council: str, source: str) -> str | None:
@@ -344,16 +334,16 @@ class Maker:
             )
         return None
 
-    def _make_return(self, file: Path, receiver: Sender, source: str, facts: list[str]) -> Made:
-        header = self._build_header(receiver, source, len(facts))
+    def _make_return(self, file: Path, receiver: Sender, source: str, disclosed: list[str]) -> Made:
+        header = self._build_header(receiver, source, len(disclosed))
         shared = "cohort council source service recipient recipient_name tells rows agreements extract_mac serial"
         entry = LogEntry(
             what=ReturnState.MADE,
-            return_mac=self._compute_mac(encode_content(header, facts)),
+            return_mac=self._compute_mac(encode_content(header, disclosed)),
             **{name: getattr(header, name) for name in shared.split()},
         )
         sentence = f"made for {header.recipient_name}, encrypted to its key"
-        return self._hand_over(file, entry, lambda: seal(header, facts, self.keys.signing_key), sentence)
+        return self._hand_over(file, entry, lambda: seal(header, disclosed, self.keys.signing_key), sentence)
 
     def _make_receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
@@ -451,7 +441,7 @@ class Maker:
             impact_assessment=own.impact_assessment,
             expires=own.expires.isoformat(),
             agreements={council: self.agreements[council].version for council in councils},
-            tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
+            tells={"/".join(teller): sorted(fact.value for fact in told) for teller, told in allowed.items()},
             absence_of=["/".join(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},

@@ -213,16 +213,14 @@ def _join_facts(
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
-    found = con.execute(
+    rows = con.sql(
         query.replace("SHOWN", ", ".join(f"raw_{name}" for name in shown)),
-        {
+        params={
             "made_on": header.made_on,
             "lately_months": team_files.LATELY_MONTHS,
             **{each.name.lower(): each.value for each in Situation},
         },
     )
-    names = [column[0] for column in found.description or ()]
-    rows = (dict(zip(names, row, strict=True)) for row in found.fetchall())
     return [
         Line(
             row=row[SOURCE_ROW],
@@ -234,7 +232,7 @@ def _join_facts(
             ),
             next_step=team_files.get_next_step(situation, header.service),
         )
-        for row in rows
+        for row in rows.to_arrow_table().to_pylist()
     ]
 
 

@@ -37,7 +37,7 @@ _ROUNDING_BITS = 0.011  # patterns keep two decimals of each weight
 
 
 class Agreement:
-    """A watcher of `link`; `children` returns each child's cell and whether the child could be searched for."""
+    """A watcher of `link`; `count_children` returns each child's cell and whether the child could be searched for."""
 
     _settings: pa.Table
 

@@ -105,7 +105,7 @@ def _find_sharing(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 class _End:
-    """One side of the pairs; `others` sums a quantity over the other pairs of each pair's unit."""
+    """One side of the pairs; `sum_others` sums a quantity over the other pairs of each pair's unit."""
 
     def __init__(self, units: np.ndarray) -> None:
         order = np.argsort(units, kind="stable")

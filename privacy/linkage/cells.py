@@ -30,7 +30,7 @@ LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
 """Weight in bits, without NHS numbers, of pairs in which everything agrees: the least weight, the width of a step
 and the number of steps. Lighter and heavier pairs fall into the first and last step."""
 REVIEW = "review"
-"""The family name of a clerical review of links (`review_rates`) in the ledger, the store and the noisy counts."""
+"""The family name of a clerical review of links (`review`) in the ledger, the store and the noisy counts."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ ALL_AGREE = tuple(
 )
 ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
 CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
-"""Every cell, in the order used by `Agreement.children`."""
+"""Every cell, in the order used by `Agreement.count_children`."""
 
 AGREE = "everything agrees"
 _SORT_OF = {
@@ -84,4 +84,4 @@ NOT_JOINED, ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN = JOINS = (
     "one UPN, and the records differ",
     "joined without a permanent UPN in common",
 )
-"""How a child's Profile was joined to its school census row, in the order used by `Agreement.children`."""
+"""How a child's Profile was joined to its school census row, in the order used by `Agreement.count_children`."""

@@ -280,7 +280,7 @@ def compute_chance_share(comparison: str, level: str, records: int) -> float:
 def build_splink_settings(records: int) -> dict[str, Any]:
     """Return the settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
     return {
-        # `lookup` finds the pairs, so one table without blocking rules is enough.
+        # `candidates` finds the pairs, so one table without blocking rules is enough.
         "link_type": "dedupe_only",
         "probability_two_random_records_match": compute_prior(records),
         "retain_matching_columns": False,

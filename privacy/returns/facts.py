@@ -148,8 +148,8 @@ def find_facts(
     of_absence: Absence,
     of_reviews: Absence,
     rule: NewChildren,
-) -> pa.Table:
-    """Return the facts about each row of `source` that `receiver` sent: `row` and `fact` (JSON text), by row number.
+) -> list[str]:
+    """Return the facts about each row of `source` that `receiver` sent, as JSON text, by row number.
 
     Reads `records` and `doubts` (child_id, other_child_id, likely) from `con`. Columns of `records`: source, council,
     service, row_key, row (its number in the file), child_id, probability, last_contact as `2022-05`, concern, review
@@ -185,7 +185,8 @@ def find_facts(
             "bare_review": Fact.REVIEW in rule.without_number,
         }
         query = _FACTS.replace("ALIKE_REVIEWED", _ALIKE_REVIEWED).replace("ALIKE", _ALIKE)
-        return con.sql(query, params=params).to_arrow_table()
+        found: list[str] = con.sql(query, params=params).to_arrow_table()["fact"].to_pylist()
+        return found
     finally:
         con.unregister("told_by")
 

@@ -77,7 +77,7 @@ WITH seen AS (
             HAVING count(*) <= $most_unreviewed * (SELECT count(*) FROM asked))
      GROUP BY row_key
 )
-SELECT row, json_merge_patch(
+SELECT json_merge_patch(
            json_object('row', row),
            CASE WHEN known_to IS NULL THEN json('{}') ELSE json_object('known_to', known_to) END,
            CASE WHEN nobody IS NULL THEN json('{}') ELSE json_object('known_to_no_other', true) END,

@@ -92,7 +92,7 @@ def disclose(
             "doubts", pa.Table.from_pylist([dict(zip(PAIRS.names, pair, strict=True)) for pair in both], PAIRS)
         )
         scope = scope or Absence(tuple(allowed), None)
-        facts = find_facts(con, SCHOOL, "eyfsp", allowed, scope, reviews, rule)["fact"].to_pylist()
+        facts = find_facts(con, SCHOOL, "eyfsp", allowed, scope, reviews, rule)
     return {fact.pop("row"): fact for fact in map(json.loads, facts)}
 
 
