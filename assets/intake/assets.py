@@ -14,16 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue import descriptions
-from assets.catalogue.runs import (
-    COUNCIL_COHORTS,
-    WINDOW,
-    build_due_freshness,
-    build_partition_key,
-    parse_partition_key,
-    redact_errors,
-    tag_versions,
-)
+from assets.catalogue import descriptions, runs
 from assets.home.home_lock import block_removals, lock_senders
 from assets.home.installation import Installation
 from assets.home.paths import Home
@@ -109,13 +100,13 @@ def _build_landed_spec(contract: SourceContract) -> dg.AssetSpec:
         description=(
             f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
             " Identifiable; only intake reads it. Fresh if every participating council sent it for one cohort in the"
-            f" {WINDOW.days} days before its yearly due date."
+            f" {runs.WINDOW.days} days before its yearly due date."
         ),
         kinds={"csv"},
         owners=["team:councils"],
         tags={"zone": LANDING},
         metadata=descriptions.describe_landed(contract),
-        freshness_policy=build_due_freshness(contract),
+        freshness_policy=runs.build_due_freshness(contract),
     )
 
 
@@ -124,7 +115,7 @@ def _build_pseudonymised_spec(contract: SourceContract) -> dg.AssetSpec:
     return dg.AssetSpec(
         EXTRACTS[contract.name],
         deps=[landing, postcode_directory.key],
-        partitions_def=COUNCIL_COHORTS,
+        partitions_def=runs.COUNCIL_COHORTS,
         skippable=True,
         group_name=GROUP,
         kinds={"duckdb", "parquet", "greatexpectations"},
@@ -151,7 +142,7 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
         for key in EXTRACTS.values()
         for spec in (
             *(
-                dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=COUNCIL_COHORTS)
+                dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=runs.COUNCIL_COHORTS)
                 for name, description in FAMILIES.items()
             ),
             dg.AssetCheckSpec(
@@ -164,13 +155,13 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=True,
 )
-@redact_errors
+@runs.redact_errors
 def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
     home, partitions = (
         installation.home_folder,
-        [parse_partition_key(partition) for partition in context.partition_keys],
+        [runs.parse_partition_key(partition) for partition in context.partition_keys],
     )
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
@@ -202,11 +193,11 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
     stopped: list[str] = []
     intake = Intake(installation.landing, installation.home_folder, installation.load_keys(INTAKE))
     landed: list[Landed] = []
-    cohorts = {parse_partition_key(partition)[1] for partition in context.partition_keys}
+    cohorts = {runs.parse_partition_key(partition)[1] for partition in context.partition_keys}
     for cohort in cohorts:  # before any file is read
         check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
-        council, cohort = parse_partition_key(partition)
+        council, cohort = runs.parse_partition_key(partition)
         try:
             found = find(installation.landing, council, source, cohort)
         except ExtractStopped as stop:
@@ -216,7 +207,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
             landed += [found] if found else []
     accepted: list[ExtractQuality] = []
     for extract, outcome in zip(landed, intake.ingest_all(landed), strict=True):
-        partition = build_partition_key(extract.council, extract.cohort)
+        partition = runs.build_partition_key(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_report_stopped(context, extract.source, partition, outcome))
         elif outcome:
@@ -251,7 +242,7 @@ def _report_accepted(
             description=_describe_quality(quality),
             partition=partition,
             metadata=metadata,
-            tags=tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"]),
+            tags=runs.tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"]),
         )
     )
     for outcome in iter_outcomes(quality):

@@ -19,15 +19,7 @@ from assets.home.processing_log import LogEntry, Processing, record, verify
 from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.suppressions import Objection, Suppressed, read_objections, read_suppressed
-from assets.keeping.backup import (
-    LEDGER_FILE,
-    Manifest,
-    Part,
-    find_key_location,
-    find_latest_epoch,
-    list_record_paths,
-    read_archive,
-)
+from assets.keeping import backup
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
 from assets.release.record import read_published_charges
@@ -47,13 +39,13 @@ class Restored:
     While something is `lacking`, nothing can be charged to the ledger.
     """
 
-    manifest: Manifest
+    manifest: backup.Manifest
     done: list[str] = field(default_factory=list)
     to_do: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
 
 
-def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any], *, do: bool) -> Restored:
+def restore_keys(home: Home, place: Path, file: Path, identities: Sequence[Any], *, do: bool) -> Restored:
     """Restore a key set to a missing or empty folder. Without `do`, only check.
 
     Raises `Refused` if the folder is not empty, a newer key set exists or the backup is unusable, `AgeProblem` and
@@ -63,7 +55,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
         raise Refused(
             f"{place} is not empty, and nothing in it is replaced: move it away, or restore to another folder"
         )
-    archive = read_archive(backup, identities, Part.KEYS)
+    archive = backup.read_archive(file, identities, backup.Part.KEYS)
     # checked in a folder beside it, so that the keys are restored whole or not at all
     staged = files.get_unfinished_path(place)
     shutil.rmtree(staged, ignore_errors=True)
@@ -72,9 +64,9 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
         files.write_all({staged / Path(name).name: content for name, content in archive.files.items()})
         ring = KeyRing.load(staged, ANY_HOLDER)
         archive.check_made_by(ring)
-        location = find_key_location(staged)
+        location = backup.find_key_location(staged)
         described = f"key set of the {location} location" if location else "key set"
-        if (newest := find_latest_epoch(home)) > ring.epoch:
+        if (newest := backup.find_latest_epoch(home)) > ring.epoch:
             raise Refused(
                 f"these keys are of epoch {ring.epoch}, and {home.root} was backed up under those of epoch {newest},"
                 " which replaced them: restore the newest backup of keys, and destroy this one"
@@ -95,7 +87,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
 
 
 def restore_records(
-    home: Home, keys: KeyRing, backup: Path, identities: Sequence[Any], published: str | None, *, do: bool
+    home: Home, keys: KeyRing, file: Path, identities: Sequence[Any], published: str | None, *, do: bool
 ) -> Restored:
     """Restore a home folder's lost ledger or measurements from records, or bring an older copy of it up to date.
 
@@ -104,7 +96,7 @@ def restore_records(
     """
     if not home.root.is_dir():
         raise Refused(f"{home.root} does not exist: put a copy of the home folder there first")
-    archive = read_archive(backup, identities, Part.RECORDS)
+    archive = backup.read_archive(file, identities, backup.Part.RECORDS)
     archive.check_made_by(keys)
     with lock_home(home), home.open_staging() as folder:
         files.write_all({folder / name: content for name, content in archive.files.items()})
@@ -112,7 +104,7 @@ def restore_records(
         # a copy and its records belong together if one log continues the other
         log, newest_log = verify(home), verify(newest)
         is_older = _is_older(log, newest_log)
-        content = archive.files.get(LEDGER_FILE)
+        content = archive.files.get(backup.LEDGER_FILE)
         ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home)
         found.done.append(f"the records of {_format_minute(archive.manifest.made_at)}")
         if is_older:
@@ -123,7 +115,7 @@ def restore_records(
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
         # only records that never change once written; everything else here is newer than the backup
         folders = (newest.restricted / "measurements", newest.restricted / "releases")
-        records = [path for path in list_record_paths(newest) if any(map(path.is_relative_to, folders))]
+        records = [path for path in backup.list_record_paths(newest) if any(map(path.is_relative_to, folders))]
         missing = [path for path in (each.relative_to(folder) for each in records) if not (home.root / path).exists()]
         found.done += [f"{path}, which was gone" for path in missing if not is_older]
         _look_for_charges(folder, [home, newest], ledger, published, found)
@@ -158,8 +150,8 @@ def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
     )
 
 
-def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
-    epoch = find_latest_epoch(home)
+def _check_epoch(manifest: backup.Manifest, home: Home, keys: KeyRing) -> None:
+    epoch = backup.find_latest_epoch(home)
     if epoch and epoch < keys.epoch:
         raise Refused(
             f"this copy of the home folder is of epoch {epoch} of the keys, before they were rotated: what it holds was"
@@ -184,9 +176,9 @@ def _find_new_suppressed_rows(newest: Home, home: Home) -> dict[ExtractStore, se
 
 def _replace_records(newest: Home, home: Home) -> None:
     # not one step: if it is interrupted, the marker of `hold_for_restore` keeps all other work out
-    for path in list_record_paths(home):
+    for path in backup.list_record_paths(home):
         path.unlink()
-    files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in list_record_paths(newest)])
+    files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in backup.list_record_paths(newest)])
 
 
 def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, home: Home) -> LedgerCopy | None:
