@@ -106,7 +106,8 @@ def restore_records(
         is_older = _is_older(log, newest_log)
         content = archive.files.get(backup.LEDGER_FILE)
         ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home)
-        found.done.append(f"the records of {_format_minute(archive.manifest.made_at)}")
+        records_of = f"records of {_format_minute(archive.manifest.made_at)}"
+        found.done.append(f"the {records_of}")
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = read_objections(home)
@@ -123,11 +124,10 @@ def restore_records(
             with home.hold_for_restore():
                 if is_older:
                     _replace_records(newest, home)
-                    record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
+                record(home, Processing.RESTORE, note=records_of)
+                if is_older:
                     _bring_up_to_date(home, keys, new_rows, new_objections, found)
                 else:
-                    record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
-                    # only what never changes once written; everything else here is newer than the backup
                     files.promote_all([(newest.root / path, home.root / path) for path in missing])
                 if ledger is not None:
                     Ledger(home.ledger).restore(ledger)
