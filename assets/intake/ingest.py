@@ -13,12 +13,12 @@ from assets.home.home_lock import block_removals
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake
-from assets.intake import deliveries, validation_worker
+from assets.intake import deliveries
 from assets.intake.context import Delivery, IntakeContext, Steps, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.part_reader import PartsReader, format_now
 from assets.intake.parts import Part, PartStore, SortedFiles
-from assets.intake.quality import Finding, ValidationRequest
+from assets.intake.quality import Finding, ValidationRequest, start_worker
 from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
 from assets.intake.quality_report.report import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import describe, find_sent_again, hash_parts, order_parts, resolve, write_resolved
@@ -153,7 +153,7 @@ class Intake:
                 delivery = self._with_expected_rows(self._context.describe_delivery(landed, (sha256, mac)))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
-            validation_worker.begin()  # it loads for seconds, while rows are staged
+            start_worker()  # it loads for seconds, while rows are staged
             if in_parts:
                 staged, parts = self._resolve(delivery, kept, folder)
             else:
