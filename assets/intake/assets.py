@@ -159,10 +159,7 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
 def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
-    home, partitions = (
-        installation.home_folder,
-        [runs.parse_partition_key(partition) for partition in context.partition_keys],
-    )
+    home, partitions = installation.home_folder, list(map(runs.parse_partition_key, context.partition_keys))
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
     with block_removals(home), lock_senders(home, partitions):
@@ -211,7 +208,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
         if isinstance(outcome, ExtractStopped):
             stopped.append(_report_stopped(context, extract.source, partition, outcome))
         elif outcome:
-            _report_accepted(context, installation, partition, outcome)
+            _report_accepted(context, installation.home_folder, partition, outcome)
             accepted.append(outcome)
     for line in iter_progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
         context.log.info(line)
@@ -223,37 +220,31 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
 def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
     failed = Outcome(QUALITY, False, str(stopped))
-    context.log_event(_build_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
+    _log_outcome(context, EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR)
     return str(stopped)
 
 
-def _report_accepted(
-    context: dg.AssetExecutionContext,
-    installation: Installation,
-    partition: str,
-    quality: ExtractQuality,
-) -> None:
+def _report_accepted(context: dg.AssetExecutionContext, home: Home, partition: str, quality: ExtractQuality) -> None:
     key = EXTRACTS[quality.source]
-    report = installation.home_folder.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
+    report = home.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
     metadata = descriptions.check_metadata(_build_metadata(quality) | {"report": dg.MetadataValue.path(report)})
+    tags = runs.tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"])
     context.log_event(
-        dg.AssetMaterialization(
-            key,
-            description=_describe_quality(quality),
-            partition=partition,
-            metadata=metadata,
-            tags=runs.tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"]),
-        )
+        dg.AssetMaterialization(key, _describe_quality(quality), metadata=metadata, partition=partition, tags=tags)
     )
     for outcome in iter_outcomes(quality):
         # a warning, because the extract was taken: the linkage decides whether its doubts hold a release
-        context.log_event(_build_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
+        _log_outcome(context, key, partition, outcome, dg.AssetCheckSeverity.WARN)
 
 
-def _build_evaluation(
-    key: dg.AssetKey, partition: str, outcome: Outcome, severity: dg.AssetCheckSeverity
-) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
+def _log_outcome(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    partition: str,
+    outcome: Outcome,
+    severity: dg.AssetCheckSeverity,
+) -> None:
+    evaluation = dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=outcome.family,
         passed=outcome.passed,
@@ -262,6 +253,7 @@ def _build_evaluation(
         metadata=descriptions.check_metadata(outcome.numbers),
         partition=partition,
     )
+    context.log_event(evaluation)
 
 
 def _join_first(sentences: list[str]) -> str:

@@ -101,9 +101,14 @@ def restore_records(
     with lock_home(home), home.open_staging() as folder:
         files.write_all({folder / name: content for name, content in archive.files.items()})
         newest, found = Home(folder), Restored(archive.manifest)
-        # a copy and its records belong together if one log continues the other
         log, newest_log = verify(home), verify(newest)
-        is_older = _is_older(log, newest_log)
+        is_older = len(log) < len(newest_log)
+        # a copy and its records belong together if one log continues the other
+        if any(entry != other for entry, other in zip(log, newest_log, strict=False)):
+            raise Refused(
+                "the records and the home folder do not match: one of them is of another installation, or something was"
+                " done in a copy"
+            )
         content = archive.files.get(backup.LEDGER_FILE)
         ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home)
         records_of = f"records of {_format_minute(archive.manifest.made_at)}"
@@ -132,22 +137,6 @@ def restore_records(
                 if ledger is not None:
                     Ledger(home.ledger).restore(ledger)
     return found
-
-
-def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
-    """Return whether the home folder's log is an earlier state of the records' log.
-
-    Raises `Refused` if neither log continues the other.
-    """
-    hashes, newest_hashes = [line.entry_hash for line in log], [line.entry_hash for line in newest]
-    if newest_hashes[: len(hashes)] == hashes:
-        return len(newest_hashes) > len(hashes)
-    if hashes[: len(newest_hashes)] == newest_hashes:
-        return False
-    raise Refused(
-        "the records and the home folder do not match: one of them is of another installation, or something was done"
-        " in a copy"
-    )
 
 
 def _check_epoch(manifest: backup.Manifest, home: Home, keys: KeyRing) -> None:

@@ -32,8 +32,8 @@ _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopp
 _RETURN_FILES = {
     "*/*/*.age": "return",
     "*/summary-*.*": "summary of returns",
-    "*/told-*.age": "who was told",
-    "standing-*.parquet": "since when rows have stood",
+    "*/told-*.age": "receipts of who was told about rows",
+    "standing-*.parquet": "dates when rows first appeared",
     "made-*.json": "what returns were made from",
 }
 """Files of returns, whose names end with their cohort, and their kind in the log."""

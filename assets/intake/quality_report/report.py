@@ -215,7 +215,7 @@ def render_council(report: Facts) -> str:
 
 def _select_fixes(report: Facts) -> Facts:
     """Return the first rules to fix, each with its row numbers, all failed checks, and the number of rules left out."""
-    left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
+    left = [finding for finding in report["findings"] if not finding["covers_whole_file"]]
     first, checks = [], []
     for rule in left[:FIRST_TO_FIX]:
         where = rule["numbers"]
@@ -308,7 +308,7 @@ def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_
         "sent_again": sent_again,
         "held": list(_iter_hold_phrases(now)),
         "whole_file": list(_iter_whole_file_warnings(now, last)),
-        "findings": [_build_finding(rule, now) | {"told_of_the_whole": rule.rule in covered} for rule in rules],
+        "findings": [_build_finding(rule, now) | {"covers_whole_file": rule.rule in covered} for rule in rules],
         "failed_checks": [
             {
                 "sentence": finding.sentence,
