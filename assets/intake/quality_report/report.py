@@ -241,10 +241,10 @@ def _group_by_topic(figures: list[Facts]) -> Iterator[Facts]:
 def _group_by_display(columns: list[Facts]) -> Iterator[Facts]:
     """Yield groups of columns by display: numbers and dates as charts, columns with the same few codes in one table."""
 
-    def codes(column: Facts) -> tuple[str, ...]:
+    def list_codes(column: Facts) -> tuple[str, ...]:
         return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
 
-    for labels, group in groupby(columns, key=codes):
+    for labels, group in groupby(columns, key=list_codes):
         members = list(group)
         if not labels:
             yield {"kind": "drawn", "columns": [_add_chart(column) for column in members]}
