@@ -130,7 +130,9 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.what == _MULTI_COHORT_FILES:
-                SortedFiles(home, entry.source, entry.council).close_cohort(entry.cohort)
+                sorted_files = SortedFiles(home, entry.source, entry.council)
+                for mac in sorted_files.list_entries():
+                    sorted_files.close(mac, entry.cohort)
             elif entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
