@@ -8,7 +8,7 @@ first (`assets.keeping.withdrawing.open_home`).
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -72,7 +72,12 @@ def lock_home(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     with hold_lock(home.lock, refusal=InUse(_RUN_AT_WORK.format(home.root)), patience=patience):
         token = _held.set(True)
         try:
-            _clear(home)
+            # nobody else is at work, so whatever is unfinished belongs to a process that died
+            for folder in home.restricted.glob("staging-*"):
+                shutil.rmtree(folder)
+            for folder in (home.tokens_zone, *(home.restricted / kind for kind in _WRITTEN_BY_STEPS)):
+                for path in folder.rglob(".*.unfinished"):
+                    path.unlink()
             yield
         finally:
             _held.reset(token)
@@ -80,13 +85,7 @@ def lock_home(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
 
 def with_removals_blocked(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Decorate a function of a cohort or an extract to prevent removals while it runs."""
-
-    @functools.wraps(step)
-    def kept(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with block_removals(store.home):
-            return step(store, *args, **kwargs)
-
-    return kept
+    return _hold(lambda store: block_removals(store.home), step)
 
 
 @contextmanager
@@ -141,20 +140,15 @@ def _take(
 
 def with_cohort_lock(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Decorate a function of a cohort or an extract, so that only one process at a time runs it for a cohort."""
+    return _hold(lambda store: lock_cohorts(store.home, [store.cohort]), step)
 
+
+def _hold(
+    lock: Callable[[S], AbstractContextManager[None]], step: Callable[Concatenate[S, P], R]
+) -> Callable[Concatenate[S, P], R]:
     @functools.wraps(step)
-    def waiting(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with lock_cohorts(store.home, [store.cohort]):
+    def locked(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with lock(store):
             return step(store, *args, **kwargs)
 
-    return waiting
-
-
-def _clear(home: Home) -> None:
-    """Remove unfinished files of steps that died."""
-    # nobody else is at work, so whatever is unfinished belongs to a process that died
-    for folder in home.restricted.glob("staging-*"):
-        shutil.rmtree(folder)
-    for folder in (home.tokens_zone, *(home.restricted / kind for kind in _WRITTEN_BY_STEPS)):
-        for path in folder.rglob(".*.unfinished"):
-            path.unlink()
+    return locked

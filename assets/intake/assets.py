@@ -14,16 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue import descriptions
-from assets.catalogue.runs import (
-    COUNCIL_COHORTS,
-    WINDOW,
-    build_due_freshness,
-    build_partition_key,
-    parse_partition_key,
-    redact_errors,
-    tag_versions,
-)
+from assets.catalogue import descriptions, runs
 from assets.home.home_lock import block_removals, lock_senders
 from assets.home.installation import Installation
 from assets.home.paths import Home
@@ -109,13 +100,13 @@ def _build_landed_spec(contract: SourceContract) -> dg.AssetSpec:
         description=(
             f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
             " Identifiable; only intake reads it. Fresh if every participating council sent it for one cohort in the"
-            f" {WINDOW.days} days before its yearly due date."
+            f" {runs.WINDOW.days} days before its yearly due date."
         ),
         kinds={"csv"},
         owners=["team:councils"],
         tags={"zone": LANDING},
         metadata=descriptions.describe_landed(contract),
-        freshness_policy=build_due_freshness(contract),
+        freshness_policy=runs.build_due_freshness(contract),
     )
 
 
@@ -124,7 +115,7 @@ def _build_pseudonymised_spec(contract: SourceContract) -> dg.AssetSpec:
     return dg.AssetSpec(
         EXTRACTS[contract.name],
         deps=[landing, postcode_directory.key],
-        partitions_def=COUNCIL_COHORTS,
+        partitions_def=runs.COUNCIL_COHORTS,
         skippable=True,
         group_name=GROUP,
         kinds={"duckdb", "parquet", "greatexpectations"},
@@ -151,7 +142,7 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
         for key in EXTRACTS.values()
         for spec in (
             *(
-                dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=COUNCIL_COHORTS)
+                dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=runs.COUNCIL_COHORTS)
                 for name, description in FAMILIES.items()
             ),
             dg.AssetCheckSpec(
@@ -164,14 +155,11 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=True,
 )
-@redact_errors
+@runs.redact_errors
 def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
-    home, partitions = (
-        installation.home_folder,
-        [parse_partition_key(partition) for partition in context.partition_keys],
-    )
+    home, partitions = installation.home_folder, list(map(runs.parse_partition_key, context.partition_keys))
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
     with block_removals(home), lock_senders(home, partitions):
@@ -202,11 +190,11 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
     stopped: list[str] = []
     intake = Intake(installation.landing, installation.home_folder, installation.load_keys(INTAKE))
     landed: list[Landed] = []
-    cohorts = {parse_partition_key(partition)[1] for partition in context.partition_keys}
+    cohorts = {runs.parse_partition_key(partition)[1] for partition in context.partition_keys}
     for cohort in cohorts:  # before any file is read
         check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
-        council, cohort = parse_partition_key(partition)
+        council, cohort = runs.parse_partition_key(partition)
         try:
             found = find(installation.landing, council, source, cohort)
         except ExtractStopped as stop:
@@ -216,11 +204,11 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
             landed += [found] if found else []
     accepted: list[ExtractQuality] = []
     for extract, outcome in zip(landed, intake.ingest_all(landed), strict=True):
-        partition = build_partition_key(extract.council, extract.cohort)
+        partition = runs.build_partition_key(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_report_stopped(context, extract.source, partition, outcome))
         elif outcome:
-            _report_accepted(context, installation, partition, outcome)
+            _report_accepted(context, installation.home_folder, partition, outcome)
             accepted.append(outcome)
     for line in iter_progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
         context.log.info(line)
@@ -232,37 +220,31 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
 def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
     failed = Outcome(QUALITY, False, str(stopped))
-    context.log_event(_build_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
+    _log_outcome(context, EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR)
     return str(stopped)
 
 
-def _report_accepted(
-    context: dg.AssetExecutionContext,
-    installation: Installation,
-    partition: str,
-    quality: ExtractQuality,
-) -> None:
+def _report_accepted(context: dg.AssetExecutionContext, home: Home, partition: str, quality: ExtractQuality) -> None:
     key = EXTRACTS[quality.source]
-    report = installation.home_folder.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
+    report = home.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
     metadata = descriptions.check_metadata(_build_metadata(quality) | {"report": dg.MetadataValue.path(report)})
+    tags = runs.tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"])
     context.log_event(
-        dg.AssetMaterialization(
-            key,
-            description=_describe_quality(quality),
-            partition=partition,
-            metadata=metadata,
-            tags=tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"]),
-        )
+        dg.AssetMaterialization(key, _describe_quality(quality), metadata=metadata, partition=partition, tags=tags)
     )
     for outcome in iter_outcomes(quality):
         # a warning, because the extract was taken: the linkage decides whether its doubts hold a release
-        context.log_event(_build_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
+        _log_outcome(context, key, partition, outcome, dg.AssetCheckSeverity.WARN)
 
 
-def _build_evaluation(
-    key: dg.AssetKey, partition: str, outcome: Outcome, severity: dg.AssetCheckSeverity
-) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
+def _log_outcome(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    partition: str,
+    outcome: Outcome,
+    severity: dg.AssetCheckSeverity,
+) -> None:
+    evaluation = dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=outcome.family,
         passed=outcome.passed,
@@ -271,6 +253,7 @@ def _build_evaluation(
         metadata=descriptions.check_metadata(outcome.numbers),
         partition=partition,
     )
+    context.log_event(evaluation)
 
 
 def _join_first(sentences: list[str]) -> str:

@@ -23,9 +23,8 @@ import pyarrow as pa
 from assets.home.paths import Home
 from assets.home.signers import note_intake
 from assets.home.software import get_software_version
-from assets.intake import validation_worker
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
-from assets.intake.quality import ValidationRequest
+from assets.intake.quality import ValidationRequest, judge_in_worker
 from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
 from assets.pseudonymise.findings import Staged
@@ -217,7 +216,7 @@ class IntakeContext:
             with self.acquire_tools() as tools:
                 return count(tools.con, wanted)
 
-        return run_batches(jobs, {Untokenised: tokenise, Uncounted: count_all}, validation_worker.judge)
+        return run_batches(jobs, {Untokenised: tokenise, Uncounted: count_all}, judge_in_worker)
 
     @contextmanager
     def acquire_tools(self) -> Iterator[Tools]:

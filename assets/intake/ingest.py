@@ -13,12 +13,12 @@ from assets.home.home_lock import block_removals
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake
-from assets.intake import deliveries, validation_worker
+from assets.intake import deliveries
 from assets.intake.context import Delivery, IntakeContext, Steps, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.part_reader import PartsReader, format_now
 from assets.intake.parts import Part, PartStore, SortedFiles
-from assets.intake.quality import Finding, ValidationRequest
+from assets.intake.quality import Finding, ValidationRequest, start_worker
 from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
 from assets.intake.quality_report.report import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import describe, find_sent_again, hash_parts, order_parts, resolve, write_resolved
@@ -26,14 +26,7 @@ from assets.intake.suppressions import OTHER_KEYS, list_out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
-from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import (
-    NO_USABLE_ROW,
-    TOO_MANY_REJECTED,
-    compute_share,
-    name_broken_rows,
-    select_payload_rules,
-)
+from sources.contracts import CONTRACTS, extract_rules
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, wrap_error
@@ -42,7 +35,7 @@ from sources.reference.published_figures import find_published_rows
 
 EXPECTED_ROWS = "expected_rows"
 """Key in `made_under` for the operator's expected number of rows."""
-_RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
+_RULES_OF_REJECTED_ROWS = {extract_rules.NO_USABLE_ROW.id, extract_rules.TOO_MANY_REJECTED.id}
 _COMPARED = ("keys", "pseudonyms", "normaliser", "contract")
 """Settings that must be the same for all parts of an extract."""
 
@@ -160,7 +153,7 @@ class Intake:
                 delivery = self._with_expected_rows(self._context.describe_delivery(landed, (sha256, mac)))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
-            validation_worker.begin()  # it loads for seconds, while rows are staged
+            start_worker()  # it loads for seconds, while rows are staged
             if in_parts:
                 staged, parts = self._resolve(delivery, kept, folder)
             else:
@@ -204,17 +197,20 @@ class Intake:
         # a delivery that could hold a release is no measure of the next
         rows_last = next((quality.rows_kept for quality in previous if not quality.holds), None)
         rows_expected = self._context.expected.get(landed.key, find_published_rows(landed.source, landed.council))
-        of_last = compute_share(kept, rows_last)  # None if there is no earlier delivery
+        of_last = extract_rules.compute_share(kept, rows_last)  # None if there is no earlier delivery
         if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
             of_last = min(of_last, 1.0)  # parts that add up always grow
         facts = {
             "rows_kept": kept,
             "rejected_share": staged.rejected_share,
             "rows_of_last": of_last,
-            "rows_of_expected": compute_share(kept, rows_expected),
+            "rows_of_expected": extract_rules.compute_share(kept, rows_expected),
             "rows_of_many": staged.compute_share_of_many(contract),
             **{f"{name}_complete": each.filled / kept if kept else None for name, each in profile.columns.items()},
-            **{name_broken_rows(rule): profile.breaking.get(rule.id) for rule in select_payload_rules(contract)},
+            **{
+                extract_rules.name_broken_rows(rule): profile.breaking.get(rule.id)
+                for rule in extract_rules.select_payload_rules(contract)
+            },
         }
         findings = yield ValidationRequest(contract.name, staged.kept, facts, profile.breaking)
         findings += _list_postcode_findings(delivery, self._context.directory_sha256)

@@ -236,19 +236,14 @@ class SortedFiles:
         """Store an entry, durable on return."""
         write_json(self._path, {each: asdict(of) for each, of in (self.list_entries() | {mac: entry}).items()})
 
-    def close(self, mac: str) -> None:
-        """Mark a file as sorted and without rows here, so that it is not read again."""
+    def close(self, mac: str, cohort: str = "") -> None:
+        """Mark a file as without rows of a cohort, or of any. If no cohort is left, it is not read again."""
         if entry := self.list_entries().get(mac):
-            self.remember(mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
-
-    def close_cohort(self, cohort: str) -> None:
-        """Remove a cohort from every file's entry."""
-        for mac, entry in self.list_entries().items():
-            left = tuple(each for each in entry.cohorts if each != cohort)
-            if not left:
-                self.close(mac)
-            elif left != entry.cohorts:
-                self.remember(mac, replace(entry, cohorts=left))
+            left = tuple(each for each in entry.cohorts if cohort and each != cohort)
+            entry = (
+                replace(entry, cohorts=left) if left else replace(entry, cohorts=(), rows_set_aside=0, first_rows=())
+            )
+            self.remember(mac, entry)
 
     def lock_files(self) -> AbstractContextManager[int]:
         """Hold a lock, so that one process at a time sorts these files."""

@@ -59,6 +59,11 @@ class Ordered:
     ties: tuple[int, ...]
     by: str
 
+    @property
+    def with_rows(self) -> list[tuple[Part, int]]:
+        """The parts that have rows, each with its number in `ties`."""
+        return [(part, tie) for part, tie in zip(self.parts, self.ties, strict=True) if part.has_rows]
+
 
 def order_parts(parts: Sequence[Part]) -> Ordered:
     """Sort parts by the dates or numbers in their names if all have one, else by run and then by name."""
@@ -100,7 +105,7 @@ class Resolved:
     @property
     def counting(self) -> tuple[Part, ...]:
         """Parts whose rows set aside still count: the last one if parts are cumulative, else all."""
-        own = tuple(part for part in self.parts.parts if part.has_rows)
+        own = tuple(part for part, _ in self.parts.with_rows)
         return own[-1:] if self.how is Parts.CUMULATIVE else own
 
 
@@ -116,7 +121,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         how = stated or (Parts.CUMULATIVE if _are_cumulative(con, ordered) else Parts.INCREMENTAL)
         _stop_at_contradictions(con, name, ordered, how)
         # of cumulative parts, only the last one with rows counts
-        last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
+        last = len(ordered.with_rows) - 1 if how is Parts.CUMULATIVE else 0
         con.execute(_FATES, {"last": last})
         con.execute(_SET_ASIDE, {"last": last})
         answered = con.sql("SELECT row_key FROM set_aside WHERE is_in_force").fetchnumpy()["row_key"]
@@ -273,7 +278,7 @@ def _find_components(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 def _are_cumulative(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
     """Return whether every part after the first holds nearly all records of the part before it."""
-    own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
+    own = [tie for _, tie in ordered.with_rows]
     if len(own) < 2 or len(set(own)) < len(own):  # one part, or parts without an order
         return False
     found = con.execute(
@@ -286,7 +291,7 @@ def _are_cumulative(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
 
 
 def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: Ordered, how: Parts) -> None:
-    own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if part.has_rows]
+    own = ordered.with_rows
     if len({tie for _, tie in own}) == len(own):  # no ties: the order decides
         return
     places = con.execute(
@@ -309,7 +314,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
 def find_sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
     """Return, by part number, the later part of the same name that replaces it and holds most of its records."""
 
-    def records(part: Part) -> np.ndarray:
+    def get_records(part: Part) -> np.ndarray:
         of_part = marks[part.number]
         # if no row of a part identifies its record, contents are compared
         named = of_part["record"].drop_null() if of_part["record"].null_count < len(of_part) else of_part["content"]
@@ -319,8 +324,8 @@ def find_sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dic
     for part in sorted(parts, key=lambda each: (each.arrived, each.number)):
         for earlier in parts:
             if earlier.file == part.file and earlier.arrived < part.arrived and earlier.number not in found:
-                before = records(earlier)
-                if len(before) and np.isin(before, records(part)).mean() >= MOSTLY:
+                before = get_records(earlier)
+                if len(before) and np.isin(before, get_records(part)).mean() >= MOSTLY:
                     found[earlier.number] = part.number
     return found
 

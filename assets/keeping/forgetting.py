@@ -477,11 +477,11 @@ def _find_by_pseudonym(store: CohortStore, keys: KeyRing, pseudonym: str) -> lis
         return []
     wanted = pa.scalar(value, pa.uint64())
 
-    def carry(tokens: pa.Table) -> np.ndarray:
+    def has_token(tokens: pa.Table) -> np.ndarray:
         names = set(TOKEN_COLUMNS) & set(tokens.column_names)
         return np.any([pc.fill_null(pc.equal(tokens[name], wanted), False) for name in names], axis=0)
 
-    rows = _select_rows(store, keys, carry)
+    rows = _select_rows(store, keys, has_token)
     children = _find_children(store, rows)
     if len(children) > 1:
         raise Refused(

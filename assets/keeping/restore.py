@@ -19,15 +19,7 @@ from assets.home.processing_log import LogEntry, Processing, record, verify
 from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.suppressions import Objection, Suppressed, read_objections, read_suppressed
-from assets.keeping.backup import (
-    LEDGER_FILE,
-    Manifest,
-    Part,
-    find_key_location,
-    find_latest_epoch,
-    list_record_paths,
-    read_archive,
-)
+from assets.keeping import backup
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
 from assets.release.record import read_published_charges
@@ -47,13 +39,13 @@ class Restored:
     While something is `lacking`, nothing can be charged to the ledger.
     """
 
-    manifest: Manifest
+    manifest: backup.Manifest
     done: list[str] = field(default_factory=list)
     to_do: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
 
 
-def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any], *, do: bool) -> Restored:
+def restore_keys(home: Home, place: Path, file: Path, identities: Sequence[Any], *, do: bool) -> Restored:
     """Restore a key set to a missing or empty folder. Without `do`, only check.
 
     Raises `Refused` if the folder is not empty, a newer key set exists or the backup is unusable, `AgeProblem` and
@@ -63,7 +55,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
         raise Refused(
             f"{place} is not empty, and nothing in it is replaced: move it away, or restore to another folder"
         )
-    archive = read_archive(backup, identities, Part.KEYS)
+    archive = backup.read_archive(file, identities, backup.Part.KEYS)
     # checked in a folder beside it, so that the keys are restored whole or not at all
     staged = files.get_unfinished_path(place)
     shutil.rmtree(staged, ignore_errors=True)
@@ -72,9 +64,9 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
         files.write_all({staged / Path(name).name: content for name, content in archive.files.items()})
         ring = KeyRing.load(staged, ANY_HOLDER)
         archive.check_made_by(ring)
-        location = find_key_location(staged)
+        location = backup.find_key_location(staged)
         described = f"key set of the {location} location" if location else "key set"
-        if (newest := find_latest_epoch(home)) > ring.epoch:
+        if (newest := backup.find_latest_epoch(home)) > ring.epoch:
             raise Refused(
                 f"these keys are of epoch {ring.epoch}, and {home.root} was backed up under those of epoch {newest},"
                 " which replaced them: restore the newest backup of keys, and destroy this one"
@@ -95,7 +87,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
 
 
 def restore_records(
-    home: Home, keys: KeyRing, backup: Path, identities: Sequence[Any], published: str | None, *, do: bool
+    home: Home, keys: KeyRing, file: Path, identities: Sequence[Any], published: str | None, *, do: bool
 ) -> Restored:
     """Restore a home folder's lost ledger or measurements from records, or bring an older copy of it up to date.
 
@@ -104,17 +96,23 @@ def restore_records(
     """
     if not home.root.is_dir():
         raise Refused(f"{home.root} does not exist: put a copy of the home folder there first")
-    archive = read_archive(backup, identities, Part.RECORDS)
+    archive = backup.read_archive(file, identities, backup.Part.RECORDS)
     archive.check_made_by(keys)
     with lock_home(home), home.open_staging() as folder:
         files.write_all({folder / name: content for name, content in archive.files.items()})
         newest, found = Home(folder), Restored(archive.manifest)
-        # a copy and its records belong together if one log continues the other
         log, newest_log = verify(home), verify(newest)
-        is_older = _is_older(log, newest_log)
-        content = archive.files.get(LEDGER_FILE)
+        is_older = len(log) < len(newest_log)
+        # a copy and its records belong together if one log continues the other
+        if any(entry != other for entry, other in zip(log, newest_log, strict=False)):
+            raise Refused(
+                "the records and the home folder do not match: one of them is of another installation, or something was"
+                " done in a copy"
+            )
+        content = archive.files.get(backup.LEDGER_FILE)
         ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home)
-        found.done.append(f"the records of {_format_minute(archive.manifest.made_at)}")
+        records_of = f"records of {_format_minute(archive.manifest.made_at)}"
+        found.done.append(f"the {records_of}")
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = read_objections(home)
@@ -123,7 +121,7 @@ def restore_records(
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
         # only records that never change once written; everything else here is newer than the backup
         folders = (newest.restricted / "measurements", newest.restricted / "releases")
-        records = [path for path in list_record_paths(newest) if any(map(path.is_relative_to, folders))]
+        records = [path for path in backup.list_record_paths(newest) if any(map(path.is_relative_to, folders))]
         missing = [path for path in (each.relative_to(folder) for each in records) if not (home.root / path).exists()]
         found.done += [f"{path}, which was gone" for path in missing if not is_older]
         _look_for_charges(folder, [home, newest], ledger, published, found)
@@ -131,35 +129,18 @@ def restore_records(
             with home.hold_for_restore():
                 if is_older:
                     _replace_records(newest, home)
-                    record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
+                record(home, Processing.RESTORE, note=records_of)
+                if is_older:
                     _bring_up_to_date(home, keys, new_rows, new_objections, found)
                 else:
-                    record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
-                    # only what never changes once written; everything else here is newer than the backup
                     files.promote_all([(newest.root / path, home.root / path) for path in missing])
                 if ledger is not None:
                     Ledger(home.ledger).restore(ledger)
     return found
 
 
-def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
-    """Return whether the home folder's log is an earlier state of the records' log.
-
-    Raises `Refused` if neither log continues the other.
-    """
-    hashes, newest_hashes = [line.entry_hash for line in log], [line.entry_hash for line in newest]
-    if newest_hashes[: len(hashes)] == hashes:
-        return len(newest_hashes) > len(hashes)
-    if hashes[: len(newest_hashes)] == newest_hashes:
-        return False
-    raise Refused(
-        "the records and the home folder do not match: one of them is of another installation, or something was done"
-        " in a copy"
-    )
-
-
-def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
-    epoch = find_latest_epoch(home)
+def _check_epoch(manifest: backup.Manifest, home: Home, keys: KeyRing) -> None:
+    epoch = backup.find_latest_epoch(home)
     if epoch and epoch < keys.epoch:
         raise Refused(
             f"this copy of the home folder is of epoch {epoch} of the keys, before they were rotated: what it holds was"
@@ -184,9 +165,9 @@ def _find_new_suppressed_rows(newest: Home, home: Home) -> dict[ExtractStore, se
 
 def _replace_records(newest: Home, home: Home) -> None:
     # not one step: if it is interrupted, the marker of `hold_for_restore` keeps all other work out
-    for path in list_record_paths(home):
+    for path in backup.list_record_paths(home):
         path.unlink()
-    files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in list_record_paths(newest)])
+    files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in backup.list_record_paths(newest)])
 
 
 def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, home: Home) -> LedgerCopy | None:

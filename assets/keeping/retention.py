@@ -32,8 +32,8 @@ _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopp
 _RETURN_FILES = {
     "*/*/*.age": "return",
     "*/summary-*.*": "summary of returns",
-    "*/told-*.age": "who was told",
-    "standing-*.parquet": "since when rows have stood",
+    "*/told-*.age": "receipts of who was told about rows",
+    "standing-*.parquet": "dates when rows first appeared",
     "made-*.json": "what returns were made from",
 }
 """Files of returns, whose names end with their cohort, and their kind in the log."""
@@ -102,8 +102,7 @@ def find_due_items(
     expired = [
         each for each in items if each.cohort in ended or (each.cohort in without and each.what not in _REMOVALS)
     ]
-    quarantines = (*_iter_quarantines(home, policy, now), *_iter_quarantined_parts(home, policy, now))
-    found = sorted({*expired, *quarantines})
+    found = sorted({*expired, *_iter_quarantines(home, policy, now)})
     files = []
     if landing and keys and landing.is_dir():
         ready = find_shreddable(landing, home, keys).ready
@@ -131,7 +130,9 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.what == _MULTI_COHORT_FILES:
-                SortedFiles(home, entry.source, entry.council).close_cohort(entry.cohort)
+                sorted_files = SortedFiles(home, entry.source, entry.council)
+                for mac in sorted_files.list_entries():
+                    sorted_files.close(mac, entry.cohort)
             elif entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
@@ -173,27 +174,21 @@ def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
 
 def _iter_quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
-    for store in home.iter_extracts("quality", "json"):
+    for store in {*home.iter_extracts("quality", "json"), *home.iter_extracts("parts", "d")}:
         if store.source not in CONTRACTS or now.date() >= policy.compute_end(Cohort(store.cohort)):
             continue
-        results = [("quarantine", store.quarantine, store.quality, policy.quarantine_days)]
-        superseded = store.history.glob("*.json")
-        results += [("superseded delivery", each, each, policy.superseded_days) for each in superseded]
-        for what, file, result, days in results:
-            quality = deliveries.read(result) if file.exists() else None
-            if quality and _is_over(quality.taken_at, days, now):
-                yield Due(store.cohort, what, store.council, store.source, file)
-
-
-def _iter_quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
-    """Yield quarantines of parts past their time, for cohorts that are still kept."""
-    for store in home.iter_extracts("parts", "d"):
         parts = PartStore(store)
-        read = {part.kept_in: part.read_at for part in parts.list_kept()}
-        for stem, read_at in read.items() if now.date() < policy.compute_end(Cohort(store.cohort)) else ():
-            path = parts.get_files(stem).quarantine
-            if path.exists() and _is_over(read_at, policy.quarantine_days, now):
-                yield Due(store.cohort, "quarantine", store.council, store.source, path)
+        results = [("quarantine", store.quarantine, deliveries.read(store.quality), policy.quarantine_days)]
+        superseded = store.history.glob("*.json")
+        results += [("superseded delivery", each, deliveries.read(each), policy.superseded_days) for each in superseded]
+        found = [(what, path, quality.taken_at, days) for what, path, quality, days in results if quality]
+        found += [
+            ("quarantine", parts.get_files(part.kept_in).quarantine, part.read_at, policy.quarantine_days)
+            for part in parts.list_kept()
+        ]
+        for what, path, since, days in found:
+            if path.exists() and _is_over(since, days, now):
+                yield Due(store.cohort, what, store.council, store.source, path)
 
 
 def _is_over(since: str, days: int, now: dt.datetime) -> bool:
@@ -214,7 +209,10 @@ def find_shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None
                 except ExtractStopped as stopped:
                     found.append(f"{stopped}; it stays")
                 else:
-                    found += [_check_file(home, keys, each) for each in _list_files(landed)]
+                    extracts = [landed] if landed and not landed.in_parts else []
+                    if landed and landed.parts:
+                        extracts = [replace(landed, path=path, parts=(), several=()) for path in landed.parts]
+                    found += [_check_file(home, keys, each) for each in extracts]
             found += [
                 _check_multi_cohort_file(home, keys, each, cohort)
                 for each in list_mixed_files(landing, council, source)
@@ -251,13 +249,6 @@ def _compute_mac(keys: KeyRing, landed: Landed) -> str:
         return deliveries.compute_file_mac(keys, hash_content(landed.path, within=landed.within))
     except ExtractStopped:
         return ""
-
-
-def _list_files(landed: Landed | None) -> list[Landed]:
-    """Return the extract, or each of its parts, as single files."""
-    if landed is None or (landed.in_parts and not landed.parts):
-        return []
-    return [replace(landed, path=path, parts=(), several=()) for path in landed.parts] or [landed]
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:

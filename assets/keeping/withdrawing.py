@@ -59,19 +59,6 @@ class Withdrawn:
         return isinstance(self.outcome, ExtractQuality)
 
 
-def list_parts_to_withdraw(
-    store: ExtractStore, keys: KeyRing, number: int, reason: str
-) -> list[tuple[ExtractStore, Part]]:
-    """Return the parts that would be withdrawn, including parts of other cohorts from the same file.
-
-    Raises `Refused` if the part does not exist or the reason is not valid, and `KeyProblem` if a part was read
-    under other keys.
-    """
-    if not is_reason(reason):
-        raise Refused(f"{A_REASON}: nothing was withdrawn")
-    return _find_parts_of_file(store, keys, number)
-
-
 def withdraw(
     landing: Path, store: ExtractStore, keys: KeyRing, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
@@ -111,10 +98,8 @@ def finish(home: Home, keys: KeyRing) -> None:
 
 
 def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
-    landing, entries = (
-        Path(withdrawal.landing),
-        _find_parts_of_file(home.extract(*withdrawal.key), keys, withdrawal.number),
-    )
+    landing, store = Path(withdrawal.landing), home.extract(*withdrawal.key)
+    entries = list_parts_to_withdraw(store, keys, withdrawal.number, withdrawal.reason)
     for store, part in entries:
         # if the withdrawal is repeated, the first reason is kept
         _withdraw_part(store, keys, replace(part, withdrawn=part.withdrawn or withdrawal.reason))
@@ -133,11 +118,16 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
     return done, not_linked
 
 
-def _find_parts_of_file(store: ExtractStore, keys: KeyRing, number: int) -> list[tuple[ExtractStore, Part]]:
+def list_parts_to_withdraw(
+    store: ExtractStore, keys: KeyRing, number: int, reason: str
+) -> list[tuple[ExtractStore, Part]]:
     """Return the part with this number and, for a multi-cohort file, the parts of other cohorts that came from it.
 
-    Raises `Refused` if there is none, and `KeyProblem` if a part was read under other keys.
+    Raises `Refused` if the part does not exist or the reason is not valid, and `KeyProblem` if a part was read under
+    other keys.
     """
+    if not is_reason(reason):
+        raise Refused(f"{A_REASON}: nothing was withdrawn")
     noted = {part.number: part for part in PartStore(store).list_all() if not part.moved}
     if number not in noted:
         there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"

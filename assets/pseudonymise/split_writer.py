@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -40,7 +40,7 @@ _STARTS = np.arange(1, _PIECES, dtype=np.uint64) * np.uint64(2**64 // _PIECES)
 _KEY_BYTES = 32
 
 
-class TableWriter:
+class TableWriter(AbstractContextManager["TableWriter"]):
     """Writes a Parquet file one table at a time. The file is created by the first table, even an empty one."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
@@ -49,9 +49,6 @@ class TableWriter:
         """Metadata of the file, written when it is closed."""
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self.rows = 0
-
-    def __enter__(self) -> TableWriter:
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._writer:
@@ -79,7 +76,7 @@ class TableWriter:
         self.rows += table.num_rows
 
 
-class KeyedWriter:
+class KeyedWriter(AbstractContextManager["KeyedWriter"]):
     """Writes a Parquet file of rows sorted by key. Rows can arrive in any order.
 
     Up to about `CHUNK_ROWS` rows are sorted in memory. A longer extract is kept in a temporary file next to the output,
@@ -95,9 +92,6 @@ class KeyedWriter:
         self._of_piece: list[int] = []
         self._in_memory: list[pa.Table] = []
         self.rows = 0
-
-    def __enter__(self) -> KeyedWriter:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._out:

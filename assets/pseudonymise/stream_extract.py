@@ -285,7 +285,12 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     for part, entry in enumerate(wanted):
         forms.setdefault(entry.form, []).append(part)
     typed = [_type_rows(tools, {part: wanted[part] for part in parts}) for parts in forms.values()]
-    kept = dict(zip(forms, (_list_passed_columns(table.column_names, contract) for table in typed), strict=True))
+    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    derived, of_findings = [each.name for each in contract.derived], (ROW_HASH, *HASHES, *COLUMNS, DELETED)
+    kept = {}
+    for form, table in zip(forms, typed, strict=True):
+        found = [name for name in table.column_names if name.startswith("issues_") or name in of_findings]
+        kept[form] = ["council", SOURCE_ROW, *payload, *found, *derived]
     rows = pa.concat_tables(typed, promote_options="default")
     passed = list(dict.fromkeys(chain([_PART], *kept.values())))
     if scope.marked or "date_of_birth" in contract:
@@ -296,13 +301,6 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
     parts = zip(wanted, _split_by_part(rows, len(wanted)), strict=True)
     return [part.drop_columns(of_others[entry.form]) for entry, part in parts]
-
-
-def _list_passed_columns(typed: Sequence[str], contract: SourceContract) -> list[str]:
-    """Return the columns of typed rows to pass on."""
-    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
-    found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
-    return ["council", SOURCE_ROW, *payload, *found, *(each.name for each in contract.derived)]
 
 
 def _replace_identifiers(

@@ -148,10 +148,10 @@ def run(
         KeyRing.create(folders.keys, demonstration=True)
     folders.load_keys()  # a wrong set stops the command before anything is loaded
     with show_progress("Loading"), pause_garbage_collection():
-        from assets.intake import validation_worker
+        from assets.intake import quality
 
         if not folders.home.cohort(cohort.code).any_taken:
-            validation_worker.begin()  # loads in parallel with the imports below
+            quality.start_worker()  # loads in parallel with the imports below
         from assets.release.fix_release import ReleaseOptions
         from pipelines.run import run_cohort
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 
 from assets.pseudonymise.findings import RuleCount
-from assets.pseudonymise.sender import Pseudonymised
-from assets.pseudonymise.sender import pseudonymise as run
-from assets.pseudonymise.tokens_file import has_quintile
+from assets.pseudonymise.tokens_file import Pseudonymised, has_quintile
+from assets.pseudonymise.tokens_file import pseudonymise as run
 from ndl_export.pages.number_format import row_ranges
 from pipelines.commands import options
 from pipelines.commands.console import show_progress, stop, write_page

@@ -8,12 +8,13 @@ alarms in every report.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import AFTER, BEFORE, ColumnProfile, Profile, Share, compute_bin_edges
-from ndl_export.pages.number_format import month, percent
+from ndl_export.pages.number_format import month, percent, points, rows
 from sources.contracts import Kind, SourceContract
 from sources.contracts.people import IMD_QUINTILE, TERM_OF_BIRTH
 from sources.contracts.sources import LANGUAGE_CODES
@@ -152,9 +153,9 @@ def _build_comparison(
 def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
     """Return the share of each group among the rows of all groups."""
     counts = dict.fromkeys(groups.values(), 0)
-    for key, rows in profile.columns[column].groups.items() if column in profile.columns else ():
+    for key, number in profile.columns[column].groups.items() if column in profile.columns else ():
         if key in groups:
-            counts[groups[key]] += rows
+            counts[groups[key]] += number
     total = sum(counts.values())
     return {name: Share(count, total) for name, count in counts.items()}
 
@@ -245,3 +246,47 @@ def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[
             return [*labels, f"{lower[-1]:g} to {end:g}"]
         case Kind.TEXT:
             return keys
+
+
+def iter_worth_a_look(
+    now: ExtractQuality,
+    last: ExtractQuality | None,
+    size: dict[str, Any] | None,
+    completeness: Iterable[dict[str, Any]],
+    values: Iterable[dict[str, Any]],
+    figures: Sequence[dict[str, Any]],
+) -> Iterator[str]:
+    """Yield sentences on numbers of rows, filled columns, values and measures that have changed or are unusual."""
+    if last and abs(now.rows_read - last.rows_read) > SIZE_LAST * last.rows_read:
+        yield f"The file has {rows(now.rows_read)}. The last delivery had {last.rows_read:,}."
+    if size and size["worth_a_look"]:
+        yield (
+            f"We kept {rows(size['rows'])}. The published number of children in {size['area']} for {size['cohort']} is"
+            f" {size['published']:,}, so the file has {percent(size['share'])} of that number."
+        )
+    yield from (entry["note"] for entry in completeness if entry["note"])
+    was = "In the last delivery it was"
+    for column in values:
+        if changed := [group for group in column["groups"] if group["changed"]]:
+            # rounded, so that floating-point error does not break ties
+            group = max(changed, key=lambda each: round(abs(each["share"] - each["last_share"]), 9))
+            share, last_share = percent(group["share"]), percent(group["last_share"])
+            yield f"{column['heading']}: {group['label']} is {share} of filled rows. {was} {last_share}."
+    for figure in figures:
+        if figure["changed"] and figure["topic"] in MEASURE_TOPICS.values():
+            yield f"{figure['label']}: {percent(figure['share'])}. {was} {percent(figure['last_share'])}."
+    yield from _iter_departures(figures)
+
+
+def _iter_departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield a sentence for each measure that departs from its published figure, and at most one for each breakdown."""
+    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
+        departing = [figure for figure in group if figure["departs"]]
+        departing.sort(key=lambda figure: -abs(figure["share"] - figure["published_share"]))
+        for figure in departing if topic in MEASURE_TOPICS.values() else departing[:1]:
+            more = figure["share"] > figure["published_share"]
+            yield (
+                f"{figure['label']}: {percent(figure['share'])} in your file. Published for {figure['published_area']},"
+                f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
+                f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
+            )

@@ -6,7 +6,7 @@ rules, the rows kept for completeness, and the filled rows for values.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -17,19 +17,11 @@ from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality_report import compare
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages import charts, kit
-from ndl_export.pages.number_format import capital, listed, percent, points, row_ranges, rows
+from ndl_export.pages.number_format import capital, listed, row_ranges, rows
 from privacy.doors import files
 from privacy.normalise import VALID
 from privacy.row_keys import split_number
-from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import (
-    FAR_FROM_EXPECTED,
-    FAR_FROM_LAST,
-    MANY_ROWS,
-    NUMBER_OF_MANY,
-    ROW_COUNT_RULES,
-    ROWS_ONCE,
-)
+from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract, extract_rules
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.councils.dialect import Parts
 from sources.extract.table import FORMULAS_NOT_CHECKED
@@ -63,13 +55,13 @@ _HOW = {
     Parts.CHANGES: "Each file holds what is new, corrected or deleted.",
 }
 _CHECKS = {
-    ROWS_ONCE.id: "Every row of the file was taken once",
+    extract_rules.ROWS_ONCE.id: "Every row of the file was taken once",
     "codes": "Values are within their code list",
     "range": "Numbers are within their range",
     "filled": "Columns that must be filled are",
     "thin": "Columns are as full as they should be",
-    **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
-    NUMBER_OF_MANY.id: "Each number is one child's",
+    **{rule.id: "The numbers of rows are as expected" for rule in extract_rules.ROW_COUNT_RULES},
+    extract_rules.NUMBER_OF_MANY.id: "Each number is one child's",
 }
 """Sentence for a passed check, by rule id or by the suffix of a column's rule."""
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
@@ -223,7 +215,7 @@ def render_council(report: Facts) -> str:
 
 def _select_fixes(report: Facts) -> Facts:
     """Return the first rules to fix, each with its row numbers, all failed checks, and the number of rules left out."""
-    left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
+    left = [finding for finding in report["findings"] if not finding["covers_whole_file"]]
     first, checks = [], []
     for rule in left[:FIRST_TO_FIX]:
         where = rule["numbers"]
@@ -249,10 +241,10 @@ def _group_by_topic(figures: list[Facts]) -> Iterator[Facts]:
 def _group_by_display(columns: list[Facts]) -> Iterator[Facts]:
     """Yield groups of columns by display: numbers and dates as charts, columns with the same few codes in one table."""
 
-    def codes(column: Facts) -> tuple[str, ...]:
+    def list_codes(column: Facts) -> tuple[str, ...]:
         return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
 
-    for labels, group in groupby(columns, key=codes):
+    for labels, group in groupby(columns, key=list_codes):
         members = list(group)
         if not labels:
             yield {"kind": "drawn", "columns": [_add_chart(column) for column in members]}
@@ -316,7 +308,7 @@ def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_
         "sent_again": sent_again,
         "held": list(_iter_hold_phrases(now)),
         "whole_file": list(_iter_whole_file_warnings(now, last)),
-        "findings": [_build_finding(rule, now) | {"told_of_the_whole": rule.rule in covered} for rule in rules],
+        "findings": [_build_finding(rule, now) | {"covers_whole_file": rule.rule in covered} for rule in rules],
         "failed_checks": [
             {
                 "sentence": finding.sentence,
@@ -329,7 +321,7 @@ def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_
             if not finding.passed and finding.rule not in covered | {rule.rule for rule in now.rules}
         ],
         "passed_checks": [{"check": check, "times": times} for check, times in passed.items()],
-        "worth_a_look": list(_iter_worth_a_look(now, last, size, completeness, values, figures)),
+        "worth_a_look": list(compare.iter_worth_a_look(now, last, size, completeness, values, figures)),
         "identifiers": _build_identifiers(contract, now),
         "completeness": completeness,
         "number_of_children": size,
@@ -343,16 +335,16 @@ def _iter_hold_phrases(now: ExtractQuality) -> Iterator[str]:
     """Yield a phrase such as `1,954 of about 3,209 children` for each rule that can hold a release."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
     known = {
-        FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
-        FAR_FROM_LAST.id: (now.rows_last, "last time", "of about {:,} rows last time"),
+        extract_rules.FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
+        extract_rules.FAR_FROM_LAST.id: (now.rows_last, "last time", "of about {:,} rows last time"),
     }
     broken = {finding.rule for finding in now.holds}
     for rule, (reference, against, of) in known.items():
         if rule in broken and reference:
             fewer = f"{kept:,} {of.format(reference)}"
             yield fewer if kept < reference else f"{kept:,} rows, against about {reference:,} {against}"
-    if NUMBER_OF_MANY.id in broken:
-        yield NUMBER_OF_MANY.sentence.removesuffix(".")
+    if extract_rules.NUMBER_OF_MANY.id in broken:
+        yield extract_rules.NUMBER_OF_MANY.sentence.removesuffix(".")
 
 
 def _iter_whole_file_warnings(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
@@ -376,7 +368,7 @@ def _iter_whole_file_warnings(now: ExtractQuality, last: ExtractQuality | None) 
 
 def _list_excessive_rules(now: ExtractQuality) -> list[RuleCount]:
     """Return rules that do not stop the file, but are broken in so many rows that the whole file is wrong."""
-    least = max(MUCH * now.rows_read, MANY_ROWS)
+    least = max(MUCH * now.rows_read, extract_rules.MANY_ROWS)
     return [
         rule for rule in now.rules if rule.rule in (CONTRACTS[now.source].repeated.id, _MISDATED) and rule.rows > least
     ]
@@ -473,47 +465,3 @@ def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[Fa
         for column, has_a_form in columns
         if column.blank or has_a_form
     ]
-
-
-def _iter_worth_a_look(
-    now: ExtractQuality,
-    last: ExtractQuality | None,
-    size: Facts | None,
-    completeness: Iterable[Facts],
-    values: Iterable[Facts],
-    figures: Sequence[Facts],
-) -> Iterator[str]:
-    """Yield sentences on numbers of rows, filled columns, values and measures that have changed or are unusual."""
-    if last and abs(now.rows_read - last.rows_read) > compare.SIZE_LAST * last.rows_read:
-        yield f"The file has {rows(now.rows_read)}. The last delivery had {last.rows_read:,}."
-    if size and size["worth_a_look"]:
-        yield (
-            f"We kept {rows(size['rows'])}. The published number of children in {size['area']} for {size['cohort']} is"
-            f" {size['published']:,}, so the file has {percent(size['share'])} of that number."
-        )
-    yield from (entry["note"] for entry in completeness if entry["note"])
-    was = "In the last delivery it was"
-    for column in values:
-        if changed := [group for group in column["groups"] if group["changed"]]:
-            # rounded, so that floating-point error does not break ties
-            group = max(changed, key=lambda each: round(abs(each["share"] - each["last_share"]), 9))
-            share, last_share = percent(group["share"]), percent(group["last_share"])
-            yield f"{column['heading']}: {group['label']} is {share} of filled rows. {was} {last_share}."
-    for figure in figures:
-        if figure["changed"] and figure["topic"] in compare.MEASURE_TOPICS.values():
-            yield f"{figure['label']}: {percent(figure['share'])}. {was} {percent(figure['last_share'])}."
-    yield from _iter_departures(figures)
-
-
-def _iter_departures(figures: Sequence[Facts]) -> Iterator[str]:
-    """Yield a sentence for each measure that departs from its published figure, and at most one for each breakdown."""
-    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
-        departing = [figure for figure in group if figure["departs"]]
-        departing.sort(key=lambda figure: -abs(figure["share"] - figure["published_share"]))
-        for figure in departing if topic in compare.MEASURE_TOPICS.values() else departing[:1]:
-            more = figure["share"] > figure["published_share"]
-            yield (
-                f"{figure['label']}: {percent(figure['share'])} in your file. Published for {figure['published_area']},"
-                f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
-                f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
-            )

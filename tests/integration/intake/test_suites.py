@@ -67,7 +67,7 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 
-from assets.intake import validation_worker
+from assets.intake import quality
 from assets.intake.quality import ValidationRequest
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import list_extract_rules
@@ -79,16 +79,15 @@ def of_one_extract():
 
 
 def process():
-    return validation_worker._start_worker()._process
+    return quality._get_worker()._process
 
 
-validation_worker.begin()
+quality.start_worker()
 exec(sys.argv[2])
 """
 COMPARE = """
-found = validation_worker.judge(of_one_extract())
+found = quality.judge_in_worker(of_one_extract())
 print("great_expectations" in sys.modules)
-from assets.intake import quality
 print(found == quality.judge(of_one_extract()), any(not finding.passed for finding in found[0]))
 """
 
@@ -152,9 +151,7 @@ def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
 
 
 def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:
-    stopped = (
-        "os.kill(process().pid, signal.SIGSTOP); validation_worker.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
-    )
+    stopped = "os.kill(process().pid, signal.SIGSTOP); quality.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
     process = start(tmp_path, "", stopped)
     assert read_output(process) == ["stopped"]
     assert process.returncode == 0

@@ -68,7 +68,7 @@ def test_the_wheel_holds_the_tool_and_no_more(wheel: Path) -> None:
     assert wheel.name == f"readiness_council-{project(PROJECT)['version']}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("/LICENSE") for name in names)
-    assert "assets/pseudonymise/sender.py" in names
+    assert "assets/pseudonymise/tokens_file.py" in names
     assert not [name for name in names if name.startswith(NOT_IN_IT)]
     pages = ("ndl_export/__init__.py", "ndl_export/pages/")
     assert not [name for name in names if name.startswith("ndl_export/") and not name.startswith(pages)]
