@@ -257,7 +257,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
             changes.select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
             facts.on_request.select_cohort(cohort),
-            changes.find_sharpened_cohorts(facts, cohort, before),
+            before.find_sharpened(facts) if before else (),
         )
         for cohort in sorted(facts.cohorts)
     }
