@@ -144,7 +144,7 @@ def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> 
         pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
         for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
-    applies, absent = expected.applies(measure.name), undefined | unavailable
+    applies, absent = expected.find_applying(measure.name), undefined | unavailable
     figure, lower, upper = (_get_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown

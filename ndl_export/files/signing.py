@@ -70,7 +70,7 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def fingerprint(public: bytes) -> str:
+def compute_fingerprint(public: bytes) -> str:
     """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing keys. Raises `UnusableKey`."""
     # One key has one form in DER, but in PEM it may differ in line ends.
     der = load_public_key(public).public_bytes(

@@ -115,7 +115,7 @@ class Store:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return a file's content, or None. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
-        with explain_errors(self.address(name)):
+        with explain_errors(self.format_address(name)):
             try:
                 if self.protocol in _WEB:
                     return self._stream(name, limit)
@@ -144,7 +144,7 @@ class Store:
         return content.getvalue()
 
     def _build_size_error(self, name: str, limit: int) -> TooLarge:
-        return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
+        return TooLarge(f"{self.format_address(name)} is larger than {limit:,} bytes, so it was not read")
 
     def list_sizes(self, folder: str = "") -> dict[str, int] | None:
         """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""
@@ -167,7 +167,7 @@ class Store:
             headers = {"ContentType": served.media_type, "CacheControl": served.caching}
         elif self.protocol in _AZURE:
             headers = {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
-        with explain_errors(self.address(name)):
+        with explain_errors(self.format_address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
                 self.system.pipe_file(place, content, **headers)
                 return
@@ -184,7 +184,7 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Delete a file. Raises `StoreError`."""
-        with explain_errors(self.address(name)):
+        with explain_errors(self.format_address(name)):
             self.system.rm_file(self._path(name))
 
     def clear(self) -> None:
@@ -194,7 +194,7 @@ class Store:
                 if self.system.exists(self._path(_STAGING)):
                     self.system.rm(self._path(_STAGING), recursive=True)
 
-    def address(self, name: str) -> str:
+    def format_address(self, name: str) -> str:
         """Return the name of a file in messages."""
         return f"{self.url}/{name}" if name else self.url
 

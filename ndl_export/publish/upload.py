@@ -231,7 +231,7 @@ def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_fac
     content = store.read(release_facts.WITHDRAWN_FILE, LARGEST)
     try:
         there = (
-            release_facts.read_withdrawals(content, store.address(release_facts.WITHDRAWN_FILE))
+            release_facts.read_withdrawals(content, store.format_address(release_facts.WITHDRAWN_FILE))
             if content is not None
             else {}
         )
@@ -317,7 +317,7 @@ def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Send a file, and read it back."""
     store.put(name, content, get_headers(name, changes=changes))
     if store.read(name, LARGEST) != content:
-        raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")
+        raise StoreError(f"{store.format_address(name)} does not read back as it was sent: run the command again")
 
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
