@@ -39,7 +39,7 @@ from ndl_export.facts.release_facts import (
 )
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums
 from ndl_export.files.whole_files import (
     FILE_MODE,
     FOLDER_MODE,
@@ -220,9 +220,7 @@ def _build_files(
     page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Over every other file, so only their signature may be made after the sums.
-    files[SUMS_FILE] = build_sums(files)
-    files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
-    return files
+    return files | signing.sign_files(signing_key, files)
 
 
 def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:

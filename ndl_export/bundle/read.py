@@ -247,9 +247,10 @@ def _select_lone_archives(names: Iterable[str], folders: Collection[str], leavin
 
 def _read_archive(content: bytes, place: str) -> Files:
     try:
-        return {name: unpack(content)[1].get(name) for name in ANCHOR_FILES}
+        files = unpack(content)[1]
     except ValueError as error:
         raise _build_unreadable_error(place, str(error)) from None
+    return {name: files.get(name) for name in ANCHOR_FILES}
 
 
 def fetch_catalogued(store: Store) -> set[Version]:

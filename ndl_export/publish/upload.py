@@ -28,7 +28,7 @@ from ndl_export.facts.release_facts import InvalidVersion, Version, list_version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
-from ndl_export.files.stores import AT_ONCE, Store, StoreError, get_headers, open_store
+from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
 from ndl_export.files.whole_files import lock_out_writers
 from ndl_export.publish.one_publisher import PlaceBusy, lock_place
 from ndl_export.site import SITE_FOLDER
@@ -315,7 +315,7 @@ def _send_all(store: Store, content: Files, tell: Callable[[str], None], *, chan
 
 def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Send a file, and read it back."""
-    store.put(name, content, get_headers(name, changes=changes))
+    store.put(name, content, changes=changes)
     if store.read(name, LARGEST) != content:
         raise StoreError(f"{store.format_address(name)} does not read back as it was sent: run the command again")
 

@@ -27,7 +27,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST
-from ndl_export.files.stores import CROISSANT, Store, StoreError, get_headers, open_store
+from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused
 from pipelines.cli import main
@@ -152,9 +152,7 @@ def test_figures_go_before_what_leads_to_them_and_are_not_read_again(
     assert not [name for name in read if is_figure_file(name)]
     lost = sent[figures[5]]
     open_store(place, to_write=True).remove(lost)
-    open_store(place, to_write=True).put(
-        "api/v1/releases/2020.01.0/gld_headline/E1.json", b"{}", get_headers("a", changes=True)
-    )
+    open_store(place, to_write=True).put("api/v1/releases/2020.01.0/gld_headline/E1.json", b"{}", changes=True)
     again = publish(two, FIRST, place)
     assert (again.sent, again.removed) == ((lost,), ("api/v1/releases/2020.01.0/gld_headline/E1.json",))
 
