@@ -116,7 +116,7 @@ def hash_sums(folder: Path) -> str:
     """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` if its files do not match the sums."""
     files = read_contents(folder)
     if _is_damaged(files):
-        raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
+        raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made again")
     return hashlib.sha256(files[SUMS_FILE]).hexdigest()
 
 
@@ -124,7 +124,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
     """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
-        # The copy is checked, not what it was copied from, which could be exchanged in between.
+        # The copy is checked, not what it was copied from, which could be replaced in between.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
         set_modes(folder, FOLDER_MODE, FILE_MODE)

@@ -263,7 +263,7 @@ def fetch_catalogued(store: Store) -> set[Version]:
         return {Version.parse(each["dcat:version"]) for each in listed if not is_announced(each)}
     except (ValueError, TypeError, KeyError, IndexError):
         raise UnreadableAnchor(
-            f"{store.format_address(CATALOGUE_FILE)} is not a catalogue of releases as this makes it"
+            f"{store.format_address(CATALOGUE_FILE)} is not a catalogue of releases that this software made"
         ) from None
 
 

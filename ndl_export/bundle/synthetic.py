@@ -173,7 +173,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
             elif read_contents(place / version) != files:
                 raise BundleRefused(
                     f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
-                    " verify`, and remove it to have them made anew"
+                    " verify`, and remove it to have them made again"
                 )
         refresh(release_dir)
     return place / version

@@ -55,7 +55,7 @@ class Announced:
     def __post_init__(self) -> None:
         month_named = Version.parse(self.version).published_in
         if self.date and f"{self.date:%Y-%m}" != month_named:
-            raise ValueError(f"release {self.version} says {month_named} of itself, not {self.date:%Y-%m}")
+            raise ValueError(f"release {self.version} names the month {month_named}, not {self.date:%Y-%m}")
 
 
 class _Calendar(Settings):

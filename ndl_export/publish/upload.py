@@ -87,7 +87,7 @@ def publish(
         content = _read_verified(release_dir, version, trusted_key)
     # The hash is of the bytes that are sent, so an exchange after the approval was checked is noticed.
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
-        raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
+        raise PublishRefused(f"release {version} was replaced after it was approved, so nothing was sent")
     parsed = Version.parse(version)
     store = open_store(url, to_write=True)
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():

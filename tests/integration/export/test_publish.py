@@ -300,14 +300,14 @@ def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> No
     served.mkdir()
     (served / "catalogue.jsonld").write_text("{}")
     (served / "README.txt").write_text("ours")
-    with pytest.raises(PublishRefused, match="is not a catalogue of releases as this makes it"):
+    with pytest.raises(PublishRefused, match="is not a catalogue of releases that this software made"):
         publish(two, FIRST, str(served))
     assert read_contents(served).keys() == {"catalogue.jsonld", "README.txt"}
 
 
 def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path, place: str) -> None:
     sums = (two / FIRST / signing.SUMS_FILE).read_bytes()
-    with pytest.raises(PublishRefused, match="exchanged after it was approved"):
+    with pytest.raises(PublishRefused, match="replaced after it was approved"):
         publish(two, SECOND, place, approved=hashlib.sha256(sums).hexdigest())
     assert publish(two, FIRST, place, approved=hashlib.sha256(sums).hexdigest()).sent
 
