@@ -94,7 +94,7 @@ update: setup  ## newer versions of all that is pinned, in uv.lock and in the li
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.document > docs/sources.md
-	$(RUN) python -m assets.catalogue.uses > docs/uses.md
+	$(RUN) python -m assets.catalogue.descriptions > docs/uses.md
 	$(RUN) python -m bench.linkage.estimate --report > docs/linkage-parameters.md
 	$(RUN) python -m ndl_export.analyst_db.build > docs/analyst-database.md
 	$(RUN) python -m tests.support.architecture > docs/stages.svg

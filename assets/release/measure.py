@@ -49,7 +49,7 @@ from ndl_export.facts.release_facts import (
     list_versions,
     load_publisher,
 )
-from ndl_export.files.signing import fingerprint, get_public_pem
+from ndl_export.files.signing import compute_fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.doors import files
@@ -302,7 +302,7 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
         "policy": load_policy().sha256,
         "publisher": get_publisher(home, keys, version).model_dump(),
         "calendar": [(each.version, str(each.date)) for each in read_calendar(get_settings().calendar)],
-        "key": fingerprint(get_public_pem(keys.signing_key)),
+        "key": compute_fingerprint(get_public_pem(keys.signing_key)),
         "program": compute_program_sha256(_CODE, _LIBRARIES),
     }
     # cohort and release are placeholders: only the folder above all measurements is wanted

@@ -25,7 +25,7 @@ from ndl_export.bundle.read import Anchor, UnreadableAnchor, fetch_anchors, read
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, index_cohort_entries
-from ndl_export.files.signing import fingerprint, get_public_pem
+from ndl_export.files.signing import compute_fingerprint, get_public_pem
 from ndl_export.files.stores import open_store
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
@@ -249,7 +249,7 @@ def read_published_charges(
     place = place or get_settings().publish_to
     anchors = [*read_anchors(home.release, excluding), *(fetch_anchors(open_store(place)) if place else ())]
     if keys is not None:
-        _check_signed(anchors, fingerprint(get_public_pem(keys.signing_key)))
+        _check_signed(anchors, compute_fingerprint(get_public_pem(keys.signing_key)))
     return list_stated_charges(anchors)
 
 

@@ -283,7 +283,7 @@ def _iter_published_rates(
             continue
         places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
         for name, ((part, whole), taken_off) in figures.ratios.items():
-            measure = table.measure(name)
+            measure = table.get_measure(name)
             # rows can be changed to meet a percentage of one count, not an average or a difference
             if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                 continue

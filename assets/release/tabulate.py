@@ -240,12 +240,12 @@ def _iter_block_measures(
     impossible = np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
     doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
-        of_count = estimated.as_linked if table.measure(name).as_linked else moments
+        of_count = estimated.as_linked if table.get_measure(name).as_linked else moments
         count, estimate = intervals.compute_published_counts(of_count, cube), of_count.values(cube)
         counted = _build_figures(count.value, estimate, count.lower, count.upper, count.flag)
         yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
-        measure = table.measure(name)
+        measure = table.get_measure(name)
         if taken_off is not None:
             found = intervals.compute_rate_differences(moments, rate, taken_off, reliability)
         else:
@@ -333,7 +333,7 @@ def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:
     """Return empty figures for all rows: not available if a figure applies, otherwise not applicable."""
     number = partial(np.full, len(rows.row_of), np.nan)
     flag = np.where(
-        rows.applies(measure.name), schema.Flag.NOT_AVAILABLE.value, schema.Flag.NOT_APPLICABLE.value
+        rows.find_applying(measure.name), schema.Flag.NOT_AVAILABLE.value, schema.Flag.NOT_APPLICABLE.value
     ).astype(object)
     figures = _build_figures(*(number() for _ in _ROLES[:-1]), flag)
     return figures | ({role: number() for role in schema.MODEL_WITH_INTERVAL} if measure.modelled else {})

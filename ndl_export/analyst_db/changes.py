@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.release_facts import TITLE, Earlier, Release, ReleaseFacts, index_cohort_entries
+from ndl_export.facts.release_facts import TITLE, Earlier, Release, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names
@@ -213,14 +213,7 @@ def _build_cohort_values(
         "not_compared": sorted(
             facts.on_request.select_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()
         ),
-        "sharpened": find_sharpened_cohorts(facts, cohort, previous),
-        "epsilon": index_cohort_entries(facts.privacy_record)[cohort]["privacy_parameters"]["epsilon"],
+        "sharpened": cohort in previous.find_sharpened(facts),
+        "epsilon": facts.epsilon[cohort],
         "comparison": comparison,
     }
-
-
-def find_sharpened_cohorts(facts: ReleaseFacts, cohort: str, previous: Release | None) -> frozenset[str]:
-    """Return the cohort if the release has the noisy counts of the previous one and further ones; otherwise none."""
-    if previous is None:
-        return frozenset()
-    return previous.find_sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())

@@ -19,7 +19,7 @@ from privacy.doors.sql import quote_text
 
 
 @cache
-def filter_categories() -> dict[str, tuple[str, ...]]:
+def list_filter_categories() -> dict[str, tuple[str, ...]]:
     """Return the categories of each filter column, in order."""
     sequences: dict[str, list[Sequence[str]]] = {}
     for table in TABLES.values():
@@ -157,7 +157,7 @@ def _iter_characteristics(table: Table) -> Iterator[Characteristic]:
         others = {name: EVERYONE for name in names if name != entry.name}
         position = table.filters.index(entry)
         there = {levels[position] for levels in _list_levels(table.name)} - {EVERYONE}
-        groups = tuple(category for category in filter_categories()[entry.name] if category in there)
+        groups = tuple(category for category in list_filter_categories()[entry.name] if category in there)
         attribute = next(iter_axes(table, entry.name)).attribute
         # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
         attribute = entry.name if attribute == "dots" else attribute

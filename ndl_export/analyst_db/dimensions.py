@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from ndl_export.analyst_db.child_groups import (
     EVERYONE,
-    filter_categories,
     get_type_name,
     list_characteristics,
     list_comparisons,
+    list_filter_categories,
 )
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts.missing import SOURCES, list_missing_councils
@@ -63,7 +63,7 @@ def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, 
     """Create the ENUM types; return the categories of each filter, those of earlier releases only last."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
-    categories = {name: list(values) for name, values in filter_categories().items()}
+    categories = {name: list(values) for name, values in list_filter_categories().items()}
     for table, release in product(TABLES.values(), found):
         rows = release.read(f"{table.name}.parquet", [f.name for f in table.filters])
         for name, levels in zip(rows.column_names, rows.columns, strict=True) if rows is not None else ():
@@ -147,7 +147,7 @@ def build_table_row(table: Table) -> tuple[object, ...]:
     return table.name, table.title, table.family, table.population, table.description, source, filters
 
 
-def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
+def iter_measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
     """Yield the rows of a table's measures in `dimension.measure`."""
     for m in table.measures:
         yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
@@ -160,7 +160,7 @@ def _build_table_rows() -> dict[str, Rows]:
     """Return rows about tables, measures and symbols, by table."""
     return {
         "published_table": map(build_table_row, TABLES.values()),
-        "measure": chain.from_iterable(map(measure_rows, TABLES.values())),
+        "measure": chain.from_iterable(map(iter_measure_rows, TABLES.values())),
         "flag": (
             (symbol, meaning, _IN_SHORT[symbol], BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN)
             for symbol, meaning in SYMBOLS.items()

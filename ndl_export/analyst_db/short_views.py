@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ndl_export.analyst_db.child_groups import EVERYONE, iter_axes
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.dimensions import build_table_row, measure_rows
+from ndl_export.analyst_db.dimensions import build_table_row, iter_measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import Release
@@ -45,7 +45,7 @@ def add_short_views(database: Database) -> None:
     """Add the view of each table in `SHORT`, and the questions; the views in `latest` and the macros must exist."""
     for name, short in SHORT.items():
         table = TABLES[name]
-        filters, figure = {entry.name: entry for entry in table.filters}, table.measure(short.figure)
+        filters, figure = {entry.name: entry for entry in table.filters}, table.get_measure(short.figure)
         add_short_view(
             database,
             table,
@@ -55,7 +55,7 @@ def add_short_views(database: Database) -> None:
                 for column, made_of in short.words.items()
             },
             figure,
-            table.measure(short.count) if short.count else None,
+            table.get_measure(short.count) if short.count else None,
             order=[each for made_of in short.words.values() for each in made_of],
             at_total=short.at_total,
         )
@@ -173,7 +173,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
     charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}
     database.fill("releases.request_charges", ((*key, *charged) for key, charged in sorted(charges.items())))
     database.fill("dimension.published_table", (build_table_row(each.table) for each in requested))
-    database.fill("dimension.measure", (row for each in requested for row in measure_rows(each.table)))
+    database.fill("dimension.measure", (row for each in requested for row in iter_measure_rows(each.table)))
     database.fill("dimension.requested_category", (row for each in requested for row in _iter_category_rows(each)))
     return [each.table for each in requested]
 

@@ -137,7 +137,7 @@ class Questions:
 
     def _build_figure(self, row: Row) -> dict[str, Any]:
         table = self.vocabulary.tables[row["table"]]
-        measure, flag, value = table.measure(row["measure"]), row["flag"], row["value"]
+        measure, flag, value = table.get_measure(row["measure"]), row["flag"], row["value"]
         order = ("release", "table", "row", "measure", "time_period", "geographic_level", "area_code", "area_name")
         return {
             **{name: row[name] for name in order},

@@ -53,7 +53,7 @@ class Index:
 
     def _describe(self, statistic: Statistic) -> Found:
         table = self._vocabulary.tables[statistic.table]
-        return Found(statistic, table.measure(statistic.measure).label, table.title)
+        return Found(statistic, table.get_measure(statistic.measure).label, table.title)
 
     def _write_names(self, statistic: Statistic) -> str:
         names = self._vocabulary.list_names(statistic)
@@ -61,4 +61,4 @@ class Index:
 
     def _write_description(self, statistic: Statistic) -> str:
         table = self._vocabulary.tables[statistic.table]
-        return f"{table.title} {table.description} {table.measure(statistic.measure).description}"
+        return f"{table.title} {table.description} {table.get_measure(statistic.measure).description}"

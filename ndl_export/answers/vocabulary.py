@@ -259,7 +259,7 @@ class Vocabulary:
 
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""
-        label = self.tables[statistic.table].measure(statistic.measure).label
+        label = self.tables[statistic.table].get_measure(statistic.measure).label
         names = [label]
         for kind in ("measure", "opposite"):
             names += self._names_of[Meaning(kind, statistic.measure)]

@@ -144,7 +144,7 @@ def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> 
         pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
         for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
-    applies, absent = expected.applies(measure.name), undefined | unavailable
+    applies, absent = expected.find_applying(measure.name), undefined | unavailable
     figure, lower, upper = (_get_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
@@ -237,7 +237,7 @@ def _find_cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str
         yield f"{what}: measured_in is empty"
     families = {name for name, family in stated.items() if "measured_in" not in family}
     if families != FAMILIES.keys():
-        yield f"{what}: it speaks of the families {', '.join(sorted(families))}, not {', '.join(sorted(FAMILIES))}"
+        yield f"{what}: it lists the families {', '.join(sorted(families))}, not {', '.join(sorted(FAMILIES))}"
     yield from _find_parameter_faults(what, entry["privacy_parameters"])
     yield from _find_parameter_faults(f"{what}, jointly", entry["joint_parameters"])
     by_unit = {account["unit"]: account["privacy_parameters"] for account in entry["accounts"]}
@@ -416,14 +416,14 @@ def _find_table_faults(tables: Collection[RequestedTable], version: str, cohorts
         if not each.cohorts:
             yield f"{each.name} names no cohort"
         if odd := sorted(set(each.cohorts) - set(cohorts)):
-            yield f"{each.name} is of cohort {', '.join(odd)}, which the release has not"
+            yield f"{each.name} is for cohort {', '.join(odd)}, which the release does not have"
         if Version.parse(each.release) > Version.parse(version):
             yield f"{each.name} was first published in {each.release}, which is later than this release"
         # Called for its ValueError, which the caller reports.
         dt.date.fromisoformat(each.asked_on)
         for what, words in (("who asked for it", each.asked_by), ("what for", each.purpose)):
             if not is_line(words):
-                yield f"{each.name} does not say in a line {what}"
+                yield f"{each.name} does not say {what} in one line"
 
 
 def _find_name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
@@ -463,7 +463,7 @@ def _find_purpose_faults(of: Further, plan: bytes, on_request: OnRequest, stated
         if name not in known:
             yield f"it leaves out {name}, which {of.plan_file} was made for"
         elif not _is_same_definition(known[name], request):
-            yield f"{name} is defined otherwise than in {of.plan_file}, which it was measured under"
+            yield f"{name} is defined differently in {of.plan_file}, under which it was measured"
         elif of.cohort not in known[name].cohorts:
             yield f"{name} is not of cohort {of.cohort}, for which {of.plan_file} measured it"
 

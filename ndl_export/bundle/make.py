@@ -39,7 +39,7 @@ from ndl_export.facts.release_facts import (
 )
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums
 from ndl_export.files.whole_files import (
     FILE_MODE,
     FOLDER_MODE,
@@ -116,7 +116,7 @@ def hash_sums(folder: Path) -> str:
     """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` if its files do not match the sums."""
     files = read_contents(folder)
     if _is_damaged(files):
-        raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
+        raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made again")
     return hashlib.sha256(files[SUMS_FILE]).hexdigest()
 
 
@@ -124,7 +124,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
     """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
-        # The copy is checked, not what it was copied from, which could be exchanged in between.
+        # The copy is checked, not what it was copied from, which could be replaced in between.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
         set_modes(folder, FOLDER_MODE, FILE_MODE)
@@ -220,9 +220,7 @@ def _build_files(
     page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Over every other file, so only their signature may be made after the sums.
-    files[SUMS_FILE] = build_sums(files)
-    files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
-    return files
+    return files | signing.sign_files(signing_key, files)
 
 
 def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
@@ -257,7 +255,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
             changes.select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
             facts.on_request.select_cohort(cohort),
-            changes.find_sharpened_cohorts(facts, cohort, before),
+            before.find_sharpened(facts) if before else (),
         )
         for cohort in sorted(facts.cohorts)
     }

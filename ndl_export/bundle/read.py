@@ -35,7 +35,7 @@ from ndl_export.files.signing import (
     PUBLIC_KEY_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
-    fingerprint,
+    compute_fingerprint,
     is_signed,
     list_changed,
     read_sums,
@@ -123,7 +123,7 @@ class BundlePlace:
             return load_withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
         directory = self._open_directory()
         content = directory.read(WITHDRAWN_FILE, LARGEST)
-        found = read_withdrawals(content, directory.address(WITHDRAWN_FILE)) if content is not None else {}
+        found = read_withdrawals(content, directory.format_address(WITHDRAWN_FILE)) if content is not None else {}
         return found.get(version)
 
     def _open_directory(self) -> Store:
@@ -225,10 +225,12 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
         read = store.read_all([f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
         if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:
-            found.append(_build_anchor(store.address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES}))
+            found.append(
+                _build_anchor(store.format_address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES})
+            )
     for name in _select_lone_archives(names, folders):
         content = store.read(name, LARGEST) or b""
-        found.append(_build_anchor(store.address(name), _read_archive(content, store.address(name))))
+        found.append(_build_anchor(store.format_address(name), _read_archive(content, store.format_address(name))))
     return found
 
 
@@ -245,9 +247,10 @@ def _select_lone_archives(names: Iterable[str], folders: Collection[str], leavin
 
 def _read_archive(content: bytes, place: str) -> Files:
     try:
-        return {name: unpack(content)[1].get(name) for name in ANCHOR_FILES}
+        files = unpack(content)[1]
     except ValueError as error:
         raise _build_unreadable_error(place, str(error)) from None
+    return {name: files.get(name) for name in ANCHOR_FILES}
 
 
 def fetch_catalogued(store: Store) -> set[Version]:
@@ -260,7 +263,7 @@ def fetch_catalogued(store: Store) -> set[Version]:
         return {Version.parse(each["dcat:version"]) for each in listed if not is_announced(each)}
     except (ValueError, TypeError, KeyError, IndexError):
         raise UnreadableAnchor(
-            f"{store.address(CATALOGUE_FILE)} is not a catalogue of releases as this makes it"
+            f"{store.format_address(CATALOGUE_FILE)} is not a catalogue of releases that this software made"
         ) from None
 
 
@@ -280,7 +283,7 @@ def _build_anchor(place: str, files: Files) -> Anchor:
         # `list_changed` looks at listed files only: one that the sums leave out is not covered by the signature.
         if not is_signed(key, sums, signature) or not covered.keys() <= listed.keys() or list_changed(covered, listed):
             raise ValueError("it is not as it was signed")
-        return Anchor(place, record, fingerprint(key))
+        return Anchor(place, record, compute_fingerprint(key))
     except ValueError as error:
         raise _build_unreadable_error(place, str(error)) from None
 

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ndl_export.analyst_db.build import build_database
@@ -44,20 +44,22 @@ def find_current_version(release_dir: Path) -> Version | None:
 
 def announce_upcoming(release_dir: Path, entries: Sequence[directory_files.Announced], today: dt.date) -> None:
     """Replace the announcements that readers see. Raises `UnreadableWithdrawals`."""
-    release_dir.mkdir(parents=True, exist_ok=True)
-    with lock_folder(release_dir):
-        # Before the first release there is no catalogue, feed or page to update.
-        if directory_files.announce(release_dir, entries, today) and list_versions(release_dir):
-            refresh(release_dir)
+    _refresh_after(release_dir, lambda: directory_files.announce(release_dir, entries, today))
 
 
-def tell_of_requests(
+def replace_register(
     release_dir: Path, entries: Sequence[directory_files.AskedTable], budgets: Sequence[directory_files.Budget]
 ) -> None:
     """Replace the published register of requests. Raises `UnreadableWithdrawals`."""
+    _refresh_after(release_dir, lambda: directory_files.write_register(release_dir, entries, budgets))
+
+
+def _refresh_after(release_dir: Path, write: Callable[[], bool]) -> None:
+    """Write a file of the release directory, and update the others if it changed."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with lock_folder(release_dir):
-        if directory_files.write_register(release_dir, entries, budgets) and list_versions(release_dir):
+        # Before the first release there is no catalogue, feed or page to update.
+        if write() and list_versions(release_dir):
             refresh(release_dir)
 
 

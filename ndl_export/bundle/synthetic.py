@@ -41,7 +41,7 @@ from ndl_export.facts.synthetic import (
     SyntheticChildren,
 )
 from ndl_export.files import signing
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import FOLDER_MODE, format_json, lock_folder, stage_files
 from ndl_export.metadata.datapackage import describe_file
 from ndl_export.metadata.portals import RESPONSIBLE_USE, render_croissant
@@ -160,8 +160,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
     """
     version = str(made.release["version"])
     files = build_synthetic_files(made) | {PUBLIC_KEY_FILE: signing.get_public_pem(signing_key)}
-    files[SUMS_FILE] = build_sums(files)
-    files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
+    files |= signing.sign_files(signing_key, files)
     place = release_dir / SYNTHETIC_FOLDER
     with lock_folder(release_dir):
         # Within the lock, because the release may be withdrawn while its children are made.
@@ -174,7 +173,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
             elif read_contents(place / version) != files:
                 raise BundleRefused(
                     f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
-                    " verify`, and remove it to have them made anew"
+                    " verify`, and remove it to have them made again"
                 )
         refresh(release_dir)
     return place / version

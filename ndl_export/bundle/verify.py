@@ -94,7 +94,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
-        signing.fingerprint(trusted)
+        signing.compute_fingerprint(trusted)
     source = BundlePlace.parse(str(bundle))
     try:
         folder, files = source.read_files()
@@ -131,7 +131,7 @@ def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
 
 def _fingerprint(files: Files) -> str | None:
     try:
-        return signing.fingerprint(files.get(PUBLIC_KEY_FILE, b""))
+        return signing.compute_fingerprint(files.get(PUBLIC_KEY_FILE, b""))
     except signing.UnusableKey:
         return None
 
@@ -270,7 +270,7 @@ def _list_due_files(files: Files) -> frozenset[str]:
 def _find_signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
     own = files[PUBLIC_KEY_FILE]
     try:
-        if trusted is not None and signing.fingerprint(trusted) != signing.fingerprint(own):
+        if trusted is not None and signing.compute_fingerprint(trusted) != signing.compute_fingerprint(own):
             return [(PUBLIC_KEY_FILE, "this is not the trusted key")]
         if not signing.is_signed(own, files[SUMS_FILE], files[SIGNATURE_FILE]):
             return [(SIGNATURE_FILE, f"this is not the signature of {SUMS_FILE}")]

@@ -10,16 +10,15 @@ They are beside the bundles, which never change, and are not signed, so readers 
 """
 
 import datetime as dt
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, field_validator
-from pydantic.dataclasses import dataclass as settings_dataclass
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, field_validator
+from pydantic.dataclasses import dataclass
 
 from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import Version
@@ -32,7 +31,7 @@ from sources.reference.cohorts import Cohort
 LATEST_FILE = "latest.json"
 CATALOGUE_FILE = "catalogue.jsonld"
 FEED_FILE = "feed.xml"
-
+_STRICT = ConfigDict(extra="forbid")
 
 UPCOMING_FILE = "upcoming.json"
 # A standard time, usually 09:30: Code of Practice for Statistics 3.0, standard 3.
@@ -46,7 +45,7 @@ class InvalidCalendar(InvalidSettings):
     """A release calendar that cannot be used."""
 
 
-@settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=_STRICT)
 class Announced:
     """A release and its day of publication; None if only the month is known, from its version."""
 
@@ -56,7 +55,7 @@ class Announced:
     def __post_init__(self) -> None:
         month_named = Version.parse(self.version).published_in
         if self.date and f"{self.date:%Y-%m}" != month_named:
-            raise ValueError(f"release {self.version} says {month_named} of itself, not {self.date:%Y-%m}")
+            raise ValueError(f"release {self.version} names the month {month_named}, not {self.date:%Y-%m}")
 
 
 class _Calendar(Settings):
@@ -70,7 +69,7 @@ class _Calendar(Settings):
         return releases
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Upcoming:
     """An announced release: version, day (2026-11-26; may be empty) and day of announcement."""
 
@@ -135,8 +134,7 @@ def read_announcements(release_dir: Path) -> list[Upcoming] | None:
     path = release_dir / UPCOMING_FILE
     if not path.exists():
         return None
-    listed: list[dict[str, Any]] = json.loads(path.read_bytes())["upcoming"]
-    return [Upcoming(**each) for each in listed]
+    return TypeAdapter(dict[str, list[Upcoming]]).validate_json(path.read_bytes())["upcoming"]
 
 
 def list_upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
@@ -160,7 +158,7 @@ class Status(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class AskedTable:
     """A request for a table.
 
@@ -209,7 +207,7 @@ class AskedTable:
         return f"{get_page_name(self.name)}.html"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Budget:
     """The privacy budget of one unit of a cohort: the limit, the amount spent and the amount left, in rho."""
 
@@ -220,7 +218,7 @@ class Budget:
     left: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Register:
     """Requests in the order in which they were made, and the budgets of all measured cohorts."""
 
@@ -240,9 +238,7 @@ class Register:
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
     """Write the register into the release directory, and return whether it changed."""
     in_order = sorted(entries, key=lambda each: (each.asked_on, each.name))
-    content = format_json(
-        {"requests": [asdict(each) for each in in_order], "budgets": [asdict(each) for each in budgets]}
-    )
+    content = format_json(asdict(Register(tuple(in_order), tuple(budgets))))
     path = release_dir / REGISTER_FILE
     changed = not path.exists() or path.read_bytes() != content
     write_whole(path, content)
@@ -255,9 +251,6 @@ def read_register(release_dir: Path) -> Register | None:
     if not path.exists():
         return None
     try:
-        document = json.loads(path.read_bytes())
-        listed = (each | {"cohorts": tuple(each["cohorts"])} for each in document["requests"])
-        requests = tuple(AskedTable(**each | {"status": Status(each["status"])}) for each in listed)
-        return Register(requests, tuple(Budget(**each) for each in document["budgets"]))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UnreadableRegister(f"{path} is not a register of requests: {error}") from None
+        return TypeAdapter(Register).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UnreadableRegister(f"{path} is not a register of requests: {error.errors()[0]['msg']}") from None

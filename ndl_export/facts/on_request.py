@@ -91,7 +91,7 @@ class RequestedTable:
 
     def __post_init__(self) -> None:
         if is_taken(self.name):
-            raise InvalidDefinition(f"name: {self.name} is what something else of a release is called")
+            raise InvalidDefinition(f"name: {self.name} is already the name of something else in a release")
 
     @property
     def name(self) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ from pydantic import AfterValidator
 
 from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NOISE_COVARIANCE_FILE, NoisyByCohort
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
+from ndl_export.facts.on_request import OnRequest, RequestedTable, merge_tables
 from ndl_export.files.whole_files import format_json, write_whole
 from ndl_export.pages.number_format import day
 from ndl_export.tables import Table
@@ -174,42 +174,76 @@ class Thresholds:
     denominator_standard_errors: float
 
 
-@dataclass(frozen=True)
-class ReleaseFacts:
-    """Everything in a bundle that is not a table, a definition or public reference data.
+@dataclass(frozen=True, kw_only=True)
+class StatedFacts:
+    """What a release says of itself, published or not.
 
-    - `published_on`: the announced day if `was_announced`, else the day it was made, as '2026-11-26'.
+    - `published_on`: the announced day, else the day it was made, as '2026-11-26'.
     - `cohorts`: codes such as '202425'; `councils`: folder names.
-    - `privacy_record`: JSON-ready, with the keys that `bundle.checks` requires; `privacy_page`: the same as Markdown.
-    - `noisy_counts`: by cohort and family, the source of every figure; `noise_covariance`: the covariances of their
-      noise.
-    - `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi`: as in `Publisher`.
+    - `publisher` and `notice`: as in `Publisher`.
+    - `privacy_record`: JSON-ready, with the keys that `bundle.checks` requires.
     - `missing`: by cohort and source, the participating councils that had not sent it when the cohort was measured.
     - `on_request`: the requested tables.
+    """
+
+    version: str
+    published_on: str
+    publisher: str
+    notice: str = ""
+    cohorts: tuple[str, ...]
+    councils: tuple[str, ...]
+    privacy_record: dict[str, Any]
+    missing: MissingByCohort = field(default_factory=dict)
+    on_request: OnRequest = field(default_factory=OnRequest)
+
+    @property
+    def measured_in(self) -> dict[str, str]:
+        """By cohort, the release that its noisy counts were drawn for: this one or an earlier one."""
+        return {cohort: entry["measured_in"] for cohort, entry in index_cohort_entries(self.privacy_record).items()}
+
+    @property
+    def epsilon(self) -> dict[str, float]:
+        """By cohort, epsilon of a child for all tables together."""
+        stated = index_cohort_entries(self.privacy_record)
+        return {cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()}
+
+    def find_sharpened(self, other: StatedFacts) -> frozenset[str]:
+        """Return the cohorts in which both releases share noisy counts and one of them has further ones."""
+        found = set()
+        for cohort, origin in other.measured_in.items():
+            own, others = (
+                {each for each in release.on_request.noisy_counts if each.cohort == cohort} for release in (self, other)
+            )
+            # If one has all counts of the other, the variance of a change is the difference of both variances.
+            if self.measured_in.get(cohort) == origin and (own < others or own > others):
+                found.add(cohort)
+        return frozenset(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseFacts(StatedFacts):
+    """Everything in a bundle that is not a table, a definition or public reference data.
+
+    - `privacy_page`: the privacy record as Markdown.
+    - `noisy_counts`: by cohort and family, the source of every figure; `noise_covariance`: the covariances of their
+      noise.
+    - `contact`, `address`, `organisation`, `status` and `doi`: as in `Publisher`.
+    - `was_announced`: whether the day of publication was announced.
 
     Nothing is read from the clock or the machine: the bytes of a bundle depend only on these facts and its tables.
     Raises `InvalidVersion`.
     """
 
-    version: str
-    published_on: str
-    cohorts: tuple[str, ...]
-    councils: tuple[str, ...]
-    privacy_record: dict[str, Any]
     privacy_page: str
     noisy_counts: NoisyByCohort
-    publisher: str
     contact: str
     address: str
     organisation: str
     status: str
     thresholds: Thresholds
-    missing: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    notice: str = ""
     doi: str = ""
     was_announced: bool = False
     noise_covariance: pa.Table = field(default_factory=COVARIANCE_SCHEMA.empty_table)
-    on_request: OnRequest = field(default_factory=OnRequest)
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
@@ -225,11 +259,6 @@ class ReleaseFacts:
         """Return a table's description and population and, if it is on request, who requested it."""
         origin = self.on_request.origins.get(table.name)
         return f"{table.about}. {origin}" if origin else table.about
-
-    @property
-    def measured_in(self) -> Mapping[str, str]:
-        """By cohort, the release that its noisy counts were drawn for: this one or an earlier one."""
-        return {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record["cohorts"]}
 
     @property
     def folder_address(self) -> str:
@@ -303,24 +332,15 @@ def list_versions(release_dir: Path) -> list[Version]:
     return sorted(Version.parse(name) for name in found if Version.is_valid(name))
 
 
-@dataclass(frozen=True)
-class Release:
-    """A release: its facts, its Parquet files and its withdrawal, if any.
+@dataclass(frozen=True, kw_only=True)
+class Release(StatedFacts):
+    """A release as it was published: its record, its Parquet files and its withdrawal, if any.
 
     `address` is the URL of its folder. `read` returns the given columns of a file, or all if None; it returns None if
     the release has no such file.
     """
 
-    version: str
-    published_on: str
-    publisher: str
     address: str
-    notice: str
-    cohorts: tuple[str, ...]
-    councils: tuple[str, ...]
-    missing: MissingByCohort
-    privacy_record: Mapping[str, Any]
-    on_request: OnRequest
     read: Callable[[str, Sequence[str] | None], pa.Table | None]
     withdrawal: Withdrawal | None = None
 
@@ -340,33 +360,6 @@ class Release:
         """The rows of its tables, by name; a bundle of another schema may lack a table."""
         found = {name: self.read(f"{name}.parquet", None) for name in merge_tables(self.requested)}
         return {name: data for name, data in found.items() if data is not None}
-
-    @property
-    def measured_in(self) -> dict[str, str]:
-        """By cohort, the release that its noisy counts were drawn for."""
-        return {cohort: entry["measured_in"] for cohort, entry in index_cohort_entries(self.privacy_record).items()}
-
-    @property
-    def epsilon(self) -> dict[str, float]:
-        """By cohort, epsilon of a child for all tables together."""
-        stated = index_cohort_entries(self.privacy_record)
-        return {cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()}
-
-    def find_sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
-        """Return the cohorts in which this release and another share noisy counts and one of them has further ones.
-
-        `measured_in` and `further` describe the other release.
-        """
-        found = set()
-        for cohort, release in measured_in.items():
-            own, others = (
-                {each for each in measured if each.cohort == cohort}
-                for measured in (self.on_request.noisy_counts, further)
-            )
-            # If one has all counts of the other, the variance of a change is the difference of both variances.
-            if self.measured_in.get(cohort) == release and (own < others or own > others):
-                found.add(cohort)
-        return frozenset(found)
 
 
 def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -388,18 +381,18 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
         return pq.read_table(path, columns=there)
 
     return Release(
-        package["version"],
-        package["created"][:10],
-        package["contributors"][0]["title"],
-        package["homepage"],
-        package.get("notice", ""),
-        tuple(package["cohorts"]),
-        tuple(package["councils"]),
-        package["missing"],
-        record,
-        OnRequest.read_bundle(bundle),
-        read,
-        withdrawal,
+        version=package["version"],
+        published_on=package["created"][:10],
+        publisher=package["contributors"][0]["title"],
+        notice=package.get("notice", ""),
+        cohorts=tuple(package["cohorts"]),
+        councils=tuple(package["councils"]),
+        privacy_record=record,
+        missing=package["missing"],
+        on_request=OnRequest.read_bundle(bundle),
+        address=package["homepage"],
+        read=read,
+        withdrawal=withdrawal,
     )
 
 
@@ -412,18 +405,11 @@ def read_releases(release_dir: Path) -> list[Release]:
 def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Release:
     """Return the release of these facts and tables, whose bundle is not written yet."""
     files = {f"{name}.parquet": data for name, data in tables.items()} | {NOISE_COVARIANCE_FILE: facts.noise_covariance}
+    own = {each.name: getattr(facts, each.name) for each in fields(StatedFacts)}
     return Release(
-        facts.version,
-        facts.published_on,
-        facts.publisher,
-        facts.folder_address,
-        facts.notice,
-        tuple(sorted(facts.cohorts)),
-        tuple(sorted(facts.councils)),
-        facts.missing,
-        facts.privacy_record,
-        facts.on_request,
-        lambda file, wanted: files[file] if wanted is None else files[file].select(wanted),
+        **own | {"cohorts": tuple(sorted(facts.cohorts)), "councils": tuple(sorted(facts.councils))},
+        address=facts.folder_address,
+        read=lambda file, wanted: files[file] if wanted is None else files[file].select(wanted),
     )
 
 

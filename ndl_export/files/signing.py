@@ -56,9 +56,10 @@ def get_public_pem(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def sign(key: Ed25519PrivateKey, message: bytes) -> bytes:
-    """Return the signature (64 bytes); always the same for one key and message."""
-    return key.sign(message)
+def sign_files(key: Ed25519PrivateKey, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the sums of `files` and their signature (64 bytes), by name; always the same for one key and content."""
+    sums = build_sums(files)
+    return {SUMS_FILE: sums, SIGNATURE_FILE: key.sign(sums)}
 
 
 def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
@@ -70,7 +71,7 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def fingerprint(public: bytes) -> str:
+def compute_fingerprint(public: bytes) -> str:
     """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing keys. Raises `UnusableKey`."""
     # One key has one form in DER, but in PEM it may differ in line ends.
     der = load_public_key(public).public_bytes(

@@ -19,6 +19,9 @@ from urllib.parse import urlsplit
 from privacy.doors.files import sync
 from privacy.doors.shipped import read_yaml
 
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
 MEDIA_TYPES = {
     "cff": "application/yaml",
     "csv": "text/csv",
@@ -48,25 +51,6 @@ FOR_EVER = "public, max-age=31536000, immutable"
 """For a file that never changes: a copy is valid for a year."""
 ASK_FIRST = "no-cache"
 """For a file that is replaced: a copy may be used after the store confirms that it is unchanged."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """The HTTP headers Content-Type and Cache-Control."""
-
-    media_type: str
-    caching: str
-
-
-def get_headers(name: str, *, changes: bool) -> Served:
-    """Return the headers of the file; `changes` says whether it is ever replaced."""
-    last = name.rpartition("/")[2]
-    kind = _BY_NAME.get(last) or (MEDIA_TYPES | PAGE_TYPE).get(last.rpartition(".")[2], _OTHER)
-    return Served(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, ASK_FIRST if changes else FOR_EVER)
-
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 AT_ONCE = 8
 """Simultaneous connections to a store."""
@@ -103,6 +87,13 @@ def hide_query(url: str) -> str:
     return url.partition("?")[0]
 
 
+def get_media_type(name: str) -> str:
+    """Return the media type of a published file, as the header Content-Type gives it."""
+    last = name.rpartition("/")[2]
+    kind = _BY_NAME.get(last) or (MEDIA_TYPES | PAGE_TYPE).get(last.rpartition(".")[2], _OTHER)
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder in a store: `url` is for messages, `root` is its path in `system`. File names are relative to it."""
@@ -115,7 +106,7 @@ class Store:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return a file's content, or None. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
-        with explain_errors(self.address(name)):
+        with explain_errors(self.format_address(name)):
             try:
                 if self.protocol in _WEB:
                     return self._stream(name, limit)
@@ -144,7 +135,7 @@ class Store:
         return content.getvalue()
 
     def _build_size_error(self, name: str, limit: int) -> TooLarge:
-        return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
+        return TooLarge(f"{self.format_address(name)} is larger than {limit:,} bytes, so it was not read")
 
     def list_sizes(self, folder: str = "") -> dict[str, int] | None:
         """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""
@@ -159,15 +150,18 @@ class Store:
         sizes = {path.lstrip("/").removeprefix(start): int(each["size"]) for path, each in found.items()}
         return {name: size for name, size in sizes.items() if name and not name.startswith((_STAGING, start))}
 
-    def put(self, name: str, content: bytes, served: Served) -> None:
-        """Write a file in one step, replacing an existing one. Raises `StoreError`."""
-        place = self._path(name)
+    def put(self, name: str, content: bytes, *, changes: bool) -> None:
+        """Write a file in one step, replacing an existing one; `changes` says whether it is ever replaced.
+
+        Object stores keep its media type, and how long a copy may be cached. Raises `StoreError`.
+        """
+        place, kind, caching = self._path(name), get_media_type(name), ASK_FIRST if changes else FOR_EVER
         headers: dict[str, Any] = {}
         if self.protocol in _S3:
-            headers = {"ContentType": served.media_type, "CacheControl": served.caching}
+            headers = {"ContentType": kind, "CacheControl": caching}
         elif self.protocol in _AZURE:
-            headers = {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
-        with explain_errors(self.address(name)):
+            headers = {"content_settings": {"content_type": kind, "cache_control": caching}}
+        with explain_errors(self.format_address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
                 self.system.pipe_file(place, content, **headers)
                 return
@@ -184,7 +178,7 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Delete a file. Raises `StoreError`."""
-        with explain_errors(self.address(name)):
+        with explain_errors(self.format_address(name)):
             self.system.rm_file(self._path(name))
 
     def clear(self) -> None:
@@ -194,7 +188,7 @@ class Store:
                 if self.system.exists(self._path(_STAGING)):
                     self.system.rm(self._path(_STAGING), recursive=True)
 
-    def address(self, name: str) -> str:
+    def format_address(self, name: str) -> str:
         """Return the name of a file in messages."""
         return f"{self.url}/{name}" if name else self.url
 

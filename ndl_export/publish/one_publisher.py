@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from ndl_export.files.stores import Store, StoreError, explain_errors, get_headers
+from ndl_export.files.stores import Store, StoreError, explain_errors
 from privacy.doors.locks import take_if_free
 
 FOLDER = ".publishing"
@@ -111,7 +111,7 @@ def _list_markers(store: Store) -> set[str]:
 
 
 def _write_marker(store: Store, mine: str, number: int) -> None:
-    store.put(mine, f"{number}\n".encode(), get_headers(mine, changes=True))
+    store.put(mine, f"{number}\n".encode(), changes=True)
 
 
 def _build_busy_error(store: Store) -> PlaceBusy:

@@ -197,7 +197,7 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
     """Compare the bundles in two folders; signatures are not checked. Raises `NotABundle`."""
     old, new = _read_side(before), _read_side(now)
     changes = list_schema_changes(_drop_requested_tables(old, new), _drop_requested_tables(new, old))
-    sharpened = old.release.find_sharpened(new.release.measured_in, new.release.on_request.noisy_counts)
+    sharpened = old.release.find_sharpened(new.release)
     defined = merge_tables(new.release.requested)
     return ReleaseDiff(old, new, changes, compare(new.release.tables, old.release, defined, sharpened))
 

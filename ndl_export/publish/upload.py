@@ -28,7 +28,7 @@ from ndl_export.facts.release_facts import InvalidVersion, Version, list_version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
-from ndl_export.files.stores import AT_ONCE, Store, StoreError, get_headers, open_store
+from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
 from ndl_export.files.whole_files import lock_out_writers
 from ndl_export.publish.one_publisher import PlaceBusy, lock_place
 from ndl_export.site import SITE_FOLDER
@@ -87,7 +87,7 @@ def publish(
         content = _read_verified(release_dir, version, trusted_key)
     # The hash is of the bytes that are sent, so an exchange after the approval was checked is noticed.
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
-        raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
+        raise PublishRefused(f"release {version} was replaced after it was approved, so nothing was sent")
     parsed = Version.parse(version)
     store = open_store(url, to_write=True)
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():
@@ -231,7 +231,7 @@ def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_fac
     content = store.read(release_facts.WITHDRAWN_FILE, LARGEST)
     try:
         there = (
-            release_facts.read_withdrawals(content, store.address(release_facts.WITHDRAWN_FILE))
+            release_facts.read_withdrawals(content, store.format_address(release_facts.WITHDRAWN_FILE))
             if content is not None
             else {}
         )
@@ -315,9 +315,9 @@ def _send_all(store: Store, content: Files, tell: Callable[[str], None], *, chan
 
 def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Send a file, and read it back."""
-    store.put(name, content, get_headers(name, changes=changes))
+    store.put(name, content, changes=changes)
     if store.read(name, LARGEST) != content:
-        raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")
+        raise StoreError(f"{store.format_address(name)} does not read back as it was sent: run the command again")
 
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"

@@ -19,7 +19,7 @@ from sources.reference.places import COUNTRY
 _MINUS = "\u2212"
 _ENGLAND = COUNTRY[0]
 EVERYONE = (ALL.label,) * 3
-_GAP = TABLES["gld_differences"].measure("gld_difference_points")
+_GAP = TABLES["gld_differences"].get_measure("gld_difference_points")
 Levels = tuple[str, ...]
 Sentences = tuple[str, ...]
 

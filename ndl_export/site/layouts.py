@@ -92,7 +92,7 @@ class Release:
         """Return figures, withheld if not published for the area. Raises KeyError for an undefined row."""
         found = []
         for each in wanted:
-            measure, row = self._defined[each[0]].measure(each[1]), self._find_row(each, cohort, area)
+            measure, row = self._defined[each[0]].get_measure(each[1]), self._find_row(each, cohort, area)
             if row is None:
                 found.append(Figure(measure, None, None, None, Flag.WITHHELD))
             else:
@@ -235,7 +235,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}
     wanted = shape.list_wanted()
     absent = tuple(
-        Figure(TABLES[table].measure(name), None, None, None, Flag.NOT_AVAILABLE) for table, name, _ in wanted
+        Figure(TABLES[table].get_measure(name), None, None, None, Flag.NOT_AVAILABLE) for table, name, _ in wanted
     )
 
     def line(cohort: str, area: Geography) -> Line:

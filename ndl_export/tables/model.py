@@ -316,7 +316,7 @@ class Table:
         """Its description and population."""
         return f"{self.description}. Population: {self.population}"
 
-    def measure(self, name: str) -> Measure:
+    def get_measure(self, name: str) -> Measure:
         """Return the measure with this name."""
         return self._by_name[name]
 

@@ -176,7 +176,7 @@ class Layout:
         schema = build_arrow_schema(self.table)
         return pa.table(columns, schema=pa.schema([schema.field(name) for name in list_key_names(self.table)]))
 
-    def applies(self, measure: str) -> NDArray[np.bool_]:
+    def find_applying(self, measure: str) -> NDArray[np.bool_]:
         """Return whether the measure is defined for each row; shape (n,)."""
         return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
 
@@ -262,7 +262,7 @@ def build_layout(
     at_councils = {row.levels for row in list_rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
 
-    def published(cohort: str, index: int) -> NDArray[np.int64]:
+    def find_published(cohort: str, index: int) -> NDArray[np.int64]:
         of_area, first = (others, len(top)) if index else (top, 0)
         detail, area = details.get(cohort), areas[cohort][index]
         shown = (
@@ -271,7 +271,7 @@ def build_layout(
         )
         return first + np.flatnonzero(list(shown))
 
-    per_area = [published(cohort, index) for cohort in cohorts for index in range(len(areas[cohort]))]
+    per_area = [find_published(cohort, index) for cohort in cohorts for index in range(len(areas[cohort]))]
     sizes = [len(indices) for indices in per_area]
     cohort_of_area = np.repeat(np.arange(len(cohorts)), [len(areas[cohort]) for cohort in cohorts])
     return Layout(

@@ -275,7 +275,7 @@ def _describe_sent(found: Published, version: str, done: bool) -> str:
 
 
 def _list_places(found: Published, version: str) -> list[str]:
-    address = found.store.address
+    address = found.store.format_address
     places = {
         "Bundle": address(f"{version}/"),
         "Archives": f"{address(f'{version}.zip')}, .tar",

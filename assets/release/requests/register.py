@@ -26,7 +26,7 @@ from assets.release.record import (
 )
 from assets.release.requests.planning import Known, find_release
 from assets.release.requests.request import Request, parse_request
-from ndl_export.bundle.release_directory import tell_of_requests
+from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
@@ -155,7 +155,7 @@ def publish_register(home: Home) -> None:
             for unit in load_policy().accounts
             for left in [ledger.compute_remaining(cohort, unit)]
         ]
-        tell_of_requests(home.release, [_build_public_entry(ledger, each) for each in known.values()], budgets)
+        replace_register(home.release, [_build_public_entry(ledger, each) for each in known.values()], budgets)
 
 
 def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:

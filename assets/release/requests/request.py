@@ -134,7 +134,9 @@ def parse_request(document: object) -> Request:
 def _list_table_problems(document: Mapping[str, Any]) -> list[str]:
     """Return the problems of the table and cohorts, as far as they can be read despite other problems."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
-    taken = [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
+    taken = (
+        [f"name: {name} is already the name of something else in a release; give it another"] if is_taken(name) else []
+    )
     cohorts = document.get("cohorts")
     codes = [str(each) for each in cohorts] if isinstance(cohorts, list | tuple) else []
     repeated = [code for code in dict.fromkeys(codes) if codes.count(code) > 1 and len(code) <= _LONGEST_SHOWN]

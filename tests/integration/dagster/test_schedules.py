@@ -196,7 +196,7 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
         ("releases:\n  - {version: 2026.11.0, day: 2026-11-26}", "'day' is not a key here"),
         ("releases:\n  - {version: 2026.11.0, date: soon}", r"releases\[1\].date: must be a day"),
         ("releases:\n  - {version: one, date: 2026-11-26}", r"releases\[1\].version: 'one' "),
-        ("releases:\n  - {version: 2026.11.0, date: 2026-12-01}", "says 2026-11 of itself, not 2026-12"),
+        ("releases:\n  - {version: 2026.11.0, date: 2026-12-01}", "names the month 2026-11, not 2026-12"),
         (ENTRY + "  - {version: 2026.11.0, date: 2026-11-27}", "names a version twice"),
         ("\t", "not readable as YAML"),
     ],

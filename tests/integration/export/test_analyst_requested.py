@@ -178,7 +178,7 @@ def test_every_name_in_the_database_or_of_a_table_s_file_is_taken(two_releases: 
     names = {name for (name,) in found} | {name for name in files if not name.endswith("_all_rows")}
     assert names <= TAKEN
     for name in ("requests", "gld_headline_all_rows"):
-        with pytest.raises(InvalidDefinition, match=f"{name} is what something else of a release is called"):
+        with pytest.raises(InvalidDefinition, match=f"{name} is already the name of something else in a release"):
             requested({**REVIEWED, "name": name}, "health")
 
 

@@ -225,7 +225,7 @@ ATTACKS = {
                 for new, old in zip(PAGE_OF_OTHER, files_of(TOGETHER)[-2:], strict=True)
             ),
         ),
-        "joined_dots is what something else of a release is called",
+        "joined_dots is already the name of something else in a release",
     ),
     "a table has another name": (edited(renamed), "other_waits.parquet: missing"),
     "a plan is not there": (without(PLANS[0]), f"{PLANS[0]}: missing"),
@@ -262,23 +262,26 @@ ATTACKS = {
     "no cells": (lambda files: files.update({FURTHER_COUNTS_FILE: b"PAR1"}), "on_request.json: it does not say which"),
     "a group is another one than was measured": (
         table(LINKED, lambda t: t["definition"]["figure"].update(categories=["No"], name="not_gld", label="without")),
-        f"{LINKED} is defined otherwise than in {PLANS[1]}",
+        f"{LINKED} is defined differently in {PLANS[1]}",
     ),
     "levels stand in another order": (
         table(WAITS, lambda t: t["definition"]["columns"][0]["levels"].reverse()),
-        f"{WAITS} is defined otherwise than in {PLANS[0]}",
+        f"{WAITS} is defined differently in {PLANS[0]}",
     ),
     "a table is of another family": (table(TOGETHER, lambda t: t.update(family="pupil")), "main_barrier"),
     "a table is of a cohort that the release has not": (
         table(TOGETHER, lambda t: t.update(cohorts=["202324"])),
-        f"{TOGETHER} is of cohort 202324, which the release has not",
+        f"{TOGETHER} is for cohort 202324, which the release does not have",
     ),
     "a table is of no cohort": (table(TOGETHER, lambda t: t.update(cohorts=[])), f"{TOGETHER} names no cohort"),
     "a table was published later than the release": (
         table(TOGETHER, lambda t: t.update(release="2027.01.0")),
         f"{TOGETHER} was first published in 2027.01.0, which is later",
     ),
-    "nobody asked": (table(TOGETHER, lambda t: t.update(asked_by=" ")), f"{TOGETHER} does not say in a line who asked"),
+    "nobody asked": (
+        table(TOGETHER, lambda t: t.update(asked_by=" ")),
+        f"{TOGETHER} does not say who asked for it in one line",
+    ),
     "a table has other rows than its definition": (
         table(TOGETHER, lambda t: t["definition"].update(geography="councils")),
         f"{TOGETHER}.parquet: ",

@@ -27,7 +27,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST
-from ndl_export.files.stores import CROISSANT, Store, StoreError, get_headers, open_store
+from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused
 from pipelines.cli import main
@@ -152,9 +152,7 @@ def test_figures_go_before_what_leads_to_them_and_are_not_read_again(
     assert not [name for name in read if is_figure_file(name)]
     lost = sent[figures[5]]
     open_store(place, to_write=True).remove(lost)
-    open_store(place, to_write=True).put(
-        "api/v1/releases/2020.01.0/gld_headline/E1.json", b"{}", get_headers("a", changes=True)
-    )
+    open_store(place, to_write=True).put("api/v1/releases/2020.01.0/gld_headline/E1.json", b"{}", changes=True)
     again = publish(two, FIRST, place)
     assert (again.sent, again.removed) == ((lost,), ("api/v1/releases/2020.01.0/gld_headline/E1.json",))
 
@@ -302,14 +300,14 @@ def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> No
     served.mkdir()
     (served / "catalogue.jsonld").write_text("{}")
     (served / "README.txt").write_text("ours")
-    with pytest.raises(PublishRefused, match="is not a catalogue of releases as this makes it"):
+    with pytest.raises(PublishRefused, match="is not a catalogue of releases that this software made"):
         publish(two, FIRST, str(served))
     assert read_contents(served).keys() == {"catalogue.jsonld", "README.txt"}
 
 
 def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path, place: str) -> None:
     sums = (two / FIRST / signing.SUMS_FILE).read_bytes()
-    with pytest.raises(PublishRefused, match="exchanged after it was approved"):
+    with pytest.raises(PublishRefused, match="replaced after it was approved"):
         publish(two, SECOND, place, approved=hashlib.sha256(sums).hexdigest())
     assert publish(two, FIRST, place, approved=hashlib.sha256(sums).hexdigest()).sent
 

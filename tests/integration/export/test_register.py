@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import refresh, tell_of_requests, withdraw
+from ndl_export.bundle.release_directory import refresh, replace_register, withdraw
 from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
@@ -34,7 +34,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signi
     shutil.copytree(release_dir, directory, symlinks=True)
     facts = facts_with((SEN, REVIEWS))
     write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), signing_key)
-    tell_of_requests(directory, ASKED, BUDGETS)
+    replace_register(directory, ASKED, BUDGETS)
     return directory
 
 
@@ -131,7 +131,7 @@ def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
 
 def test_it_is_published_before_any_release_and_beside_older_ones(tmp_path: Path, bundle: Path) -> None:
     directory = tmp_path / "new" / "release"
-    tell_of_requests(directory, ASKED, [])
+    replace_register(directory, ASKED, [])
     assert [path.name for path in directory.iterdir()] == ["requests.json"]
     shutil.copytree(bundle, directory / bundle.name)
     refresh(directory)
@@ -161,10 +161,10 @@ def test_a_withdrawn_answer_says_so(own: Path) -> None:
 
 def test_hostile_words_stay_words(own: Path) -> None:
     hostile = replace(ASKED[2], title="<script>alert(1)</script>", purpose='"><b>x</b>', asked_by="<!-- /register -->")
-    tell_of_requests(own, [hostile], [])
+    replace_register(own, [hostile], [])
     root = parse(page(own))
     assert len(list(root.iter("script"))) == 1
     assert not list(root.iter("b"))
     assert "<script>alert(1)</script>" in words(root)
-    tell_of_requests(own, [], [])
+    replace_register(own, [], [])
     assert list(sections(own)) == []

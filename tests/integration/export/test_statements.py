@@ -69,7 +69,7 @@ def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
 def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:
     flags = tables["joined_dots"]["gld_children_percent_flag"]
     numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "linkage", "withheld", "x")]
-    label = TABLES["joined_dots"].measure("gld_children_percent").label
+    label = TABLES["joined_dots"].get_measure("gld_children_percent").label
     (line,) = [
         line for line in build_reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes, prove_rows
-from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, build_sums, sign
+from ndl_export.files import signing
 from ndl_export.tables import TABLES
 
 Quoted = tuple[str, int, str]
@@ -22,7 +22,7 @@ def sign_files(
     """Return plain CSV files of tables with their row hashes, sums and signature."""
     tables = {name: table for name, table in TABLES.items() if f"{name}_all_rows.csv" in files}
     signed = {**files, ROW_HASHES_FILE: build_row_hashes(files, tables, version, notice)}
-    return signed | {SUMS_FILE: (sums := build_sums(signed)), SIGNATURE_FILE: sign(key, sums)}
+    return signed | signing.sign_files(key, signed)
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from assets.release.record import check_known
 from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import read_contents, write_bundle
 from ndl_export.facts.missing import Missing
-from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, build_sums, sign
+from ndl_export.files.signing import sign_files
 from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.ledger import Ledger
@@ -162,6 +162,5 @@ def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Pu
 
 def resign(folder: Path, key: Ed25519PrivateKey) -> None:
     """Make sums and signature fit the content of the folder."""
-    covered = build_sums(read_contents(folder))
-    (folder / SUMS_FILE).write_bytes(covered)
-    (folder / SIGNATURE_FILE).write_bytes(sign(key, covered))
+    for name, content in sign_files(key, read_contents(folder)).items():
+        (folder / name).write_bytes(content)

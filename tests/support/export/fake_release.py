@@ -207,7 +207,7 @@ def _table(
     columns: dict[str, pa.Array] = {name: expected.keys[name] for name in expected.keys.column_names}
     columns[BREAK_COLUMN.name] = expected.breaks
     for measure in expected.table.measures:
-        applies = expected.applies(measure.name)
+        applies = expected.find_applying(measure.name)
         absent = ~(applies & expected.available)
         symbols = np.where(applies, Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value)
         if measure.is_count:

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ndl_export.files.stores import Served, Store
+from ndl_export.files.stores import Store
 from ndl_export.publish import one_publisher
 from tests.support.export.bundles import publish
 
@@ -17,14 +17,14 @@ release_dir, version, url, log, steps = sys.argv[1:]
 put, done, lock = Store.put, 0, threading.Lock()
 
 
-def counted(self: Store, name: str, content: bytes, served: Served) -> None:
+def counted(self: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Put a file and log it; once STEPS files are in place, kill the process shortly after the next one begins."""
     global done
     if name.startswith(one_publisher.FOLDER):
-        return put(self, name, content, served)
+        return put(self, name, content, changes=changes)
     if done >= int(steps):
         threading.Timer(0.002, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    put(self, name, content, served)
+    put(self, name, content, changes=changes)
     with lock, Path(log).open("a") as noted:
         noted.write(f"{name}\n")
         done += 1

@@ -104,8 +104,7 @@ def sealed(bundle: Path, statement: Any, key: Ed25519PrivateKey = KEY) -> Path:
     """Write the signed files that state what a bundle cost."""
     bundle.mkdir(parents=True, exist_ok=True)
     files = {PRIVACY_RECORD_FILE: json.dumps(statement).encode(), signing.PUBLIC_KEY_FILE: signing.get_public_pem(key)}
-    files[signing.SUMS_FILE] = signing.build_sums(files)
-    files[signing.SIGNATURE_FILE] = signing.sign(key, files[signing.SUMS_FILE])
+    files |= signing.sign_files(key, files)
     for name, content in files.items():
         (bundle / name).write_bytes(content)
     return bundle

@@ -11,7 +11,7 @@ from ndl_export.analyst_db.build import build_database, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.bundle.make import read_contents, write_bundle
 from ndl_export.bundle.read import BUNDLE_FILES
-from ndl_export.bundle.release_directory import tell_of_requests
+from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import build_site_files, query_conclusions
 from ndl_export.site.inference import Conclusions
@@ -100,7 +100,7 @@ def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
     def write(directory: Path) -> None:
         write_bundle(directory, facts, tables, KEY)
         build_database(directory)
-        tell_of_requests(directory, ASKED, BUDGETS)
+        replace_register(directory, ASKED, BUDGETS)
 
     return Made(facts, tables, made_once(tmp_path_factory, "requested", write) / facts.version / "site")
 

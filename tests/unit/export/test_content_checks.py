@@ -142,7 +142,7 @@ def test_a_good_privacy_record_has_no_fault() -> None:
         (("cohorts", 0, "measured_in"), "", "measured_in is empty"),
         (("cohorts", 0, "privacy_parameters", "epsilon"), 3.6, "not the largest of its cohorts"),
         (("families", 0, "cohort"), "202324", "which it is not about"),
-        (("families", 0, "family"), "pupils", "speaks of the families"),
+        (("families", 0, "family"), "pupils", "lists the families"),
         (("families", 0, "rho"), 0.2, "adds up"),
         (("families", 2, "charged_to"), "child", "of response alone"),
         (("cohorts", 0, "accounts", 1, "privacy_parameters", "rho"), 0.16, "not to that of a response"),

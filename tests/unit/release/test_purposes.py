@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from assets.catalogue.uses import render
+from assets.catalogue.descriptions import render_uses_page
 from assets.linkage.children import get_derivations
 from assets.pseudonymise.split_writer import LINKED_PAYLOAD
 from ndl_export.tables import FAMILIES
@@ -54,6 +54,6 @@ def test_purposes_change_no_file() -> None:
 
 def test_the_page_of_uses_is_that_of_the_contracts() -> None:
     page = (PROJECT / "docs" / "uses.md").read_text(encoding="utf-8")
-    assert page == render(), "make docs"
+    assert page == render_uses_page(), "make docs"
     columns = {column.name for contract in CONTRACTS.values() for column in contract.columns}
     assert all(f"`{name}`" in page for name in (columns | {each.name for each in DERIVED}))

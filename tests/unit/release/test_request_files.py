@@ -100,7 +100,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     [
         ({"family": "teachers"}, "family: is one of pupil, health, parents"),
         ({"family": ["pupil"]}, "family: must be one text"),
-        ({"name": "gld_headline"}, "name: gld_headline is what something else of a release is called"),
+        ({"name": "gld_headline"}, "name: gld_headline is already the name of something else in a release"),
         ({"name": "Robert'); DROP TABLE"}, "name: is written in small letters"),
         ({"cohorts": ["202426"]}, "cohorts[1]: '202426' is not a cohort"),
         ({"cohorts": []}, "cohorts: "),
