@@ -128,7 +128,7 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     with_all_left = None
     if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
         everything = known.plan_at(cohort.left[unit], request)
-        with_all_left = _estimate_known_accuracy(request, everything, cohort)
+        with_all_left = _summarise_accuracy(known.estimate(request, everything), request)
     return {
         "cohort": known.cohort,
         "answer": answer,
@@ -163,7 +163,7 @@ def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Fact
         "epsilon_before": compute_epsilon(spent, delta) if spent > 0 else 0.0,
         "epsilon_after": compute_epsilon(spent + plan.rho, delta),
         "plan_sha256": plan.sha256,
-        **_estimate_known_accuracy(request, plan, cohort),
+        **_summarise_accuracy(cohort.known.estimate(request, plan), request),
     }
 
 
@@ -178,19 +178,14 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
             continue
         rho = plan.rho if plan else 0.0
         if cohort.can_pay(rho, request.family) and not (wanted and rho >= wanted.rho):
-            found.append({"instead": words, "rho": rho, **_estimate_known_accuracy(instead, plan, cohort)})
+            accuracy = _summarise_accuracy(cohort.known.estimate(instead, plan), instead)
+            found.append({"instead": words, "rho": rho, **accuracy})
     return sorted(found, key=itemgetter("rho"))
 
 
-def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
-    exactness = cohort.known.estimate(request, plan)
-    if exactness is None:
-        raise ValueError(f"a plan for {request.name} does not give it")
-    return _summarise_accuracy(exactness, request)
-
-
-def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
+def _summarise_accuracy(exactness: Expected | None, request: Request) -> Facts:
     """Return facts on the percentages at full detail, and how many of all rows will be flagged."""
+    assert exactness is not None  # a plan that was made for the request gives its table
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),
