@@ -253,7 +253,7 @@ def measurements(
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
-        for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
+        for each, measurement in ((each, found) for (each, name), found in made.items() if name == family):
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.check_metadata(metadata))

@@ -225,11 +225,11 @@ def _iter_goals(inputs: _Inputs, rows: model.Codes) -> Iterator[Published]:
             compute_rates(family, rows, each.rates),
         )
         for place, band in enumerate(bands):
-            percent, lower, upper, of = (
+            percent, lower, upper, drawn = (
                 100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
             )
             if band in pupil.GOAL_BANDS and not np.isnan(percent):
-                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
+                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, drawn)
 
 
 def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:

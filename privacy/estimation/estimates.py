@@ -299,11 +299,11 @@ def _sum_residuals(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Co
         noisy = noisy[nest.order] if place == nest.inner else noisy
         for component in iter_subsets(rest):
             outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
-            says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
+            summed = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
-                sums[True, component] += says
-                says = nest.sum_members(says) / _align_first_axis(nest.sizes, says.ndim)
-            sums[False, component] += says
+                sums[True, component] += summed
+                summed = nest.sum_members(summed) / _align_first_axis(nest.sizes, summed.ndim)
+            sums[False, component] += summed
     return sums
 
 

@@ -244,7 +244,7 @@ class Released:
         names = list_plan_files(self.cohorts)
         base = {family: Plan.from_json((self.folder / names[cohort, family]).read_bytes()) for family in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
-        on_request = (Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
+        on_request = (Plan.from_json(counts.plan) for key, counts in measured if key.cohort == cohort)
         return Known.read(self.folder, cohort, base, on_request)
 
 
@@ -253,12 +253,12 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one
-    there = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
-    found = [Released.read(home.release / each) for each in there if version in (None, each)]
+    usable = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
+    found = [Released.read(home.release / each) for each in usable if version in (None, each)]
     if fit := [each for each in found if wanted <= set(each.cohorts)]:
         return fit[-1]
-    if version and version not in there:
-        raise Refused(f"there is no release {version} in {home.release}: {', '.join(there) or 'none was made'}")
+    if version and version not in usable:
+        raise Refused(f"there is no release {version} in {home.release}: {', '.join(usable) or 'none was made'}")
     has = "; ".join(f"{each.version} has {', '.join(each.cohorts)}" for each in found) or "there is no release"
     raise Refused(
         f"no release in {home.release} has {'cohort' if len(wanted) == 1 else 'all of the cohorts'}"
