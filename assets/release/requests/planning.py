@@ -77,26 +77,6 @@ class Expected:
         return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
 
 
-def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
-    """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
-    (block,) = request.table.blocks  # a requested table has one block, and a row for each area
-    councils = plan.family.get_attribute(COUNCIL).categories
-    figures = build_block_figures(block, plan.family, councils)
-    wanted = len(list_geographies(councils)) if block.councils else 1
-    if figures is None or len(figures.areas) < wanted:
-        return None
-    ((rate, _),) = figures.judged_by
-    moments, unit = ExpectedMoments(plan, sizes), MeasureKind.PERCENT.scale
-    found = compute_published_ratios(moments, *rate, policy.reliability, largest=1.0, unit=unit)
-    rows = len(figures.areas), -1
-    levels = product(*(axis.selections for axis in block.axes))
-    return Expected(
-        ((found.upper - found.lower) / 2).reshape(rows)[:wanted],
-        found.flag.reshape(rows)[:wanted],
-        np.array([all(level.categories is not None for level in chosen) for chosen in levels]),
-    )
-
-
 def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
     """Return the measured sizes; an attribute not measured by council has the same shares in all."""
     family, estimates = plan.family, build_estimates(plan, measurement)
@@ -144,9 +124,23 @@ class Known:
 
         It is None if that does not give the table.
         """
+        (block,) = request.table.blocks  # a requested table has one block, and a row for each area
         # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
-        return estimate_accuracy(
-            request, self.combine(request.family, plan), self.sizes_of(request.family), self.policy
+        whole = self.combine(request.family, plan)
+        councils = whole.family.get_attribute(COUNCIL).categories
+        figures = build_block_figures(block, whole.family, councils)
+        wanted = len(list_geographies(councils)) if block.councils else 1
+        if figures is None or len(figures.areas) < wanted:
+            return None
+        ((rate, _),) = figures.judged_by
+        moments, unit = ExpectedMoments(whole, self.sizes_of(request.family)), MeasureKind.PERCENT.scale
+        found = compute_published_ratios(moments, *rate, self.policy.reliability, largest=1.0, unit=unit)
+        rows = len(figures.areas), -1
+        levels = product(*(axis.selections for axis in block.axes))
+        return Expected(
+            ((found.upper - found.lower) / 2).reshape(rows)[:wanted],
+            found.flag.reshape(rows)[:wanted],
+            np.array([all(level.categories is not None for level in chosen) for chosen in levels]),
         )
 
     def plan_requests(self, requests: Iterable[Request]) -> dict[str, Plan | None]:
