@@ -120,6 +120,10 @@ _SYNTHETIC_CONFIG = {
 }
 
 
+_PUBLISHED: Any = {"group_name": RELEASE, "owners": ["team:publishing"], "tags": {"zone": RELEASE}}
+"""What the assets of the release zone have in common."""
+
+
 class VersionUnclear(Exception):
     """A run that names no release version, or two; the message says where to name it."""
 
@@ -249,7 +253,7 @@ def measurements(
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
-        for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
+        for each, measurement in ((each, found) for (each, name), found in made.items() if name == family):
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.check_metadata(metadata))
@@ -263,10 +267,8 @@ def measurements(
     config_schema=_BUNDLE_CONFIG,
     deps=list(MEASUREMENTS.values()),
     partitions_def=COHORTS,
-    group_name=RELEASE,
     kinds={"parquet", "csv"},
-    owners=["team:publishing"],
-    tags={"zone": RELEASE},
+    **_PUBLISHED,
     metadata=descriptions.name_documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
     output_required=False,
     check_specs=[
@@ -324,10 +326,8 @@ def _build_verify_result(found: Verification) -> dg.AssetCheckResult:
     key=DATABASE,
     config_schema={},
     deps=[BUNDLE],
-    group_name=RELEASE,
     kinds={"duckdb"},
-    owners=["team:publishing"],
-    tags={"zone": RELEASE},
+    **_PUBLISHED,
     metadata=descriptions.name_documents("docs/releases.md"),
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
     check_specs=[
@@ -354,10 +354,8 @@ def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.Materia
     key=SYNTHETIC,
     config_schema=_SYNTHETIC_CONFIG,
     deps=[BUNDLE],
-    group_name=RELEASE,
     kinds={"parquet", "csv"},
-    owners=["team:publishing"],
-    tags={"zone": RELEASE},
+    **_PUBLISHED,
     metadata=descriptions.name_documents("docs/synthetic-children.md"),
     description=(
         "Synthetic children of a published release, one row a child who does not exist: drawn from its noisy counts"

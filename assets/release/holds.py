@@ -309,14 +309,14 @@ def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -
     """Return the rows per child, by council."""
     return {
         council: quality.rows_kept / children
-        for (of, council), quality in extracts.items()
-        if of == source and (children := _find_child_count(council, extracts, rows_of))
+        for (extract_source, council), quality in extracts.items()
+        if extract_source == source and (children := _find_child_count(council, extracts, rows_of))
     }
 
 
 def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
     """Return a council's rows of the Profile or school census, if not held for their number, or the expected number."""
-    known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
+    known = [(key, extracts[key]) for source in SOURCES_OF_CHILDREN if (key := (source, council)) in extracts]
     # a Profile with too few rows would make the council's other sources look too many
     sound = (each.rows_kept for key, each in known if not rows_of[key])
     expected = (each.rows_expected for _, each in known if each.rows_expected)
@@ -324,7 +324,7 @@ def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int
 
 
 def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[_Fact]:
-    own, others = per_child.get(quality.council), [each for of, each in per_child.items() if of != quality.council]
+    own, others = per_child.get(quality.council), [each for at, each in per_child.items() if at != quality.council]
     if own is None or len(others) < rules.OTHER_COUNCILS:
         return
     usual, (low, high) = median(others), rules.OF_OTHERS[quality.source]
@@ -417,7 +417,7 @@ class _Delivered:
 
     def is_trial(self, source: str) -> bool:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
-        own = (each for (of, _), each in self.extracts.items() if of == source)
+        own = (each for (extract_source, _), each in self.extracts.items() if extract_source == source)
         known = [rules.compute_share(each.rows_kept, each.rows_expected) for each in own]
         # all of them must be small: a single small extract is held in a demonstration too
         small = max((share for share in known if share is not None), default=1.0) < rules.SMALL_TRIAL
@@ -488,7 +488,8 @@ class _Delivered:
 
     def iter_left_out(self) -> Iterator[Hold]:
         """Yield holds for councils that sent something for the cohort but no longer take part."""
-        known = {council for source, of, council in self.log if of == self.cohort and self._was_taken(source, council)}
+        own = (key for key in self.log if key[1] == self.cohort)
+        known = {council for source, _, council in own if self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"
             name = f"{council}/{rules.LEFT_OUT.id}"

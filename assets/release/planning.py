@@ -309,9 +309,9 @@ def count_plausible(holds: NDArray[np.bool_]) -> LeastAndMost:
     return int(numbers.min()), int(numbers.max())
 
 
-def format_percent(least_and_most: Sequence[int], of: int) -> str:
+def format_percent(least_and_most: Sequence[int], total: int) -> str:
     """Return text such as `52%`, or `52% to 75%` over all plausible shares."""
-    return " to ".join(dict.fromkeys(f"{number / of:.0%}" for number in least_and_most)) if of else "-"
+    return " to ".join(dict.fromkeys(f"{number / total:.0%}" for number in least_and_most)) if total else "-"
 
 
 def compute_expected_accuracy(
@@ -364,7 +364,7 @@ def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str,
     """Return how many of the defined rates will be published (wider if `everywhere`), and how many of those usable."""
     judged = [(each.judged.reshape(SCENARIOS, 1, -1), _get_limit(each, limits)) for each in widths if each.is_rate]
     together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
-    limit = np.concatenate([np.full(each.shape[2], of) for each, of in judged]) if judged else np.zeros(0)
+    limit = np.concatenate([np.full(each.shape[2], most) for each, most in judged]) if judged else np.zeros(0)
     return {
         "rates": int((~np.isnan(together[0])).sum()),
         "published": list(count_plausible(together <= limit)),

@@ -191,7 +191,7 @@ def _describe_holds(home: Home, held: State) -> str:
     listed += [f"and {left} more"] if left > 0 else []
     folder = shlex.quote(str(home.root))
     of_cohorts = dict.fromkeys(hold.cohort for hold in held.open)
-    lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
+    lists = " and ".join(f"readiness accept --home {folder} --cohort {cohort}" for cohort in of_cohorts)
     return (
         f"{'; '.join(listed)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
         " accepts them with --hold NAME or --cause CAUSE"

@@ -69,6 +69,7 @@ class _Inputs:
     plan: Plan
     problems: list[model.Problem]
     published: Moments
+    reliability: Reliability
     percentages: list[PublishedRates]
     goals: list[PublishedRates]
 
@@ -154,6 +155,7 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
         plan,
         list(model.iter_problems(plan, measurement, published, COUNCIL, LEFT_OUT, GOALS_MET)),
         published,
+        release.reliability,
         # the noise may set percentages by number of goals against each other, so rows are not changed to meet them
         [each for each in rates if each.table is not pupil.NUMBER_OF_GOALS],
         [each for each in rates if each.table is pupil.NUMBER_OF_GOALS],
@@ -213,7 +215,7 @@ def _iter_goals(inputs: _Inputs, rows: model.Codes) -> Iterator[Published]:
     block = next(each for each in pupil.GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
     if figures := build_block_figures(block, family, family.get_attribute(COUNCIL).categories):
         rate, _ = figures.ratios[block.average]
-        found = compute_published_ratios(inputs.published, *rate, Reliability(), largest=float(len(GOALS)))
+        found = compute_published_ratios(inputs.published, *rate, inputs.reliability, largest=float(len(GOALS)))
         average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
         met = float(_count_goals(family, rows).mean()) if len(rows[pupil.GLD.name]) else float("nan")
         yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
@@ -223,11 +225,11 @@ def _iter_goals(inputs: _Inputs, rows: model.Codes) -> Iterator[Published]:
             compute_rates(family, rows, each.rates),
         )
         for place, band in enumerate(bands):
-            percent, lower, upper, of = (
+            percent, lower, upper, drawn = (
                 100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
             )
             if band in pupil.GOAL_BANDS and not np.isnan(percent):
-                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
+                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, drawn)
 
 
 def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:

@@ -155,9 +155,9 @@ class Corrected:
         for i, by_one in enumerate(one.rates):
             for j, by_other in enumerate(other.rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
-        for local, here, there in zip(self.local, one.places, other.places, strict=True):
-            if here is not None and there is not None:
-                total = total + _sum_over_places(here, there, local.covariances)
+        for local, at_one, at_other in zip(self.local, one.places, other.places, strict=True):
+            if at_one is not None and at_other is not None:
+                total = total + _sum_over_places(at_one, at_other, local.covariances)
         for a, one_cube in list_terms(left):
             for b, other_cube in list_terms(right):
                 total = total + a * b * self._compute_chance_covariance(one_cube, other_cube)
@@ -173,10 +173,10 @@ class Corrected:
     def _compute_move(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
         for coefficient, cube in terms:
-            scale, there = self._weigh_by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
+            scale, weighed = self._weigh_by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
             name = self._find_attribute(cube)
             assert name is not None
-            moved = self.moments.values(_weigh_cube(there, name, self._slopes[rate][name]))
+            moved = self.moments.values(_weigh_cube(weighed, name, self._slopes[rate][name]))
             total = total + coefficient * scale * moved
         return total
 
@@ -208,10 +208,10 @@ class Corrected:
         """Return how much of the figures, weighed by `along`, comes from each place: (*figures, places)."""
         name, place = self._find_attribute(cube), local.attribute
         assert name is not None
-        there = cube.named[place]
-        rows = there.matrix if local.added_up else there.matrix * ~there.is_total[:, None]
+        placed = cube.named[place]
+        rows = placed.matrix if local.added_up else placed.matrix * ~placed.is_total[:, None]
         axis = list(cube.selectors).index(place) if place in cube.selectors else None
-        each = _select_each(there.attribute)
+        each = _select_each(placed.attribute)
         # a new axis, if any, comes first
         axes = {**({place: each} if axis is None else {}), **cube.selectors, place: each}
         by_place = Cube(axes, {other: selector for other, selector in cube.where.items() if other != place})
@@ -230,8 +230,8 @@ class Corrected:
         one, other = left.named[name].matrix, right.named[name].matrix
         for group, chances in self._parts.items():
             both = _intersect_cubes(left, right, name, _weigh_differences(one, other, chances[name]))
-            scale, there = self._weigh_by_factors(both, group)
-            total = total + scale * self.moments.values(_weigh_cube(there, name, self._inverses[name]))
+            scale, weighed = self._weigh_by_factors(both, group)
+            total = total + scale * self.moments.values(_weigh_cube(weighed, name, self._inverses[name]))
         return total
 
     def _correct_figures(self, figures: Figures) -> Figures:
@@ -246,9 +246,9 @@ class Corrected:
         for local in self.local:
             for group, along in enumerate(self._along):
                 # M^-1 already has the overall rates, so each place adds its factor less 1.
-                scale, there = self._weigh_by_factor(local, cube, group, less=1.0)
+                scale, weighed = self._weigh_by_factor(local, cube, group, less=1.0)
                 if scale:
-                    terms.append((coefficient * scale, _weigh_cube(there, name, along[name])))
+                    terms.append((coefficient * scale, _weigh_cube(weighed, name, along[name])))
         return terms
 
     def _find_attribute(self, cube: Cube) -> str | None:
@@ -296,8 +296,8 @@ class Corrected:
         """For each rate, by attribute, the derivative of M^-1."""
         slopes = []
         for rate in range(len(self.rates)):
-            there = np.where(np.arange(len(self.rates)) == rate, self.rates + _STEP, self.rates)
-            moved = {name: invert_matrix(matrix) for name, matrix in self.transitions(there).items()}
+            moved_rates = np.where(np.arange(len(self.rates)) == rate, self.rates + _STEP, self.rates)
+            moved = {name: invert_matrix(matrix) for name, matrix in self.transitions(moved_rates).items()}
             slopes.append({name: (moved[name] - self._inverses[name]) / _STEP for name in moved})
         return slopes
 
@@ -438,7 +438,7 @@ class Joined:
             for place, name in enumerate(recorded):
                 others = {each: self._split(named[each])[1] for each in recorded[:place]}
                 here = {**others, name: self._split(named[name])[0]}
-                selectors, where = ({n: here.get(n, s) for n, s in of.items()} for of in (cube.selectors, cube.where))
+                selectors, where = ({n: here.get(n, s) for n, s in own.items()} for own in (cube.selectors, cube.where))
                 terms.append((coefficient, Cube(selectors, where)))
         return terms
 

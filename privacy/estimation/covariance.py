@@ -62,14 +62,14 @@ class Covariances:
     """Variances and covariances, in squared rows of the child table, of the estimates under a plan."""
 
     def __init__(self, plan: Plan) -> None:
-        parts = tuple(plan.parts.values()) or (plan,)
+        self._parts = parts = tuple(plan.parts.values()) or (plan,)
         self.constraints: tuple[tuple[Constraint, ...], ...] = tuple(
             build_constraints(part.lattice, part.component_precisions) for part in parts
         )
         """Constraints of each group, or of the whole."""
         self._family = plan.family
         self._lattice: Lattice = parts[0].lattice  # every part has the same sets of attributes
-        self._groups = _Groups(plan.family) if plan.parts else None
+        self._groups = Groups(plan.family) if plan.parts else None
         self._variances = np.array([1.0 / part.component_precisions for part in parts])
         self._known = _group_constraints(self.constraints)
 
@@ -171,20 +171,28 @@ class _Products:
     row: NDArray[np.int64]
 
 
-class _Groups:
-    """The groups of a nesting, and the weights that selectors on its inner attribute have in each."""
+class Groups:
+    """The groups of a nesting, their members, and the weights that selectors on its inner attribute have in each."""
 
     def __init__(self, family: Family) -> None:
-        assert family.nesting is not None
-        self.inner = family.nesting.inner
-        categories = family.get_attribute(self.inner).categories
-        self._members = [[categories.index(c) for c in inside] for inside in family.nesting.members.values()]
-        self._everything = Selector.total(family.get_attribute(self.inner))
+        nesting = family.nesting
+        assert nesting is not None
+        self.inner, self.outer = nesting.inner, nesting.outer
+        self.everything = Selector.total(family.get_attribute(self.inner))
+        position = {category: index for index, category in enumerate(self.everything.attribute.categories)}
+        groups = family.get_attribute(self.outer).categories
+        self._members = [[position[member] for member in nesting.members[group]] for group in groups]
+        self.order = np.concatenate(self._members)
+        """(members,): position of each in the domain of the inner attribute, group by group."""
+        self.sizes = np.array([len(members) for members in self._members])
+        """(groups,): number of members."""
+        self._group = np.repeat(np.arange(len(groups)), self.sizes)
+        self._starts = np.cumsum(self.sizes) - self.sizes
 
     @cache_by_identity
     def get_products(self, left: Selector | None, right: Selector | None) -> _Products:
         """Return the products of two selectors (None: the whole attribute)."""
-        left, right = left or self._everything, right or self._everything
+        left, right = left or self.everything, right or self.everything
         means, inner = [], []
         for members in self._members:
             one, other = left.matrix[:, members], right.matrix[:, members]
@@ -195,6 +203,27 @@ class _Groups:
         distinct, row = np.unique(by_row, axis=0, return_inverse=True)
         groups = len(self._members)
         return _Products(distinct.T[:groups], distinct.T[groups:], row.ravel())
+
+    def get_slice(self, group: int) -> slice:
+        """Return the slice of a group's members."""
+        return slice(self._starts[group], self._starts[group] + self.sizes[group])
+
+    def sum_members(self, by_member: Array) -> Array:
+        """Return the sum over the members of each group."""
+        return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
+
+    def repeat_for_members(self, by_group: Array) -> Array:
+        """Return each group's value for each of its members."""
+        return by_group[self._group]
+
+    def weigh_groups(self, rows: Array) -> Array:
+        """Return weights as (rows x categories and groups); a group whose weights are all one is weighed as a whole."""
+        whole = np.array(
+            [(rows[:, self.order[self.get_slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]
+        ).T
+        members = rows.copy()
+        members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
+        return np.hstack([members, whole.astype(np.float64)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +259,7 @@ class _Pair:
     """
 
     def __init__(
-        self, left: dict[str, _Placed], right: dict[str, _Placed], family: Family, groups: _Groups | None
+        self, left: dict[str, _Placed], right: dict[str, _Placed], family: Family, groups: Groups | None
     ) -> None:
         self._left, self._right = left, right
         self._named = family.sort_names({*left, *right})
@@ -246,7 +275,7 @@ class _Pair:
                     self._inner[name] = (left[name].centred * right[name].centred).sum(axis=-1)
         self.shared = tuple(self._inner)
 
-    def _add_nested(self, name: str, groups: _Groups) -> None:
+    def _add_nested(self, name: str, groups: Groups) -> None:
         left, right = self._left.get(name), self._right.get(name)
         axes = {placed.axis for placed in (left, right) if placed is not None and placed.axis is not None}
         if len(axes) > 1:

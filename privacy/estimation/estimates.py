@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances, cache_by_identity
+from privacy.estimation.covariance import Covariances, Groups, cache_by_identity
 from privacy.release.components import impose, iter_subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -175,10 +175,10 @@ def _weigh_axis(table: Array, axis: int, rows: Array) -> Array:
 class NestedEstimates(Estimates):
     """Estimates for a plan with a nesting. Raises ValueError if the measurement was made under another plan."""
 
-    def __init__(self, plan: Plan, measurement: Measurement) -> None:
-        self._nest = _Nest(plan.family)
-        self._parts = tuple(plan.parts.values())
-        super().__init__(plan, measurement)
+    @property
+    def _nest(self) -> Groups:
+        assert self._groups is not None
+        return self._groups
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
         """Return the residual components as `Estimates` does, keyed by `Component`."""
@@ -250,46 +250,7 @@ class NestedEstimates(Estimates):
         return super()._compute_block(rows)
 
 
-class _Nest:
-    """The members of the groups of a nesting, group by group."""
-
-    def __init__(self, family: Family) -> None:
-        assert family.nesting is not None
-        self.inner, self.outer = family.nesting.inner, family.nesting.outer
-        self.everything = Selector.total(family.get_attribute(self.inner))
-        inside = family.nesting.members
-        groups = [inside[group] for group in family.get_attribute(self.outer).categories]
-        position = {category: index for index, category in enumerate(family.get_attribute(self.inner).categories)}
-        self.order = np.array([position[member] for members in groups for member in members])
-        """(members,): position of each in the domain of the inner attribute."""
-        self.sizes = np.array([len(members) for members in groups])
-        """(groups,): number of members."""
-        self._group = np.repeat(np.arange(len(groups)), self.sizes)
-        self._starts = np.cumsum(self.sizes) - self.sizes
-
-    def get_slice(self, group: int) -> slice:
-        """Return the slice of a group's members."""
-        return slice(self._starts[group], self._starts[group] + self.sizes[group])
-
-    def sum_members(self, by_member: Array) -> Array:
-        """Return the sum over the members of each group."""
-        return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
-
-    def repeat_for_members(self, by_group: Array) -> Array:
-        """Return each group's value for each of its members."""
-        return by_group[self._group]
-
-    def weigh_groups(self, rows: Array) -> Array:
-        """Return weights as (rows x categories and groups); a group whose weights are all one is weighed as a whole."""
-        whole = np.array(
-            [(rows[:, self.order[self.get_slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]
-        ).T
-        members = rows.copy()
-        members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
-        return np.hstack([members, whole.astype(np.float64)])
-
-
-def _sum_residuals(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
+def _sum_residuals(plan: Plan, measurement: Measurement, nest: Groups) -> dict[Component, Array]:
     """Return the sum of each residual component over all marginals, weighted by inverse variance."""
     sums: dict[Component, Any] = defaultdict(float)
     for names, sigma in plan.sigmas.items():
@@ -299,11 +260,11 @@ def _sum_residuals(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Co
         noisy = noisy[nest.order] if place == nest.inner else noisy
         for component in iter_subsets(rest):
             outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
-            says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
+            summed = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
-                sums[True, component] += says
-                says = nest.sum_members(says) / _align_first_axis(nest.sizes, says.ndim)
-            sums[False, component] += says
+                sums[True, component] += summed
+                summed = nest.sum_members(summed) / _align_first_axis(nest.sizes, summed.ndim)
+            sums[False, component] += summed
     return sums
 
 

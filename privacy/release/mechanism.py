@@ -157,12 +157,12 @@ def combine_measurements(
     if not further:
         return plan, measurement
     measured = [(plan, measurement), *further]
-    if any(counts.plan_sha256 != of.sha256 for of, counts in measured):
+    if any(counts.plan_sha256 != each.sha256 for each, counts in measured):
         raise ValueError("a measurement was made under another plan")
     whole = combine_plans(plan, [each for each, _ in further])
     noisy: dict[tuple[str, ...], NDArray[Any]] = {}
     for names, sigma in whole.sigmas.items():
-        own = [(of.sigmas[names], counts.noisy[names]) for of, counts in measured if names in of.sigmas]
+        own = [(each.sigmas[names], counts.noisy[names]) for each, counts in measured if names in each.sigmas]
         if len(own) == 1:
             # As drawn, because dividing and multiplying by the variance would round.
             noisy[names] = own[0][1]

@@ -123,7 +123,8 @@ class Plan:
             return tuple(name for name in attributes if name != nesting.outer)
 
         sigmas = {drop_outer(attributes): sigma for attributes, sigma in self.sigmas.items()}
-        return {group: Plan(self.family.select_group(group), self.rho, self.delta, sigmas) for group in nesting.members}
+        groups = self.family.get_attribute(nesting.outer).categories
+        return {group: Plan(self.family.select_group(group), self.rho, self.delta, sigmas) for group in groups}
 
     @cached_property
     def lattice(self) -> Lattice:

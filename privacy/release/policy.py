@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
 from functools import cached_property
@@ -49,9 +49,10 @@ class Reliability:
     `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
     """
 
-    unreliable_half_width: float = 5.0
-    withheld_half_width: float = 15.0
-    denominator_standard_errors: float = 3.0
+    unreliable_half_width: float
+    withheld_half_width: float
+    denominator_standard_errors: float
+    __pydantic_config__ = _NO_OTHER_KEYS
 
     def select_for_figures(self, everywhere: bool) -> Reliability:
         """Return the thresholds for figures; unless `everywhere`, those that would be flagged are withheld."""
@@ -99,14 +100,6 @@ def _check_both_stages(persons: Mapping[str, int]) -> Mapping[str, int]:
     if set(persons) != set(Stage):
         raise ValueError(f"must have the keys {' and '.join(Stage)}, and no others")
     return persons
-
-
-def _check_every_threshold(content: Any) -> Any:
-    """Refuse a policy that leaves a threshold to its default: the policy is the only place where thresholds are set."""
-    missing = [each.name for each in fields(Reliability) if isinstance(content, dict) and each.name not in content]
-    if missing:
-        raise ValueError(f"has no {' and no '.join(missing)}")
-    return content
 
 
 @dataclass(frozen=True)
@@ -189,7 +182,7 @@ class Policy:
     regions_share: Annotated[float, Field(gt=0, lt=1)]
     review_rho: _Positive
     minimum_accuracy: Mapping[str, MinimumAccuracy]
-    reliability: Annotated[Reliability, BeforeValidator(_check_every_threshold)]
+    reliability: Reliability
     sign_off: SignOff
     __pydantic_config__ = _NO_OTHER_KEYS
 

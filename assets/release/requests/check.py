@@ -123,16 +123,16 @@ def _describe_request(request: Request, release: Released, cohorts: Mapping[str,
 
 def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
     known, unit = cohort.known, cohort.policy.get_unit(request.family)
-    there, free = find_published(request, release, known), known.estimate(request)
-    answer, plan = _plan_request(request, there, cohort)
+    published, free = find_published(request, release, known), known.estimate(request)
+    answer, plan = _plan_request(request, published, cohort)
     with_all_left = None
     if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
         everything = known.plan_at(cohort.left[unit], request)
-        with_all_left = _estimate_known_accuracy(request, everything, cohort)
+        with_all_left = _summarise_accuracy(known.estimate(request, everything), request)
     return {
         "cohort": known.cohort,
         "answer": answer,
-        "published": {"figures": there.figures, "of": there.of, "tables": list(there.tables)},
+        "published": {"figures": published.figures, "of": published.of, "tables": list(published.tables)},
         "known": free and _summarise_accuracy(free, request),
         "synthetic": None if free else compute_synthetic_figures(request, known.cohort, release.synthetic_children),
         "measured": plan and _describe_measurement(request, plan, cohort),
@@ -142,13 +142,13 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     }
 
 
-def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
+def _plan_request(request: Request, published: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
     try:
         plan = cohort.known.plan_requests([request])[request.family]
     except AccuracyOutOfReach:
         return Answer.OUT_OF_REACH, None
     if plan is None:
-        return Answer.PUBLISHED if there.figures == there.of else Answer.FREE, None
+        return Answer.PUBLISHED if published.figures == published.of else Answer.FREE, None
     return Answer.FITS if cohort.can_pay(plan.rho, request.family) else Answer.DOES_NOT_FIT, plan
 
 
@@ -163,7 +163,7 @@ def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Fact
         "epsilon_before": compute_epsilon(spent, delta) if spent > 0 else 0.0,
         "epsilon_after": compute_epsilon(spent + plan.rho, delta),
         "plan_sha256": plan.sha256,
-        **_estimate_known_accuracy(request, plan, cohort),
+        **_summarise_accuracy(cohort.known.estimate(request, plan), request),
     }
 
 
@@ -178,19 +178,14 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
             continue
         rho = plan.rho if plan else 0.0
         if cohort.can_pay(rho, request.family) and not (wanted and rho >= wanted.rho):
-            found.append({"instead": words, "rho": rho, **_estimate_known_accuracy(instead, plan, cohort)})
+            accuracy = _summarise_accuracy(cohort.known.estimate(instead, plan), instead)
+            found.append({"instead": words, "rho": rho, **accuracy})
     return sorted(found, key=itemgetter("rho"))
 
 
-def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
-    exactness = cohort.known.estimate(request, plan)
-    if exactness is None:
-        raise ValueError(f"a plan for {request.name} does not give it")
-    return _summarise_accuracy(exactness, request)
-
-
-def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
+def _summarise_accuracy(exactness: Expected | None, request: Request) -> Facts:
     """Return facts on the percentages at full detail, and how many of all rows will be flagged."""
+    assert exactness is not None  # a plan that was made for the request gives its table
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),
@@ -286,16 +281,16 @@ def find_published(request: Request, release: Released, known: Known) -> Publish
         for levels, figures in collect_statements(request.table).items()
         if TOTAL not in levels
     }
-    there = {
+    published = {
         table: _list_published_figures(table, plan, areas, _list_withheld_rows(table, release, known.cohort))
         for table in FAMILIES[request.family].tables
     }
     for other in (each.table for each in release.on_request.tables if each.family == request.family):
         stated = set[Said]().union(*collect_statements(other).values())
         # the first area is that of all councils together
-        there[other] = [stated if index == 0 or other.blocks[0].councils else set() for index in range(len(areas))]
-    figures = sum(len(wanted & set().union(*(of[index] for of in there.values()))) for index in range(len(areas)))
-    tables = tuple(table.name for table, of in there.items() if any(wanted & own for own in of))
+        published[other] = [stated if index == 0 or other.blocks[0].councils else set() for index in range(len(areas))]
+    figures = sum(len(wanted & set().union(*in_area)) for in_area in zip(*published.values(), strict=True))
+    tables = tuple(table.name for table, by_area in published.items() if any(wanted & own for own in by_area))
     return Published(figures, len(wanted) * len(areas), tables)
 
 
@@ -364,6 +359,7 @@ def _count_rows(request: Request, children: pa.Table) -> list[Facts]:
             part = whole & is_in(*block.numerator)
         else:
             whole = np.logical_and.reduce([*sides[:-1], np.ones(children.num_rows, dtype=bool)])
-        of = int(whole.sum())
-        rows.append({"levels": labels, "of": of, "percent": round(100 * int(part.sum()) / of, 2) if of else None})
+        total = int(whole.sum())
+        percent = round(100 * int(part.sum()) / total, 2) if total else None
+        rows.append({"levels": labels, "of": total, "percent": percent})
     return rows

@@ -77,26 +77,6 @@ class Expected:
         return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
 
 
-def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
-    """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
-    (block,) = request.table.blocks  # a requested table has one block, and a row for each area
-    councils = plan.family.get_attribute(COUNCIL).categories
-    figures = build_block_figures(block, plan.family, councils)
-    wanted = len(list_geographies(councils)) if block.councils else 1
-    if figures is None or len(figures.areas) < wanted:
-        return None
-    ((rate, _),) = figures.judged_by
-    moments, unit = ExpectedMoments(plan, sizes), MeasureKind.PERCENT.scale
-    found = compute_published_ratios(moments, *rate, policy.reliability, largest=1.0, unit=unit)
-    rows = len(figures.areas), -1
-    levels = product(*(axis.selections for axis in block.axes))
-    return Expected(
-        ((found.upper - found.lower) / 2).reshape(rows)[:wanted],
-        found.flag.reshape(rows)[:wanted],
-        np.array([all(level.categories is not None for level in chosen) for chosen in levels]),
-    )
-
-
 def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
     """Return the measured sizes; an attribute not measured by council has the same shares in all."""
     family, estimates = plan.family, build_estimates(plan, measurement)
@@ -144,9 +124,23 @@ class Known:
 
         It is None if that does not give the table.
         """
+        (block,) = request.table.blocks  # a requested table has one block, and a row for each area
         # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
-        return estimate_accuracy(
-            request, self.combine(request.family, plan), self.sizes_of(request.family), self.policy
+        whole = self.combine(request.family, plan)
+        councils = whole.family.get_attribute(COUNCIL).categories
+        figures = build_block_figures(block, whole.family, councils)
+        wanted = len(list_geographies(councils)) if block.councils else 1
+        if figures is None or len(figures.areas) < wanted:
+            return None
+        ((rate, _),) = figures.judged_by
+        moments, unit = ExpectedMoments(whole, self.sizes_of(request.family)), MeasureKind.PERCENT.scale
+        found = compute_published_ratios(moments, *rate, self.policy.reliability, largest=1.0, unit=unit)
+        rows = len(figures.areas), -1
+        levels = product(*(axis.selections for axis in block.axes))
+        return Expected(
+            ((found.upper - found.lower) / 2).reshape(rows)[:wanted],
+            found.flag.reshape(rows)[:wanted],
+            np.array([all(level.categories is not None for level in chosen) for chosen in levels]),
         )
 
     def plan_requests(self, requests: Iterable[Request]) -> dict[str, Plan | None]:
@@ -244,7 +238,7 @@ class Released:
         names = list_plan_files(self.cohorts)
         base = {family: Plan.from_json((self.folder / names[cohort, family]).read_bytes()) for family in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
-        on_request = (Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
+        on_request = (Plan.from_json(counts.plan) for key, counts in measured if key.cohort == cohort)
         return Known.read(self.folder, cohort, base, on_request)
 
 
@@ -253,12 +247,12 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one
-    there = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
-    found = [Released.read(home.release / each) for each in there if version in (None, each)]
+    usable = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
+    found = [Released.read(home.release / each) for each in usable if version in (None, each)]
     if fit := [each for each in found if wanted <= set(each.cohorts)]:
         return fit[-1]
-    if version and version not in there:
-        raise Refused(f"there is no release {version} in {home.release}: {', '.join(there) or 'none was made'}")
+    if version and version not in usable:
+        raise Refused(f"there is no release {version} in {home.release}: {', '.join(usable) or 'none was made'}")
     has = "; ".join(f"{each.version} has {', '.join(each.cohorts)}" for each in found) or "there is no release"
     raise Refused(
         f"no release in {home.release} has {'cohort' if len(wanted) == 1 else 'all of the cohorts'}"

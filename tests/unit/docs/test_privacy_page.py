@@ -7,7 +7,7 @@ from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import compute_published_counts, compute_rate_differences
 from privacy.release.mechanism import Measurement, compute_epsilon
 from privacy.release.plan import Plan, make_plan
-from privacy.release.policy import Reliability
+from privacy.release.policy import load_policy
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
 from tests.support import PROJECT
 from tests.support.release.examples import published_rates
@@ -68,9 +68,9 @@ def test_what_is_published(estimates: Estimates) -> None:
     counts = compute_published_counts(estimates, _rate("a")[0])
     _printed(*np.ravel(counts.lower), *np.ravel(counts.upper))
     for name in ("a", "b"):
-        rates = published_rates(estimates, *_rate(name), Reliability())
+        rates = published_rates(estimates, *_rate(name), load_policy().reliability)
         _printed(*np.ravel(rates.value), *np.ravel(rates.lower), *np.ravel(rates.upper))
-    difference = compute_rate_differences(estimates, _rate("a"), _rate("b"), Reliability())
+    difference = compute_rate_differences(estimates, _rate("a"), _rate("b"), load_policy().reliability)
     _printed(*np.ravel(difference.value), *np.ravel(difference.lower), *np.ravel(difference.upper))
     assert np.ravel(difference.flag).tolist() == ["u"]
 

@@ -25,7 +25,7 @@ from privacy.release.workload import Cube, Family, LinearCombination, Marginal, 
 from tests.support.daily import examples
 from tests.support.release.examples import attribute, published_rates
 
-RELIABILITY = Reliability()
+RELIABILITY = Reliability(unreliable_half_width=5.0, withheld_half_width=15.0, denominator_standard_errors=3.0)
 PLACES, RELEASES = 300, 40
 
 

@@ -39,7 +39,7 @@ def test_a_family_or_a_kind_of_cell_without_a_share_is_an_error():
         (lambda p: p["weights"].update(goals=0), "weights.goals: must be greater than 0"),
         (lambda p: p.update(weights=[]), "weights: must be a mapping"),
         (lambda p: p.update(regions_share=1), "regions_share: must be less than 1"),
-        (lambda p: p["reliability"].pop("withheld_half_width"), "reliability: has no withheld_half_width"),
+        (lambda p: p["reliability"].pop("withheld_half_width"), "reliability.withheld_half_width: is missing"),
         (lambda p: p["reliability"].update(withheld_half_width=1), "withheld before it is flagged"),
     ],
 )
