@@ -122,7 +122,7 @@ def write_page(report: Report) -> Path | None:
     if page:
         from privacy.doors import files
 
-        files.write(page, report.page().encode())
+        files.write(page, report.render_page().encode())
     return page
 
 
