@@ -152,14 +152,14 @@ class Jobs:
         self._definitions = build_definitions(folders)
         self._instance, self._tags = instance, tags
 
-    def intake(self, councils: Sequence[str], cohort: str) -> None:
+    def run_intake(self, councils: Sequence[str], cohort: str) -> None:
         known = note_councils(self._instance, councils)
         self._execute("intake", {"tags": tag_partition_range(councils, cohort, known)})
 
     def run_linkage(self, cohort: str) -> None:
         self._execute("linkage", {"partition_key": cohort})
 
-    def release(self, cohort: str, version: str, options: ReleaseOptions) -> None:
+    def run_release(self, cohort: str, version: str, options: ReleaseOptions) -> None:
         self._execute("release", jobs.build_release_run(cohort, version, options))
 
     def run_returns(self, cohort: str) -> None:

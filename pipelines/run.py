@@ -157,16 +157,16 @@ def _iter_cohort_steps(
     about = f" of {cohort.code}" if among_others else ""
 
     @cache
-    def needing_intake() -> list[str]:
+    def find_needing_intake() -> list[str]:
         # asked by the check and by the work; each time it would hash every file in landing
         return Intake(landing, home, folders.load_keys(INTAKE)).list_needing_intake(cohort.code, arrived)
 
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
-        lambda: not needing_intake(),
+        lambda: not find_needing_intake(),
         # after a process died the step runs in any case, also if no extract needs it
-        lambda jobs: jobs.intake(needing_intake() or arrived, cohort.code),
+        lambda jobs: jobs.run_intake(find_needing_intake() or arrived, cohort.code),
     )
     yield _Step(
         "linkage",
@@ -188,7 +188,7 @@ def _build_release_step(
             is_release_current(home.cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options)
             and is_database_current(home.release)
         ),
-        lambda jobs: jobs.release(cohort.code, version, options),
+        lambda jobs: jobs.run_release(cohort.code, version, options),
     )
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
@@ -100,9 +100,14 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-def answer(facts: Any, text: Callable[[], str]) -> None:
-    """Print what a command found: as text, or as one JSON document with --json."""
+def answer(facts: Any, text: Callable[[], str], *, waits: bool = False) -> None:
+    """Print what a command found: as text, or as one JSON document with --json.
+
+    If the command `waits` for --yes, it ends here.
+    """
     click.echo(json.dumps(facts, indent=1) if is_json_wanted() else text())
+    if waits:
+        wait_for_yes()
 
 
 def show(report: Report) -> None:
@@ -117,7 +122,7 @@ def write_page(report: Report) -> Path | None:
     if page:
         from privacy.doors import files
 
-        files.write(page, report.page().encode())
+        files.write(page, report.render_page().encode())
     return page
 
 
@@ -176,9 +181,13 @@ def show_progress(
             click.echo("\r\033[K", err=True, nl=False)
 
 
-def describe_problem_count(problems: Sized) -> str:
-    """Return the number of problems, in words."""
-    return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
+def stop_for_problems(path: Path, problems: Sequence[Any], before: str = "", facts: Any = None) -> NoReturn:
+    """End the command with a line for each problem of a file or folder; with --json, with `facts` about them."""
+    if is_json_wanted():
+        answer({"problems": facts or [str(each) for each in problems]}, str)
+        end(Ending.INPUT)
+    things = f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
+    stop("\n".join([f"{path}: {things}{before}", *map(str, problems)]))
 
 
 def check_environment() -> None:

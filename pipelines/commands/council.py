@@ -7,8 +7,8 @@ from typing import Any
 import click
 import duckdb
 
-from pipelines.commands import console, options
-from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
+from pipelines.commands import options
+from pipelines.commands.console import answer, end, show_progress, stop, stop_for_problems
 from pipelines.ending import Ending
 from privacy import normalise
 from privacy.doors.database import open_in_memory
@@ -49,10 +49,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     try:
         found = read_council_file(file)
     except InvalidCouncilFile as invalid:
-        if not is_json_wanted():
-            stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
-        answer({"problems": [vars(problem) for problem in invalid.problems]}, str)
-        end(Ending.INPUT)
+        stop_for_problems(file, invalid.problems, facts=list(map(vars, invalid.problems)))
     # with `utf-8-sig`, because editors on Windows may begin a file with a byte order mark
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with show_progress("Reading samples"):

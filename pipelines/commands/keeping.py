@@ -81,9 +81,7 @@ def forget(
         with show_progress("Removing rows, and rebuilding what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)
     facts = _build_facts(found) | {"done": yes, "objection": objection}
-    answer(facts, lambda: _describe_forgotten(found, yes, objection, landing))
-    if not yes:
-        wait_for_yes()
+    answer(facts, lambda: _describe_forgotten(found, yes, objection, landing), waits=not yes)
 
 
 def _build_facts(found: Forgotten) -> dict[str, Any]:
@@ -137,9 +135,8 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
     lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
     lines += [f"kept: {sentence}" for sentence in found.kept]
     lines += [] if names else ["No file in landing was taken in with its present content."]
-    answer({"done": yes, "files": names, "kept": found.kept}, lambda: "\n".join(lines))
-    if names and not yes:
-        wait_for_yes()
+    facts = {"done": yes, "files": names, "kept": found.kept}
+    answer(facts, lambda: "\n".join(lines), waits=bool(names) and not yes)
 
 
 @click.command("retention")
@@ -162,9 +159,7 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
         found = expire_all(home, landing, ring, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
     lines = lines or ["Nothing is past its retention period."]
-    answer({"done": yes, "due": found}, lambda: "\n".join(lines))
-    if found and not yes:
-        wait_for_yes()
+    answer({"done": yes, "due": found}, lambda: "\n".join(lines), waits=bool(found) and not yes)
 
 
 @click.group("parts")
@@ -207,8 +202,8 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
     if not yes:
         parts = list_parts_to_withdraw(store, ring, number, reason)
         named = [f"part {part.number} of {extract.name}" for extract, part in parts]
-        answer({"done": False, "parts": named}, lambda: "\n".join(f"Would be withdrawn: {each}" for each in named))
-        wait_for_yes()
+        lines = [f"Would be withdrawn: {each}" for each in named]
+        return answer({"done": False, "parts": named}, lambda: "\n".join(lines), waits=True)
     with show_progress("Taking the part back, and rebuilding what depends on it"):
         done, not_linked = withdraw(landing.resolve(), store, ring, number, reason)
     parts_done = {f"part {each.number} of {each.store.name}": each.is_in for each in done}

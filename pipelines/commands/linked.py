@@ -18,7 +18,7 @@ from assets.returns.accounts import ReturnState, check_anchored
 from assets.returns.agreements import InvalidAgreement, load_all
 from assets.returns.make import release
 from pipelines.commands import options
-from pipelines.commands.console import answer, describe_problem_count, show_progress, stop
+from pipelines.commands.console import answer, show_progress, stop, stop_for_problems
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.commands.returns import returns
 from pipelines.ending import Ending
@@ -102,27 +102,10 @@ def _format_waterfall(found: dict[str, Any]) -> Iterator[str]:
         m, u = ("" if entry[name] is None else f"{entry[name]:.7g}" for name in ("m", "u"))
         name = entry["comparison"].replace("_", " ").replace("nhs", "NHS")
         rows.append((name, entry["level"], m, u, _format_signed(entry["bits"]), _format_signed(total)))
+    weight, posterior = _format_signed(pair["weight"]), _format_probability(pair["posterior"])
     if abs(pair["correction"]) > 0.005:  # less is shown as 0.00
-        rows.append(
-            (
-                "household rule",
-                "in place of the sum",
-                "",
-                "",
-                _format_signed(pair["correction"]),
-                _format_signed(pair["weight"]),
-            )
-        )
-    rows.append(
-        (
-            "match weight",
-            f"posterior {_format_probability(pair['posterior'])}",
-            "",
-            "",
-            "",
-            _format_signed(pair["weight"]),
-        )
-    )
+        rows.append(("household rule", "in place of the sum", "", "", _format_signed(pair["correction"]), weight))
+    rows.append(("match weight", f"posterior {posterior}", "", "", "", weight))
     yield from iter_grid_lines(Grid("", ("term", "level", "m", "u", "bits", "sum"), rows, numbers=4))
     yield f"threshold: posterior {found['threshold']:g}; model version {found['model_version']}"
 
@@ -249,10 +232,7 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
         # said before the job starts, and not in the log of its run
         load_all(agreements)
     except InvalidAgreement as invalid:
-        stop(
-            f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
-            f" withdrawn\n{invalid}"
-        )
+        stop_for_problems(agreements, invalid.problems, " before any return is made or withdrawn")
     folders = Installation.build(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
         jobs.run_returns(store.cohort)

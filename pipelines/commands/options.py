@@ -11,7 +11,6 @@ from click.shell_completion import CompletionItem
 from pipelines.commands.console import stop
 from pipelines.ending import Ending
 from privacy.doors import environment
-from privacy.row_keys import parse_row_number
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import load_places, resolve
@@ -50,6 +49,9 @@ def _parse_source(name: str) -> str:
 
 
 def _parse_row(text: str) -> int:
+    # loads NumPy, which most commands do not need
+    from privacy.row_keys import parse_row_number
+
     if not (number := parse_row_number(text)):
         raise ValueError(f"{text!r} is not a row: write 17, or 3:17 for row 17 of part 3")
     return number

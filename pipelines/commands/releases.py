@@ -38,7 +38,7 @@ from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
 from pipelines.commands import options
-from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop, wait_for_yes
+from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
 from pipelines.commands.sign_off import Signing, add_signing_options
 from pipelines.ending import Ending
@@ -221,9 +221,8 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
             known = partial(check_known, home)
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = _build_published_facts(found, version) | {"done": yes}
-    answer(facts, lambda: _describe_published(found, version, done=yes))
-    if not yes and (found.sent or found.removed):
-        wait_for_yes()
+    waits = not yes and bool(found.sent or found.removed)
+    answer(facts, lambda: _describe_published(found, version, done=yes), waits=waits)
 
 
 def _build_published_facts(found: Published, version: str) -> dict[str, Any]:
@@ -339,9 +338,7 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
         lines.append(f"Page to read: {to_sign['sheet']}\n  SHA-256 {to_sign['sheet_sha256']}")
         lines.append(f"File to sign: {to_sign['file']}")
     facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
-    answer(facts, lambda: "\n".join(lines))
-    if not yes:
-        wait_for_yes()
+    answer(facts, lambda: "\n".join(lines), waits=not yes)
 
 
 @click.command()

@@ -9,9 +9,8 @@ import click
 from assets.returns.agreements import InvalidAgreement, draft, load
 from assets.returns.open import open_receipt
 from assets.returns.open import open_return as open_one
-from pipelines.commands import console, options
-from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop
-from pipelines.ending import Ending
+from pipelines.commands import options
+from pipelines.commands.console import answer, is_json_wanted, show_progress, stop, stop_for_problems
 from privacy.doors.age import create_identity
 from privacy.returns.agreement import NEVER_ABSENT, Agreement, Fact, First
 
@@ -35,10 +34,7 @@ def check(file: Path) -> None:
     try:
         agreement = load(file)
     except InvalidAgreement as invalid:
-        if is_json_wanted():
-            answer({"problems": [str(each) for each in invalid.problems]}, str)
-            end(Ending.INPUT)
-        stop(f"{file}: {console.describe_problem_count(invalid.problems)}\n{invalid}")
+        stop_for_problems(file, invalid.problems)
     follows, warnings = list(_explain_agreement(agreement)), list(_iter_warnings(agreement))
     why_not = agreement.explain_not_in_force(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."

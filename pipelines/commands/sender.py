@@ -117,9 +117,9 @@ def _is_part(extract: Path) -> bool:
 
 def _find_folder_name(extract: Path, above: int) -> str | None:
     """Return the name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
-    of = extract.resolve().parent if _is_part(extract) else extract.resolve()
-    in_landing = len(of.parents) > 1 and of.parents[0].name in CONTRACTS
-    return of.parents[above - 1].name if in_landing else None
+    parents = (extract.resolve().parent if _is_part(extract) else extract.resolve()).parents
+    in_landing = len(parents) > 1 and parents[0].name in CONTRACTS
+    return parents[above - 1].name if in_landing else None
 
 
 def _ask(option: str) -> str:
@@ -150,15 +150,15 @@ def build_report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stoppe
     """
     # the last extract may have been stopped before it had a result
     first, read = landed[0], list(zip(landed, done, strict=False))
-    sent = [f"Send {of.outputs.tokens}: it holds no identifier, and only the pipeline can open it." for of in done]
+    sent = [f"Send {each.outputs.tokens}: it holds no identifier, and only the pipeline can open it." for each in done]
     no_quintile = [_NO_DIRECTORY] if any(map(_is_quintile_missing, done)) else []
     return Report(
         kind="an extract before it is sent",
         title=f"{CONTRACTS[first.source].title}, {get_place(first.council).la_name}, {Cohort(first.cohort).label}",
         outcome=[f"{stopped}." if stopped else sent[-1], *no_quintile],
-        sections=[section for landed, of in read for section in _build_sections(landed, of)],
-        facts={"stopped": stopped, "files": [of.manifest.rows_read for of in done]},
-        good=not stopped and not any(of.manifest.rows_rejected for of in done),
+        sections=[section for each in read for section in _build_sections(*each)],
+        facts={"stopped": stopped, "files": [each.manifest.rows_read for each in done]},
+        good=not stopped and not any(each.manifest.rows_rejected for each in done),
         own=True,
     )
 

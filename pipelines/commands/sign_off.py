@@ -261,13 +261,15 @@ def _accept(
 def _build_facts(state: State, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
 
-    def fact(hold: Hold) -> dict[str, str]:
+    def build_fact(hold: Hold) -> dict[str, str]:
         return {name: getattr(hold, name) for name in ("name", "cause", "council", "source", "sentence")}
 
     return {
         "cohort": cohort,
-        "open": [fact(hold) for hold in state.open],
-        "accepted": [fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed],
+        "open": [build_fact(hold) for hold in state.open],
+        "accepted": [
+            build_fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed
+        ],
     }
 
 

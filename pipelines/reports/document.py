@@ -64,7 +64,7 @@ class Report:
         """Return the report as lines of at most `WIDTH` columns."""
         return "\n".join(self._iter_lines()).rstrip()
 
-    def page(self) -> str:
+    def render_page(self) -> str:
         """Return the report as a page to read, print and sign; for the restricted zone unless it is public or own."""
         made_by = f"Made by readiness {get_software_version()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
         return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)

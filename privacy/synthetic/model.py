@@ -267,13 +267,13 @@ def draw(problem: Problem, seed: int) -> Drawn:
     ]
     pairs = [(place[one], place[other]) for one, other in problem.impossible]
 
-    def clique(marginal: Noisy) -> tuple[int, ...]:
+    def get_clique(marginal: Noisy) -> tuple[int, ...]:
         return tuple(place[name] for name in marginal.attributes)
 
     fitted = list(problem.marginals)
-    while mbi.junction_tree.hypothetical_model_size(domain, [*map(clique, fitted), *pairs]) > LARGEST_MIB:
+    while mbi.junction_tree.hypothetical_model_size(domain, [*map(get_clique, fitted), *pairs]) > LARGEST_MIB:
         fitted.remove(max(fitted, key=lambda each: each.counts.size))
-    measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each), each.sigma) for each in fitted]
+    measured = [mbi.LinearMeasurement(each.counts.ravel(), get_clique(each), each.sigma) for each in fitted]
     # The total is that of the release; without it the library would estimate its own from the noisy marginals.
     model = mbi.estimation.MirrorDescent().estimate(
         domain, measured, known_total=float(problem.rows), iters=STEPS, tol=SETTLED, constraints=constraints

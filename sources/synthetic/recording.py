@@ -69,28 +69,28 @@ def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode
     """Return these children as recorded for a source; `holds_unicode` says whether a system can store any script."""
     size, slips = len(true.surname), _SLIPS[source]
 
-    def some(share: float) -> Bools:
-        return rng.random(size) < share
+    def draw_slips(kind: str) -> Bools:
+        return rng.random(size) < slips[kind]
 
     forename, surname = true.forename.copy(), true.surname.copy()
-    _change(rng, forename, some(slips["short_form"]), _SHORT_FORM)
+    _change(rng, forename, draw_slips("short_form"), _SHORT_FORM)
     for names in (forename, surname):
-        own_script = some(slips["native_script"]) & holds_unicode
+        own_script = draw_slips("native_script") & holds_unicode
         _change(rng, names, own_script, _IN_OWN_SCRIPT)
         _change(
             rng,
             names,
             # An array of fixed-width text is one of code points; from 128 on are accents and other scripts.
-            some(slips["accents_lost"]) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
+            draw_slips("accents_lost") & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
             lambda _, chosen: strip_accents(chosen),
         )
-        _change(rng, names, some(slips["apostrophe_changed"]) & (np.strings.find(names, "'") >= 0), _change_apostrophes)
-        _change(rng, names, some(slips["typing"]), mistype_words)
-    _change(rng, surname, some(slips["double_barrel"]) & (np.strings.find(surname, "-") >= 0), _shorten_surnames)
-    swapped = some(slips["names_swapped"])
+        _change(rng, names, draw_slips("apostrophe_changed") & (np.strings.find(names, "'") >= 0), _change_apostrophes)
+        _change(rng, names, draw_slips("typing"), mistype_words)
+    _change(rng, surname, draw_slips("double_barrel") & (np.strings.find(surname, "-") >= 0), _shorten_surnames)
+    swapped = draw_slips("names_swapped")
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
-    forename[some(slips["forename_missing"])] = ""
-    sex = np.where(some(slips["sex_wrong"]), 1 - true.sex, true.sex)
+    forename[draw_slips("forename_missing")] = ""
+    sex = np.where(draw_slips("sex_wrong"), 1 - true.sex, true.sex)
     return Identity(
         surname, forename, sex, _record_dates(rng, true.born, slips), _record_postcodes(rng, true.postcode, slips)
     )

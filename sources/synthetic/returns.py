@@ -406,32 +406,32 @@ def _draw_services(rng: np.random.Generator, needs: Bools) -> dict[str, pa.Array
 def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease: Floats) -> dict[str, pa.Array]:
     """Draw the answers that depend on whether support was sought and on ease of access (higher is easier)."""
 
-    def scale(value: Floats, edges: tuple[float, ...], codes: str) -> pa.Array:
+    def build_scale(value: Floats, edges: tuple[float, ...], codes: str) -> pa.Array:
         """Return codes from best to worst as `value` falls; the last code is don't know."""
         answer = np.searchsorted(edges, -value)
         return build_codes(
             np.where(rng.random(len(value)) < _SURVEY["do_not_know"], len(edges) + 1, answer), tuple(codes)
         )
 
-    def near(weight: float) -> Floats:
+    def draw_near(weight: float) -> Floats:
         return weight * ease + np.sqrt(1 - weight**2) * rng.standard_normal(len(ease))
 
-    story = near(0.6) - 0.5 * needs
+    story = draw_near(0.6) - 0.5 * needs
     # Yes, no or don't know; yes is more likely the more often the story was repeated.
     yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
     sharing = np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1)
     # Who did not seek support (code 4) did not wait: code 5, not applicable.
-    wait = np.where(sought == 3, 4, np.searchsorted((-0.2, 0.6, 1.3), -near(0.8)))
-    hard = (near(0.7) < 0).astype(np.int64)
+    wait = np.where(sought == 3, 4, np.searchsorted((-0.2, 0.6, 1.3), -draw_near(0.8)))
+    hard = (draw_near(0.7) < 0).astype(np.int64)
     barrier = pick(rng, np.array(_SURVEY["barriers"])[hard])
     return {
         "wait_band": build_codes(wait, tuple("12345")),
-        "ease_of_access": scale(ease, (-1.0, -0.1, 0.5, 1.3), "123458"),
-        "repeat_story_count": scale(story, (-0.6, 0.1, 1.0), "12348"),
+        "ease_of_access": build_scale(ease, (-1.0, -0.1, 0.5, 1.3), "123458"),
+        "repeat_story_count": build_scale(story, (-0.6, 0.1, 1.0), "12348"),
         "sharing_would_have_helped": build_codes(pick(rng, sharing), tuple("128")),
-        "comfortable_with_sharing": scale(near(0.15) + 0.3, (-0.3, 0.6, 1.1, 1.7), "123458"),
+        "comfortable_with_sharing": build_scale(draw_near(0.15) + 0.3, (-0.3, 0.6, 1.1, 1.7), "123458"),
         "main_barrier": build_codes(barrier, [str(code) for code in range(1, 11)]),
-        "overall_satisfaction": scale(near(0.8), (-0.7, 0.2, 0.7, 1.4), "123458"),
+        "overall_satisfaction": build_scale(draw_near(0.8), (-0.7, 0.2, 0.7, 1.4), "123458"),
     }
 
 
