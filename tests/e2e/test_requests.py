@@ -37,7 +37,6 @@ from privacy.release.ledger import Ledger
 from sources.reference.places import get_place as place_of
 from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
-from tests.support.areas import lacking
 from tests.support.export.synthetic import of_bundle
 from tests.support.installation.commands import readiness
 from tests.support.installation.demonstration import COHORT, VERSION
@@ -131,12 +130,6 @@ def by_dagster(registered: Place, tmp_path_factory: pytest.TempPathFactory) -> P
     return place
 
 
-@pytest.fixture(params=["by_command", "by_dagster"])
-def answered(request: pytest.FixtureRequest) -> Place:
-    """A release that answers all five, made either way; to be read and not written."""
-    return request.getfixturevalue(request.param)
-
-
 def test_they_fit_together_and_checking_spends_nothing(registered: Place) -> None:
     before = registered.charges()
     found = registered.answer("request", "check", *FILES)
@@ -156,26 +149,26 @@ def test_they_cost_what_the_answer_said(registered: Place, by_command: Place) ->
     assert all(rho <= together["rho"][unit] for unit, rho in charged.items())
 
 
-def test_the_bundle_is_whole(answered: Place) -> None:
-    assert verify(answered.bundle).ok
-    again = answered.answer("recompute", answered.bundle)
+def test_the_bundle_is_whole(by_command: Place) -> None:
+    assert verify(by_command.bundle).ok
+    again = by_command.answer("recompute", by_command.bundle)
     assert (again["ok"], again["tables"]) == (True, len(TABLES) + len(NAMES))
-    states = {each["name"]: each["state"] for each in answered.answer("request", "list")}
+    states = {each["name"]: each["state"] for each in by_command.answer("request", "list")}
     assert states == dict.fromkeys(NAMES, f"answered in release {ANSWERING}")
 
 
-def test_readers_are_told_what_came_and_what_is_sharper(answered: Place) -> None:
-    found = answered.answer("diff", VERSION, ANSWERING)
+def test_readers_are_told_what_came_and_what_is_sharper(by_command: Place) -> None:
+    found = by_command.answer("diff", VERSION, ANSWERING)
     assert found["schema_changes"] == []
-    told = answered.readiness("diff", VERSION, ANSWERING).stdout
+    told = by_command.readiness("diff", VERSION, ANSWERING).stdout
     assert f"Tables on request, new: {', '.join(NAMES)}." in told
     ratios = {name: each["median_width_ratio"] for name, each in found["figures"].items()}
     assert max(ratios.values()) <= 1 + 1e-9
     assert ratios["gld_headline"] < 0.99
 
 
-def test_a_repeat_changes_and_charges_nothing(answered: Place, tmp_path: Path) -> None:
-    place = answered.copy(tmp_path)
+def test_a_repeat_by_either_way_changes_and_charges_nothing(by_command: Place, tmp_path: Path) -> None:
+    place = by_command.copy(tmp_path)
     before, sums = place.charges(), (place.bundle / "SHA256SUMS").read_bytes()
     assert "unchanged" in place.succeed("request", "fulfil", *NAMES)
     assert place.run_job(NAMES).success
@@ -186,6 +179,7 @@ def test_a_repeat_changes_and_charges_nothing(answered: Place, tmp_path: Path) -
 def test_both_ways_fix_the_same_and_charge_the_same(by_command: Place, by_dagster: Place) -> None:
     assert read_record(by_command.home, ANSWERING) == read_record(by_dagster.home, ANSWERING)
     assert by_command.charges() == by_dagster.charges()
+    assert verify(by_dagster.bundle).ok
 
 
 def test_people_sign_before_it_is_measured_and_before_it_is_published(registered: Place, tmp_path: Path) -> None:
@@ -222,18 +216,13 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(registered
     assert verify(place.bundle).ok
 
 
-@pytest.mark.parametrize("drawn", [False, True], ids=["made up", "drawn"])
 def test_the_notebook_goes_from_synthetic_children_to_the_answer(
-    registered: Place, by_command: Place, drawn: bool, tmp_path: Path
+    registered: Place, by_command: Place, tmp_path: Path
 ) -> None:
-    """With rows of independent columns, and with those that are drawn from the release."""
-    if drawn:
-        pytest.importorskip("mbi", reason=lacking("synthetic"))
-        registered.succeed("synthesise", registered.home.release / VERSION, "--out", tmp_path / "synthetic")
-    else:
-        (tmp_path / "synthetic").mkdir()
-        for name, content in build_synthetic_files(_independent(registered.home.release / VERSION)).items():
-            (tmp_path / "synthetic" / name).write_bytes(content)
+    """With rows of independent columns, in the files that `readiness synthesise` writes."""
+    (tmp_path / "synthetic").mkdir()
+    for name, content in build_synthetic_files(_independent(registered.home.release / VERSION)).items():
+        (tmp_path / "synthetic" / name).write_bytes(content)
     before, after = (_exported(tmp_path, place.home.release / "readiness.duckdb") for place in (registered, by_command))
     assert before.count("data:image/png") == 1
     assert not re.search(rf"has no table \W\S*{NOTEBOOK_ASKS}", after)
