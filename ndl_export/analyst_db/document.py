@@ -9,7 +9,6 @@ from pathlib import Path
 from ndl_export.analyst_db.build import add_all
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
-from ndl_export.documents.markdown import format_grid
 from ndl_export.pages import kit
 from privacy.doors.database import open_in_memory
 
@@ -33,7 +32,7 @@ def render_analyst_database_page() -> str:
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
-        listed={schema: format_grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
+        listed={schema: kit.format_grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
         dimensions=", ".join(name for name, _ in tables["dimension"]),
         macros=MACROS,
         values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
