@@ -45,7 +45,7 @@ from privacy.returns.seal import compute_sender_mac, derive_sender_key
 from sources.contracts import CONTRACTS, SourceContract
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
-from sources.diagnosis.wrong_files import open_recognised
+from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped
 from sources.extract.landing import REFERENCE, Landed, hash_content, is_extract_name, read_synthetic_hashes
 from sources.extract.part_names import mark_words

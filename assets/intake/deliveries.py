@@ -25,7 +25,7 @@ from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, split_number
 from privacy.services import SERVICES
-from sources.diagnosis.wrong_files import OtherOrigin
+from sources.diagnosis.wrong_rows import OtherOrigin
 from sources.errors import HeadingsMissing
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort

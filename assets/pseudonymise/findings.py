@@ -21,7 +21,7 @@ from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_MANY_REJECTED, select_rules_of_many
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, NUMBERS, OF_MANY, UPN_OF_TWO
 from sources.contracts.sources import ANOTHER_COUNCIL, ANOTHER_YEAR
-from sources.diagnosis.wrong_files import OriginCounter, OtherOrigin, Suspicion
+from sources.diagnosis.wrong_rows import OriginCounter, OtherOrigin, Suspicion
 from sources.errors import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, ExtractStopped, build_error
 from sources.extract.landing import Landed
 from sources.extract.project import BITS, Projection

@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
-from sources.diagnosis.wrong_files import COLUMNS, Suspicion, build_origin_sql, suspect_columns
+from sources.diagnosis.wrong_rows import COLUMNS, Suspicion, build_origin_sql, suspect_columns
 from sources.errors import ExtractStopped
 from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, build_place_columns, project_extract
 from sources.extract.table import SOURCE_ROW, OpenExtract

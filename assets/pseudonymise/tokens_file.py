@@ -49,7 +49,8 @@ from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, Seve
 from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.council_file import CouncilFile
-from sources.diagnosis.wrong_files import OtherOrigin, open_recognised
+from sources.diagnosis.wrong_rows import OtherOrigin
+from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import FILE_RULES, ExtractStopped, wrap_error
 from sources.extract.landing import TOKENS_SUFFIX, Landed, get_size, get_state, hash_content, strip_endings
 from sources.extract.readers.csds import ORPHANS, TABLES

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from privacy.doors.regular import LeadsOut, is_link_out, open_regular
 from sources import errors
-from sources.contracts import CONTRACTS, Rule
+from sources.contracts.model import Rule
+from sources.contracts.sources import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.reference.cohorts import Cohort, InvalidCohort, list_born_cohorts
 from sources.reference.places import load_places

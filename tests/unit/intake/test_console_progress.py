@@ -9,7 +9,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality import HOLD, Finding
 from assets.intake.quality_report.profile import Profile
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
-from sources.diagnosis.wrong_files import BORN, OtherOrigin
+from sources.diagnosis.wrong_rows import BORN, OtherOrigin
 from tests.support.intake.corpus import COHORT
 
 SOUND = ExtractQuality(

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from sources.diagnosis.wrong_files import BORN, LA_CODE, UPN_AREA, OriginCounter, OtherOrigin
+from sources.diagnosis.wrong_rows import BORN, LA_CODE, UPN_AREA, OriginCounter, OtherOrigin
 
 
 def found(**columns: list[object]) -> tuple[OtherOrigin, ...]:
