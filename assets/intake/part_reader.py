@@ -179,7 +179,6 @@ class PartsReader:
             own = [part for part in stores[cohort].list_kept() if part.file_mac == delivery.mac]
             here[cohort] = pa.concat_tables(stores[cohort].read_marks(self._keys, own).values())
         mac = compute_moved_mac(self._keys, delivery.mac)
-        encryption = sealed.build_encryption(self._keys.get_public_key("intake"))
         for cohort, store in stores.items():
             kept = [part for part in store.list_kept() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
@@ -199,6 +198,7 @@ class PartsReader:
             own_keys = of_extract.derive_keys(number_rows(number, moved[NUMBER].to_numpy()))
             states = pa.repeat(str(RowState.DELETED), moved.num_rows)
             moved = moved.drop_columns([NUMBER, ROW_KEY, "state"]).append_column("state", states)
+            encryption = sealed.build_encryption(self._keys.get_public_key("intake"))  # for one file only
             with KeyedWriter(staging / f"moved-{cohort}", encryption=encryption) as out:
                 out.write(moved.add_column(0, ROW_KEY, pa.array(own_keys, pa.uint64())))
             part = Part(
@@ -252,10 +252,9 @@ class PartsReader:
         found: dict[str, Delivery] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
         numbers = store.give_numbers([mac for _, mac in files.values()])
-        for path, found_in in files.items():
-            _, mac = found_in
+        for path, (sha256, mac) in files.items():
             part = replace(landed, path=path, parts=(), part=numbers[mac])
-            delivery, earlier = self._context.describe_delivery(part, found_in), known.get(mac)
+            delivery, earlier = self._context.describe_delivery(part, (sha256, mac)), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
                 # a part that is read again keeps its place in the order
                 found[mac] = replace(delivery, arrived=earlier.arrived if earlier else run)

@@ -240,10 +240,8 @@ class SortedFiles:
         """Mark a file as without rows of a cohort, or of any. If no cohort is left, it is not read again."""
         if entry := self.list_entries().get(mac):
             left = tuple(each for each in entry.cohorts if cohort and each != cohort)
-            entry = (
-                replace(entry, cohorts=left) if left else replace(entry, cohorts=(), rows_set_aside=0, first_rows=())
-            )
-            self.remember(mac, entry)
+            entry = entry if left else replace(entry, rows_set_aside=0, first_rows=())
+            self.remember(mac, replace(entry, cohorts=left))
 
     def lock_files(self) -> AbstractContextManager[int]:
         """Hold a lock, so that one process at a time sorts these files."""

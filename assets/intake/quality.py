@@ -149,10 +149,12 @@ def _judge_table(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, Finding]]:
-    facts = [
-        {_EXTRACT_NUMBER: index, "rows_repeated": _count_repeated_rows(extract.kept), **extract.facts}
-        for index, extract in enumerate(extracts)
-    ]
+    facts = []
+    for index, extract in enumerate(extracts):
+        # a repeated row has the key, and so the row number, of another; rows are sorted by key
+        keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
+        repeated = int((keys[1:] == keys[:-1]).sum())
+        facts.append({_EXTRACT_NUMBER: index, "rows_repeated": repeated, **extract.facts})
     findings = _run(_build_suite(contract.name, "extract"), pa.Table.from_pylist(facts).to_pandas())
     return [
         {
@@ -161,12 +163,6 @@ def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationReque
         }
         for index, extract in enumerate(extracts)
     ]
-
-
-def _count_repeated_rows(kept: Path) -> int:
-    """Count rows that have the same key, and so the same row number, as another. Rows are sorted by key."""
-    keys = pyarrow.parquet.ParquetFile(kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
-    return int((keys[1:] == keys[:-1]).sum())
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,11 @@ def restore_records(
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = read_objections(home)
-            new_rows = _find_new_suppressed_rows(newest, home)
+            # by extract of this home folder, the rows removed on request that only the records list
+            listed = {
+                replace(each, home=home): read_suppressed(each) for each in newest.iter_extracts("forgotten", "json")
+            }
+            new_rows = {each: new for each, rows in listed.items() if (new := {*rows} - {*read_suppressed(each)})}
             new_objections = [each for each in read_objections(newest) if each not in known]
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
         # only records that never change once written; everything else here is newer than the backup
@@ -151,16 +155,6 @@ def _check_epoch(manifest: backup.Manifest, home: Home, keys: KeyRing) -> None:
         raise Refused(
             f"these keys are of epoch {keys.epoch}, and the records of epoch {manifest.epoch}: restore the newest keys"
         )
-
-
-def _find_new_suppressed_rows(newest: Home, home: Home) -> dict[ExtractStore, set[Suppressed]]:
-    """Return, by extract of `home`, the rows removed on request that only `newest` lists."""
-    found = {}
-    for listed in newest.iter_extracts("forgotten", "json"):
-        store = replace(listed, home=home)
-        if new := {*read_suppressed(listed)} - {*read_suppressed(store)}:
-            found[store] = new
-    return found
 
 
 def _replace_records(newest: Home, home: Home) -> None:

@@ -274,9 +274,10 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
         return
     surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
+    left = f" and {len(missing) - _NAMES_SHOWN} more" if len(missing) > _NAMES_SHOWN else ""
     problem = (
         (f"unexpected {format_column_numbers(surplus)}" if surplus else "")
-        or (f"missing {_format_names(missing)}" if missing else "")
+        or (f"missing {', '.join(missing[:_NAMES_SHOWN])}{left}" if missing else "")
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
@@ -286,11 +287,6 @@ def _make_reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -
     # as bytes, because key objects cannot be pickled for the reader process
     key = keys.get_private_key("intake").private_bytes_raw()
     return Reader(landed.name, get_size(landed.path), serve, landed, key, *arguments)
-
-
-def _format_names(names: list[str]) -> str:
-    shown = ", ".join(name[:40] for name in names[:_NAMES_SHOWN])
-    return shown + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
 
 
 def _rekey_tokens(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
