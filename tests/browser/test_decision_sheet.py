@@ -25,7 +25,7 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sheet of a release with holds, rows set aside, and councils with long names."""
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA])))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
+    monkeypatch.setattr(fix_release, "_check_current_extracts", lambda *_: None)
     monkeypatch.setattr(deliveries, "read_current", lambda store: deliveries.read(store.quality))  # without rows
     home = home_of(tmp_path / "home", 50, COUNCILS)
     for council in COUNCILS:

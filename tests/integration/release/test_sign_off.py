@@ -82,7 +82,7 @@ def made(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patched:
         name_people(folder, patched, [ANNA, BRAM])
-        patched.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
+        patched.setattr(fix_release, "_check_current_extracts", lambda *_: None)
         home = linked_home(folder)
         approve(home, ANNA)
         measure(home, keys)
