@@ -29,6 +29,7 @@ from ndl_export.bundle.read import UnreadableAnchor
 from ndl_export.facts.directory_files import InvalidCalendar, find_calendar_gaps, read_calendar
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
 from ndl_export.files.stores import StoreError as PlaceError
+from pipelines.release_calendar import TIMEZONE
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
@@ -44,7 +45,6 @@ LEAST_FREE = 2 * GIB
 """Enough for a cohort of England, staged twice; a cohort of the pilot needs 0.1 GiB."""
 _MODE_OF_OTHERS = 0o077
 _CLOCK_TOLERANCE = dt.timedelta(minutes=5)
-_TIMEZONE = "Europe/London"
 _OPTIONAL_MODULES = {
     "dagster_postgres": "Dagster's storage or the ledger in PostgreSQL (extra postgres)",
     "dagster_webserver": "the Dagster UI (extra ui)",
@@ -408,9 +408,9 @@ def _check_clock(home: Home) -> Answers:
     else:
         yield State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded"
     try:
-        zoneinfo.ZoneInfo(_TIMEZONE)
+        zoneinfo.ZoneInfo(TIMEZONE)
     except zoneinfo.ZoneInfoNotFoundError:
-        yield State.MISSING, f"the time zone {_TIMEZONE} of the schedules is not known: install tzdata"
+        yield State.MISSING, f"the time zone {TIMEZONE} of the schedules is not known: install tzdata"
 
 
 def _check_optional_modules(settings: environment.Settings) -> Answers:
