@@ -220,11 +220,17 @@ _COLUMNS = {
     "estimate": "The unbiased estimate behind a count; other figures as they are",
     "lower_ci": "Lower end of the 95% interval",
     "upper_ci": "Upper end of the 95% interval",
+    "unit": "What the figure counts: %, pp (percentage points), or words such as children",
     "flag": "Flag of the figure; see dimension.flag",
     "is_broken": "Whether a break in the series precedes the cohort",
     "most": "The highest value that one child or response can add: 100 for a percentage; NULL for other kinds",
     "of_children": "Estimated children or responses that a percentage or average is of; NULL for other kinds",
 }
+
+
+def get_unit(measure: Measure) -> str:
+    """Return the unit of a measure: its symbol, or in words if it has none."""
+    return measure.unit or measure.unit_in_words
 
 
 def add_figures(database: Database, tables: Iterable[Table]) -> None:
@@ -253,6 +259,7 @@ def _build_figures_sql(table: Table, measure: Measure) -> str:
         f"t.{estimate}::DOUBLE",
         f"t.{measure.name}_lower_ci",
         f"t.{measure.name}_upper_ci",
+        quote_text(get_unit(measure)),
         f"t.{measure.name}_flag::VARCHAR",
         f"coalesce(t.series_break::VARCHAR = {quote_text(BREAK)}, false)",
         "NULL::INTEGER" if most is None else str(most),

@@ -4,6 +4,7 @@ Figures are those of `releases.figure`. Differences, ranks, sums and targets com
 database, with the sentences of the release page.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,13 +18,13 @@ from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.reading import TOGETHER, get_phrase_kind
 from ndl_export.answers.vocabulary import SAID, Category, Meaning, NotPublished, Statistic, Vocabulary
-from ndl_export.api.figures import get_unit
+from ndl_export.api.figures import FIGURES, IS_CURRENT, JSON
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capital, join_parts, listed
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
-from ndl_export.tables.schema import SYMBOLS, Flag
+from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 from sources.reference.cohorts import Cohort
@@ -35,12 +36,6 @@ NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
 """Comparisons kept in memory, each of all pairs of areas: 24,000 rows for 153 councils."""
-_FIGURES = """
-SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
-       f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name, f.levels, f.figure AS value,
-       f.lower_ci AS lower, f.upper_ci AS upper, f.flag, f.is_broken AS series_break
-FROM releases.figure AS f JOIN releases.current AS c USING (time_period, release_version)
-WHERE f.table_name = ? AND f.measure = ? AND f.levels = ?"""
 
 
 @dataclass(frozen=True)
@@ -114,13 +109,15 @@ class Questions:
     def list_figures(self, statistic: Statistic, where: str = "", *values: Any) -> list[dict[str, Any]]:
         """Return the figures of a statistic, one for each area and cohort that `where` keeps."""
         rows = self.published.query(
-            f"{_FIGURES} {where} ORDER BY f.time_period, f.is_all_together DESC, f.area_name",
+            f"""SELECT {JSON} AS figure
+            FROM ({FIGURES}) AS f WHERE "table" = ? AND measure = ? AND levels = ? AND {IS_CURRENT} {where}
+            ORDER BY f.time_period, f.is_all_together DESC, f.area_name""",
             statistic.table,
             statistic.measure,
             list(statistic.levels),
             *values,
         )
-        return [self._build_figure(row) for row in rows]
+        return [json.loads(row["figure"]) for row in rows]
 
     def get_figure(self, subject: Subject) -> dict[str, Any]:
         """Return the figure of a subject. Raises `NotPublished` if its area has no such row."""
@@ -134,22 +131,6 @@ class Questions:
                 f" that have it: {listed(areas) or 'none'}."
             )
         return found[0]
-
-    def _build_figure(self, row: Row) -> dict[str, Any]:
-        table = self.vocabulary.tables[row["table"]]
-        measure, flag, value = table.get_measure(row["measure"]), row["flag"], row["value"]
-        order = ("release", "table", "row", "measure", "time_period", "geographic_level", "area_code", "area_name")
-        return {
-            **{name: row[name] for name in order},
-            "filters": dict(zip((each.name for each in table.filters), row["levels"], strict=True)),
-            "value": int(value) if value is not None and measure.is_count else value,
-            "lower": row["lower"],
-            "upper": row["upper"],
-            "unit": get_unit(measure),
-            "flag": flag,
-            "flag_meaning": SYMBOLS[flag] if flag else None,
-            "series_break": row["series_break"],
-        }
 
     def get_area_name(self, code: str) -> str:
         """Return the name of an area, in words for all councils together."""

@@ -10,9 +10,9 @@ import duckdb
 from pydantic import BaseModel
 
 from ndl_export.analyst_db.dimensions import iter_areas
-from ndl_export.analyst_db.facts import find_newest_release, query_current
+from ndl_export.analyst_db.facts import find_newest_release, get_unit, query_current
 from ndl_export.api import shapes
-from ndl_export.api.figures import get_unit, read_by_area
+from ndl_export.api.figures import read_by_area
 from ndl_export.api.openapi import build_openapi
 from ndl_export.facts.description import DATABASE_FILE, OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import format_missing

@@ -14,11 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from ndl_export.analyst_db.build import NothingReleased
-from ndl_export.analyst_db.facts import query_current
 from ndl_export.api import shapes
 from ndl_export.api.documents import (
     build_about,
@@ -30,7 +28,7 @@ from ndl_export.api.documents import (
     iter_release_files,
     iter_tables,
 )
-from ndl_export.api.figures import COLUMNS, JSON, ORDER, add_figures, create_figures
+from ndl_export.api.figures import COLUMNS, IS_CURRENT, JSON, load_figures
 from ndl_export.api.static import hash_sums_file
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
@@ -44,6 +42,15 @@ from sources.reference.cohorts import Cohort
 
 CURRENT, ALL, NO_FLAG = "current", "all", "none"
 """Values of `release` and `flag` that are not names: the current release of each cohort, every release, no flag."""
+_COLUMNS = {
+    "release": "release",
+    "table": '"table"',
+    "measure": "measure",
+    "area": "area_code",
+    "cohort": "time_period",
+    "flag": f"coalesce(flag, {quote_text(NO_FLAG)})",
+}
+"""SQL that each parameter is compared with."""
 _LOG = logging.getLogger(__name__)
 _NEAREST = 3
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -86,7 +93,10 @@ class Snapshot:
         self.areas = {area.code: area.name for area in build_areas(found).areas}
         tables = list(iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
-        self._connection = _load(found)
+        self._connection = open_in_memory()
+        load_figures(self._connection, found)
+        # A query of a stranger must not read any file.
+        self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         self._files: dict[str, bytes] = {}
         self._lock = Lock()
         self.names: dict[str, list[str]] = {
@@ -118,30 +128,17 @@ class Snapshot:
             columns = ", ".join(_build_csv_columns(filters))
         else:
             columns = JSON
-        query = f"""
-            WITH found AS (FROM figures WHERE {where}),
-            page AS (FROM found ORDER BY {ORDER} LIMIT $limit OFFSET $offset)
-            SELECT (SELECT count(*) FROM found), release, {columns} FROM page ORDER BY {ORDER}"""
-        cursor = self._connection.cursor().execute(query, values | {"limit": limit, "offset": offset})
-        rows = cursor.fetchall()
-        if not rows:
-            total = self._count(where, values)
-            content = ""
-        else:
-            total = rows[0][0]
-            content = ",\n".join(row[2] for row in rows)
-        releases = tuple(self.releases[version] for version in dict.fromkeys(row[1] for row in rows))
-        if csv:
-            header = [column[0] for column in cursor.description[2:]]
-            notices = {each.version: _join_notices(each) for each in releases}
-            content = format_csv((*header, "notice"), ((*row[2:], notices[row[1]]) for row in rows))
-        return Page(total, releases, content)
-
-    def _count(self, where: str, values: Mapping[str, Any]) -> int:
-        (total,) = (
-            self._connection.cursor().execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()[0]
-        )
-        return int(total)
+        bound = values | {"limit": limit, "offset": offset}
+        page = f"FROM figures WHERE {where} ORDER BY position LIMIT $limit OFFSET $offset"
+        cursor = self._connection.cursor().execute(f"SELECT release, {columns} {page}", bound)
+        header, rows = [column[0] for column in cursor.description[1:]], cursor.fetchall()
+        [(total,)] = cursor.execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()
+        releases = tuple(self.releases[version] for version in dict.fromkeys(row[0] for row in rows))
+        if not csv:
+            return Page(total, releases, ",\n".join(figure for _, figure in rows))
+        notices = {each.version: _join_notices(each) for each in releases}
+        lines = ((*row, notices[version]) for version, *row in rows)
+        return Page(total, releases, format_csv((*header, "notice"), lines))
 
     def _build_where(self, conditions: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, Any]]:
         """Return SQL of the conditions, without any word of the reader, and the values to bind."""
@@ -151,7 +148,9 @@ class Snapshot:
                 continue
             if name in self.names:
                 values[f"v{place}"] = [_find(name, each, self._known[name]) for each in asked]
-                parts.append(_CONDITIONS[name].format(place=place))
+                condition = f"list_contains($v{place}, {_COLUMNS[name]})"
+                is_current = f"list_contains($v{place}, {quote_text(CURRENT)}) AND {IS_CURRENT}"
+                parts.append(f"({condition} OR {is_current})" if name == "release" else condition)
             elif name in self.filters:
                 values[f"f{place}"] = name
                 known = {category: category for category in self.filters[name]}
@@ -189,35 +188,11 @@ class Snapshot:
         return self.releases[version]
 
 
-_CONDITIONS = {
-    "release": "(list_contains($v{place}, release)"
-    f" OR (list_contains($v{{place}}, {quote_text(CURRENT)}) AND (time_period, release) IN (FROM current_releases)))",
-    "table": 'list_contains($v{place}, "table")',
-    "measure": "list_contains($v{place}, measure)",
-    "area": "list_contains($v{place}, area_code)",
-    "cohort": "list_contains($v{place}, time_period)",
-    "flag": f"list_contains($v{{place}}, coalesce(flag, {quote_text(NO_FLAG)}))",
-}
-
-
 def build_page(page: Page, offset: int, following: str | None) -> bytes:
     """Return a page of figures as the document `shapes.Figures`."""
     about = [build_about(release) for release in page.releases]
     head = shapes.Figures(total=page.total, offset=offset, next=following, about=about, figures=[])
     return format_document(head).replace(b'"figures": []', f'"figures": [\n{page.content}\n  ]'.encode())
-
-
-def _load(found: Sequence[Release]) -> duckdb.DuckDBPyConnection:
-    """Return a database with the figures of the releases, which can open no file."""
-    connection = open_in_memory()
-    create_figures(connection)
-    for position, release in enumerate(found):
-        add_figures(connection, release, position)
-    connection.execute("CREATE TABLE current_releases (time_period VARCHAR, release VARCHAR)")
-    if current := query_current(found):
-        connection.executemany("INSERT INTO current_releases VALUES (?, ?)", list(current.items()))
-    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-    return connection
 
 
 def _find(what: str, asked: str, known: Mapping[str, str]) -> str:

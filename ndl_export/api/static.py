@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
-from ndl_export.api.figures import add_figures, create_figures
+from ndl_export.api.figures import load_figures
 from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.release_facts import Release, read_releases
 from ndl_export.files.signing import SUMS_FILE
@@ -108,8 +108,7 @@ def _is_whole(folder: Path) -> bool:
 def _write_figures(release_dir: Path, release: Release) -> None:
     """Write the files of figures of a release, and the list of them."""
     with open_in_memory() as connection, tempfile.TemporaryDirectory(prefix=".api.", dir=release_dir) as scratch:
-        create_figures(connection)
-        add_figures(connection, release)
+        load_figures(connection, [release])
         staged, digests = Path(scratch) / release.version, {}
         for name, content in iter_release_files(connection, release):
             (staged / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import duckdb
 import pytest
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
@@ -240,7 +241,7 @@ def test_no_path_leads_out_of_the_figures(client: TestClient, path: str) -> None
 def test_the_database_opens_no_file_and_cannot_be_told_to(client: TestClient, two_releases: Path) -> None:
     connection = queries.Snapshot(two_releases)._connection
     for statement in ("FROM read_text('/etc/passwd')", "SET enable_external_access = true", "INSTALL httpfs"):
-        with pytest.raises(queries.duckdb.Error):
+        with pytest.raises(duckdb.Error):
             connection.execute(statement).fetchall()
 
 
