@@ -7,7 +7,6 @@ a sentence that can be said.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +73,11 @@ class Claim(BaseModel):
     forecast: str | None = None
     child: str | None = None
 
+    @property
+    def groups(self) -> list[str]:
+        """The groups as a list."""
+        return [self.group] if isinstance(self.group, str) else self.group or []
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -91,16 +95,18 @@ class Judgement:
         return asdict(self)
 
 
-@cache
-def _load_rules() -> dict[str, str]:
-    rules: dict[str, str] = read_yaml(Path(__file__).parent / "rules.yaml")
-    return rules
+_RULES: dict[str, tuple[str, str]] = {
+    rule: (verdict, reason)
+    for verdict, rules in read_yaml(Path(__file__).parent / "rules.yaml").items()
+    for rule, reason in rules.items()
+}
 
 
-def decide(rule: str, verdict: str = CANNOT_BE_SAID, answer: Answer | None = None, **words: object) -> Judgement:
+def decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
     """Return a judgement by a rule of `rules.yaml`, with the sentence of an answer as what can be said."""
-    reason = _load_rules()[rule].format(**words)
-    return Judgement(verdict, rule, reason, answer.sentence if answer else "", answer.figures if answer else [])
+    usual, reason = _RULES[rule]
+    said = (answer.sentence, answer.figures) if answer else ()
+    return Judgement(verdict or usual, rule, reason.format(**words), *said)
 
 
 def find_worst(judgements: Sequence[Judgement]) -> Judgement:
@@ -133,7 +139,7 @@ class _Judge:
         claim = self.claim
         for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
             if said:
-                return decide(rule, answer=self._answer_anyway(), said=said)
+                return decide(rule, self._answer_anyway(), said=said)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
             return decide("other release", release=claim.release, held=", ".join(self.questions.published.releases))
         if claim.added:
@@ -144,7 +150,7 @@ class _Judge:
             return self._judge_england_value()
         no_start = claim.comparison in _CHANGES and not (claim.than and claim.than.cohort)
         if no_start and self._find_previous_cohort() is None:
-            return decide("one cohort", answer=self._answer_anyway(), held=self._list_cohorts())
+            return decide("one cohort", self._answer_anyway(), held=self._list_cohorts())
         judgements = [*self._iter_judgements(self._read_subject())]
         if not judgements:
             return decide("no claim")
@@ -162,9 +168,7 @@ class _Judge:
 
     def _read_subject(self, **changed: Any) -> Subject:
         claim = self.claim.model_copy(update=changed)
-        groups = [claim.group] if isinstance(claim.group, str) else claim.group
-        measure = claim.measure
-        subject = self.questions.read_subject(measure, claim.area or "", groups or [], claim.cohort)
+        subject = self.questions.read_subject(claim.measure, claim.area or "", claim.groups, claim.cohort)
         if claim.unit in ("children", "responses") and claim.value is not None:
             return replace(subject, statistic=self._count(subject.statistic))
         return subject
@@ -198,7 +202,7 @@ class _Judge:
         except NotPublished as error:
             return decide("no area", nearest=f" {error}")
         answer = self.questions.answer_figure(subject)
-        return decide("no area", answer=answer, nearest="")
+        return decide("no area", answer, nearest="")
 
     # Values
 
@@ -207,14 +211,14 @@ class _Judge:
         [figure] = answer.figures
         shown = oppose(figure) if subject.statistic.opposite else figure
         if shown["value"] is None:
-            return decide("no figure", answer=answer, meaning=figure["flag_meaning"])
+            return decide("no figure", answer, meaning=figure["flag_meaning"])
         stated = {"%": "%", "points": "pp", "children": "children", "responses": "responses", "goals": "goals"}
         if claim.unit and stated[claim.unit] != shown["unit"] and not shown["unit"].startswith(stated[claim.unit]):
-            return decide("unit", NOT_SUPPORTED, answer, unit=claim.unit, right=shown["unit"])
+            return decide("unit", answer, unit=claim.unit, right=shown["unit"])
         if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
-            return decide("unreliable", NOT_SUPPORTED, answer)
+            return decide("unreliable", answer)
         if claim.interval is not None and not self._agrees_with_interval(shown, claim.interval):
-            return decide("interval", NOT_SUPPORTED, answer)
+            return decide("interval", answer)
         return self._compare_value(shown, answer)
 
     def _agrees_with_interval(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
@@ -225,23 +229,15 @@ class _Judge:
         value, stated, about = shown["value"], float(self.claim.value or 0), self.claim.about
         lower = value if shown["lower"] is None else shown["lower"]
         upper = value if shown["upper"] is None else shown["upper"]
-        if about in ("more than", "less than"):
-            beyond, clear = (
-                (value > stated, lower > stated) if about == "more than" else (value < stated, upper < stated)
-            )
-            if clear:
-                return decide("value", SUPPORTED, answer)
-            return decide(
-                "inside noise" if beyond else "other value", CANNOT_BE_SAID if beyond else NOT_SUPPORTED, answer
-            )
-        if self.claim.least is not None:
-            if self.claim.least <= lower and upper <= stated:
-                return decide("value", SUPPORTED, answer)
-            inside = self.claim.least <= value <= stated
-            return decide("inside noise", answer=answer) if inside else decide("other value", NOT_SUPPORTED, answer)
-        if self._judge_number(value, stated, is_count=shown["unit"] not in ("%", "pp")):
-            return decide("value", SUPPORTED, answer)
-        return decide("other value", NOT_SUPPORTED, answer)
+        if about == "more than":
+            is_inside, is_certain = value > stated, lower > stated
+        elif about == "less than":
+            is_inside, is_certain = value < stated, upper < stated
+        elif (least := self.claim.least) is not None:
+            is_inside, is_certain = least <= value <= stated, least <= lower and upper <= stated
+        else:
+            is_inside, is_certain = False, self._judge_number(value, stated, is_count=shown["unit"] not in ("%", "pp"))
+        return decide("value" if is_certain else "inside noise" if is_inside else "other value", answer)
 
     def _judge_number(self, value: float, stated: float, *, is_count: bool = False) -> bool:
         """Return whether a figure is as stated."""
@@ -273,10 +269,10 @@ class _Judge:
         try:
             official = self.questions.find_beside_england(together)["england"]
         except NotPublished:
-            return decide("england", answer=answer)
+            return decide("england", answer)
         official = 100 - official if together.statistic.opposite else official
         if self.claim.value is None or self.claim.comparison or self.claim.about != "exactly":
-            return decide("england", answer=answer)
+            return decide("england", answer)
         shown = {"value": round(official, 1), "lower": None, "upper": None, "unit": "%"}
         sentence = Answer(f"England’s official figure is {official:.1f}%. {answer.sentence}", answer.figures)
         return self._compare_value(shown, sentence)
@@ -285,41 +281,36 @@ class _Judge:
 
     def _judge_comparison(self, subject: Subject, than: Other) -> Judgement:
         if self.claim.times is not None:
-            return decide("ratio", answer=self.questions.answer_figure(subject))
+            return decide("ratio", self.questions.answer_figure(subject))
         if than.area is not None and is_england(than.area):
-            row = self.questions.find_beside_england(subject)
             answer = self.questions.answer_beside_england(subject)
-            found: Difference | str = Difference(row["lower_end"], row["upper_end"], row["verdict"])
-            points = round(row["percent"] - row["england"], 1)
         else:
-            other = self._read_other(subject, than)
-            answer = self.questions.answer_comparison(subject, other)
+            answer = self.questions.answer_comparison(subject, self._read_other(subject, than))
             if any(figure["value"] is None for figure in answer.figures):
-                return decide("no figure", answer=answer, meaning="one of the two is not shown")
+                return decide("no figure", answer, meaning="one of the two is not shown")
             if any(figure["flag"] == Flag.UNRELIABLE for figure in answer.figures):
-                return decide("unreliable", NOT_SUPPORTED, answer)
-            found = self.questions.find_difference(subject, other)
-            points = round(answer.figures[0]["value"] - answer.figures[1]["value"], 1)
-        if isinstance(found, str):
-            return decide("not compared", answer=answer, why=found)
-        return self._judge_difference(found, points, answer)
+                return decide("unreliable", answer)
+        if isinstance(answer.difference, Difference):
+            return self._judge_difference(answer.difference, answer)
+        return decide("not compared", answer, why=answer.difference)
 
-    def _judge_difference(self, found: Difference, points: float, answer: Answer) -> Judgement:
+    def _judge_difference(self, found: Difference, answer: Answer) -> Judgement:
         claim = self.claim
         wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(claim.comparison or "")
         if wanted is None:
-            return decide("same", NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID, answer)
+            return decide("same", answer, NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID)
         if not found.is_certain:
-            return decide("inside noise", answer=answer)
+            return decide("inside noise", answer)
         if found.verdict != wanted:
-            return decide("other way", NOT_SUPPORTED, answer)
+            return decide("other way", answer)
+        points = abs(answer.points or 0)
         if claim.percent is not None:
-            return decide("points", NOT_SUPPORTED, answer, points=f"{abs(points):.1f}")
+            return decide("points", answer, points=f"{points:.1f}")
         # The published difference is one of rates before they were rounded, so it may be a tenth of a point beside.
-        near = (abs(points) + rounding for rounding in (0, -0.1, 0.1))
+        near = (points + rounding for rounding in (0, -0.1, 0.1))
         if claim.points is not None and not any(self._judge_number(each, claim.points) for each in near):
-            return decide("other value", NOT_SUPPORTED, answer)
-        return decide("difference", SUPPORTED, answer)
+            return decide("other value", answer)
+        return decide("difference", answer)
 
     def _read_other(self, subject: Subject, than: Other) -> Subject:
         changed = than.model_dump(exclude_none=True)
@@ -335,27 +326,25 @@ class _Judge:
         answer = self.questions.answer_ranking(subject.statistic, subject.cohort)
         row = next((each for each in ranks if each["area_code"] == subject.area_code), None)
         if row is None:
-            return decide("no rank", answer=answer)
+            return decide("no rank", answer)
         lowest = self.claim.comparison == "lowest"
         wanted = self.claim.rank or 1
         best, worst = row["best_rank"], row["worst_rank"]
         if lowest:
             best, worst = len(ranks) + 1 - worst, len(ranks) + 1 - best
         if best == worst == wanted:
-            return decide("rank", SUPPORTED, answer)
-        if not best <= wanted <= worst:
-            return decide("other rank", NOT_SUPPORTED, answer, best=row["best_rank"], worst=row["worst_rank"])
-        return decide("rank not certain", answer=answer, best=row["best_rank"], worst=row["worst_rank"])
+            return decide("rank", answer)
+        rule = "rank not certain" if best <= wanted <= worst else "other rank"
+        return decide(rule, answer, best=row["best_rank"], worst=row["worst_rank"])
 
     def _judge_target(self, subject: Subject) -> Judgement:
         answer = self.questions.answer_figure(subject)
         verdicts = {row["verdict"] for row in self.questions.find_target(subject)}
         if verdicts == {self.claim.target}:
-            return decide("target", SUPPORTED, answer)
-        return decide("target", NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID, answer)
+            return decide("target", answer)
+        return decide("target", answer, NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID)
 
     def _judge_sum(self) -> Judgement:
-        groups = [self.claim.group] if isinstance(self.claim.group, str) else self.claim.group
         areas = [self.claim.area] if self.claim.area else []
         added = self.claim.added
         try:
@@ -365,14 +354,13 @@ class _Judge:
         if not in_areas and not areas:
             return decide("no area", nearest="")
         try:
-            answer = self.questions.answer_sum(
-                added if in_areas else areas, groups if in_areas else added, cohort=self.claim.cohort
-            )
+            parts = (added, self.claim.groups) if in_areas else (areas, added)
+            answer = self.questions.answer_sum(*parts, self.claim.cohort)
         except NotPublished as error:
             overlapping = "added up" in str(error) or "within another" in str(error)
             return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
         if self.claim.value is None:
-            return decide("no claim", answer=answer)
+            return decide("no claim", answer)
         percent, children = answer.added or (None, None)
         value = children if self.claim.unit == "children" else percent
         shown = {"value": value, "lower": None, "upper": None, "unit": "%" if value == percent else "children"}

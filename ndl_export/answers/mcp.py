@@ -182,12 +182,12 @@ class _Tools:
         cohort: Cohort = None,
     ) -> dict[str, Any]:
         """Add up areas, or groups that do not overlap: their good level of development, with the right interval."""
-        return self._answer(self._questions.answer_sum(areas, groups, cohort=cohort))
+        return self._answer(self._questions.answer_sum(areas, groups, cohort))
 
     def distance_from_target(self, area: Area, groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
         """Show how far an area is from the national ambition, in points and in children, and whether it is met."""
         subject = self._questions.read_subject("gld_children_percent", area, groups, cohort)
-        return {**self._answer(self._questions.answer_figure(subject)), "targets": self._questions.find_target(subject)}
+        return {**self._answer(self._questions.answer_target(subject)), "targets": self._questions.find_target(subject)}
 
     def cite(
         self, release: Annotated[Words | None, Field(description="A release; the newest")] = None

@@ -6,7 +6,7 @@ database, with the sentences of the release page.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +17,28 @@ import duckdb
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.reading import TOGETHER, get_phrase_kind
-from ndl_export.answers.vocabulary import SAID, Category, Meaning, NotPublished, Statistic, Vocabulary
+from ndl_export.answers.vocabulary import (
+    SAID,
+    Category,
+    Meaning,
+    NotPublished,
+    Statistic,
+    Vocabulary,
+    describe_children,
+)
 from ndl_export.api.figures import FIGURES, IS_CURRENT, JSON
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capital, join_parts, listed
 from ndl_export.site.figures import format_signed
-from ndl_export.site.inference import ROSE_OR_FELL, Difference, describe_change, describe_difference
+from ndl_export.site.inference import (
+    ROSE_OR_FELL,
+    Difference,
+    Distance,
+    describe_change,
+    describe_difference,
+    describe_target,
+)
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
@@ -46,9 +61,19 @@ class Answer:
     figures: list[dict[str, Any]]
     may_conclude: list[str] = field(default_factory=list)
     may_not_conclude: list[str] = field(default_factory=list)
-    verdict: str = ""
+    difference: Difference | str = ""
+    """The difference of a comparison, or the reason for none."""
+    points: float | None = None
+    """The difference of the two figures as published."""
     added: tuple[float, float] | None = None
     """Of a sum: its percentage and its children."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of a comparison; empty for other answers."""
+        if isinstance(self.difference, Difference):
+            return self.difference.verdict
+        return "cannot say" if self.difference else ""
 
 
 @dataclass(frozen=True)
@@ -178,8 +203,10 @@ class Questions:
         """Return a figure as a sentence, with its interval and flag."""
         statistic = subject.statistic
         shown = figure if not statistic.opposite else oppose(figure)
+        who, what = describe_children(statistic)
         words = {
-            "who": self.describe_children(statistic),
+            "who": who,
+            "what": what,
             "area": self.get_area_name(subject.area_code),
             "cohort": self.get_label(subject.cohort),
             "categories": statistic.categories or "all children",
@@ -193,12 +220,6 @@ class Questions:
             return f"There is no figure for {whose}: {figure['flag_meaning']}."
         flag = f" [{figure['flag']}: {figure['flag_meaning']}]" if figure["flag"] else ""
         return f"{capital(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
-
-    def describe_children(self, statistic: Statistic) -> str:
-        """Return the children of a statistic in words: `children`, or `children (Female)`."""
-        own = {"Early learning goal", "ASQ-3 domain", "Comparison", "Seen by", "Concern raised by"}
-        groups = [category for label, category in sorted(statistic.signature) if label not in own]
-        return f"children ({', '.join(groups)})" if groups else "children"
 
     def _conclude_figure(self, figure: dict[str, Any]) -> tuple[list[str], list[str]]:
         if figure["value"] is None:
@@ -270,10 +291,11 @@ class Questions:
         found = self.find_difference(one, other)
         sentences = [self.describe_figure(each, figure) for each, figure in zip((one, other), figures, strict=True)]
         if isinstance(found, str):
-            return Answer(" ".join((*sentences, found)), figures, *_list_conclusions("no figure"), "cannot say")
+            return Answer(" ".join((*sentences, found)), figures, *_list_conclusions("no figure"), found)
         conclusion = self.describe_difference(one, other, found)
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
-        return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found.verdict)
+        points = round(figures[0]["value"] - figures[1]["value"], 1)
+        return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found, points)
 
     def describe_difference(self, one: Subject, other: Subject, found: Difference) -> str:
         """Return the release page's sentence on a difference."""
@@ -341,12 +363,10 @@ class Questions:
         sentences = [self.describe_figure(subject, figure) for subject, figure in zip(subjects, figures, strict=True)]
         return Answer(" ".join((*sentences, *may)), figures, may, _list_conclusions("difference", conclusion="")[1])
 
-    def answer_sum(
-        self, areas: Sequence[str], groups: Sequence[str], sex: str = EVERYONE, cohort: str | None = None
-    ) -> Answer:
+    def answer_sum(self, areas: Sequence[str], groups: Sequence[str], cohort: str | None = None) -> Answer:
         """Answer what the good level of development of areas or groups added up is."""
         row = self._ask_macro(
-            "FROM gld_sum(?, ?, sex := ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, sex, cohort
+            "FROM gld_sum(?, ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, cohort
         )[0]
         if row["gld_percent"] is None:
             raise NotPublished(capital(row["basis"]) + ".")
@@ -356,8 +376,12 @@ class Questions:
             subject = self.read_subject("gld_children_percent", areas[0], [group], cohort)
             where = "AND f.time_period = ? AND list_contains(?, f.area_code)"
             figures += self.list_figures(subject.statistic, where, row["time_period"], codes)
-        ends = {"lower": f"{row['lower_ci']}%", "upper": f"{row['upper_ci']}%"}
-        sentence = f"{row['area_name']}, {row['child_group']}, {self.get_label(row['time_period'])}: {row['in_words']}."
+        total = {"value": row["gld_percent"], "lower": row["lower_ci"], "upper": row["upper_ci"], "unit": "%"}
+        children = {"value": row["children"], "lower": row["children_lower_ci"], "upper": row["children_upper_ci"]}
+        counted = format_with_interval({**children, "unit": "children"})
+        about = f"{row['area_name']}, {row['child_group']}, {self.get_label(row['time_period'])}"
+        sentence = f"{about}: {format_with_interval(total)}, of {counted}."
+        ends = {end: format_value({**total, "value": total[end]}) for end in ("lower", "upper")}
         added = row["gld_percent"], row["children"]
         return Answer(sentence, figures, *_list_conclusions("sum", **ends), added=added)
 
@@ -385,7 +409,15 @@ class Questions:
         official = f"England’s official figure is {row['england']:.1f}% ({row['source']})."
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
         sentence = " ".join((self.describe_figure(subject, figure), official, conclusion))
-        return Answer(sentence, [figure], may, may_not, row["verdict"])
+        return Answer(sentence, [figure], may, may_not, found, round(row["percent"] - row["england"], 1))
+
+    def answer_target(self, subject: Subject) -> Answer:
+        """Answer how far a subject is from each target of its area."""
+        answer = self.answer_figure(subject)
+        rows = [row for row in self.find_target(subject) if row["verdict"] != "no figure"]
+        distances = [describe_target(_build_distance(row)) for row in rows]
+        sentence = " ".join((answer.sentence, *distances))
+        return replace(answer, sentence=sentence, may_conclude=[*answer.may_conclude, *distances])
 
     def find_target(self, subject: Subject) -> list[Row]:
         """Return how far a subject is from each target of its area."""
@@ -443,6 +475,20 @@ def format_interval(figure: dict[str, Any]) -> str:
         return ""
     ends = (format_value({**figure, "value": figure[end]}) for end in ("lower", "upper"))
     return f" (95% interval {' to '.join(ends)})"
+
+
+def format_with_interval(figure: dict[str, Any]) -> str:
+    """Return a figure with its unit and its interval: `64.8% (95% interval 64.7% to 64.8%)`."""
+    unit = f" {figure['unit']}" if figure["unit"] == "children" else ""
+    return f"{format_value(figure)}{unit}{format_interval(figure)}"
+
+
+def _build_distance(row: Row) -> Distance:
+    """Return a row of `gld_to_target` as the release page has it."""
+    points, children = (
+        (row[f"{unit}_to_go"], row[f"{unit}_lower_ci"], row[f"{unit}_upper_ci"]) for unit in ("points", "children")
+    )
+    return Distance(row["target_percent"], row["target_year"], row["target"], row["verdict"], points, children)
 
 
 def _list_conclusions(*kinds: str, **words: str) -> tuple[list[str], list[str]]:

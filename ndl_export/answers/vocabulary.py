@@ -25,6 +25,8 @@ from sources.reference.places import load_places
 _STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
 SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures"].items()}
 """A sentence about a figure, by measure."""
+_WHAT: dict[str, list[str]] = {name: words.get("what", []) for name, words in _STATED["measures"].items()}
+_WITH_LABEL = frozenset(_STATED["with_label"])
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
 """The measure that counts the children or responses of a percentage."""
 COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
@@ -297,6 +299,22 @@ class Vocabulary:
         wanted = " or ".join(_format_signature(each) for each in signatures if each) or "all children"
         some = "; ".join(list(near)[:_READINGS])
         return f"The release has no such figure for {wanted}." + (f" Nearest: {some}." if some else "")
+
+
+def describe_children(statistic: Statistic) -> tuple[str, str]:
+    """Return the children of a statistic in words, such as `girls (First language: English)`, and what it measures.
+
+    What it measures are the categories that the measure's own sentence names.
+    """
+    words = {
+        label: f"{label}: {category}" if label in _WITH_LABEL else category
+        for label, category in sorted(statistic.signature)
+    }
+    measured = [label for label in words if label in _WHAT.get(statistic.measure, ())]
+    noun = _STATED["nouns"].get(words.get("Sex"), "children")
+    groups = [words[label] for label in words if label not in measured and (label != "Sex" or noun == "children")]
+    what = ", ".join(words[label] for label in measured) or statistic.categories
+    return f"{noun} ({', '.join(groups)})" if groups else noun, what
 
 
 def _split_key(key: str) -> Category:

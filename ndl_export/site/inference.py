@@ -263,18 +263,22 @@ def _conclude_possible(
 def conclude_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how far the area of the first line is from targets for all areas or for this one."""
     for target in found.targets.get((cohort, lines[0].area.code), ()):
-        aim = f"{target.percent:g}% by {target.year} ({target.name})"
-        if target.verdict == "met":
-            yield Concluded(f"{aim} is reached.")
-        elif target.verdict == "not met":
-            near, least, most = map(format_signed, target.points)
-            children, fewest, greatest = (f"{round(each):,}" for each in target.children)
-            yield Concluded(
-                f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"
-                f" group of this size ({fewest} to {greatest})."
-            )
-        else:
-            yield Concluded(f"Whether {aim} is reached cannot be said: the noise is too large.")
+        yield Concluded(describe_target(target))
+
+
+def describe_target(target: Distance) -> str:
+    """Return the sentence on whether a target is reached, and how far away it is if not."""
+    aim = f"{target.percent:g}% by {target.year} ({target.name})"
+    if target.verdict == "met":
+        return f"{aim} is reached."
+    if target.verdict != "not met":
+        return f"Whether {aim} is reached cannot be said: the noise is too large."
+    near, least, most = map(format_signed, target.points)
+    children, fewest, greatest = (f"{round(each):,}" for each in target.children)
+    return (
+        f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"
+        f" group of this size ({fewest} to {greatest})."
+    )
 
 
 def _format_labels(labels: list[str], kind: str) -> str:

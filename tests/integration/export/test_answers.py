@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,6 +260,38 @@ def test_a_withdrawn_release_answers_nothing(series: Path, tmp_path: Path) -> No
 def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str], questions: Questions) -> None:
     found = Index(questions.vocabulary).search(words, 3)[0].statistic
     assert (found.table, found.measure, found.categories) == first
+
+
+@pytest.mark.parametrize(
+    ("measure", "groups", "wanted"),
+    [
+        ("GLD", ["girls"], "% of girls in Leeds had a good level of development"),
+        ("GLD", ["boys", "FSM"], "% of boys (Eligible for free school meals) in Leeds had"),
+        ("GLD", ["seen by both services"], "% of children (Seen by: Both) in Leeds had"),
+        ("number of children", ["girls"], " girls in Leeds in 2024/25"),
+        (
+            "expected level",
+            ["girls", "writing"],
+            "% of girls in Leeds were at the expected level in Writing in",
+        ),
+        (None, ["seen by both services"], "% of children in Leeds in 2024/25 were in this group: Seen by: Both"),
+    ],
+)
+def test_a_sentence_says_whom_the_figure_is_about(
+    measure: str | None, groups: list[str], wanted: str, questions: Questions
+) -> None:
+    assert wanted in questions.answer_figure(questions.read_subject(measure, "Leeds", groups)).sentence
+
+
+def test_a_sum_has_the_unit_at_both_ends_of_its_interval(questions: Questions) -> None:
+    sentence = questions.answer_sum(["Leeds", "Wirral"], ["FSM"]).sentence
+    assert re.search(r"\d% \(95% interval [\d.]+% to [\d.]+%\), of [\d,]+ children \(95% interval", sentence)
+
+
+def test_the_distance_from_a_target_is_in_the_answer(questions: Questions) -> None:
+    answer = questions.answer_target(questions.read_subject("gld_children_percent", "Leeds"))
+    assert " points away (95% interval " in answer.sentence
+    assert any(" more children in a year group of this size" in each for each in answer.may_conclude)
 
 
 def test_search_takes_any_words(questions: Questions) -> None:
