@@ -15,8 +15,8 @@ from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
 from ndl_export.answers.questions import NEVER_CONCLUDED, Answer, NotPublished, Questions, is_england
 from ndl_export.answers.reading import TOGETHER
-from ndl_export.answers.search import Index
 from ndl_export.answers.sentences import check_sentence
+from ndl_export.answers.vocabulary import Index
 
 _INSTRUCTIONS = (
     "Official statistics on school readiness, with privacy noise and an interval on every figure. Never compare, add up"
@@ -97,17 +97,17 @@ class _Tools:
 
         Each result has the measure and the groups to ask `get_figures` for.
         """
-        found = self._index.search(words, limit)
+        found = [(each, self._questions.vocabulary.tables[each.table]) for each in self._index.search(words, limit)]
         return {
             "found": [
                 {
-                    "table": each.statistic.table,
-                    "title": each.title,
-                    "measure": each.statistic.measure,
-                    "label": each.label,
-                    "groups": [f"{label}: {category}" for label, category in sorted(each.statistic.signature)],
+                    "table": each.table,
+                    "title": table.title,
+                    "measure": each.measure,
+                    "label": table.get_measure(each.measure).label,
+                    "groups": each.keys,
                 }
-                for each in found
+                for each, table in found
             ]
         }
 

@@ -17,28 +17,8 @@ from ndl_export.answers.vocabulary import (
 )
 from privacy.doors.shipped import read_yaml
 
-_UNITS = {
-    name: number
-    for number, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-        " seventeen eighteen nineteen".split()
-    )
-}
-_TENS = {
-    name: 10 * number
-    for number, name in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
-}
-_PARTS = {
-    **{"half": 2, "halves": 2, "third": 3, "quarter": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8},
-    **{"tenth": 10, "thirds": 3, "quarters": 4, "fifths": 5, "sixths": 6, "eighths": 8, "tenths": 10},
-}
-_ORDINALS = {
-    **{
-        name: number
-        for number, name in enumerate("first second third fourth fifth sixth seventh eighth".split(), start=1)
-    },
-    **{f"{number}{end}": number for number, end in enumerate(("st", "nd", "rd", *["th"] * 5), start=1)},
-}
+_NUMBERS: dict[str, dict[str, int]] = read_yaml(Path(__file__).parent / "numbers.yaml")
+_UNITS, _TENS, _PARTS, _ORDINALS = (_NUMBERS[kind] for kind in ("units", "tens", "parts", "ordinals"))
 _YEARS = re.compile(r"\b(?:20)(\d\d)\s*(?:/|-|–|to)\s*(?:20)?(\d\d)\b")
 _INTERVAL = re.compile(
     r"[(,]?\s*(?:with\s+)?(?:a\s+)?95\s*(?:%|per cent)\s*(?:confidence )?interval:?\s*(?:of\s+|from\s+)?"

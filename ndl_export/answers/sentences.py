@@ -175,7 +175,7 @@ class _Writer:
         about: dict[str, Any] = {}
         if statistic:
             about["measure"] = f"not {statistic.measure}" if statistic.opposite else statistic.measure
-            about["group"] = [f"{label}: {category}" for label, category in sorted(statistic.signature)]
+            about["group"] = statistic.keys
         return Claim(
             area=slot.areas[0] if slot.areas else None,
             cohort=slot.cohorts[0] if slot.cohorts else None,
@@ -197,11 +197,11 @@ class _Writer:
 
     def _is_bound(self, item: Item) -> bool:
         """Return whether a phrase such as `more than` or `above` belongs to the number after it."""
-        return any(number.first in (item.end, item.end + 1) and self._gap(item, number) for number in self._numbers)
+        return any(self._bounds(item, number) for number in self._numbers)
 
-    def _gap(self, item: Item, number: Item) -> bool:
+    def _bounds(self, item: Item, number: Item) -> bool:
         between = self.reading.tokens[item.end : number.first]
-        return all(token in ("than", "a", "an", "the") for token in between)
+        return number.first in (item.end, item.end + 1) and {*between} <= {"than", "a", "an", "the"}
 
     @property
     def _numbers(self) -> list[Item]:
@@ -219,12 +219,7 @@ class _Writer:
         stated: Number = number.value
         about = "about" if stated.is_fraction else "exactly"
         for item in self.reading.items:
-            if (
-                item.kind in _BOUNDS
-                and item.end <= number.first
-                and self._gap(item, number)
-                and number.first - item.end <= 1
-            ):
+            if item.kind in _BOUNDS and self._bounds(item, number):
                 about = _BOUNDS[item.kind]
         unit = stated.unit or ("responses" if any("response" in each for each in self._measures) else "children")
         if not stated.unit and stated.decimals:

@@ -6,6 +6,7 @@ Published names come from the analyst database, and other names in common use fr
 
 import difflib
 import re
+import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,10 @@ POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
 CONTEXT = frozenset(_STATED["context"])
 """Labels of what a figure measures; in a comparison they are those of both sides."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
-_READINGS = 6
+_READINGS, _MOST_FOUND = 6, 50
+_NOT_SEARCHED = frozenset(
+    "a an and are at by did do does for from how in is many much of or the to was were what which with".split()
+)
 _COMPARISON = "Comparison"
 
 Category = tuple[str, str]
@@ -63,6 +67,11 @@ class Statistic:
     def categories(self) -> str:
         """Its categories in words: `Writing, Female`; empty for all children."""
         return ", ".join(category for _, category in sorted(self.signature))
+
+    @property
+    def keys(self) -> list[str]:
+        """Its categories with their labels: `Sex: Female`."""
+        return [": ".join(category) for category in sorted(self.signature)]
 
 
 @dataclass(frozen=True)
@@ -299,6 +308,44 @@ class Vocabulary:
         wanted = " or ".join(_format_signature(each) for each in signatures if each) or "all children"
         some = "; ".join(list(near)[:_READINGS])
         return f"The release has no such figure for {wanted}." + (f" Nearest: {some}." if some else "")
+
+
+class Index:
+    """Every published statistic, by the words of its table, its measure and its categories, in a full-text index."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._statistics = vocabulary.list_statistics()
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        # Porter's stemmer finds `goals` with `goal`.
+        self._database.execute("CREATE VIRTUAL TABLE statistic USING fts5(exact, other, tokenize = 'porter')")
+        rows = map(self._describe, self._statistics)
+        self._database.executemany("INSERT INTO statistic VALUES (?, ?)", rows)
+
+    def search(self, words: str, limit: int = 10) -> list[Statistic]:
+        """Return the statistics that fit best, those with all words in their names first."""
+        tokens = [f'"{token}"' for token in split_tokens(words) if token not in _NOT_SEARCHED]
+        if not tokens:
+            return []
+        limit = min(limit, _MOST_FOUND)
+        # Those with all words in their names, in order, the plainest first; else in descriptions; else those with most
+        # of the words.
+        every = " ".join(tokens)
+        queries = ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank"))
+        found = next(filter(None, (self._match(query, order, limit) for query, order in queries)), [])
+        return [self._statistics[number - 1] for number in found]
+
+    def _match(self, query: str, order: str, limit: int) -> list[int]:
+        rows = self._database.execute(
+            f"SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
+        )
+        return [number for (number,) in rows]
+
+    def _describe(self, statistic: Statistic) -> tuple[str, str]:
+        """Return the names of a statistic, and the words that describe it."""
+        table = self._vocabulary.tables[statistic.table]
+        names = " ; ".join(self._vocabulary.list_names(statistic))
+        return names, f"{table.title} {table.description} {table.get_measure(statistic.measure).description}"
 
 
 def describe_children(statistic: Statistic) -> tuple[str, str]:

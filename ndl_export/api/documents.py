@@ -13,7 +13,6 @@ from ndl_export.analyst_db.dimensions import iter_areas
 from ndl_export.analyst_db.facts import find_newest_release, get_unit, query_current
 from ndl_export.api import shapes
 from ndl_export.api.figures import read_by_area
-from ndl_export.api.openapi import build_openapi
 from ndl_export.facts.description import DATABASE_FILE, OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.on_request import merge_tables
@@ -53,7 +52,7 @@ def build_documents(found: Sequence[Release], sums: Mapping[str, str]) -> dict[s
         INDEX: _build_index(newest),
     }
     schemas = {f"schemas/{name}.json": shapes.build_schema(name) for name in shapes.DOCUMENTS}
-    plain = schemas | {"openapi.json": build_openapi(LICENCE, found[-1].version)}
+    plain = schemas | {"openapi.json": shapes.build_openapi(LICENCE, found[-1].version)}
     written = {name: json.dumps(each, ensure_ascii=False, indent=2).encode() + b"\n" for name, each in plain.items()}
     return written | {name: format_document(each) for name, each in documents.items()}
 

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import shapes
 from ndl_export.api.documents import LICENCE, format_document
-from ndl_export.api.openapi import RESOURCES
 from ndl_export.api.queries import ALL, CURRENT, NO_FLAG, Latest, UnknownName, build_page
 from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.release_facts import TITLE
@@ -83,7 +82,7 @@ def _add_documents(app: FastAPI, latest: Latest) -> None:
     """Add the documents of the static API, with the same paths and bytes, and the reference page."""
 
     def add(path: str, answer: Callable[..., Response]) -> None:
-        summary, shape, _ = RESOURCES[path]
+        summary, shape, _ = shapes.RESOURCES[path]
         responses: dict[int | str, dict[str, Any]] = {200: {"model": shape}}
         responses |= _PROBLEMS if "{" in path else {}
         app.get(f"{_ROOT}{path}", summary=summary, name=shape.__name__, responses=responses)(answer)
@@ -91,7 +90,7 @@ def _add_documents(app: FastAPI, latest: Latest) -> None:
     def make_answer(path: str) -> Callable[..., Response]:
         return lambda request: _answer(request, latest.get().documents[path])
 
-    for path in (path for path in RESOURCES if "{" not in path):
+    for path in (path for path in shapes.RESOURCES if "{" not in path):
         answer = make_answer(path.removeprefix("/"))
         answer.__annotations__ = {"request": Request, "return": Response}
         add(path, answer)

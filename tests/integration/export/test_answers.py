@@ -16,8 +16,7 @@ from scipy.stats import norm
 
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.answers.search import Index
-from ndl_export.answers.vocabulary import NotPublished
+from ndl_export.answers.vocabulary import Index, NotPublished
 from ndl_export.bundle.row_hashes import check_answer
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
@@ -258,7 +257,7 @@ def test_a_withdrawn_release_answers_nothing(series: Path, tmp_path: Path) -> No
     ],
 )
 def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str], questions: Questions) -> None:
-    found = Index(questions.vocabulary).search(words, 3)[0].statistic
+    found = Index(questions.vocabulary).search(words, 3)[0]
     assert (found.table, found.measure, found.categories) == first
 
 
