@@ -22,7 +22,6 @@ from ndl_export.analyst_db.database import Database, read_statements
 from ndl_export.analyst_db.dimensions import add_dimensions, add_names, add_types
 from ndl_export.analyst_db.facts import add_facts, add_figures
 from ndl_export.analyst_db.short_views import add_requested, add_short_views
-from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.release_facts import (
     WITHDRAWN_FILE,
@@ -226,7 +225,7 @@ def render_analyst_database_page() -> str:
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
-        listed={schema: format_grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
+        listed={schema: kit.format_grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
         dimensions=", ".join(name for name, _ in tables["dimension"]),
         macros=MACROS,
         values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),

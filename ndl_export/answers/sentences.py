@@ -8,6 +8,7 @@ the cohort, the measure.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -123,15 +124,20 @@ class _Writer:
     vocabulary: Vocabulary
     reading: Reading
 
+    @cached_property
+    def everything(self) -> _Slot:
+        """What the whole sentence names."""
+        return _read_slot(self.reading.items)
+
     def list_claims(self) -> list[Claim]:
         """Return the claims. Raises `Unreadable` and `NotPublished`."""
         reading = self.reading
         for kind in ("child", "cause", "forecast"):
             if stated := reading.list_kind(kind):
-                return [self._write(_read_slot(reading.items), **{kind: stated[0].value}, lenient=True)]
+                return [self._write(self.everything, **{kind: stated[0].value}, lenient=True)]
         if reading.unread:
             raise Unreadable(f"these words mean nothing here: {', '.join(dict.fromkeys(reading.unread))}")
-        named = {label for group in _read_slot(reading.items).groups for label, _ in group}
+        named = {label for group in self.everything.groups for label, _ in group}
         for kind, labels in _ONLY_WITH.items():
             if reading.list_kind(kind) and not (named & labels or (kind == "answered" and reading.is_survey)):
                 raise Unreadable(f"these words mean nothing here: {reading.list_kind(kind)[0].value}")
@@ -141,9 +147,8 @@ class _Writer:
             raise Unreadable("it does not say who the others are")
         if denials := reading.list_kind("denial"):
             raise Unreadable(f"the denial “{denials[0].value}” could be about several things")
-        everything = _read_slot(reading.items)
-        if reading.list_kind("added") and max(len(everything.areas), len(everything.groups)) > 1:
-            return [self._write_sum(everything)]
+        if reading.list_kind("added") and max(len(self.everything.areas), len(self.everything.groups)) > 1:
+            return [self._write_sum()]
         for item in reading.items:
             is_free = item.kind in ("higher", "lower") or item.value in _COMPARE_ALONE or item.value in _ALSO_FILLERS
             if item.kind in _BOUNDS and not is_free and not self._is_bound(item):
@@ -153,11 +158,11 @@ class _Writer:
                 reading.items[place] = replace(item, kind=_COMPARE_ALONE[item.value])
         comparators = [item for item in reading.list_kind("higher", "lower", "same") if not self._is_bound(item)]
         if reading.list_kind("highest", "lowest", "rankings") or (reading.list_kind("ordinal") and not comparators):
-            return self._write_rank(everything)
+            return self._write_rank()
         if comparators:
             return self._write_comparison(comparators)
         if reading.list_kind("rose", "fell", "unchanged"):
-            return self._write_change(everything)
+            return self._write_change()
         return self._write_values()
 
     # Parts of claims
@@ -215,13 +220,17 @@ class _Writer:
         return self.reading.tokens[at - 1] if at else ""
 
     def _state_value(self, number: Item) -> dict[str, Any]:
-        """Return the value, unit and bound of a number as fields of a claim."""
+        """Return the value, unit and bound of a number, or of a majority, as fields of a claim."""
+        if number.kind in ("majority", "minority"):
+            return {"value": 50.0, "unit": "%", "about": "more than" if number.kind == "majority" else "less than"}
         stated: Number = number.value
         about = "about" if stated.is_fraction else "exactly"
         for item in self.reading.items:
             if item.kind in _BOUNDS and self._bounds(item, number):
                 about = _BOUNDS[item.kind]
-        unit = stated.unit or ("responses" if any("response" in each for each in self._measures) else "children")
+        unit = stated.unit or (
+            "responses" if any("response" in each for each in self.everything.measures) else "children"
+        )
         if not stated.unit and stated.decimals:
             unit = "goals"
         return {
@@ -241,10 +250,6 @@ class _Writer:
             "about": stated["about"],
         }
 
-    @property
-    def _measures(self) -> tuple[str, ...]:
-        return _read_slot(self.reading.items).measures
-
     # Kinds of claims
 
     def _write_values(self) -> list[Claim]:
@@ -252,7 +257,7 @@ class _Writer:
         numbers.sort(key=lambda item: item.first)
         if not numbers:
             raise Unreadable("it states no value, comparison or rank that could be checked")
-        everything = _read_slot(self.reading.items)
+        everything = self.everything
         cuts = [self._find_cut(one, other) for one, other in pairwise(numbers)]
         ends = [*cuts, len(self.reading.tokens)]
         claims, begin = [], 0
@@ -267,17 +272,10 @@ class _Writer:
                 context = [each for each in everything.groups if each[0][0] in CONTEXT and each not in own.groups]
                 if context and not any(each[0][0] in CONTEXT for each in own.groups):
                     slot = replace(slot, groups=(*slot.groups, *context))
-            claims.append(self._write(slot, **self._state(number), **self._state_interval(len(numbers))))
+            interval = self.reading.interval if len(numbers) == 1 else None
+            claims.append(self._write(slot, **self._state_value(number), interval=interval))
             begin = end
         return claims
-
-    def _state(self, number: Item) -> dict[str, Any]:
-        if number.kind in ("majority", "minority"):
-            return {"value": 50.0, "unit": "%", "about": "more than" if number.kind == "majority" else "less than"}
-        return self._state_value(number)
-
-    def _state_interval(self, numbers: int) -> dict[str, Any]:
-        return {"interval": self.reading.interval} if self.reading.interval and numbers == 1 else {}
 
     def _find_cut(self, one: Item, other: Item) -> int:
         """Return the token that separates what two numbers are about: the last stop or conjunction, else comma."""
@@ -297,8 +295,8 @@ class _Writer:
     def _is_named(self, at: int) -> bool:
         return any(item.first <= at < item.end for item in self.reading.items)
 
-    def _write_sum(self, slot: _Slot) -> Claim:
-        numbers = self._numbers
+    def _write_sum(self) -> Claim:
+        slot, numbers = self.everything, self._numbers
         stated = self._state_value(numbers[0]) if numbers else {}
         groups = [f"{label}: {category}" for (label, category), *_ in slot.groups]
         if len(slot.areas) > 1:
@@ -307,7 +305,8 @@ class _Writer:
             added, area, group = groups, slot.areas[0] if slot.areas else None, []
         return Claim(area=area, cohort=slot.cohorts[0] if slot.cohorts else None, group=group, added=added, **stated)
 
-    def _write_rank(self, slot: _Slot) -> list[Claim]:
+    def _write_rank(self) -> list[Claim]:
+        slot = self.everything
         lowest = bool(self.reading.list_kind("lowest"))
         ordinals = self.reading.list_kind("ordinal")
         if len(slot.areas) > 1:
@@ -321,12 +320,12 @@ class _Writer:
         return [self._write(slot, **stated)]
 
     def _write_target(self) -> Claim:
-        slot = _read_slot(self.reading.items)
         # Targets are for the good level of development.
-        slot = slot if slot.measures else replace(slot, measures=("gld_children_percent",))
+        slot = replace(self.everything, measures=self.everything.measures or ("gld_children_percent",))
         return self._write(slot, target="not met" if self.reading.list_kind("denial", "lower") else "met")
 
-    def _write_change(self, slot: _Slot) -> list[Claim]:
+    def _write_change(self) -> list[Claim]:
+        slot = self.everything
         direction = self.reading.list_kind("rose", "fell", "unchanged")[0].kind
         cohorts = sorted(slot.cohorts)
         has_start = len(cohorts) > 1 or self._is_start(cohorts)
@@ -353,10 +352,10 @@ class _Writer:
 
     def _write_comparison(self, comparators: list[Item]) -> list[Claim]:
         reading, pivot = self.reading, comparators[0]
-        if reading.list_kind("before") or len(_read_slot(reading.items).cohorts) > 1:
+        if reading.list_kind("before") or len(self.everything.cohorts) > 1:
             direction = {"higher": "rose", "lower": "fell", "same": "unchanged"}[pivot.kind]
             reading.items.append(Item(direction, pivot.value, pivot.first, pivot.end))
-            return self._write_change(_read_slot(reading.items))
+            return self._write_change()
         left_items, right_items = self._split_sides(pivot)
         left, right = _read_slot(left_items), _read_slot(right_items)
         left, right = self._complete_sides(left, right, any(item.kind == "others" for item in right_items))
@@ -369,8 +368,8 @@ class _Writer:
                 comparison |= self._state_amount(number)
             else:
                 claims.append(self._write(left if number in left_items else right, **self._state_value(number)))
-        if times := reading.list_kind("times"):
-            comparison["times"] = 2.0 if times else None
+        if reading.list_kind("times"):
+            comparison["times"] = 2.0
         other = self._write(right)
         than = Other(area=other.area, group=other.group)
         return [self._write(left, than=than, **comparison), *claims]

@@ -24,7 +24,6 @@ from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
-from ndl_export.documents.markdown import add_notice
 from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
@@ -59,6 +58,7 @@ from ndl_export.metadata.portals import (
     build_record,
     build_registry_file,
 )
+from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, query_conclusions
 from ndl_export.tables import Table
@@ -276,7 +276,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "quality.md": pages.render_quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
-    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
+    return {name: kit.add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
 
 
 def _promote(staged: Path, directory: Path) -> Path:

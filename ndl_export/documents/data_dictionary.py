@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
@@ -59,7 +58,7 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
 
 def build_symbols_grid() -> str:
     """Return a table of all symbols and their meanings."""
-    return format_grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
+    return kit.format_grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
 
 
 def describe_column_type(column: PublishedColumn) -> str:

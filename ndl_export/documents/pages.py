@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 
 from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.documents.data_dictionary import build_symbols_grid
-from ndl_export.documents.markdown import format_bullets, format_grid
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
 from ndl_export.facts.official import OfficialFigure, read_official_figures
@@ -69,7 +68,7 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
         devolved=DEVOLVED,
         deprivation_index=code_lists.IMD_INDEX,
         deprivation_source=code_lists.IMD_SOURCE,
-        breaks=format_bullets(explain_breaks(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
+        breaks=kit.format_bullets(explain_breaks(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
         symbols=build_symbols_grid(),
         nothing=NOTHING,
     )
@@ -129,7 +128,7 @@ def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
         labels={cohort: Cohort(cohort).label for each in facts.on_request.tables for cohort in each.cohorts},
-        missing=format_bullets(explain_missing(facts.missing, facts.councils, facts.on_request.tables))
+        missing=kit.format_bullets(explain_missing(facts.missing, facts.councils, facts.on_request.tables))
         or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
         plan_file=f"noise_plan_{{family}}{by_cohort}.json",
@@ -146,7 +145,7 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILAB
 def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
     """Return the number of figures by flag, and the median half-width of intervals, for each table and rate."""
     flags = ("reliable", "unreliable", "many links missed", "withheld", "not available")
-    return format_grid(
+    return kit.format_grid(
         ("table", "figure", *flags, "median half-width of the interval"),
         (
             _build_reliability_row(name, measure, tables[name])
@@ -173,7 +172,7 @@ def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
     lines = [(Cohort(row["time_period"]).label, *_build_linkage_row(row, row["area_name"])) for row in totals]
     first = 1 if len(cohorts) == 1 else 0
-    return format_grid(("cohort", "area", "linked, %", "95% interval")[first:], [line[first:] for line in lines])
+    return kit.format_grid(("cohort", "area", "linked, %", "95% interval")[first:], [line[first:] for line in lines])
 
 
 def describe_linkage_gaps(linkage: pa.Table) -> str:
@@ -189,7 +188,7 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
     ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
     # A topic with one group that is shown has no lowest and highest.
     extremes = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
-    return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
+    return kit.format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
 
 
 def _share_of(row: Mapping[str, object]) -> str:

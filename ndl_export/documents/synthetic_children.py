@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ndl_export.documents.markdown import format_grid
 from ndl_export.facts import synthetic
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.files.whole_files import format_csv
@@ -75,7 +74,7 @@ def _render_pages(made: synthetic.SyntheticChildren) -> dict[str, bytes]:
         children=number(made.rows.num_rows),
         changed=number(made.changed),
         first_column=FIRST_COLUMN,
-        files=format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
+        files=kit.format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
         not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),
         libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
     )

@@ -1,10 +1,12 @@
 """Rendering: one jinja2 environment for each folder of templates, with the kit's own templates as `kit/<name>`.
 
 Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown and SQL.
+Lists, tables and the notice of Markdown pages are built here too.
 """
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -72,3 +74,20 @@ def _format_json(value: Any) -> Markup:
     """Return a value as JSON that is also YAML, for templates of records."""
     text = json.dumps(value, ensure_ascii=False)
     return Markup(_SPECIAL_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def add_notice(text: str, notice: str) -> str:
+    """Return the page with the notice, if not empty, as its first line."""
+    return f"**{notice}**\n\n{text}" if notice else text
+
+
+def format_bullets(lines: Iterable[str]) -> str:
+    """Return a Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def format_grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; vertical bars in cells are escaped."""
+    lines = [header, ["---"] * len(header), *body]
+    # A bar in a cell would begin another cell.
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

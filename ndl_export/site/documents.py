@@ -17,7 +17,6 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from ndl_export.documents.bundle_files import list_file_kinds
-from ndl_export.documents.markdown import add_notice
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_size
@@ -84,7 +83,9 @@ def render_documents(files: Mapping[str, bytes], names: Collection[str], notice:
     found = []
     for name in sorted(filter(is_document, files), key=page_of):
         text = files[name].decode()
-        text = _render_reconciliation(text) if name == _RECONCILIATION else text.removeprefix(add_notice("", notice))
+        text = (
+            _render_reconciliation(text) if name == _RECONCILIATION else text.removeprefix(kit.add_notice("", notice))
+        )
         found.append(render_document(name, text, {each: get_address(each) for each in names if each != name}))
     return tuple(found)
 
