@@ -23,7 +23,6 @@ from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, f
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages
-from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
@@ -268,8 +267,8 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
         "changes.csv": format_csv(changes.HEADER, moved),
         "code_of_practice.md": pages.render_page("code_of_practice.md", facts, previous=earlier.replaced),
-        "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
-        "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),
+        "data_dictionary.csv": pages.build_data_dictionary_csv(facts.tables),
+        "data_dictionary.md": pages.render_data_dictionary_page(facts.on_request.tables),
         "five_safes.md": pages.render_page("five_safes.md", facts, inference=facts.privacy_record["inference"]),
         "methodology.md": pages.render_methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,

@@ -1,4 +1,4 @@
-"""The prose pages of a bundle: README, licence, methodology and statements; their text is in `templates/`.
+"""The pages of a bundle: README, licence, methodology, statements and data dictionary; their text is in `templates/`.
 
 `reconciliation.csv` compares our percentages at a good level of development with those of the Department for Education,
 which are exact counts of all children assessed in a council's schools. Both describe this year's children, not children
@@ -8,7 +8,7 @@ in general, so 95 in 100 official figures should be within our intervals.
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.documents.bundle_files import list_file_kinds
-from ndl_export.documents.data_dictionary import build_symbols_grid
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
 from ndl_export.facts.official import OfficialFigure, read_official_figures
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
@@ -29,7 +29,18 @@ from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.schema import LEVEL, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
+from ndl_export.tables.rows import list_levels
+from ndl_export.tables.schema import (
+    LEVEL,
+    OWN_AREA,
+    SYMBOLS,
+    WITH_INTERVAL,
+    ColumnRole,
+    Flag,
+    PublishedColumn,
+    get_column_name,
+    list_columns,
+)
 from sources.reference import code_lists
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
@@ -274,3 +285,67 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         figure.source,
         "; ".join(notes),
     )
+
+
+_FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
+_SHARED = (ColumnRole.TIME, ColumnRole.PLACE)
+_TYPES = {"string": "text", "int64": "whole number", "double": "number"}
+
+
+def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
+    """Return one line per column of the tables in `defined`, in order; levels are separated by ' | '."""
+    lines = (
+        (
+            table.name,
+            column.name,
+            column.role.value,
+            describe_column_type(column),
+            _describe_unit(column),
+            str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
+            column.label,
+            column.description,
+            " | ".join(_list_levels(table, column)),
+        )
+        for table in defined.values()
+        for column in list_columns(table)
+    )
+    return format_csv(_FIELDS, lines)
+
+
+def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
+    """Return the data dictionary as a page; columns that all tables share are listed once."""
+    tables = [("##", table, "") for table in TABLES.values()]
+    on_request = [("###", each.table, each.origin) for each in requested]
+    return kit.render(
+        _TEMPLATES,
+        "data_dictionary.md",
+        nothing=NOTHING,
+        symbols=build_symbols_grid(),
+        # Time and place columns are the same in every table, so the first table has them all.
+        shared=[column for column in list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
+        parts=[tables, *([on_request] if requested else [])],
+        own_columns=lambda table: [column for column in list_columns(table) if column.role not in _SHARED],
+        levels=list_levels,
+        column_type=describe_column_type,
+        unit=_describe_unit,
+    )
+
+
+def build_symbols_grid() -> str:
+    """Return a table of all symbols and their meanings."""
+    return kit.format_grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
+
+
+def describe_column_type(column: PublishedColumn) -> str:
+    """Return the type of a column in words."""
+    return _TYPES[str(column.type)]
+
+
+def _list_levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
+    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
+
+
+def _describe_unit(column: PublishedColumn) -> str:
+    if column.measure is None or column.role is ColumnRole.FLAG:
+        return ""
+    return column.measure.unit_in_words

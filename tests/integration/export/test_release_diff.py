@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.documents.data_dictionary import build_data_dictionary_csv
+from ndl_export.documents.pages import build_data_dictionary_csv
 from ndl_export.publish.release_diff import (
     NotABundle,
     Weight,
