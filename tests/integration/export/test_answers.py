@@ -273,6 +273,7 @@ def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str],
             ["girls", "writing"],
             "% of girls in Leeds were at the expected level in Writing in",
         ),
+        ("expected level", ["writing"], "% of children in Leeds were at the expected level in Writing in 2024/25"),
         (None, ["seen by both services"], "% of children in Leeds in 2024/25 were in this group: Seen by: Both"),
     ],
 )
