@@ -231,13 +231,21 @@ def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_what_is_lost_beside_the_bundle_is_put_back(place: Place) -> None:
-    before = hashes(place.home.release)
+def test_what_is_lost_beside_the_bundle_is_missed_and_put_back(place: Place, tmp_path: Path) -> None:
+    before, councils = hashes(place.home.release), list_councils(place.landing)
     for lost in (
-        *("site/index.html", "latest.json", "catalogue.jsonld", "feed.xml", "latest", f"{VERSION}.zip", DATABASE_FILE),
-        *("api/v1/index.json", f"api/v1/releases/{VERSION}/gld_headline/E08000035.json"),
+        ("site/index.html", "latest", "latest.json", f"api/v1/releases/{VERSION}/gld_headline/E08000035.json"),
+        ("api/v1/index.json", "catalogue.jsonld", "feed.xml", f"{VERSION}.zip"),
+        (DATABASE_FILE,),
     ):
-        (place.home.release / lost).unlink()
+        paths = [place.home.release / name for name in lost]
+        for path in paths:
+            path.rename(tmp_path / "aside")
+            current = release.is_bundle_current(place.home, place.keys, VERSION, councils)
+            assert current == (path.name == DATABASE_FILE), path
+            (tmp_path / "aside").rename(path)
+        for path in paths:
+            path.unlink()
         run(place)
         assert changed(before, hashes(place.home.release)) <= {DATABASE_FILE}, lost
         assert (place.home.release / "latest").is_symlink(), lost
