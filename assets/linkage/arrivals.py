@@ -408,16 +408,25 @@ months later: in synthetic extracts, 5%."""
 
 
 def _lacks_a_month(record: RecordAtAge, reviews: Mapping[tuple[str, str], int], cohort: Cohort) -> bool:
-    """Return whether an extract lacks a month in which the review was due, or most of one before a month that it has.
+    """Return whether an extract lacks a month in which the review was made or due, or most of such a month.
 
     Reviews made before a provider began to send, or in a file that never came, would seem never to have been made.
     """
-    # Due months cannot be judged child by child, because no date of birth leaves the intake.
+    # Months cannot be judged child by child, because no date of birth leaves the intake.
     first, last = (record.find_due_day(born).replace(day=1) for born in (cohort.born_from, cohort.born_to))
-    due = list(takewhile(lambda month: month <= last, (add_months(first, number) for number in count())))
-    latest_first = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in (*due, add_months(last, 1))][::-1]
-    most = list(accumulate(latest_first, max))
-    return any(rows < max(1, FEW * later) for rows, later in zip(latest_first[1:], most[1:], strict=True))
+    rows = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in _list_months(first, add_months(last, 1))]
+    most_later = list(accumulate(rows[::-1], max))[::-1]
+    if any(each < max(1, FEW * later) for each, later in zip(rows[:-1], most_later[:-1], strict=True)):
+        return True
+    # Before the first due month their number grows from a few, so each is compared with those before it.
+    youngest = min(first, add_months(cohort.born_from, record.from_months).replace(day=1))
+    early = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in _list_months(youngest, first)]
+    return any(each < max(1, FEW * before) for each, before in zip(early, accumulate(early, max), strict=True))
+
+
+def _list_months(first: dt.date, last: dt.date) -> list[dt.date]:
+    """Return the first days of the months from one to another, both included."""
+    return list(takewhile(lambda month: month <= last, (add_months(first, number) for number in count())))
 
 
 def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay | RecordAtAge]:

@@ -166,7 +166,7 @@ class RecordOnDay:
 
 @dataclass(frozen=True)
 class RecordAtAge:
-    """A record made when a child reaches an age in `months` and `days`, such as a review.
+    """A record made by the age of `months` and `days`, and hardly ever before the age of `from_months`: a review.
 
     The source's column `kind` has the value `code` (empty for a record that may be kept with the mother, so that an
     extract of children lacks it), and the column `dated` its date. Deliveries are monthly: a record
@@ -179,6 +179,7 @@ class RecordAtAge:
     dated: str
     delivered_months: int
     reason: str
+    from_months: int = 0
     months: int = 0
     days: int = 0
 

@@ -249,9 +249,10 @@ ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 _DELIVERED_MONTHS = 3
 """Providers submit the Community Services Data Set monthly (data provision notice of 2017; GOV.UK, Healthy child
 programme: supplementary guidance for completing the CSDS), so three months cover the submissions of a review."""
-_AGES = {"ANV": (0, 0), "NBV": (0, 14), "6-8W": (0, 56), "12M": (12, 0), TWO_YEAR_REVIEW: (30, 0)}
-"""Age by which each review is due, in months and days: by birth, 14 days, 8 weeks, 12 months and two and a half years
-(OHID, Health visitor service delivery metrics)."""
+_AGES = {"ANV": (0, 0, 0), "NBV": (0, 0, 14), "6-8W": (1, 0, 56), "12M": (11, 12, 0), TWO_YEAR_REVIEW: (24, 30, 0)}
+"""Age in months from which each review is made, and age by which it is due, in months and days: by birth, 14 days, 8
+weeks, 12 months and two and a half years (OHID, Health visitor service delivery metrics). In synthetic extracts a third
+of the two-year reviews are made in the half-year before the month in which the oldest child's is due."""
 
 _REVIEW_RECORDS = tuple(
     RecordAtAge(
@@ -261,10 +262,11 @@ _REVIEW_RECORDS = tuple(
         dated="review_date",
         delivered_months=_DELIVERED_MONTHS,
         reason="policy of the programme: three months after the youngest child reaches the age of the last review",
+        from_months=from_months,
         months=months,
         days=days,
     )
-    for code, (months, days) in _AGES.items()
+    for code, (from_months, months, days) in _AGES.items()
 )
 """Children of 202425 are born by 31 August 2020 and two and a half years old by the end of February 2023. There is no
 official date by cohort."""
@@ -277,7 +279,7 @@ _BELOW_CUT_OFF = " OR ".join(
 _score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
 _LAST_DAYS = " ".join(
     f"WHEN {quote_text(code)} THEN birth_date(date_of_birth) + INTERVAL {months} MONTH + INTERVAL {days} DAY"
-    for code, (months, days) in _AGES.items()
+    for code, (_, months, days) in _AGES.items()
 )
 ON_TIME = DerivedColumn(
     "review_on_time",

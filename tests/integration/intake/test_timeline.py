@@ -167,6 +167,30 @@ def test_a_review_lacks_a_month_with_less_than_a_tenth_of_a_later_one(later: int
     assert list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1)) == complete
 
 
+@pytest.mark.parametrize(
+    ("early", "complete"),
+    [
+        ([1, 12, 30, 35, 59, 55], True),
+        ([0, 12, 30, 35, 59, 55], False),
+        ([12, 30, 0, 35, 59, 55], False),
+        ([40, 3] * 3, False),
+    ],
+    ids=["the number grows", "the first month is lost", "a month is lost", "most of a month is lost"],
+)
+def test_months_before_the_first_due_one_count_if_the_review_is_made_by_then(early: list[int], complete: bool) -> None:
+    """Two-year reviews are made from the age of two, and due by two and a half: a third of them in these months."""
+    on, due = (
+        dt.date(2029, 6, 1),
+        [f"{month:%Y-%m}" for month in list_months(COHORT) if "2028-03" <= f"{month:%Y-%m}" <= "2029-02"],
+    )
+    before = [f"{month:%Y-%m}" for month in list_months(COHORT) if "2027-09" <= f"{month:%Y-%m}" <= "2028-02"]
+    months = " ".join(f"{month:%Y-%m}" for month in list_months(COHORT))
+    sent = _reviewed("2029-05-21", months, "2-2.5Y")
+    reviews = {("2-2.5Y", month): rows for month, rows in zip(before, early, strict=True)}
+    reviews |= {("2-2.5Y", month): 60 for month in due}
+    assert list_complete_reviews(COHORT, sent, reviews, on) == (["2-2.5Y"] if complete else [])
+
+
 def test_a_review_stays_complete_when_later_months_are_not_in() -> None:
     """In months in which it was no longer due, a small council may have no review at all."""
     sent, on = _reviewed("2027-12-21", " ".join(MONTHS), "12M"), dt.date(2029, 6, 1)
