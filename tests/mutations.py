@@ -60,8 +60,8 @@ MUTATIONS = {
         "tests/unit/intake tests/integration/intake/test_fuzz.py tests/integration/intake/test_reader_process.py",
     ),
     "removed-child-stays": Mutation(
-        "            if gone(keys_in.to_numpy()).any():",
-        "            if not path:",
+        "                if gone(file.read([ROW_KEY])[ROW_KEY].to_numpy()).any():",
+        "                if not path:",
         "tests/e2e/keeping/test_forgetting.py",
     ),
     "unchecked-content": Mutation(
@@ -76,8 +76,8 @@ MUTATIONS = {
         "        if reading.unread:", "        if not reading.items:", "tests/integration/export/test_claims.py"
     ),
     "noise-passed-over": Mutation(
-        "        if not found.is_certain:\n            return reject",
-        "        if not found:\n            return reject",
+        "        if not found.is_certain:\n            return decide",
+        "        if not found:\n            return decide",
         "tests/integration/export/test_claims.py",
     ),
     "expired-agreement": Mutation(
@@ -95,11 +95,16 @@ def main(names: list[str]) -> int:
     return int(set(outcomes.values()) != {"caught"})
 
 
-def _try(mutation: Mutation) -> str:
+def find_places(mutation: Mutation) -> list[Path]:
+    """Return the module of each occurrence of a mutation's text."""
     modules = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    found = [path for path in modules if mutation.before in path.read_text()]
-    if len(found) != 1 or found[0].read_text().count(mutation.before) != 1:
-        return f"not planted: its text occurs in {len(found)} modules"
+    return [path for path in modules for _ in range(path.read_text().count(mutation.before))]
+
+
+def _try(mutation: Mutation) -> str:
+    found = find_places(mutation)
+    if len(found) != 1:
+        return f"not planted: its text occurs {len(found)} times"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
         for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines():
