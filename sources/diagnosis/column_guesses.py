@@ -1,4 +1,4 @@
-"""Samples of text (the first rows of a file), and guesses of the contract column of each heading in one.
+"""Samples of text (the first rows of a file), and guesses of the contract column for each heading in a sample.
 
 Values outrank headings: numbers with a check digit, postcodes, dates and full names are recognised by their form, and a
 column of them is never matched to a column of another kind, whatever its heading.
@@ -62,7 +62,7 @@ class TextSample:
         self.con.execute(f"DROP TABLE {self.relation}").fetchall()
 
     def get_column_name(self, heading: str) -> str:
-        """Return the column name in `relation` of a heading."""
+        """Return the name of a heading's column in `relation`."""
         return f"column_{self.headings.index(heading)}"
 
     def measure_share(self, heading: str, condition: str) -> float:
