@@ -28,9 +28,9 @@ from sources.reference.places import get_place, load_places
 
 MOSTLY = 0.5
 """If more than this share of the rows with a value belong to another year or council, the file looks like that one's.
-It equals the `stop_share` of dates and council codes. A council's own children hardly ever have that many pupil numbers
-(UPN) from one other authority: the first school issues the number, and these children started school at most a year
-earlier.
+The share equals the `stop_share` of dates and council codes. A council's own children hardly ever have that many pupil
+numbers (UPN) from one other authority: the first school issues the number, and these children started school at most a
+year earlier.
 """
 IN_PART = 0.1
 """If more than this share of the dates of birth are in one other school year, part of the file looks like that year's.

@@ -115,7 +115,7 @@ _SET_ASIDE = TypeAdapter(list[tuple[Rule, list[int]]])
 
 
 def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
-    """Yield, in a reader process, the header of the table opened by `_open_here`, then the requested columns and the
+    """Yield, in a reader process, the layout of the table opened by `_open_here`, then the requested columns and the
     rows set aside."""
     table = _open_here(*arguments)
     yield _OPENED.dump_json((table.header, table.in_contract_form, table.doubt, table.sheet, table.delimiter))

@@ -262,7 +262,7 @@ def fill_parameters(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
-        # last, because the two names above begin with it
+        # after the two names above, which begin with `$cohort`
         "$cohort": quote_text(cohort.code),
     }
     if la_codes:

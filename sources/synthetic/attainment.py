@@ -69,7 +69,7 @@ def draw_attainment(streams: Streams, people: People, margins: Margins, quintile
 
 
 def _draw_deviates(rng: np.random.Generator, people: People, chance: Floats) -> Floats:
-    """Draw standard normal deviates, spread evenly within each 20 children of a council with similar probabilities.
+    """Draw standard normal deviates, spread evenly within groups of 20 children of one council with similar chances.
 
     This keeps a council's number at GLD within a few children of the expected one.
     """

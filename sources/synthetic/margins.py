@@ -59,7 +59,7 @@ class Margins:
     pooled_rates: dict[str, Floats]
 
     def compute_pull(self) -> Floats:
-        """Return weights of the councils that children who move into a council (row) come from, mostly in its region."""
+        """Return weights of the councils from which children move into a council (row), mostly in the same region."""
         region = np.array([place.region_code for place in self.councils])
         pull = self.children.astype(np.float64) * np.where(region[:, None] == region, 20.0, 1.0)
         np.fill_diagonal(pull, 0)
