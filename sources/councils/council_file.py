@@ -241,7 +241,7 @@ def _find_encoding_fault(text: str) -> str | None:
 
 
 class _Source(Settings):
-    """A council's settings for one source, checked against the source's contract, under the names of `Dialect`."""
+    """A council's settings for one source, checked against the source's contract, with the field names of `Dialect`."""
 
     contract: ClassVar[SourceContract]
 

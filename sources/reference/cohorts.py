@@ -19,7 +19,7 @@ FIRST_COHORT = 2021
 
 
 class InvalidCohort(ValueError):
-    """A cohort is not two consecutive years, or is before the current goals."""
+    """A cohort's code is not two consecutive years, or is earlier than the current goals."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class _Families:
 def draw_people(
     streams: Streams, cohort: Cohort, margins: Margins, geography: Geography, leavers_share: float = LEAVERS_SHARE
 ) -> People:
-    """Draw all children of the cohort in these councils; leavers come on top of the children with a Profile."""
+    """Draw all children of the cohort in these councils; leavers are added to the children with a Profile."""
     leavers = np.round(margins.children * leavers_share).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
@@ -353,7 +353,7 @@ def _draw_schools(rng: np.random.Generator, council: Ints, children: Ints, famil
 def _draw_upns(
     rng: np.random.Generator, margins: Margins, cohort: Cohort, council: Ints, estab: Ints
 ) -> tuple[Texts, Texts]:
-    """Draw the UPN in the Profile and the UPN in the census, the same for most children."""
+    """Draw the UPN in the Profile and the UPN in the census, which are the same for most children."""
     la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
     serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
     upn = _build_upns(la_code, estab, cohort.first_year, serial, _DIGITS)

@@ -127,7 +127,7 @@ NOT_CARRIED = ("concern", "referral")
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
 _BATCH_ROWS, _LONGEST = 32 << 10, 500
-"""Rows per batch; characters read of a value, because a person's values are repeated in all their reviews."""
+"""Rows per batch; maximum characters kept of a value, which is repeated in each of a person's reviews."""
 _MAX_MEMORY = "768MiB"
 """Memory for the tables of one sender: a million rows that reviews need take a third of it."""
 _REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}

@@ -220,7 +220,7 @@ def _refuse_document_type(name: str) -> None:
 def open_best_sheet(book: Book, known: Container[str], called: str | None) -> TextTable:
     """Open the sheet named `called`, or the sheet whose header has the most `known` columns.
 
-    Raises `ExtractStopped` if there is none or a tie.
+    Raises `ExtractStopped` if no sheet fits or several tie.
     """
     if called is not None:
         # as in Excel, letter case makes no difference
