@@ -148,8 +148,8 @@ def wrap_error(name: str, error: Exception) -> ExtractStopped:
 def build_error(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> ExtractStopped:
     """Return the error that stops an extract.
 
-    `name` is the file's name in messages; `detail` says what to look for, by number, and `for_sender` the same by the
-    sender's headings. Neither contains a value.
+    `name` is the file's name in messages. `detail` says what to look for, by number; `for_sender` says the same with
+    the sender's own headings. Neither contains a value.
     """
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
     plain, own = (f": {what}" if what else "" for what in (detail, for_sender or detail))

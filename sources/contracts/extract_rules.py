@@ -54,9 +54,9 @@ and small on purpose, and are not compared with published numbers."""
 OTHER_COUNCILS = 3
 """Minimum number of councils to compare one with: with fewer, nobody can say which is the outlier."""
 OF_OTHERS = {"hv_reviews": (0.65, 1.5), "early_years_census": (0.65, 1.5), "parent_experience": (0.33, 3.0)}
-"""Rows per child, as a share of the median of the other councils, outside which a release is held; for sources without
-a published number of rows. Set by judgement: coverage of reviews and places really differs between councils, and survey
-response differs more."""
+"""Bounds of rows per child, as a share of the median of the other councils, for sources without a published number of
+rows. A release is held outside them. Set by judgement: coverage of reviews and places really differs between councils,
+and survey response differs more."""
 MIN_COMPLETE_SHARE = 0.9
 MAX_SHARE_OF_MANY = 0.05
 """Share of rows whose UPN or other number belongs to many children. Every child has a unique number; a default that
@@ -114,7 +114,7 @@ OTHER_CHILDREN = _hold(
     f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it. The"
     " earlier delivery is the one that a release was last measured from, or the first.",
 )
-# What cannot be judged is held, or deleting a file would remove a hold. So also `NOT_JUDGED` and `NOT_SEEN`.
+# What cannot be judged is held; otherwise deleting a file would remove a hold. `NOT_JUDGED` and `NOT_SEEN` likewise.
 NOT_COMPARED = _hold(
     "not-compared",
     "The delivery replaces another, and the data to compare the two are gone or were made under other keys.",

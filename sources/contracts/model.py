@@ -81,7 +81,7 @@ class Column:
             return value
         if value in self.also:
             return self.also[value]
-        # An unknown code of a long list counts as other only if it has the form of one: a slip is still reported.
+        # An unknown value gets the code for others only if it has the form of a code, so that slips are still reported.
         return self.other if self.other and re.fullmatch(self.pattern or "", value) else None
 
 
@@ -147,7 +147,7 @@ class YearDay:
 
 @dataclass(frozen=True)
 class RecordOnDay:
-    """A record that one delivery has of every child the service knows, such as a census.
+    """A record of every child the service knows, all in one delivery, such as a census.
 
     `reason` says who set the day on which it is `due`; `possible` is the first day on which a delivery can have it.
     `whole` means that every child of the cohort is old enough to be in it.
@@ -166,7 +166,7 @@ class RecordOnDay:
 
 @dataclass(frozen=True)
 class RecordAtAge:
-    """A record made by the age of `months` and `days`, and hardly ever before the age of `from_months`: a review.
+    """A record made by the age of `months` and `days` and hardly ever before `from_months`, such as a review.
 
     The source's column `kind` has the value `code` (empty for a record that may be kept with the mother, so that an
     extract of children lacks it), and the column `dated` its date. Deliveries are monthly: a record
@@ -203,7 +203,7 @@ def add_months(day: dt.date, months: int) -> dt.date:
 
 
 _NOT_IN_FILES = ("expected", "concern", "purposes")
-"""Fields that do not change what the intake writes, so that a file made before a change of theirs stays current."""
+"""Fields that do not affect what the intake writes, so that files stay current when they change."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class SourceContract:
     """The agreement with the senders of one source: columns, rules and deadlines.
 
     `expected` are the records that it should have of a cohort's children, from birth on; the extract of the whole
-    cohort is due with the last.
+    cohort is due when the last of them is.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """The five sources: their codes, rules and deadlines, one contract each.
 
-`people.py` has what sources about named children share.
+`people.py` has the columns and rules that sources about named children share.
 """
 
 from dataclasses import replace
@@ -41,14 +41,14 @@ GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
 _NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"
 _PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
 
-# A spreadsheet may write 202425.0, people 2024/25 or 2024/2025: compared are the first four and the last two digits.
+# A spreadsheet may write 202425.0, people 2024/25 or 2024/2025, so the first four and last two digits are compared.
 YEAR_DIGITS_SQL = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
 _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
 
 _CORRECTED_BY = "last day for local authorities to correct their EYFS Profile return to the Department for Education"
 
-# One such row is a mistake in the row; more than half of them mean that the file is of another year or council.
+# One such row is a mistake in the row; if more than half are like that, the file is another year's or council's.
 ANOTHER_YEAR = reject(
     "another-academic-year",
     "The academic year in the row is not the cohort of the file.",
@@ -177,8 +177,8 @@ PROGRESS_CHECK_CODES = {
 }
 
 _CENSUSES = {-2: "First early years census", -1: "Second early years census", 0: "Last early years census"}
-"""Title of a census by calendar year after the cohort's first one. Settings return children from the age of two: in the
-first of these censuses those born by December, in the others the whole cohort."""
+"""Title of a census by calendar year after the cohort's first one. Settings return children from the age of two: the
+first of these censuses has those born by December, the others have the whole cohort."""
 # Returns had to be loaded by 15 March 2013, 11 March 2022 and 10 March 2023 (GOV.UK, Early years census guides of these
 # years). Corrections are accepted until mid-April.
 _LOADED_BY = "early years census returns of January are loaded by mid-March"
@@ -192,8 +192,9 @@ _CHECK_CONCERN, _SEN_CONCERN = "progress_check_outcome = 'concern'", "sen_provis
 def build_setting_days_sql(cohort: Cohort) -> tuple[str, str]:
     """Return SQL for the days by which a setting had seen a child and had recorded a concern; NULL if that is unknown.
 
-    A row has no date of its own: the child, and its special educational needs, are known by the last census before
-    Reception, unless the progress check was earlier.
+    Rows are not dated. A child counts as seen by the progress check or the last census before Reception, whichever is
+    earlier. A concern counts as recorded on the date of the progress check that found it; without one, special
+    educational needs count as recorded by that census.
     """
     census = f"{quote_text(str(_EARLY_YEARS_RECORDS[-1].possible.on(cohort)))}::DATE"
     checked = f"WHEN {_CHECK_CONCERN} AND progress_check_date IS NOT NULL THEN progress_check_date"
@@ -290,7 +291,7 @@ ON_TIME = DerivedColumn(
     ("review", "review_date", "date_of_birth"),
     f"CASE review_date <= CASE review {_LAST_DAYS} END WHEN true THEN 'Y' WHEN false THEN 'N' END",
 )
-"""Computed at intake, because the date of birth is not kept and the date of a review only to the month."""
+"""Computed at intake, because the date of birth is not kept and the date of a review is kept only to the month."""
 
 
 def build_review_concern_sql(below: str = _BELOW_CUT_OFF) -> str:
@@ -393,7 +394,7 @@ PARENT_EXPERIENCE = SourceContract(
         *(kept(name, question.wording, Kind.CODE, question.answers) for name, question in QUESTIONS.items()),
     ),
     record=(("response_id", "wave"), ("response_id",)),
-    # Responses are counted as they are, not found by linkage, so a second one would count twice.
+    # Responses are counted as they arrive, without linkage, so a repeated one would count twice.
     repeated=reject(
         "response-sent-twice",
         "An earlier row has the same response number and wave; the first is kept.",

@@ -121,12 +121,12 @@ def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
 def _find_operators_folder(council: str) -> tuple[Path, ...]:
     """Return the installation's folder of council files, if any, which takes precedence over the shipped ones.
 
-    Raises `InvalidCouncilFile` for a misspelt file name of this council in it.
+    Raises `InvalidCouncilFile` if it holds a file of this council under a misspelt name.
     """
     folder = get_settings().councils
     if folder is None:
         return ()
-    # `Leeds.yaml` or `leeds.yml` would be passed over, and the shipped file or contract form used without a word.
+    # Otherwise `Leeds.yaml` or `leeds.yml` would be silently ignored, and the shipped file or contract form used.
     for path in folder.iterdir():
         stem, ending = path.stem.lower(), path.suffix.lower()
         if ending in (".yaml", ".yml") and stem == council and path.name != f"{council}.yaml":
@@ -241,7 +241,7 @@ def _find_encoding_fault(text: str) -> str | None:
 
 
 class _Source(Settings):
-    """A council's settings for one source, checked against the source's contract, under the names of `Dialect`."""
+    """A council's settings for one source, checked against the source's contract, with the field names of `Dialect`."""
 
     contract: ClassVar[SourceContract]
 
@@ -275,7 +275,7 @@ class _Source(Settings):
             for name in content.keys() - set(names):
                 sentence = f"{name!r} is not a column of {cls.contract.name}{suggest_names(name, names)}"
                 faults.add((name,), sentence, key=True)
-            # The known ones are checked all the same, so that every mistake is reported at once.
+            # Known columns are checked all the same, so that every mistake is reported at once.
             return handler({name: value for name, value in content.items() if name in names})
 
     @field_validator("codes")
@@ -322,7 +322,7 @@ class _Source(Settings):
         return self
 
     def _check_origins(self, faults: Faults) -> None:
-        """Report contract columns that are more than one of mapped, constant and derived."""
+        """Report contract columns that are under more than one of `columns`, `constants` and `derived`."""
         seen: dict[str, str] = {}
         for kind in ("columns", "constants", "derived"):
             for name in getattr(self, kind):

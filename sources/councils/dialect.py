@@ -1,6 +1,6 @@
 """Dialect of a council for one source: its date formats, its derived columns and its other settings.
 
-Date formats are strptime formats, and `excel` for the day numbers of a spreadsheet. There are five operations for
+Date formats are strptime formats, or `excel` for the day numbers of a spreadsheet. There are five operations for
 deriving a column. All are declarative: nothing in a council file is executed. Its texts reach SQL only as string
 literals, and its headings not at all: the caller passes the expression of each input.
 """
@@ -68,7 +68,7 @@ def build_date_sql(text: str, formats: Iterable[str]) -> str:
 
 
 def build_mended_date_sql(text: str, formats: Iterable[str]) -> str:
-    """Return SQL (DATE) that repairs a `text` that `build_date_sql` cannot read, or is NULL.
+    """Return SQL (DATE) that repairs a `text` that `build_date_sql` cannot read; NULL if it cannot be repaired.
 
     Repairs are day and month exchanged (the month is above 12) and letters in place of similar digits.
     """
@@ -124,7 +124,7 @@ def find_format_fault(form: str) -> str | None:
 def find_ambiguity(formats: tuple[str, ...]) -> str | None:
     """Return a sentence about two of `formats` that read the same text as different dates, or None.
 
-    Each format must be valid alone.
+    Each format must be valid by itself.
     """
     with _open_trial_database().cursor() as con:
         for index, first in enumerate(formats):
@@ -162,8 +162,8 @@ class Derived:
     """A contract column made from `inputs`, the council's headings of other columns, by one operation.
 
     The `arguments` of an operation are: `pattern`, an RE2 pattern whose capture group is taken; `characters`, the first
-    and last position, from 1; `filled`, the values if the input is filled and if it is blank; `join`, the separator
-    (NULL if an input is blank); `first_of`, which takes the first input that is not blank, none.
+    and last position, from 1; `filled`, the value for a filled input and the value for a blank one; `join`, the
+    separator (NULL if an input is blank). `first_of` has none: it takes the first input that is not blank.
     """
 
     operation: str
@@ -220,7 +220,7 @@ class Parts(StrEnum):
     INCREMENTAL = "incremental"
     """Each part has new and corrected records."""
     CHANGES = "changes"
-    """As incremental, with rows that delete a record; the last row of a record in a part counts."""
+    """Like incremental, but rows can also delete a record; within a part, the last row of a record counts."""
 
 
 @dataclass(frozen=True)

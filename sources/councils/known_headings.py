@@ -1,4 +1,4 @@
-"""Usual meanings of headings and values: a table of known ones (`headings.yaml`), and similarity to them."""
+"""Usual meanings of headings and values, from a table of known ones (`headings.yaml`) and similarity to them."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""Samples of text (the first rows of a file), and guesses of the contract column of each heading in one.
+"""Samples of text (the first rows of a file), and guesses of the contract column for each heading in a sample.
 
 Values outrank headings: numbers with a check digit, postcodes, dates and full names are recognised by their form, and a
 column of them is never matched to a column of another kind, whatever its heading.
@@ -62,7 +62,7 @@ class TextSample:
         self.con.execute(f"DROP TABLE {self.relation}").fetchall()
 
     def get_column_name(self, heading: str) -> str:
-        """Return the column name in `relation` of a heading."""
+        """Return the name of a heading's column in `relation`."""
         return f"column_{self.headings.index(heading)}"
 
     def measure_share(self, heading: str, condition: str) -> float:
@@ -116,7 +116,7 @@ _COMMA_NAME = r"regexp_full_match(cell, '\pL[^,0-9]*, *\pL[^,0-9]*')"
 _CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
 """`SURNAME, Forename` and `Forename SURNAME`: forms that a single name does not have."""
 _UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
-"""Date formats that other numbers may have too."""
+"""Date formats that plain numbers may also match."""
 _NAMES = ("surname", "forename")
 _JOINED = {
     "date_of_birth": (("birth_year", "birth_month", "birth_day"), "-", "in three columns"),
@@ -127,7 +127,10 @@ _JOINED = {
 
 @dataclass(frozen=True)
 class Guess:
-    """A contract column, the heading or operation that it is read from, and why. Unless `sure`, a person must check."""
+    """A contract column, the heading or operation that it is read from, and why.
+
+    Unless `sure`, a person must check it.
+    """
 
     column: str
     heading: str | None

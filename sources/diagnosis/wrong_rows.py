@@ -27,13 +27,14 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place, load_places
 
 MOSTLY = 0.5
-"""Share of the rows with a value above which a file looks like another year's or council's. It equals the `stop_share`
-of dates and council codes. A council's own children hardly ever have that many pupil numbers (UPN) from one other
-authority: the first school issues the number, and these children started school at most a year earlier.
+"""If more than this share of the rows with a value belong to another year or council, the file looks like that one's.
+The share equals the `stop_share` of dates and council codes. A council's own children hardly ever have that many pupil
+numbers (UPN) from one other authority: the first school issues the number, and these children started school at most a
+year earlier.
 """
 IN_PART = 0.1
-"""Share of dates of birth in one other school year above which part of a file looks like that year's. Children who
-start late or repeat a year are one or two in a hundred."""
+"""If more than this share of the dates of birth are in one other school year, part of the file looks like that year's.
+Children who start late or repeat a year are one or two in a hundred."""
 BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_in_row", "upn_area"
 COLUMNS = (BORN, LA_CODE, UPN_AREA)
 _BORN_SQL = f"CASE WHEN birth_date(date_of_birth) IS NOT NULL THEN {BORN_COHORT_SQL} END"
@@ -47,8 +48,8 @@ numbers: guidance)."""
 class OtherOrigin:
     """Another year or council that many rows of an extract belong to.
 
-    By the column `by`, `rows` of `of` rows with a value belong to `name`, and `own` rows to the extract's own year or
-    council, `should_be`.
+    Judged by the column `by`: of the `of` rows with a value, `rows` belong to `name`, and `own` to the extract's own
+    year or council, `should_be`.
     """
 
     by: str
@@ -126,7 +127,7 @@ class OriginCounter:
         for value, rows in self._counts[by].items():
             counts[names.get(value, "")] += rows
         total = counts.total()
-        # "" collects the codes of no known year or authority
+        # "" collects the values of unknown years and authorities
         others = [(rows, name) for name, rows in counts.items() if name not in ("", own)]
         rows, name = max(others, default=(0, ""))
         if total < MANY_ROWS or rows <= share * total:

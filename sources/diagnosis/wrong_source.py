@@ -37,7 +37,7 @@ def _find_match(landed: Landed) -> tuple[str, SourceContract] | None:
     own = CONTRACTS[landed.source]
     candidates = [(each, _load_dialects([landed.council], each)) for each in CONTRACTS.values() if each is not own]
     others = _load_dialects((council for council in load_places() if council != landed.council), own)
-    # a council without mapped headings uses the contract's, which tell no councils apart
+    # a council without mapped headings uses the contract's, which do not tell councils apart
     candidates.append((own, {council: dialect for council, dialect in others.items() if dialect.columns}))
     for contract, dialects in candidates:
         header = _read_header(landed, contract, dialects.values())

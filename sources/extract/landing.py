@@ -1,8 +1,8 @@
 """The landing folder: which files of a council are an extract, a part of one, or not read.
 
-`<council>/<source>/<cohort>.<ext>` is a whole extract. A folder `<cohort>` of `hv_reviews` that contains a file named
-after a CSDS table holds the tables of one extract. In any other folder `<cohort>`, every file is a part, and so is
-every folder of CSDS tables. A file with any other name, `<council>/<source>/<any name>.<ext>`, is a part of every
+`<council>/<source>/<cohort>.<ext>` is a whole extract. In `hv_reviews`, a folder `<cohort>` with a file named after a
+CSDS table holds the tables of one extract. In any other folder `<cohort>`, every file is a part, and so is every folder
+of CSDS tables. A file with any other name, `<council>/<source>/<any name>.<ext>`, is a part of every
 cohort that has rows in it.
 """
 
@@ -47,7 +47,8 @@ REFUSED_SUFFIXES: dict[str, Rule] = {
 REFERENCE = "reference"
 """Folder in landing with public look-ups; not a council's."""
 SYNTHETIC_MARKER = Path(REFERENCE, "synthetic.json")
-"""File in landing that lists the SHA-256 of each file written there by `readiness synth`. All others count as real."""
+"""File in landing that lists the SHA-256 of each file written there by `readiness synth`. All other
+files count as real."""
 READY = ".ready"
 """Suffix of the empty file that a sender may put next to an extract once it is complete."""
 TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
@@ -84,8 +85,8 @@ class Landed:
 
     @property
     def name(self) -> str:
-        """Name in messages: the path below landing if the file is named as the contract says. The sender chose any
-        other name, which may be a child's."""
+        """Name in messages: the path below landing if the file is named as the contract says. Any other name is left
+        out, because the sender chose it and it may be a child's."""
         place = f"{self.council}/{self.source}"
         if self.part:
             return f"{place}/{self.cohort}, part {self.part}"
@@ -100,7 +101,7 @@ class Landed:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Files that contain it or may contain rows of it: its parts, or itself."""
+        """Files that contain the extract or may contain rows of it: its parts, or the file itself."""
         return (*self.parts, *self.several) if self.in_parts else (self.path,)
 
     @property
@@ -115,7 +116,7 @@ class Landed:
 
 
 def is_clutter(name: str) -> bool:
-    """Return whether a file or folder was created by an operating system or office program, by its name."""
+    """Return whether a name is one that operating systems or office programs give to files and folders they create."""
     return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)
 
 
@@ -151,7 +152,7 @@ def is_extract_name(name: str) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    # true of a broken link too, which is refused and not overlooked
+    # also true for a broken link, so that it is refused rather than overlooked
     return bool(list_entries(path)) if path.is_dir() else os.path.lexists(path)
 
 
@@ -215,7 +216,7 @@ def list_unknown_folders(landing: Path) -> list[str]:
 
 
 def describe_unread_entries(landing: Path) -> list[str]:
-    """Describe the entries of landing that are not named like an extract, by folder and number, without their names.
+    """Describe the entries of landing that are not named like an extract: how many in which folder, never their names.
 
     Hidden and unfinished files, and markers, are skipped.
     """
@@ -336,7 +337,8 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     """Find the extract of a council, source and cohort; None if it has not arrived.
 
     Raises `ExtractStopped` if two have arrived, or if its suffix or link target shows that it cannot be an extract.
-    Links are followed only within the council's folder: the sender may not be allowed to read other files.
+    Links are followed only within the council's folder, because others may lead to files that the sender is not allowed
+    to read.
     """
     found = list_cohort_files(landing, council, source, cohort)
     if len(found) > 1:
@@ -367,7 +369,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 
 
 def list_cohorts() -> list[str]:
-    """Return the cohorts with children born by now, all of which one file may contain."""
+    """Return the cohorts with children born by today, any of which may be in a file of several cohorts."""
     return [cohort.code for cohort in list_born_cohorts(dt.date.today())]
 
 

@@ -36,7 +36,7 @@ if APART := hasattr(os, "fork"):
     from sources.extract.reader_process import Reader, Sent
 """Whether files are read in separate processes; not on Windows, where senders read only their own files."""
 MAX_READERS_WAITING = 8
-"""Maximum number of open readers from which no row has been read; the next one closes the oldest."""
+"""Maximum number of open readers from which no row has been read; opening one more closes the oldest."""
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
@@ -45,7 +45,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     Raises `ExtractStopped`, immediately or while batches are read.
     """
     table = open_table(landed, contract, council_dialect)
-    # before headings are matched, because a doubtful header may hold values, which messages about headings name
+    # before headings are matched: a doubtful header may hold values, and messages about headings would quote them
     if table.doubt:
         raise build_error(landed.name, table.doubt)
     dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
@@ -82,7 +82,7 @@ def open_table(
         return reader.receive_bytes(), reader
 
     opened, waiting = start()
-    # files are opened before any is read, and each open reader is a process with memory
+    # all files are opened before any is read, and each open reader is a process that holds memory
     _readers_waiting.append(waiting)
     if len(_readers_waiting) > MAX_READERS_WAITING:
         _readers_waiting.popleft().close()
@@ -115,7 +115,8 @@ _SET_ASIDE = TypeAdapter(list[tuple[Rule, list[int]]])
 
 
 def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
-    """Yield, in a reader process, the table opened by `_open_here`, then the requested columns and rows set aside."""
+    """Yield, in a reader process, the layout of the table opened by `_open_here`, then the requested columns and the
+    rows set aside."""
     table = _open_here(*arguments)
     yield _OPENED.dump_json((table.header, table.in_contract_form, table.doubt, table.sheet, table.delimiter))
     for batch in table.read(json.loads(wait())):

@@ -171,7 +171,8 @@ def _build_deleted_sql(extract: OpenExtract) -> str:
 
 def _add_dates_sql(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
     """Add columns for dates that may be repaired: `read_<column>` as written and, if that is not a date,
-    `mended_<column>`. Each is a separate SELECT, because otherwise a date would be parsed at every mention."""
+    `mended_<column>`. Each is in a separate SELECT, because otherwise a date would be parsed again wherever its
+    column is mentioned."""
     dates = [column for column in contract.columns if _is_mended(column)]
     read = [f"{build_typed_sql(column, dialect, valid)} AS {_name_read_column(column)}" for column in dates]
     mended = [
@@ -225,7 +226,7 @@ def build_typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) 
 def _build_code_sql(column: Column, local: Mapping[str, str]) -> str:
     """Return the SQL of a value's contract code: by the council's map, then the contract's codes, ignoring case.
 
-    Exact spellings, nearly all values, are matched first, at a tenth of the cost of the rest.
+    Exact spellings, which nearly all values have, are matched first, at a tenth of the cost of the others.
     """
     own = {value: column.find_code(code.upper() if column.other else code) for value, code in local.items()}
     mapping = {**{code: code for code in column.codes or ()}, **column.also, **own}
@@ -257,11 +258,11 @@ def _build_bounded_sql(column: Column, number: str) -> str:
 
 
 def fill_parameters(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
-    """Return a rule's condition with its parameters filled in; the council's codes override the defaults."""
+    """Return a rule's condition with its parameters filled in; `$la_codes` only if the council's codes are given."""
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
-        # after the two names that begin with it
+        # after the two names above, which begin with `$cohort`
         "$cohort": quote_text(cohort.code),
     }
     if la_codes:

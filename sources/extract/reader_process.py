@@ -24,21 +24,23 @@ from privacy.doors import environment
 from sources.errors import READER_STOPPED, ExtractStopped, build_error
 
 MEMORY_BYTES = 2 << 30
-"""On top of the template's memory: twice the limit that any reader sets itself."""
+"""Added to the template's own memory; twice the largest limit that a reader sets itself."""
 CPU_SECONDS, CPU_SECONDS_PER_MIB = 120, 6
 """The slowest format, .xlsx, takes 2.3 seconds for a MiB of 320,000 cells."""
 SILENT_PER_CPU_SECOND = 5
-"""Timeout of a message, in elapsed seconds for each second of the reader's limit of processor time."""
+"""Timeout for a message: elapsed seconds for each second of the reader's processor time limit."""
 MAX_MESSAGE_BYTES = 1 << 30
 _TEMPLATE = "sources.extract.reader_template"
 OUT_OF_MEMORY = 3
 BYTES, ROWS, STOPPED, END = b"S", b"R", b"X", b"E"
 _LIBRARY_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-"""Allocators must not reserve address space, which counts against the limit, and a fork allows only one thread."""
+"""Allocators must not reserve address space, which counts towards the memory limit. A process that forks must have only
+one thread."""
 
 Sent: TypeAlias = bytes | pa.RecordBatch
 Serve: TypeAlias = Callable[..., Iterator[Sent]]
-"""A generator that runs in the reader and yields what is sent back. Its first argument waits for the next message."""
+"""A generator that runs in the reader and yields what is sent back. Its first argument is a function that waits for
+the next message."""
 
 
 class Reader:
@@ -53,7 +55,7 @@ class Reader:
         self._memory_bytes = MEMORY_BYTES
         self._cpu_seconds = CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20)
         self._pipe, theirs = Pipe()
-        # brings the reader's exit code; closing it tells the template to kill the reader
+        # receives the reader's exit code; closing it tells the template to kill the reader
         self._watch, watching = Pipe()
         with theirs, watching:
             _fork(theirs.fileno(), watching.fileno())
@@ -94,7 +96,7 @@ class Reader:
         return None
 
     def _parse_rows(self, content: memoryview) -> pa.RecordBatch:
-        """Parse and validate the rows of a message, because Arrow trusts lengths and offsets past the end of data."""
+        """Parse and validate the rows in a message: Arrow trusts lengths and offsets, even past the end of the data."""
         try:
             batch = pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
             batch.validate(full=True)
@@ -138,7 +140,7 @@ def _fork(*ends: int) -> None:
 
 @cache
 def _start_template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the template process, which ends with this one; requests go through the socket."""
+    """Start the template process, which ends when this process does; requests go through the socket."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(

@@ -44,7 +44,7 @@ def _run_template(requests: socket.socket) -> None:
                     return
                 alive, lives = os.pipe()  # closes with the reader
                 if not (reader := os.fork()):
-                    # A copy of another reader's descriptors would hide that that reader has ended.
+                    # Kept copies of other readers' descriptors would hide that those readers have ended.
                     for handle in (requests.detach(), ends[1], *waiting, *watches, alive):
                         os.close(handle)
                     # not `sys.exit`, which would run the template's clean-up in each reader

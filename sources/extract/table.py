@@ -28,7 +28,7 @@ MIN_KNOWN = 2
 _MOST_SPARE = 100
 """Maximum number of unused headings considered as possible renames."""
 _RENAMED_LIKENESS = 0.6
-"""Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
+"""Share of letters that two headings must have in common, in order, for one to count as the other's new name."""
 _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 Origin = Literal["column", "derived", "constant", "missing"]
 MAX_COLUMNS = 500
@@ -69,7 +69,7 @@ class SheetTaken:
     formulas_checked: bool = True
 
     def get_row(self, source_row: int) -> int:
-        """Return the row number in the sheet of a data row."""
+        """Return the sheet's row number of a data row."""
         return self.header_row + source_row
 
 
@@ -135,8 +135,9 @@ def stop_at_values(name: str, header: Iterable[str]) -> None:
 def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield `table.read(names)` without rows that are blank in all these columns or repeat the header.
 
-    Blank rows, as below the last row of a sheet, are ignored; repeated headers are set aside. Raises `ExtractStopped`
-    if there are more rows, or more unusable rows, than an extract can have; `name` is the file's name in messages.
+    Blank rows, such as those below the last row of a sheet, are ignored; repeated headers are set
+    aside. Raises `ExtractStopped` if there are more rows, or more unusable rows, than an extract can have; `name` is
+    the file's name in messages.
     """
     for batch in table.read(names):
         # the remainder, because reviews found only in CYP609 are numbered from 609,000,000
@@ -224,8 +225,10 @@ class OpenExtract:
 
 
 def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
-    """Join parts of an extract with the same `form` into one stream. `parts` are by number; `numbered` maps row numbers
-    of a part to row numbers of the whole extract."""
+    """Join parts of an extract with the same `form` into one stream.
+
+    `parts` is keyed by part number. `numbered` converts row numbers of a part to row numbers of the whole extract.
+    """
     first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -282,7 +285,7 @@ def match_columns(
     missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
-        # only headings that nothing is read from can be renamed ones
+        # a heading that is already used cannot be the new name of a missing one
         used = {*found.values(), *inputs.values()}
         spare = [column for column in header if column not in used]
         likely = _suggest_renames(contract, missing, spare)
@@ -369,7 +372,7 @@ def _suggest_renames(contract: SourceContract, missing: Mapping[str, str], spare
 
 def _score_likeness(column: Column, local: str, heading: str) -> float:
     """Score how similar a heading is to the names of a column, from 0 to 1: by its letters, or as a known synonym."""
-    # with a bound most pairs need no full comparison, which took 250 s for half a megabyte of headings
+    # the bound spares most pairs the full comparison, which took 250 s for half a megabyte of headings
     letters = (
         compute_likeness(normalise_heading(heading), normalise_heading(name), _RENAMED_LIKENESS)
         for name in (local, column.name)

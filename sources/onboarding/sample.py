@@ -87,12 +87,12 @@ def _score_likeness(landed: Landed) -> float:
 
 
 def detect_encoding(path: Path) -> str:
-    """Return the encoding of a text file: of its byte-order mark, or UTF-16 or UTF-8 if the bytes fit.
+    """Return the encoding of a text file: that of its byte-order mark, or UTF-16 or UTF-8 if the bytes fit.
 
     Otherwise it is windows-1252, the most common encoding of other exports.
     """
     with get_content(path.name, path).open() as stream:
-        # As many blocks of 1 MiB as `_MIB_SNIFFED` at most, so that a packed file cannot fill the memory.
+        # At most `_MIB_SNIFFED` blocks of 1 MiB, so that a packed file cannot fill the memory.
         content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -116,7 +116,7 @@ def build_shape_sql(column: Column, text: str) -> str:
             " ELSE 'over 12 letters' END"
         )
     shape = text
-    # Classes of Unicode, so that letters with accents and of other scripts are hidden too.
+    # Unicode classes, so that accented letters and letters of other scripts are hidden too.
     for characters, sign in ((r"\p{Lu}", "A"), (r"[\p{Ll}\p{Lm}\p{Lo}\p{Lt}\p{M}]", "a"), (r"\p{N}", "9")):
         shape = f"regexp_replace({shape}, '{characters}', '{sign}', 'g')"
     return f"left({shape}, {MAX_LENGTH})"
@@ -143,13 +143,14 @@ def select_shown_values(
     headings: tuple[str, ...],
     most: int = MAX_VALUES,
 ) -> tuple[list[tuple[str, int]], int]:
-    """Return the values of `text` in rows that meet `where` that may be shown, for a column read from `headings`, with
-    their row counts, most frequent first, and the number of distinct values not shown.
+    """Return the values that may be shown, each with its number of rows, most frequent first, and how many distinct
+    values are not shown.
 
-    Values are shown only for coded payload columns, unless the heading is one of an identifier or the file's column has
-    many different values or mostly rare ones. No value is shown that looks like a person's number, date or postcode.
+    The values are those of `text` in rows that meet `where`, in a column read from `headings`. They are shown only for
+    coded payload columns, and not if a heading is an identifier's or the file's column has many different values or
+    mostly rare ones. A value that looks like a person's number, date or postcode is never shown.
     """
-    # Over the whole column: whether it has codes must not depend on the rows that are asked for.
+    # Judged over the whole column: whether it has codes must not depend on which rows meet `where`.
     distinct, frequent, filled = con.execute(
         f"SELECT count(*), coalesce(sum(n) FILTER (n >= {MIN_ROWS}), 0), coalesce(sum(n), 0)"
         f" FROM (SELECT count(*) AS n FROM {relation} WHERE {text} IS NOT NULL GROUP BY {text})"

@@ -103,7 +103,7 @@ def _find_date_forms(contract: SourceContract, guesser: Guesser, guesses: Mappin
     usual = max(written, key=written.count, default="%Y-%m-%d")
     return {
         "usual": usual,
-        # One column with a day above 12 shows the order for all that are written alike.
+        # One column with a day above 12 shows the order for all columns in the same format.
         "settled": any(form.form == usual and not form.exchanged for form in forms.values()),
         "other_forms": {name: form for name, form in forms.items() if form.form != usual},
         "unread": unread,
@@ -114,7 +114,7 @@ def _find_date_forms(contract: SourceContract, guesser: Guesser, guesses: Mappin
 class _Codes:
     """Foreign values of a column, each with its code and whether that is known, and the number of values not shown.
 
-    `accepted` are the contract's codes, if a value has none.
+    `accepted` are the contract's codes if any value has no code, otherwise empty.
     """
 
     codes: tuple[tuple[str, tuple[str, bool] | None], ...]
@@ -131,7 +131,7 @@ def _find_codes(con: duckdb.DuckDBPyConnection, guesser: Guesser, column: Column
     if column.kind is not Kind.CODE or column.role is not Role.PAYLOAD:
         return None
     own, text = sorted({code.lower() for code in column.codes or ()}), guesser.sample.get_column_name(heading)
-    # Compared as the intake reads codes: without letter case, and 2.0 as 2.
+    # Compared as the intake reads codes: ignoring letter case, and with 2.0 as 2.
     foreign = f"lower({build_whole_sql(text)}) NOT IN ({', '.join(map(quote_text, own))})"
     shown, others = select_shown_values(
         con, guesser.sample.relation, text, foreign, guesser.contract, column, (heading,), most=_MAX_CODES

@@ -13,7 +13,8 @@
   the pilot councils; `how_read` says whether a figure was copied or summed.
 - `published_gld.csv`: percentages at a good level of development in England and the pilot councils by free school
   meals, ethnic group and SEN, 2021/22 to 2024/25 (DfE, Local Authority Interactive Tool); for 2021/22 also by sex,
-  first language, term of birth and any SEN ("Early years foundation stage profile results, 2021/22"). Academic years.
+  first language, term of birth and any SEN ("Early years foundation stage profile results, 2021/22"). Years are
+  academic years.
 - `published_asq3.csv`: the two-year review in official statistics (OHID), by financial year: the share of reviews that
   used ASQ-3, for England and the pilot councils, 2019/20 to 2023/24 (from the Local Authority Interactive Tool, which
   names a financial year by the year it ends in); and the share of England's children at or above the expected level,
@@ -28,8 +29,8 @@
 - `published_children_202122.csv`: numbers of children in the pilot councils by sex, ethnic group, first language and
   term of birth, from "Early years foundation stage profile results, 2021/22" (DfE).
 
-All are under the Open Government Licence v3.0, except the tiles and the ASQ-3 cut-offs, which are facts from a
-published instrument.
+All are under the Open Government Licence v3.0, except the tiles (MIT licence) and the ASQ-3 cut-offs (facts from a
+published instrument).
 """
 
 import csv

@@ -47,7 +47,7 @@ REVIEW_NAMES = {
     "12M": "twelve_month_review",
     TWO_YEAR_REVIEW: "two_year_review",
 }
-"""Attribute of published tables with the timing of each review."""
+"""Attribute in published tables that holds the timing of each review."""
 
 DOMAINS: dict[str, str] = {
     "asq3_communication": "Communication",

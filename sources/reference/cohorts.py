@@ -1,4 +1,4 @@
-"""Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`; and breaks.
+"""Cohorts (academic years in which children are assessed at the end of Reception, written `202425`), and breaks.
 
 Files, partitions and tables use that form; `Cohort.parse` also accepts the forms that people type. A break in the time
 series (`breaks.yaml`) is a cohort from which figures are not comparable with earlier ones.
@@ -19,7 +19,7 @@ FIRST_COHORT = 2021
 
 
 class InvalidCohort(ValueError):
-    """A cohort is not two consecutive years, or is before the current goals."""
+    """A cohort's code is not two consecutive years, or is earlier than the current goals."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def list_cohort_codes(until_year: int) -> list[str]:
 
 
 def list_born_cohorts(on: dt.date) -> list[Cohort]:
-    """Return all cohorts with children born by a day, the first one first."""
+    """Return all cohorts with children born by a day, earliest first."""
     # A cohort's first children are born five years before its first year.
     return [cohort for code in list_cohort_codes(on.year + 5) if (cohort := Cohort(code)).born_from <= on]
 
@@ -93,14 +93,14 @@ def list_born_cohorts(on: dt.date) -> list[Cohort]:
 def list_open_cohorts(on: dt.date) -> list[Cohort]:
     """Return the six cohorts with children from birth to Reception on a day, the one in Reception first.
 
-    There are fewer before September 2026, because there is no cohort before the first.
+    There are fewer before September 2021, because there is no cohort before the first.
     """
     return [cohort for cohort in list_born_cohorts(on) if on <= cohort.reception_ends]
 
 
 @dataclass(frozen=True)
 class Break:
-    """A change from a cohort onwards that affects figures by one of `attributes`, in `councils` or, if empty, in all.
+    """A change from a cohort onwards that affects figures by any of `attributes`, in `councils` (all if empty).
 
     `not_known` says what is still unknown about it.
     """

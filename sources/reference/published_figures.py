@@ -4,7 +4,7 @@ A council's figure takes precedence over England's, and the nearest year over ot
 evaluated over plausible ranges of shares; no other module assumes a share. A range is centred on the share published
 for the council or for England, if there is one; otherwise `plausible_shares.csv` states it with its source.
 
-An extract is expected to have the published number of children in rows, or the number that the operator sets for it in
+An extract is expected to have as many rows as the published number of children, or the number that the operator sets in
 `landing/reference/expected_rows.csv` (`council,source,cohort,rows`). The operator's number takes precedence, for any
 source. It covers cases that publications cannot: a moved boundary, a provider's number of reviews, a demonstration of
 another size.
@@ -38,7 +38,7 @@ _ByAreaAndCohort = Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]
 
 @dataclass(frozen=True)
 class Published:
-    """A published value; `own` is false if it is England's because the council's is not published."""
+    """A published value; `own` is false if the value is England's because the council's is not published."""
 
     value: float
     area: str
@@ -63,7 +63,10 @@ def find_number_of_children(place: Place, cohort: Cohort) -> Published | None:
 
 @cache
 def estimate_council_size(council: str) -> float:
-    """Return the published number of children, or the average of the other councils if it is not published."""
+    """Return the published number of children.
+
+    If there is none, return the average of the councils without a published number: England's less the others'.
+    """
     sizes = {
         area: _get_count(rows[TOTAL])
         for (area, cohort), rows in load_children(SEX).items()
@@ -147,8 +150,8 @@ def load_targets() -> tuple[Target, ...]:
 
 PLAUSIBLE_SHARES = FOLDER / "plausible_shares.csv"
 OWN, COUNTRYWIDE = 1.5, 2.0
-"""Factor by which the odds of a share may differ from published ones: the council's, which may be three years old, or
-England's. The odds of free school meals, published for four councils, are 0.8 to 1.5 times England's."""
+"""Factor by which the odds of a share may differ from those of the published share: the council's, which may be three
+years old, or England's. The odds of free school meals, published for four councils, are 0.8 to 1.5 times England's."""
 _UNPUBLISHED = 0.05
 """Highest plausible share of an unpublished category: 3% of England's children have no known ethnic group."""
 _ANY_OTHER = "any other"

@@ -62,14 +62,14 @@ def draw_attainment(streams: Streams, people: People, margins: Margins, quintile
     above_threshold = _draw_deviates(streams("ability"), people, chance) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
     gld = above_threshold > 0
     pupils = int(people.pupil.sum())
-    # Pupils come first among the people, so the first ones are theirs.
+    # Pupils come first among the people, so the first values are theirs.
     goals = _draw_goals(streams("goals"), people, above_threshold[:pupils], gld[:pupils], margins)
     ability = (above_threshold - above_threshold.mean()) / above_threshold.std()
     return Attainment(ability, gld, goals)
 
 
 def _draw_deviates(rng: np.random.Generator, people: People, chance: Floats) -> Floats:
-    """Draw standard normal deviates, spread evenly over each 20 children of a council with similar probabilities.
+    """Draw standard normal deviates, spread evenly within groups of 20 children of one council with similar chances.
 
     This keeps a council's number at GLD within a few children of the expected one.
     """

@@ -84,7 +84,7 @@ def build_geography(england: bool) -> Geography:
 
 def _build_council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
     """Build one council's postcodes, LSOA codes, deciles and whether each is in the directory, sorted by decile."""
-    # By name alone, so that a pilot council has the same postcodes in the pilot and in England.
+    # Seeded by name alone, so that a pilot council has the same postcodes in the pilot and in England.
     rng = np.random.default_rng(zlib.crc32(council.encode()))
     wanted = int(size * _POSTCODES_A_CHILD) + 60
     districts = _DISTRICTS.get(council) or _invent_districts(index, wanted)

@@ -1,11 +1,11 @@
-"""Deliveries of a growing world: what each council has sent by a day, of several cohorts from birth to Reception.
+"""Deliveries of a growing world: what each council has sent by a day, for several cohorts from birth to Reception.
 
-- `hv_reviews`: a file a month, `<year>-<month>`, with that month's reviews of all cohorts, from the 21st of the next
-- `early_years_census`: a file each January, with all children aged two and over, from 15 March
-- `school_census`, `eyfsp`: the whole extract of a cohort, from the day on which its contract has it due
+- `hv_reviews`: a file a month, `<year>-<month>`, with that month's reviews of all cohorts, sent on the 21st of the next
+- `early_years_census`: a file each January, with all children aged two and over, sent on 15 March
+- `school_census`, `eyfsp`: the whole extract of a cohort, sent on the day on which it is due by its contract
 
-When a child dies or an identity ends with an adoption, the next files delete all that was sent about it and nothing
-else follows.
+When a child dies or an identity ends with an adoption, the next files delete everything sent about it, and nothing more
+is sent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _IN_PARTS = ("hv_reviews", "early_years_census")
 _STATUS, _DELETED = "Record status", "D"
 """Heading and value by which a row deletes a record."""
 _SENT_ON = 21
-"""Day of the next month from which a month's file is there: an assumption."""
+"""Day of the next month on which a month's file is sent: an assumption."""
 
 
 class Sent(NamedTuple):
@@ -58,7 +58,7 @@ class Sent(NamedTuple):
     table: pa.Table
 
     def select(self, council: int, month: np.datetime64) -> slice:
-        """Return where the rows of one file are."""
+        """Return the slice with the rows of one file."""
         # Sorted by council and then by month.
         start, end = np.searchsorted(self.council, [council, council + 1])
         first, last = start + np.searchsorted(self.month[start:end], [month, month + 1])
@@ -66,7 +66,7 @@ class Sent(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A council's file, and the day from which it is there; `parts` are where its rows are in each cohort's."""
+    """A council's file and the day on which it is sent; `parts` has, by index of cohort, the slice of its rows."""
 
     day: dt.date
     source: str
@@ -106,7 +106,7 @@ class GrowingWorld:
 
     @cached_property
     def files(self) -> list[_File]:
-        """Every file, by the day from which it is there."""
+        """Every file, in order of the day on which it is sent."""
         found: list[_File] = []
         for source, of_cohorts in self.sent.items():
             keys = [np.unique(np.rec.fromarrays([sent.council, sent.month])) for sent in of_cohorts]
@@ -125,13 +125,14 @@ class GrowingWorld:
         return sorted(found)
 
     def write(self, landing: Path, until: dt.date, after: dt.date = dt.date.min) -> list[Path]:
-        """Write into `landing` what is there by a day, except what was there on the day `after`, and the truth.
+        """Write the files sent after the day `after` and by the day `until` into `landing`, and write the truth.
 
-        Returns these files. One that has the right bytes is left alone. Beside `landing` are written:
+        Returns these files. A file that already has the right bytes is left alone. Three things are written beside
+        `landing`:
 
         - `truth_rows.parquet`: the child of each row (source, council, file, source_row, cohort, person_id, deletes);
         - `truth_known.parquet`: the first day on which each source of a council knew a child;
-        - `councils/`: council files by which parts can delete records, for READINESS_COUNCILS.
+        - `councils/`: council files that let parts delete records, for READINESS_COUNCILS.
         """
         world = self.cohorts[0].world
         world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
@@ -186,7 +187,7 @@ _NO_ROWS = pa.schema(
 
 
 def find_day_sent(source: str, month: Dates) -> Dates:
-    """Return the day from which each month's file is there."""
+    """Return the day on which each month's file is sent."""
     usual = (month.astype("datetime64[M]") + 1).astype("datetime64[D]") + (_SENT_ON - 1)
     census = (month.astype("datetime64[M]") + 2).astype("datetime64[D]") + 14
     in_january = month.astype("datetime64[M]").astype(np.int64) % 12 == 0
@@ -194,13 +195,13 @@ def find_day_sent(source: str, month: Dates) -> Dates:
 
 
 def _write_council_files(folder: Path, world: World) -> None:
-    """Write the pilot's council files with parts that can delete records."""
+    """Write the pilot's council files, changed so that parts can delete records."""
     folder.mkdir(parents=True, exist_ok=True)
     for place in world.margins.councils:
         shipped = yaml.load((SHIPPED / f"{place.council}.yaml").read_text(encoding="utf-8"), yaml.BaseLoader)
         sources = {} if world.contract_names else shipped["sources"]
         for source in _IN_PARTS:
-            # Under contract names too, a column that no council file maps would not be sent.
+            # Under contract names too, columns must be mapped: one that the council file leaves out would not be sent.
             sent = writing.list_columns_sent(CONTRACTS[source], place.council, world.contract_names)
             own = sources.get(source, {"columns": {column.name: column.name for column in sent}})
             sources[source] = {**own, "parts": "changes", "deleted": {_STATUS: _DELETED}}
@@ -209,7 +210,7 @@ def _write_council_files(folder: Path, world: World) -> None:
 
 
 def draw_reviews_sent(living: LivingWorld) -> Sent:
-    """Draw the reviews of every child: on time, late or missed, by the council that it lives in then."""
+    """Draw the reviews of every child: on time, late or missed, by the council where the child lives at the time."""
     world, lives = living.world, living.lives
     rng, born = world.streams("reviews of lives"), world.people.born
     everyone, width = np.arange(len(born)), len(world.margins.councils)
@@ -236,7 +237,7 @@ def draw_reviews_sent(living: LivingWorld) -> Sent:
     registrations, enrolment = np.unique(who * width + where, return_inverse=True)
     reviews = returns.Reviews(enrolment, which, day)
     identity = living.record(rng, "hv_reviews", home, day)
-    # By registration, as in every review: some never get a number, some get it late.
+    # Drawn by registration and used for all its reviews: some never get a number, some get it late.
     lot = rng.random(len(registrations))[enrolment]
     earliest, latest = _REVIEWS["number_days"]
     until = born[who] + rng.integers(earliest, latest, len(registrations))[enrolment].astype("timedelta64[D]")
@@ -255,7 +256,7 @@ def draw_reviews_sent(living: LivingWorld) -> Sent:
 
 
 def draw_censuses_sent(living: LivingWorld) -> Sent:
-    """Draw the rows of nurseries and childminders in each January from age two on."""
+    """Draw the rows of nurseries and childminders for each January from age two on."""
     world, lives = living.world, living.lives
     rng, size, width = world.streams("nurseries of lives"), len(living.world.people), len(world.margins.councils)
     coverage = world.vary_by_council("early years census", *SETTINGS["coverage"])
@@ -265,7 +266,7 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
     days = np.array([find_census_day(world.cohort.first_year + year) for year in (-2, -1, 0)])
     for index, started in enumerate(_NURSERIES["started"]):
         changes += rng.random(size) < _NURSERIES["changed"]
-        # Those aged two at the end of December.
+        # Children aged two at the end of December.
         child = np.flatnonzero((world.people.born < days[index].astype("datetime64[Y]") - 2) & (starts < started))
         home = lives.find_home(child, np.full(len(child), days[index]))
         there = (lives.council[home] != OUTSIDE) & (attends[child] < coverage[lives.council[home]])
@@ -278,7 +279,7 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
     _, first, at = np.unique((who * width + where) * 8 + place, return_index=True, return_inverse=True)
     places = returns.draw_places(rng, world, who[first], where[first])
     gets_number = rng.random(len(first)) < _NURSERIES["number_late"]
-    # Rows are by census, so that the first of a place is its first January.
+    # Rows are in order of census, so the first row of a place is its first January.
     has_number = (places.has_number | gets_number)[at] & (places.has_number[at] | (census > census[first][at]))
     identity = living.record(rng, "early_years_census", home, day)
     payload = pa.table(places.payload).take(pa.array(at))

@@ -1,9 +1,10 @@
 """Lives of a cohort's children from birth to Reception: homes, names, departures, deaths and adoptions.
 
-Lives end where `people` has the children: in the homes and under the names that their schools know. They are drawn
+Each life ends in the home and under the name that `people` gives the child, as its school knows them. Lives are drawn
 backwards from there, and children who are in none of these schools, because they left or died, are added. A child who
-is adopted has two identities that share only the date of birth and sex: a record of the earlier one ends with the
-adoption, one of the later begins there, and nothing that is written joins them. `lives.yaml` has the shares.
+is adopted has two identities that share only date of birth, sex and ethnicity: records under the earlier identity end
+with the adoption, records under the later one begin with it, and nothing that is written links the two. `lives.yaml`
+has the shares.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from sources.synthetic.recording import Identity, World, draw_world
 LIKELY: dict[str, Any] = read_yaml(Path(__file__).with_suffix(".yaml"))
 _MOVES, _DEATHS, _NAMES = LIKELY["moves"], LIKELY["deaths"], LIKELY["names"]
 OUTSIDE = -1
-"""In place of a council: the child lives in none of them."""
+"""In place of a council's index: the child lives in none of these councils."""
 _YEARS = 5
 _NEVER = np.datetime64("NaT", "D")
 _SPAN = 1 << 20
@@ -32,9 +33,10 @@ _SPAN = 1 << 20
 
 @dataclass(frozen=True)
 class Lives:
-    """Children's lives. Homes are one entry each, sorted by child and first day; the other arrays one entry a child.
+    """Lives of children, by home and by child.
 
-    Days are NaT if nothing of the kind happens.
+    `child`, `since`, `council` and `postcode` have one entry for each home, sorted by child and first day; the other
+    arrays have one for each child. Days are NaT if the event never happens.
     """
 
     child: Ints
@@ -68,8 +70,8 @@ class LivingWorld:
     lives: Lives
 
     def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates) -> Identity:
-        """Return children as recorded at these homes (indices) by a day: anew after each move or change of name."""
-        # A comparison with NaT is false: who never changes a name has the later one.
+        """Return children as recorded at these homes (indices) on these days, anew after a move or change of name."""
+        # A comparison with NaT is false, so a child who never changes name has the later one.
         renamed = ~(day < self.lives.renamed[self.lives.child[home]])
         which, row = np.unique(2 * home + renamed, return_inverse=True)
         at, is_later = np.divmod(which, 2)
@@ -86,10 +88,10 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     """Draw a cohort and its children's lives; each cohort of one world has its own `number`, from 0."""
     world = draw_world(cohort, seed, False, scale, contract_names, LIKELY["leavers"])
     people, size = world.people, len(world.people)
-    # One draw for all cohorts: no two children of a world may have one number.
+    # One draw for all cohorts: no two children of a world may share a number.
     numbers = drawn.draw_nhs_numbers(np.random.default_rng(seed), size * (number + 1))[size * number :]
     people = replace(people, nhs_number=numbers)
-    # the first child of the same home and surname
+    # A household is identified by its first child: the first with the same home and surname.
     homes_of = np.rec.fromarrays([people.postcode * 2 + people.pupil, people.surname])
     _, first, index = np.unique(homes_of, return_index=True, return_inverse=True)
     household = first[index]
@@ -103,7 +105,7 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     world = replace(world, people=people)
     homes = _draw_homes(world, household, left, ended, later)
     lives = Lives(*homes, *_draw_earlier_names(world, household, later), ended, died, later)
-    # In a second council's Profile are only children who moved after they had started school.
+    # Only children who moved after they had started school are in a second council's Profile.
     home = lives.find_home(np.arange(size), np.full(size, np.datetime64(cohort.reception_begins)))
     early, here = lives.council[home], lives.council[home] != OUTSIDE
     people = replace(
@@ -138,7 +140,8 @@ def _draw_deaths(world: World) -> tuple[Dates, Bools]:
 
 
 def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates) -> tuple[People, Ints]:
-    """Draw pairs of a leaver and a pupil who are one adopted child, and give the leaver the pupil's birth and sex."""
+    """Draw pairs of a leaver and a pupil who are one adopted child, and give the leaver the pupil's birth date,
+    ethnicity and sex."""
     rng = world.streams("adoptions")
     alone = np.bincount(household, minlength=len(people))[household] == 1
     wanted = int(np.ceil(LIKELY["adopted"] * people.pupil.sum()))
@@ -152,7 +155,7 @@ def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates)
     sex = people.categories[SEX].copy()
     sex[before] = sex[after]
     female = sex == 0
-    # Again until they differ: nothing may lead from one identity to the other.
+    # Redrawn until they differ: nothing may lead from one identity to the other.
     for name in ("surname", "forename"):
         names = copied[name]
         while len(same := before[names[before] == names[later[before]]]):
@@ -168,16 +171,16 @@ def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates)
 def _draw_homes(
     world: World, household: Ints, left: Dates, ended: Dates, later: Ints
 ) -> tuple[Ints, Dates, Ints, Ints]:
-    """Draw children's homes back from the last one: child, first day, council and postcode of each."""
+    """Draw children's homes backwards from the last one: child, first day, council and postcode of each home."""
     rng, people, cohort = world.streams("homes until school"), world.people, world.cohort
     size, everyone = len(people), np.arange(len(people))
-    # Nobody moves between the census of Reception and the Profile.
+    # Nobody moves between the Reception census and the Profile.
     last = np.fmin(np.fmin(left, ended), np.full(size, np.datetime64(f"{cohort.first_year + 1}-01-01")))
     council, postcode = people.council.copy(), people.postcode.copy()
     gone = np.flatnonzero(left == left)
     found = [(gone, left[gone], np.full(len(gone), OUTSIDE), np.zeros(len(gone), np.int64))]
     pull, region = world.margins.compute_pull(), np.array([place.region_code for place in world.margins.councils])
-    # The share of those who move into a council from others here, not from outside.
+    # Share of moves into a council that are from another council here, not from outside.
     is_alone = (region[:, None] == region).sum(axis=1) == 1
     inside = np.where(is_alone, _MOVES["from_elsewhere_here"], _MOVES["from_pilot_neighbour"])
     joined = np.zeros(size, bool)
@@ -206,7 +209,7 @@ def _draw_homes(
 
 
 def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dates, Texts, Texts]:
-    """Draw who has another name until some day, and that name."""
+    """Draw which children had an earlier name, until what day, and that name."""
     rng, people = world.streams("earlier names"), world.people
     size = len(people)
     other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity, CODES)[1])[household]

@@ -59,7 +59,7 @@ class Margins:
     pooled_rates: dict[str, Floats]
 
     def compute_pull(self) -> Floats:
-        """Return how likely a child who moves into a council (row) comes from each other one, mostly of its region."""
+        """Return weights of the councils from which children move into a council (row), mostly in the same region."""
         region = np.array([place.region_code for place in self.councils])
         pull = self.children.astype(np.float64) * np.where(region[:, None] == region, 20.0, 1.0)
         np.fill_diagonal(pull, 0)
@@ -86,7 +86,7 @@ def _build_pilot() -> Margins:
     elgs = np.array([float(row["elgs_expected_average"]) for row in totals])
     counts = {topic: _compute_pilot_counts(topic, councils, children) for topic in TOPICS}
     rates = {topic: _compute_pilot_rates(topic, councils, gld / children) for topic in (SEX, FSM, ETHNICITY, SEN)}
-    # First language and term of birth have the national rates, moved by the distance of the pilot from England.
+    # First language and term of birth have the national rates, shifted by the gap between the pilot and England.
     gap = gld.sum() / children.sum() - _get_national_gld()
     pooled = {topic: _compute_national_rates(topic) + gap for topic in (LANGUAGE, TERM)}
     return Margins(councils, children, gld, elgs, counts, rates, pooled)

@@ -80,7 +80,8 @@ def draw_name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str
 
 
 def _draw_words(rng: np.random.Generator, group: Ints, lists: Mapping[str, Bools]) -> Texts:
-    """Draw a name for each child from the lists of its name group; `lists` has the children who use each list."""
+    """Draw a name for each child from the lists of its name group; `lists` maps each list to the children who use
+    it."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         for column, users in lists.items():
@@ -134,7 +135,7 @@ LEAVERS_SHARE = 0.06
 TWIN_SHARE = 0.0296
 """Share of children who are twins: 1.5% of maternities."""
 _COUSIN_SHARE = 0.004
-"""Share of children with surname and postcode of another child of the cohort without being twins."""
+"""Share of children who have the surname and postcode of another child of the cohort but are not twins."""
 _MOVED_COUNCIL, _MOVED_WITHIN = 0.04, 0.12
 """Shares of children who lived in another council, or elsewhere in the same council, in their early years."""
 _CHILDREN_A_SCHOOL = 35
@@ -184,7 +185,10 @@ class People:
 
 @dataclass(frozen=True)
 class _Families:
-    """Index of the child whose birth and home, or only home, each child shares; its own index if it shares none."""
+    """Index of the child whose birth (`birth`) and home (`home`) each child shares; its own if it shares none.
+
+    Twins share both, cousins only the home.
+    """
 
     birth: Ints
     home: Ints
@@ -194,7 +198,7 @@ class _Families:
 def draw_people(
     streams: Streams, cohort: Cohort, margins: Margins, geography: Geography, leavers_share: float = LEAVERS_SHARE
 ) -> People:
-    """Draw all children of the cohort in these councils; leavers come on top of the children with a Profile."""
+    """Draw all children of the cohort in these councils; leavers are added to the children with a Profile."""
     leavers = np.round(margins.children * leavers_share).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
@@ -240,7 +244,7 @@ def draw_people(
 def _pair_families(rng: np.random.Generator, stratum: Ints) -> _Families:
     """Pair neighbours of the same stratum as twins or cousins."""
     index = np.arange(len(stratum))
-    # Odd positions alone, so that no child is in two pairs.
+    # Only odd positions, so that no child is in two pairs.
     second = (index % 2 == 1) & (stratum == np.roll(stratum, 1))
     lot = rng.random(len(stratum))
     twin, cousin = second & (lot < TWIN_SHARE), second & (lot >= 1 - _COUSIN_SHARE)
@@ -333,7 +337,7 @@ def _draw_names(rng: np.random.Generator, ethnicity: Ints, female: Bools, famili
     surname = draw_surnames(rng, surname_group[families.home])[families.home]
     forename = draw_forenames(rng, forename_group, female)
     twins = np.flatnonzero(families.birth != np.arange(len(ethnicity)))
-    # Again until they differ: with one forename, twins could not be distinguished by name.
+    # Redrawn until they differ: twins with the same forename could not be distinguished by name.
     while len(twins := twins[forename[twins] == forename[families.birth[twins]]]):
         forename[twins] = draw_forenames(rng, forename_group[twins], female[twins])
     return surname, forename
@@ -349,7 +353,7 @@ def _draw_schools(rng: np.random.Generator, council: Ints, children: Ints, famil
 def _draw_upns(
     rng: np.random.Generator, margins: Margins, cohort: Cohort, council: Ints, estab: Ints
 ) -> tuple[Texts, Texts]:
-    """Draw the UPN in the Profile and the UPN in the census, the same for most children."""
+    """Draw the UPN in the Profile and the UPN in the census, which are the same for most children."""
     la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
     serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
     upn = _build_upns(la_code, estab, cohort.first_year, serial, _DIGITS)
@@ -381,11 +385,11 @@ def draw_nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
 
 @cache
 def _list_nhs_numbers() -> Ints:
-    """List all valid NHS numbers of that range, in order."""
+    """List all valid NHS numbers of the range reserved for tests, in order."""
     stem = 999_000_000 + np.arange(1_000_000)
     digits = stem[:, None] // 10 ** np.arange(8, -1, -1) % 10
     check = (11 - digits @ np.arange(10, 1, -1) % 11) % 11
-    # Modulus 11: a remainder that needs the digit 10 is not used.
+    # Modulus 11: numbers whose check digit would be 10 are not used.
     return (stem * 10 + check)[check != 10]
 
 

@@ -80,7 +80,7 @@ def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode
         _change(
             rng,
             names,
-            # An array of fixed-width text is one of code points; from 128 on are accents and other scripts.
+            # Fixed-width text is an array of code points; those from 128 on are accented letters and other scripts.
             draw_slips("accents_lost") & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
             lambda _, chosen: strip_accents(chosen),
         )
@@ -140,7 +140,7 @@ def swap_day_month(born: Dates) -> Dates:
     month = months.astype(np.int64) % 12 + 1
     january = born.astype("datetime64[Y]").astype("datetime64[M]")
     swapped = (january + (day - 1)).astype("datetime64[D]") + (month - 1)
-    # Day 13 and above is no month.
+    # Days 13 and above cannot be months.
     return np.where(day <= 12, swapped, born)
 
 
@@ -175,7 +175,7 @@ def _change(
 ) -> None:
     """Apply `change` in place to the chosen names."""
     rows = np.flatnonzero(chosen)
-    # A stream for each change, even if no name is chosen: more records with one kind of error must not move others.
+    # A stream for each change, even if no name is chosen: more errors of one kind must not alter those of others.
     own = rng.spawn(1)[0]
     if len(rows):
         names[rows] = change(own, names[rows])
@@ -303,7 +303,7 @@ class World:
 def draw_world(
     cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool, leavers_share: float = LEAVERS_SHARE
 ) -> World:
-    """Draw the children of a cohort and everything that their records follow from."""
+    """Draw the children of a cohort and everything that their records depend on."""
     streams = Streams(seed, cohort)
     figures, places = build_margins(england, scale), build_geography(england)
     # In this order: attainment depends on deprivation, which follows from the homes.

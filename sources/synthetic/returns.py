@@ -99,7 +99,8 @@ def _draw_provisional_goals(rng: np.random.Generator, goals: AnyArray, provision
 
 
 def draw_school_census(world: World, leavers: bool = True) -> Rows:
-    """Return the rows of the spring school census: pupils in Reception, and some `leavers` before the Profile."""
+    """Return the rows of the spring school census: pupils in Reception and, if `leavers`, some who leave before the
+    Profile."""
     rng, people = world.streams("school census"), world.people
     still_here = rng.random(len(people)) < (_CENSUS["leavers_on_roll"] if leavers else 0)
     on_roll = people.in_census & (people.pupil | still_here)
@@ -132,7 +133,7 @@ def draw_early_years_census(world: World) -> Rows:
     """Return the rows of nurseries and childminders about two years before the Profile, one per child and setting."""
     rng, people = world.streams("early years census"), world.people
     coverage = world.vary_by_council("early years census", *SETTINGS["coverage"])[people.council]
-    # Pupils who joined late (5%) cannot attend, so the others do more often: coverage is of all pupils.
+    # Pupils who joined late (5%) cannot attend, so the others attend more often: coverage is a share of all pupils.
     attends = ~world.joined_late & (rng.random(len(people)) < coverage / (1 - 0.05 * people.pupil))
     child = np.flatnonzero(attends)
     second = child[rng.random(len(child)) < SETTINGS["two_settings"]]
@@ -149,7 +150,7 @@ def draw_early_years_census(world: World) -> Rows:
 
 
 class Places(NamedTuple):
-    """Children's places at settings, one entry each; `payload` are their columns apart from numbers."""
+    """Children's places at settings, one entry each; `payload` are their columns apart from NHS numbers."""
 
     setting: Ints
     has_number: Bools
@@ -275,8 +276,8 @@ def draw_review_columns(
 def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> Reviews:
     """Draw the reviews of each registration.
 
-    The first `known` registrations are where the child was born; a child `seen_later` has its review at two years at
-    its later registration, which follows them.
+    The first `known` registrations are with the council where the child was born. A child `seen_later` has its review
+    at two years at its later registration; later registrations follow the first ones.
     """
     born = world.people.born[person]
     parts = []
@@ -329,7 +330,7 @@ def _draw_scores(
 ) -> tuple[dict[str, Floats], Ints]:
     """Draw scores by domain, NaN without a questionnaire, and the number of domains below the cut-off."""
     common = _ABILITY_WEIGHT * ability + _COMMON_WEIGHT * rng.standard_normal(len(ability))
-    # The three parts of a score have a variance of 1 together, so that the shares below the cut-off are as stated.
+    # Together the three parts of a score have a variance of 1, so that the shares below the cut-off are as stated.
     own = np.sqrt(1 - _ABILITY_WEIGHT**2 - _COMMON_WEIGHT**2)
     scaled_up = rng.random(len(ability)) < VISITS["decimal_scores"]
     scores, below = {}, np.zeros(len(ability), dtype=np.int64)
@@ -420,7 +421,7 @@ def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease:
     # Yes, no or don't know; yes is more likely the more often the story was repeated.
     yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
     sharing = np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1)
-    # Who did not seek support (code 4) did not wait: code 5, not applicable.
+    # Parents who did not seek support (code 4) did not wait: code 5, not applicable.
     wait = np.where(sought == 3, 4, np.searchsorted((-0.2, 0.6, 1.3), -draw_near(0.8)))
     hard = (draw_near(0.7) < 0).astype(np.int64)
     barrier = pick(rng, np.array(_SURVEY["barriers"])[hard])

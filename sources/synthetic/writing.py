@@ -40,7 +40,7 @@ _OTHER_FORMATS = {
     ("sefton", "hv_reviews"): ".csv.gz",
 }
 _EACH_OTHER_FORMAT = 25
-"""Outside the pilot, one file in this many is compressed and one is Parquet."""
+"""Outside the pilot, one file in this many is gzipped, and one in this many is Parquet."""
 _SENDS_NHS_NUMBER = 3
 """Outside the pilot, one council in this many has NHS numbers in its education records."""
 
@@ -75,7 +75,7 @@ def generate(
     for source, draw in RETURNS.items():
         rows = draw(world)
         mark_as_synthetic(landing, _write_source(landing, source, rows, world))
-        # The truth needs only which child each row is about, so the values are let go.
+        # The truth needs only the child of each row, so the values are dropped.
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     _write_truth(landing.resolve().parent / "truth.parquet", world, linkable)
 
@@ -113,9 +113,9 @@ def write_file(
 ) -> Path:
     """Write a council's file, `landing/<council>/<source>/<name>.<ext>`, and return its path.
 
-    `parts` follow each other in it: rows in contract form, the seed for the choice of local codes, and columns that
-    are not in the contract. A file that has the right bytes already is left alone: a new time of change would have it
-    read again.
+    `parts` are written one after the other. Each has rows in contract form, the seed for the choice of local codes, and
+    columns that are not in the contract. A file that already has the right bytes is left alone: with a new modification
+    time it would be read again.
     """
     dialect = world.get_dialect(council, source)
     columns = list_columns_sent(CONTRACTS[source], council, world.contract_names)

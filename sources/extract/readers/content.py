@@ -3,7 +3,7 @@
 All landed files are read through `Content.open`, which raises only `ExtractStopped`. Gzip files and zip archives are
 unpacked in memory while they are read, member by member; nothing is written to disk. A packed file, or all members of
 an archive together, may unpack to `MAX_UNPACKED` bytes and, beyond the first `FREE_BYTES`, to at most `MAX_RATIO` times
-the packed size. Sizes in an archive's directory can stop it, but are not trusted otherwise.
+the packed size. Sizes stated in an archive's directory can stop it, but are not trusted otherwise.
 """
 
 import gzip
@@ -279,7 +279,7 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
 
 
 def list_contents(archive: Content) -> list[Content]:
-    """List the possible extracts in a zip archive by name; of any other file, its own content.
+    """List the possible extracts in a zip archive, by name; for any other file, list its own content.
 
     Folders, other kinds of file and files that desktop systems add are skipped. Raises `ExtractStopped` for an unsafe
     archive.
@@ -367,7 +367,7 @@ def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
         return Content(name, format, unpack)
     open_held = _hold_in_memory(name, unpack, room)
     if format is Format.ARCHIVE:
-        format = detect_format(name, open_held)  # a stream that can seek shows a workbook
+        format = detect_format(name, open_held)  # a workbook is recognised only in a seekable stream
     if format in (Format.GZIP, Format.ARCHIVE):
         raise errors.build_error(name, errors.NESTED_ARCHIVE)
     return Content(name, format, open_held)

@@ -1,9 +1,9 @@
 """Reader of health-visitor reviews from the tables of the Community Services Data Set, joined in memory.
 
 A review is a care contact of a child at which ASQ-3 was scored or a mandated review was recorded. Its row number, by
-which a data officer can find it, is the data row in CYP202 of the contact's first activity that records it; a review
-found only in CYP609 is numbered 609 000 000 plus its data row there. Row numbers continue across several files of one
-table, in order of name. docs/formats.md says what is read and why.
+which a data officer can find it, is that of the first data row in CYP202 that records it; a review found only in CYP609
+is numbered 609 000 000 plus its data row there. Row numbers continue across several files of one table, in order of
+name. docs/formats.md says what is read and why.
 
 `csds_items.csv` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national
 processing service (`Contact_Date`), then those in extracts of the sister data sets (`CareContDate`, `PersScore`).
@@ -11,8 +11,8 @@ Letter case, spaces, underscores and brackets are ignored. CSDS has no person na
 addition.
 
 Tables are loaded in the order of `_WANTED`, so that each keeps only the rows that earlier tables refer to.
-`all_<table>` holds those rows as sent, `<table>` the latest row of each identifier: the highest record number, then
-effective date, then the last row sent. `csds.sql.j2` builds reviews from them.
+`all_<table>` holds those rows as sent, `<table>` the latest row of each identifier: the one with the highest record
+number, then the latest effective date, then the last row sent. `csds.sql.j2` builds reviews from them.
 """
 
 import re
@@ -127,7 +127,7 @@ NOT_CARRIED = ("concern", "referral")
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
 _BATCH_ROWS, _LONGEST = 32 << 10, 500
-"""Rows per batch; characters read of a value, because a person's values are repeated in all their reviews."""
+"""Rows per batch; maximum characters kept of a value, which is repeated in each of a person's reviews."""
 _MAX_MEMORY = "768MiB"
 """Memory for the tables of one sender: a million rows that reviews need take a third of it."""
 _REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}
@@ -284,7 +284,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
         for rule, rows in opened.set_aside.items():
             of_table = _build_orphan_rule(f"{rule.id}-{table.lower()}", rule.sentence, table)
             set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
-            # unusable rows are counted too, so that the rows of the next file are numbered on
+            # unusable rows are counted too, so that numbering continues correctly in the next file
             last = max([last, *rows])
         passed += last
     identifier = [item.item for item in items if item.key]

@@ -3,9 +3,10 @@
 Rows are parsed block by block, two blocks at a time, each by one thread, so that rows keep their order and numbers.
 Blocks end at the end of a row, so that a broken row stays within its block.
 
-The encoding is detected by a byte-order mark or the zero bytes of UTF-16; other files are UTF-8. Bytes that are not
-UTF-8 are decoded one by one in the council file's encoding or Windows-1252, so that a stray byte affects nothing around
-it. As in browsers, ISO-8859-1 is read as Windows-1252, which has letters in place of its control characters.
+The encoding is detected from a byte-order mark or the zero bytes of UTF-16; other files are read as UTF-8. Bytes that
+are not UTF-8 are decoded one by one in the council file's encoding or Windows-1252, so that a stray byte affects
+nothing around it. As in browsers, ISO-8859-1 is read as Windows-1252, which has letters where ISO-8859-1 has control
+characters.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _BLOCKS_PARSED_AT_ONCE = 2
 _HEADER_LINES = 50
 """Maximum number of lines of a header with line breaks in its names."""
 _LOOK_LINES = 20
-"""Lines after the header that are compared with its width."""
+"""Number of lines after the header whose widths are compared with the header's."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _PROTECTED = re.compile(r'^="(.*)"$')
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -172,8 +173,8 @@ def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[in
 def _detect_layout(
     content: Content, known: Container[str], dialect: Dialect
 ) -> tuple[list[str], str, int, Rule | None]:
-    """Return the header's names, the delimiter, the byte of the text (as UTF-8) at which the first data row begins, and
-    the rule that a suspect header line breaks."""
+    """Return the header's names, the delimiter, the byte offset of the first data row in the text (as UTF-8), and the
+    rule that a suspect header line breaks."""
     with content.open() as stream:
         lines = _LINE.findall(next(iter_whole_lines(content.name, stream, dialect.encoding), b"").decode())
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
@@ -210,7 +211,8 @@ def _detect_layout(
 def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
     """Return the rule that a suspect header line breaks: it is cut off, or none of the first rows has its width.
 
-    A row may be one of `lines` or continue in a quoted field; `finished` means that the header line has a line end.
+    A row may be one of `lines`, or several if a quoted field has line breaks; `finished` means that the header line has
+    a line end.
     """
     rows = [line for line in lines[:_LOOK_LINES] if line.strip(f" \t\r\n{delimiter}")]
     if not rows:
@@ -319,7 +321,7 @@ def detect_utf_16(start: bytes) -> str:
 def _convert_to_utf8(lines: bytes, encoding: str) -> bytes:
     if lines.isascii():
         return lines
-    # files that were joined have marks within the text
+    # files that were joined have byte-order marks within the text
     lines = lines.replace(b"\n" + codecs.BOM_UTF8, b"\n")
     try:
         lines.decode("utf-8")
@@ -399,7 +401,7 @@ def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
 @lru_cache
 def _build_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Return patterns of consecutive whole rows, and of the start of a row with a quoted field still open."""
-    # quantifiers are possessive: without backtracking, time grows with the length of a line, whatever it holds
+    # possessive quantifiers: without backtracking, time is proportional to the length of a line, whatever it holds
     end = rb"[%b\r\n]" % re.escape(delimiter.encode())
     other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
     inside = rb'"(?:[^"]++|"")*+'

@@ -157,7 +157,7 @@ def _find_goal(subject: str, component: str) -> str | None:
 
 
 def _convert_year(year: str, *, is_start: bool = False) -> str:
-    """Return `202425` for the year 2025 in which it ends, or 2024 if that `is_start`; other text is unchanged."""
+    """Return `202425` for 2025, the year in which it ends, or for 2024 if `is_start`; other text is unchanged."""
     if not re.fullmatch(r"[0-9]{4}", year):
         return year
     ends = int(year) + is_start
@@ -176,8 +176,8 @@ class _Pupils:
     """Callbacks of Expat. `rows` collects one tuple per pupil, in the order of `COLUMNS` and then its number;
     `impossible` collects the numbers of pupils that break `IMPOSSIBLE_YEAR`.
 
-    `_path` holds the open elements. A pupil, at `_depth`, is read when it ends, from the tree of its elements; outside
-    pupils no tree is built, and the attributes of an open element hold the place columns that it gives.
+    `_path` holds the open elements. A pupil, at `_depth`, is read from the tree of its elements when it ends. Outside
+    pupils no tree is built; the attributes of an open element hold the place columns found directly in it.
     """
 
     def __init__(self) -> None:
@@ -276,7 +276,7 @@ class _Pupils:
 
 
 def _iter_elements(element: Element, within: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Element]]:
-    """Yield each element below another, after the names of the elements between the two."""
+    """Yield every descendant of an element, each after the names of the elements between the two."""
     for child in element:
         yield within, child
         yield from _iter_elements(child, (*within, child.tag))
@@ -289,7 +289,7 @@ def _is_early(stage: Element) -> bool:
 
 
 def _read_assessment(assessment: Element) -> tuple[str, str, str, str] | None:
-    """Return the goal of an assessment, and its result's year, date and code; None for another assessment."""
+    """Return the goal of an assessment, and its result's year, date and code; None if it does not count."""
     facts = {leaf.tag: leaf.text for leaf in assessment if leaf.tag in FACTS and leaf.text}
     result, goal = facts.get("result"), _find_goal(facts.get("subject", ""), facts.get("component", ""))
     counts = facts.get("resultstatus") not in NOT_RESULTS and facts.get("stage", "").upper() in STAGES
@@ -297,7 +297,10 @@ def _read_assessment(assessment: Element) -> tuple[str, str, str, str] | None:
 
 
 def _keep_pupil_leaf(columns: dict[str, str], within: tuple[str, ...], key: str, value: str) -> None:
-    """Keep a value of a pupil; `within` are the elements between the two. The first name, number or postcode counts."""
+    """Keep a value of a pupil; `within` are the elements between the pupil and the value.
+
+    The first name, number or postcode counts.
+    """
     is_own = WRAPPERS.issuperset(within)
     if is_own and key in IDENTITY:
         columns.setdefault(IDENTITY[key], value)

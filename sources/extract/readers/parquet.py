@@ -60,8 +60,10 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 @contextmanager
 def _stop_if_unreadable(name: str, tokens: str = "") -> Iterator[None]:
-    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read; `tokens` is what is wrong
-    with a file of tokens."""
+    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read.
+
+    For a file of tokens, `tokens` says what is wrong.
+    """
     try:
         yield
     except MemoryError:
@@ -154,7 +156,7 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
     """Yield a tokens file's rows, unchecked, after an empty batch with its columns."""
     file = _open_sealed(landed, key)
     yield pa.RecordBatch.from_pylist([], file.schema_arrow)
-    # after the empty batch, so that other columns than expected are reported first
+    # after the empty batch, so that unexpected columns are reported first
     _stop_unless_plain(landed, file.metadata)
     texts = [field.name for field in file.schema_arrow if types.is_string(field.type)]
     with _stop_if_unreadable(landed.name, "a part of the file cannot be read"):
@@ -166,8 +168,10 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
 
 
 def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
-    """Raise `ExtractStopped` for too many rows or compressed pages, which could unpack to any size and are not written
-    by our tool."""
+    """Raise `ExtractStopped` if there are too many rows or compressed pages.
+
+    Compressed pages could unpack to any size, and our tool does not write them.
+    """
     chunks = (
         metadata.row_group(group).column(column)
         for group in range(metadata.num_row_groups)

@@ -1,8 +1,8 @@
 """Reader of workbooks: chooses the sheet, finds its header row and returns its cells as text.
 
-The sheet is the one named in the council file, or else the visible sheet with most of the extract's columns. The header
-may follow titles, in one of the first 21 rows; `source_row` counts the rows after it, including blank ones. Dates are
-ISO, integers have no decimal point, booleans are TRUE and FALSE.
+The sheet is the one named in the council file, or else the visible sheet with the most known columns. The header may
+follow titles, in one of the first 21 rows; `source_row` counts the rows after it, including blank ones. Dates are ISO,
+integers have no decimal point, booleans are TRUE and FALSE.
 
 openpyxl streams .xlsx. It returns an error (`#N/A`) as text and distinguishes formulas from values: a formula in a
 column that is read stops the extract, because its stored result may be out of date or come from another file.
@@ -195,7 +195,7 @@ def _check_parts(content: Content, size: int) -> None:
         parser = expat.ParserCreate()
         parser.StartElementHandler = lambda name, _, elements=elements: elements.append(name)
         parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(content.name)
-        # parts that are no XML, such as pictures, cannot declare a document type
+        # parts that are not XML, such as pictures, cannot declare a document type
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
                 raise errors.build_error(content.name, errors.PASSWORD)
@@ -218,9 +218,9 @@ def _refuse_document_type(name: str) -> None:
 
 
 def open_best_sheet(book: Book, known: Container[str], called: str | None) -> TextTable:
-    """Open the sheet named `called`, or the sheet whose header has most `known` columns.
+    """Open the sheet named `called`, or the sheet whose header has the most `known` columns.
 
-    Raises `ExtractStopped` if there is none or a tie.
+    Raises `ExtractStopped` if no sheet fits or several tie.
     """
     if called is not None:
         # as in Excel, letter case makes no difference
@@ -261,8 +261,10 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
 
 
 def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
-    """Return the number and cells of the header row, the one of a sheet's first rows with most known names, and how
-    many known names it has."""
+    """Return the header row's number, its cells and how many known names it has.
+
+    The header is the row with the most known names among the sheet's first rows.
+    """
     rows = book.iter_rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
     texts = ((number, [cell or "" for cell in row]) for number, row in rows)
     counted = ((number, row, count_known_names(row, known)) for number, row in texts)
@@ -305,7 +307,7 @@ def _build_batch(numbers: list[int], cells: list[list[str]], names: list[str]) -
 
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
     """Raise `ExtractStopped`, naming the first formula cells in columns that are read."""
-    from openpyxl.utils import get_column_letter  # loaded already: formulas are found in .xlsx alone
+    from openpyxl.utils import get_column_letter  # already loaded: formulas are found only in .xlsx
 
     formulas = (
         f"{get_column_letter(column + 1)}{number}"
