@@ -326,7 +326,7 @@ def test_a_review_is_not_said_to_be_missing_once_it_came_or_if_a_month_is_not_in
     pipeline = pipeline_at(tmp_path)
     write_extracts(pipeline.landing, children=160, councils=("leeds",))
     of_one_month = pipeline.rows("leeds", "hv_reviews")
-    reviews = [row | {"review_date": REVIEW_DAYS[number % 12]} for number, row in enumerate(of_one_month)]
+    reviews = [row | {"review_date": REVIEW_DAYS[number % len(REVIEW_DAYS)]} for number, row in enumerate(of_one_month)]
     agree(pipeline)
 
     def missing(rows: list[dict[str, str]]) -> set[int]:

@@ -49,7 +49,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     first, *rest = made.rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
     reviews = [
-        row | {"review_date": REVIEW_DAYS[number % 12]} for number, row in enumerate(made.rows("leeds", "hv_reviews"))
+        row | {"review_date": REVIEW_DAYS[number % len(REVIEW_DAYS)]}
+        for number, row in enumerate(made.rows("leeds", "hv_reviews"))
     ]
     made.put("leeds", "hv_reviews", reviews)
     table = pyarrow.csv.read_csv(made.extract("wirral", "hv_reviews"))

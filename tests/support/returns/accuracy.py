@@ -74,7 +74,7 @@ def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
         number = frame.child
         said = frame.drop(columns=["child", "row_key"]).drop(columns="twin", errors="ignore").assign(**_PAYLOAD[source])
         if source == "hv_reviews":
-            said["review_date"] = (number % 12).map(dict(enumerate(REVIEW_DAYS)))
+            said["review_date"] = (number % len(REVIEW_DAYS)).map(dict(enumerate(REVIEW_DAYS)))
             said["concern"] = (number % 4 == 0).map({True: "Y", False: "N"})
         elif source == "early_years_census":
             said["progress_check_outcome"] = (number % 5 == 0).map({True: "concern", False: "on_track"})

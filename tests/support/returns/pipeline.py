@@ -26,8 +26,8 @@ from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
 TODAY = dt.date.today()
-REVIEW_DAYS = [f"{2022 + number // 12}-{number % 12 + 1:02d}-02" for number in range(2, 14)]
-"""A day in each month in which the two-year review of the cohort's children was due."""
+REVIEW_DAYS = [f"{2021 + number // 12}-{number % 12 + 1:02d}-02" for number in range(8, 26)]
+"""A day in each month in which two-year reviews of the cohort are made: from the age of two until the last is due."""
 
 
 @dataclass(frozen=True)
