@@ -38,7 +38,7 @@ from privacy.release.policy import load_policy
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered request, with the reason if it was refused and the release that answered it, or empty."""
+    """A registered request; `refused` is the reason for a refusal, `answered_in` the release that answered it."""
 
     request: Request
     asked_on: str
@@ -247,7 +247,7 @@ def _add_cohort_requests(
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
-    """Raise `Refused` unless a table's MAC, apart from removals on request, is that which `origin` measured."""
+    """Raise `Refused` unless a table's MAC, apart from removals on request, is the one that `origin` measured."""
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     # the few children removed are far below the noise, and a revision would cost everybody budget
