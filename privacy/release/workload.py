@@ -129,7 +129,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Nesting:
-    """A grouping: each category of `outer`, no column of the child table, is a group of categories of `inner`."""
+    """A grouping: each category of `outer`, which is not a column, is a group of categories of `inner`."""
 
     inner: str
     outer: str
@@ -371,7 +371,7 @@ def list_terms(figures: Figures) -> tuple[tuple[float, Cube], ...]:
 
 
 def _parse_weights(name: str, vector: Vector) -> dict[str, float]:
-    # A text is a sequence too, of letters.
+    # A string is a sequence too, of its characters.
     if isinstance(vector, str):
         raise WorkloadError(f"attribute {name!r}: give a tuple of categories, not the text {vector!r}")
     if not vector:

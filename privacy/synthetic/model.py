@@ -55,7 +55,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class AllOf:
-    """Wholes that follow from which of `parts` are `holds`."""
+    """Wholes that follow from which of `parts` have the value `holds`."""
 
     parts: Names
     holds: str
@@ -239,7 +239,7 @@ LARGEST_MIB = 128.0
 
 
 class MissingLibrary(Exception):
-    """Raised if the extra with the library is not installed; the message says how to install it."""
+    """The extra with the library is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,14 +24,14 @@ _MARGIN_SHARE = 0.2
 _SAMPLED, _CANDIDATES = 20_000, 64
 """Rows examined in one step, and the number of most frequent values of tied attributes tried for each."""
 _FUTILE = 8
-"""Consecutive steps without improvement after which it ends."""
+"""Consecutive steps without improvement after which the search ends."""
 
 Tables = dict[Names, Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates of one cube of counts over another of its shape, from 0 to 1, and their intervals, NaN if there is none."""
+    """Rates of one cube of counts over another of the same shape, 0 to 1, and their intervals, NaN if there is none."""
 
     part: Cube
     whole: Cube
