@@ -7,7 +7,7 @@ the same measured counts under other weights, so its value, variance and covaria
 A total does not change, because every column of M adds up to 1.
 
 Two variances are added to that of the noise: one for the uncertain rates behind M, from how far w (dM^-1/drate) N moves
-with each, and one for chance, (w_f - w_t)^2 M[f, t] for each child of category t, because an interval is about these
+with each, and one for chance, (w_f - w_t)^2 M[f, t] for each child of category t, so that an interval is about these
 children.
 
 Rates may be higher in some places than in others, by one factor per place and group of rates (`Local`). With S the
