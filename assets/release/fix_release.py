@@ -156,7 +156,7 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
 
 
 def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
-    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing."""
+    """Return the cohorts of a release and the releases that measured them, as begun or if begun now. Writes nothing."""
     check_options(store, version, options)
     if store.cohort in options.others:
         raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")

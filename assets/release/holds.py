@@ -198,7 +198,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
 def build_acceptance(
     store: CohortStore, ledger: Ledger, names: Sequence[str], reason: str, sheet_sha256: str
 ) -> Acceptance:
-    """Return the unsigned acceptance of these holds. Raises `MayNotSign` for a reason not fit for the sheet."""
+    """Return the unsigned acceptance of these holds. Raises `MayNotSign` if the reason is not fit for the sheet."""
     held = [get_hold(store, name).signed for name in names]
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
@@ -280,7 +280,7 @@ _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 
 
 def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
-    """Yield one hold for facts with one cause, bound to the delivery, its rows kept and expected, and the rules."""
+    """Yield one hold for all these facts, bound to the delivery, its kept and expected rows, and the broken rules."""
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
         about = hash_json(bound_to)

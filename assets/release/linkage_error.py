@@ -226,7 +226,7 @@ def _iter_first_concern_moves(rates: Array) -> _Moves:
 
 
 def _derive_concern(concern: str, seen: str) -> str:
-    """Return the concern that is found for a child found as `seen`: only that of these services."""
+    """Return the concern found for a child who is found as `seen`: only the concerns of these services."""
     if seen == BOTH or concern == NONE:
         return concern
     if seen == NEITHER:

@@ -108,7 +108,7 @@ class Estimates(Covariances):
         return selector.is_total
 
     def _get_weights(self, selector: Selector) -> Array:
-        """Return (rows x categories) weights, on the axis that `marginal` gives the attribute."""
+        """Return (rows x categories) weights, on the axis that `compute_marginal` gives the attribute."""
         return selector.matrix
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:

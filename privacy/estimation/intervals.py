@@ -363,7 +363,7 @@ def model_rates(noisy: NoisyRates) -> ModelledRates:
 class _Fit:
     """Effects fitted under one typical deviation.
 
-    - `spreads`: (2,), variances of the deviations of the two kinds of cells, those that deviate little and any others
+    - `spreads`: (2,), variances of the deviations of the two kinds of cells, those that deviate little and the others
     - `expected`, `uncertainty`: (places, groups), each rate as predicted from the other cells, and its variance
     - `evidence`: logarithm of the density of all counts, up to a constant
     """

@@ -113,7 +113,7 @@ class Approval(Signature):
 
     @property
     def is_request(self) -> bool:
-        """True if its request is of a known stage; a forged line need not be."""
+        """True if its request is of a known stage; that of a forged line need not be."""
         return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, WITHDRAWAL, *Stage]
 
 

@@ -35,7 +35,7 @@ _FOLDER = resources.files("privacy.release")
 
 
 class LedgerError(Exception):
-    """A refusal of the ledger; the message says what it refuses, and what would be possible."""
+    """A refusal by the ledger; the message says what it refuses, and what would be possible."""
 
 
 class LedgerUnavailable(LedgerError):

@@ -85,7 +85,7 @@ def format_public_key(key: Ed25519PublicKey) -> str:
 
 def _normalise_approver_key(text: str) -> str:
     try:
-        # In one form, so that a key that is written in two ways is still one key.
+        # Normalised, so that a key written in two ways is still one key.
         return format_public_key(parse_public_key(text))
     except ValueError:
         raise ValueError("must be as `readiness keys approver` prints it") from None
@@ -213,7 +213,7 @@ class Policy:
     def sha256(self) -> str:
         """SHA-256 of the policy's rules on budget and accuracy, leaving out who signs."""
         content = asdict(self)
-        # A change of the people is signed on its own, and leaves signatures on a release valid.
+        # A change of people is signed separately, and leaves signatures on a release valid.
         del content["sign_off"]
         return hash_json(content)
 

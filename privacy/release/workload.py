@@ -8,7 +8,7 @@ from the data. Nothing here counts, draws or estimates. Vocabulary:
 - a *functional* is a weighted sum of cells in product form: one vector of weights per attribute, and ones (summed out)
   for every attribute that is not named;
 - a *cube* is an array of functionals, the outer product of one *selector* per axis;
-- a *nesting* makes the categories of one attribute groups of another's, as regions are of councils;
+- a *nesting* makes each category of one attribute a group of another's, as a region is of councils;
 - an *identity* states that two batches of functionals agree for every possible child table, for instance because two
   attributes record the same fact.
 """

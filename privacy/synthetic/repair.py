@@ -4,7 +4,7 @@ Rows drawn from a model miss some rates: a number of rows is whole and never neg
 change gives a row new values for one set of attributes tied together by impossible pairs (`find_tied_sets`). The
 values are copied from another row, so that impossible combinations stay impossible. The gradient of the loss (the
 squared number of rows by which rates are outside) shows which changes bring the rates closest. The best are made
-together, and half as many if that overshoots.
+together; if that overshoots, half as many are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """The register of requests, and what a release that answers some of them measures.
 
-Requests are registered as written, and a refusal is added with its reason, in a log in which any change shows. The
+Requests are registered as written, and a refusal is added with its reason, in a log that shows any change. The
 answers follow from the published releases.
 
 A release that answers requests reuses the noisy counts of an earlier one, and measures the additions on the same
@@ -86,7 +86,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
 
 
 def _build_request_key(request: Request) -> object:
-    """Return what a request is for, whatever its wording: equal for requests that ask for the same."""
+    """Return a key of what a request is for, whatever its wording: equal for requests for the same table."""
     columns = frozenset(
         (each.attribute, each.total, frozenset(map(frozenset, each.levels.values())) if each.levels else None)
         for each in request.columns
