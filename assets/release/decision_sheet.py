@@ -132,7 +132,7 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
     # the first cohort alone, because the others have the same plan
     for cohort in record.measured[:1]:
         store = home.cohort(cohort)
-        # numbers of Profiles, for councils whose number the operator expects to differ from the published one
+        # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
         found = compute_expected_accuracy(list(read_record(store).taking_part), record[cohort].share, children)

@@ -459,7 +459,7 @@ class _Delivered:
             yield Hold(self.cohort, f"landing/{rules.NOT_SEEN.id}", "", "", rules.NOT_SEEN.sentence)
 
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
-        """Return words on a newer delivery that was stopped, and its MAC or time; from its note or else the log."""
+        """Return a description of a newer, stopped delivery and its MAC or time, from its note or else the log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
         note = deliveries.read_stopped(self.home.extract(source, self.cohort, council))
         logged = self._list_lines(source, council)

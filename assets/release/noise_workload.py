@@ -93,7 +93,7 @@ def build_requested_family(
 def _compute_weights(
     blocks: Iterable[tuple[Block, bool]], councils: noise.Attribute, nesting: noise.Nesting | None, policy: Policy
 ) -> dict[frozenset[str], float]:
-    """Return the weights of marginals at every level of place; `blocks` come with whether they are by council."""
+    """Return the weights of marginals at every level of place; a block's flag is true if it is by council."""
     weights: dict[frozenset[str], float] = defaultdict(float)
     # One council is all councils together: if it were measured both ways, one of the two would get no precision.
     alone = councils.size == 1

@@ -306,7 +306,7 @@ class NotAccurateEnough(Exception):
 
 
 def count_plausible(holds: NDArray[np.bool_]) -> LeastAndMost:
-    """Return in how many places (scenarios, areas, rows) `holds` is true: the least and most of any scenario."""
+    """Return for how many rates `holds`, (scenarios, areas, rows), is true: the least and most of any scenario."""
     numbers = holds.sum(axis=(1, 2))
     return int(numbers.min()), int(numbers.max())
 
