@@ -98,8 +98,8 @@ _RELEASE_CONFIG = {
 }
 """Configuration of the release that a run makes.
 
-Plain values: with `dg.Config` a launch may write `{"env": NAME}` for any text, and a message or tag that repeats it
-would show a variable of the run's environment, such as the password in a ledger's URL.
+Plain fields, because `dg.Config` accepts `{"env": NAME}` for any text: a message or tag that repeated the value would
+then show a variable of the run's environment, such as the password in a ledger's URL.
 """
 _BUNDLE_CONFIG = {
     "version": dg.Field(
@@ -121,7 +121,7 @@ _SYNTHETIC_CONFIG = {
 
 
 _PUBLISHED: Any = {"group_name": RELEASE, "owners": ["team:publishing"], "tags": {"zone": RELEASE}}
-"""What the assets of the release zone have in common."""
+"""Arguments that all assets of the release zone share."""
 
 
 class VersionUnclear(Exception):
@@ -164,7 +164,7 @@ def _build_sign_off_spec(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
 def _build_sign_off_result(
     context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
 ) -> dg.AssetCheckResult:
-    """Return the check of a release that was signed off; log if a demonstration key signed it."""
+    """Return the check result of a signed-off release; log it if a demonstration key signed."""
     signed = SignOffs(Ledger(home.ledger)).list_allowed(stage, version)
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
@@ -224,11 +224,11 @@ def measurements(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, version, checked = context.partition_key, _get_version(context), MEASUREMENTS["pupil"]
     config = context.op_execution_context.op_config
-    # a run started in the UI has no tags of its release, by which the list of runs is searched
+    # a run started in the UI has no tags for its release yet, and people search the list of runs by these tags
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
     home = installation.home_folder
     store = home.cohort(cohort)
-    # landing is not mounted where releases are made in a code location of their own
+    # landing is not mounted if releases run in a separate code location
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
@@ -244,7 +244,7 @@ def measurements(
         )
     except WaitsForApproval as waiting:
         held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
-        # waiting is no failure: the run succeeds, its checks say what it waits for, and nobody is alerted
+        # waiting is not a failure: the run succeeds, its checks say what it waits for, and nobody is alerted
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         yield from (_build_plan_result(key, None) for key in MEASUREMENTS.values())
@@ -406,7 +406,7 @@ def _get_version(context: dg.AssetExecutionContext) -> str:
 
 
 def _list_councils(installation: Installation, cohort: str) -> list[str]:
-    """Return the councils that take part, by the landing folders or, if not mounted, by the cohort's linkage."""
+    """Return the participating councils, from the landing folders or, if not mounted, from the cohort's linkage."""
     if installation.landing.is_dir():
         return list_councils(installation.landing)
     return list(read_record(installation.home_folder.cohort(cohort)).taking_part)

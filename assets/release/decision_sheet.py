@@ -1,9 +1,9 @@
 """The page that people read before they sign a release off: one sheet of A4, in the restricted zone.
 
-It shows what the release can say, what it costs and what is left, what is wrong or missing in the extracts, and what is
-outside the guarantee. Everything on it is public or in bands, except the holds and the operator's expected numbers,
-which show the sender's own numbers. It depends only on what is signed, accepted and taken in, so that its SHA-256,
-which is signed too, can be checked.
+It shows what the release can say, what it costs and how much budget is left, what is wrong or missing in the extracts,
+and what is outside the guarantee. Everything on it is public or in bands, except the holds and the operator's expected
+numbers, which show the sender's own numbers. It depends only on what is signed, accepted and taken in, so that its
+SHA-256, which is signed too, can be checked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ _COUNCILS_NAMED = 12
 
 @dataclass(frozen=True)
 class Usable:
-    """How many rates a table defines, and (least, most) how many of them are published, and how many usable."""
+    """Numbers of rates in a table: all that it defines and, as (least, most), those published and those usable."""
 
     title: str
     rates: int
@@ -75,13 +75,13 @@ class Usable:
 
     @property
     def bar(self) -> charts.Bars:
-        """Bars: blue for what is usable at least; orange for what else is published at most."""
+        """Bar: blue for the least number of usable rates, orange for all others that may be published."""
         least, most = self.usable[0] / self.rates, self.published[1] / self.rates
         return charts.stacked((0.0, least, most - least))
 
 
 def write_sheet(home: Home, request: Request) -> str:
-    """Write the page for what is to be signed; return its SHA-256."""
+    """Write the page for a request; return its SHA-256."""
     page = render_sheet(home, request).encode()
     files.write(home.decision_sheet(request["release"], request["stage"]), page)
     return compute_sha256(page)
@@ -132,7 +132,7 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
     # the first cohort alone, because the others have the same plan
     for cohort in record.measured[:1]:
         store = home.cohort(cohort)
-        # Profiles of councils for which the operator expects another number than the published one
+        # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
         found = compute_expected_accuracy(list(read_record(store).taking_part), record[cohort].share, children)
@@ -150,7 +150,7 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
 
 
 def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
-    """Return the figures of a requested table, from everything that will have been measured of its family."""
+    """Return the expected figures of a requested table, given everything that will have been measured by then."""
     found = read_known(store, entry).estimate(requested)
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
@@ -182,7 +182,7 @@ def _describe_areas(areas: Sequence[dict[str, Any]]) -> str:
 
 
 def describe_tables(tables: Sequence[Usable]) -> str:
-    """Return a sentence: how much of what all tables define is published, and how much of that is usable."""
+    """Return a sentence on what share of the rates that the tables define is published, and what share usable."""
     if not tables:
         return "It measures nothing itself."
     rates = sum(line.rates for line in tables)
@@ -196,7 +196,7 @@ def describe_tables(tables: Sequence[Usable]) -> str:
 
 
 def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
-    """Yield the rho and epsilon of each account of a cohort: its cap, charges before and by this release, the rest."""
+    """Yield the rho and epsilon of each account of a cohort: cap, earlier charges, this release, and the remainder."""
     policy, ledger, version = record.load_policy(store.cohort), Ledger(store.home.ledger), record.version
     whole = store.cohort in record.measured
     further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
@@ -275,7 +275,7 @@ def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
 def _iter_expectations(store: CohortStore) -> Iterator[tuple[str, str, int, int | None]]:
     """Yield the operator's expected numbers of rows that differ from the published ones. Raises `NotLinked`.
 
-    Each is a source, a council, the number by which its current extract was judged, and the published number, if any.
+    Each is (source, council, number the current extract was compared with, published number or None).
     """
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
@@ -286,7 +286,7 @@ def _iter_expectations(store: CohortStore) -> Iterator[tuple[str, str, int, int 
 
 
 def hash_expectations(store: CohortStore) -> str | None:
-    """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
+    """Return the SHA-256 of the operator's expected numbers, for a request; None if all are the published numbers."""
     found = [
         {"name": f"{council}/{source}", "expected": expected, "published": published}
         for source, council, expected, published in _iter_expectations(store)

@@ -1,9 +1,9 @@
-"""Freezes what a release is made of before its first charge.
+"""Freezes a release's inputs before its first charge.
 
-For each cohort that is: what is missing, the deliveries it is measured from, and the share of the policy's split it
-spends. One record per release is written here, so that its bundle is the same however often it is made. A release
-measures its own cohort. Others are published beside it as a time series, with the noisy counts that an earlier
-published release drew for them, which costs nothing, or measured now if no release ever did.
+For each cohort these are the councils without extracts, the deliveries it is measured from, and the share of the
+policy's split it spends. One record per release is written here, so that its bundle is the same however often it is
+made. A release measures its own cohort. Other cohorts are published beside it as a time series: from the noisy counts
+of an earlier published release, which costs nothing, or measured now if no release has measured them.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ from privacy.release.policy import Account, Policy, PolicyError, load_policy
 from sources.reference.cohorts import Cohort
 
 Series = Mapping[str, str]
-"""The release that each cohort of a release was measured for."""
+"""By cohort of a release, the release it was measured for."""
 LEAST_SHARE = 0.001
 """Smallest share of the split; less would give noise alone."""
 
@@ -46,10 +46,10 @@ class SeriesRefused(Exception):
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """Options of a release, as a person asks for them.
+    """Options of a release, as a person requests them.
 
     - `allow_missing`: release without councils that sent no EYFS Profile
-    - `share`: share of the split to spend; by default the whole, or that of the release when it was begun
+    - `share`: share of the split to spend; by default the share the release was begun with, or the whole
     - `others`: other cohorts to publish beside its own; by default those it was begun with
     - `reuse`: measure nothing; publish every cohort from earlier noisy counts
     - `requests`: with `reuse`, names of requests to measure and publish
@@ -67,7 +67,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
     Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
-    stop halfway. Cohorts measured from the current deliveries are not opened. Raises `SeriesRefused`,
+    stop halfway. Tables of cohorts already measured from the current deliveries are not opened. Raises `SeriesRefused`,
     `CouncilsMissing`, `OutOfDate`, `NotAccurateEnough` and `ReleaseConflict`.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
@@ -93,7 +93,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     for each in cohorts:
         begun = before.get(each, record[each])
         spent = _find_share(store.home.cohort(each), version, options.share, begun.share, each in charged)
-        # once charged, it stays as it was begun, whatever has arrived since
+        # once charged, a cohort stays as it was begun, whatever has arrived since
         if each in charged and each in before:
             record[each] = begun
         else:
@@ -123,7 +123,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
 def _reuse_records(
     home: Home, ledger: Ledger, origins: Series, before: ReleaseRecord, requests: Sequence[str]
 ) -> Mapping[str, CohortRecord]:
-    """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
+    """Return the records of cohorts measured by earlier releases: as frozen, or with the requests named now."""
     version = before.version
     kept = {each for each, origin in origins.items() if each in before and before[each].measured_in == origin}
     begun = ReleaseRecord(version, {each: before[each] for each in origins if each in kept})
@@ -143,9 +143,9 @@ def _reuse_records(
 def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> bool:
     """Return whether every family is measured and paid for, and no delivery has changed since.
 
-    A repeated run then needs no table. Rows removed on request since then remain in what was published, and are in no
-    later release. A correction is different: its sender expects it to be used, so the release is refused as charged
-    with another table.
+    A repeated run then needs no confidential table. Rows removed on request since then stay in what was published, but
+    are not in any later release. A correction is different: its sender expects it to be used, so repeating the release
+    is refused, because it was charged with another table.
     """
     fixed = read_record(store.home, version).get(store.cohort)
     if fixed is None or not fixed.measured_from:
@@ -156,7 +156,7 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
 
 
 def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
-    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing."""
+    """Return the cohorts of a release and the releases that measured them, as begun or if begun now. Writes nothing."""
     check_options(store, version, options)
     if store.cohort in options.others:
         raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
@@ -193,7 +193,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Se
 
 
 def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> None:
-    """Raise an error for an invalid cohort or share, or a version that is not new and not above all used here."""
+    """Raise an error for an invalid cohort or share, or for a new version that is not above all versions used here."""
     parsed = Version.parse(version)
     for each in (store.cohort, *options.others):
         Cohort(each)
@@ -267,7 +267,7 @@ def _find_share(store: CohortStore, version: str, requested: float | None, befor
 
 
 def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
-    """Raise `ReleaseConflict` if this version exists, or `NotAccurateEnough`; `new` are the shares to be charged."""
+    """Raise `ReleaseConflict` if this version exists, or `NotAccurateEnough`; `new` has shares to charge, by cohort."""
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
@@ -281,12 +281,12 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
 
 
 def check_fits(store: CohortStore, version: str, share: float) -> None:
-    """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay a share."""
+    """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay `share`."""
     policy, ledger = load_policy(), Ledger(store.home.ledger)
     for unit, account in policy.scale(share).accounts.items():
         if not ledger.get_cap(store.cohort, unit):
             continue
-        # writes nothing: it refuses a policy whose cap is not the approved one, because a budget is approved once
+        # writes nothing, but refuses a policy whose cap is not the approved one: a budget is approved once
         ledger.approve(store.cohort, account.cap_rho, unit=unit)
         try:
             ledger.check_fits(store.cohort, version, account.split, unit=unit)
@@ -315,7 +315,7 @@ class RemainingBudget:
 
 
 def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
-    """Return the room for a new release at this share of the split. Spends and approves nothing."""
+    """Return the budget available for a new release at this share of the split. Spends and approves nothing."""
     releases: list[str] = []
     if store.home.has_ledger:
         ledger = Ledger(store.home.ledger)
@@ -333,7 +333,7 @@ def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> R
         share,
         {unit: amount / NANO for unit, amount in amounts.items()},
         left,
-        # in billionths, as the ledger compares, so that nothing fits here that it refuses later
+        # in billionths, as in the ledger, so that the ledger never refuses later what fits here
         all(amount <= round(left[unit] * NANO) for unit, amount in amounts.items()),
         # in thousandths, rounded down
         min(WHOLE, *(1000 * round(left[unit] * NANO) // _sum_nano_rho(each) / 1000 for unit, each in whole.items())),

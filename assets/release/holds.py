@@ -5,8 +5,8 @@ those that compare extracts are applied here. A hold has two sentences: one for 
 band, and one for the decision sheet, which may show a sender's own numbers.
 
 An acceptance is signed, kept and judged as a sign-off is (`privacy.release.approval`). It is bound to the ledger, the
-list of holds that was read, the cohort and what each hold is about, such as the MAC of a delivery: another file brings
-another hold, which nobody has accepted.
+list of holds that was read, the cohort and what each hold is about, such as the MAC of a delivery: a different
+file brings a new hold, which nobody has accepted.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class NoSuchHold(Exception):
 
 @dataclass(frozen=True)
 class Hold:
-    """One hold on a release: its title, and what is wrong in bands and in the sender's own numbers.
+    """A hold on a release: its title, and what is wrong, both in bands and in the sender's own numbers.
 
-    `name` is `council/source/rule`, or the name of a folder that was not read and the rule; `about` is a hash of the
-    delivery and the reason for the hold.
+    `name` is `council/source/rule`, or a council or landing folder and the rule; `about` identifies what is held, such
+    as a hash of the delivery and the rules it breaks.
     """
 
     cohort: str
@@ -69,7 +69,7 @@ class Hold:
 
     @property
     def signed(self) -> dict[str, str]:
-        """What a person signs to accept it."""
+        """The content that a person signs to accept it."""
         return {"cohort": self.cohort, "name": self.name, "about": self.about}
 
     @property
@@ -102,7 +102,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Acceptance(Signature):
-    """One person's signature under holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
+    """One person's signature on holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
 
     ledger: str
     holds: Sequence[Mapping[str, str]]
@@ -125,7 +125,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class State:
-    """Holds of a release, and the acceptances of holds that count."""
+    """Holds of a release, and the acceptances that count."""
 
     holds: Sequence[Hold]
     accepted: Mapping[Hold, Accepted]
@@ -140,7 +140,7 @@ class State:
 
 
 def read_release_state(home: Home, version: str) -> State:
-    """Return the holds of the cohorts that the release measures and has not charged. Raises `NotBegun`, `NotLinked`."""
+    """Return the holds of the cohorts that the release has yet to charge for. Raises `NotBegun` and `NotLinked`."""
     charged = Ledger(home.ledger).list_charged_cohorts(version)
     return read_state(home, [each for each in read_fixed_record(home, version).measured if each not in charged])
 
@@ -148,7 +148,7 @@ def read_release_state(home: Home, version: str) -> State:
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
     found = [hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))]
-    # asking a ledger that does not exist would make it
+    # opening a ledger that does not exist would create it
     if not found:
         return State([], {})
     accepted = list(_iter_accepted(Ledger(home.ledger)))
@@ -168,7 +168,7 @@ def get_hold(store: CohortStore, name: str) -> Hold:
 def select_hold_names(
     store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the names and those of open holds with these causes, for these councils or all. Raises `NoSuchHold`."""
+    """Return `names`, and the names of open holds with these causes in these or all councils. Raises `NoSuchHold`."""
     waiting = read_state(store.home, [store.cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
@@ -181,7 +181,7 @@ def select_hold_names(
 
 
 def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
-    """Accept holds as a run's configuration says, with the signature that it gives or a demonstration's own."""
+    """Accept the holds named in a run's configuration, with the signature given there or a demonstration's own key."""
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
     unsigned = build_acceptance(store, ledger, names, reason, list_sha256(store))
     if code or (own and approval.is_demonstration(ledger, sign_off)):
@@ -198,7 +198,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
 def build_acceptance(
     store: CohortStore, ledger: Ledger, names: Sequence[str], reason: str, sheet_sha256: str
 ) -> Acceptance:
-    """Return the unsigned acceptance of these holds. Raises `MayNotSign` for a reason not fit for the sheet."""
+    """Return the unsigned acceptance of these holds. Raises `MayNotSign` if the reason is not fit for the sheet."""
     held = [get_hold(store, name).signed for name in names]
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
@@ -216,7 +216,7 @@ _ACCEPTANCE = "acceptance"
 
 
 def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
-    """Yield what was signed of each hold, and the acceptance, for acceptances that count now, oldest first."""
+    """Yield the signed content of each accepted hold, with its acceptance, if that counts now; oldest first."""
     books = SignOffs(ledger)
     for content, line in books.iter_lines(_ACCEPTANCE):
         each = Acceptance.parse(content)
@@ -240,7 +240,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
     delivered = _Delivered.read(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
-    # facts about rows first, because an extract that is itself held is no measure of the others
+    # facts about rows first, because a held extract is not used to judge the others
     rows_of = {key: list(_find_row_facts(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
         rows_of[key] += _compare_with_census(quality, extracts, rows_of)
@@ -280,7 +280,7 @@ _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 
 
 def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
-    """Yield one hold for facts with one cause, bound to the delivery, its rows kept and expected, and the rules."""
+    """Yield one hold for all these facts, bound to the delivery, its kept and expected rows, and the broken rules."""
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
         about = hash_json(bound_to)
@@ -317,7 +317,7 @@ def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -
 def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
     """Return a council's rows of the Profile or school census, if not held for their number, or the expected number."""
     known = [(key, extracts[key]) for source in SOURCES_OF_CHILDREN if (key := (source, council)) in extracts]
-    # a Profile with too few rows would make the council's other sources look too many
+    # a Profile with too few rows would make the council's other sources look too large
     sound = (each.rows_kept for key, each in known if not rows_of[key])
     expected = (each.rows_expected for _, each in known if each.rows_expected)
     return next(chain(sound, expected), None)
@@ -340,7 +340,7 @@ def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]
 
 
 def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Facts) -> Iterator[_Fact]:
-    """Yield a fact if a Profile differs from the school census of a council without a published number of children."""
+    """Yield a fact if a Profile without an expected number of children differs from the council's school census."""
     key = "school_census", profile.council
     if profile.source != PROFILE or profile.rows_expected or key not in extracts or rows_of[key]:
         return
@@ -416,7 +416,7 @@ class _Delivered:
         return any(line.what == Processing.INTAKE for line in self._list_lines(source, council, cohort))
 
     def is_trial(self, source: str) -> bool:
-        """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
+        """Return whether this is a demonstration in which all extracts of the source are far smaller than expected."""
         own = (each for (extract_source, _), each in self.extracts.items() if extract_source == source)
         known = [rules.compute_share(each.rows_kept, each.rows_expected) for each in own]
         # all of them must be small: a single small extract is held in a demonstration too
@@ -459,7 +459,7 @@ class _Delivered:
             yield Hold(self.cohort, f"landing/{rules.NOT_SEEN.id}", "", "", rules.NOT_SEEN.sentence)
 
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
-        """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
+        """Return a description of a newer, stopped delivery and its MAC or time, from its note or else the log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
         note = deliveries.read_stopped(self.home.extract(source, self.cohort, council))
         logged = self._list_lines(source, council)
@@ -472,7 +472,7 @@ class _Delivered:
         return f"a newer delivery was stopped on {day}, and is not in", about
 
     def _iter_missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yield sources that were due or once taken in but are not in now, by `council/source`."""
+        """Yield sources that were due, or taken in before, but are missing now, by `council/source`."""
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
             due = contract.get_due_day(Cohort(self.cohort))

@@ -1,8 +1,8 @@
 """Corrects figures for linkage error, using noisy counts of how well linked records agree.
 
-This module says which categories a missed or false link exchanges. `privacy.linkage.missed` estimates how often links
-are missed and how many school census rows were not found; `privacy.estimation.corrected` corrects figures and
-intervals.
+This module says between which categories a missed or false link moves a child. `privacy.linkage.missed` estimates how
+often links are missed and how many school census rows were not found; `privacy.estimation.corrected` corrects figures
+and intervals.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,14 +41,14 @@ _MISSED: Final = {
     (HV_ONLY, NEITHER): 3,
     (SETTING_ONLY, NEITHER): 4,
 }
-"""Index in `privacy.linkage.missed.RATES`, by the services that saw the child and those found to have."""
+"""Index in `privacy.linkage.missed.RATES`, by the services that saw the child and those found to have seen it."""
 _FALSE: Final = ((NEITHER, HV_ONLY), (NEITHER, SETTING_ONLY), (HV_ONLY, BOTH), (SETTING_ONLY, BOTH))
 
 
 DOUBTFUL = 0.01
-"""Share of a group's links to a service that are missed, from which the group's linked figures are flagged."""
+"""Share of a group's links to a service that must be missed for the group's linked figures to be flagged."""
 _SURE = 2.0
-"""For the flag, least distance of a group's share above that of all children, in standard deviations of the noise."""
+"""Standard deviations of noise by which a flagged group's share must at least exceed that of all children."""
 
 
 Review = tuple[Plan, Measurement]
@@ -62,7 +62,7 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
     found = linked.estimate_rates(review)
     places = ((COUNCIL, missed.FACTOR_SD), (pupil.ETHNIC.name, missed.GROUP_SD))
     local = tuple(linked.estimate_places(by, factor_sd) for by, factor_sd in places)
-    # census rows that were not found come first: the correction of links applies to what this gives
+    # census rows that were not found are corrected first: the correction of links applies to the result
     odds = linked.unjoined.share / (1 - linked.unjoined.share)
     joined = Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, linked.unjoined.deviation**2)
     return Corrected(joined, _Transitions(family, linked.children), found.rates, found.covariance, local)
@@ -83,7 +83,7 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
     over_all = (rates[1:3] + rates[0])[:, None]
     # at least twice the share of all children: in 30 releases of a population with transliterated names this flags
-    # Asian children in 26, and in 60 releases of others it flags nobody
+    # Asian children in 26, and in 60 releases of other populations it flags nobody
     more = np.maximum(over_all, _SURE * noise)
     doubtful = ((shares >= DOUBTFUL) & (shares - over_all >= more)).any(axis=0)
     categories = family.get_attribute(pupil.ETHNIC.name).categories
@@ -103,7 +103,7 @@ class _Linked:
 
     @cached_property
     def children(self) -> Mapping[str, float]:
-        """How many children of all councils together were found to be seen by each service."""
+        """Number of children by the services found to have seen them, all councils together."""
         by_seen = {
             seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
             for seen, concerns in CONCERN_GIVEN_SEEN.items()
@@ -130,21 +130,21 @@ class _Linked:
         return missed.estimate_factors(*self._count(pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
 
     def estimate_places(self, by: str, factor_sd: float) -> Local:
-        """Return the councils, or the ethnic groups, with more missed links than others."""
+        """Return the factors by which rates of missed links differ between councils, or between ethnic groups."""
         more = self.estimate_factors(by, factor_sd)
         linked = np.maximum(self._count(pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
         groups = np.append(missed.SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
         local = Local(by, more.values, more.covariances, groups, linked, self._family.covers, added_up=by == COUNCIL)
         if local.added_up:
             return local
-        # to a mean of 1, because the rates already hold what all groups together miss
+        # scaled to a mean of 1, because the rates already include what is missed in all groups together
         scale = 1 / np.where(local.mean > 0, local.mean, 1.0)
         return replace(
             local, factors=more.values * scale[:, None], covariances=more.covariances * np.outer(scale, scale)
         )
 
     def _count(self, name: str, by: str | None = None) -> tuple[Array, Array]:
-        """Return children by category of an attribute, in all or `by` another, and the variance of the noise."""
+        """Return numbers of children by category of an attribute, over all or `by` another, with the noise variance."""
         family, council = self._family, self._family.get_attribute(COUNCIL)
         axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
         axes |= {each: Selector.each(family.get_attribute(each)) for each in (by, name) if each and each != COUNCIL}
@@ -154,15 +154,15 @@ class _Linked:
 
 
 _Moves = Iterator[tuple[str, str, float]]
-"""Categories in which children are found by error, with their true category and the chance."""
+"""Moves of children by error: (category found, true category, chance)."""
 
 
 class _Transitions:
     """Turns rates into the chance that a child of one category is found in another, for the linked attributes.
 
-    If a service's link is missed, its concern is lost too; a falsely linked service has no concern. For attributes of
-    one service, the chance is an average over all children it saw; the share also seen by the other service is taken
-    from the linkage (`children`, as found, by the services that saw them), which is accurate enough.
+    If a service's link is missed, its concern is lost too; a falsely linked service adds no concern. For attributes
+    of one service, the chance is an average over all children it saw; the share of them also seen by the other service
+    is taken from the linkage (`children`, as found, by the services that saw them), which is accurate enough.
     """
 
     def __init__(self, family: Family, children: Mapping[str, float]) -> None:
@@ -207,8 +207,8 @@ def _iter_dots_moves(rates: Array) -> _Moves:
 def _iter_first_concern_moves(rates: Array) -> _Moves:
     """Yield the moves of `first_concern`.
 
-    If the record with the concern is missed, no concern is found: a later one of the other service is neglected, as are
-    undated concerns. If the other service's record is missed, it has never seen the child.
+    If the record with the concern is missed, no concern is found: a later concern of the other service is ignored, as
+    are undated concerns. If the other service's record is missed, that service appears never to have seen the child.
     """
     services = ((pupil.BY_HV, HV_ONLY, SETTING_ONLY), (pupil.BY_SETTING, SETTING_ONLY, HV_ONLY))
     for (by, alone, other), when in product(services, pupil.YEARS_BEFORE):
@@ -216,7 +216,8 @@ def _iter_first_concern_moves(rates: Array) -> _Moves:
             pupil.format_concern_category(by, when, knew) for knew in (pupil.BY_THEN, pupil.LATER, pupil.NEVER)
         )
         for known in (by_then, later):
-            # a child seen by both whose own record is missed is found as seen by the other service
+            # if both saw the child and the record with the concern is missed, the child is found as seen by the other
+            # service or by neither
             yield pupil.NO_CONCERN, known, rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
             yield never, known, rates[_MISSED[BOTH, alone]]
         yield pupil.NO_CONCERN, never, rates[_MISSED[alone, NEITHER]]
@@ -225,7 +226,7 @@ def _iter_first_concern_moves(rates: Array) -> _Moves:
 
 
 def _derive_concern(concern: str, seen: str) -> str:
-    """Return the concern of a child found as seen by these services, which is theirs alone."""
+    """Return the concern found for a child who is found as `seen`: only the concerns of these services."""
     if seen == BOTH or concern == NONE:
         return concern
     if seen == NEITHER:

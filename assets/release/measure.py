@@ -73,7 +73,7 @@ from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 def measure_release(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
-    """Begin a release and measure, or read back, its own cohorts' families and additions for requested tables."""
+    """Begin a release and measure, or read back, the families of its own cohorts and additions for requested tables."""
     check_options(store, version, options)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
         # an open charge of a dead process counts against the cap until it is given back, so this precedes every check
@@ -146,7 +146,7 @@ def measure_family(
 def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write, sign and, once people have approved it, publish a release's bundle; return its folder.
 
-    It is made from stored measurements, and not again if it is current. Raises `WaitsForApproval`, the bundle kept.
+    It is made from stored measurements, and not remade if it is current. Raises `WaitsForApproval`, keeping the bundle.
     """
     Version.parse(version)
     announce(store.home, keys, version, dt.date.today())
@@ -165,7 +165,7 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 
 
 def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
-    """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
+    """Make the bundle and return its folder: among the held bundles, or the published one if there is one already."""
     fixed = read_fixed_record(store.home, version)
     policy = fixed.load_policy(store.cohort)
     measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, councils) for each in fixed]
@@ -175,7 +175,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     missing = {}
     for own in measured:
         stated = read_fixed_record(store.home, own.release)[own.cohort].missing
-        # councils that took no part in the cohort sent nothing of it
+        # councils that took no part in the cohort sent nothing for it
         absent = set(everyone) - set(took_part[own.cohort])
         lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
@@ -231,7 +231,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
 def _measure_cohort(
     store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, councils: Sequence[str]
 ) -> MeasuredCohort:
-    """Return a cohort of a release, as measured for it or an earlier one, and for requested tables."""
+    """Return a cohort's measurements, made for this or an earlier release, and those for requested tables."""
     entry = fixed[store.cohort]
     origin = entry.measured_in
     if origin == fixed.version:
@@ -261,7 +261,7 @@ _MADE_BY_ITSELF = ".duckdb"
 def is_release_current(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
-    """Return whether the release is what was asked for, and everything is as it was when it was published."""
+    """Return whether the release has the requested options, and nothing has changed since it was published."""
     record = read_record(store.home, version)
     if store.cohort not in record or (options.share is not None and options.share != record[store.cohort].share):
         return False
@@ -273,13 +273,13 @@ def is_release_current(
 
 
 def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
-    """Return whether a bundle and the files next to it are as last verified, would come out the same, and are paid."""
+    """Return whether a bundle and files beside it are as verified, would be made the same again, and are paid for."""
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
     if json.loads(path.read_bytes()) != _hash_release(home, keys, version, councils):
         return False
-    # also where nothing changed here: another home may have published to the same place since
+    # even if nothing changed here: another home may have published to the same place since
     Ledger(home.ledger).check_known(read_published_charges(home, keys))
     return True
 
@@ -308,7 +308,7 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
     # cohort and release are placeholders: only the folder above all measurements is wanted
     measurements, hashes = build_measurement_path(home.restricted, "c", "r", "f").parents[2], dict[str, str]()
     for path in chain(measurements.rglob("*"), home.release.rglob("*")):
-        # a link by its target: `latest` leads to a bundle whose files are listed themselves
+        # a link is recorded by its target: `latest` leads to a bundle whose files are listed themselves
         if path.is_symlink():
             hashes[str(path.relative_to(home.root))] = f"-> {path.readlink()}"
         elif path.is_file() and path.suffix != _MADE_BY_ITSELF:
@@ -323,14 +323,14 @@ def get_publisher(home: Home, keys: KeyRing, version: str) -> Publisher:
 
 @dataclass(frozen=True)
 class Day:
-    """The day that a release carries, such as 2026-11-26, and whether it was announced."""
+    """The publication day of a release, such as 2026-11-26, and whether it was announced."""
 
     day: str
     announced: bool = False
 
 
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
-    """Return the announced day or, if there is none or it is earlier, the day the bundle was first made; kept."""
+    """Return and store the announced day or, if none or an earlier one was announced, the day of the first bundle."""
     path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
     if kept is None and published.exists():  # published before days were kept

@@ -41,8 +41,8 @@ def build_noise_family(
 ) -> noise.Family:
     """Return the family as the plan sees it: everything its tables publish, for the participating councils.
 
-    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. The
-    greatest weight of any block or level of detail counts.
+    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. A
+    marginal gets the greatest weight that any block or level of detail gives it.
     """
     nesting = None
     if len(councils) > REGIONS_ABOVE:
@@ -93,9 +93,9 @@ def build_requested_family(
 def _compute_weights(
     blocks: Iterable[tuple[Block, bool]], councils: noise.Attribute, nesting: noise.Nesting | None, policy: Policy
 ) -> dict[frozenset[str], float]:
-    """Return the weighted marginals of blocks, each flagged if broken down by council, at every level of place."""
+    """Return the weights of marginals at every level of place; a block's flag is true if it is by council."""
     weights: dict[frozenset[str], float] = defaultdict(float)
-    # One council is all councils together: measured both ways, one of the two would get no precision at all.
+    # One council is all councils together: if it were measured both ways, one of the two would get no precision.
     alone = councils.size == 1
     for block, by_council in blocks:
         for marginal, kind in _list_marginals(block, by_council=alone or by_council).items():
@@ -105,7 +105,7 @@ def _compute_weights(
 
 
 def _sort_marginals(weights: Mapping[frozenset[str], float], order: Sequence[str]) -> tuple[noise.Marginal, ...]:
-    # sets of names are iterated in another order by each process, and the plan's hash must not depend on it
+    # the order of a set of names differs between processes, and the plan's hash must not depend on it
     return tuple(
         noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
         for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
@@ -131,7 +131,7 @@ class BlockFigures:
 
     areas: tuple[Geography, ...]
     base: Cube
-    """The children of each row."""
+    """Number of children in each row."""
     counts: Mapping[str, Cube]
     """Counts, by measure."""
     ratios: Mapping[str, tuple[Rate, Rate | None]]
@@ -143,7 +143,7 @@ class BlockFigures:
 def build_block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
-    """Return the cubes of a block for areas with figures, None without any; `not_sent` councils sent nothing."""
+    """Return the cubes of a block for areas with figures, None if no area has any; `not_sent` councils sent nothing."""
     council, nesting = family.get_attribute(COUNCIL), family.nesting
     groups: tuple[tuple[str, ...], ...] = ()
     if is_measured(block, family, {REGION} if nesting else set()):
@@ -210,7 +210,10 @@ def _select_places(
     groups: tuple[tuple[str, ...], ...],
     others: bool,
 ) -> _Places | None:
-    """Return areas of any councils, or of whole groups measured together; that of all has no others to compare with."""
+    """Return the areas with figures: any if councils are measured, otherwise those that consist of whole groups.
+
+    With `others`, the area of all councils together is left out, because it has no others to be compared with.
+    """
 
     def is_reached(area: Geography) -> bool:
         inside = {member for group in groups if set(group) <= set(area.councils) for member in group}
@@ -230,7 +233,7 @@ def _select_places(
 
 
 def _list_marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
-    """Return the attribute sets that a block reads, in full detail and at totals, with kinds of weight."""
+    """Return the attribute sets that a block reads, in full detail and at totals, each with its kind of weight."""
     fixed = {COUNCIL} if by_council else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis) and not _is_total(axis)]

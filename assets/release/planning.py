@@ -1,12 +1,13 @@
 """Plans a family: the detail at which each block is measured, and the amount of noise.
 
 Both follow from the table definitions, the councils, their public sizes and the policy alone. A block is broken down by
-council unless most of its rows would be unreadable in every council, and in every area made of some, at all plausible
-shares. It is then measured for all councils together, or for regions, or not at all if no row would be readable there
-either: its share of the budget goes to readable figures. The noisy counts decide where a row's figure is shown.
+council unless most of its rows would be unreadable in every council, and in every area made up of councils, at all
+plausible shares. In that case it is measured for all councils together, or for regions, or not at all if no row would
+be readable there either, so that its share of the budget goes to readable figures. The noisy counts decide where a
+row's figure is shown.
 
-`compute_expected_widths` gives how wide the intervals of a plan's figures will be, from published sizes of councils
-times shares, in `SCENARIOS` of plausible populations (`sources.reference.published_figures`).
+`compute_expected_widths` gives the expected widths of the intervals of a plan's figures, from published sizes of
+councils times shares, in `SCENARIOS` plausible populations (`sources.reference.published_figures`).
 `compute_expected_accuracy` sums that up: how many rates will be published, how wide their intervals will be, and
 whether that is worth the budget.
 """
@@ -54,7 +55,8 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     places = {id(block): place for place, (_, block) in enumerate(noise_workload.list_blocks(family))}
     fewest = min(len(block.axes) for _, block in noise_workload.list_blocks(family) if block.measured)
     together, left_out = set[int](), set[int]()
-    # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
+    # at the full detail of the definitions, budget would go to rows that nobody can read: 14% of the pilot's 10,432
+    # rates were usable
     while True:
         measured = noise_workload.build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.get_rho(name), delta=policy.delta)
@@ -71,7 +73,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
             for p, each in weighed.items()
             if p not in left_out and len(each.block.axes) > fewest and not _is_readable(each.narrowest, readable).any()
         }
-        # councils go before blocks do: what no council can read may still be readable for all of them together
+        # a block loses its breakdown by council before it is left out: it may still be readable for all together
         if too_detailed:
             together |= _select_most_detailed(too_detailed)
         elif unread:
@@ -151,8 +153,8 @@ class Widths:
 
 # a plan for one assumed share fails elsewhere: with 65% of parents assumed and 25% found, none of 59 rates was usable
 SCENARIOS = 32
-"""Number of populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
-# one for each range of `_drawn`
+"""Number of populations a plan is judged over: one in the middle of all plausible ranges, the others anywhere."""
+# one for each range of `_draw_shares`
 _PRIMES = tuple(n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1)))
 
 Children = tuple[tuple[str, int], ...]
@@ -284,7 +286,7 @@ def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 
 @lru_cache(maxsize=4096)
 def _draw_shares(name: str, ranges: tuple[Range, ...]) -> Array:
-    """Return shares, the middle of each range and then anywhere in them, alike in all councils: (scenarios, ranges)."""
+    """Return shares, (scenarios, ranges): the middle of each range, then anywhere in it; alike in all councils."""
     # fractional parts of multiples of square roots of primes fill the ranges evenly, alike on every platform; the
     # checksum of the name gives each attribute its own starting point, the same in every process
     steps = (
@@ -304,7 +306,7 @@ class NotAccurateEnough(Exception):
 
 
 def count_plausible(holds: NDArray[np.bool_]) -> LeastAndMost:
-    """Return for how many rates, (scenarios, areas, rows), something holds: least and most over plausible shares."""
+    """Return for how many rates `holds`, (scenarios, areas, rows), is true: the least and most of any scenario."""
     numbers = holds.sum(axis=(1, 2))
     return int(numbers.min()), int(numbers.max())
 
@@ -361,7 +363,7 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 
 def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many of the defined rates will be published (wider if `everywhere`), and how many of those usable."""
+    """Return how many defined rates will be published (`everywhere`: with wider intervals), and how many usable."""
     judged = [(each.judged.reshape(SCENARIOS, 1, -1), _get_limit(each, limits)) for each in widths if each.is_rate]
     together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
     limit = np.concatenate([np.full(each.shape[2], most) for each, most in judged]) if judged else np.zeros(0)

@@ -3,9 +3,9 @@
 One file per release, written once and read by every later step, so that its bundle is the same however often it is
 made. Nothing here sees a true count.
 
-Published bundles anchor the budget ledger: a charge that it does not know blocks further charges and releases. A ledger
-that was lost, replaced or restored from an old copy would hand out budget that bundles have already spent. So would a
-second home, with its own ledger, that publishes to the same place as the first.
+Published bundles anchor the budget ledger: a charge that a bundle states but the ledger lacks blocks further charges
+and releases. A ledger that was lost, replaced or restored from an old copy would hand out budget that bundles have
+already spent. So would a second home, with its own ledger, that publishes to the same place as the first.
 """
 
 import json
@@ -44,7 +44,7 @@ from privacy.release.statement import MeasuredCohort
 WHOLE = 1.0
 """The whole of the policy's split.
 
-After a whole release, a cohort's cap leaves too little for another: a revision spends a share, with wider noise.
+After a whole release, a cohort's cap leaves too little for another: a revision spends a share, and its noise is wider.
 """
 
 
@@ -56,8 +56,8 @@ class NotBegun(Exception):
 class CohortRecord:
     """Everything frozen for one cohort of a release; `measured_in` is the release it was measured for.
 
-    `share` is of the policy's split; `missing` has councils without rows, by source; `measured_from` has the MAC of the
-    delivery of each extract (`council/source`) that the confidential tables were made from.
+    `share` is the share of the policy's split; `missing` has councils without rows, by source; `measured_from` has the
+    MAC of the delivery of each extract (`council/source`) that the confidential tables were made from.
 
     `requested` are the requested tables with rows of the cohort, as `RequestedTable.to_document` states each;
     `on_request` are the releases that measured something for them, or a clerical review, with the families measured.
@@ -136,7 +136,7 @@ def write_record(home: Home, version: str, record: Mapping[str, CohortRecord]) -
 def find_plan(store: CohortStore, version: str, councils: Sequence[str], family: str) -> Plan:
     """Return the plan under which the release measures a family, also on request or for a review."""
     record = read_record(store.home, version)
-    # a review, and what a reused cohort is asked for, are measured under stored plans of their own
+    # a review, and requested tables of a reused cohort, are measured under their own stored plans
     if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
         return read_request_plan(store, version, family)
     return plan_family(family, councils, record.load_policy(store.cohort))
@@ -167,7 +167,7 @@ def read_request_plans(store: CohortStore, entry: CohortRecord) -> list[tuple[st
 
 
 def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
-    """Return the plan of what a release measures of a family for requested tables. Raises `StoreError`."""
+    """Return the plan under which a release measures a family for requested tables. Raises `StoreError`."""
     # the bundle's copy is signed; the one in the home folder serves until there is a bundle
     published = store.home.release / release / Further(store.cohort, family, release).plan_file
     return _read(store, published if published.exists() else store.request_plan(release, family), release)
@@ -254,7 +254,7 @@ def read_published_charges(
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
-    """Raise `LedgerCorrupt` or `SignedByAnother` unless the ledger has these charges and one key signed all."""
+    """Raise `LedgerCorrupt` or `SignedByAnother` unless the ledger has these charges and one key signed them all."""
     signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
     _check_signed(anchors, next(iter(signed), None))
     if not home.has_ledger:
@@ -263,7 +263,7 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
 
 
 def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
-    """Return why charges may be missing from the ledger; empty if nothing says so, or people signed since."""
+    """Return why charges may be missing from the ledger; empty if nothing suggests it, or people have signed since."""
     ledger, restored = Ledger(home.ledger), find_last_restore(home)
     signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
     here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}

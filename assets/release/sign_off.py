@@ -1,7 +1,7 @@
 """The two points at which a release waits for people: before its noise is drawn, and before its bundle is published.
 
-This module makes the requests that people sign, from what is about to be done, and the gates
-(`privacy.release.approval` decides which signatures count). A measured release is read back without signatures; a
+This module builds the requests that people sign, from what is about to be done, and checks for enough signatures
+(`privacy.release.approval` decides which ones count). A measured release is read back without signatures; a
 revision needs its own.
 """
 
@@ -59,7 +59,7 @@ class NotAsSigned(Exception):
 
 @dataclass(frozen=True)
 class Count:
-    """The role of a signer, and how many of the people needed have signed the same."""
+    """The role of a signer, and how many of the people needed have signed the same request."""
 
     role: str
     signed: int
@@ -71,7 +71,7 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
     if publish:
         return build_publication_request(store.home, version)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
-        # as linked, because signing needs the home folder and the ledger alone: landing may not be mounted
+        # the councils as linked: signing needs only the home folder and the ledger, and landing may not be mounted
         councils = read_record(store).taking_part
         settle(
             Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: read_published_charges(store.home)
@@ -115,7 +115,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
     cohorts = {
         each: _build_cohort_part(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed
     }
-    # place and restore are signed for, so that a copy or an older state of the ledger cannot draw a second time
+    # the ledger's place and last restore are signed, so that a copy or an older state of it cannot draw a second time
     restored = find_last_restore(home)
     return _build_request(
         *(ledger, Stage.MEASUREMENT, version),
@@ -207,7 +207,7 @@ def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
 
 
 def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
-    """Withdraw a release if enough people have signed that; return the version that is then current, if any."""
+    """Withdraw a release if enough people have signed this; return the version that is then current, if any."""
     request, known = build_withdrawal_request(home, version, reason), load_withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _require_sign_off(home.cohort(""), keys, request)
@@ -244,7 +244,7 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
 
 @dataclass(frozen=True)
 class Ready:
-    """A signed release that waits to go on; `line` is the hash of its newest signature."""
+    """A signed release that is ready to continue; `line` is the hash of its newest signature."""
 
     stage: Stage
     release: str
@@ -254,10 +254,10 @@ class Ready:
 
 
 def list_ready_releases(home: Home) -> list[Ready]:
-    """Return releases that enough people have signed and that are not measured, or not published, yet."""
+    """Return releases that enough people have signed but that are not yet measured, or not yet published."""
     signed = (each for each in SignOffs(note_signers(home)).list_signed() if each.request["stage"] in set(Stage))
     found = []
-    # a later signature replaces earlier ones of the same release, which may be of a request that has changed since
+    # a later signature replaces earlier ones of the same release, which may be on a request that has changed since
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):

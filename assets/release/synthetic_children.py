@@ -53,7 +53,7 @@ GOALS_MET = model.AllOf(
 )
 LEFT_OUT = pupil.FAMILY.never_shown | {pupil.FIRST_CONCERN.name, *(review.name for review in pupil.REVIEWS.values())}
 """Attributes that synthetic children do not have. With the five reviews, the pilot's children took 122 s of processor
-time and not 65; with the first concern, over 183 s."""
+time instead of 65; with the first concern, over 183 s."""
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of the draws from a normal distribution lie within this many standard deviations."""
 
@@ -111,7 +111,7 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
     (own,), inputs = release.cohorts, _build_inputs(release)
     drawn, family = [model.draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
-    # the model ties the number to the goals only where it counts all of them, and draws any other independently
+    # the model ties the number of goals to the goals only if all are met; any other number it draws independently
     bands = family.get_attribute(pupil.GOALS_EXPECTED.name).categories
     of_number = np.array([bands.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
     joined[pupil.GOALS_EXPECTED.name] = of_number[_count_goals(family, joined)]
@@ -156,7 +156,7 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
         list(model.iter_problems(plan, measurement, published, COUNCIL, LEFT_OUT, GOALS_MET)),
         published,
         release.reliability,
-        # the noise may set percentages by number of goals against each other, so rows are not changed to meet them
+        # noise may make percentages by number of goals contradict each other, so rows are not changed to meet them
         [each for each in rates if each.table is not pupil.NUMBER_OF_GOALS],
         [each for each in rates if each.table is pupil.NUMBER_OF_GOALS],
     )

@@ -51,7 +51,7 @@ _Figures = Mapping[schema.ColumnRole, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRelease:
-    """What the tables of a release are made from; `councils` take part in any of its cohorts."""
+    """What the tables of a release are made from; `councils` are those that take part in any of its cohorts."""
 
     cohorts: Sequence[MeasuredCohort]
     councils: Sequence[str]
@@ -90,7 +90,7 @@ def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
 
 @dataclass(frozen=True)
 class Differing:
-    """Tables that the noisy counts do not reproduce: by their figures, or in the last digits alone."""
+    """Tables that the noisy counts do not reproduce: different figures, or different last digits only."""
 
     figures: list[str]
     last_digits: list[str]
@@ -99,7 +99,7 @@ class Differing:
 def find_differing_tables(bundle: Path) -> Differing:
     """Return the tables that the bundle's own noisy counts do not reproduce. Raises `Refused`.
 
-    Decimals are compared to `SAME_DIGITS` digits: beyond, sums differ between processors and numerical libraries.
+    Decimals are compared to `SAME_DIGITS` digits: beyond that, sums differ between processors and numerical libraries.
     """
     release = read_measured_release(bundle)
     again = tabulate(release)
@@ -194,7 +194,7 @@ class _Estimated:
 def _estimate_family(
     plan: Plan, measurement: Measurement, absent: Collection[str], review: tuple[Plan, Measurement] | None
 ) -> _Estimated:
-    # noise is drawn for every council of the plan; of one that sent nothing, the counts are noise alone
+    # noise is drawn for every council of the plan; for one that sent nothing, the counts are noise alone
     plan, measurement = drop_categories(plan, measurement, COUNCIL, absent)
     estimates = build_estimates(plan, measurement)
     return _Estimated(
@@ -297,7 +297,7 @@ def _model_percentages(
 
 
 def _group_levels(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
-    """Return positions of levels grouped by which axes are at their total, leaving out levels without others."""
+    """Return positions of levels grouped by which axes are at their total, leaving out groups of one level."""
     groups: dict[tuple[bool, ...], list[int]] = {}
     for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
         if not impossible[position]:
@@ -321,7 +321,7 @@ def _find_doubtful(
 
 
 def _mark_figures(figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> _Figures:
-    """Return the figures, with a flag on shown ones of doubtful links, and none for impossible rows."""
+    """Return the figures, with shown ones that depend on doubtful links flagged, and those of impossible rows empty."""
     flag = figures[schema.ColumnRole.FLAG].astype(object)
     flag = np.where(doubtful & (flag != intervals.WITHHELD), schema.Flag.LINKAGE.value, flag)
     numbers = {role: values for role, values in figures.items() if role is not schema.ColumnRole.FLAG}

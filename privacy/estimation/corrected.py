@@ -6,8 +6,9 @@ method for misclassified categories; Kuha and Skinner 1997). A figure that weigh
 the same measured counts under other weights, so its value, variance and covariances come from the same exact estimates.
 A total does not change, because every column of M adds up to 1.
 
-Two more variances are added to that of the noise: of the rates behind M, by how much w (dM^-1/drate) N moves with each,
-and of chance, (w_f - w_t)^2 M[f, t] for each child of category t, so that an interval is about these children.
+Two variances are added to that of the noise: one for the uncertain rates behind M, from how far w (dM^-1/drate) N moves
+with each, and one for chance, (w_f - w_t)^2 M[f, t] for each child of category t, so that an interval is about these
+children.
 
 Rates may be higher in some places than in others, by one factor per place and group of rates (`Local`). With S the
 derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S, apart from terms of
@@ -16,7 +17,7 @@ council and an ethnic group, the terms of both add up.
 
 `Joined` corrects for children whose row in another source of the same service was not found, so that everything it
 records about a child is unknown at once. Let c be the share of such children, U the cell in which everything is unknown
-and k = c / (1 - c). A figure that weighs cells by w is w N + k (w - w(U)) N; a total does not change in any bit.
+and k = c / (1 - c). A figure that weighs cells by w is w N + k (w - w(U)) N; a total stays the same to the last bit.
 Weights of several such attributes multiply: w - w(U) is the sum of products with one factor w_i - w_i(U) each, those
 before it at w_j(U), those after it at w_j. The variance of k is added to that of the noise.
 """
@@ -118,7 +119,7 @@ class Corrected:
     def _compute_in_blocks(self, compute: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
 
-        Rows at the total of an attribute may be split by place, and a number is to be the same wherever it is shown.
+        Rows at the total of an attribute may be split by place, and a number must be the same wherever it is shown.
         """
         cubes = [cube for each in figures for _, cube in list_terms(each)]
         summed = [local for local in self.local if local.added_up]

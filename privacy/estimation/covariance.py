@@ -1,15 +1,15 @@
 """Exact variances and covariances of every figure that a plan can give, from the plan alone.
 
-For two functionals f and g in product form, with v_i and w_i their vectors over attribute i, bars for means and v_i -
-mean(v_i) for the centred vector,
+For two functionals f and g in product form, with v_i and w_i their vectors over attribute i and v_i - mean v_i the
+centred vector,
 
     Cov(f, g) = sum over C of prod(<v_i - mean v_i, w_i - mean w_i>, i in C)
                               prod(mean v_i mean w_i, i not in C) / tau_C,
 
-where the sum runs over subsets C of the attributes that both name. For every component D that identities act on, they
-subtract the same product over D times the inner product of the two functionals' shares u in the whitened equalities
-(see `components`). With a nesting the formula holds within each group, and variances add up; arrays then have a leading
-axis of groups, and rows with the same weights, such as two councils of one region, are computed once.
+where the sum runs over subsets C of the attributes that both name. For every component D that identities act on, the
+identities subtract the same product over D times the inner product of the two functionals' shares u in the whitened
+equalities (see `components`). With a nesting the formula holds within each group, and variances add up; arrays then
+have a leading axis of groups, and rows with the same weights, such as two councils of one region, are computed once.
 
 All sums run component by component and group by group in one fixed order, elementwise over the cells. A figure
 therefore has the same variance, to the last bit, in every cube and next to any other figures.

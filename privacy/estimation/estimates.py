@@ -9,7 +9,7 @@ A family with a nesting splits into one independent problem per group, added up 
 docs/privacy-derivation.md). The problems of all groups are solved at once. If a component separates members, the first
 axis of its array is that of the members (councils), group by group; otherwise it is that of the groups (regions).
 
-Some categories may publicly be known to hold no row (`drop_categories`). The noise drawn for them carries no
+Some categories may be publicly known to hold no rows (`drop_categories`). The noise drawn for them carries no
 information about the other cells, so the measurement without these cells is a measurement of the same tables over the
 smaller domain, with the same noise scales.
 """
@@ -37,15 +37,15 @@ Component = tuple[bool, Attributes]
 
 
 def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
-    """Return the estimates of a measurement, with or without a nesting. Raises ValueError if its plan is another."""
+    """Return the estimates of a measurement, with or without a nesting. Raises ValueError if it has another plan."""
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
 class Estimates(Covariances):
     """Estimates from one measurement. Raises ValueError if the measurement was made under another plan.
 
-    Variances and covariances are exact. A functional is computed on the same smallest marginal for any table, and gives
-    the identical float.
+    Variances and covariances are exact. A functional is always computed from the same smallest marginal, so it is the
+    identical float in every table.
     """
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
@@ -108,7 +108,7 @@ class Estimates(Covariances):
         return selector.is_total
 
     def _get_weights(self, selector: Selector) -> Array:
-        """Return (rows x categories) weights, on the axis that `marginal` gives the attribute."""
+        """Return (rows x categories) weights, on the axis that `compute_marginal` gives the attribute."""
         return selector.matrix
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:

@@ -10,8 +10,8 @@ year's may not.
 
 `model_rates` models rates of places (rows) by groups (columns), with intervals, from all noisy counts together. Most
 cells deviate little from the sum of an effect of the place and one of the group; a declared share of them may deviate
-by anything. A cell that differs by more than its noise explains therefore keeps its own figure, and one whose
-difference may be noise is drawn towards the others. The interval is widened so that each cell's holds its rate in at
+by any amount. A cell that differs by more than its noise explains therefore keeps its own figure, and one whose
+difference may be noise is drawn towards the others. Each cell's interval is widened so that it holds the rate in at
 least nine of ten releases. `docs/privacy-derivation.md` has the model and the proof. The noise of two cells is treated
 as independent.
 """
@@ -35,7 +35,7 @@ Z95 = 1.959963984540054
 """97.5% quantile of the standard normal distribution."""
 
 NEGLIGIBLE = 1e-12
-"""Below this relative distance between a squared denominator and its noise, rounding decides: counts as no distance."""
+"""Relative distance of a squared denominator from its noise below which it counts as none: rounding would decide."""
 
 WHOLE_RANGE = 50.0
 """Half-width, in points, of a rate that may be anything from 0 to 100."""
@@ -271,10 +271,10 @@ TYPICAL_DEVIATIONS = (0.0025, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1)
 """Standard deviations, in shares, of most cells from the sum of their effects; all equally likely."""
 
 STRAYING_SHARE = 0.25
-"""Share of the cells that may deviate by anything: declared, not estimated, because a few cells cannot show it."""
+"""Share of the cells that may deviate by any amount: declared, because it cannot be estimated from a few cells."""
 
 STRAYING_DEVIATION = 0.25
-"""Standard deviation of the cells that may deviate by anything."""
+"""Standard deviation of the cells that may deviate by any amount."""
 
 OWN_INTERVAL_Z = 1.4395314709384563
 """92.5% quantile of the standard normal distribution, for the 85% interval of a cell's own counts."""
@@ -282,8 +282,8 @@ OWN_INTERVAL_Z = 1.4395314709384563
 ROUNDS = 6
 """Number of fits of the effects.
 
-In half of the pilot's synthetic tables thirty fits move no figure by more than some thousandths of a point, in none by
-more than an eighth of the width of its interval.
+Compared with this number, thirty fits move no figure by more than a few thousandths of a point in half of the pilot's
+synthetic tables, and none by more than an eighth of the width of its interval in any.
 """
 
 NO_NOISE = 1e-9
@@ -301,7 +301,8 @@ LARGEST_UNCERTAINTY = 0.25
 NEAR_CERTAIN = 0.005
 """Least distance of an expected rate from 0 and 1, so that its chance variance never vanishes."""
 
-# Halves [0, 1] to within 1e-12: with 1e-7, the last digits of a processor could decide the seventh of an end.
+# Halves [0, 1] to within 1e-12: with 1e-7, processors that differ in the last digits could differ in the seventh
+# digit of an end of an interval.
 BISECTIONS = 40
 TAIL = 0.025
 
@@ -362,7 +363,7 @@ def model_rates(noisy: NoisyRates) -> ModelledRates:
 class _Fit:
     """Effects fitted under one typical deviation.
 
-    - `spreads`: (2,), variances of the deviations of the two kinds of cells, those that deviate little and any others
+    - `spreads`: (2,), variances of the deviations of the two kinds of cells, those that deviate little and the others
     - `expected`, `uncertainty`: (places, groups), each rate as predicted from the other cells, and its variance
     - `evidence`: logarithm of the density of all counts, up to a constant
     """

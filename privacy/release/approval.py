@@ -1,13 +1,13 @@
 """Signatures on a release and whether they are enough to measure, publish or withdraw it.
 
-A person signs a request with their own key (Ed25519): before measurement everything that decides it, before publication
-the checksums of the bundle, always the ledger it is for and the SHA-256 of the page that was read. Signatures, and what
-they allowed, are kept in the ledger, in an append-only chain beside its entries.
+A person signs a request with their own key (Ed25519). Before measurement the request covers everything that decides it,
+before publication the checksums of the bundle, and always the ledger it is for and the SHA-256 of the page that was
+read. Signatures, and what they allowed, are kept in the ledger, in an append-only chain beside its entries.
 
-`SignOffs` judges them, and nothing else does. The ledger records who may sign: first the people named in the policy,
-then changes signed by enough of those recorded. A signature counts if it verifies, the request is exactly what is about
-to be done, and its key belongs to a recorded person whose time is not over and does not sign releases. Each person
-counts once. What was allowed is judged by who was recorded then.
+Only `SignOffs` judges them. The ledger records who may sign: first the people named in the policy, then changes signed
+by enough of those recorded. A signature counts if it verifies, the request is exactly what is about to be done, and its
+key belongs to a recorded person whose last day has not passed and is not a key that signs releases. Each person counts
+once. What was allowed is judged by who was recorded at the time.
 
 In a demonstration one key, that of the key set, is enough for any number of people. This ends when people are recorded
 or an extract is taken in that `readiness synth` did not write.
@@ -103,7 +103,7 @@ AnySignature = TypeVar("AnySignature", bound=Signature)
 
 @dataclass(frozen=True)
 class Approval(Signature):
-    """One person's signature under a request for `cohort`; `sheet_sha256` is the hash of the page that was read."""
+    """One person's signature on a request for `cohort`; `sheet_sha256` is the hash of the page that was read."""
 
     request: Request
     cohort: str
@@ -113,7 +113,7 @@ class Approval(Signature):
 
     @property
     def is_request(self) -> bool:
-        """True if its request is of a known stage; a forged line need not be."""
+        """True if its request is of a known stage; that of a forged line need not be."""
         return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, WITHDRAWAL, *Stage]
 
 
@@ -137,7 +137,7 @@ class Signed:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The signatures under one request that count, one per person, and how many people are needed."""
+    """The signatures on one request that count, one per person, and how many people are needed."""
 
     counting: Sequence[Signed]
     passed_over: Sequence[Signed]
@@ -150,7 +150,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Who may sign, up to a line of the ledger: since which line, and the first extract that was not synthetic."""
+    """Who may sign as of a line of the ledger, since which `line`, and the first extract that was not synthetic."""
 
     sign_off: SignOff | None = None
     line: str = ""
@@ -170,7 +170,7 @@ class Recorded:
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
     def count_needed(self, stage: str) -> int:
-        """Return how many must sign: for a change of people the most of all stages, to withdraw as to publish."""
+        """Return how many must sign: to change people, the most of any stage; to withdraw, as many as to publish."""
         if self.sign_off is None:
             return 1
         persons = self.sign_off.persons
@@ -211,7 +211,7 @@ class SignOffs:
 
     @property
     def approvals(self) -> list[Signed]:
-        """Every signature under a request, oldest first, as judged when it was recorded, whatever has changed since."""
+        """Every signature on a request, oldest first, as judged when it was recorded, whatever has changed since."""
         return [
             self._judge_signature(approval, line, self._recorded[number], line.recorded_at)
             for number, approval, line in self._iter_approvals()
@@ -239,9 +239,9 @@ class SignOffs:
     def identify_signer(
         self, signature: Signature, recorded: Recorded | None = None, at: str = ""
     ) -> tuple[Person, str]:
-        """Return who gave a signature, by default by who is recorded now, and why it does not count, if so."""
+        """Return who signed, by default among those recorded now, and why it does not count (empty if it does)."""
         person = _find_holder(signature.key, recorded or self.recorded)
-        # First of all, because this key never counts, whoever is recorded with it.
+        # Checked first, because this key never counts, whoever is recorded with it.
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
         if person is STRANGER:
@@ -251,7 +251,7 @@ class SignOffs:
         return person, "" if signature.is_genuine else "does not verify"
 
     def list_allowed(self, stage: str, release: str) -> list[Signed]:
-        """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
+        """Return the signatures that allowed the release at this stage, judged by who was recorded at the time."""
         found: dict[str, Signed] = {}
         for request, judgement in self._allowances:
             if (request.get("stage"), request.get("release")) == (stage, release):
@@ -265,7 +265,7 @@ class SignOffs:
                 yield request, max(each.line.recorded_at for each in judgement.counting)[:10]
 
     def is_allowed(self, request: Request) -> bool:
-        """Return whether exactly this request was allowed before, judged by who was recorded then."""
+        """Return whether exactly this request was allowed before, judged by who was recorded at the time."""
         return any(each == request for each, _ in self._allowances)
 
     def list_signed(self) -> list[Signed]:
@@ -318,7 +318,7 @@ class SignOffs:
 
     @cached_property
     def _allowances(self) -> list[tuple[Request, Judgement]]:
-        """Every allowed request with its judgement, by who was recorded then."""
+        """Every allowed request with its judgement, by who was recorded at the time."""
         found = []
         by_line = {line.entry_hash: approval.request for _, approval, line in self._iter_approvals()}
         for number, (kind, content, _) in enumerate(self._lines):
@@ -364,12 +364,12 @@ def has_no_signers(ledger: Ledger, sign_off: SignOff) -> bool:
 
 
 def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Return whether nobody is named who may sign, and every extract is synthetic."""
+    """Return whether nobody is named as a signer, and every extract is synthetic."""
     return has_no_signers(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:
-    """Record who may sign by the policy and how many must; a change, once enough of those recorded have signed it."""
+    """Record who may sign by the policy and how many must; a change only once enough of those recorded signed it."""
     if not sign_off.people:
         return
     books = SignOffs(ledger)
@@ -402,7 +402,7 @@ def sign(
     sheet_sha256: str,
     by: Ed25519PrivateKey | bytes,
 ) -> tuple[Person, Judgement]:
-    """Record a person's signature under a request; return who signed and the new judgement. Raises `MayNotSign`."""
+    """Record a person's signature on a request; return who signed and the new judgement. Raises `MayNotSign`."""
     # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
     plain = json.loads(encode_canonical_json(request))
     person, approval = sign_content(ledger, sign_off, Approval("", "", plain, cohort, sheet_sha256), by)
@@ -415,7 +415,7 @@ def sign(
 def sign_content(
     ledger: Ledger, sign_off: SignOff, unsigned: AnySignature, by: Ed25519PrivateKey | bytes
 ) -> tuple[Person, AnySignature]:
-    """Return who signed and the signed content; records nothing of it. Raises `MayNotSign` if it does not count."""
+    """Return who signed and the signed content, without recording it. Raises `MayNotSign` if it does not count."""
     # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
@@ -441,7 +441,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.line.entry_hash for signed in found.counting)
     allowed = {"approvals": lines, "request_sha256": hash_json(request)}
-    # Once, however often a run asks.
+    # Recorded once, however often a run asks.
     if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
 

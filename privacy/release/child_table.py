@@ -48,7 +48,7 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
         for name, rows in zip(names, connection.execute(f"SELECT {outside} FROM coded").fetchall()[0], strict=True):
             if rows:
                 raise ChildTableError(f"column {name!r} holds a value outside its public domain")
-        # Coded once for all marginals, of which the pilot has 81 over pupils.
+        # Coded once for all measured marginals, of which the pilot has 106 over pupils.
         coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
     counts = {}
     for attributes in plan.sigmas:

@@ -243,7 +243,7 @@ def _compute_whitener(covariance: Array, reference: Array) -> Array:
     deviations = np.sqrt(np.diag(covariance))
     informative = np.diag(covariance) > VACUOUS * reference
     scale = np.where(informative, 1 / np.where(informative, deviations, 1.0), 0.0)
-    # Of correlations, so that `REDUNDANT` does not depend on the size of the counts.
+    # Eigenvalues of correlations, so that `REDUNDANT` does not depend on the size of the counts.
     eigenvalues, vectors = np.linalg.eigh(covariance * scale[:, None] * scale[None, :])
     kept = eigenvalues > REDUNDANT
     return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T * scale[None, :]

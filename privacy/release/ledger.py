@@ -109,7 +109,7 @@ class LedgerCopy:
 
     @classmethod
     def parse(cls, content: bytes) -> LedgerCopy:
-        """Read what `document` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
+        """Read what `to_json` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
         try:
             document = json.loads(content)
             entries = [Entry(**line) for line in document["entries"]]
@@ -190,7 +190,7 @@ class Ledger:
             return Reservation(_append(logs.entries, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
-        """Raise BudgetExceeded or BudgetNotApproved, before a first charge, unless a release can charge what is due."""
+        """Raise BudgetExceeded or BudgetNotApproved unless a release can make all charges that it has not made yet."""
         entries = self._read_entries()
         before = collect_charges(entries)
         due = {
@@ -269,7 +269,7 @@ class Ledger:
     def sign_offs(self) -> list[SignOffLine]:
         """Return the sign-off lines (signatures and what they allowed), oldest first. Raises LedgerCorrupt.
 
-        What is published anchors the entries, and the hashes they name anchor these lines and everyone recorded before.
+        Published bundles anchor the entries, and hashes in the entries anchor these lines and everyone recorded before.
         """
         both = self.copy()
         notes = [entry.note for entry in both.entries if entry.kind == EntryKind.APPROVE]
@@ -305,7 +305,7 @@ class Ledger:
             )
 
     def list_unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
-        """Return the stated charges that are not here as stated, spent for good and with their signatures."""
+        """Return the stated charges that the ledger lacks as stated: spent for good, and with their signatures."""
         signed = {line.entry_hash for line in self.sign_offs()}
         spent = (charge.entry for charge in self.list_charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
@@ -323,7 +323,7 @@ class Ledger:
 
     def restore(self, copy: LedgerCopy) -> None:
         """Add the lines of a copy that follow those here. Raises LedgerCorrupt if neither continues the other."""
-        # Only for the error that it raises.
+        # Called only for the error that it raises.
         copy.choose_newer(self.copy())
         with self._storage.begin_writing() as logs:
             # Lines are added as they are in the copy, because new times would give them other hashes.
@@ -333,7 +333,7 @@ class Ledger:
                 logs.sign_offs.append(line)
 
     def lock_exclusively(self) -> AbstractContextManager[None]:
-        """Hold the lock that keeps every other process from measuring, for the block."""
+        """Hold, during the `with` block, the lock that keeps every other process from measuring."""
         return self._storage.lock_exclusively()
 
     def _end(

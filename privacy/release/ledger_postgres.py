@@ -70,7 +70,7 @@ class PostgresStorage(Storage):
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
         with self._connect() as connection, connection:
-            # By default each statement sees the lines of its own moment, and the two chains are read by two statements.
+            # By default each statement sees its own snapshot, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
@@ -88,8 +88,8 @@ class PostgresStorage(Storage):
     @contextmanager
     def lock_exclusively(self) -> Iterator[None]:
         with self._connect() as connection:
-            # Asked again and again, because a measurement may take hours, and signals must end the wait for it:
-            # psycopg2 handles none during a statement.
+            # Polled, because a measurement may take hours and a signal must be able to end the wait for it: psycopg2
+            # handles none during a statement.
             while not _fetch_value(connection, f"SELECT pg_try_advisory_lock{_MEASURING}"):
                 time.sleep(_POLL_SECONDS)
             yield
@@ -106,7 +106,7 @@ class PostgresStorage(Storage):
             with closing(connection):
                 # With autocommit, only `with connection` begins a transaction.
                 connection.autocommit = True
-                # A database or role may be set to off, with which a crash of the server may lose a finished charge.
+                # A database or role may have it set to off, and a crash of the server may then lose a finished charge.
                 connection.execute("SET synchronous_commit = 'on'")
                 connection.execute(f"SET lock_timeout = {quote_text(f'{LOCK_SECONDS}s')}")
                 yield connection
@@ -125,7 +125,7 @@ class PostgresStorage(Storage):
 def _create_table(connection: _Connection, table: str) -> None:
     """Create a table and its triggers if it is missing. Raises LedgerUnavailable if this role may not."""
     place = f"{_SCHEMA}.{table}"
-    # Asked first, because the role of a worker may not create anything.
+    # Checked first, because a worker's role may not create anything.
     if _fetch_value(connection, f"SELECT to_regclass({quote_text(place)})") is not None:
         return
     cases = " ".join(

@@ -35,7 +35,7 @@ _FOLDER = resources.files("privacy.release")
 
 
 class LedgerError(Exception):
-    """A refusal of the ledger; the message says what it refuses, and what would be possible."""
+    """A refusal by the ledger; the message says what it refuses, and what would be possible."""
 
 
 class LedgerUnavailable(LedgerError):
@@ -148,7 +148,7 @@ class Logs(NamedTuple):
 
 
 class Storage(ABC):
-    """Storage of a ledger: durable once a transaction ends, and itself refusing changes, removals and overspending."""
+    """Storage of a ledger: durable once a transaction ends; it refuses changes, removals and overspending by itself."""
 
     @abstractmethod
     def begin_reading(self) -> AbstractContextManager[Logs]:
@@ -164,7 +164,7 @@ class Storage(ABC):
 
     @abstractmethod
     def lock_exclusively(self) -> AbstractContextManager[None]:
-        """Hold a lock across processes for the block; released when its holder dies."""
+        """Hold a lock across processes during the `with` block; it is released if its holder dies."""
 
 
 BUSY_SECONDS = 60

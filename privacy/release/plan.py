@@ -237,7 +237,7 @@ def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
 def _compute_noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
-    """Return noise scales, of at most `budget` in 1/sigma^2, of marginals with `place`, given those `measured`."""
+    """Return noise scales of marginals with `place`, for at most `budget` in 1/sigma^2, given those `measured`."""
     lattice = Lattice.build(family)
     prior = lattice.compute_precisions((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])

@@ -43,7 +43,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class Reliability:
-    """Public thresholds. Half-widths are in points per hundred of a ratio's possible range.
+    """Public thresholds. Half-widths are in hundredths of a ratio's possible range.
 
     A ratio is flagged `u` if its half-width is above `unreliable_half_width`, and withheld if it is above
     `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
@@ -85,7 +85,7 @@ def format_public_key(key: Ed25519PublicKey) -> str:
 
 def _normalise_approver_key(text: str) -> str:
     try:
-        # In one form, so that a key that is written in two ways is still one key.
+        # Normalised, so that a key written in two ways is still one key.
         return format_public_key(parse_public_key(text))
     except ValueError:
         raise ValueError("must be as `readiness keys approver` prints it") from None
@@ -152,7 +152,7 @@ class SignOff:
 
     @classmethod
     def parse(cls, content: Any) -> SignOff:
-        """Read what `content` returned. Raises PolicyError."""
+        """Read what `to_document` returned. Raises PolicyError."""
         try:
             return TypeAdapter(SignOff).validate_python(content)
         except ValidationError:
@@ -211,9 +211,9 @@ class Policy:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the policy's rules on budget and accuracy, without who signs."""
+        """SHA-256 of the policy's rules on budget and accuracy, leaving out who signs."""
         content = asdict(self)
-        # A change of the people is signed on its own, and leaves signatures under a release valid.
+        # A change of people is signed separately, and leaves signatures on a release valid.
         del content["sign_off"]
         return hash_json(content)
 

@@ -1,4 +1,4 @@
-"""The only code that draws noise: charged before it is drawn, committed before it is seen, read back ever after.
+"""The only code that draws noise, which is charged before it is drawn and committed before it is seen.
 
     1  count      in memory only; a table that cannot be counted costs nothing
     2  RESERVE    the charge is in the ledger, within the cap
@@ -80,7 +80,7 @@ def measure_once(
     """
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.lock_exclusively():
-        # A committed charge needs nothing settled, and nothing published is looked up.
+        # A committed charge needs no settling, so what is published is not looked up.
         if (found := _find_committed(wanted)) is None:
             _settle(ledger, store_dir, cohort, published)
             found = _find_committed(wanted)

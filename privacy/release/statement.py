@@ -6,9 +6,10 @@ and the provenance of measurements, never from their numbers. Sentences that are
 `statement.yaml`, the page in `statement.md.j2`, and the fields of the OpenDP registry of deployments in
 `registry.yaml`.
 
-`compute_inference` says what an attacker could find out at most who knows every other row, everything published
-elsewhere, the plans and every noisy count. What remains is a statistical test between two tables: with one row more
-(whether a child is counted) or, at twice the rho, with one row replaced (which category a counted child is in).
+`compute_inference` says how much could be found out at most by an attacker who knows every other row, everything
+published elsewhere, the plans and every noisy count. What remains is a statistical test between two tables that differ
+by one row added (whether a child is counted) or, at twice the rho, by one row replaced (which category a counted child
+is in).
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
     so they bound how often a test finds the child.
 
     `rho` is the privacy loss, above 0; `false_alarms` is between 0 and 1. For every order a above 1, outcomes with
-    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the bound is the smallest q that some
-    order does not allow to be exceeded.
+    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the bound is the smallest, over
+    all orders, of the largest q that an order allows.
     """
 
     def compute_excess(found: float) -> float:

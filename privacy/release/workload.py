@@ -8,7 +8,7 @@ from the data. Nothing here counts, draws or estimates. Vocabulary:
 - a *functional* is a weighted sum of cells in product form: one vector of weights per attribute, and ones (summed out)
   for every attribute that is not named;
 - a *cube* is an array of functionals, the outer product of one *selector* per axis;
-- a *nesting* makes the categories of one attribute groups of another's, as regions are of councils;
+- a *nesting* makes each category of one attribute a group of another's, as a region is of councils;
 - an *identity* states that two batches of functionals agree for every possible child table, for instance because two
   attributes record the same fact.
 """
@@ -129,7 +129,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Nesting:
-    """A grouping: each category of `outer`, no column of the child table, is a group of categories of `inner`."""
+    """A grouping: each category of `outer`, which is not a column, is a group of categories of `inner`."""
 
     inner: str
     outer: str
@@ -371,7 +371,7 @@ def list_terms(figures: Figures) -> tuple[tuple[float, Cube], ...]:
 
 
 def _parse_weights(name: str, vector: Vector) -> dict[str, float]:
-    # A text is a sequence too, of letters.
+    # A string is a sequence too, of its characters.
     if isinstance(vector, str):
         raise WorkloadError(f"attribute {name!r}: give a tuple of categories, not the text {vector!r}")
     if not vector:

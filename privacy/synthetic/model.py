@@ -7,7 +7,7 @@ negative and a number of rows may not, so without them many small cells would ad
 A pair of categories is impossible if an identity of the plan says so. The two sides of an identity are equal for every
 possible table, including a table of one row, so a row that counts on one side counts on the other. `AllOf` describes
 attributes that follow from others. To express this in pairs, a problem has an additional attribute: the first of the
-parts that does not hold. It determines each whole, and each part up to that one. It is drawn and then dropped.
+parts that does not hold. It determines each whole, and each part up to the one it names. It is drawn and then dropped.
 
 With a nesting, each group is a separate problem, as in `privacy.estimation.estimates`.
 
@@ -55,7 +55,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class AllOf:
-    """Wholes that follow from which of `parts` are `holds`."""
+    """Wholes that follow from which of `parts` have the value `holds`."""
 
     parts: Names
     holds: str
@@ -239,7 +239,7 @@ LARGEST_MIB = 128.0
 
 
 class MissingLibrary(Exception):
-    """Raised if the extra with the library is not installed; the message says how to install it."""
+    """The extra with the library is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True, eq=False)

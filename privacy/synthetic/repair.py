@@ -4,7 +4,7 @@ Rows drawn from a model miss some rates: a number of rows is whole and never neg
 change gives a row new values for one set of attributes tied together by impossible pairs (`find_tied_sets`). The
 values are copied from another row, so that impossible combinations stay impossible. The gradient of the loss (the
 squared number of rows by which rates are outside) shows which changes bring the rates closest. The best are made
-together, and half as many if that overshoots.
+together; if that overshoots, half as many are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,14 +24,14 @@ _MARGIN_SHARE = 0.2
 _SAMPLED, _CANDIDATES = 20_000, 64
 """Rows examined in one step, and the number of most frequent values of tied attributes tried for each."""
 _FUTILE = 8
-"""Consecutive steps without improvement after which it ends."""
+"""Consecutive steps without improvement after which the search ends."""
 
 Tables = dict[Names, Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates of one cube of counts over another of its shape, from 0 to 1, and their intervals, NaN if there is none."""
+    """Rates of one cube of counts over another of the same shape, 0 to 1, and their intervals, NaN if there is none."""
 
     part: Cube
     whole: Cube

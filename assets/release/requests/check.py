@@ -73,7 +73,7 @@ class _Cohort:
 
 @dataclass(frozen=True)
 class Published:
-    """How many of a requested table's figures at full detail a release publishes, of how many, and in which tables."""
+    """Figures of a requested table at full detail: how many are published, out of how many, and in which tables."""
 
     figures: int
     of: int
@@ -81,7 +81,7 @@ class Published:
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
-    """Return the answer to each request, by cohort, and to all together, from that or the newest fitting release."""
+    """Return the answers to each request, by cohort, and to all together, from that or the newest suitable release."""
     release = find_release(home, requests, version)
     others = {each.name: each.definition for each in release.on_request.tables}
     if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
@@ -198,7 +198,7 @@ def _summarise_accuracy(exactness: Expected | None, request: Request) -> Facts:
 
 
 def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
-    """Return the cost of measuring all requests within reach at once, and the sum of each alone, in rho by unit."""
+    """Return the cost of measuring all requests within reach at once, and the sum of separate costs, rho by unit."""
     own = [each for each in requests if cohort.known.cohort in each.cohorts]
     # the cost does not depend on published figures, so none are read
     alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
@@ -272,7 +272,7 @@ def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]
 
 
 def find_published(request: Request, release: Released, known: Known) -> Published:
-    """Return which of its percentages at full detail are already published as requested, and not withheld."""
+    """Return how many of a request's percentages at full detail are published already and not withheld, and where."""
     plan = known.base[request.family]
     areas = list_geographies(plan.family.get_attribute(COUNCIL).categories)
     areas = areas if request.geography == "councils" else areas[:1]
@@ -307,7 +307,7 @@ def _list_withheld_rows(table: Table, release: Released, cohort: str) -> Collect
 def _list_published_figures(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
-    """Return the figures that one of the release's own tables publishes, by area; only counts of withheld rows."""
+    """Return the figures that one of the release's own tables publishes, by area; for withheld rows only the counts."""
     detail = Detail.from_document(plan.detail) if plan.detail else None
     return [
         {

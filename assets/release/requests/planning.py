@@ -1,6 +1,6 @@
-"""What a published release makes known, and what is measured for requests beside it.
+"""Plans what is measured for requests, given what a published release already makes known.
 
-A table that earlier counts give at the accuracy asked for costs nothing. For all others of a family one measurement is
+A table that earlier counts give at the requested accuracy costs nothing. For all others of a family one measurement is
 planned at the smallest rho, in steps of `STEP`, that gives every one of them its accuracy, judged as the published
 table will be: for groups of the published sizes, by the function that gives a percentage its interval and its flag. The
 plan does not depend on the order of the requests.
@@ -48,15 +48,15 @@ _Weighed = Sequence[tuple[Request, Mapping[str | None, float]]]
 
 
 class AccuracyOutOfReach(Exception):
-    """A request that even the whole budget of an account would not answer at the accuracy asked for."""
+    """A request that even the whole budget of an account would not answer at the requested accuracy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
     """Expected accuracy of a requested table's percentages.
 
-    `half_widths` of intervals in points and `flags` are (areas, rows); `detailed` marks rows at full detail, with no
-    column at its total, which the requested accuracy is about.
+    `half_widths` of intervals in points and `flags` are (areas, rows); `detailed` marks the rows that the
+    requested accuracy applies to: those at full detail, with no column at its total.
     """
 
     half_widths: Array
@@ -115,14 +115,14 @@ class Known:
         return cls(cohort, base, tuple(on_request), sizes_of, load_policy())
 
     def combine(self, family: str, more: Plan | None = None) -> Plan:
-        """Return one plan of everything measured of a family, and of a plan for more."""
+        """Return one plan of everything measured of a family and, if given, of a plan for `more`."""
         first, *others = self._list_measured(family)
         return combine_plans(first, [*others, more] if more else others)
 
     def estimate(self, request: Request | RequestedTable, plan: Plan | None = None) -> Expected | None:
-        """Return the expected accuracy of a request with everything measured, and under the plan, if given.
+        """Return the expected accuracy of a request, given everything measured and, if any, the measurement of `plan`.
 
-        It is None if that does not give the table.
+        It is None if these do not give the table.
         """
         (block,) = request.table.blocks  # a requested table has one block, and a row for each area
         # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
@@ -144,7 +144,7 @@ class Known:
         )
 
     def plan_requests(self, requests: Iterable[Request]) -> dict[str, Plan | None]:
-        """Return what is measured of the cohort for its requests, by family: None if nothing is.
+        """Return the plans of what is measured for the cohort's requests, by family: None if nothing needs to be.
 
         Raises `AccuracyOutOfReach`.
         """
@@ -193,7 +193,7 @@ class Known:
         return found
 
     def _build_planner(self, weighed: _Weighed) -> Callable[[float], Plan]:
-        """Return the function that plans the tables of requests, of one family, for a rho."""
+        """Return the function that plans, for a given rho, the tables of requests of one family."""
         name = weighed[0][0].family
         tables = [(each.table, gains) for each, gains in weighed]
         family = build_requested_family(self.base[name].family, tables, self.policy)
@@ -243,7 +243,7 @@ class Released:
 
 
 def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
-    """Return that release or the newest not withdrawn that has every requested cohort. Raises `Refused`."""
+    """Return release `version`, or the newest one not withdrawn that has every requested cohort. Raises `Refused`."""
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one

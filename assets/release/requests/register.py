@@ -1,6 +1,6 @@
 """The register of requests, and what a release that answers some of them measures.
 
-Requests are registered as written, and a refusal is added with its reason, in a log in which any change shows. The
+Requests are registered as written, and a refusal is added with its reason, in a log that shows any change. The
 answers follow from the published releases.
 
 A release that answers requests reuses the noisy counts of an earlier one, and measures the additions on the same
@@ -38,7 +38,7 @@ from privacy.release.policy import load_policy
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered request, with the reason if it was refused and the release that answered it, or empty."""
+    """A registered request; `refused` is the reason for a refusal, `answered_in` the release that answered it."""
 
     request: Request
     asked_on: str
@@ -86,7 +86,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
 
 
 def _build_request_key(request: Request) -> object:
-    """Return what a request is for, whatever its wording: equal for requests that ask for the same."""
+    """Return a key of what a request is for, whatever its wording: equal for requests for the same table."""
     columns = frozenset(
         (each.attribute, each.total, frozenset(map(frozenset, each.levels.values())) if each.levels else None)
         for each in request.columns
@@ -247,7 +247,7 @@ def _add_cohort_requests(
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
-    """Raise `Refused` unless a table's MAC, apart from removals on request, is that which `origin` measured."""
+    """Raise `Refused` unless a table's MAC, apart from removals on request, is the one that `origin` measured."""
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     # the few children removed are far below the noise, and a revision would cost everybody budget

@@ -1,7 +1,7 @@
 """A request for a table, as a file `request.yaml`: its definition, family, cohorts, accuracy, purpose and requester.
 
-A request holds only words and names of the public domain, so that its validity, its cost and the decision on it depend
-on nothing confidential.
+A request holds only words and publicly known names, so that its validity, its cost and the decision on it depend on
+nothing confidential.
 """
 
 from collections.abc import Iterable, Mapping
