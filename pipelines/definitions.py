@@ -143,7 +143,7 @@ def release() -> dg.Definitions:
 
 
 class Jobs:
-    """The jobs of an installation: each method executes the job of its name.
+    """The jobs of an installation: each method executes the job that it is named after.
 
     Methods raise `RunStopped` if the job does not complete.
     """

@@ -14,7 +14,7 @@ class Ending(IntEnum):
 
 
 class RunStopped(Exception):
-    """The run cannot continue. The message says why and what to do."""
+    """Raised if a run cannot continue; the message says why and what to do."""
 
     def __init__(self, message: str, ending: Ending = Ending.INPUT) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""`readiness run`: materialise the assets through the same jobs as in Dagster, in order, with progress."""
+"""`readiness run`: materialises the assets in order, through the same jobs as Dagster, and shows progress."""
 
 from __future__ import annotations
 

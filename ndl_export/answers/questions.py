@@ -171,7 +171,7 @@ class Questions:
         return Cohort(cohort).label
 
     def cite(self, version: str) -> dict[str, Any]:
-        """Return how to cite a release, its licence and its notice."""
+        """Return a release's citation, licence and notice."""
         release = self.published.bundles[version]
         licence = {"name": OGL_NAME, "address": OGL_ADDRESS}
         return {"release": version, "citation": release.citation, "licence": licence, "notice": release.notice or None}

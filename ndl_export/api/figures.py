@@ -31,7 +31,7 @@ IS_CURRENT = "(time_period, release) IN (SELECT time_period, release_version FRO
 
 
 def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
-    """Build the analyst database of these releases, oldest first, and the table `figures`, with order in `position`."""
+    """Build the analyst database of these releases, oldest first, and the table `figures`, in order of `position`."""
     add_all(Database(connection), list(found))
     connection.execute(
         f"""CREATE TABLE figures AS

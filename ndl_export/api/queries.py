@@ -70,7 +70,7 @@ class UnknownName(Exception):
 
 @dataclass(frozen=True)
 class Page:
-    """One page of figures: all that match, and those on the page as JSON or as CSV."""
+    """One page of figures: how many match, and those on the page as JSON or as CSV."""
 
     total: int
     releases: tuple[Release, ...]
@@ -78,7 +78,7 @@ class Page:
 
 
 class Snapshot:
-    """Everything that was published at one moment: documents by path, and the figures of every release in a database.
+    """Everything published at one moment: documents by path, and the figures of every release in a database.
 
     Raises `NothingReleased` if there is no release, and `UnreadableWithdrawals`.
     """

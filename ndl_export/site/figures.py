@@ -129,7 +129,7 @@ def england(cohort: str) -> tuple[Figure | None, ...]:
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
-    """Return England's percentages of children eligible and not eligible for free school meals, and the gap."""
+    """Return England's percentages for children eligible and not eligible for free school meals, and the gap."""
     eligible, others = (_find_official(cohort, _ENGLAND, (FSM.label, group, ALL.label)) for group in FSM.categories[:2])
     if not (eligible and others):
         return eligible, others, None
@@ -137,7 +137,7 @@ def england_gap(cohort: str) -> tuple[Figure | None, ...]:
 
 
 def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
-    """Return England's percentage of a group of children and the area's own, each None if not published."""
+    """Return England's percentage and the area's own for a group of children, each None if not published."""
     return _find_official(cohort, _ENGLAND, levels), _find_official(cohort, area.code, levels)
 
 

@@ -1,4 +1,4 @@
-"""The charts of each page: those in `charts.yaml`, of the survey of parents and of each table on request.
+"""The charts of each page: those in `charts.yaml`, and one for each question of the survey and table on request.
 
 Their panels are laid out by area, within each area or over time.
 """
@@ -89,7 +89,7 @@ class Release:
         return self._areas[self._defined[table].family, cohort]
 
     def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        """Return figures, withheld if not published for the area. Raises KeyError for an undefined row."""
+        """Return figures, marked as withheld if the area has none. Raises KeyError for an undefined row."""
         found = []
         for each in wanted:
             measure, row = self._defined[each[0]].get_measure(each[1]), self._find_row(each, cohort, area)
@@ -107,7 +107,7 @@ class Release:
         return any(row is not None and row[BREAK_COLUMN.name] == BREAK for row in rows)
 
     def _find_row(self, wanted: Wanted, cohort: str, area: Geography) -> dict[str, Any] | None:
-        """Return the row of these children with the measure, under any of its names, or None if the area has none."""
+        """Return a row about these children that has the measure, or None if the area has none."""
         table, measure, levels = wanted
         for same in _group_same_children(self._defined[table])[levels]:
             row = self._rows[table].get((cohort, area.code, *same.levels))
