@@ -1,6 +1,7 @@
 """The command line of the tool for councils: the commands that need no pipeline.
 
-Each command is that of the full product. `keys create` only makes a sender's keys: a linker key cannot be made here.
+Each command is the same as in the full product, but `keys create` only makes a sender's keys: it cannot make a linker
+key.
 """
 
 import click

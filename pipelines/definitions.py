@@ -39,7 +39,7 @@ _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
 
 class _PlainLines(logging.StreamHandler[TextIO]):
-    """Prints one line for each message of an asset, or description of what it materialised; none for the engine."""
+    """Prints one line for each message of an asset or description of what it materialised, and none from the engine."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return _is_from_asset(record)
@@ -56,7 +56,7 @@ def _build_logger(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def _is_from_asset(record: logging.LogRecord) -> bool:
-    """Check whether a record comes from an asset. Why a step stopped is left out: the command says so when it ends."""
+    """Check whether a record comes from an asset. The reason why a step stopped is left to the end of the command."""
     event = getattr(record, "dagster_meta", {}).get("dagster_event")
     if event is not None:
         if not event.is_step_materialization:
@@ -106,7 +106,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         assets += [measurements, bundle, analyst_database, synthetic_children]
         all_jobs += jobs.RELEASE_JOBS
         schedules += [jobs.release_calendar]
-        # one location alerts for all: duplicate alerts are not read
+        # one location sends the alerts for all, because people do not read duplicates
         sensors += [jobs.approved_releases, jobs.failed_runs]
     if has_intake and has_release:
         # returns need the keys of both parts, so they are made only where one location holds everything
@@ -143,7 +143,7 @@ def release() -> dg.Definitions:
 
 
 class Jobs:
-    """The jobs of an installation: each method executes the job of its name.
+    """The jobs of an installation: each method executes the job that it is named after.
 
     Methods raise `RunStopped` if the job does not complete.
     """
@@ -171,7 +171,7 @@ class Jobs:
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
         try:
-            # not raised, because the events name the step and hold the sentence of its error
+            # errors are not raised, because the events name the step and hold its error message
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance, raise_on_error=False, **options
             )
@@ -179,7 +179,7 @@ class Jobs:
             raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
         place_in_history(self._instance, result.dagster_run)
         checks = result.get_asset_check_evaluations()
-        # a release that waits is a run that succeeded: its step ends with this check and draws nothing
+        # the run of a release that waits succeeds: its step ends with this check and draws nothing
         if waiting := [check for check in checks if check.check_name == WAITS and not check.passed]:
             raise RunStopped(waiting[0].description or "", Ending.HOLD)
         if not result.success:
@@ -200,7 +200,7 @@ def open_jobs(folders: Installation) -> Iterator[Jobs]:
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
-"""The class name in front of the message of a project error, which needs only its message."""
+"""The class name in front of a project error's message, which is shown without it."""
 
 
 def _build_run_stopped(result: dg.ExecuteInProcessResult) -> RunStopped:

@@ -14,7 +14,7 @@ class Ending(IntEnum):
 
 
 class RunStopped(Exception):
-    """The run cannot continue. The message says why and what to do."""
+    """Raised if a run cannot continue; the message says why and what to do."""
 
     def __init__(self, message: str, ending: Ending = Ending.INPUT) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ def find_ending_by_name(error: str) -> Ending:
 
 
 def find_ending(error: Exception) -> Ending:
-    """Return the exit status of an error, by the nearest of its classes that is listed."""
+    """Return the exit status of an error, by the nearest of its classes in `ENDINGS`."""
     from assets.home.errors import is_own
 
     if isinstance(error, RunStopped):

@@ -56,7 +56,7 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
     Raises `NotPublished`, and the errors of `check_to_be_sent` and `upload.publish`.
     """
     check_may_be_published(version, dt.datetime.now(dt.UTC))
-    # passed on, because somebody could exchange the bundle between this check and the reading of its files
+    # the signed checksum is passed on, because somebody could exchange the bundle before its files are read
     approved = check_to_be_sent(home, version)
     if path := get_settings().calendar:
         announce_upcoming(home.release, read_calendar(path), dt.date.today())

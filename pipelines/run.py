@@ -1,4 +1,4 @@
-"""`readiness run`: materialise the assets through the same jobs as in Dagster, in order, with progress."""
+"""`readiness run`: materialises the assets in order, through the same jobs as Dagster, and shows progress."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run_cohort(
     home = folders.home
     with show_progress("Looking through ledger and landing"):
         home.prepare()
-        # an intake in a location without the signing key leaves the people it found in files, for the ledger to record
+        # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
         note_signers(home)
         release = version or choose_release(home, cohort)
         series = find_series(home.cohort(cohort.code), release, options)
@@ -80,7 +80,7 @@ def run_cohort(
             _check_landing(folders.landing, home, each)
             arriving += find_still_arriving(folders.landing, each.code)
         late = {name.partition("/")[0] for name in arriving}
-        # a file that is still being written keeps back its own council; the others are taken in
+        # a file that is still being written holds back only its own council
         arrived = [council for council in list_councils(folders.landing) if council not in late]
         still_written = f"{', '.join(arriving)}: still being written; run again when it has arrived whole"
         if late and not arrived:
@@ -97,7 +97,7 @@ def run_cohort(
         _build_release_step(folders, cohort, release, options, spends=bool(measured or options.requests)),
     ]
     if until is not None:
-        # the last of that name, because each cohort of a series has its own
+        # up to the last step of that name, because each cohort of a series has one
         steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
     # a late extract changes the linkage and everything after it, so these wait for the next run
     _run_steps(folders, [step for step in steps if not late or step.name == "intake"], say)
@@ -109,7 +109,7 @@ def run_cohort(
 def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
     """Run the steps whose results are not up to date, in order; all steps if a process died during its work."""
     home = folders.home
-    # not left to the steps: on a night without deliveries none of them runs
+    # done here and not in the steps, because on a night without deliveries no step runs
     home.clear_half_made()
     unfinished = home.is_removal_unfinished or any(home.processes.glob("*"))
     with ExitStack() as opened:
@@ -130,7 +130,7 @@ def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str
 
 
 def _is_current(step: _Step) -> bool:
-    """Check whether a step's result is up to date. If it cannot be read it is not, and the step itself reports why."""
+    """Check whether a step's result is up to date. An unreadable result is not, and the step itself reports why."""
     try:
         return step.is_current()
     except Exception:
@@ -143,7 +143,7 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
     Raises the errors of `settle`.
     """
     home, ledger = folders.home, Ledger(folders.home.ledger)
-    # a repeated release charges nothing, so it needs no ledger that is fit for a charge
+    # a repeated release charges nothing, so its ledger need not be fit for a charge
     if {each.code for each in measured} - ledger.list_charged_cohorts(release):
         keys = folders.load_keys(KEYS_OF_RELEASE)
         settle(ledger, home.restricted, cohort.code, lambda: read_published_charges(home, keys))
@@ -158,14 +158,14 @@ def _iter_cohort_steps(
 
     @cache
     def find_needing_intake() -> list[str]:
-        # asked by the check and by the work; each time it would hash every file in landing
+        # cached, because the check and the work both ask, and each would hash every file in landing
         return Intake(landing, home, folders.load_keys(INTAKE)).list_needing_intake(cohort.code, arrived)
 
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
         lambda: not find_needing_intake(),
-        # after a process died the step runs in any case, also if no extract needs it
+        # after a process died the step runs even if no extract needs it
         lambda jobs: jobs.run_intake(find_needing_intake() or arrived, cohort.code),
     )
     yield _Step(

@@ -1,7 +1,7 @@
 """Answers from published releases: figures, comparisons and claims, each with what may be concluded from it.
 
-Everything here reads a release directory, through its analyst database. The macros of that database decide what may be
-concluded; this room finds the figures that are meant and writes sentences about them. `published.py` opens a release
+Everything here reads a release directory through its analyst database, whose macros decide what may be concluded. This
+package finds the figures that a question is about, and writes sentences about them. `published.py` opens a release
 directory, `vocabulary.py` reads words, `questions.py` answers, `claims.py` judges, `sentences.py` reads sentences, and
 `mcp.py` offers all of it to agents.
 """

@@ -1,8 +1,8 @@
-"""Judges a claim about published figures: supported, not supported, or not to be said from the releases.
+"""Judges a claim about published figures: supported, not supported, or cannot be said from the releases.
 
-A value is supported if it agrees with the published figure at the precision that it is stated with, and a comparison if
-it is more than noise and chance would explain, by the macros' verdict. A verdict comes with its rule, the figures, and
-a sentence that can be said.
+A value is supported if it agrees with the published figure at the stated precision, and a comparison if the macros find
+the difference larger than noise and chance would explain. A verdict comes with its rule, the figures, and a sentence
+that can be said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ from privacy.doors.shipped import read_yaml
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
 _TOLERANCE = 2.0
-"""Points by which a figure may differ from a simple fraction or an approximate percentage that is quoted for it."""
+"""Percentage points by which a figure may differ from a simple fraction or an approximate percentage quoted for it."""
 _NEAR = 4.0
-"""Points below or above a quoted percentage that `nearly` and `just over` allow."""
+"""Percentage points below or above a quoted percentage that `nearly` and `just over` allow."""
 LONGEST_NAME = 200
 """Longest name or phrase of a claim, in characters."""
 _CHANGES = ("rose", "fell", "unchanged")
@@ -34,7 +34,7 @@ class InvalidClaim(ValueError):
 
 
 class Other(BaseModel):
-    """What a figure is compared with: what differs of area, group and cohort. The area may be England."""
+    """The other side of a comparison: only the area, group or cohort that differs. The area may be England."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME)
     area: str | None = None
@@ -91,7 +91,7 @@ class Judgement:
     readings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the judgement as a dictionary for JSON."""
         return asdict(self)
 
 
@@ -103,7 +103,7 @@ _RULES: dict[str, tuple[str, str]] = {
 
 
 def decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
-    """Return a judgement by a rule of `rules.yaml`, with the sentence of an answer as what can be said."""
+    """Return a judgement by a rule of `rules.yaml`; what can be said is the answer's sentence."""
     usual, reason = _RULES[rule]
     said = (answer.sentence, answer.figures) if answer else ()
     return Judgement(verdict or usual, rule, reason.format(**words), *said)
@@ -240,10 +240,10 @@ class _Judge:
         return decide("value" if is_certain else "inside noise" if is_inside else "other value", answer)
 
     def _judge_number(self, value: float, stated: float, *, is_count: bool = False) -> bool:
-        """Return whether a figure is as stated."""
+        """Return whether a figure agrees with the stated number."""
         about, near = _TOLERANCE, _NEAR
         if is_count:
-            # Of a count so many hundredths, or half of the place that it is rounded to: 50 of 1,100.
+            # For counts the limits are per cent, or half the place that the count is rounded to: 50 for 1,100.
             digits = f"{stated:.0f}"
             rounded = 10 ** (len(digits) - len(digits.rstrip("0"))) / 2
             about, near = (max(each * stated / 100, rounded) for each in (_TOLERANCE, _NEAR))
@@ -257,7 +257,7 @@ class _Judge:
         }[self.claim.about]
 
     def _get_precision(self, stated: float) -> float:
-        """Return half a unit of the last place that a number is stated with."""
+        """Return half a unit of the last decimal place of a stated number."""
         decimals = self.claim.decimals
         if decimals is None:
             decimals = len(f"{stated:.10f}".rstrip("0").partition(".")[2])
@@ -306,7 +306,7 @@ class _Judge:
         points = abs(answer.points or 0)
         if claim.percent is not None:
             return decide("points", answer, points=f"{points:.1f}")
-        # The published difference is one of rates before they were rounded, so it may be a tenth of a point beside.
+        # A published difference is taken before rates are rounded, so it may be 0.1 points off that of rounded rates.
         near = (points + rounding for rounding in (0, -0.1, 0.1))
         if claim.points is not None and not any(self._judge_number(each, claim.points) for each in near):
             return decide("other value", answer)

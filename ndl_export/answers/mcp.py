@@ -1,7 +1,7 @@
 """An MCP server: agents search the published statistics, get figures, compare, add up, cite and check claims.
 
-Every answer says what may be concluded and what may not. What the releases cannot answer is refused with the nearest
-thing that they can. The server reads published files only.
+Every answer says what may be concluded and what may not. A question that the releases cannot answer is refused, with
+the nearest one that they can. The server reads published files only.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _INSTRUCTIONS = (
     " each figure, and cite with `cite`. Before you publish a sentence, pass it to `check_claim`."
 )
 _MOST_GROUPS, _MOST_AREAS, _MOST_PROVED = 20, 200, 1000
-"""Limits that no question reaches: England has 153 councils, and adding up takes longer with each."""
+"""Limits above any real question: England has 153 councils, and adding up takes longer with each."""
 Words = Annotated[str, Field(max_length=LONGEST_NAME)]
 Measure = Annotated[Words, Field(description="What was measured, in plain words or as `search` names it")]
 Area = Annotated[Words, Field(description="A council, an area of several, or 'all councils'")]
@@ -41,7 +41,7 @@ OtherGroups = Annotated[
 
 
 def build_server(published: Published) -> MCPServer:
-    """Return the server of the tools."""
+    """Return a server that offers the tools."""
     questions = Questions(published)
     tools = _Tools(questions, Index(questions.vocabulary))
     server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS)
@@ -54,7 +54,7 @@ def build_server(published: Published) -> MCPServer:
 
 
 def _refuse(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Return the tool with a refusal as an answer, so that agents read the reason and what comes nearest."""
+    """Wrap a tool so that it returns refusals as answers, in which agents read the reason and what comes nearest."""
 
     @wraps(tool)
     def answer(*args: Any, **named: Any) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class _Tools:
         sentence: Annotated[str | None, Field(description="A sentence in ordinary English")] = None,
         claim: Annotated[Claim | None, Field(description="A claim in parts, instead of a sentence")] = None,
     ) -> dict[str, Any]:
-        """Check a claim before it is published: supported, not supported, or not to be said; with what can be said."""
+        """Check a claim before it is published: supported, not supported or cannot be said; with what can be said."""
         asked = self._questions
         judgement = check_sentence(asked, sentence) if sentence else check_claim(asked, claim or {})
         releases = sorted({figure["release"] for figure in judgement.figures})

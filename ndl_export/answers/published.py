@@ -1,4 +1,4 @@
-"""The published releases that are asked: a release directory here, or its copy behind a URL.
+"""Opens the published releases that questions are about: a release directory here, or its copy behind a URL.
 
 Files are compared with the release's checksums; `readiness verify` checks a release completely.
 """
@@ -52,13 +52,13 @@ class Published:
 
     @cached_property
     def current(self) -> dict[str, str]:
-        """The release whose figures stand, by cohort, in order of the cohorts."""
+        """Version of the current release of each cohort, in order of the cohorts."""
         rows = self.query("SELECT time_period, release_version FROM releases.current ORDER BY time_period")
         return {row["time_period"]: row["release_version"] for row in rows}
 
     @cached_property
     def bundles(self) -> dict[str, Release]:
-        """The releases as their bundles state them, by version."""
+        """The releases as read from their bundles, by version."""
         return {release.version: release for release in read_releases(self.folder)}
 
 
@@ -66,7 +66,7 @@ class Published:
 def open_published(place: str) -> Iterator[Published]:
     """Yield the releases in a release directory: a path, or a URL that `files.stores` accepts.
 
-    Raises `NothingReleased`, `StoreError`, `UnreadableWithdrawals`, and ValueError for files unlike their checksums.
+    Raises `NothingReleased`, `StoreError`, `UnreadableWithdrawals`, and ValueError if a file differs from its checksum.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(place)
@@ -81,13 +81,13 @@ def open_published(place: str) -> Iterator[Published]:
         else:
             connection = stack.enter_context(open_in_memory())
             add_all(Database(connection), read_releases(folder))
-        # Macros need no files, and a query of a stranger must not read any.
+        # Macros need no files, and a stranger's query must not read any.
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield Published(folder, connection)
 
 
 def _check_sums(folder: Path, place: str) -> None:
-    """Raise ValueError if a file of a bundle is missing, or not as its release's checksums say."""
+    """Raise ValueError if a file of a bundle is missing or differs from its checksum."""
     for version in map(str, list_versions(folder)):
         sums = read_sums((folder / version / SUMS_FILE).read_bytes())
         files = {name: path.read_bytes() for name in sums if (path := folder / version / name).is_file()}

@@ -1,7 +1,7 @@
-"""Questions to published releases, each answered with figures, an interval and what may be concluded.
+"""Answers questions about published releases, with figures, an interval and what may be concluded.
 
-Figures are those of `releases.figure`. Differences, ranks, sums and targets come from the macros of the analyst
-database, with the sentences of the release page.
+Figures come from the view `releases.figure`. Differences, ranks, sums and targets come from the macros of the analyst
+database, and are worded as on the release page.
 """
 
 import json
@@ -47,7 +47,7 @@ from sources.reference.places import COUNTRY, load_places
 
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
-"""What no answer supports."""
+"""Conclusions that no answer supports."""
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
 """Comparisons kept in memory, each of all pairs of areas: 24,000 rows for 153 councils."""
@@ -62,11 +62,11 @@ class Answer:
     may_conclude: list[str] = field(default_factory=list)
     may_not_conclude: list[str] = field(default_factory=list)
     difference: Difference | str = ""
-    """The difference of a comparison, or the reason for none."""
+    """The difference of a comparison, or the reason why there is none."""
     points: float | None = None
     """The difference of the two figures as published."""
     added: tuple[float, float] | None = None
-    """Of a sum: its percentage and its children."""
+    """For a sum: its percentage, and the number of children."""
 
     @property
     def verdict(self) -> str:
@@ -86,7 +86,7 @@ class Subject:
 
 
 class Questions:
-    """Answers questions about the releases. Every method raises `NotPublished` for what they cannot answer."""
+    """Answers questions about the releases. Every method raises `NotPublished` if they cannot answer."""
 
     def __init__(self, published: Published) -> None:
         self.published, self.vocabulary = published, Vocabulary(published)
@@ -97,7 +97,7 @@ class Questions:
     def read_subject(
         self, measure: str | None, area: str, groups: Sequence[str] = (), cohort: str | None = None
     ) -> Subject:
-        """Return what words are about. Raises `NotPublished`, also if they fit several statistics."""
+        """Return the subject that words name. Raises `NotPublished` if they fit no statistic, or several."""
         meanings = self.vocabulary.read_words(measure, "measure", "opposite", *_GROUPS) if measure else ()
         measures = {each.value for each in meanings if each.kind not in _GROUPS}
         opposite = any(each.kind == "opposite" for each in meanings)
@@ -111,7 +111,7 @@ class Questions:
         return Subject(found[0], self.read_area(area), self.read_cohort(cohort))
 
     def read_area(self, words: str) -> str:
-        """Return the code of the area that words name, also as people write it: `the Wirral`, `the eight councils`."""
+        """Return the code of the area that words name, even as `the Wirral` or `the eight councils`."""
         words = TOGETHER if get_phrase_kind(words) == "together" else words.strip().removeprefix("the ")
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
             if place.new_la_code not in self._areas:
@@ -126,7 +126,7 @@ class Questions:
         try:
             return self.published.query(sql, *values)
         except duckdb.InvalidInputException as error:
-            # The macros' own sentences, which name the nearest that there is.
+            # The macros' own messages, which name the nearest matches.
             raise NotPublished(str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]) from None
 
     # Figures
@@ -158,7 +158,7 @@ class Questions:
         return found[0]
 
     def get_area_name(self, code: str) -> str:
-        """Return the name of an area, in words for all councils together."""
+        """Return the name of an area, or words for all councils together."""
         row = self._areas[code]
         return "all councils that take part, together," if row["is_all_together"] else str(row["area_name"])
 
@@ -171,7 +171,7 @@ class Questions:
         return Cohort(cohort).label
 
     def cite(self, version: str) -> dict[str, Any]:
-        """Return how to cite a release, its licence and its notice."""
+        """Return a release's citation, licence and notice."""
         release = self.published.bundles[version]
         licence = {"name": OGL_NAME, "address": OGL_ADDRESS}
         return {"release": version, "citation": release.citation, "licence": licence, "notice": release.notice or None}
@@ -230,7 +230,7 @@ class Questions:
         return _list_conclusions(*kinds, **ends)
 
     def find_difference(self, one: Subject, other: Subject) -> Difference | str:
-        """Return the difference of two subjects, or the reason for none."""
+        """Return the difference of two subjects, or the reason why there is none."""
         if one.statistic.measure != other.statistic.measure or one.statistic.table != other.statistic.table:
             return "Figures of different measures or tables are not compared: they are of different children or things."
         groups = self._get_group(one.statistic), self._get_group(other.statistic)
@@ -260,7 +260,7 @@ class Questions:
         return Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
 
     def _list_pairs(self, query: str, values: list[Any]) -> list[Row]:
-        """Return the rows of a comparison; kept, because the macro compares all areas at once."""
+        """Return the rows of a comparison. They are kept, because the macro compares all areas at once."""
         key = f"{query} {values}"
         if key not in self._pairs:
             if len(self._pairs) >= _MOST_KEPT:
@@ -269,7 +269,7 @@ class Questions:
         return self._pairs[key]
 
     def _get_group(self, statistic: Statistic) -> str | None:
-        """Return the key of the group in `gld_by_group` that the statistic is of, if it is one."""
+        """Return the key in `gld_by_group` of the statistic's group of children, if it has one."""
         if statistic.measure == "gld_difference_points":
             return statistic.levels[1]
         if statistic.measure != "gld_children_percent":
@@ -364,7 +364,7 @@ class Questions:
         return Answer(" ".join((*sentences, *may)), figures, may, _list_conclusions("difference", conclusion="")[1])
 
     def answer_sum(self, areas: Sequence[str], groups: Sequence[str], cohort: str | None = None) -> Answer:
-        """Answer what the good level of development of areas or groups added up is."""
+        """Answer what the good level of development is for areas or groups added together."""
         row = self._ask_macro(
             "FROM gld_sum(?, ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, cohort
         )[0]
@@ -449,7 +449,7 @@ def is_england(area: str) -> bool:
 
 
 def oppose(figure: dict[str, Any]) -> dict[str, Any]:
-    """Return 100% less a percentage, with its interval turned round."""
+    """Return a figure with 100% less its percentage, and its interval to match."""
 
     def turn(value: float | None) -> float | None:
         return None if value is None else round(100 - value, 2)
@@ -470,7 +470,7 @@ def format_value(figure: dict[str, Any]) -> str:
 
 
 def format_interval(figure: dict[str, Any]) -> str:
-    """Return the interval in brackets, with a space before; empty if there is none."""
+    """Return the interval in brackets after a space; empty if there is none."""
     if figure["lower"] is None:
         return ""
     ends = (format_value({**figure, "value": figure[end]}) for end in ("lower", "upper"))
@@ -484,7 +484,7 @@ def format_with_interval(figure: dict[str, Any]) -> str:
 
 
 def _build_distance(row: Row) -> Distance:
-    """Return a row of `gld_to_target` as the release page has it."""
+    """Return a row of `gld_to_target` in the form that the release page uses."""
     points, children = (
         (row[f"{unit}_to_go"], row[f"{unit}_lower_ci"], row[f"{unit}_upper_ci"]) for unit in ("points", "children")
     )

@@ -1,7 +1,7 @@
 """Splits a sentence into numbers, names and phrases.
 
-Names come from the vocabulary, phrases from `phrases.yaml`; where several begin, the longest is read. `sentences.py`
-makes claims of the parts.
+Names come from the vocabulary, phrases from `phrases.yaml`; if several begin at the same word, the longest is read.
+`sentences.py` turns the parts into claims.
 """
 
 import re
@@ -31,13 +31,13 @@ _RESTRICTING = frozenset(
     "of among amongst in for with without where whose when within at from by while who which".split()
 )
 TOGETHER = "All councils together"
-"""The area of all councils that take part, by the name that the database gives it."""
+"""Name in the database of the area of all councils that take part."""
 _ARTICLES = ("the", "a", "an")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A part of a sentence: its kind, what it stands for, and the tokens that it takes."""
+    """A part of a sentence: its kind, what it stands for, and the tokens that it covers."""
 
     kind: str
     value: Any
@@ -47,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it is written; `unit` is that of the words after it."""
+    """A number as written; `unit` comes from the words after it."""
 
     value: float
     decimals: int
@@ -58,7 +58,7 @@ class Number:
 
 @dataclass
 class Reading:
-    """A sentence split into items; `unread` are words with no meaning here, `breaks` tokens after a comma or stop."""
+    """A sentence split into items; `unread` are words not understood, `breaks` positions after a comma or stop."""
 
     tokens: list[str]
     items: list[Item] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Reading:
 
     @property
     def is_survey(self) -> bool:
-        """Whether it is about the answers of parents, who are said to have said or found something."""
+        """Whether the sentence is about parents' answers, so that `said` or `found` may be part of the claim."""
         terms = (meaning for item in self.list_kind("term") for meaning in item.value.meanings)
         return any("response" in str(each.value) or "Question" in str(each.value) for each in terms)
 
@@ -89,7 +89,7 @@ def _load_phrases() -> dict[tuple[str, ...], str]:
 
 
 def get_phrase_kind(words: str) -> str | None:
-    """Return the kind of phrase that words are as a whole, if they are one."""
+    """Return the kind of phrase that the words as a whole are, or None."""
     return _load_phrases().get(tuple(split_tokens(rewrite(words))))
 
 
@@ -113,11 +113,11 @@ def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
 
 
 def _is_understood(reading: Reading, others: list[Item], word: Item) -> bool:
-    """Return whether a word that is no part of a claim may be left out.
+    """Return whether a word outside the claims of a sentence can be ignored.
 
-    Function words may. Words of reporting may where they come before what is claimed (`new figures show`), and any word
-    in a clause that only says who reported it (`as the minister said`), unless it begins with a word such as `among`
-    or `where`: it may say whom the claim is about.
+    Function words can. Reporting words can if they come before what is claimed (`new figures show`), and so can any
+    word in a clause that only says who reported it (`as the minister said`). Nothing else can in a clause that begins
+    with a word such as `among` or `where`, because it may say whom the claim is about.
     """
     if word.kind == "filler":
         return True
@@ -148,11 +148,11 @@ def _mark_years(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _split_with_breaks(text: str) -> tuple[list[str], frozenset[int], frozenset[int]]:
-    """Return the tokens, and the numbers of those after any punctuation and after a stop."""
+    """Return the tokens, and the positions after any punctuation and after a stop."""
     tokens: list[str] = []
     breaks: list[int] = []
     stops: list[int] = []
-    # A point or comma within a number, and the point of "St.", are no breaks.
+    # A point or comma within a number is not a break, nor is the point of "St.".
     text = re.sub(r"\b(st|vs|approx)\.", r"\1 ", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=\d)[,.](?=\d)", lambda match: "\x00" if match[0] == "." else "", text)
     for part, mark in zip(*[iter([*_BREAK.split(text), ""])] * 2, strict=True):
@@ -189,7 +189,7 @@ def _find_phrase(tokens: list[str], at: int) -> Item:
 
 
 def _read_number(tokens: list[str], at: int) -> Item | None:
-    """Read a number at a token: digits, words, a fraction, or so many in so many; with its unit."""
+    """Read a number and its unit at a token: digits, words, a fraction, or a share such as `three in five`."""
     share = _read_share(tokens, at)
     if share:
         value, end = share

@@ -1,8 +1,8 @@
 """Reads a sentence of ordinary English as claims, and judges them.
 
-Every word must be part of a number, a name, or a phrase of `phrases.yaml`. A sentence that cannot be read in exactly
-one way is answered with its readings, never guessed. Claims of one sentence share what only one of them says: the area,
-the cohort, the measure.
+Every word must be part of a number, a name, or a phrase of `phrases.yaml`. If a sentence cannot be read in exactly one
+way, the answer lists its readings and guesses nothing. If only one claim of a sentence states the area, the cohort or
+the measure, the others share it.
 """
 
 from collections import defaultdict
@@ -31,18 +31,18 @@ _COMPARE_ALONE = {
     **dict.fromkeys(("above", "more than", "higher than", "better than", "greater than"), "higher"),
     **dict.fromkeys(("below", "less than", "lower than", "fewer than"), "lower"),
 }
-"""Phrases that bound a number if one follows, and else compare."""
+"""Phrases that bound a number if one follows, and otherwise compare."""
 _KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
-"""Kinds of meanings: of words with several, the first counts."""
+"""Kinds of meanings; if words have several, the first one here counts."""
 _ONLY_WITH = {
     "ethnic": {"Ethnic group"},
     "earlier": {"Seen by", "Concern raised by", "First concern", "ASQ-3 domain", "Health visitor review"},
     "deprived": {"IMD quintile"},
     "answered": {"Question"},
 }
-"""Kinds of phrases that say nothing more if a category of these labels is named, and else could restrict it."""
+"""Kinds of phrases that add nothing if a category of these labels is named, and could otherwise restrict the claim."""
 _ALSO_FILLERS = frozenset(("over", "under", "around", "some", "up to"))
-"""Phrases that bound a number if one follows, and else mean nothing here."""
+"""Phrases that bound a number if one follows, and otherwise mean nothing here."""
 _LONGEST = 1000
 """Longest sentence that is read, in characters: the time grows with the square."""
 
@@ -57,7 +57,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class _Slot:
-    """What one side of a claim is about, as far as the sentence says it."""
+    """What one side of a claim is about, as far as the sentence says."""
 
     areas: tuple[str, ...] = ()
     cohorts: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class _Slot:
     everyone: bool = False
 
     def fill_from(self, other: "_Slot") -> "_Slot":
-        """Return this with what only `other` says, but its groups."""
+        """Return this slot, completed from `other` in everything but groups."""
         measures = self.measures
         if set(measures) <= POPULATIONS:
             measures = tuple(dict.fromkeys((*measures, *other.measures)))
@@ -97,7 +97,7 @@ def _read_slot(items: Iterable[Item]) -> _Slot:
             values = tuple(each.value for each in item.value.meanings)
             if "elsewhere" in kinds:
                 raise NotPublished(describe_elsewhere(values[0]))
-            # A name of an area counts as that before it counts as a group.
+            # A name that could be an area or a group is read as an area.
             kind = next(each for each in _KINDS if each in kinds)
             chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
             if kind == "category":
@@ -168,7 +168,7 @@ class _Writer:
     # Parts of claims
 
     def _write(self, slot: _Slot, *, lenient: bool = False, **stated: Any) -> Claim:
-        """Write a claim about what a slot names; `lenient` if the verdict does not depend on it."""
+        """Write a claim about what a slot names; with `lenient`, that may be incomplete or ambiguous."""
         try:
             statistic: Statistic | None = self._find_statistic(slot, stated.get("unit"))
         except (Unreadable, NotPublished):
@@ -213,7 +213,7 @@ class _Writer:
         return self.reading.list_kind("number")
 
     def _get_before(self, item: Item) -> str:
-        """Return the word before an item, or before the bound that it has."""
+        """Return the word before an item, or before its bound (such as `more than`)."""
         at = item.first
         bounds = [each for each in self.reading.items if each.end == at and each.kind in _BOUNDS]
         at = bounds[0].first if bounds else at
@@ -278,7 +278,7 @@ class _Writer:
         return claims
 
     def _find_cut(self, one: Item, other: Item) -> int:
-        """Return the token that separates what two numbers are about: the last stop or conjunction, else comma."""
+        """Return the position that separates what two numbers are about: the last stop, conjunction, or else comma."""
         commas = [at for at in self.reading.breaks if one.end < at <= other.first]
         marks = [at for at in commas if at in self.reading.stops]
         marks += [
@@ -344,7 +344,7 @@ class _Writer:
         return [self._write(now, **comparison), *claims]
 
     def _is_start(self, cohorts: Sequence[str]) -> bool:
-        """Return whether the only cohort named is the one compared with: `up since 2023/24`."""
+        """Return whether the only cohort named is where a change starts: `up since 2023/24`."""
         if len(cohorts) != 1:
             return False
         at = [item.first for item in self.reading.list_kind("cohort", "year")]
@@ -375,10 +375,10 @@ class _Writer:
         return [self._write(left, than=than, **comparison), *claims]
 
     def _split_sides(self, pivot: Item) -> tuple[list[Item], list[Item]]:
-        """Return the items about what is compared, and about what it is compared with."""
+        """Return the items on each side: those about what is compared, and about what it is compared with."""
         than = self.reading.list_kind("than")
         if than and than[0].first < pivot.first:
-            # "Compared with boys, girls did better": up to the comma.
+            # "Compared with boys, girls did better": the side of the boys ends at the comma.
             stops = [at for at in sorted(self.reading.breaks) if at > than[0].end]
             stop = stops[0] if stops else pivot.first
             right = [item for item in self.reading.items if than[0].first <= item.first < stop]
@@ -391,7 +391,7 @@ class _Writer:
         )
 
     def _complete_sides(self, left: _Slot, right: _Slot, with_others: bool) -> tuple[_Slot, _Slot]:
-        """Give each side what only the other says. Raises `Unreadable` if groups could be meant in two ways."""
+        """Complete each side from the other. Raises `Unreadable` if groups could be meant in two ways."""
         left, right = left.fill_from(right), right.fill_from(left)
         shared = [each for each in (*left.groups, *right.groups) if each[0][0] in CONTEXT]
         own_left = [each for each in left.groups if each[0][0] not in CONTEXT]
@@ -431,7 +431,7 @@ _BOUNDS = {
 
 
 def check_sentence(questions: Questions, text: str) -> Judgement:
-    """Judge a sentence: every claim in it, the worst of which decides."""
+    """Judge every claim in a sentence; the worst judgement decides."""
     if len(text) > _LONGEST:
         return decide("unreadable", words=f"it has more than {_LONGEST:,} characters")
     try:

@@ -25,18 +25,18 @@ from sources.reference.places import load_places
 
 _STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
 SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures"].items()}
-"""A sentence about a figure, by measure."""
+"""Sentence that states a figure, by measure."""
 _WHAT: dict[str, list[str]] = {name: words.get("what", []) for name, words in _STATED["measures"].items()}
 _WITH_LABEL = frozenset(_STATED["with_label"])
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
-"""The measure that counts the children or responses of a percentage."""
+"""Measure that counts the children or responses of a percentage, by the percentage's measure."""
 COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
-"""The other category of a filter with two, by label and category."""
+"""The opposite of each category, by label and category."""
 _PLAIN = frozenset(("children_percent", "children_count"))
 POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
-"""Measures that may only say whom another one is of."""
+"""Measures that may only say which children another measure is about."""
 CONTEXT = frozenset(_STATED["context"])
-"""Labels of what a figure measures; in a comparison they are those of both sides."""
+"""Labels of what a figure measures; in a comparison, their categories apply to both sides."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
 _READINGS, _MOST_FOUND = 6, 50
 _NOT_SEARCHED = frozenset(
@@ -45,7 +45,7 @@ _NOT_SEARCHED = frozenset(
 _COMPARISON = "Comparison"
 
 Category = tuple[str, str]
-"""Label of a filter or topic, and the category: `("Sex", "Female")`."""
+"""Label of a filter or topic, and one of its categories: `("Sex", "Female")`."""
 Signature = frozenset[Category]
 
 
@@ -55,7 +55,7 @@ class NotPublished(Exception):
 
 @dataclass(frozen=True)
 class Statistic:
-    """A measure of one row of a published table; `opposite` is 100% less it."""
+    """A measure of one row of a published table, or with `opposite`, 100% less that measure."""
 
     table: str
     measure: str
@@ -84,7 +84,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Term:
-    """Words of a text, by position of the first token and of the one after the last, and what they may stand for."""
+    """Words of a text: the positions of their first token and of the token after them, and what they may stand for."""
 
     first: int
     end: int
@@ -95,7 +95,7 @@ _REWRITES = tuple((re.compile(pattern), words) for pattern, words in _STATED["re
 
 
 def rewrite(text: str) -> str:
-    """Return a text in lower case, with words that mean the same as others replaced by them."""
+    """Return a text in lower case, with different words for the same thing replaced by one."""
     text = text.lower()
     for pattern, words in _REWRITES:
         text = pattern.sub(words, text)
@@ -123,7 +123,7 @@ class Vocabulary:
         self._longest = max(map(len, self._terms))
 
     def _iter_names(self) -> Iterator[tuple[str, str, Any]]:
-        """Yield names, the kind of thing that they are for, and the thing."""
+        """Yield each name, the kind of thing that it names, and the thing."""
         for row in self.published.query("SELECT kind, called, meaning FROM dimension.name"):
             if row["kind"] == "group" and row["meaning"] == EVERYONE:
                 yield row["called"], "all", EVERYONE
@@ -149,14 +149,14 @@ class Vocabulary:
             for measure, names in measures.items():
                 for name in names:
                     yield name, kind, measure
-        # Places of the country that the releases are not about are known too, so that a question about one is refused.
+        # Councils that no release is about are known too, so that a question about one is refused.
         known = {row["area_code"] for row in self.published.query("SELECT area_code FROM dimension.area")}
         for place in load_places().values():
             if place.new_la_code not in known:
                 yield place.la_name, "elsewhere", place.la_name
 
     def _iter_several(self, keys: list[str], names: list[str]) -> Iterator[tuple[str, str, tuple[Category, ...]]]:
-        """Yield names of several categories at once; those with an answer for each category of the last label."""
+        """Yield names of several categories at once; with `{answer}`, one name for each category of the last label."""
         *others, last = map(_split_key, keys)
         answers = [last[1]]
         if last[1] == "{answer}":
@@ -178,7 +178,7 @@ class Vocabulary:
 
     @cached_property
     def rows(self) -> dict[str, dict[Signature, tuple[str, ...]]]:
-        """The levels of each table's rows by their categories, in the releases whose figures stand."""
+        """The levels of each table's rows by their categories, in the current releases."""
         found: dict[str, dict[Signature, tuple[str, ...]]] = {name: {} for name in self.tables}
         for row in self.published.query(
             "SELECT DISTINCT f.table_name, f.levels FROM releases.figure AS f"
@@ -194,7 +194,7 @@ class Vocabulary:
         return frozenset(category for rows in self.rows.values() for signature in rows for category in signature)
 
     def find_term(self, tokens: Sequence[str], at: int) -> Term | None:
-        """Return the longest name in a sentence that begins at a token."""
+        """Return the longest name that begins at a token of a sentence."""
         for end in range(min(len(tokens), at + self._longest), at, -1):
             name = tuple(tokens[at:end])
             meanings = () if name in _NOT_ALONE else self._terms.get(name, ())
@@ -223,8 +223,8 @@ class Vocabulary:
     ) -> list[Statistic]:
         """Return the statistics that measures and categories fit exactly.
 
-        `groups` has the alternatives for each category that was named. Without measures, it is the share of children
-        (or responses) that the row's table gives. Raises `NotPublished`, which names what comes nearest.
+        `groups` has the alternatives for each category that was named. If no measure is named, it is the share of
+        children (or responses) in the row's table. Raises `NotPublished`, which names what comes nearest.
         """
         if not self.published.current:
             raise NotPublished("Every release here is withdrawn.")
@@ -287,7 +287,7 @@ class Vocabulary:
         return found
 
     def _is_published(self, table: str, measure: str, levels: tuple[str, ...]) -> bool:
-        """Return whether an area has a figure or a reason for none; `z` everywhere means that no row is about it."""
+        """Return whether any area has a figure or a reason for having none; `z` in every area means not applicable."""
         return (table, measure, levels) in self._applicable
 
     @cached_property
@@ -311,13 +311,13 @@ class Vocabulary:
 
 
 class Index:
-    """Every published statistic, by the words of its table, its measure and its categories, in a full-text index."""
+    """Full-text index of every published statistic, by the words of its table, its measure and its categories."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._statistics = vocabulary.list_statistics()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        # Porter's stemmer finds `goals` with `goal`.
+        # With Porter's stemmer, a search for `goal` finds `goals`.
         self._database.execute("CREATE VIRTUAL TABLE statistic USING fts5(exact, other, tokenize = 'porter')")
         rows = map(self._describe, self._statistics)
         self._database.executemany("INSERT INTO statistic VALUES (?, ?)", rows)
@@ -328,8 +328,8 @@ class Index:
         if not tokens:
             return []
         limit = min(limit, _MOST_FOUND)
-        # Those with all words in their names, in order, the plainest first; else in descriptions; else those with most
-        # of the words.
+        # The first query that finds anything counts: all words in names, then all words in names or descriptions (the
+        # plainest statistic first), then any of the words (the best match first).
         every = " ".join(tokens)
         queries = ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank"))
         found = next(filter(None, (self._match(query, order, limit) for query, order in queries)), [])
@@ -351,7 +351,7 @@ class Index:
 def describe_children(statistic: Statistic) -> tuple[str, str]:
     """Return the children of a statistic in words, such as `girls (First language: English)`, and what it measures.
 
-    What it measures are the categories that the measure's own sentence names.
+    The second text has the categories that the measure's own sentence names, or all of them if it names none.
     """
     words = {
         label: f"{label}: {category}" if label in _WITH_LABEL else category
@@ -381,7 +381,7 @@ def _build_signature(table: Table, levels: Iterable[str]) -> Signature:
 
 
 def _find_comparison(measures: Collection[str], groups: Iterable[Collection[Category]]) -> list[list[Category]]:
-    """Return the groups, with two that a published difference is between replaced by that difference."""
+    """Return the groups; a published difference between two of them replaces both."""
     listed = [list(group) for group in groups]
     keys = {": ".join(group[0]) for group in listed}
     for each in list_comparisons() if "gld_difference_points" in measures else ():
@@ -392,7 +392,7 @@ def _find_comparison(measures: Collection[str], groups: Iterable[Collection[Cate
 
 
 def _complete_signature(signature: Signature, measures: Collection[str]) -> Signature | None:
-    """Return the categories with those that they imply, or None if two of one filter exclude each other."""
+    """Return the categories and those that they imply, or None if two of them belong to one filter."""
     labels = {label for label, _ in signature}
     if len(labels) < len(signature):
         return None
@@ -404,7 +404,7 @@ def _complete_signature(signature: Signature, measures: Collection[str]) -> Sign
 
 
 def _is_meant(measure: Measure, measures: Collection[str]) -> bool:
-    """Return whether a measure is one of those named, or the share that a table gives if none is."""
+    """Return whether a measure is one of those named or, if none is named, the share that a table gives."""
     return measure.name in measures if measures else measure.name in _STATED["shares"]
 
 

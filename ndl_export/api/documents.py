@@ -1,4 +1,4 @@
-"""The documents: what there is, and what must be shown with it. They follow from the published releases alone."""
+"""Builds the API's documents from published releases alone: what there is, and what must be shown with it."""
 
 import hashlib
 import json
@@ -186,13 +186,13 @@ def _build_index(newest: Release | None) -> shapes.Index:
 def iter_figure_files(
     connection: duckdb.DuckDBPyConnection, release: Release, table: Table, area: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files of a table's figures, or of one area's, from the table `figures`."""
+    """Yield name and content of the file of each area of a table, or of one area, from the SQL table `figures`."""
     about, text = dict(build_about(release)), build_table_text(table, release)
     for code, name, figures in read_by_area(connection, release.version, table.name, area):
         head = format_document(
             shapes.FiguresOfArea(**about, table=text, area_code=code, area_name=name, figures=[])
         ).decode()
-        # One figure on each line: a file can be compared and searched line by line.
+        # One figure on each line, so that files can be compared and searched line by line.
         yield f"{table.name}/{code}.json", head.replace('"figures": []', f'"figures": [\n{figures}\n  ]').encode()
 
 

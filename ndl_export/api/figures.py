@@ -24,14 +24,14 @@ FIGURES = """
     FROM releases.figure AS f
     JOIN dimension.published_table AS t USING (table_name)
     LEFT JOIN dimension.flag AS g ON g.flag::VARCHAR = f.flag"""
-"""SQL for every figure: its columns, and those that answers select and order by."""
+"""SQL for every figure: the columns of its JSON, and those that answers are selected by."""
 
 IS_CURRENT = "(time_period, release) IN (SELECT time_period, release_version FROM releases.current)"
 """SQL that keeps figures of the current release of each cohort."""
 
 
 def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
-    """Build the analyst database of these releases, oldest first, and the table `figures`, with order in `position`."""
+    """Build the analyst database of these releases, oldest first, and the table `figures`, in order of `position`."""
     add_all(Database(connection), list(found))
     connection.execute(
         f"""CREATE TABLE figures AS
@@ -46,7 +46,7 @@ def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]
 def read_by_area(
     connection: duckdb.DuckDBPyConnection, version: str, table: str, area: str | None = None
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield code and name of each area of a table, or of one, and its figures as JSON objects, one on each line."""
+    """Yield the code, name and figures (a JSON object on each line) of each area of a table, or of one area."""
     query = f"""
         SELECT area_code, any_value(area_name), string_agg({JSON}, ',\n' ORDER BY position)
         FROM figures WHERE release = $version AND "table" = $table AND area_code = coalesce($area, area_code)

@@ -1,7 +1,7 @@
 """Queries over the figures of every release, in memory.
 
-A reader's words are only ever bound parameters, and are first looked up among the releases' own names: a name that no
-release has is an error that tells the nearest ones.
+A reader's words are looked up among the releases' own names, and only ever bound as parameters. A name that no release
+has is an error that lists the nearest ones.
 """
 
 import difflib
@@ -70,7 +70,7 @@ class UnknownName(Exception):
 
 @dataclass(frozen=True)
 class Page:
-    """One page of figures: all that match, and those on the page as JSON or as CSV."""
+    """One page of figures: how many match, and those on the page as JSON or as CSV."""
 
     total: int
     releases: tuple[Release, ...]
@@ -78,7 +78,7 @@ class Page:
 
 
 class Snapshot:
-    """Everything that was published at one moment: documents by path, and the figures of every release in a database.
+    """Everything published at one moment: documents by path, and the figures of every release in a database.
 
     Raises `NothingReleased` if there is no release, and `UnreadableWithdrawals`.
     """
@@ -95,7 +95,7 @@ class Snapshot:
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
         self._connection = open_in_memory()
         load_figures(self._connection, found)
-        # A query of a stranger must not read any file.
+        # A stranger's query must not read any file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         self._files: dict[str, bytes] = {}
         self._lock = Lock()
@@ -173,7 +173,7 @@ class Snapshot:
     def get_release_files(self, version: str) -> bytes:
         """Return the list of a release's files of figures, the same bytes as the static file. Raises `UnknownName`."""
         release = self.get_release(version)
-        # Made when it is first asked for: hashing every figure of England takes four seconds.
+        # Made on the first request, because hashing every figure of England takes four seconds.
         with self._lock:
             if version not in self._files:
                 written = iter_release_files(self._connection.cursor(), release)
@@ -225,7 +225,7 @@ class Latest:
         self._snapshot: Snapshot | None = None
 
     def count_releases(self) -> int:
-        """Return the number of releases, having read them."""
+        """Read the releases, and return their number."""
         try:
             return len(self.get().releases)
         except NothingReleased:
@@ -240,7 +240,7 @@ class Latest:
                     self._snapshot, self._seen = Snapshot(self._release_dir), seen
                 self._look_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
             except (UnreadableWithdrawals, OSError, ValueError, KeyError, pa.ArrowException):
-                # A copy that is not complete yet, perhaps. The next look tries again.
+                # Perhaps a bundle is still being copied. The next look tries again.
                 if self._snapshot is None:
                     raise
                 _LOG.exception("%s cannot be read: what was read before is served", self._release_dir)
@@ -252,9 +252,9 @@ class Latest:
 
 
 def _look(release_dir: Path) -> object:
-    """Return what differs after a publication or a withdrawal, without reading a bundle."""
+    """Return a value that changes with every publication and withdrawal, without reading a bundle."""
     bundles = [release_dir / str(version) for version in list_versions(release_dir)]
-    # The folder as well: it changes until a copy of a bundle is complete.
+    # The folder as well, because it changes until a bundle is copied completely.
     paths = [release_dir / WITHDRAWN_FILE, *(path for each in bundles for path in (each, each / SUMS_FILE))]
     states = [(path, path.stat()) for path in paths if path.exists()]
     return [(path, state.st_mtime_ns, state.st_size, state.st_ino) for path, state in states]

@@ -1,7 +1,7 @@
-"""The HTTP service over a release directory: the documents of the static API, and figures by query. Reading only.
+"""The HTTP service over a release directory: the documents of the static API, and figures by query. It only reads.
 
 It reads the bundles into memory and looks for a new release each second, so it needs no restart. Every answer has an
-ETag and is checked again before a copy is used, because a withdrawal must reach readers.
+ETag, and a reader's copy is checked before it is used again, because a withdrawal must reach readers.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from ndl_export.tables.schema import SCHEMA_VERSION
 MOST_FIGURES, FIGURES = 1_000, 100
 """Largest and usual number of figures on a page."""
 LONGEST_QUERY, LONGEST_PATH, MOST_VALUES = 2_000, 200, 50
-"""In bytes; and the largest number of values of one parameter."""
+"""Longest query and path in bytes, and the largest number of values of one parameter."""
 _ROOT = f"/{API_FOLDER}"
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
@@ -60,7 +60,7 @@ def create_app(latest: Latest) -> FastAPI:
         description="Published figures with intervals, flags and units. Show notices and withdrawals, and cite.",
         license_info={"name": LICENCE.name, "url": LICENCE.url},
         openapi_url=f"{_ROOT}/openapi.json",
-        # Their pages fetch scripts from another host. `/` has a page of our own.
+        # FastAPI's pages fetch scripts from another host, so `/` has a page of our own.
         docs_url=None,
         redoc_url=None,
     )
@@ -184,7 +184,7 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(UnknownName)
     def answer_unknown(request: Request, error: UnknownName) -> Response:
-        # A name in the path is a place that does not exist, and one in a query is a wrong value.
+        # An unknown name in the path is an address that does not exist; in a query it is a wrong value.
         status = 422 if request.url.path == f"{_ROOT}/figures" else 404
         return _refuse(status, "There is no such name", str(error), error.nearest)
 

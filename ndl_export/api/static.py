@@ -1,7 +1,7 @@
 """Writes the files of the API into a release directory.
 
 The files of figures of a release are made again only if its bundle, its withdrawal or the program changed, and are
-replaced only if their content did. They come first, the documents that lead to them after, and the index last.
+replaced only if their content did. They are written first, then the documents that lead to them, and the index last.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from privacy.doors.program import compute_program_sha256
 
 RELEASES_FOLDER = "releases"
 MADE_FROM_FILE = ".made_from.json"
-"""What the files were made from. Of no use to readers, and not published."""
+"""Record of what the files were made from. It is not published, because readers have no use for it."""
 _PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb", "pyarrow")
 
 
@@ -78,13 +78,13 @@ def _hash_inputs(release: Release, sums: str) -> str:
 
 
 def _hash_files(place: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of those of the files that exist, by name."""
+    """Return the SHA-256 of each file that exists, by name."""
     there = (name for name in names if (place / name).is_file())
     return {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in there}
 
 
 def _read_made_from(place: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return by version what files of figures were made from, and by name the SHA-256 of the documents.
+    """Return what each version's files of figures were made from, and the SHA-256 of each document by name.
 
     Both are empty if that is not known, so that everything is made again. A release that lacks a file is left out.
     """

@@ -1,6 +1,7 @@
 """The files of a bundle, as its README and its page of downloads list them; `bundle_files.csv` is the list.
 
-There, `<table>`, `<plan>` and `<further-plan>` mean several names, and `shelf` is the part of the page of downloads.
+In it, `<table>`, `<plan>` and `<further-plan>` each stand for several names, and `shelf` is a section of the page of
+downloads.
 """
 
 import csv
@@ -22,7 +23,7 @@ FIXED_NAMES = (
 
 @dataclass(frozen=True)
 class FileKind:
-    """Files that the README describes in one row; `names` are as written there, `files` those of the release."""
+    """Files that the README describes in one row; `names` are as written there, `files` are the release's own names."""
 
     shelf: str
     names: tuple[str, ...]

@@ -197,7 +197,7 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
         if is_first_area and is_group and row[LINKED_PERCENT] is not None:
             topics.setdefault(row["breakdown_topic"], []).append(row)
     ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
-    # A topic with one group that is shown has no lowest and highest.
+    # A topic that shows only one group has no lowest and highest.
     extremes = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
     return kit.format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
 

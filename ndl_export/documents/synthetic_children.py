@@ -43,7 +43,7 @@ def build_synthetic_documents(made: synthetic.SyntheticChildren) -> dict[str, by
     """Return rows, dictionary, statement and quality page by name; always the same for the same children."""
     table = _build_table(made)
     parquet, rows = io.BytesIO(), io.BytesIO()
-    # Format and compression written out, so that the bytes do not follow defaults of the library.
+    # Format and compression are stated, so that the bytes do not depend on the library's defaults.
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
     pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
     lines = ((name, about, category) for name, about, found in iter_columns(made) for category in found or ("",))

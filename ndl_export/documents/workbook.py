@@ -113,7 +113,8 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
         "It has no rows of councils.": above,
         "It has no rows of councils, and for other areas only those that are not broken down.": pc.and_(above, totals),
     }
-    # From the least left out to the most. It depends on the layout of the release, which is public, not on figures.
+    # From the fewest rows left out to the most. The choice depends on the release's layout, which is public, not on
+    # figures.
     fitting = (words for words, kept in choices.items() if pc.sum(kept).as_py() <= MOST_ROWS)
     left_out = next(fitting, list(choices)[-1])
     return data.filter(choices[left_out]), left_out

@@ -28,7 +28,7 @@ _TICKS = 3
 _MOST_TENS = 60
 """Widest range in percentage points that has a grid line every 10; wider ones have one every 20."""
 ROW_OFFSETS, TIME_OFFSETS = (-4, 6), (-6, 6)
-"""Offsets in pixels of two series from the line of their row, vertical, or of their cohort, horizontal."""
+"""Offsets of two series in pixels: vertical from the line of their row, horizontal from that of their cohort."""
 NARROW_SHARE = 0.05
 """Share of a chart's width that a mark covers on a phone, where it may hide the interval."""
 _EDGE = 0.25

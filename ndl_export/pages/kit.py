@@ -26,7 +26,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 _ONE_AT_A_TIME = Lock()
 """Held while rendering: rendering in parallel saves no time, and each thread would compile the templates again."""
 _SPECIAL_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
-"""Characters that are a line break, or are not allowed, in YAML and not in JSON."""
+"""Characters that YAML, unlike JSON, forbids or reads as a line break."""
 _DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that make text appear in a different order from the one it is written in."""
 

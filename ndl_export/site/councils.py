@@ -31,7 +31,7 @@ _SERIES = Shape(
 class Findings:
     """Findings about an area: how many children were ready, their gap by free school meals, and who had seen them.
 
-    `official` are the official figures of all children, of the council and of England.
+    `official` are the council's and England's official figures for all children.
     """
 
     cohort: str
@@ -67,8 +67,8 @@ def list_findings(charts: Charts) -> tuple[Findings, ...]:
 def build_council_values(charts: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
     """Return the content of the page of the participating council `name`, for the newest cohort that it sent.
 
-    `stands_out` are conclusions with their page and chart. `beside` shows the council among others: if there are many,
-    only those `of_region`.
+    `stands_out` are conclusions with their page and chart. `beside` shows the council among others, if there are many
+    only among those of its region (`of_region`).
     """
     code, by_name = get_place(name).new_la_code, _index_charts(charts)
     of_council = [each for each in found if each.area.code == code]
@@ -109,7 +109,7 @@ def _iter_conclusions(charts: Charts, code: str, cohort: str) -> Iterator[tuple[
 
 
 def _reduce_panel(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
-    """Reduce a panel of areas to the council, all together, and the others (of its region, if there are many)."""
+    """Reduce a panel of areas to the council, all councils together, and others (of its region, if there are many)."""
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]
     others = (

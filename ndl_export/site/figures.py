@@ -54,7 +54,7 @@ class Figure:
 
     @property
     def short(self) -> str:
-        """The figure for a chart, without its unit, which is given once, and `[linkage]`, which the mark shows."""
+        """The figure for a chart, without its unit, which is shown once, and `[linkage]`, which its mark shows."""
         return self._with_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
 
     @cached_property
@@ -103,10 +103,10 @@ class Line:
     """A row of a panel: its label, its area, and its figures in the order of the columns.
 
     `compared` is the figure of all councils together on another area's panel; over time, and beside official figures,
-    it is England's official one. `official` are official figures in the order of the panel's headings. `text` is the
-    text if its area is chosen, which ends with the distance from the `target`, `inferred` are conclusions about
-    children like these, and `finding` is the text of a heading. `levels` are those of a group of children. `cohort` is
-    set if lines are cohorts, and `broken` if a break in the series precedes the line.
+    it is England's official one. `official` are official figures in the order of the panel's headings. `text` is shown
+    if a reader chooses the line's area, and ends with `target`, its distance from the target. `inferred` are
+    conclusions about children like these, and `finding` is the text of a heading. `levels` are those of a group of
+    children. `cohort` is set if lines are cohorts, and `broken` if a break in the series precedes the line.
     """
 
     label: str
@@ -124,12 +124,12 @@ class Line:
 
 
 def england(cohort: str) -> tuple[Figure | None, ...]:
-    """Return England's percentage at a good level of development, and nothing for two further columns."""
+    """Return England's percentage at a good level of development, and None for two further columns."""
     return _find_official(cohort, _ENGLAND), None, None
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
-    """Return England's percentages of children eligible and not eligible for free school meals, and the gap."""
+    """Return England's percentages for children eligible and not eligible for free school meals, and the gap."""
     eligible, others = (_find_official(cohort, _ENGLAND, (FSM.label, group, ALL.label)) for group in FSM.categories[:2])
     if not (eligible and others):
         return eligible, others, None
@@ -137,7 +137,7 @@ def england_gap(cohort: str) -> tuple[Figure | None, ...]:
 
 
 def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
-    """Return England's percentage of a group of children and the area's own, each None if not published."""
+    """Return England's percentage and the area's own for a group of children, each None if not published."""
     return _find_official(cohort, _ENGLAND, levels), _find_official(cohort, area.code, levels)
 
 

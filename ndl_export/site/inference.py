@@ -24,7 +24,7 @@ _FROM_ALL, _CHANGE = "Area less all councils together", "Change of "
 _LIKE_THESE = "For children like these"
 _MORE_THAN_CHANCE = "by more than noise and chance would explain"
 _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
-"""Areas, goals or answers that a sentence and a heading list by name; longer lists are counted instead."""
+"""Most areas, goals or answers that a sentence and a heading list by name; longer lists are counted instead."""
 
 
 class Difference(NamedTuple):
@@ -80,8 +80,8 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
     groups = {
         each.comparison: (quote_text(each.first), quote_text(each.second or each.first)) for each in list_comparisons()
     }
-    # The macros allow for all comparisons of a release: one at a time, half of the pilot's releases and all of
-    # England's would call something certain even if councils were equal.
+    # The macros allow for all comparisons of a release. Tested one at a time, they would find a difference in half of
+    # the pilot's releases and all of England's even if councils were equal.
     compared = [
         # `gld_compared` without cohorts compares each cohort with the one before.
         (_CHANGE + name, f"{quote_text(name)}, {quote_text(name)}, true, NULL, NULL", "true")
@@ -117,7 +117,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
 Lines = tuple[Line, ...]
 Concludes = Iterator[Concluded]
 Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
-"""Returns the conclusions of a panel from its lines, for a cohort."""
+"""A function that returns the conclusions of a panel from its lines, for a cohort."""
 
 
 def councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -202,7 +202,7 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
         sure = "there would be a gap" if each.is_certain else "there might be none"
-        # The difference is of those not eligible less those eligible, and the heading begins with those eligible.
+        # The difference is not eligible less eligible, but the heading begins with eligible children.
         where = {"ahead": "behind", "behind": "ahead of"}.get(each.verdict)
         heading = f"Children eligible for free school meals are {where} the others" if where else ""
         yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)

@@ -1,4 +1,4 @@
-"""The charts of each page: those in `charts.yaml`, of the survey of parents and of each table on request.
+"""The charts of each page: those in `charts.yaml`, and one for each question of the survey and table on request.
 
 Their panels are laid out by area, within each area or over time.
 """
@@ -51,7 +51,7 @@ class Areas:
         return self.every[0]
 
     def name(self, area: Geography) -> str:
-        """Return the name of an area; all councils together are named by the councils that are absent."""
+        """Return the name of an area; that of all councils together mentions the councils that are absent."""
         if area.level != ALL_TOGETHER:
             return area.name
         if not self.absent:
@@ -89,7 +89,7 @@ class Release:
         return self._areas[self._defined[table].family, cohort]
 
     def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        """Return figures, withheld if not published for the area. Raises KeyError for an undefined row."""
+        """Return figures, marked as withheld if the area has none. Raises KeyError for an undefined row."""
         found = []
         for each in wanted:
             measure, row = self._defined[each[0]].get_measure(each[1]), self._find_row(each, cohort, area)
@@ -107,7 +107,7 @@ class Release:
         return any(row is not None and row[BREAK_COLUMN.name] == BREAK for row in rows)
 
     def _find_row(self, wanted: Wanted, cohort: str, area: Geography) -> dict[str, Any] | None:
-        """Return the row of these children with the measure, under any of its names, or None if the area has none."""
+        """Return a row about these children that has the measure, or None if the area has none."""
         table, measure, levels = wanted
         for same in _group_same_children(self._defined[table])[levels]:
             row = self._rows[table].get((cohort, area.code, *same.levels))
@@ -208,7 +208,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
     lines = tuple(map(line, shape.lines))
     beside = areas.name(areas.together) if shape.official is say_nothing else ENGLAND
     headings = ("England, official", f"{area.name}, official")[: len(lines[0].official)]
-    # A column of official figures in which none is published would be empty from top to bottom.
+    # A column without any published official figure would be empty.
     shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
     inferred = release.infer(shape.infer, lines, cohort)
     return Panel(
@@ -265,13 +265,13 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
             name,
             area == together,
             inferred=inferred,
-            # Of several changes the heading has the newest; the text has them all.
+            # If there are several changes, the heading has the newest and the text has them all.
             finding=_choose_finding(shape, inferred[-1:]),
         )
 
 
 def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
-    """Return the text of a heading: a conclusion, or else the figures that the shape names unless one has a symbol."""
+    """Return the text of a heading: a conclusion, or else the shape's own text unless a figure in it has a symbol."""
     found = next((each.finding for each in inferred if each.finding), "")
     plain = shape.finding.format(*figures) if figures else ""
     return found or ("" if "[" in plain else plain)
@@ -334,7 +334,7 @@ _LINES: Mapping[str, Mapping[str, Levels]] = {
     "domains": {domain: (domain, _TOTAL, _TOTAL) for domain in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
     "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
 }
-"""Lines of charts that follow from definitions; the last category of an attribute, the unknown one, is not shown."""
+"""Lines of charts taken from definitions; the last category of an attribute, the unknown one, is not shown."""
 _APPLICABLE_ONLY = (
     "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
     " counted in the whole table."
@@ -360,7 +360,7 @@ def _iter_survey_shapes() -> Iterator[Shape]:
     """Yield the chart of each question of the survey of parents."""
     for question in QUESTIONS:
         wording = WORDINGS[question.name].wording
-        # Their shares are of the responses to which the question applies, so the rest has no line among them.
+        # Shares are of the responses to which the question applies, so `not applicable` has no line.
         answers = [answer for answer in question.categories if answer != NOT_APPLICABLE]
         yield Shape(
             f"parents-{question.name.replace('_', '-')}",

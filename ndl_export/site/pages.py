@@ -80,7 +80,7 @@ class Page:
     @property
     def tab(self) -> str:
         """The title, shortened for a browser tab."""
-        # It counts an escaped character, such as `&amp;`, by its markup.
+        # html-validate counts the markup of an escaped character, such as `&amp;`.
         for_markup = len(html.escape(self.title)) - len(self.title)
         return textwrap.shorten(self.title, _MOST_IN_A_TAB - for_markup, placeholder="…")
 
@@ -113,7 +113,7 @@ def build_site_files(
     names: Collection[str],
     concluded: Conclusions,
 ) -> dict[str, bytes]:
-    """Return every file of the folder; `files` are the bundle's others so far, `names` all others."""
+    """Return every file of `site/`; `files` are the bundle's other files so far, `names` the names of all others."""
     requested = facts.on_request.tables
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
@@ -131,7 +131,7 @@ def build_site_files(
     pages: dict[str, bytes] = {}
 
     def add(page: Page, template: str, **own: object) -> None:
-        # Own values last: a table on request may have fewer cohorts than the release.
+        # A page's own values override, because a table on request may have fewer cohorts than the release.
         pages[page.file] = _render(page, common | own, template)
 
     for page in PAGES:

@@ -26,8 +26,8 @@ class Shape:
     """Definition of a chart: what it shows, and what its panels have in common.
 
     `name` is the name of the chart's download; `heading` and `intro` are shown above all panels. `finding` is the text
-    of a heading if nothing is concluded, formatted with the figures of a line by column if lines are areas, else with
-    lines and columns.
+    of a heading if nothing is concluded, formatted with the figures of one line by column if lines are areas, or else
+    with all figures by line and column.
 
     Lines are areas if `by_area`, cohorts if `over_time`, and otherwise groups of children, goals or answers, in a panel
     for each area, or for all councils alone if `together`. `lines` are the levels of each line by label; areas and
@@ -42,8 +42,8 @@ class Shape:
     `says` are sentences about the children in the data, formatted with the lines and with the `lowest` and `highest`
     line whose first figure is shown; without enough lines for these, the panel says `otherwise`. `infer` concludes
     about children like these from all lines, and `infer_each` from an area and all councils together, to which
-    `with_targets` adds the distance from targets. `official` returns official figures, of a cohort by column, or of a
-    cohort, area and levels for England and the area. `remarks` explains these.
+    `with_targets` adds the distance from targets. `official` returns official figures: for a cohort, England's by
+    column; for a cohort, area and levels, England's and the area's. `remarks` explains these.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Shape:
         needed = sum(any(f"{{{end}." in each for each in self.says) for end in ("lowest", "highest"))
         if len(shown) < needed:
             return (self.otherwise,) if self.otherwise else ()
-        # Not the last of `shown`: of equal figures `max` takes the first line, as the lowest does.
+        # Not the last of `shown`: if figures are equal, `max` takes the first line, as `lowest` does.
         ends = {"lowest": shown[0], "highest": max(shown, key=_get_first_value)} if shown else {}
         return tuple(each.format(*lines, **ends) for each in self.says)
 

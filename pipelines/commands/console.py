@@ -42,9 +42,9 @@ _OBJECTS_BETWEEN_SEARCHES = 50_000
 class PlainGroup(click.Group):
     """Commands that always end with one sentence and an exit status that says why, listed by their users.
 
-    `used_by` has, by user and name, where a command is in `pipelines.commands` and its summary: the module is imported
-    when the command is called. Unforeseen errors are not printed, because they may quote a row, and so may their stack
-    traces.
+    `used_by` has, by user and name, a command's place in `pipelines.commands` and its summary: the module is imported
+    only when the command is called. Unforeseen errors are not printed, because they and their stack traces may quote a
+    row.
     """
 
     def __init__(self, *args: Any, used_by: UsedBy = MappingProxyType({}), **kwargs: Any) -> None:
@@ -83,7 +83,7 @@ class PlainGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        # click reports its own, and a broken pipe means that the reader, such as `head`, has seen enough
+        # click reports its own errors, and a broken pipe means that the reader, such as `head`, has seen enough
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -127,7 +127,7 @@ def write_page(report: Report) -> Path | None:
 
 
 def is_json_wanted() -> bool:
-    """Check whether the running command has the option --json."""
+    """Check whether the running command was called with --json."""
     return bool(click.get_current_context().meta.get("json"))
 
 
@@ -156,7 +156,7 @@ def show_progress(
     now: Callable[[], float] = time.monotonic,
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
 ) -> Iterator[None]:
-    """Say on standard error what the command is doing, after two seconds and while it lasts.
+    """Say on standard error what the command is doing, from two seconds after its start until it ends.
 
     On a terminal this is one line that counts the seconds. Elsewhere, and if the work prints lines itself (`in_lines`),
     it is a line every five seconds. `now` and `wait` are the clock.
@@ -182,7 +182,7 @@ def show_progress(
 
 
 def stop_for_problems(path: Path, problems: Sequence[Any], before: str = "", facts: Any = None) -> NoReturn:
-    """End the command with a line for each problem of a file or folder; with --json, with `facts` about them."""
+    """End the command with a line for each problem of a file or folder, or with --json, with `facts` about them."""
     if is_json_wanted():
         answer({"problems": facts or [str(each) for each in problems]}, str)
         end(Ending.INPUT)
@@ -191,7 +191,7 @@ def stop_for_problems(path: Path, problems: Sequence[Any], before: str = "", fac
 
 
 def check_environment() -> None:
-    """Stop if an environment variable cannot be used; name those that nothing reads."""
+    """Stop if an environment variable cannot be used, and warn of those that nothing reads."""
     environment.get_settings()
     for sentence in environment.list_unknown_variables():
         click.echo(f"readiness: {sentence}", err=True)

@@ -101,7 +101,7 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
 
 
 def _open_database() -> duckdb.DuckDBPyConnection:
-    """Return an in-memory database with the normaliser's check digits."""
+    """Return an in-memory database with the normaliser's macros."""
     con = open_in_memory()
     normalise.install(con)
     return con
@@ -111,7 +111,7 @@ def _list_samples(council_name: str, samples: Sequence[str], source: str | None,
     found: list[Any] = []
     for sample in samples:
         before, sign, after = sample.partition("=")
-        # a path may have an equals sign itself
+        # a path may itself contain an equals sign
         has_own = sign and "/" not in before and not Path(sample).exists()
         own, path = (options.SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():

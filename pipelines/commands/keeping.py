@@ -1,6 +1,6 @@
 """Commands that keep, back up and remove data: `forget`, `retention`, `shred`, `parts`, `log`, `backup`, `restore`.
 
-Nothing is removed without `--yes`: a command then says what it would remove, and exits with the status for waiting.
+Without `--yes` nothing is removed: a command only says what it would remove, and exits with the status for waiting.
 """
 
 import datetime as dt
@@ -85,7 +85,7 @@ def forget(
 
 
 def _build_facts(found: Forgotten) -> dict[str, Any]:
-    """Return the facts, with the rows of parts numbered as people do."""
+    """Return the facts, with rows of parts numbered as people number them."""
     facts = asdict(found)
     for extract in facts["extracts"]:
         extract["rows"] = [format_row_number(row) if split_number(row)[0] else row for row in extract["rows"]]
@@ -154,7 +154,7 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     from pipelines.dagster.instance import expire_all
 
     with show_progress("Removing expired data" if yes else "Looking for expired data"):
-        # keys recognise files in landing and rows of children; everything else is removed by its age
+        # keys are needed to recognise files in landing and rows of children; everything else is removed by its age
         ring = KeyRing.load(keys, RESTRICTED) if landing or keys.is_dir() else None
         found = expire_all(home, landing, ring, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
@@ -309,7 +309,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     """
     limit = get_retention()
     with show_progress(f"Backing up the {part}"):
-        # either code location may make a backup, so no more is asked of its keys than what both hold
+        # either code location may make a backup, so only the keys that both hold are required
         made = back_up(home, Part(part), keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
     old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
     lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]

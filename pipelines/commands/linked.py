@@ -211,7 +211,7 @@ def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     noise, for a separate budget that people sign with it. True tallies are only in the restricted report.
     """
     open_home(store.home)
-    # a sample is measured once: with other decisions its noisy counts would be of something else
+    # a sample is measured once: its noisy counts would not describe later decisions
     if release := find_measuring_release(store):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
     report = take_review(store, decisions)
@@ -229,7 +229,7 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
     try:
-        # said before the job starts, and not in the log of its run
+        # a fault is reported before the job starts, not in the log of its run
         load_all(agreements)
     except InvalidAgreement as invalid:
         stop_for_problems(agreements, invalid.problems, " before any return is made or withdrawn")

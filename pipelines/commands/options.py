@@ -49,7 +49,7 @@ def _parse_source(name: str) -> str:
 
 
 def _parse_row(text: str) -> int:
-    # loads NumPy, which most commands do not need
+    # imported here because it loads NumPy, which most commands do not need
     from privacy.row_keys import parse_row_number
 
     if not (number := parse_row_number(text)):
@@ -103,7 +103,7 @@ _OPTIONS: Mapping[str, tuple[click.ParamType, str, dict[str, Any]]] = {
 
 
 def add_option(name: str, further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return an option of `_OPTIONS`, with `further` words in its help; it names its environment variable there.
+    """Return an option of `_OPTIONS`, with `further` words in its help, which also names its environment variable.
 
     A cohort is required unless `further` says when it is not.
     """

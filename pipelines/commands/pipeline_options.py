@@ -16,7 +16,7 @@ from privacy.doors import environment
 
 
 class _HomeFolder(click.Path):
-    """A `Home` with a path that all its databases can open; with `exists`, the command stops if there is none."""
+    """A `Home` with a path that all its databases can open; with `exists`, the command stops if it does not exist."""
 
     def __init__(self, exists: bool) -> None:
         super().__init__(path_type=Path, file_okay=False)
@@ -48,7 +48,7 @@ def require_ledger(home: Home) -> None:
 def gather(name: str, build: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
     """Return one decorator for several options; the command gets what `build` makes of their values, as `name`.
 
-    The parameters of `build` are named after options, which may be others of the command too.
+    The parameters of `build` are names of options, either these or others of the command.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,7 +57,7 @@ def gather(name: str, build: Callable[..., Any], *options: Callable[..., Any]) -
             own = {each: values.pop(each) for each in inspect.signature(build).parameters}
             return command(**values, **{name: build(**own)})
 
-        # decorators apply from the last to the first, and `--help` lists them as they are written
+        # reversed, because decorators apply from the last to the first, and `--help` is to list options in this order
         return functools.reduce(lambda inner, option: option(inner), reversed(options), run)
 
     return add

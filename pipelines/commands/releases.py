@@ -51,7 +51,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 
 _FIGURES_SHOWN = 20
-"""Figures that are listed, unless all are asked for."""
+"""Largest number of figures that are listed, unless all are asked for."""
 _SHARPER = (
     "Both have the same noisy counts of the same records, and one has further ones, measured for tables on request:\n"
     "a figure has changed if it is shown differently, and moved if that is more than these explain. Widths of\n"
@@ -251,7 +251,7 @@ def _describe_published(found: Published, version: str, *, done: bool) -> str:
 
 
 def _iter_sent_lines(found: Published) -> Iterator[str]:
-    """Yield a line for each file that would be sent; files of figures are many, and have one line a release."""
+    """Yield a line for each file that would be sent, but only one for all of a release's files of figures."""
     figures: dict[str, list[int]] = {}
     for name in found.sent:
         if is_figure_file(name):

@@ -1,4 +1,4 @@
-"""`readiness request`: tables on request, from the file to fill in to the release that answers it."""
+"""`readiness request`: tables on request, from the file to fill in to the release that has the table."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
 
 
 def _report_answers(found: Facts) -> Report:
-    """Report the answers of `check_requests`: in a sentence each, then in full."""
+    """Report the answers of `check_requests`: a sentence each, then in full."""
     requests = found["requests"]
     return Report(
         kind="request",
@@ -304,7 +304,7 @@ def fulfil(names: tuple[str, ...], folders: Installation, version: str | None) -
     folders.load_keys()  # a wrong set stops the command before anything is looked up
     base, cohorts = find_base_release(folders.home, names)
     newest, *others = cohorts
-    # the release whose noisy counts are used has settled which councils are missing
+    # the release whose noisy counts are used has already settled which councils are missing
     options = ReleaseOptions(allow_missing=True, others=others, reuse=True, requests=names)
     release = version or choose_request_release(folders.home, base, names)
     report_release(folders, run_cohort(folders, Cohort(newest), release, options, click.echo))

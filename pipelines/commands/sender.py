@@ -144,7 +144,7 @@ def describe_result(landed: Landed, done: Pseudonymised) -> str:
 
 
 def build_report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stopped: str) -> Report:
-    """Report the same as a page, for an extract or its parts as far as they were read.
+    """Report the results as a page, for an extract or for its parts as far as they were read.
 
     `stopped` says why no tokens were written for the last one; it is empty if they were.
     """
@@ -168,7 +168,7 @@ def _build_sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
     for title, found in _group_by_severity(done):
         rows = []
         for rule in found:
-            # consecutive rows as a range; the first ones are known
+            # consecutive rows as a range; only the first rows of each rule are known by number
             left = rule.rows - len(rule.first_rows)
             known = row_ranges(_list_row_numbers(rule, done.sheet)) + (f" and {left:,} more" if left else "")
             rows.append((rule.sentence, known, rule.rule, f"{rule.rows:,}"))

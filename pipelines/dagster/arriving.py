@@ -78,7 +78,7 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
         store = home.extract(*landed.key)
         results = [store.quality, store.stopped]
         if landed.several and not store.parts.exists():
-            # when files were found to contain no row of this cohort
+            # its time is that at which files were found to contain no row of this cohort
             results.append(home.get_sorted_files_path(store.source, store.council))
         dealt_with = max((path.stat().st_mtime for path in results if path.exists()), default=0.0)
         # the time of change, because a copy may keep the modification time of its original
@@ -91,7 +91,7 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
 
 def _is_marked(path: Path) -> bool:
     """Check whether a marker says that the file is complete."""
-    # an older marker is of the file that this one replaced
+    # an older marker belongs to the file that this one replaced
     changed = max((times[1] for times in get_state(path)), default=0)
     try:
         return path.with_name(path.name + READY).stat().st_mtime_ns >= changed
@@ -102,7 +102,7 @@ def _is_marked(path: Path) -> bool:
 def _look(landed: Landed) -> Look:
     seen = get_state(*landed.paths)
     changed = max((times[1] for times in seen), default=0)
-    # a folder that leads outside landing possibly leads to the whole disk
+    # a link that leads out of landing could lead to the whole disk, so it is not searched
     leads_out = landed.within and is_link_out(landed.path, landed.within)
     return Look(
         landed,

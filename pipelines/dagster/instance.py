@@ -50,8 +50,8 @@ class OpenEventLog(SqliteEventLogStorage):
     """Dagster's event log in SQLite files, with two of them kept open: that of all runs and that of the latest run.
 
     Dagster opens a file for each event, and SQLite writes all of it back when it is closed: 12% of the processor time
-    of the demonstration. Events are not synced to disk one by one: a process that dies loses none, and a power cut only
-    the latest.
+    of the demonstration. Events are not synced to disk one by one: a process that dies loses none, and a power cut
+    loses only the latest.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -138,11 +138,11 @@ def open_working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict
 
 @contextmanager
 def _mark_alive(folder: Path) -> Iterator[dict[str, str]]:
-    """Yield tags for this process's runs that show others that it is alive; `folder` has a locked file per process."""
+    """Yield tags for runs that show that this process is alive; `folder` has a locked file for each process."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
     unlocked = place.with_suffix("")
-    # locked before it has the name by which others look: unlocked, it would be taken for that of a dead process
+    # locked before it gets the name that others look for: unlocked, it would be taken for a dead process's file
     with hold_lock(unlocked):
         try:
             unlocked.rename(place)
@@ -163,8 +163,8 @@ def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
     # Read after the runs, because a process has its file before it has a run.
     alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}
     for run in unfinished:
-        # anyone who starts a run in Dagster can write its tags, so no path is built from one; a run that was executed
-        # again there has inherited them
+        # anyone who starts a run in Dagster can write its tags, so no path is built from one; a run with a parent was
+        # executed again in Dagster and has inherited them
         if (name := run.tags.get(PROCESS)) and name not in alive and not run.parent_run_id:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
             place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
@@ -195,7 +195,7 @@ def expire_all(
     sentences += [f"landing file {file.landed.name}" for file in found.landing]
     sentences += [f"children in no table, of {each.extracts[0].cohort}" for each in found.children]
     before = now - dt.timedelta(days=policy.dagster_days)
-    # the storage of a job, which may be elsewhere than in the home folder
+    # a job passes its own storage, which need not be in the home folder
     if storage is None and not home.dagster.is_dir():
         return sentences
     with open_instance(home) if storage is None else nullcontext(storage) as runs:

@@ -42,7 +42,7 @@ from sources.extract.landing import list_councils
 from sources.reference.cohorts import list_open_cohorts
 
 SAYS: dict[str, str] = read_yaml(Path(__file__).with_name("descriptions.yaml"))
-"""What the web server shows of each job, schedule and sensor, by name."""
+"""Descriptions that the web server shows of jobs, schedules and sensors, by name."""
 
 
 def _define_job(name: str, *assets: dg.AssetsDefinition, spends_budget: bool = False) -> UnresolvedAssetJobDefinition:
@@ -77,7 +77,7 @@ def build_release_run(cohort: str, version: str, options: ReleaseOptions) -> dic
 
 
 def build_publication_run(cohort: str, version: str) -> dict[str, Any]:
-    """Return the same for the job `republish`, which publishes a bundle that was held."""
+    """Return partition, tags and configuration for a run of the job `republish`, which publishes a held bundle."""
     return {
         "partition_key": cohort,
         "tags": {runs.RELEASE: version},
@@ -219,7 +219,7 @@ def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRe
 
 
 Identities = dict[str, dict[str, str]]
-"""By partition, the identity of each of its extracts."""
+"""Identity of each extract, by partition and name."""
 
 
 @dg.sensor(
@@ -242,13 +242,13 @@ def landing_sensor(
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
         whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
-        # files that left landing, such as shredded ones, are no reason for an intake
+        # a file that left landing, such as a shredded one, is no reason for an intake
         if whole and not now.items() <= requested.get(partition, {}).items():
             new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
             wanted.append(
                 dg.RunRequest(
-                    # Dagster starts one run for a key, so the same files are taken in once
+                    # Dagster starts one run per key, so the same files are taken in once
                     run_key=f"{partition}:{hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()}",
                     partition_key=partition,
                     tags={runs.WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},

@@ -1,4 +1,4 @@
-"""How Dagster queues runs, in every `dagster.yaml` of the project, and launches them, as in `in_place.yaml`."""
+"""The queue of runs that every `dagster.yaml` of the project names, and the launcher that `in_place.yaml` names."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ _LOST = CheckRunHealthResult(WorkerStatus.FAILED, "its code location ended, or w
 class WatchedLauncher(dg.DefaultRunLauncher):
     """Dagster's own launcher, which also reports a run as lost if its code server was replaced and does not know it.
 
-    With Dagster's own launcher such a run counts as started for as long as runs may last, and no other run begins.
+    With Dagster's own launcher, such a run counts as started until the time limit of runs, and no other run begins.
     """
 
     @property
@@ -55,7 +55,7 @@ class WatchedLauncher(dg.DefaultRunLauncher):
         try:
             answer = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
         except DagsterUserCodeUnreachableError as unreachable:
-            # a server at an address is asked again later; behind a local socket that cannot be reached there is none
+            # a server at an address is asked again later; a local socket that cannot be reached has no server
             is_gone = server.socket and "UNAVAILABLE" in str(unreachable)
             return _LOST if is_gone else CheckRunHealthResult(WorkerStatus.RUNNING)
         if dg.deserialize_value(answer, CanCancelExecutionResult).can_cancel:

@@ -1,4 +1,4 @@
-"""The privacy budget: `readiness plan` before anything is spent, and `budget`, the ledger as an account."""
+"""Reports on the privacy budget: `readiness plan`, before anything is spent, and `budget`, the ledger as an account."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -175,9 +175,9 @@ def _format_amount(amount: dict[str, float]) -> tuple[str, str]:
 
 
 def report_plan(found: Row, *, council: str | None = None, everything: bool = False) -> Report:
-    """Report what the release would charge, whether it fits and is worth that, and how accurate its tables will be.
+    """Report what a release would charge, whether that fits and is worth it, and how accurate its tables will be.
 
-    Accuracy is given over the councils, in one `council`, or with `everything` in each area, with all warnings.
+    Accuracy is given over all councils, for one `council`, or with `everything` for each area and with all warnings.
     """
     minima = [entry for entry in found["minimum_accuracy"] if not entry["met"]]
     most = None if everything else ROWS_PER_WARNING
@@ -204,13 +204,13 @@ def report_plan(found: Row, *, council: str | None = None, everything: bool = Fa
             explain_budget_units(found["delta"]),
         ],
         facts=found,
-        # a cohort that has its release needs no room for another
+        # a cohort that already has a release needs no room for another
         good=(found["budget"]["fits"] or bool(found["budget"]["releases"])) and not minima,
     )
 
 
 def _describe_verdict(room: Row) -> Iterator[str]:
-    """Yield whether the release fits; for a cohort already measured, first the cost so far and of a repeat."""
+    """Yield whether the release fits; if the cohort was already measured, first that a repeat is free."""
     released = room["releases"]
     if released:
         yield (
@@ -267,7 +267,7 @@ def _build_minima_section(found: Row) -> Section:
 
 
 def _build_brief_section(found: Row) -> Section:
-    """Return a line per table: the lowest, median and highest council, and how much of the table is published."""
+    """Return a line per table: lowest, median and highest half-width over councils, and how much is published."""
     rows, by_table = found["tables"], {row["table"]: row for row in found["by_table"]}
     councils = {row["council"] for row in rows} - {None}
     lines = []

@@ -196,7 +196,7 @@ def _check_settings(found: environment.Settings, problems: list[environment.Inva
 def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
     """Return the use of a key set (empty if it has none), its keys, and what it lacks for full use."""
     lacks = ""
-    # the widest use first; what it lacks is what people are told
+    # the widest use first, because people are told what the key set lacks for that
     for use, holder in _USES.items():
         try:
             return use, KeyRing.load(folder, holder), lacks

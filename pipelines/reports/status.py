@@ -80,7 +80,7 @@ def _format_cell(entry: Arrival) -> str:
 
 
 def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
-    """Report the records of all open cohorts: a table for each council, a row for each record, a column a cohort."""
+    """Report the records of all open cohorts: a table per council, a row per record, a column per cohort."""
     late = [entry for entry in entries if entry.progress is Progress.LATE]
     councils = list(dict.fromkeys(entry.council for entry in entries))
     cohorts = list_open_cohorts(on)
