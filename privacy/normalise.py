@@ -10,8 +10,8 @@ different versions are not comparable, and the linker refuses to mix them.
   SMITHJONES with the words SMITH and JONES.
 - Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, initial or
   relation ("Son") alone, and blanks are NULL.
-- A surname or given name has a band from 0 (common) to 5 (rare), by public lists of frequencies (`names/surnames.txt`,
-  `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
+- A surname or given name has a band from 0 (common) to 5 (rare), from public lists of frequencies
+  (`names/surnames.txt`, `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
 - A given name has a canonical form, from a public table of short forms and spellings (`names/given_names.txt`).
 """
 
