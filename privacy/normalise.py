@@ -1,6 +1,6 @@
 """Normalises names, dates, postcodes and numbers before they are compared or hashed.
 
-It is all SQL over a relation, so it streams inside DuckDB. The rules are versioned together: files normalised under
+Everything is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: files normalised under
 different versions are not comparable, and the linker refuses to mix them.
 
 - Names are upper-cased; apostrophes, titles and suffixes are removed; hyphens and spaces separate words. Accented Latin

@@ -322,7 +322,7 @@ def judge(
 
 
 def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | None:
-    """Return the first day of the last month of which a delivery has rows, or None if it has no such record at all.
+    """Return the first day of the last month for which a delivery has rows, or None if it has no such record at all.
 
     The months of all records count, because a monthly submission has every record of its month. A month after the
     delivery is a wrong date and does not count.
@@ -462,7 +462,7 @@ def list_census_months(extracts: Mapping[tuple[str, str], ExtractQuality], cohor
 
 
 def _find_last_day(part: deliveries.PartRows) -> dt.date:
-    """Return the day on which a part was read or, if its name has an earlier date, that day."""
+    """Return the day on which a part was read or, if its name has an earlier date, that date."""
     read_on, place = dt.datetime.fromisoformat(part.read_at).date(), parse_place(part.file)
     if place is None or place.form != "date":
         return read_on
@@ -486,4 +486,4 @@ _BY_AGE = sorted(
     ((source, record) for source, contract in CONTRACTS.items() for record in contract.expected),
     key=lambda pair: pair[1].find_window(Cohort("202425"))[1],
 )
-"""Records in the order in which they are due for the youngest child of a cohort, which is the same for each cohort."""
+"""Records in the order in which they are due for the youngest child of a cohort. It is the same for every cohort."""

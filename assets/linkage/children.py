@@ -92,7 +92,7 @@ def build_confidential_tables(
 def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
     """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
     if paths:
-        # DuckDB would read columns off folder names such as `cohort=202425`.
+        # DuckDB would make columns from folder names such as `cohort=202425`.
         rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}"
     else:
         kinds = {"council": "VARCHAR", "row_key": "UBIGINT"}

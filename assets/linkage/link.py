@@ -209,7 +209,7 @@ BESIDE_GIB = 0.4
 ROWS_A_CHILD = 5.1
 """Rows of the linked sources per child of the published number, in synthetic extracts of England."""
 _STEP_GIB = 0.5
-"""Messages round up to this step, because the exact need would reveal a true count."""
+"""Messages round up to a multiple of this, because the exact need would reveal a true count."""
 
 
 class NotEnoughMemory(Exception):

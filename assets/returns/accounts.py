@@ -115,7 +115,7 @@ def read_state(store: CohortStore) -> LogState:
         },
         made=Counter((line["council"], line["source"]) for line in own if line["what"] == ReturnState.MADE),
         released=frozenset(line["extract_mac"] for line in own if line["what"] == ReturnState.RELEASED),
-        # Of any cohort, because it is compared with the clock.
+        # The last line of any cohort, because it is compared with the clock.
         last_day=dt.datetime.fromisoformat(lines[-1]["time"]).date() if lines else None,
     )
 

@@ -308,7 +308,7 @@ class Maker:
         return [*made, *self._make_receipts(service)]
 
     def _find_terms(self, receiver: Sender) -> tuple[Permitted, facts.Absence, facts.Absence, NewChildren]:
-        """Return what a receiver may be told, what about absence and about missing reviews, and the new-rows rule."""
+        """Return what a receiver may be told, what is decided on absence and missing reviews, and the new-rows rule."""
         allowed = list_permitted(self.agreements, receiver, self.on)
         of_absence = facts.decide_absence(receiver, allowed, self.able, self.in_full)
         of_reviews = facts.decide_missing_reviews(receiver, allowed, self.able, self.complete_reviews)

@@ -86,7 +86,7 @@ def explain(
     """Explain a child's situation.
 
     `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the codes of the reviews not
-    recorded of a child born on the day `born`; `reviews` are the services asked, by code.
+    recorded for a child born on the day `born`; `reviews` are the services that this covers, by code.
     """
     said = _explain_missing(missing, born, reviews)
     if situation is Situation.NO_OTHER:

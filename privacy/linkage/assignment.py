@@ -111,7 +111,7 @@ class _End:
         order = np.argsort(units, kind="stable")
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         sizes = np.diff(starts, append=len(units))
-        # With two pairs in a unit each is the other's only rival, so nothing has to be added up.
+        # If a unit has two pairs, each is the other's only rival, so nothing has to be added up.
         one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
         self._in_pairs, self._its_other = np.r_[one, other], np.r_[other, one]
         self._order = order[np.repeat(sizes > 2, sizes)]

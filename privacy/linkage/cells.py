@@ -1,6 +1,6 @@
 """Names of the cells that children linked to both services fall into, by how well their records agree (`agreement`).
 
-Names only: the noise plan and the noisy counts of a release use them too.
+It holds names only, because the noise plan and the noisy counts of a release use them too.
 """
 
 from dataclasses import dataclass

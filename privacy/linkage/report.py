@@ -164,9 +164,9 @@ CONFIDENCE = 0.95
 class Control:
     """The outcome of the negative control for one step.
 
-    `subjects` are right units whose partner was left out. Of these, some were then linked to somebody else, and
-    `outdoing_a_partner` of those links weigh at least as much as another subject's partner, on average over all
-    subjects. The step has `right_units` units on the right and `links` links.
+    `subjects` are right units whose partner was left out. `linked_to_somebody_else` of them were then linked to another
+    unit, and `outdoing_a_partner` of those links weigh at least as much as another subject's partner, on average over
+    all subjects. The step has `right_units` units on the right and `links` links.
     """
 
     step: str

@@ -1,6 +1,6 @@
 """Clerical review: the sample of pairs, its noise plan, and how its results update the rates of linkage error.
 
-`docs/clerical-review.md` explains both to people.
+`docs/clerical-review.md` explains the review to its users.
 
 The frame has at most one pair per pupil and service: the pupil's link or, if the pupil has none, either the record lost
 to a better link or the unlinked record that shares most tokens with the pupil's. The linkage drops most of the last

@@ -250,7 +250,7 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
     UPN usually leave a trace: both are in both files, or the one who has the other's UPN in one file has its own in the
     other.
     """
-    # Of 429 pairs of two children who were given one UPN, this joins 2.
+    # This joins 2 of 429 pairs of children who were given one UPN.
     namesakes = " UNION ALL ".join(
         f"""
         SELECT here.unit FROM concerned AS here JOIN patterns a USING (pattern)

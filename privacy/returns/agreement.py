@@ -129,7 +129,7 @@ def _convert_to_json(value: Any) -> Any:
 
 
 def combine_rules(rules: Iterable[NewChildren]) -> NewChildren:
-    """Return the rule that allows only what all of them allow."""
+    """Return the rule that allows only what all the rules allow."""
     every = list(rules)
     return NewChildren(
         after_days=max(rule.after_days for rule in every),
@@ -173,8 +173,8 @@ class Disclosure(settings.Settings):
 class Agreement(settings.Settings):
     """The agreement of one council, as written in its file.
 
-    `recipients` are by service. `accepts_from` are other councils whose services may disclose facts to this one's. It
-    is in force from `starts` to `expires`, inclusive.
+    `recipients` are by service. `accepts_from` are other councils whose services may disclose facts to this one's. The
+    agreement is in force from `starts` to `expires`, inclusive.
     """
 
     council: settings.Text

@@ -82,7 +82,7 @@ HEALTH = "health"
 
 @dataclass(frozen=True)
 class Absence:
-    """Whether a sender can be told that no other service knows a child, or has recorded some of `reviews`.
+    """Whether a sender can be told that no other service knows a child, or that none has recorded one of `reviews`.
 
     `of` are the services covered; `why_not` is a sentence giving the reason if it cannot be told.
     """
@@ -112,7 +112,7 @@ def decide_missing_reviews(
 ) -> Absence:
     """Return whether `receiver` can be told that no health-visiting team has recorded a review of a child.
 
-    `reviews` has, for each team, the reviews due of every child of the cohort by now, if the team has sent every month
+    `reviews` has, for each team, the reviews due for every child of the cohort by now, if the team has sent every month
     in which they were due. As with `decide_absence`, the result depends on no row of the receiver.
     """
     if receiver.service == HEALTH:
@@ -338,7 +338,7 @@ def build_identity_sql(columns: Collection[str]) -> str:
     linked to. The relation must have these `columns` and be joined with `identity_pads`.
     """
     texts = ["sex", *(_format_token_sql(token, columns) for token in TOKENS if token.name != "t_names")]
-    # `concat_ws` skips NULL: an empty text keeps every token in its place, so that rows with other gaps differ.
+    # `concat_ws` skips NULL: an empty text keeps every token in its place, so that rows with different gaps differ.
     filled = ", ".join(f"coalesce({text}, '')" for text in texts)
     return build_mac_sql(f"concat_ws(chr(31), {filled})")
 
