@@ -21,7 +21,7 @@ _USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
 
 
 class LogBroken(Exception):
-    """A line of the log was changed, removed or cannot be read; the message names it."""
+    """Raised if a line of the log was changed, removed or cannot be read; the message names it."""
 
 
 def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             "previous_hash": last["entry_hash"] if last else _NO_HASH,
         }
         entry["entry_hash"] = _hash(entry)
-        # The line before its head: a crash in between leaves one line more than the head says, which `_check_end`
+        # Written before its head: a crash in between leaves one line more than the head says, which `_check_end`
         # accepts.
         files.append(log, json.dumps(entry).encode() + b"\n")
         head = {"seq": entry["seq"], "entry_hash": entry["entry_hash"]}
@@ -49,7 +49,7 @@ def get_account_name() -> str:
     """Return the name of the current operating-system account, or its number if it has no name."""
     try:
         return getpass.getuser()
-    # For an account without a name Python raises KeyError before 3.13, OSError since.
+    # For an account without a name, Python raises KeyError before version 3.13 and OSError from then on.
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
 
@@ -107,7 +107,7 @@ def _read_whole_lines(log: int) -> bytes:
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
     """Raise `LogBroken` unless the log ends where its head file says.
 
-    One line more is accepted, as a crash between the two writes leaves it.
+    One further line is accepted, because a crash between the two writes leaves one.
     """
     head = _get_head_path(path)
     known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}

@@ -101,7 +101,7 @@ _OTHERS = 0o077  # all permissions of group and others
 
 
 class KeyProblem(Exception):
-    """A key set cannot be used. The message names the file and the remedy, never its content."""
+    """Raised if a key set cannot be used. The message names the file and the remedy, never the file's content."""
 
 
 class KeyRing:
@@ -352,7 +352,7 @@ def _is_exposed(status: os.stat_result) -> bool:
     """Return whether other accounts can read a key."""
     if os.name != "posix":  # the mode does not say who may read
         return False
-    # A key of root may be readable by its group, as mounted secrets are; PostgreSQL applies the same rule to its own.
+    # A key owned by root may be readable by its group, as mounted secrets are; PostgreSQL has the same rule.
     mounted = status.st_uid == 0 and os.geteuid() != 0
     return bool(status.st_mode & (_OTHERS & ~0o040 if mounted else _OTHERS))
 

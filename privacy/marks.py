@@ -1,8 +1,8 @@
 """Marks that recognise rows about a child who was removed after an objection, without keeping the child's tokens.
 
 A mark is HMAC-SHA256, truncated to 128 bits, of one or more tokens of the second keying, under a sub-key of
-`linker.key`. Each person number gives one mark, and so do names and date of birth with the postcode or the council. A
-row with a different UPN or NHS number belongs to another child, whatever its names.
+`linker.key`. Each identifier of a child gives one mark, and so do names and date of birth with the postcode or the
+council. A row with a different UPN or NHS number belongs to another child, whatever its names.
 """
 
 from collections.abc import Collection
@@ -67,7 +67,7 @@ def pass_key(con: duckdb.DuckDBPyConnection, key: bytes, table: str) -> None:
 
 def build_mac_sql(message: str) -> str:
     """Return SQL for the HMAC-SHA256 of a text, cut to 128 bits and in hexadecimal."""
-    # written out, because DuckDB has only the hash (RFC 2104)
+    # Written out (RFC 2104), because DuckDB has SHA-256 but no HMAC.
     return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({message})))), {_DIGITS})"
 
 

@@ -1,6 +1,6 @@
 """Normalises names, dates, postcodes and numbers before they are compared or hashed.
 
-It is all SQL over a relation, so it streams inside DuckDB. The rules are versioned together: files normalised under
+Everything is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: files normalised under
 different versions are not comparable, and the linker refuses to mix them.
 
 - Names are upper-cased; apostrophes, titles and suffixes are removed; hyphens and spaces separate words. Accented Latin
@@ -10,8 +10,8 @@ different versions are not comparable, and the linker refuses to mix them.
   SMITHJONES with the words SMITH and JONES.
 - Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, initial or
   relation ("Son") alone, and blanks are NULL.
-- A surname or given name has a band from 0 (common) to 5 (rare), by public lists of frequencies (`names/surnames.txt`,
-  `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
+- A surname or given name has a band from 0 (common) to 5 (rare), from public lists of frequencies
+  (`names/surnames.txt`, `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
 - A given name has a canonical form, from a public table of short forms and spellings (`names/given_names.txt`).
 """
 

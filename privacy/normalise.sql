@@ -1,7 +1,7 @@
--- The normaliser's macros, each after those that it uses. Whoever changes what one of them gives raises
--- NORMALISER_VERSION: tokens made before and after cannot be compared.
+-- The normaliser's macros, each after the ones it uses. Raise NORMALISER_VERSION if the result of a macro changes:
+-- tokens made before and after cannot be compared.
 
--- Latin letters become A to Z, those that stand for several letters first; then accents that stand alone go, and the
+-- Latin letters become A to Z, first those that stand for several letters. Then combining accents are removed, and the
 -- marks of optional vowels in Arabic and Hebrew. The map is written out: Unicode has no decomposition of Ł or Ø.
 CREATE OR REPLACE MACRO fold_name(x) AS CASE WHEN strlen(x) = length(x) THEN upper(x) ELSE
     nfc_normalize(regexp_replace(regexp_replace(
@@ -29,8 +29,8 @@ CREATE OR REPLACE MACRO fold_name(x) AS CASE WHEN strlen(x) = length(x) THEN upp
         '[\x{0640}\x{064B}-\x{0652}\x{0670}\x{05B0}-\x{05C7}]', '', 'g'))
     END;
 
--- Remarks in brackets and apostrophes go, hyphens and the like part words, what is no letter goes, and so do a title
--- before the name and a suffix after it.
+-- Remarks in brackets and apostrophes are removed, hyphens and similar signs become spaces, and other characters that
+-- are not letters are removed, as are a title before the name and a suffix after it.
 CREATE OR REPLACE MACRO spaced_name(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN x ELSE
     nullif(regexp_replace(regexp_replace(trim(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
         regexp_replace(x, '\([^)]*\)', ' ', 'g'),
@@ -58,7 +58,7 @@ CREATE OR REPLACE MACRO stands_for_no_name(x) AS regexp_full_match(x,
 CREATE OR REPLACE MACRO real_name(x) AS
     CASE WHEN NOT stands_for_no_name(x) AND NOT stands_for_no_name(replace(x, ' ', '')) THEN x END;
 
--- Particles before the first word are no word of their own.
+-- Particles before the first word do not count as a word.
 CREATE OR REPLACE MACRO first_word(x) AS CASE WHEN contains(x, ' ') THEN
     nullif(regexp_extract(regexp_replace(x,
         '^(?:(?:AL|EL|DE|DEL|DELLA|DI|DA|DOS|DU|LA|LE|VAN|VON|DER|DEN|TER'
@@ -68,18 +68,18 @@ CREATE OR REPLACE MACRO first_word(x) AS CASE WHEN contains(x, ' ') THEN
 CREATE OR REPLACE MACRO last_word(x) AS
     CASE WHEN contains(x, ' ') THEN nullif(regexp_extract(x, ' ([^ ]{2,})$', 1), '') END;
 
--- The band of a name that is in no list: the rarest; a middling one in letters other than A to Z, which the lists do
--- not know, and some of which are common.
+-- A name in no list gets the rarest band. A name in other letters than A to Z gets a middle band, because the lists
+-- have no such names and some of them are common.
 CREATE OR REPLACE MACRO name_band(x, listed) AS CASE WHEN x IS NOT NULL THEN
     coalesce(listed, CASE WHEN regexp_full_match(x, '[A-Z]+') THEN rarest_band() ELSE 3 END)::UTINYINT
     END;
 
--- What the last or first two letters of a name leave, of five letters and more; a shorter name stays whole, marked as
--- such: that there is none would tell that the name is short.
+-- A name of five or more letters without its last or first two. A shorter name is kept whole and marked with a dot,
+-- because a missing value would reveal that the name is short.
 CREATE OR REPLACE MACRO front(x) AS CASE WHEN length(x) >= 5 THEN left(x, -2) ELSE x || '.' END;
 CREATE OR REPLACE MACRO rest(x) AS CASE WHEN length(x) >= 5 THEN substr(x, 3) ELSE '.' || x END;
 
--- American Soundex (US National Archives): H and W do not part equal codes, vowels do.
+-- American Soundex (US National Archives): H and W do not separate equal codes, vowels do.
 CREATE OR REPLACE MACRO soundex(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN
     left(x, 1) || left(replace(substr(
         regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
@@ -113,12 +113,12 @@ CREATE OR REPLACE MACRO upn_of_form(x) AS CASE WHEN has_upn_form(x) THEN x END;
 CREATE OR REPLACE MACRO upn_code(x) AS CASE WHEN has_upn_form(x) THEN x ELSE upn_of_form(compact_code(x)) END;
 CREATE OR REPLACE MACRO upn_checks(x) AS CASE WHEN has_upn_form(x) THEN upn_sum_fits(x) ELSE x IS NULL AND NULL END;
 
--- Nearly every number is written in its plain form, and a macro evaluates what it is given at every mention.
+-- The plain form is tried first: nearly every number has it, and a macro evaluates its argument each time it is used.
 CREATE OR REPLACE MACRO upn_valid(x) AS
     CASE WHEN has_upn_form(x) THEN upn_sum_fits(x) ELSE upn_checks(compact_code(x)) END;
 CREATE OR REPLACE MACRO upn_permanent(x) AS upn_valid(x) AND NOT ends_in_letter(compact_code(x));
 
--- NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is no check digit.
+-- NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is not a check digit.
 CREATE OR REPLACE MACRO nhs_sum_fits(x) AS
     (11 - (
         10 * (ascii(substr(x, 1, 1)) - 48) + 9 * (ascii(substr(x, 2, 1)) - 48) + 8 * (ascii(substr(x, 3, 1)) - 48)
@@ -137,7 +137,7 @@ CREATE OR REPLACE MACRO letters_and_digits(x) AS
     CASE WHEN regexp_full_match(x, '[A-Z0-9]+ [A-Z0-9]+') THEN replace(x, ' ', '')
          ELSE regexp_replace(upper(x), '[^A-Z0-9]', '', 'g') END;
 
--- The letter O for the digit of the inward part is the one confusion that leaves no doubt.
+-- The letter O in place of the digit of the inward part is the only confusion that can be corrected for certain.
 CREATE OR REPLACE MACRO inward_digit(x) AS
     CASE WHEN regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?O[A-Z]{2}')
          THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END;
@@ -148,7 +148,7 @@ CREATE OR REPLACE MACRO outward_alone(x) AS
     CASE WHEN length(x) > 4 THEN false ELSE regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?') END;
 CREATE OR REPLACE MACRO full_postcode(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}');
 
--- Earlier dates, 2000-01-01 included, are placeholders in records about children under ten.
+-- Dates up to and including 2000-01-01 are placeholders in records about children under ten.
 CREATE OR REPLACE MACRO birth_date(x) AS CASE WHEN x BETWEEN DATE '2000-01-02' AND DATE '2099-12-31' THEN x END;
 CREATE OR REPLACE MACRO sorted_date(x) AS
     (year(x) * 10000 + least(month(x), day(x)) * 100 + greatest(month(x), day(x)))::VARCHAR;

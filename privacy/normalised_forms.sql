@@ -1,6 +1,6 @@
--- Every column of a relation and its normalised forms, as `normalise_sql` tells them. There are few different names and
--- dates beside the rows that bear them, so each is given its forms once, and the rows look them up. One step follows
--- another: macros that repeat their argument are given columns, not expressions, or the planner drowns in copies.
+-- Every column of a relation and its normalised forms, as described in `normalise_sql`. There are far fewer different
+-- names and dates than rows, so the forms of each are computed once and the rows look them up. Each step is a separate
+-- subquery: macros repeat their argument, so an expression as argument would be copied too often for the planner.
 WITH people AS MATERIALIZED (
     SELECT * FROM {relation}
 ), names AS (

@@ -304,7 +304,7 @@ def tokenise(
     second_keying: bool = True,
     whole: bool = True,
 ) -> pa.Table:
-    """Return the `passthrough` columns of `relation` and a UInt64 column per token, in any order of rows.
+    """Return the `passthrough` columns of `relation` and a UInt64 column per token, with the rows in any order.
 
     `columns` are the contract columns of `relation`, VARCHAR, and DATE for date_of_birth; its columns `council` and
     `cohort` identify the extract of a row. With `whole=False` the relation is one part of an extract, which cannot show
@@ -419,7 +419,7 @@ def compute_hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes])
     try:
         import polars as pl  # imported here because it takes a tenth of a second
         import polars_hash
-    except ImportError:  # the tool for councils does without their 210 MB, for 2 seconds per million tokens
+    except ImportError:  # the tool for councils saves their 210 MB, and takes 2 seconds per million tokens
         return {name: _compute_hmac_in_python(column, keys[name].hex().encode()) for name, column in messages.items()}
     frame = pl.DataFrame({name: pl.Series(pl.from_arrow(column)) for name, column in messages.items()})
     hashed = frame.select(

@@ -84,7 +84,7 @@ def format_row_number(number: int) -> str:
 
 
 def parse_row_number(text: str) -> int | None:
-    """Return the number in the whole extract of a row as people write it; None if the text is not a row number."""
+    """Parse a row number as people write it into a number in the whole extract; None if the text is not one."""
     part, colon, row = text.rpartition(":")
     digits = [row, *([part] if colon else [])]
     # `isdigit` alone also accepts digits of other scripts.

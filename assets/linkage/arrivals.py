@@ -1,7 +1,7 @@
 """Reports which extracts of a cohort are in, and which records of the open cohorts are in, due and late.
 
-Looks only at what was taken in, what was stopped and what is in landing; what is due comes from the contracts
-(`expected`). Reads no rows of an extract. The timeline returns dates and states, never a number of rows.
+It looks only at the deliveries taken in, the deliveries stopped and the files in landing; due dates come from the
+contracts (`expected`). It reads no rows of an extract. The timeline returns dates and states, never a number of rows.
 """
 
 import calendar
@@ -111,8 +111,8 @@ def describe_waiting_deliveries(found: Sequence[Arrival]) -> list[str]:
 class LandingSeen:
     """Contents of landing other than extracts.
 
-    `not_read` maps a folder to a sentence about what is not read and a hash of its sizes and times. `folders` lists
-    `council/source` for every folder of a source.
+    `not_read` maps a folder to a sentence about the files not read there, and a hash of their sizes and times.
+    `folders` lists `council/source` for every folder of a source.
     """
 
     not_read: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -134,7 +134,7 @@ def note_landing(home: Home, landing: Path) -> None:
 
 
 def read_landing_seen(home: Home) -> LandingSeen | None:
-    """Return the latest such record, or None if it is missing or damaged."""
+    """Return what `note_landing` last recorded, or None if the record is missing or damaged."""
     try:
         return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -180,7 +180,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
     state, since, why = State.MISSING, CONTRACTS[source].get_due_day(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
-    # Before the last stop: a file that came in after it is waiting, and the stop is about another one.
+    # Checked before the last stop: a file that arrived after it is waiting, and the stop is about an earlier file.
     elif landed and _is_newer(home, landed, taken, stopped):
         state, since = State.LANDED, _find_last_change(landed.paths).date()
     elif stopped:
@@ -227,7 +227,7 @@ def _find_last_change(paths: Iterable[Path]) -> dt.datetime:
     found = list(paths)
     inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
     looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may dangle
-    # The time of change: a file moved into landing keeps the modification time that it had elsewhere.
+    # The change time, because a file moved into landing keeps the modification time that it had elsewhere.
     return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
 
 
@@ -264,7 +264,7 @@ class Entry:
     """One expected record of a cohort in one council.
 
     `since` is the day on which the first record will be due, if none is yet; the day from which a late one was due; or
-    the day on which the delivery that has it was taken in.
+    the day on which the delivery that contains it was taken in.
     """
 
     council: str
@@ -278,7 +278,7 @@ class Entry:
 def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
     """Return the expected records of every open cohort on a day, by council, cohort and then age.
 
-    A source that a council has neither a folder for nor ever sent is not expected of it.
+    A source is not expected from a council that has no folder for it and has never sent it.
     """
     return [entry for council in list_councils(landing) for entry in _list_entries(landing, home, council, on)]
 
@@ -301,7 +301,7 @@ def _list_entries(landing: Path, home: Home, council: str, on: dt.date) -> Itera
 def judge(
     record: RecordOnDay | RecordAtAge, quality: ExtractQuality | None, cohort: Cohort, on: dt.date
 ) -> tuple[Progress, dt.date]:
-    """Return the progress of a record on a day, and since when; `quality` is of the delivery in use."""
+    """Return the progress of a record on a day, and since when; `quality` describes the delivery in use."""
     first, last = record.find_window(cohort)
     taken = _find_last_read(quality) if quality else dt.date.min
     if isinstance(record, RecordOnDay):
@@ -310,7 +310,7 @@ def judge(
         return (Progress.LATE, last) if on > last else (Progress.NOT_DUE, last)
     if on < first:
         return Progress.NOT_DUE, first
-    # The last whole month whose records were due: with the month of today, a delivery would be late before it is due.
+    # The last whole month whose records were due. If today's month counted, a delivery would be late before it is due.
     day_after = min(on, last) + dt.timedelta(1)
     needed = add_months(day_after.replace(day=1), -record.delivered_months - 1)
     reached = find_last_month(quality, record) if quality else None
@@ -322,10 +322,10 @@ def judge(
 
 
 def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | None:
-    """Return the first day of the last month of which a delivery has rows, or None if it has no such record at all.
+    """Return the first day of the last month for which a delivery has rows, or None if it has no such record at all.
 
-    The months are those of all records, because a monthly submission has all of its month. A month after the delivery
-    is a wrong date, and does not count.
+    The months of all records count, because a monthly submission has every record of its month. A month after the
+    delivery is a wrong date and does not count.
     """
     columns = quality.profile.columns
     if record.code and not columns[record.kind].groups.get(record.code):
@@ -389,7 +389,7 @@ def _is_sent(record: RecordOnDay | RecordAtAge, quality: ExtractQuality, cohort:
 def list_complete_reviews(
     cohort: Cohort, extract: ExtractQuality, reviews: Mapping[tuple[str, str], int], on: dt.date
 ) -> list[str]:
-    """Return the codes of the reviews possible for every child by a day of which an extract has every month.
+    """Return the codes of reviews that every child can have had by a day, if an extract has every month of them.
 
     `reviews` counts the extract's reviews by code and month (`2022-05`).
     """
@@ -418,7 +418,7 @@ def _lacks_a_month(record: RecordAtAge, reviews: Mapping[tuple[str, str], int], 
     most_later = list(accumulate(rows[::-1], max))[::-1]
     if any(each < max(1, FEW * later) for each, later in zip(rows[:-1], most_later[:-1], strict=True)):
         return True
-    # Before the first due month their number grows from a few, so each is compared with those before it.
+    # Before the first due month, reviews grow in number from a few, so each month is compared with the earlier ones.
     youngest = min(first, add_months(cohort.born_from, record.from_months).replace(day=1))
     early = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in _list_months(youngest, first)]
     return any(each < max(1, FEW * before) for each, before in zip(early, accumulate(early, max), strict=True))
@@ -447,7 +447,7 @@ def list_census_months(extracts: Mapping[tuple[str, str], ExtractQuality], cohor
 
     This is the month of the last census, or of the Profile, before the part was read, so that a child at a nursery two
     years before Reception is not said to have been there last January. A part whose name has an earlier date, such as a
-    census sent a year late, has the last one before that.
+    census sent a year late, has the month of the last one before that date.
     """
     rows = []
     for (council, source), extract in extracts.items():
@@ -462,7 +462,7 @@ def list_census_months(extracts: Mapping[tuple[str, str], ExtractQuality], cohor
 
 
 def _find_last_day(part: deliveries.PartRows) -> dt.date:
-    """Return the day on which a part was read or, if its name has an earlier date, that day."""
+    """Return the day on which a part was read or, if its name has an earlier date, that date."""
     read_on, place = dt.datetime.fromisoformat(part.read_at).date(), parse_place(part.file)
     if place is None or place.form != "date":
         return read_on
@@ -486,4 +486,4 @@ _BY_AGE = sorted(
     ((source, record) for source, contract in CONTRACTS.items() for record in contract.expected),
     key=lambda pair: pair[1].find_window(Cohort("202425"))[1],
 )
-"""Records in the order in which they are due for the youngest child of a cohort, which is the same for each cohort."""
+"""Records in the order in which they are due for the youngest child of a cohort. It is the same for every cohort."""

@@ -92,7 +92,7 @@ def build_confidential_tables(
 def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
     """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
     if paths:
-        # DuckDB would read columns off folder names such as `cohort=202425`.
+        # DuckDB would make columns from folder names such as `cohort=202425`.
         rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}"
     else:
         kinds = {"council": "VARCHAR", "row_key": "UBIGINT"}
@@ -190,8 +190,9 @@ def _fill_unlinked_sql(column: str, otherwise: str) -> str:
 def _derive_census_columns() -> dict[str, Derivation]:
     """Return the columns of the school census by child.
 
-    A child is eligible if any row says so. For the other columns the first council with a value counts; if it has
-    several values, the one with the lowest hash is used, which favours none.
+    A child is eligible if any row says so, and has the highest SEN provision in any row. For ethnicity and language,
+    the first council with a value counts; if it has several values, the one with the highest hash is used, which
+    favours none.
     """
     eligible, not_eligible, _ = model.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
@@ -208,7 +209,7 @@ def _derive_census_columns() -> dict[str, Derivation]:
 
 
 def _derive_from_any_row(column: str, labels: Mapping[str, str]) -> Derivation:
-    """Return SQL for the label of the first code that any school census row of the child has."""
+    """Return the derivation of the label of the first of these codes that any school census row of the child has."""
     cases = {f"bool_or({column} = {quote_text(code)})": label for code, label in labels.items()}
     return _build_derivation("school_census", _label_cases_sql(cases), column)
 
@@ -297,7 +298,7 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
 
 
 def _derive_review_timings() -> dict[str, Derivation]:
-    """Return the timing of each of the five reviews by child; of several, the best counts."""
+    """Return the timing of each of the five reviews by child; if a child has several of one kind, the best counts."""
 
     def find(code: str) -> str:
         this = f"review = {quote_text(code)}"

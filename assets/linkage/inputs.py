@@ -1,10 +1,10 @@
 """Records what links and confidential tables were made from, and checks that they are current.
 
 Row keys join links to extracts and are valid for one delivery: in a corrected delivery, the same position may hold
-another child. So links and tables are never joined to other extracts than theirs. Everything that affects them is
-compared by hash: the extracts (whose metadata record how their tokens were made), the parameters of the model, the
-code, and the output files. No tokens are opened. A record holds names of councils and sources, and nothing about rows.
-The sample of a clerical review is of the links that it was drawn from, in the same way.
+another child. So links and tables are only joined to the extracts that they were made from. Everything that affects
+them is compared by hash: the extracts (whose metadata record how their tokens were made), the parameters of the model,
+the code, and the output files. No tokens are opened. A record holds names of councils and sources, and nothing about
+rows. In the same way, the sample of a clerical review is valid only for the links that it was drawn from.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Extract:
     """A pseudonymised extract.
 
     `file_mac` is the MAC of the delivery it was made from, empty if unknown. `sha256` is the hash of the payload, which
-    also records how its tokens were made. Only the second changes when rows are removed or kept under other rules.
+    also records how its tokens were made. Only `sha256` changes when rows are removed or kept under other rules.
     """
 
     file_mac: str
@@ -56,10 +56,10 @@ Extracts = Mapping[str, Extract]
 
 @dataclass(frozen=True)
 class LinkageRecord:
-    """The councils of a linkage, those whose rows it holds by source (`sent`), and the extracts of its tables.
+    """The councils in a linkage, those whose rows it holds by source (`sent`), and the extracts its tables come from.
 
-    `sent` is empty while the tables are being written. `files` has the SHA-256 of the links, which have parameters and
-    code in their metadata, and of each table, by name.
+    `sent` is empty while the tables are being written. `files` has the SHA-256, by file name, of the links (whose
+    metadata record parameters and code), of their agreement and of each table.
     """
 
     taking_part: Sequence[str]
@@ -189,7 +189,7 @@ def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
 
 
 def are_tables_current(store: CohortStore, councils: Sequence[str]) -> bool:
-    """Return whether the confidential tables are complete and made from the links and extracts that are there."""
+    """Return whether the confidential tables are complete and made from the current links and extracts."""
     there = store.linkage_record.exists() and store.links.exists()
     return there and read_record(store) == build_current_record(store, councils)
 
@@ -246,8 +246,8 @@ def _read_metadata(store: CohortStore) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Sample:
-    """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and published
-    children."""
+    """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and the published
+    number of children."""
 
     number: int
     deliveries: Mapping[str, str]
@@ -261,7 +261,7 @@ class Sample:
         return cls(**json.loads(path.read_bytes())) if path.exists() else None
 
     def is_of_links(self, store: CohortStore) -> bool:
-        """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
+        """Return whether the cohort's links have the deliveries and parameters that the sample was drawn from."""
         now = get_delivery_macs(read_linked_extracts(store)), read_link_parameters(store)[0]
         return now == (self.deliveries, self.parameters)
 

@@ -1,6 +1,6 @@
 """Links one cohort's pseudonymised extracts and derives the confidential tables.
 
-Memory is checked before a linkage starts, because the system kills a process that takes too much without a message.
+Memory is checked before a linkage starts, because the system kills a process that takes too much, without a message.
 """
 
 import json
@@ -103,7 +103,7 @@ def _link_reusing_pairs(
     extracts: Mapping[str, Sequence[Path]],
     watchers: Sequence[Watcher],
 ) -> LinkResult:
-    """Link, keeping the child ids of the last linkage and reusing its scored pairs, and keep the pairs of this one."""
+    """Link the extracts with the child ids and scored pairs of the last linkage, and store the pairs of this one."""
     previous = _read_earlier_links(store)
     with store.home.open_staging() as staging:
         kept = staging / "weighed.parquet"
@@ -167,7 +167,7 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     """
     extracts = _list_readable_extracts(store, councils)
     came = inputs.find_changes_since_linkage(store, councils)
-    # Links join extracts by row key, so rows of an extract that came in since would get other children.
+    # Links join extracts by row key, so rows of an extract that came in since would get other rows' children.
     link_cohort(store, councils, keys)
     if not inputs.are_tables_current(store, councils):
         with store.home.open_staging() as staging:
@@ -209,7 +209,7 @@ BESIDE_GIB = 0.4
 ROWS_A_CHILD = 5.1
 """Rows of the linked sources per child of the published number, in synthetic extracts of England."""
 _STEP_GIB = 0.5
-"""Messages round up to this step, because the exact need would reveal a true count."""
+"""Messages round up to a multiple of this, because the exact need would reveal a true count."""
 
 
 class NotEnoughMemory(Exception):

@@ -174,6 +174,6 @@ def _estimate_overlap(before: _Sample, now: _Sample) -> float:
     # An empty delivery has no child that could be missing.
     if not mine_all or not len(least):
         return 1.0
-    # The Jaccard index J of the two sets. What they share is J / (1 + J) of their sizes added up.
+    # With J, the Jaccard index of the two sets, they share J / (1 + J) times the sum of their sizes.
     overlap = float((np.isin(least, mine) & np.isin(least, theirs)).mean())
     return min(1.0, overlap / (1 + overlap) * (mine_all + theirs_all) / mine_all)

@@ -1,4 +1,4 @@
--- The Profile that counts of each child, with what is linked to it.
+-- The Profile that counts for each child, with the records linked to it.
 WITH counted AS (PROFILES)
 SELECT counted.*, census.* EXCLUDE (child_id), settings.entitlement, reviews.asq3,
        reviews.child_id IS NOT NULL AS seen_by_hv, coalesce(reviews.concern, false) AS hv_concern,

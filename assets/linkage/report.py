@@ -124,8 +124,8 @@ _COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(linked.attribu
 def compute_weighted_rates(children: Path) -> list[dict[str, Any]]:
     """Return one row per linked category: table, title, category, children, and rates of a good level of development.
 
-    The rate is unweighted, and `weighted` by each of `WEIGHTED_BY`. `children` is the confidential table of family
-    pupil.
+    Each rate is given `unweighted` and `weighted` by each of `WEIGHTED_BY`. `children` is the confidential table of
+    family pupil.
     """
     with open_in_memory() as con:
         cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {parquet(children)} GROUP BY ALL"
@@ -188,9 +188,9 @@ _DIGITS = 2
 def coarsen_facts(facts: Facts) -> Facts:
     """Return the facts as they are written: no measured count can be worked out from them.
 
-    Counts of children and rows, and all other counts of a hundred or more, are shown by order of magnitude. Each rate
-    is one of at least ten counts (`round_share`), and its interval follows from what is shown. Charts of the model
-    are kept.
+    Counts of children and rows, and all other counts of a hundred or more, are shown by order of magnitude. At least
+    ten counts give the same rate (`round_share`), and its interval follows from what is shown. Charts of the model are
+    kept.
     """
     sources, control = facts["rows_by_source"], facts["negative_control"]
     changed = [
@@ -226,7 +226,7 @@ def _compute_mistake_share(part: int, whole: int) -> float | None:
 def _compute_shares(line: dict[str, Any]) -> dict[str, Any]:
     """Return the linked share of a group, with Wilson's interval at the smallest size of this magnitude.
 
-    Returns nothing if the group is too small.
+    The values are None if the group is too small.
     """
     children, found = line["children"], {}
     for name in LINKED_TO:
@@ -240,14 +240,14 @@ def _compute_shares(line: dict[str, Any]) -> dict[str, Any]:
 def _coarsen_weighted_rates(line: dict[str, Any]) -> dict[str, Any]:
     """Return rates of a category's linked children, in steps that suit their number."""
     children = line["children"]
-    # As if each were a count of these children, so that it is as coarse as the unweighted rate.
+    # Each is rounded as if it were a count of these children, so that it is as coarse as the unweighted rate.
     weighted = {name: round_share(share * children, children) for name, share in line["weighted"].items()}
     return line | {"unweighted": round_share(line["unweighted"] * children, children), "weighted": weighted}
 
 
 def _round_limits(step: dict[str, Any]) -> dict[str, Any]:
-    """Return the error limits of a step with two significant digits, or none if one is as large as the number of
-    links."""
+    """Return a step with its error limits to two significant digits; a limit as large as the number of links is
+    None."""
     found = {name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in step.items()}
     for of in ("", "_cautious"):
         if found.get(f"share_of_links_at_most{of}", 0) >= 1:

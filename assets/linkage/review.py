@@ -40,11 +40,11 @@ from privacy.services import SERVICES
 
 SHEET_FORMAT = "readiness-review-1"
 DECIDES, HANDS_OVER = "decide", "hand over"
-"""What a service does with a row of its sheet: compare it with the other's, or show it to the other."""
+"""What a service does with a row of its sheet: compare it with the other service's row, or show it to that service."""
 _NEEDED = ("pair", "decision", "reviewer")
 _PROBLEMS_SHOWN = 20
 _REVIEWERS = 2
-"""Most reviewers of a pair."""
+"""Maximum number of reviewers of a pair."""
 
 
 @with_removals_blocked
@@ -65,8 +65,8 @@ def draw_review(
     record(store.home, Processing.REVIEW, cohort=store.cohort, note="sample drawn")
     folder, sample = store.review, Sample.read(store)
     if sample is None or not sample.is_of_links(store):
-        # The key of the draw changes only when a release has measured a sample, so nobody can draw until a sample
-        # suits.
+        # The key of the draw changes only when a release has measured a sample, so nobody can draw again and again
+        # until a sample suits.
         number = 1 + len(list_measured_reviews(store))
         watcher = ReviewPairs(keys.derive_subkey("row", f"review/{store.cohort}/{number}"))
         parameters, children = inputs.read_link_parameters(store)
@@ -99,7 +99,7 @@ def draw_review(
 
 
 def _select_permitted_pairs(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
-    """Return the pairs of two services that may tell each other that they know a child, as their sheets do."""
+    """Return the pairs whose two services may tell each other that they know a child, because their sheets do."""
     names = ["council", "other_council", "service"]
     found = pairs.select(names).group_by(names).aggregate([])
     may = []

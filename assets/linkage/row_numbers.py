@@ -1,4 +1,4 @@
-"""Rows as people refer to them, by number: the links of a cohort, and why two rows are linked or not."""
+"""Writes the links of a cohort by row number, as people refer to rows, and explains why two rows are linked or not."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -87,7 +87,7 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     rows = rows.replace_schema_metadata(None).set_column(at, SOURCE_ROW, pa.array(numbers))
     if parts.any():
         rows = rows.add_column(at, "part", pa.array(parts))
-    # Logged before the file exists, so that none is without its line.
+    # Logged before the file exists, so that there is never a file without its line in the log.
     record(store.home, Processing.AUDIT, cohort=store.cohort, note="rows of every child, by number")
     files.write(out, encode_table(rows, out.suffix))
     return rows.num_rows

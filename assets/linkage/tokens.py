@@ -112,11 +112,12 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     except FileNotFoundError:
         raise TokensUnusable(f"{name}: the tokens of one of its parts are gone: {_AGAIN}") from None
     except (pa.ArrowException, OSError) as error:
-        # pyarrow raises an OSError without a number for damaged content. With one, the disk or its rights are at fault.
+        # For damaged content, pyarrow raises an OSError without an errno. With one, the disk or permissions are at
+        # fault.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise build_damage_error(store.home, path) from None
-    # Tokens and payload are in one order of rows. Files of two deliveries would give rows the tokens of other children.
+    # Tokens and payload have the same row order. Files of two deliveries would give rows the tokens of other children.
     deliveries = [
         {key: sealed.read_metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)
     ]

@@ -1,4 +1,4 @@
-"""Accounts of returns: the disclosure log, receipts, summaries, and what the returns were made from.
+"""Records about returns: the disclosure log, receipts, summaries, and what the returns were made from.
 
 - The disclosure log has a line for every return made or withdrawn: its recipient, kinds of facts, number of rows and
   agreements, but no rows, children or facts. A line is added before a return is put in place, and anchored in the
@@ -12,7 +12,7 @@
 - A summary says how many children of a council only one service knows: true counts, kept in the restricted zone.
 - A record beside the returns says what they were made from, so that a night without a change costs nothing: a
   fingerprint of their inputs, a hash of every file, and the first day on which they change although no input does,
-  because a row is no longer new or a review has become due. It holds no rows.
+  because a row is no longer new or the date of a review has passed. It holds no rows.
 """
 
 import datetime as dt
@@ -45,7 +45,7 @@ from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
-# The recipient's name before it is free text, so the anchor is read off the end.
+# The recipient's name before it is free text, so the anchor is read from the end.
 _ANCHOR = re.compile(r".*; line (\d+) ([0-9a-f]{64})", re.DOTALL)
 
 
@@ -57,12 +57,12 @@ class ReturnState(StrEnum):
     RELEASED = "released"
     """A person has looked at an unusual delivery: returns may be made from it."""
     TOLD = "told"
-    """A service received a receipt: who was told about its rows."""
+    """A service received a receipt, which says who was told about its rows."""
 
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line of the log.
+    """One line of the disclosure log.
 
     `tells` are the kinds of facts by teller, `agreements` the version of each agreement by council. `return_mac`
     identifies the content, `file_sha256` the encrypted file. `serial` counts the returns of a cohort, council and
@@ -115,13 +115,13 @@ def read_state(store: CohortStore) -> LogState:
         },
         made=Counter((line["council"], line["source"]) for line in own if line["what"] == ReturnState.MADE),
         released=frozenset(line["extract_mac"] for line in own if line["what"] == ReturnState.RELEASED),
-        # Of any cohort, because it is compared with the clock.
+        # The last line of any cohort, because it is compared with the clock.
         last_day=dt.datetime.fromisoformat(lines[-1]["time"]).date() if lines else None,
     )
 
 
 def record_entry(home: Home, entry: LogEntry) -> None:
-    """Add a line and its anchor in the processing log, durable on return. Raises `LogBroken`."""
+    """Add a line to the log, and its anchor to the processing log, durably. Raises `LogBroken`."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     # The line first: without its anchor it passes the check, while an anchor without its line stops every return.
     line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.get_account_name(), **asdict(entry)})
@@ -281,8 +281,8 @@ UNCHANGED, WITHDRAWN = "unchanged since it was last made", "the return made befo
 
 @dataclass(frozen=True)
 class _Record:
-    """Inputs of a cohort's returns on a day (a SHA-256), the hash of each file, and what to say while nothing
-    changes."""
+    """Inputs of a cohort's returns on a day (a SHA-256), the hash of each file, and the outcomes to report while
+    nothing changes."""
 
     inputs: str
     made_on: dt.date
@@ -295,10 +295,10 @@ _RECORD = TypeAdapter(_Record)
 
 
 def read_unchanged(store: CohortStore, inputs: str, on: dt.date) -> list[Made] | None:
-    """Return what to say of the returns if those made on a day from these inputs would be those that are there."""
+    """Return the outcomes to report if the current returns are what these inputs would give on a day, or None."""
     try:
         record = _RECORD.validate_json(store.returns_record.read_bytes())
-    # Whatever the record has become, the returns can be made again.
+    # If the record is missing or damaged, the returns are made again.
     except (OSError, ValidationError):
         return None
     is_in_time = record.made_on <= on and (record.until is None or on < record.until)
@@ -306,7 +306,7 @@ def read_unchanged(store: CohortStore, inputs: str, on: dt.date) -> list[Made] |
 
 
 def write_record(store: CohortStore, inputs: str, on: dt.date, until: dt.date | None, made: Sequence[Made]) -> None:
-    """Record the returns that are there. They stay current until a day, or always if it is None."""
+    """Record the returns that now exist. They stay current until the day `until`, or indefinitely if it is None."""
     repeated = [
         Made(one.council, one.source, UNCHANGED if one.written else one.sentence.removeprefix(WITHDRAWN))
         for one in made

@@ -1,4 +1,4 @@
--- The rows of a sender's extract (`own`), each with the situation of its child by what was returned (`returned`).
+-- The rows of a sender's extract (`own`), each with its child's situation according to the return (`returned`).
 -- IDENTITY stands for the columns that tell children apart, SHOWN for those that the team sees.
 WITH facts AS (
     SELECT unnest(from_json(fact, '{"row": "BIGINT", "known_to": [{"council": "VARCHAR", "service": "VARCHAR",

@@ -1,6 +1,6 @@
 """Makes the returns of a cohort: for every sender named in an agreement, facts about its own rows, sealed to it.
 
-For each service, returns rest on the links of the cohort or, if the service has new rows, on a linkage without them
+The returns of a service are based on the links of the cohort or, if the service has new rows, on a linkage without them
 (`privacy.returns.facts`). Disabled unless a folder of sharing agreements is given. Everything stays in the restricted
 zone. Messages name councils, services and agreements, never a number of rows or children.
 """
@@ -86,10 +86,10 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
                 missing = [service for service in maker.able if Sender(council, service) not in maker.in_full]
                 accounts.write_summary(con, store, council, missing, waiting)
             else:
-                # An agreement that has ended leaves no true counts behind.
+                # No true counts are kept once an agreement has ended.
                 for suffix in (".json", ".html"):
                     store.return_summary(council).with_suffix(suffix).unlink(missing_ok=True)
-        # Whether an unusual delivery still is one changes with the day.
+        # Whether a delivery counts as unusual can change from one day to the next.
         until = on if maker.unusual else min(maker.find_days_of_change(), default=None)
     made.sort(key=lambda one: (one.council, one.source))
     if maker.active:
@@ -150,7 +150,7 @@ class Maker:
 
     @cached_property
     def in_full(self) -> list[Sender]:
-        """Senders, of the services that are able, whose extracts due by the day are all in."""
+        """Senders of the `able` services whose extracts due by the day are all in."""
         cohort, sent = Cohort(self.store.cohort), dict[str, dict[str, ExtractQuality]]()
         for (council, source), extract in self.extracts.items():
             sent.setdefault(council, {})[source] = extract
@@ -159,7 +159,7 @@ class Maker:
 
     @cached_property
     def complete_reviews(self) -> dict[Sender, list[str]]:
-        """Codes of the reviews of which each health-visiting team has sent every month that was due."""
+        """Codes of the reviews for which a health-visiting team has sent every month that was due, by team."""
         cohort, found = Cohort(self.store.cohort), dict[Sender, list[str]]()
         for council, source in sorted(self.extracts):
             if source == "hv_reviews":
@@ -184,7 +184,7 @@ class Maker:
         }
 
     def hash_inputs(self) -> str:
-        """Return a hash of all that decides the returns, except which rows are new and what is still to come."""
+        """Return a hash of all inputs of the returns, except which rows are new and which reviews have a later date."""
         returns = {
             f"{council}/{source}": self._explain_no_return(council, source)
             or encode_content(self._build_header(Sender(council, SERVICES[source]), source, 0), []).decode()
@@ -205,7 +205,7 @@ class Maker:
         return _hash_bytes(_encode(content))
 
     def find_days_of_change(self) -> list[dt.date]:
-        """Return days to come on which a row is no longer new, or a review dated later has taken place."""
+        """Return later days on which a row is no longer new, or a review with a future date has taken place."""
         later: list[tuple[dt.date | None]] = []
         if paths := self.payload["hv_reviews"]:
             query = f"SELECT min(review_date) FROM {parquet(paths, hive_partitioning=False)} WHERE review_date > ?"
@@ -252,7 +252,7 @@ class Maker:
         self.con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(self.store.doubts)}")
 
     def use_links_without_new_rows(self, service: str) -> None:
-        """Create the views `records` and `doubts` that the returns of a service may rest on.
+        """Create the views `records` and `doubts` on which the returns of a service may be based.
 
         Pairs that the cohort's linkage scored are not scored again.
         """
@@ -308,7 +308,7 @@ class Maker:
         return [*made, *self._make_receipts(service)]
 
     def _find_terms(self, receiver: Sender) -> tuple[Permitted, facts.Absence, facts.Absence, NewChildren]:
-        """Return what a receiver may be told, of whose absence and of which reviews', and the rule about new rows."""
+        """Return what a receiver may be told, what is decided on absence and missing reviews, and the new-rows rule."""
         allowed = list_permitted(self.agreements, receiver, self.on)
         of_absence = facts.decide_absence(receiver, allowed, self.able, self.in_full)
         of_reviews = facts.decide_missing_reviews(receiver, allowed, self.able, self.complete_reviews)

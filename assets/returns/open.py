@@ -153,7 +153,7 @@ def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, f
                 extract = open_extract(landed, contract, dialect)
                 cohort = Cohort(header.cohort) if number in header.several else None
                 _read(con, join_parts({number: extract}, number_rows), contract, cohort)
-                # Unreadable rows are counted at the pipeline, for an unknown cohort if the file has several.
+                # The pipeline counted unreadable rows too. If the file has several cohorts, theirs is unknown.
                 aside = sum(map(len, extract.set_aside.values()))
                 least, most = least + (0 if cohort else aside), most + aside
                 present |= {*extract.headings}
@@ -181,8 +181,8 @@ def _read(
     """Add a file to `own`: source_row, own columns as text under `raw_<column>`, whether the row records a concern, and
     when the child was born.
 
-    Rows that delete a record are left out and, from a file of several cohorts, rows of other cohorts than `cohort`.
-    `of_cohort` is whether a row is sure to be of the cohort.
+    Rows that delete a record are left out. If the file has several cohorts, so are rows of any but `cohort`. The column
+    `of_cohort` says whether a row certainly belongs to the cohort.
     """
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE OR REPLACE TEMP TABLE extract AS FROM streamed")

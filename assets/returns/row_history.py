@@ -1,4 +1,4 @@
-"""Keeps the history of senders' rows: since when each is unchanged, and which deliveries a person must check.
+"""Keeps the history of senders' rows: since when each has been unchanged, and which deliveries a person must check.
 
 One file per cohort in the restricted zone holds, for every row of the extracts that returns are made from, the keyed
 marks of what identifies its child (`privacy.returns.facts`), the day on which the sender's service first sent it, the
@@ -30,11 +30,12 @@ from privacy.services import SERVICES
 from sources.reference.cohorts import Cohort
 
 MANY_MORE_ROWS = 1.5
-"""A delivery is unusual if it has this many times the rows that the one before has grown to, and at least LEAST_NEW
-more. The expected growth is that of a cohort being born, or of a census (`compute_growth`): without it, every delivery
-of a cohort's first year would wait for a person."""
+"""A delivery is unusual if it has more than this many times the rows that the one before would have grown to, and at
+least LEAST_NEW more than the one before. The expected growth is that of a cohort being born, or of a census
+(`compute_growth`): without it, every delivery of a cohort's first year would wait for a person."""
 MANY_NEW, LEAST_NEW = 0.25, 50
-"""A delivery is unusual if more than this share of its rows is new beyond the growth, and at least this many are."""
+"""A delivery is unusual if more than this share of its rows is new, beyond the growth, and at least this many rows
+are."""
 MOST_ALIKE = 8
 """A delivery is unusual if more than this many marks, one of them new, share an identifier, or one name with a date
 of birth or a postcode, and so look like variants of one child. All marks since the first delivery count, so that a

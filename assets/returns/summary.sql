@@ -1,5 +1,5 @@
--- Children of a council ($council) with a row of each service, of `records` and `doubts`: all; those that no other
--- service knows for sure; those of whom that cannot be said.
+-- Counts, by service, of the children with a row of the service in a council ($council), from `records` and `doubts`:
+-- all; those whom certainly no other service knows; those for whom this is uncertain.
 WITH of_child AS (
     SELECT child_id, service, bool_or(council = $council) AS here, bool_or(findable) AS findable
       FROM records GROUP BY child_id, service

@@ -28,7 +28,7 @@ from sources.reference.places import get_place
 
 _COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
-"""A child whose latest returned month is older than this has no record lately."""
+"""If the latest month returned for a child is longer ago than this, the child has no recent record."""
 
 
 class Situation(IntEnum):
@@ -83,10 +83,10 @@ def explain(
     born: dt.date | None = None,
     reviews: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> str:
-    """Explain a situation.
+    """Explain a child's situation.
 
-    `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the reviews not recorded of a
-    child born on a day, by code, and `reviews` the services that this covers.
+    `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the codes of the reviews not
+    recorded for a child born on the day `born`; `reviews` are the services that this covers, by code.
     """
     said = _explain_missing(missing, born, reviews)
     if situation is Situation.NO_OTHER:
@@ -252,7 +252,7 @@ def _build_child_entry(rows: list[Line]) -> dict[str, Any]:
 
 
 def _explain_empty_section(situation: Situation, header: Header) -> str | None:
-    """Return why no child can be in this section, whatever the records say."""
+    """Return why no child can be in this section whatever the records say, or None if one can."""
     returned = {fact for kinds in header.tells.values() for fact in kinds}
     if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in returned:
         return "Not returned: under the agreement no service tells you whether it recorded a concern."

@@ -17,7 +17,7 @@ _ANOTHER_KEY = "No matching keys"
 
 
 class AgeProblem(Exception):
-    """A key cannot be used or does not decrypt a file. The message quotes none of the content."""
+    """Raised if a key cannot be used or does not decrypt a file. The message quotes none of the content."""
 
 
 def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:

@@ -29,7 +29,7 @@ def describe_count(count: int) -> str:
 
 
 def find_least_count(count: int) -> int:
-    """Return the smallest count that `describe_count` describes alike; 0 for a count under a hundred."""
+    """Return the smallest count that `describe_count` describes in the same words; 0 for a count under a hundred."""
     if count < _UNITS[-1][0]:
         return 0
     unit, _ = _find_unit(count)

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-# `fetch_rows` accepts that copy.
+# `fetch_rows` accepts the extra copy.
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extra copy")
 
 

@@ -33,7 +33,7 @@ _CHECK = "check"
 
 
 class InvalidSettings(ValueError):
-    """An environment variable is invalid; the message names it but never shows a secret value."""
+    """Raised if an environment variable is invalid; the message names it but never shows a secret value."""
 
 
 def check_home(folder: Path) -> Path:

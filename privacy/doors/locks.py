@@ -62,7 +62,7 @@ def take_if_free(place: Path) -> int | None:
 def clear_scratch(folder: Path, prefix: str) -> None:
     """Remove temporary folders in `folder` that `open_scratch` created for processes that died."""
     for left in folder.glob(f"{prefix}*"):
-        # Its creator holds its lock for as long as it lives.
+        # The process that created a folder holds its lock for as long as it runs.
         if (handle := take_if_free(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(handle)

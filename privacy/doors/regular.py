@@ -1,7 +1,7 @@
 """Files written by others: opened only if they are regular, and destroyed without following a link.
 
-A pipe, device or socket could block for ever or never end. Before destruction files are checked after they are opened,
-and a file with another hard link keeps its content, even if someone swaps one in at the last moment.
+A pipe, device or socket could block for ever or never end. A file to be destroyed is checked once it is open, so a file
+with another hard link keeps its content, even if someone swaps it in at the last moment.
 """
 
 import errno
@@ -20,11 +20,11 @@ _FOLDER = getattr(os, "O_DIRECTORY", 0)
 
 
 class NotRegular(OSError):
-    """The path is not a regular file."""
+    """Raised if a path is not a regular file."""
 
 
 class LeadsOut(OSError):
-    """The path is a link that leads out of its folder."""
+    """Raised if a path is a link that leads out of its folder."""
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
@@ -32,8 +32,8 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
     Raises `NotRegular`, `LeadsOut` or another `OSError`.
     """
-    # Before it is opened, because opening a device can have effects; again afterwards, because the path may have been
-    # replaced in between.
+    # Checked before it is opened, because opening a device can have effects, and again afterwards, because the path may
+    # have been replaced in between.
     _check(path.stat())
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:

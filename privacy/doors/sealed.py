@@ -24,11 +24,11 @@ _INFO = b"readiness sealed Parquet 1"
 # The first and last four bytes of a Parquet file say whether its footer is encrypted.
 _OPEN_MAGIC, _SEALED_MAGIC = b"PAR1", b"PARE"
 _LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 16}
-"""Limits of the sizes stated in a footer, because the file of a sender may state any."""
+"""Limits on the sizes stated in a footer, because a sender's file may state any size."""
 
 
 class NotForThisKey(Exception):
-    """The file is encrypted to another key, or not encrypted."""
+    """Raised if a file is encrypted to another key, or not encrypted."""
 
 
 class _Sealing(modular.KmsClient):

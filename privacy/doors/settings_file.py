@@ -56,7 +56,7 @@ class Problem:
 
 
 class InvalidSettings(ValueError):
-    """A settings file is invalid; `problems` lists every mistake in it."""
+    """Raised if a settings file is invalid; `problems` lists every mistake in it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sort_problems(problems)

@@ -8,5 +8,5 @@ import yaml
 
 
 def read_yaml(path: Path | Traversable) -> Any:
-    """Return the content of a file by libyaml, because Python's parser takes 47 ms, not 5, for the files of a run."""
+    """Return the content of a file, read with libyaml: Python's parser takes 47 ms instead of 5 for a run's files."""
     return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)

@@ -31,7 +31,7 @@ def csv(path: Path, **options: str | bool) -> str:
 
 
 def _build_reader_sql(function: str, paths: Iterable[Path], options: Mapping[str, str | bool]) -> str:
-    # DuckDB reads these characters as a pattern; in brackets each is only itself.
+    # DuckDB reads these characters as a pattern; in brackets, each stands only for itself.
     files = ", ".join(quote_text(_PATTERN.sub(r"[\g<0>]", str(path))) for path in paths)
     settings = "".join(f", {name} = {str(value).lower()}" for name, value in options.items())
     return f"{function}([{files}]{settings})"

@@ -1,9 +1,9 @@
-"""Counts how well the records of a child linked to both services agree, to estimate how many links were missed.
+"""Counts children linked to both services by how well their records agree, to estimate how many links were missed.
 
 A link is missed when two records differ by more than the model tolerates, usually in two fields at once. Such a child
-cannot be observed. But children whose records differ in only one field are nearly always linked, and three records show
-which one is wrong. Every child linked to both services falls into one cell of `cells.CELLS`, from whose counts `missed`
-estimates how often several fields differ at once. Counts are published only through the noise plan.
+cannot be observed. But children whose records differ in only one field are nearly always linked, and their three
+records show which one is wrong. Every child linked to both services falls into one cell of `cells.CELLS`. From the
+counts, `missed` estimates how often several fields differ at once. Counts are published only through the noise plan.
 """
 
 from functools import cache
@@ -56,9 +56,10 @@ class Agreement:
     def count_children(self, links: pa.Table) -> pa.Table:
         """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
 
-        `too_little`: no record of the child holds enough to be searched for, and no identifier linked one to it.
-        `joined`: how the child's Profile was joined to the school census. Children at index 0 of both lists are left
-        out. `links` must come from the linkage that was watched. Raises ValueError if no linkage was watched.
+        `too_little`: no record of the child holds enough to be searched for, and no identifier linked another service's
+        record to it. `joined`: how the child's Profile was joined to the school census. Children at index 0 of both
+        lists are left out unless their pupils' records hold too little. `links` must come from the linkage that was
+        watched. Raises ValueError if no linkage was watched.
         """
         if self._found is None:
             raise ValueError("no linkage was watched")
@@ -96,7 +97,7 @@ WITH known AS (
 )
 FROM known JOIN ({select_first_rows_sql("unit IN (SELECT unit FROM known)")}) USING (unit)
 """
-"""SQL: what is known of each unit, with its first row."""
+"""SQL: the cell, too_little and joined of each unit, with its first row."""
 _CHILDREN = f"""
 WITH of_pupils AS (
     SELECT child_id FROM links GROUP BY child_id HAVING bool_and(source IN ('eyfsp', 'school_census'))

@@ -11,7 +11,7 @@ import scipy
 
 _MOST_BITS, _SETTLED_CHANGE = 60.0, 1e-7
 _ROUNDS, _ROUNDS_AT_ONCE = 100, 10
-"""Most rounds of belief propagation, and how many are run before settled pairs are set aside."""
+"""Maximum rounds of belief propagation, and how many are run before settled pairs are set aside."""
 _SURE_BITS = 20.0
 """A pair this heavy, and heavier than its rivals by this much, is taken as settled: its probability would change by
 less than a millionth."""
@@ -24,7 +24,7 @@ def match_one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, ti
 
     `weight` is in bits and at least 0; `tie` decides between equal weights.
     """
-    # Equal weights differ by up to a quarter of what counts as equal, by the hash of the pair's content.
+    # The hash of a pair's content decides between equal weights: it adds at most a quarter of the tolerance.
     weight = np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
     open_ = np.arange(len(left))
     kept = [np.zeros(0, np.int64)]
@@ -44,8 +44,8 @@ def compute_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, t
 
     Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact if the pairs form trees
     and approximate otherwise. The probabilities of one unit's pairs add up to less than 1. Each message is the chance
-    that a unit is free for a pair, given the other pairs it could be in. Sure pairs, and the
-    pairs they exclude, are settled first, which leaves few to iterate over.
+    that a unit is free for a pair, given the other pairs it could be in. Sure pairs, and the pairs they exclude, are
+    settled first, which leaves few to iterate over.
     """
     spare = weight - _SURE_BITS
     sure = (spare >= 0) & (spare >= _find_rival_weight(left, weight)) & (spare >= _find_rival_weight(right, weight))
@@ -92,7 +92,7 @@ def label_pairs(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def label_components(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
-    """Return the component, from 0, of each of `count` nodes, of which each `a` is connected with its `b`."""
+    """Return the component, from 0, of each of `count` nodes. `a` and `b` hold the two ends of each edge."""
     graph = scipy.sparse.coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
     return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64))
 
@@ -111,7 +111,7 @@ class _End:
         order = np.argsort(units, kind="stable")
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         sizes = np.diff(starts, append=len(units))
-        # With two pairs in a unit each is the other's only rival, so nothing has to be added up.
+        # If a unit has two pairs, each is the other's only rival, so nothing has to be added up.
         one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
         self._in_pairs, self._its_other = np.r_[one, other], np.r_[other, one]
         self._order = order[np.repeat(sizes > 2, sizes)]
@@ -128,7 +128,7 @@ class _End:
         return result
 
     def _sum_others(self, v: np.ndarray) -> np.ndarray:
-        """Return the same sums for the pairs of units that have three or more."""
+        """Return the same sums for the pairs of units with three or more pairs."""
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
         group = self._group[at]

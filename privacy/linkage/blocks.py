@@ -30,12 +30,12 @@ assumes, and a false link does more harm than a missed one. It is the same in ev
 LEAST_BITS = -8.0
 """Pairs lighter than this are dropped: they are not links at any threshold, and carry almost no weight as rivals."""
 LARGE_SERVICE_CHILDREN = 100_000
-"""Services with at least this many children have too many pairs that agree on one name and need the raised prior to
-compare them all."""
+"""From this many children on, the pairs that agree on one name and need `FREE_BITS` to be linked are too many to
+compare."""
 
 
 def _build_equal_sql(*tokens: str | tuple[str, str]) -> str:
-    """Return SQL: the patterns l and r share these tokens. Two names are the token of the left and of the right."""
+    """Return SQL: the patterns l and r share these tokens. A tuple is the token of the left and that of the right."""
     pairs = ((each, each) if isinstance(each, str) else each for each in tokens)
     return "(" + " AND ".join(f"l.t_{left} = r.t_{right}" for left, right in pairs) + ")"
 
@@ -44,7 +44,7 @@ ONE_HOME, ONE_NUMBER = _build_equal_sql("dob_postcode"), _build_equal_sql("nhs")
 
 
 def _compute_missing_bits(children: int, levels: Mapping[str, str], raised: float = FREE_BITS) -> float:
-    """Return the bits that a pair with these levels lacks to be linked."""
+    """Return how many more bits a pair with these levels needs to be linked."""
     return (
         -math.log2(model.compute_prior(children))
         - sum(model.compute_weight(*level, children) for level in levels.items())
@@ -56,7 +56,7 @@ def _find_least_band(name: str, bits: float) -> int:
     """Return the lowest band at which a name that agrees weighs at least this much."""
     return next(
         (band for band, label in model.EXACT[name].items() if model.compute_weight(name, label) >= bits),
-        RAREST_BAND + 1,  # no name is so rare, so the condition never holds
+        RAREST_BAND + 1,  # no name is that rare, so the condition never holds
     )
 
 
@@ -67,8 +67,8 @@ def _list_common_bands(name: str, other: str, children: int) -> list[int]:
     pairs that share a common name are like this.
     """
     levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
-    # `LEAST_BITS` is held against the weight before it is raised. The hundredth covers rounding, so that no pair is
-    # lost that scoring would keep.
+    # `LEAST_BITS` is compared with the weight before `FREE_BITS` is added. The 0.01 covers rounding, so that no pair
+    # that scoring would keep is lost.
     needed = _compute_missing_bits(children, levels, raised=0) + LEAST_BITS - 0.01
     return [band for band, label in model.EXACT[name].items() if model.compute_weight(name, label) < needed]
 
@@ -135,7 +135,10 @@ def _build_district_block(name: str, end: str, other: str) -> str:
 
 
 def _build_names_block(children: int) -> str:
-    """Return the block of pairs whose names both agree, and whose dates or postcodes differ if both have one."""
+    """Return the block of pairs whose names agree and are rare enough to link them.
+
+    They must be rare enough even if the date of birth and the postcode differ, where both records have them.
+    """
     dates, postcodes = "(l.has_dob AND r.has_dob)", "(l.has_postcode AND r.has_postcode)"
     return (
         f"{_build_equal_sql('names')} AND (NOT ({dates} AND {postcodes}) AND {_build_rare_pair_sql(children)}"
@@ -149,8 +152,8 @@ def _build_one_name_blocks(name: str, other: str, children: int) -> list[str]:
     """Return blocks of pairs that share one name and the date of birth.
 
     The name must be rare enough to make up for the other name, which differs or is missing from one record. If the name
-    is common, only pairs that live, or may live, in one district are compared, or whose other names share an end or one
-    of the forms in `_list_name_forms`.
+    is common, a pair is compared only if both records are, or may be, in one district, or if the other names share an
+    end or one of the forms in `_list_name_forms`.
     """
     same = {"date_of_birth": "same", "sex": "same"}
     raised = FREE_BITS if children < LARGE_SERVICE_CHILDREN else 0
@@ -162,7 +165,7 @@ def _build_one_name_blocks(name: str, other: str, children: int) -> list[str]:
     ]
     listed = ", ".join(str(each) for each in common if each >= rare)
     if rare <= RAREST_BAND:
-        # SQL has no empty list, and -1 is no band.
+        # SQL has no empty list, and -1 is not a band.
         found.append(f"{_build_equal_sql(date)} AND {band} >= {rare} AND {band} NOT IN ({listed or -1})")
     if listed:
         near = [
@@ -208,8 +211,8 @@ def build_blocks(children: int) -> list[str]:
             _build_equal_sql(f"surname_{a}_postcode", f"forename_{b}_postcode")
             for a, b in (*_ENDS_OF_NAMES, ("end", "end"))
         ),
-        # Identical surnames sound the same, so they need a block only if they have no sound, as names outside the Latin
-        # alphabet.
+        # Identical surnames sound the same, so they need a block only if they have no sound, as with names outside the
+        # Latin alphabet.
         *(
             block
             for forename in ("forename_dob", "forename_sound_dob")
@@ -226,7 +229,7 @@ def build_blocks(children: int) -> list[str]:
 
 
 def _list_name_forms() -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """Return other forms of the two names, each as (left, right), that are enough together with the date of birth."""
+    """Return forms of both names, as (left, right), that are enough for a comparison if the date of birth agrees."""
     sides = []
     for part in ("surname_first", "surname_last"):
         sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]

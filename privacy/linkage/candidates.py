@@ -1,6 +1,6 @@
 """Finds candidate pairs of records between services (`blocks`) and scores their match weights with Splink.
 
-A pair's weight depends only on how its two patterns agree. Splink therefore scores one pair of each kind, that is one
+A pair's weight depends only on how its two patterns agree. Splink therefore scores one pair of each kind, that is, one
 for each combination of outcomes of the conditions in the model's levels.
 """
 
@@ -37,10 +37,10 @@ PAIR = pa.schema(
 class PairCache:
     """Pairs of patterns scored by an earlier linkage, so that only pairs with a new pattern are compared and scored.
 
-    The base class keeps nothing. A cache is valid only for the same model, code and published number of children, which
-    with its two patterns decide whether a pair is compared, and its weight. A pattern is identified by its mark
-    (`mark_patterns`). Rows are joined to patterns, units and links from scratch each time, so the same pairs give
-    bit-identical links. A cache reveals as much as tokens do: only the linkage may read it.
+    The base class keeps nothing. A cache is valid only for the same model, code and published number of children:
+    together with a pair's two patterns, they decide whether the pair is compared and what it weighs. A pattern is
+    identified by its mark (`mark_patterns`). Rows are joined to patterns, units and links from scratch each time, so
+    the same pairs give bit-identical links. A cache reveals as much as tokens do: only the linkage may read it.
     """
 
     def read(self, part: int) -> pa.RecordBatchReader | None:
@@ -53,8 +53,9 @@ class PairCache:
 
 def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
     """Create `marks` (pattern, mark, fresh: new since the earlier linkage) and keep the marks."""
-    # Everything that decides how a pattern is compared goes into its mark. Bands are not in its tie, and whether it is
-    # of a crowd or has a UPN in its unit, which decides its side in the first step, depends on other rows.
+    # Everything that decides how a pattern is compared goes into its mark. The tie does not cover the name bands, nor
+    # two facts that depend on other rows: whether the postcode belongs to a crowd, and whether the unit has a permanent
+    # UPN, which decides the pattern's side in the first step.
     con.register("kept", cache.read(MARKS) or PAIR.empty_table())
     con.execute(
         """
@@ -72,12 +73,12 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
 
 
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
-"""Log2 odds that such a pair is one child whose forename was replaced, not a twin and an absent co-twin, in a cohort
-of any size. Forenames are replaced in 6 records per 1,000. Twins are 29 children per 1,000, but such a pair arises
-only if each twin is missing from the other's service: with 98% seen by one service and 85% by the other, 0.2 per
-1,000. Two thirds of twins have the same sex. That makes four bits; one is used, because coverage may be worse. If
-the sexes disagree, the pair is treated as twins. One-to-one assignment comes first: a child's own record takes
-precedence."""
+"""Log2 odds that a household pair (`_HOUSEHOLD`) is one child whose forename was replaced, not a twin and an absent
+co-twin, in a cohort of any size. Forenames are replaced in 6 records per 1,000. Of 1,000 children, 29 are twins, but
+such a pair arises only if each twin is missing from the other's service: with 98% seen by one service and 85% by the
+other, 0.2 per 1,000. Two thirds of twins have the same sex. That makes four bits; one is used, because coverage may be
+worse. If the sexes disagree, the pair is treated as twins. One-to-one assignment comes first: a child's own record
+takes precedence."""
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
 """Threads, and pairs per batch, when the kinds of pairs are found."""
 NO_CACHE = PairCache()
@@ -111,7 +112,7 @@ class Candidates:
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
     services, as in `model.compute_prior`. Creates `compared` (`patterns` with mark, fresh and, for each step n, left_n
     and right_n), `shapes` (pattern, and shape: a hash of which tokens and bands it has) and `copies` (shape, weight of
-    a pattern with itself without its NHS number, and alike: it would be compared).
+    a pattern with itself without its NHS number, and alike: whether it would be compared with itself).
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Candidates:
 
 
 _COPIES = 0
-"""The step of pairs of a pattern and itself."""
+"""Step number for pairs of a pattern with itself."""
 _OF_PATTERNS = ", ".join(name for name in PAIR.names if not name.startswith("mark"))
 # Recalled pairs whose patterns still exist, and those found now that are heavy enough: one row per pair of patterns.
 _CREATE_WEIGHED = f"""
@@ -209,11 +210,11 @@ SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FR
 
 
 def find_pairs(con: duckdb.DuckDBPyConnection, step: int, blocks: Sequence[str]) -> None:
-    """Insert into `found` the pairs of patterns of a step's two sides that a block finds, unless both are known.
+    """Insert into `found` the pairs between a step's two sides that a block finds, unless both patterns are known.
 
-    A pair is inserted once by each block that finds it, but pairs that share a home only by `ONE_HOME`.
+    A pair is inserted once by each block that finds it, except that pairs found by `ONE_HOME` are inserted only by it.
     """
-    # Two joins, because one side of either is small if little is new. A statement costs 3 ms even if it finds nothing.
+    # Two joins, because each then has a small side if little is new. A statement costs 3 ms even if it finds nothing.
     some, all_ = con.execute("SELECT bool_or(fresh), bool_and(fresh) FROM compared").fetchall()[0]
     joins = (["l.fresh"] if some else []) + (["NOT l.fresh AND r.fresh"] if some and not all_ else [])
     for block, fresh in product(blocks, joins):
@@ -280,7 +281,7 @@ def _predict_pairs(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> 
 def _compute_kinds(
     con: duckdb.DuckDBPyConnection, patterns: pa.Table, pairs: pa.Table, conditions: Sequence[str]
 ) -> pa.Array:
-    """Return a number (uint64) for each pair: equal if the same conditions hold, fail and are unknown."""
+    """Return a number (uint64) for each pair, equal for two pairs if the same conditions hold, fail and are unknown."""
     sql = f"hash({', '.join(conditions)})"
     named = dict.fromkeys(_NAMED.findall(sql))
 

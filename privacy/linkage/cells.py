@@ -1,6 +1,6 @@
 """Names of the cells that children linked to both services fall into, by how well their records agree (`agreement`).
 
-Names only: the noise plan and the noisy counts of a release use them too.
+It holds names only, because the noise plan and the noisy counts of a release use them too.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ COMPARED = ("date_of_birth", "postcode", "surname", "forename")
 """Fields used to compare records. Sex weighs too little to lose a link."""
 NAMES = "names"
 FIELDS = (*COMPARED, NAMES)
-"""What can differ alone. A record's two names differ together far more often than independently: they are swapped,
-the child uses other names, or one service transliterates them differently."""
+"""Fields that can differ alone. Both names count as one, because a record's two names differ together far more often
+than by coincidence: they are swapped, the child uses other names, or one service transliterates them differently."""
 PAIRS = ("pupil and health visitor", "pupil and setting", "setting and health visitor")
 DIFFERS = {
     "the pupil's record": (True, True, False),
@@ -46,7 +46,7 @@ class Differs:
         return f"{self.field.replace('_', ' ')} of {self.record} differs{nearly}"
 
 
-# A child without a cell counts as the first of a list (index 0), here and in `JOINS`.
+# A child that fits no other entry counts as the first of the list (index 0), here and in `JOINS`.
 NOT_BOTH, SEVERAL = "not linked to both services", "more than one thing differs"
 ALL_AGREE = tuple(
     f"everything agrees, {low} to {low + WEIGHT_STEP} bits"

@@ -32,8 +32,8 @@ FURTHER_THRESHOLD = 0.99
 """Least posterior at which a further record is added to a child already linked, if the forename agrees too."""
 _HIGHEST_POSTERIOR = 1 - 2**-50  # keeps log odds finite
 _POSTERIOR_DIGITS = 6
-"""Decimals of a posterior when compared with a threshold. Two records that fit a third equally well have a half
-each: one of them is linked, by the fixed tie-break, if the forename supports both. They usually belong to one child."""
+"""Decimals of a posterior when compared with a threshold. Two records that fit a third equally well have a posterior
+of 0.5 each: one is linked, by the fixed tie-break, if the forename supports both. They usually belong to one child."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
     left, right, weight, tie, forename, household = (
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
-    # Equal rivals are left unlinked only if the forename does not support them: otherwise they mostly are one child.
+    # Equal rivals are left unlinked only if the forename does not support them: otherwise they are mostly one child.
     vague = assignment.find_undecided(left, right, weight) & (forename <= 0)
     # The weight of a household pair is its final log odds (`candidates.REPLACED_FORENAME`), so it is not raised.
     alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
@@ -229,7 +229,7 @@ def choose_pairs(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, thre
 
 
 def find_least_forename_bits() -> float:
-    """Return the least log2 Bayes factor of a forename for a record to be a further one of a child."""
+    """Return the least log2 Bayes factor that the forename of a child's further record must have."""
     same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
     return min(model.compute_weight("forename", level) for level in same)
 
@@ -257,7 +257,7 @@ def _select_further_sql() -> str:
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
-    """Merge the right units of `chosen` (unit_l, unit_r, weight, nhs) into the left; return how many by NHS number."""
+    """Merge the right units of `chosen` (unit_l, unit_r, weight, nhs) into the left; return how many have `nhs` set."""
     con.register("chosen", chosen)
     con.execute(
         """
@@ -286,8 +286,8 @@ SELECT pattern,
   FROM patterns JOIN sent USING (pattern) JOIN entities USING (pattern) LEFT JOIN joins ON joins.unit = entity
 """
 """SQL: the rule that linked each pattern's rows to their child, and the probability. A step between services comes
-first, because it is what brought these rows to the child; then the identifiers that make rows one child, strongest
-first. A pattern sent twice is one child by its content, even if no other pattern joined it."""
+first, because it brought these rows to the child; then the identifiers that make rows one child, strongest first. A
+pattern on more than one row has a rule even if no other pattern joined it."""
 
 
 def build_links(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> pa.Table:

@@ -1,9 +1,9 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-Each field of a child's three records (pupil, health visitor, setting) is taken to differ or not, in any record,
-independently of the others. How often each differs, and in whose record, follows from the children in whom only that
-field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference, and is
-found as the linkage would find it; summing over every combination of differences gives the five `RATES`
+Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any record,
+independently of the other fields. How often each differs, and in whose record, follows from the children in whom only
+that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference,
+and is found as the linkage would find it; summing over every combination of differences gives the five `RATES`
 (`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
@@ -58,10 +58,10 @@ _LOST_BITS = 33.0
 """Cost of names so far from each other that their pair is not found."""
 SHORTFALL = np.array([1.1, 1.15, 1.15, 1.15, 1.15])
 RELATIVE_SD = np.array([0.6, 0.25, 0.25, 0.25, 0.4])
-"""For both missed at once, twice the deviation of most others: a single fault in how pupils' records are joined
-moves this rate most."""
+"""Standard deviation of the model, as a share of each rate. It is largest for both missed at once, because a single
+fault in how pupils' records are joined moves that rate most."""
 UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
-"""Deviation for what the model cannot see at all."""
+"""Standard deviation for errors that the model cannot see at all."""
 USUAL = np.array([0.0003, 0.003, 0.003, 0.003, 0.004])
 """Average rates of the populations that `SHORTFALL` was measured on."""
 _DECIMALS = 9
@@ -104,8 +104,8 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
     off = RELATIVE_SD * rates
     cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(of_cut_off, shares)
-    # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all is
-    # common.
+    # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all of its
+    # variance is common.
     covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
     return Missed(np.round(rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
@@ -155,8 +155,8 @@ _OPTIONS: list[list[cells.Differs | None]] = [
 def _build_tensors() -> tuple[Array, Array]:
     """Return whether the links of each of `RATES` are missed, by step of `ALL_AGREE` and combination of differences.
 
-    A value is a share if only some weights of the step are missed. The second is how much the first grows if records
-    whose names are far apart are never linked.
+    A value is a share if only some weights of the step are missed. The second array is how much more is missed if
+    records whose names are far apart are never linked; the first includes `CUT_OFF` times that.
     """
     missed = _build_tensor_at(COST_BITS["names", "far"])
     cut_off = _build_tensor_at(_LOST_BITS) - missed
@@ -164,7 +164,7 @@ def _build_tensors() -> tuple[Array, Array]:
 
 
 def _build_tensor_at(far_names: float) -> Array:
-    """Return the first of `_build_tensors` if names in a record that are far from the others' cost this many bits."""
+    """Return what is missed, as in `_build_tensors`, if names far from those in other records cost this many bits."""
     by_field = [
         [[_compute_cost(each, pair, far_names) for pair in range(len(cells.PAIRS))] for each in of] for of in _OPTIONS
     ]
@@ -179,7 +179,7 @@ def _build_tensor_at(far_names: float) -> Array:
     found = (points - lost + FREE_BITS >= 0) | at_home
     review, setting, bridged = (found[:, :, pair] for pair in range(len(cells.PAIRS)))
     fits_better = lost[:, 0] <= lost[:, 2]
-    # Linked to the pupil, the setting's record is a second way to the review; otherwise the two compete for the review.
+    # If it is linked to the pupil, the setting's record is a second way to the review; if not, the two compete for it.
     seen = np.where(setting, review | bridged, review & (fits_better | ~bridged))
     missed_links = np.stack([~seen & ~setting, ~seen & setting, seen & ~setting, ~review, ~setting])
     by_step = missed_links.reshape(len(RATES), len(cells.ALL_AGREE), _POINTS, -1).mean(axis=2)
@@ -232,12 +232,12 @@ class Unjoined:
 
 
 def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
-    """Estimate the share of school census rows that were not found, from how the others were.
+    """Estimate the share of school census rows that were not found, from how the other rows were joined.
 
-    `counts` are the children in each of `JOINS`, `variances` those of the noise in each. If D children were joined
-    without a UPN, and a share s of those joined by UPN have records that agree, there were about (1 - s) / s times D
-    more whose records differ, of which `NOT_FOUND` were not found. Such a child has two records among the pupils, so
-    services often miss the child too (`SPLIT`).
+    `counts` are the children in each of `JOINS`; `variances` are the variances of the noise in each. If D children were
+    joined without a UPN, and a share s of those joined by UPN have records that agree, there were about (1 - s) / s
+    times D more whose records differ, of which a share of `NOT_FOUND` was not found. Such a child has two records among
+    the pupils, so links to the services are often missed too (`SPLIT`).
 
     If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """
@@ -259,8 +259,8 @@ SERVICE_OF_RATE = (0, 1, 2, 1, 2)
 """Index into `SERVICES`, in the order of `RATES`."""
 COUNCILS_SD = 0.5
 """Prior standard deviation of how much more or less often records differ in one council than overall, and of one
-kind of record relative to the others there. A place that differs by more than `_PLAINLY` standard deviations of
-noise and chance is believed to the extent that it exceeds them."""
+kind of record relative to the others there. The further a place differs beyond `_PLAINLY` standard deviations of
+noise and chance, the more its own counts are trusted."""
 _PLAINLY = 4.0
 FACTOR_SD = 0.25
 """How far off the model was in one council, as a share of its factor."""
@@ -298,9 +298,9 @@ def estimate_factors(
     children seen by both services, by the health visitor only, and in a setting only; they weight the rates.
 
     The children of a council in whom one field differs, by whose record, are compared with the number expected if the
-    council were like all others. Every difference of that kind is assumed to be that many times as common there, and
-    the rates are summed again. With few children or much noise the estimate stays at the overall value: empirical Bayes
-    in two steps, first of a difference in all records together, then of each record against that.
+    council were like all others. Every difference of that kind is multiplied by this ratio, and the rates are summed
+    again. With few children or much noise the ratio stays near 1: empirical Bayes in two steps, first for a difference
+    in all records together, then for each record relative to that.
 
     If too few were linked to both services, every council gets a factor of 1.
     """

@@ -1,8 +1,8 @@
 """The linkage model: agreement levels rebuilt from compound tokens, with fixed, versioned m and u probabilities.
 
-Names can be compared if a date of birth or a postcode is shared, and every candidate pair shares one of them. The
-levels, and m and u, are therefore the same as for clear text. `bench/linkage/estimate.py` produces `model.json`.
-Nothing is trained on the records being linked.
+Names can be compared if the records share a date of birth, a postcode or both names, as every candidate pair does
+unless it shares only an NHS number. The levels, and m and u, are therefore the same as for clear text.
+`bench/linkage/estimate.py` produces `model.json`. Nothing is trained on the records being linked.
 
 Some levels keep households apart: twins share date of birth, postcode and surname, so a similar surname then adds
 almost nothing, and a different forename counts against the pair (`docs/linkage.md`). If everything but the forename
@@ -30,7 +30,7 @@ from privacy.pseudonyms import RARE_SURNAME
 
 
 def _build_any_equal_sql(*tokens: str | tuple[str, str]) -> str:
-    """Return SQL: one of these tokens is the same. Two names are the token of the left and of the right record."""
+    """Return SQL: one of these tokens is the same. A tuple is the token of the left record and that of the right."""
     pairs = ((each, each) if isinstance(each, str) else each for each in tokens)
     return _join_tests(*(f"t_{left}_l = t_{right}_r" for left, right in pairs))
 
@@ -192,14 +192,15 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts the same": _STARTS["forename"],
         "ends the same, one address and date": f"{_ENDS['forename']} AND {_BOTH}",
         "ends the same": _ENDS["forename"],
-        # A stranger of one date and postcode is a twin far more often than by chance (50 times in a cohort of 3,000).
+        # Another child with the same date and postcode is far more often a twin than a coincidence (50 times as often
+        # in a cohort of 3,000).
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _build_equal_sql("surname_postcode"),
         "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['surname'])}",
         "different, at another home": _ANOTHER_HOME,
     },
     "sex": {
-        # A forename mostly tells the sex, so an equal sex adds nothing to an equal forename.
+        # A forename usually implies the sex, so an equal sex adds nothing to an equal forename.
         "same, as the forename": f"sex_l = sex_r AND {_SAME['forename']}",
         "same": "sex_l = sex_r",
         "different, the forename is the same": _SAME["forename"],
@@ -209,7 +210,7 @@ LEVELS: dict[str, dict[str, str]] = {
 """SQL condition of each level over `_l` and `_r` columns, strongest first; anything else is "different"."""
 
 
-REFERENCE_RECORDS = 26_000  # children for whom the numbers of `model.json` hold
+REFERENCE_RECORDS = 26_000  # number of children to which `model.json` applies unscaled
 _MOST_BY_CHANCE = 0.1  # caps each level, so that the share of "different" stays positive
 MISSING = "nothing to compare"
 _ROUNDING_BITS = 0.006
@@ -263,8 +264,8 @@ def compute_chance_share(comparison: str, level: str, records: int) -> float:
     """Return u of one level for services with this many children.
 
     A postcode, or its outward part, is shared by as many children in a large country as in a small one. These two
-    shares are therefore proportional to the prior, in powers of two because they are not known more precisely. The
-    numbers in `model.json` are for `REFERENCE_RECORDS` children.
+    shares are therefore proportional to the prior, but scaled by powers of two, because they are not known more
+    precisely. The numbers in `model.json` are for `REFERENCE_RECORDS` children.
     """
     u: float = load_parameters()["comparisons"][comparison][level][1]
     if comparison != "postcode":
@@ -346,7 +347,7 @@ def build_waterfall(levels: Mapping[str, str | None], children: int, decided: fl
 
 
 def build_waterfall_from_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
-    """Return the same for a pattern for which only the log2 Bayes factors were kept; levels are identified by
+    """Return the waterfall of a pattern of which only the log2 Bayes factors were kept; levels are identified by
     factor."""
     comparisons = [
         {

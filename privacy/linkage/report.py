@@ -1,8 +1,9 @@
 """Collects figures for the reviewer of a linkage. Restricted zone only: every number here is a true count.
 
-A report is made while the linkage runs: give `Report().watchers` to `link`, and its result to `facts`. It contains
-counts and agreement patterns, never tokens or row numbers; weights come from the model alone. The content follows the
-GUILD guidance on linking data sets (Gilbert and others, Journal of Public Health 40, 2018).
+A report is made while the linkage runs: give the `watchers` of a `Report` to `link`, and the result of `link` to
+`collect_facts`. It contains counts and agreement patterns, never tokens or row numbers; weights come from the model
+alone. The content follows the GUILD guidance on linking data sets (Gilbert and others, Journal of Public Health 40,
+2018).
 
 It includes the rows that contain too little to be linked on content: even an exact copy would not be linked to them.
 Each row is scored against itself like any pair. Its own identifiers are left out, because they link only within a
@@ -117,8 +118,8 @@ def _compute_sensitivity(step: link.Scored) -> list[dict[str, Any]]:
     now[step.decision.kept] = True
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, link.THRESHOLD)):
-        # With the linkage's own posterior: weighing every pair anew, here and in the control, is half of the linkage's
-        # time for England.
+        # This uses the linkage's own posterior: weighing every pair again, here and in the control, would take half as
+        # long as the linkage for England.
         kept = link.choose_pairs(step.pairs, step.decision.posterior, step.decision.vague, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
@@ -155,7 +156,7 @@ SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
 
 FOLDS = 10
 ENOUGH_SUBJECTS = 20_000
-"""Subjects after which no further part is left out: more would hardly lower the limits."""
+"""Number of subjects after which no further part is left out: more would hardly lower the limits."""
 CONFIDENCE = 0.95
 
 
@@ -163,9 +164,9 @@ CONFIDENCE = 0.95
 class Control:
     """The outcome of the negative control for one step.
 
-    `subjects` are right units whose partner was left out. Of these, some were then linked to somebody else, and
-    `outdoing_a_partner` of those links weigh at least as much as another subject's partner, on average over all
-    subjects. The step has `right_units` units on the right and `links` links.
+    `subjects` are right units whose partner was left out. `linked_to_somebody_else` of them were then linked to another
+    unit, and `outdoing_a_partner` of those links weigh at least as much as another subject's partner, on average over
+    all subjects. The step has `right_units` units on the right and `links` links.
     """
 
     step: str

@@ -1,6 +1,6 @@
 """Clerical review: the sample of pairs, its noise plan, and how its results update the rates of linkage error.
 
-`docs/clerical-review.md` explains both to people.
+`docs/clerical-review.md` explains the review to its users.
 
 The frame has at most one pair per pupil and service: the pupil's link or, if the pupil has none, either the record lost
 to a better link or the unlinked record that shares most tokens with the pupil's. The linkage drops most of the last
@@ -101,7 +101,7 @@ class ReviewPairs:
     def sample(self, links: pa.Table, children: int) -> pa.Table:
         """Return the pairs of the sample, for the restricted zone.
 
-        `links` must come from the linkage that was watched; `children` is its published number of children.
+        `links` must come from the linkage that was watched; `children` is the cohort's published number of children.
 
         One row per pair: pair (an id), service, stratum, child_id, council and row_key of the pupil's row,
         other_source, other_council and other_row_key, second_review, the number of pairs in its stratum (stratum_pairs)
@@ -297,7 +297,7 @@ def _iter_tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
                 # The error of a weak link is a false link: two children.
                 a, b = b, a
             decided = max(a, 0.0) + max(b, 0.0)
-            # Without a decided pair either answer is as likely.
+            # If no pair was decided, both answers are equally likely.
             p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
             # u ** 2 / 12 is the variance of a uniform distribution from none to all of the undecided pairs.
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2

@@ -3,9 +3,9 @@
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
 has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns. Rows of one service with
 identical content form one pattern: those with complete demographics in any council, and those with enough for one child
-(`ENOUGH`) within one source and council. A row therefore never competes with its own copy. `tie` is a 64-bit hash of
-the pattern's content; a row with less than `ENOUGH` is a pattern whose number among identical rows is hashed too. `tie`
-decides between equal weights, so the order in which rows are read never matters.
+(`ENOUGH`) within one source and council. A row therefore never competes with its own copy. A row with less than
+`ENOUGH` is a pattern by itself. `tie` is a 64-bit hash of the pattern's content, and for such a row also of its number
+among identical rows. It decides between equal weights, so the order in which rows are read never matters.
 
 `find_entities` adds the units of each service: patterns that are one child by identifier or by identical content
 (`docs/linkage.md`). They are connected components, so the result does not depend on the order of comparison.
@@ -29,15 +29,16 @@ OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 _NUMBERS = (*OWN_NUMBERS, *SCOPED_NUMBERS)
 CROWD_CHILDREN = 10
-"""From this many children of a service born in one month with one postcode (told apart by forename and date of
-birth), the postcode belongs to a crowd: a hostel, a hospital, or the council itself. They are counted by month
+"""If more children of a service than this were born in one month and have one postcode (counted by forename and date
+of birth), the postcode belongs to a crowd: a hostel, a hospital, or the council itself. They are counted by month
 because no token holds a postcode alone; England has about forty people per postcode in use. The first children, in
-token order, are not part of the crowd: all of them up to this number, one fewer for each further child, and none
-from twice this number. Adding or removing a record therefore moves at most two others in or out."""
+token order, are not part of the crowd: all of them up to this number, one fewer for each further child, and none from
+twice this number. Adding or removing a record therefore moves at most two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row has names, date of birth and postcode."""
-# Otherwise a row sent twice ties with its copy and neither is linked: 12 of 14 children with an initial as forename.
+# Otherwise a row sent twice ties with its copy and neither is linked, as with 12 of 14 children whose forename is an
+# initial.
 ENOUGH = (
     "t_dob_postcode IS NOT NULL"
     " OR t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL"
@@ -160,8 +161,7 @@ SELECT tie, {{service}} AS service, sex, {_build_any_present_sql("_dob_")} AS ha
        place IN (FROM crowded) AS crowded, surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
   FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) USING (place)
 """
-"""SQL: the patterns of a service, taken from the first row of each tie. Children beyond the first at a crowd's postcode
-are `crowded`."""
+"""SQL: the patterns of a service, taken from the first row of each tie; `crowded` follows from `CROWD_CHILDREN`."""
 
 
 def select_first_rows_sql(condition: str) -> str:
@@ -174,8 +174,8 @@ def select_first_rows_sql(condition: str) -> str:
 
 
 def _create_view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
-    """Create the view `sent` of `as_sent`, with tokens without bands and without identifiers shared by many
-    children."""
+    """Create the view `sent` of `as_sent`: tokens lose their bands, and identifiers shared by many children are
+    NULL."""
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     columns = (
         f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {build_compared_sql(present)}"
@@ -247,10 +247,10 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
     differ, or if one has both names and either the date or the postcode of a unit with another UPN.
 
     Usually this is one child with a wrong date in one file and a different address in the other. Two children with one
-    UPN usually leave a trace: both are in both files, or the one who has the other's UPN in one file has a UPN in the
+    UPN usually leave a trace: both are in both files, or the one who has the other's UPN in one file has its own in the
     other.
     """
-    # Of 429 pairs of two children who were given one UPN, this joins 2.
+    # This joins 2 of 429 pairs of children who were given one UPN.
     namesakes = " UNION ALL ".join(
         f"""
         SELECT here.unit FROM concerned AS here JOIN patterns a USING (pattern)

@@ -36,14 +36,14 @@ class Fact(StrEnum):
     NO_OTHER = "known_to_no_other"
     """That none of the other services that can know a child of this age, and disclose this, knows the child."""
     REVIEW = "review_not_recorded"
-    """Which due reviews no health-visiting team that discloses this has recorded of the child."""
+    """Which reviews are due but have not been recorded by any health-visiting team that discloses this."""
 
 
 NOT_RECORDED: Mapping[Fact, tuple[tuple[str, ...], str]] = {
     Fact.CONCERN: (("education",), "concerns"),
     Fact.REVIEW: (("education", "settings"), "reviews"),
 }
-"""Services whose extracts lack what a fact rests on, and what they lack: an outcome of the Profile is no concern."""
+"""Services whose extracts lack what a fact needs, and what they lack. An outcome of the Profile is not a concern."""
 NEVER_ABSENT = "education"
 """No return says that this service has no record of a child. Nearly every child of nurseries and health visitors is in
 some school's records, so most of the few that seem to be in none were missed. With three times the usual errors, or
@@ -129,7 +129,7 @@ def _convert_to_json(value: Any) -> Any:
 
 
 def combine_rules(rules: Iterable[NewChildren]) -> NewChildren:
-    """Return the rule that allows only what all of them allow."""
+    """Return the rule that allows only what all the rules allow."""
     every = list(rules)
     return NewChildren(
         after_days=max(rule.after_days for rule in every),
@@ -171,10 +171,10 @@ class Disclosure(settings.Settings):
 
 
 class Agreement(settings.Settings):
-    """The agreement of one council, as its file has it.
+    """The agreement of one council, as written in its file.
 
-    `recipients` are by service. `accepts_from` are other councils whose services may disclose facts to this one's. It
-    is in force from `starts` to `expires`, inclusive.
+    `recipients` are by service. `accepts_from` are other councils whose services may disclose facts to this one's. The
+    agreement is in force from `starts` to `expires`, inclusive.
     """
 
     council: settings.Text
@@ -211,7 +211,7 @@ class Agreement(settings.Settings):
     @field_validator("tells")
     @classmethod
     def _check_flows(cls, tells: Sequence[Disclosure], info: ValidationInfo) -> Sequence[Disclosure]:
-        """Return the disclosures, each with its council, unless one is repeated or stays within a service."""
+        """Return the disclosures, each with its council; refuse one that is repeated or stays within a service."""
         council, seen = info.data.get("council"), set[tuple[str, str, str | None]]()
         with settings.Faults() as faults:
             for number, each in enumerate(tells):

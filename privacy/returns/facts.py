@@ -1,29 +1,31 @@
 """Facts disclosed to one sender about its own rows: SQL over the links of a cohort and the records.
 
-A fact is disclosed if it is as certain as a link of probability SURE_PROBABILITY. Otherwise it is left out without a
-reason:
+A fact is disclosed if it is as certain as a link of probability SURE_PROBABILITY. Otherwise it is left out, and no
+reason is given:
 
 - a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
   SURE_PROBABILITY. A row linked by its own identifier has probability 1
-- a month, or the absence of a concern: no less certain record of that service may be the child's as well, and none
-  that could be (`Doubts`) is later or, for a concern, is later and has one
-- no other service knows the child: told only of services that can know a child of this age (`decide_absence`), and only
-  if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record that is,
-  or could be, the child's (`Doubts`). Nor may it have a record of a child unknown to the receiver that agrees in two of
-  date of birth, postcode and a name, or in the date of birth and the sound of a name, with no different sex
+- the month of the latest record, or that no concern was recorded: all linked records of that service must be this
+  certain, and no other record of it may be likely to be the child's (`Doubts`). No record that could be the child's may
+  be later (for the month), or be later and have a concern (for the concern)
+- no other service knows the child: disclosed only about services that can know a child of this age (`decide_absence`),
+  and only if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record
+  that is, or could be, the child's (`Doubts`). Nor may it have a record of a child unknown to the receiver that agrees
+  in two of date of birth, postcode and a name, or in the date of birth and the sound of a name, unless the sex differs
   (ALIKE_TOKENS). The row must also be one that would have been found (FINDABLE_CONDITION)
-- no health-visiting team has recorded a review: the same about records of this review, also of children whom a team
-  knows, whose records must then all be sure. Not told if it would be true of most children (MOST_UNREVIEWED_SHARE)
+- no health-visiting team has recorded a review: the same, but only records of this review count. A team may know the
+  child, if all its records that are linked to the child are sure. Not disclosed if it would be true of most children
+  (MOST_UNREVIEWED_SHARE)
 
 Only rows of the receiver, and of services that may disclose something to it, are used.
 
 A sender can add a row to find out whether another service holds the same child. For the returns of each service, the
 cohort is therefore linked again without that service's new rows (`agreement.NewChildren`), in any council, unless the
-agreement allows saying who knows the child: new rows take no partner from another row, join no two children, and leave
-none in doubt. A return depends only on rows that are no longer new and on what others sent. Whatever a new row
-contains, and whoever else holds it, the return is the same until it is no longer new.
+agreement allows saying who knows the child. New rows then take no partner from another row, join no two children, and
+leave none in doubt. A return depends only on rows that are no longer new and on what others sent. Whatever a new row
+contains, and whoever else knows its child, the return stays the same until the row is no longer new.
 
-Two records leave it open whether their children are one if they would be one child with a probability above
+Two unlinked records could still belong to one child if they would be one child with a probability above
 DOUBTFUL_PROBABILITY when neither has another partner, or if they have the same identifier. A rival that took the place
 of one of them does not settle this: a service can hold two records of one child, and a record can have been linked to
 the wrong twin.
@@ -58,9 +60,9 @@ ALIKE_TOKENS = (
     *("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode"),
     *("t_surname_sound_dob", "t_forename_sound_dob", "t_dob_postcode"),
 )
-"""A row that no other service is said to know must not share any of these tokens with a stranger. With only the first
-four, 43 of 581 statements to health visitors about nurseries were wrong at three times the usual slips; with all, 23 of
-531."""
+"""If a return says that no other service knows a row's child, the row must not share any of these tokens with a
+stranger. With only the first four, 43 of 581 statements to health visitors about nurseries were wrong at three times
+the usual slips; with all, 23 of 531."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {build_band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are present, and the surname is rare enough to have
 tokens without both (`pseudonyms.RARE_SURNAME`). With a more common surname, a child whose other record has a
@@ -70,8 +72,8 @@ DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two unlinked records may still be one child. Above it, the conclusion that they are not is
 less certain than a link of 0.95."""
 LEAST_ABSENT_SHARE = 0.02
-"""Share of a sender's rows from which absence is disclosed: below it, missed links outweigh 1 - SURE_PROBABILITY.
-The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
+"""Least share of a sender's rows for absence to be disclosed: below it, missed links outweigh 1 - SURE_PROBABILITY.
+The worst measured share of rows that seemed absent and were not is 0.025%; this allows for 0.1%."""
 MOST_UNREVIEWED_SHARE = 0.5
 """Share of the rows asked about above which a review is more likely missing from the extracts than not made."""
 HEALTH = "health"
@@ -80,7 +82,7 @@ HEALTH = "health"
 
 @dataclass(frozen=True)
 class Absence:
-    """Whether a sender can be told that no other service knows a child, or has recorded some of `reviews`.
+    """Whether a sender can be told that no other service knows a child, or that none has recorded one of `reviews`.
 
     `of` are the services covered; `why_not` is a sentence giving the reason if it cannot be told.
     """
@@ -110,8 +112,8 @@ def decide_missing_reviews(
 ) -> Absence:
     """Return whether `receiver` can be told that no health-visiting team has recorded a review of a child.
 
-    `reviews` are those due of every child of the cohort by now of which a team has sent every month in which they were
-    due. As for `decide_absence`, the result depends on no row of the receiver.
+    `reviews` has, for each team, the reviews due for every child of the cohort by now, if the team has sent every month
+    in which they were due. As with `decide_absence`, the result depends on no row of the receiver.
     """
     if receiver.service == HEALTH:
         return Absence((), "health visitors see their reviews in their own records")
@@ -130,7 +132,7 @@ def decide_missing_reviews(
 def _decide(
     fact: Fact, services: Collection[str], receiver: Sender, allowed: Permitted, in_full: Collection[Sender]
 ) -> Absence:
-    """Return whether `receiver` can be told a fact that says that `services` have no record."""
+    """Return whether `receiver` can be told `fact`, which says that `services` have no record."""
     tellers = tuple(teller for teller, facts in allowed.items() if fact in facts and teller.service in services)
     needed = [Sender(receiver.council, service) for service in services]
     if silent := ["/".join(sender) for sender in needed if sender not in tellers]:
@@ -224,8 +226,8 @@ class Doubts:
             same = con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
             self._remember(con, same)
             con.unregister("joined")
-        # Judged without rivals: one that took a record's place hides it, and 58 of 4,624 statements that no other
-        # service knows a child are then wrong.
+        # Judged without rivals: a rival that took a record's place would hide it, and then 58 of 4,624 statements that
+        # no other service knows a child are wrong.
         apart = step.decision.alone >= convert_to_bits(DOUBTFUL_PROBABILITY)
         apart[step.decision.kept] = False
         at = np.flatnonzero(apart)
@@ -283,7 +285,7 @@ SELECT child_id, other_child_id, bool_or(likely) AS likely FROM both_ways GROUP 
 
 
 def derive_traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
-    """Return what returns know about rows, derived from their tokens (by source) but containing none.
+    """Return what returns need to know about rows, derived from their tokens (by source) but containing none.
 
     Columns: source, council, row_key; sex, findable and numbered, as read by `find_facts`; the keyed marks `identity`
     and `names`; and, named after ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token. Equal tokens get equal
@@ -336,7 +338,7 @@ def build_identity_sql(columns: Collection[str]) -> str:
     linked to. The relation must have these `columns` and be joined with `identity_pads`.
     """
     texts = ["sex", *(_format_token_sql(token, columns) for token in TOKENS if token.name != "t_names")]
-    # `concat_ws` skips NULL: an empty text keeps every token in its place, so that rows with other gaps differ.
+    # `concat_ws` skips NULL: an empty text keeps every token in its place, so that rows with different gaps differ.
     filled = ", ".join(f"coalesce({text}, '')" for text in texts)
     return build_mac_sql(f"concat_ws(chr(31), {filled})")
 
@@ -360,9 +362,9 @@ def _format_token_sql(token: TokenColumn, columns: Collection[str]) -> str:
 def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
     """Create `all_records`: `records` plus whether a row is new on a day (`waiting`) and whether it is `left_out`.
 
-    `records` has council, service, first_day, deliveries and at_start, and is dropped. `rules` are those of the senders
-    that receive something; rows of other senders never wait. If a rule returns something about new rows, none are left
-    out.
+    `records` has council, service, first_day, deliveries and at_start, and is then dropped. `rules` are those of the
+    senders that receive something; rows of other senders never wait. If a rule allows something to be returned about
+    new rows, none are left out.
     """
     table = [
         {
@@ -382,7 +384,7 @@ def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChild
 def find_days_of_growing_old(
     con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date
 ) -> list[dt.date]:
-    """Return the days after `on` on which new rows of `all_records` have been there for long enough."""
+    """Return the days after `on` on which new rows of `all_records` will have been sent long enough ago."""
     waiting = con.sql(
         "SELECT DISTINCT council, service, first_day FROM all_records WHERE waiting AND first_day NOT NULL"
     )

@@ -1,6 +1,6 @@
 -- Facts about the rows of one source ($source) of a receiver ($council, $service), as `find_facts` describes. $least is
 -- the probability of a sure link, $absence whether the receiver may learn that no other service knows a child,
--- $least_absent the least share of rows for that, $reviews the codes of reviews that it may learn are not recorded,
+-- $least_absent the least share of rows for that, $reviews the codes of reviews that it may be told are not recorded,
 -- $most_unreviewed the greatest share of rows for that, $waiting_known whether it learns who knows the child of a new
 -- row, and $bare_... what it learns about a row without a UPN or NHS number.
 WITH seen AS (

@@ -146,7 +146,7 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
 
 
 def check_recipient(path: Path, recipient: str, own: str) -> None:
-    """Raise `ReturnProblem` if a document was made for a different recipient than the one that could decrypt it."""
+    """Raise `ReturnProblem` if a document was made for a recipient other than the one that could decrypt it."""
     if recipient != own:
         raise ReturnProblem(
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
