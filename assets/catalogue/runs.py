@@ -116,7 +116,7 @@ def build_due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
 
 
 def build_night_condition() -> dg.AutomationCondition:
-    """Return a condition that links a cohort at night if its extracts changed and neither is in progress."""
+    """Return a condition to link a cohort at night if its extracts changed and no intake or linkage of it runs."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     # extracts arrive one by one over weeks: linking after each would link a cohort about forty times
     tonight = dg.AutomationCondition.cron_tick_passed(LINK_AT, _TIMEZONE)

@@ -92,8 +92,8 @@ class PartsReader:
     def _sort_files(self, landed: Landed, staging: Path) -> None:
         """Split multi-cohort files into parts of their cohorts.
 
-        Each file is sorted once, for the first extract that needs it. An unreadable file stops an
-        extract in parts. It does not stop a whole extract, but is reported in `not_read`.
+        Each file is sorted once, for the first extract that needs it. An unreadable file stops an extract in parts. It
+        does not stop a whole extract, but is reported in `not_read`.
         """
         cohorts: set[str] = set()
         for path in landed.several:
@@ -172,7 +172,7 @@ class PartsReader:
         return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
-        """Store a part for each cohort that deletes records of earlier parts which a file now gives to another cohort.
+        """Store, by cohort, a part that deletes records of earlier parts which a file now gives to another cohort.
 
         Records move to another cohort if, for example, a date of birth was corrected.
         """

@@ -312,7 +312,7 @@ class Findings:
         return self._whose.find_other_origins(landed.council, landed.cohort)
 
     def finish(self, set_aside: Mapping[Rule, list[int]], out: RowWriter) -> None:
-        """Count rows that the reader could not read as rejected, and count rows with a shared number.
+        """Count as rejected the rows that the reader could not read, and count rows with a shared number.
 
         No row is rejected for a shared number alone.
         """
