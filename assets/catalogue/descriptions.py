@@ -32,7 +32,7 @@ ALLOWED = (
     *("cohort", "missing", "not_taken", "not_read"),  # names of councils and sources
     *("share_rejected", "share_warned", "rows_of_expected", "rows_of_last", "least_filled"),  # shares, rounded
     *("expected_rows", "rules", "rules_broken"),  # published or set by the operator; counts of rules
-    *("report", "dagster/row_count"),  # a path; rows of published tables only
+    *("report", "dagster/row_count"),  # a path; the row count is of published tables only
     *("rows_outside_their_domain", "units_twice", "problems"),  # from checks, which must find 0
     *("release", "path"),
     *(r"rho( of \d{6})?", r"plan_sha256( of \d{6})?"),

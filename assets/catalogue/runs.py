@@ -48,7 +48,7 @@ PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 BY, WHY = "readiness/by", "readiness/why"
-"""Tags of the account that started a run with a command, and of the command or other reason."""
+"""Tags for the account that started a run with a command, and for the command or other reason."""
 RELEASE, SHARE = "readiness/release", "readiness/share"
 SPENDS_BUDGET = "spends_budget"
 
@@ -140,7 +140,7 @@ def redact_errors(step: F) -> F:
         with _log_errors():
             yield from step(*args, **kwargs)
 
-    # Dagster handles a generator function in another way, so the wrapper must be of the same kind
+    # Dagster handles generator functions differently, so the wrapper must be one if the function is
     return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
 
 

@@ -76,7 +76,7 @@ class Home:
     """Marker file of a restore that is running or was interrupted."""
 
     landing_seen = _Below("restricted", "landing_seen.json")
-    """Unread files in landing and sources with a folder there, as of the last check."""
+    """Unread files in landing, and sources with a folder there, as of the last check."""
     first_people = _Below("restricted", "first_intake", "people.json")
     """People named in the policy when the first extract was ingested."""
     first_real_extract = _Below("restricted", "first_intake", "not_synthetic.json")
@@ -97,7 +97,7 @@ class Home:
     release_record = _define_version_path("release={}.json")
     """A release's inputs for each cohort, frozen before the first charge."""
     release_day = _define_version_path("day={}.json")
-    """A release's date, the day its bundle was first built."""
+    """A release's date: the announced day or, without one, the day its bundle was first built."""
     release_made = _define_version_path("made={}.json")
     """The hashes of a release's inputs, and of its files at publication."""
     requests = _Below("restricted", "requests.jsonl")
@@ -241,7 +241,7 @@ class CohortStore:
 
     @property
     def any_taken(self) -> bool:
-        """True if any extract of the cohort is held, even if its file has left landing."""
+        """True if any extract of the cohort has been ingested, even if its file has left landing."""
         return any(self.home.iter_extracts("pseudonymised", "parquet", self.cohort))
 
     @property

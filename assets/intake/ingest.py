@@ -46,7 +46,7 @@ Outcome: TypeAlias = ExtractQuality | ExtractStopped | None
 class Intake:
     """Ingests extracts from a landing folder into a home folder.
 
-    Raises `InvalidExpectedRows` if the file of expected row numbers cannot be read.
+    Raises `InvalidExpectedRows` if the file of expected numbers of rows cannot be read.
     """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:

@@ -65,7 +65,7 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Objection:
-    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark).
+    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark) pairs.
 
     It applies to every cohort, because a wrong or corrected date of birth puts a child's rows into another one. It is
     stored once for each cohort that had rows of the child, and kept as long as that cohort's records may be.

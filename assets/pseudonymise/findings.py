@@ -1,6 +1,6 @@
 """Counts broken rules and their first rows during the pass over one extract, and decides whether to stop the file.
 
-`DuplicateIdentifiers` finds rows whose UPN, NHS or other number also belongs to another child, by hashes.
+`DuplicateIdentifiers` uses hashes to find rows whose UPN, NHS or other number also belongs to another child.
 """
 
 from collections.abc import Mapping

@@ -250,7 +250,7 @@ class SplitWriter(RowWriter):
 
     def write(self, table: pa.Table) -> None:
         if self._marks:
-            # a part cannot show that only one child of the extract has its names
+            # a part cannot show that only one child in the extract has both names
             table = pseudonyms.clear_sole_bearers(table)
         table = self._write_marks(table, RowState.KEPT)
         table = table.drop_columns([name for name in table.column_names if name in _MARKS])

@@ -1,6 +1,6 @@
 """Compares an extract with the last delivery and with published figures, and flags differences worth a look.
 
-A difference is worth a look if it is larger than `POINTS` and has a probability below one in a thousand by chance. The
+A difference is worth a look if it is larger than `POINTS` and chance would cause it less than once in a thousand. The
 test is two-sided and normal: two shares with pooled variance for the last delivery, and one share against a fixed value
 for a published figure. A report makes about a hundred comparisons, so a threshold of one in twenty would raise false
 alarms in every report.
