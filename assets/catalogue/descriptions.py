@@ -32,7 +32,7 @@ ALLOWED = (
     *("cohort", "missing", "not_taken", "not_read"),  # names of councils and sources
     *("share_rejected", "share_warned", "rows_of_expected", "rows_of_last", "least_filled"),  # shares, rounded
     *("expected_rows", "rules", "rules_broken"),  # published or set by the operator; counts of rules
-    *("report", "dagster/row_count"),  # a path; rows of published tables only
+    *("report", "dagster/row_count"),  # a path; the row count is of published tables only
     *("rows_outside_their_domain", "units_twice", "problems"),  # from checks, which must find 0
     *("release", "path"),
     *(r"rho( of \d{6})?", r"plan_sha256( of \d{6})?"),
@@ -61,7 +61,10 @@ _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
 
 
 def _describe_columns(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
-    """Return metadata with columns and lineage. Descriptions repeat it, as open-source Dagster does not draw it."""
+    """Return metadata with columns and lineage.
+
+    Column descriptions repeat the lineage, because open-source Dagster does not draw it.
+    """
     listed = list(columns)
     schema = [
         dg.TableColumn(name, kind, description=". ".join(filter(None, (text, _format_inputs(made_of)))))
@@ -202,7 +205,7 @@ def _iter_uses(contract: SourceContract) -> Iterator[tuple[str, str]]:
 
 
 def _iter_purposes(column: str, purposes: tuple[str, ...]) -> Iterator[str]:
-    """Yield each kind of use of a column, with what it is used in; the column's own name is not repeated."""
+    """Yield a phrase for each kind of use of a column. An attribute of the same name is called `by itself`."""
     for kind, of_kind in groupby(sorted(purposes, key=_get_kind), key=_get_kind):
         parts = [purpose.partition(".")[2] for purpose in of_kind]
         if kind in FAMILIES:

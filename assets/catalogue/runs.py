@@ -39,7 +39,7 @@ WINDOW = dt.timedelta(days=180)
 LINKED_FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=dt.timedelta(days=160), warn_window=dt.timedelta(days=155)
 )
-"""Stale if no cohort was linked since the last term. The longest gap, from April to September, is 153 days."""
+"""Stale if no cohort has been linked since the last term. The longest gap, from April to September, is 153 days."""
 LINK_AT = "0 4 * * *"
 """04:00 every day, after the nightly intake has ended."""
 _TIMEZONE = "Europe/London"
@@ -48,7 +48,7 @@ PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 BY, WHY = "readiness/by", "readiness/why"
-"""Tags of the account that started a run with a command, and of the command or other reason."""
+"""Tags for the account that started a run with a command, and for the command or other reason."""
 RELEASE, SHARE = "readiness/release", "readiness/share"
 SPENDS_BUDGET = "spends_budget"
 
@@ -72,7 +72,7 @@ def parse_partition_key(key: str) -> tuple[str, str]:
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
-    """Add missing partitions for these councils, remove those of no council, and return all of them in order."""
+    """Add missing partitions for these councils, remove any that is not a council, and return all of them in order."""
     name = str(COUNCILS.name)
     # anyone can add a partition in the UI, and a range of councils could include it
     for stray in instance.get_dynamic_partitions(name):
@@ -116,7 +116,7 @@ def build_due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
 
 
 def build_night_condition() -> dg.AutomationCondition:
-    """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs."""
+    """Return a condition to link a cohort at night if its extracts changed and no intake or linkage of it runs."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     # extracts arrive one by one over weeks: linking after each would link a cohort about forty times
     tonight = dg.AutomationCondition.cron_tick_passed(LINK_AT, _TIMEZONE)
@@ -140,13 +140,13 @@ def redact_errors(step: F) -> F:
         with _log_errors():
             yield from step(*args, **kwargs)
 
-    # Dagster handles a generator function in another way, so the wrapper must be of the same kind
+    # Dagster handles generator functions differently, so the wrapper must be one if the function is
     return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
 
 
 @contextmanager
 def _log_errors() -> Iterator[None]:
-    """Log an error in the block on a separate line, because Dagster shows it only between two stack traces."""
+    """Log an error in the block on a separate line, because Dagster itself shows it only between two stack traces."""
     try:
         run = _get_run()
         with attribute_to_run(run.run_id if run else ""), translate_errors():

@@ -32,7 +32,7 @@ _QUOTED_PATH = re.compile(r"""(['"])(/.+?)\1""")
 
 
 class _Rooted(Protocol):
-    """A home folder, for messages that name paths relative to it; a sender has none."""
+    """Home folder, for messages with paths relative to its root. A protocol, because senders' tools have no `Home`."""
 
     @property
     def root(self) -> Path: ...
@@ -43,7 +43,7 @@ class StepFailed(Exception):
 
 
 class Refused(Exception):
-    """Raised if something asked for cannot be done. The message says why, and what to do."""
+    """Raised if a request cannot be carried out. The message says why, and what to do."""
 
 
 class Damaged(Exception):
@@ -134,7 +134,7 @@ def _join_messages(error: BaseException) -> str:
 def _format_place(error: Exception) -> str:
     """Return ` (path)` if the error names one, else an empty string.
 
-    The sender chose the names below a source's folder; they are left out unless they follow the naming rules.
+    The sender chooses names below a source's folder, so they are left out unless they follow the naming rules.
     """
     name = getattr(error, "filename", None) or next((path for _, path in _QUOTED_PATH.findall(str(error))), None)
     if not name:

@@ -92,13 +92,13 @@ def with_removals_blocked(step: Callable[Concatenate[S, P], R]) -> Callable[Conc
 def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     """Lock these cohorts during the block. Raises `Busy` if another process does not release one in time.
 
-    It waits, so that the second of two runs of a partition finds the first one's results. A nested block holds its
+    Because it waits, the second of two runs of a partition finds the first one's results. A nested block holds its
     locks in addition to the outer ones.
     """
     home.prepare()
     mine = _mine.get()
     with ExitStack() as held:
-        # in one order everywhere, so that no two processes wait for each other
+        # always in the same order, so that no two processes wait for each other
         places = [_take(held, home.cohort(cohort), mine) for cohort in sorted(set(cohorts))]
         token = _mine.set(mine | set(places))
         try:
@@ -109,9 +109,10 @@ def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
-    """Lock the extracts of these (council, cohort) during the block, against intakes and work on the whole cohorts.
+    """Lock the extracts of these (council, cohort) pairs during the block.
 
-    Other councils' extracts can still be ingested in parallel. Raises `Busy` as `lock_cohorts` does.
+    The lock keeps out other intakes of these extracts and work on the whole cohorts. Other councils' extracts can still
+    be ingested in parallel. Raises `Busy` as `lock_cohorts` does.
     """
     home.prepare()
     mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
@@ -129,7 +130,7 @@ def _take(
 ) -> Path:
     """Lock a cohort, or one council's part of it, until `held` closes, and return the lock's path."""
     place = store.home.restricted / "turns" / f"cohort={store.cohort}{f'.{council}' if council else ''}"
-    # a kernel lock on a second opening of the same file would wait for this process's own
+    # opening the lock file again would make this process wait for its own lock
     if place not in mine:
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"

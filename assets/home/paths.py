@@ -50,7 +50,7 @@ def _define_extract_path(kind: str, suffix: str, zone: str = "restricted") -> _B
 
 
 def _define_version_path(name: str) -> Callable[[Home, str], Path]:
-    """Return the method for a file of each release, whose version replaces `{}`."""
+    """Return a method that gives the path of a release's file. The release version replaces `{}` in `name`."""
     return lambda home, version: home.restricted / "releases" / name.format(version)
 
 
@@ -65,7 +65,7 @@ class Home:
     dagster = _Below("dagster")
     """Dagster's storage: runs, events, schedules."""
     processes = _Below("dagster", "processes")
-    """Markers of processes that run Dagster jobs from the command line; dead ones stay until they are noticed."""
+    """Markers of processes that run Dagster jobs from the command line. A dead process's marker stays until noticed."""
     tokens_zone = _Below("tokens")
     """Files that only the linkage can read."""
     lock = _Below("restricted", ".in-use.lock")
@@ -76,7 +76,7 @@ class Home:
     """Marker file of a restore that is running or was interrupted."""
 
     landing_seen = _Below("restricted", "landing_seen.json")
-    """Unread files in landing and sources with a folder there, as of the last check."""
+    """Unread files in landing, and sources with a folder there, as of the last check."""
     first_people = _Below("restricted", "first_intake", "people.json")
     """People named in the policy when the first extract was ingested."""
     first_real_extract = _Below("restricted", "first_intake", "not_synthetic.json")
@@ -97,7 +97,7 @@ class Home:
     release_record = _define_version_path("release={}.json")
     """A release's inputs for each cohort, frozen before the first charge."""
     release_day = _define_version_path("day={}.json")
-    """A release's date, the day its bundle was first built."""
+    """A release's date: the announced day or, without one, the day its bundle was first built."""
     release_made = _define_version_path("made={}.json")
     """The hashes of a release's inputs, and of its files at publication."""
     requests = _Below("restricted", "requests.jsonl")
@@ -196,7 +196,7 @@ class Home:
         """Remove unfinished files of processes that died, in the restricted zone and the release folder."""
         with hold_lock(self.restricted):
             clear_scratch(self.restricted, _STAGING)
-        # taking this lock removes what dead publishers left
+        # taking this lock removes the unfinished files of publishers that died
         with lock_folder(self.release):
             pass
 
@@ -227,7 +227,7 @@ class CohortStore:
     row_history = _Below("restricted", "returns", "standing-{0.cohort}.parquet")
     """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
     returns_record = _Below("restricted", "returns", "made-{0.cohort}.json")
-    """What the returns were made from, by hash."""
+    """Hashes of what the returns were made from."""
     list_of_holds = _Below("restricted", "decisions", "{0.cohort}-holds.txt")
     """Page to read before accepting holds."""
     acceptance_to_sign = _Below("restricted", "decisions", "{0.cohort}-holds.request")
@@ -241,7 +241,7 @@ class CohortStore:
 
     @property
     def any_taken(self) -> bool:
-        """True if any extract of the cohort is held, even if its file has left landing."""
+        """True if any extract of the cohort has been ingested, even if its file has left landing."""
         return any(self.home.iter_extracts("pseudonymised", "parquet", self.cohort))
 
     @property
@@ -263,9 +263,9 @@ class CohortStore:
         return self.home.restricted / "reports" / f"cohort={self.cohort}" / council
 
     def return_summary(self, council: str) -> Path:
-        """Return the path of the number of children known to only one service (JSON; page in `.html`).
+        """Return the path of a council's count of children known to only one service (JSON; the page is `.html`).
 
-        It never leaves the restricted zone.
+        The count never leaves the restricted zone.
         """
         return self.home.returns / council / f"summary-{self.cohort}.json"
 
@@ -294,7 +294,7 @@ class ExtractStore:
     token_sample = _define_extract_path("", "sample", zone="tokens")
     """Sample of an extract's smallest tokens, to compare with later extracts, encrypted for the linkage."""
     newest_sample = _define_extract_path("", "newest", zone="tokens")
-    """The current extract's sample if it differs. It replaces the other after a measurement."""
+    """The current extract's sample, if it differs from `token_sample`, which it replaces after a measurement."""
     pseudonymised = _define_extract_path("pseudonymised", "parquet")
     """An extract's payload."""
     quarantine = _define_extract_path("quarantine", "parquet")

@@ -1,4 +1,4 @@
-"""Processing log: all processing of personal data, with the data, time and person.
+"""Processing log: what was done to which personal data, when and by whom.
 
 A line is added before the action. `chained_log` describes how changed or removed lines are detected. Lines contain
 names of councils and sources, MACs of files and versions, but no identifiers, row numbers or counts.
@@ -121,7 +121,7 @@ def verify(home: Home) -> list[LogEntry]:
 
 
 def list_intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
-    """Return the lines of ingested and stopped deliveries by extract, oldest first. Raises `LogBroken` as `verify`."""
+    """Return the lines of ingested and stopped deliveries by extract, oldest first. Raises what `verify` raises."""
     if not home.processing_log.exists():
         return {}
     stat = home.processing_log.stat()
@@ -130,7 +130,7 @@ def list_intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
 
 @lru_cache(maxsize=2)
 def _read_intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
-    """Return the lines for `list_intakes`, cached by the log's size and time: a gate asks once for each family."""
+    """Return the lines for `list_intakes`, cached by the log's size and time: a release reads them once per family."""
     found: dict[Key, list[LogEntry]] = {}
     with hold_lock(home.processing_log, shared=True):  # a run of another cohort may be adding lines
         lines = verify(home)

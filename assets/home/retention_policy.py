@@ -22,7 +22,7 @@ class CohortExpired(Exception):
 
 
 class Retention(Settings):
-    """Months from the end of a cohort's academic year, and days: see the file."""
+    """Retention periods in months from the end of a cohort's academic year, or in days. The file explains each."""
 
     cohort_months: NonNegativeInt
     landing_days: NonNegativeInt
@@ -37,7 +37,7 @@ class Retention(Settings):
         return add_months(cohort.reception_ends + dt.timedelta(1), self.cohort_months)
 
     def compute_unpublished_end(self, cohort: Cohort, last_delivery: dt.date) -> dt.date:
-        """Return the same for its records that can be in no table."""
+        """Return the first day on which the cohort's records that can be in no table may no longer be kept."""
         since = max(cohort.reception_ends + dt.timedelta(1), last_delivery)
         return min(self.compute_end(cohort), add_months(since, self.unpublished_months))
 

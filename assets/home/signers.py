@@ -34,7 +34,7 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
     Public keys are recorded if `keys` holds the release signing key.
     """
     ledger = Ledger(home.ledger)
-    # those of the first intake before those of the policy, whose change they must sign
+    # people of the first intake come before those of the policy, because they must sign any change to the policy
     if first := _read_kept(home.first_people):
         note_people(ledger, SignOff.parse(first))
     note_people(ledger, load_policy().sign_off)

@@ -18,7 +18,7 @@ def get_software_version() -> str:
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection during imports, a fifth of whose time it takes, then freeze what was imported."""
+    """Disable garbage collection during imports, where it takes a fifth of the time, then freeze what was imported."""
     gc.disable()
     try:
         yield

@@ -233,7 +233,7 @@ def _report_accepted(context: dg.AssetExecutionContext, home: Home, partition: s
         dg.AssetMaterialization(key, _describe_quality(quality), metadata=metadata, partition=partition, tags=tags)
     )
     for outcome in iter_outcomes(quality):
-        # a warning, because the extract was taken: the linkage decides whether its doubts hold a release
+        # a warning, because the extract was taken: the linkage decides whether a broken rule holds a release
         _log_outcome(context, key, partition, outcome, dg.AssetCheckSeverity.WARN)
 
 
@@ -370,7 +370,7 @@ def iter_progress_lines(
 
 
 def _list_problems(quality: ExtractQuality) -> list[str]:
-    """Return the reasons to give an extract a separate line; none if it is sound."""
+    """Return the reasons why an extract gets its own line in the log; empty if it is sound."""
     found = [other.looks_like for other in quality.other_origins]
     found += [
         f"number of rows: {each.sentence}" for each in iter_outcomes(quality) if each.family == SIZE and not each.passed

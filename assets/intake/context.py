@@ -96,7 +96,7 @@ class Delivery:
 class IntakeContext:
     """Landing, home folder and keys of an intake, and tools that share one in-memory database.
 
-    Raises `InvalidExpectedRows` if the file of expected row numbers cannot be read.
+    Raises `InvalidExpectedRows` if the file of expected numbers of rows cannot be read.
     """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
@@ -141,7 +141,7 @@ class IntakeContext:
             }
         else:
             made_under |= {"dialect": load_dialect(landed).sha256}
-        # of the identifiable file, which the sender still has when a return comes back
+        # the MAC is of the identifiable file, which the sender still has when a return comes back
         own_mac = compute_sender_mac(key, manifest.extract_sha256 if manifest else sha256)
         return Delivery(landed, self.make_stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
@@ -237,7 +237,7 @@ class IntakeContext:
 
 @lru_cache(maxsize=1)
 def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
-    """Return look-ups that all intakes of a process share. The directory's `sha256` is only part of the cache key."""
+    """Return look-ups that all intakes of a process share. The directory's `sha256` only serves as a cache key."""
     return build_look_ups(directory)
 
 
@@ -272,8 +272,8 @@ class _Job(Generic[R]):
 def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Mapping[type, Answer], judge: Answer) -> Iterator[R]:
     """Yield the outcome of each extract, in order. A job is the size of the extract's file in bytes, and its steps.
 
-    `answers` are by type of request, in the order of the steps before validation. Groups of extracts run concurrently:
-    some are read while others are validated and promoted.
+    `answers` holds the function for each type of request, in the order of the steps before validation; `judge` answers
+    requests for validation. Groups of extracts run concurrently: some are read while others are validated and promoted.
     """
     reading = Semaphore(GROUPS_READ_AT_ONCE)
 
@@ -289,7 +289,7 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Mapping[type, Ans
 
     groups = _group_by_size([_Job(size, steps) for size, steps in jobs])
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
-        # each thread gets a copy of the context, because the log reads from it who started the run
+        # each thread gets a copy of the context, where the log looks up which run it belongs to
         running = [pool.submit(copy_context().run, finish, group) for group in groups]
         try:
             for group in running:

@@ -36,7 +36,7 @@ PARTS_KEY = "parts"
 """Metadata key of the tokens of an extract in parts: the stems of the files that hold the tokens."""
 TOKENS_KEY = "tokens_made_under"
 """Metadata key of payload and tokens: the keys and versions that the tokens were made under. With the MAC, this
-identifies the tokens; the encrypted files cannot, because no two are the same."""
+identifies the tokens. The encrypted files do not, because encrypting the same tokens twice gives different files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ class PartRows(PartFile, Tally):
     """One part of an extract, and the outcome of its rows.
 
     `deletions` counts rows that delete a record. `sent_again` is the number of the part of the same name that replaced
-    this one, or 0. In a multi-cohort file, `of_no_cohort` rows belong to no cohort; the numbers of the first are in
-    `first_of_no_cohort`.
+    this one, or 0. In a multi-cohort file, `of_no_cohort` rows belong to no cohort; `first_of_no_cohort` holds the
+    first of their row numbers.
     """
 
     rows_read: int
@@ -213,7 +213,7 @@ def read(path: Path) -> ExtractQuality | None:
 
 @lru_cache(maxsize=1024)
 def _parse_quality(content: bytes) -> ExtractQuality:
-    """Parse a stored result. Cached, because a release reads each several times, and England has 765."""
+    """Parse a stored result. Cached, because a release reads each several times, and England has 765 of them."""
     return _EXTRACT_QUALITY.validate_json(content)
 
 
@@ -241,7 +241,7 @@ def read_current(store: ExtractStore) -> ExtractQuality | None:
 def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
     """Return the deliveries before the one with this MAC, newest first.
 
-    They are those of the cohort, then the current one of the previous cohort.
+    Deliveries of the cohort come first, then the current delivery of the previous cohort.
     """
     before = Cohort(store.cohort).previous
     superseded = [quality for path in store.history.glob("*.json") if (quality := read(path))]

@@ -46,7 +46,7 @@ Outcome: TypeAlias = ExtractQuality | ExtractStopped | None
 class Intake:
     """Ingests extracts from a landing folder into a home folder.
 
-    Raises `InvalidExpectedRows` if the file of expected row numbers cannot be read.
+    Raises `InvalidExpectedRows` if the file of expected numbers of rows cannot be read.
     """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
@@ -135,8 +135,8 @@ class Intake:
     ) -> Steps[Outcome]:
         """Ingest one extract: stage it in `folder`, validate it, promote or stop it, and report.
 
-        Its parts have all been read. If it is stopped, the previous good extract stays in place. Yields when steps can
-        be batched: see `Steps`.
+        All its parts must have been read. If it is stopped, the previous good extract stays in place. Yields a request
+        for each step that can be batched: see `Steps`.
         """
         mac, parts = "", None
         try:
@@ -153,7 +153,7 @@ class Intake:
                 delivery = self._with_expected_rows(self._context.describe_delivery(landed, (sha256, mac)))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
-            start_worker()  # it loads for seconds, while rows are staged
+            start_worker()  # loading takes seconds, while rows are staged
             if in_parts:
                 staged, parts = self._resolve(delivery, kept, folder)
             else:
@@ -179,7 +179,7 @@ class Intake:
         # the log comes first, so that no promoted rows are missing from it
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         if parts is None:
-            # a whole file replaces all parts, and removing them first lets none outlive it
+            # a whole file replaces all parts; they are removed first, so that none is left beside it
             PartStore(self.home.extract(*landed.key)).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, next(iter(previous), None))
@@ -194,12 +194,12 @@ class Intake:
         previous: Sequence[ExtractQuality],
     ) -> Generator[ValidationRequest, tuple[Finding, ...], ExtractQuality]:
         landed, contract, kept = delivery.landed, delivery.contract, staged.rows_kept
-        # a delivery that could hold a release is no measure of the next
+        # a delivery that could hold a release is not a reference for the next one
         rows_last = next((quality.rows_kept for quality in previous if not quality.holds), None)
         rows_expected = self._context.expected.get(landed.key, find_published_rows(landed.source, landed.council))
         of_last = extract_rules.compute_share(kept, rows_last)  # None if there is no earlier delivery
         if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
-            of_last = min(of_last, 1.0)  # parts that add up always grow
+            of_last = min(of_last, 1.0)  # an extract always grows if its parts add up
         facts = {
             "rows_kept": kept,
             "rejected_share": staged.rejected_share,
@@ -247,12 +247,12 @@ class Intake:
 
     def _with_expected_rows(self, delivery: Delivery) -> Delivery:
         expected = self._context.expected.get(delivery.landed.key)
-        # part of the settings, so that another expected number gets the extract judged again
+        # part of the settings, so that an extract is validated again if its expected number changes
         more = {} if expected is None else {EXPECTED_ROWS: expected}
         return replace(delivery, made_under=delivery.made_under | more)
 
     def _list_kept_parts(self, landed: Landed) -> list[Part]:
-        """Return every part of an extract that has been read, even if its file has left landing; none if all are empty.
+        """Return all parts of an extract that were read, even if their files have left landing; none if all are empty.
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
         """
@@ -319,7 +319,7 @@ class Intake:
             landed.council,
             landed.source,
             landed.cohort,
-            # a name that is not the contract's may be a child's
+            # a file name that does not follow the naming rules may hold a child's name
             file=landed.path.name if landed.path.name in landed.name else "",
             file_mac=mac,
             stopped_at=format_now(),

@@ -1,7 +1,8 @@
 """Reads each part of an extract once, and sorts multi-cohort files, so that `ingest` can resolve the parts.
 
 A row of a multi-cohort file belongs to the cohort given by its date of birth. If its academic year is at most one year
-away from that, as for a child who starts school a year late, or if it has no date of birth, the academic year decides.
+away from that cohort's, as for a child who starts school a year late, or if it has no date of birth, the academic year
+decides.
 A row with neither belongs to the cohort in which an earlier part has its record. Other rows are set aside and counted.
 """
 
@@ -40,11 +41,11 @@ from sources.reference.cohorts import Cohort
 MAX_BYTES = 1 << 30
 """Limit on the text of a multi-cohort file (1 GiB), which is held in memory until its rows are sorted."""
 MAX_EXAMPLE_ROWS = 100
-"""Most row numbers stored of the rows set aside."""
+"""Most row numbers stored for rows set aside."""
 
 
 class PartsReader:
-    """Reads the parts of extracts that have not been read."""
+    """Reads those parts of extracts that have not been read yet."""
 
     def __init__(self, context: IntakeContext) -> None:
         self._context, self._home, self._keys = context, context.home, context.keys
@@ -89,9 +90,10 @@ class PartsReader:
         return True
 
     def _sort_files(self, landed: Landed, staging: Path) -> None:
-        """Split multi-cohort files into parts of their cohorts. Each file is sorted once, by the first extract to ask.
+        """Split multi-cohort files into parts of their cohorts.
 
-        An unreadable file stops an extract in parts. It does not stop a whole extract, and is added to `not_read`.
+        Each file is sorted once, for the first extract that needs it. An unreadable file stops an extract in parts. It
+        does not stop a whole extract, but is reported in `not_read`.
         """
         cohorts: set[str] = set()
         for path in landed.several:
@@ -170,9 +172,9 @@ class PartsReader:
         return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
-        """Store, as a part of each cohort, the records of its earlier parts that a file now gives to another cohort.
+        """Store, by cohort, a part that deletes records of earlier parts which a file now gives to another cohort.
 
-        This happens if, for example, a date of birth was corrected.
+        Records move to another cohort if, for example, a date of birth was corrected.
         """
         stores, here = self._get_stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
@@ -215,9 +217,9 @@ class PartsReader:
             store.keep([part], None, staging / f"moved-{cohort}")
 
     def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
-        """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record.
+        """Split a file's row numbers by cohort; rows without one are under "".
 
-        Rows without a cohort are under "".
+        The cohort is the one that the row gives or, if it gives none, the one whose earlier parts have its record.
         """
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
@@ -276,7 +278,7 @@ class PartsReader:
         return replace(part, extract=self._context.open(part)) if closed else part
 
     def _read_group(self, group: Sequence[Delivery], folder: Path) -> Steps[ExtractStopped | None]:
-        """Read parts from their files and store them. If one is stopped, none is stored; return the reason."""
+        """Read parts from their files and store them. If one is stopped, store none and return the reason."""
         landed = group[0].landed
         try:
             seen = [get_state(part.landed.path) for part in group]
@@ -290,7 +292,7 @@ class PartsReader:
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
-                own = replace(own, other_origins=())  # computed over all parts of the group, not this one
+                own = replace(own, other_origins=())  # computed over all parts of the group, not for this part
                 stop_if_wrong(landed, own, moved=get_state(landed.path) != before)
                 own.check_rejected(landed.name)
         except Exception as error:
@@ -309,7 +311,7 @@ def _describe_part(delivery: Delivery, staged: Staged, out: SplitWriter, held_ba
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(split_number(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, delivery.extract.set_aside.values())) if delivery.extract else 0
-    # tokens come without the rejected rows, which only the manifest counts
+    # a tokens file has no rejected rows: only its manifest counts them
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
     rules = tuple(
         replace(
@@ -346,7 +348,7 @@ def format_now() -> str:
 def split_by_first_year(found: pa.Table) -> dict[str, np.ndarray]:
     """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
-    # not cohorts whose children are not born yet, or whose data may no longer be held
+    # cohorts whose children are not born yet, or whose data may no longer be held, are left out
     policy, today = get_retention(), dt.date.today()
     of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.compute_end(Cohort(code))}
     split = {of_year[year]: numbers[years == year] for year in np.unique(years).tolist() if year in of_year}
@@ -362,7 +364,7 @@ def assign_by_earlier_parts(
     """
     numbers, records = marked[SOURCE_ROW].to_numpy(), _get_records(marked)
     there = {code: np.isin(records, known) for code, known in earlier.items()}
-    # a record in several cohorts cannot decide
+    # a record that is in several cohorts does not decide
     alone = np.sum([*there.values(), np.zeros(len(records), bool)], axis=0) == 1
     assigned = {code: numbers[found & alone] for code, found in there.items() if (found & alone).any()}
     own = {code: np.concatenate([rows.get(code, numbers[:0]), more]) for code, more in assigned.items()}

@@ -30,7 +30,7 @@ from privacy.row_keys import ROW_KEY, split_number
 from sources.extract.landing import Landed, get_state
 
 NUMBER = "number"
-"""Column name, among a row's marks, of its number in its part."""
+"""Name of the column, beside the marks, that holds a row's number within its part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Part(PartFile):
 
     @property
     def has_rows(self) -> bool:
-        """True if its file holds rows of the extract. An empty file is a month without changes."""
+        """True if its file holds rows of the extract. An empty file means a month without changes."""
         return not self.moved and self.rows_read + self.rows_deleted > 0
 
 
@@ -173,7 +173,7 @@ class PartStore:
         return found
 
     def read_records(self, keys: KeyRing, parts: Iterable[Part]) -> np.ndarray:
-        """Return the `record` marks of the rows of parts that have one."""
+        """Return the `record` marks of the rows of parts, without rows that have none."""
         marks = self.read_marks(keys, parts).values()
         return pa.concat_tables(table.select(["record"]) for table in marks)["record"].drop_null().to_numpy()
 
@@ -194,7 +194,7 @@ def compute_moved_mac(keys: KeyRing, mac: str) -> str:
 
 @dataclass(frozen=True)
 class Sorted:
-    """A sorted multi-cohort file: its cohorts, and the number of rows set aside with the row numbers of the first.
+    """A sorted multi-cohort file: its cohorts, the number of rows set aside, and the first of their row numbers.
 
     A file without cohorts has no rows here and is not read again. `state` is its size and modification time, which
     identify it without a key until it is rewritten.
@@ -237,7 +237,7 @@ class SortedFiles:
         write_json(self._path, {each: asdict(of) for each, of in (self.list_entries() | {mac: entry}).items()})
 
     def close(self, mac: str, cohort: str = "") -> None:
-        """Mark a file as without rows of a cohort, or of any. If no cohort is left, it is not read again."""
+        """Mark a file as having no rows of a cohort, or none at all. If no cohort is left, it is not read again."""
         if entry := self.list_entries().get(mac):
             left = tuple(each for each in entry.cohorts if cohort and each != cohort)
             entry = entry if left else replace(entry, rows_set_aside=0, first_rows=())

@@ -104,7 +104,7 @@ class Resolved:
 
     @property
     def counting(self) -> tuple[Part, ...]:
-        """Parts whose rows set aside still count: the last one if parts are cumulative, else all."""
+        """Parts whose rejected rows still count: the last one if parts are cumulative, else all."""
         own = tuple(part for part, _ in self.parts.with_rows)
         return own[-1:] if self.how is Parts.CUMULATIVE else own
 
@@ -120,7 +120,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         con.execute(_STATES)
         how = stated or (Parts.CUMULATIVE if _are_cumulative(con, ordered) else Parts.INCREMENTAL)
         _stop_at_contradictions(con, name, ordered, how)
-        # of cumulative parts, only the last one with rows counts
+        # if parts are cumulative, only the last one with rows counts
         last = len(ordered.with_rows) - 1 if how is Parts.CUMULATIVE else 0
         con.execute(_FATES, {"last": last})
         con.execute(_SET_ASIDE, {"last": last})
@@ -235,7 +235,7 @@ def _mix_bits(values: np.ndarray) -> np.ndarray:
 def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: Sequence[np.ndarray]) -> np.ndarray:
     """Give different keys to rows of different children who share a UPN, so that neither replaces the other.
 
-    Rows are of one child if they agree in at least two of date of birth, surname and forename, directly or through
+    Rows belong to one child if they agree on at least two of date of birth, surname and forename, directly or through
     other rows.
     """
     if not marks[0].any():
@@ -262,7 +262,7 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
 def _find_components(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Return the connected component of each row. An equal, non-zero value in any column connects two rows."""
     count = len(columns[0])
-    # rows are connected through values, because pairs of rows would grow with their square
+    # rows are connected through values, because the number of pairs of rows grows with the square of the rows
     rows, nodes, first = [], [], count
     for values in columns:
         there = np.flatnonzero(values)
@@ -391,7 +391,7 @@ def describe(
 ) -> FromParts:
     """Describe the parts for the sender.
 
-    `aside` gives, by MAC, the number of rows of a multi-cohort file without a cohort, and the first row numbers.
+    `aside` gives, by MAC of a multi-cohort file, the number of its rows without a cohort, and their first row numbers.
     """
     unused = (*((part, 0) for part in withdrawn), *sent_again)
     rows = [(part, Tally(replaced=part.rows_kept), number) for part, number in unused]

@@ -65,7 +65,7 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Objection:
-    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark).
+    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark) pairs.
 
     It applies to every cohort, because a wrong or corrected date of birth puts a child's rows into another one. It is
     stored once for each cohort that had rows of the child, and kept as long as that cohort's records may be.
@@ -134,7 +134,7 @@ def open_mark_database(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def compute_marks(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
-    """Return the distinct (kind, mark) of rows of tokens and council. `con` must come from `open_mark_database`."""
+    """Return the distinct (kind, mark) pairs of rows with tokens and council. `con` is from `open_mark_database`."""
     con.register("tokens", tokens)
     of_rows = f"({marks.build_marks_sql('tokens', tokens.column_names)}) ON {', '.join(marks.KINDS)}"
     found = con.execute(
@@ -199,7 +199,7 @@ class HeldBack:
         return suppressed_rows
 
     def _extend(self, con: duckdb.DuckDBPyConnection, known: Sequence[Objection], table: pa.Table) -> None:
-        """Store the objections from other cohorts that match for this cohort too, so that they last as long as it."""
+        """Store matching objections from other cohorts for this one too, so that they last as long as its records."""
         here = {entry.id for entry in known if entry.cohort == self._cohort}
         for entry in known:
             if entry.id not in here and match_objections(con, [entry], table).any():
@@ -234,9 +234,9 @@ Gone: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 def write_without(home: Home, keys: KeyRing, holders: Mapping[Path, str], gone: Gone) -> None:
-    """Rewrite those of an extract's files that exist without the rows that are `gone`.
+    """Rewrite the existing files of an extract, leaving out the rows that are `gone`.
 
-    `holders` has the name of the key that opens each file, which is empty if the file is not encrypted. Raises
+    `holders` gives the name of the key that opens each file, or an empty name if the file is not encrypted. Raises
     `KeyProblem` if a key is missing.
     """
     with home.open_staging() as staging:

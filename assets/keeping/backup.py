@@ -111,9 +111,9 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     not end, `AgeProblem` for an invalid recipient, `LedgerError` and `OSError`.
     """
     _check_place(home, keys_folder, folder, part)
-    # the log keeps these hashes, by which a backup of the other kind is refused to the same person
+    # the log keeps these hashes, so that a backup of the other kind can be refused for the same person
     to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.parse_recipient(each)) for each in recipients}
-    # named after its location: keys restored to the other one would be noticed at the next run, perhaps long after
+    # named after its location: keys restored to the wrong one would be noticed only at the next run, perhaps much later
     location = find_key_location(keys_folder) if part is Part.KEYS else ""
     kind = f"{part}-{location}" if location else part
     # no backup is ever replaced

@@ -2,7 +2,7 @@
 
 The removal is stored first, and an extract's rows are added to the suppression list (`suppressions`) before its files
 change. Every later step can be repeated, so the next process finishes an interrupted removal. The ledger, stored
-measurements and releases do not change: they contain noise, which was charged to the budget.
+measurements and releases do not change: their counts are noisy, and were charged to the budget.
 """
 
 import contextlib
@@ -171,7 +171,7 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
 def find_in_no_table(store: CohortStore, keys: KeyRing) -> Forgotten:
     """Find the rows of children with neither an EYFS Profile nor a two-year review, who can be in no table.
 
-    None are found while the links are not those of the extracts in use. Raises `KeyProblem`.
+    None are found while the links were made from other extracts than the current ones. Raises `KeyProblem`.
     """
     if not store.links.exists() or inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
         return Forgotten(())
@@ -218,7 +218,7 @@ def remove_again(
 
 
 def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
-    """Build a removal, with the same records in other parts.
+    """Build a removal of rows, and of the same records in other parts and cohorts.
 
     Raises `Refused` if the rows are not from the current delivery, and `KeyProblem` or `TokensUnusable` if they
     cannot be removed with these keys.
@@ -229,7 +229,7 @@ def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequ
         quality = deliveries.read_current(store)
         if quality is None or quality.file_mac != extract.file_mac:
             raise Refused(f"{store.name} changed meanwhile; start again")
-        # called for their errors: with other keys than those of the extract nothing must begin
+        # called for their errors: nothing may begin unless these are the keys of the extract
         derive_row_keys(store, keys)
         if extract.source in SERVICES:
             open_tokens(store, keys)

@@ -116,7 +116,7 @@ def restore_records(
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = read_objections(home)
-            # by extract of this home folder, the rows removed on request that only the records list
+            # rows removed on request according to the records, by extract of this home folder
             listed = {
                 replace(each, home=home): read_suppressed(each) for each in newest.iter_extracts("forgotten", "json")
             }
@@ -249,7 +249,7 @@ def _bring_up_to_date(
             )
     if new_rows or new:
         found.to_do += remove_again(home, keys, list(new_rows), new)
-    # without landing, which is part of no backup
+    # without landing, which no backup contains
     over = expire(home, None, keys, get_retention(), dt.datetime.now(dt.UTC)).held
     if over:
         found.done.append(f"removed, because its time is over: {len(over)} files and folders")

@@ -40,10 +40,11 @@ _RETURN_FILES = {
 _MULTI_COHORT_FILES = "files of several cohorts"
 _HELD_ROWS = ("pseudonymised", "parts", "tokens")
 _REMOVALS = ("objection", "forgotten")
-"""Lists of removed rows and children. They outlast a cohort without a Profile, of which more files may come."""
+"""Lists of removed rows and children. They are kept when a cohort without a Profile is removed, because more of its
+files may come."""
 _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
-"""Errors from renaming a file that no longer exists, or whose new name is a folder's."""
+"""Errors from renaming a file that no longer exists, or whose new name is taken by a folder."""
 _NOT_TAKEN_IN = "was not taken in with its present content; it stays"
 _LAST_YEAR = 2098
 """First year of the last cohort that is looked for in landing (209899)."""
@@ -145,7 +146,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
 
 
 def _iter_folders_and_files(home: Home) -> Iterator[Due]:
-    """Yield what is kept of cohorts, except releases and entries of multi-cohort files."""
+    """Yield an item for each file or folder kept for a cohort, except releases and entries of multi-cohort files."""
     for path in home.objections.glob("*.json"):
         yield Due(read_objection(path).cohort, "objection", "", "", path)
     for pattern, what in _RETURN_FILES.items():
@@ -202,7 +203,7 @@ def find_shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None
         for source in CONTRACTS:
             folder = landing / council / source
             names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
-            # a cohort past its retention, or in no partition yet, may lie in landing too
+            # files of cohorts past their retention, or without a partition yet, may be in landing too
             for code in [cohort] if cohort else (code for code in list_cohort_codes(_LAST_YEAR) if code in names):
                 try:
                     landed = find(landing, council, source, code)
@@ -266,7 +267,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
 
 
 def _finish_shredding(home: Home, landing: Path) -> list[str]:
-    """Destroy the remains of interrupted shredding. Return a sentence for each folder that only has such a name."""
+    """Destroy the remains of interrupted shredding. Return a sentence for each folder that stays."""
     odd = []
     for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
         council, source = left.relative_to(landing).parts[:2]
@@ -285,18 +286,18 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     """
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
-    # the sender may have changed its folder for a link since it was looked at
+    # the sender may have replaced its folder with a link since the check
     if landed.within and is_link_out(landed.path, landed.within):
         return False
     try:
-        # to a name that no extract has, by which `_finish_shredding` can finish an interrupted call; a delivery that
-        # comes meanwhile is another file, and stays
+        # renamed to a name that no extract has, so that `_finish_shredding` can finish an interrupted call, and that a
+        # delivery that comes meanwhile is another file and stays
         landed.path.rename(begun)
     except OSError as error:
         if error.errno not in _IN_THE_WAY:
             raise
         return False
-    # the sender replaced it since it was looked at: put it back, unless a newer one is there
+    # the sender replaced it since the check: put it back, unless a newer one is there
     if _compute_mac(keys, replace(landed, path=begun)) != file.file_mac:
         if not landed.path.exists():
             begun.rename(landed.path)

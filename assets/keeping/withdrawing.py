@@ -62,7 +62,7 @@ class Withdrawn:
 def withdraw(
     landing: Path, store: ExtractStore, keys: KeyRing, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
-    """Withdraw a part, including parts of other cohorts from the same file.
+    """Withdraw a part and, for a multi-cohort file, the parts of other cohorts from the same file.
 
     Returns the result for each extract, and a sentence for each cohort that a run must link again. `finish` completes
     an interrupted withdrawal. Raises what `list_parts_to_withdraw` raises, `InUse` if a run is in progress,
@@ -104,7 +104,7 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
         # if the withdrawal is repeated, the first reason is kept
         _withdraw_part(store, keys, replace(part, withdrawn=part.withdrawn or withdrawal.reason))
         if part.of_several:
-            # a file of several cohorts is not read again for any of them
+            # a multi-cohort file is not read again for any of its cohorts
             SortedFiles(home, store.source, store.council).close(part.file_mac)
     intake = Intake(landing, home, keys)
     done = [Withdrawn(store, part.number, _rebuild(landing, intake, store)) for store, part in entries]

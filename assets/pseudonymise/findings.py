@@ -1,6 +1,6 @@
 """Counts broken rules and their first rows during the pass over one extract, and decides whether to stop the file.
 
-`DuplicateIdentifiers` finds rows whose UPN, NHS or other number also belongs to another child, by hashes.
+`DuplicateIdentifiers` uses hashes to find rows whose UPN, NHS or other number also belongs to another child.
 """
 
 from collections.abc import Mapping
@@ -35,8 +35,8 @@ _MOST_OF_THE_ROWS = 0.5
 FEW_ROWS = 5
 """Number of rows that may break a rule before it can stop the file."""
 GARBLED_AT = 3
-"""Number of identifying columns that are blank or wrong from which a rejected row is reported once, as garbled. Such a
-row has values under the wrong headings, or is a total or a note. Hardly any record of a child lacks three."""
+"""Number of blank or wrong identifying columns from which a rejected row is reported once, as garbled. Such a row has
+values under the wrong headings, or is a total or a note. Hardly any record of a child lacks three."""
 _BROKEN_BY_OTHERS = {
     True: (BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id, ANOTHER_YEAR.id),
     False: (ANOTHER_COUNCIL.id,),
@@ -67,7 +67,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 @dataclass(frozen=True)
 class RuleCount:
-    """Number of rows that break a rule, and the numbers of the first."""
+    """Number of rows that break a rule, and the first of their row numbers."""
 
     rule: Name
     severity: str
@@ -157,14 +157,16 @@ class Staged:
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     """Raise `ExtractStopped` if the pass shows that the file cannot be accepted.
 
-    The file changed during the pass (`moved`), seems to be the wrong one, or has columns under each other's headings.
+    That is so if it changed during the pass (`moved`), seems to be the wrong file, or has columns under each other's
+    headings.
     """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it is complete")
     limits = {rule: max(share * staged.rows_read, FEW_ROWS) for rule, share in staged.stop_shares.items()}
     if count := next((count for count in staged.rules if count.rows > limits.get(count.rule, count.rows)), None):
         plain, own = staged.describe_frequency(count)
-        for other in staged.other_origins:  # most rows may come from another year or council, which explains the rule
+        # most rows may come from another year or council, which explains why they break the rule
+        for other in staged.other_origins:
             if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]:
                 raise ExtractStopped(
                     f"{landed.name}: {other.looks_like}: {plain}",
@@ -191,11 +193,11 @@ HASHES = (*(f"{name}_hash" for name in (*NUMBERS, *_TELLING)), *(f"{number}_chil
 
 
 def build_hashes_sql(contract: SourceContract) -> str:
-    """Return SQL for the columns that `DuplicateIdentifiers` reads, after a comma; empty if there are no numbers."""
+    """Return SQL, each term after a comma, for the columns of `DuplicateIdentifiers`; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     # hashes include the part, so that a part's findings do not depend on the parts that are read with it
     part = row_keys.build_part_sql(SOURCE_ROW)
-    # one number may be written with and without spaces or hyphens
+    # the same number may be written with or without spaces or hyphens
     plain = {name: f"translate(lower({name}::VARCHAR), ' -', '')" for name in numbers}
     columns = {f"{name}_hash": f"hash({sql}, {part})" for name, sql in plain.items()}
     if "upn" in numbers:
@@ -246,11 +248,11 @@ def _mask_of_many(seen: Mapping[str, np.ndarray], number: str) -> np.ndarray:
 
 
 def _find_of_two(seen: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the rows whose child is not that of the first row with their UPN, and those first rows."""
+    """Return the rows that belong to another child than the first row with their UPN, and those first rows."""
     _, first, of_row = np.unique(seen["upn_hash"], return_index=True, return_inverse=True)
     first, other = first[of_row], seen["upn_hash"] != 0
     for hashes in (seen[f"{name}_hash"] for name in _TELLING):
-        # 0 is a missing value, which differs from nothing
+        # 0 is a missing value, which never counts as different
         other &= (hashes != hashes[first]) & (hashes != 0) & (hashes[first] != 0)
     return seen[SOURCE_ROW][np.union1d(np.flatnonzero(other), first[other])]
 
@@ -289,7 +291,7 @@ class Findings:
                 broken[check.rule] = masks[mask] & bit != 0
         rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
-        # a garbled row is reported once, and a rejected row not as a repeat too
+        # a garbled row is reported once, and a rejected row is not reported as a repeat as well
         if (garbled := self._find_garbled(broken, rejected)).any():
             broken = {rule: found & ~garbled for rule, found in broken.items()} | {GARBLED_ROW: garbled}
         if (repeats := self._find_repeats(chunk[ROW_HASH]) & ~rejected).any():
@@ -301,7 +303,7 @@ class Findings:
         return pa.chunked_array([pa.array(~rejected)])
 
     def see(self, chunk: pa.Table) -> None:
-        """Collect shared numbers and the origin of rows from a chunk with all rows, kept or not."""
+        """Collect shared numbers and the origin of rows from a chunk with all its rows, kept or not."""
         self._shared.see(chunk)
         self._whose.see(chunk)
 
@@ -310,7 +312,7 @@ class Findings:
         return self._whose.find_other_origins(landed.council, landed.cohort)
 
     def finish(self, set_aside: Mapping[Rule, list[int]], out: RowWriter) -> None:
-        """Count the rows that the reader could not read, as rejected, and rows with a shared number.
+        """Count as rejected the rows that the reader could not read, and count rows with a shared number.
 
         No row is rejected for a shared number alone.
         """

@@ -155,9 +155,10 @@ def cut_dates_to_month(table: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class Scope:
-    """Scope of rows to tokenise: a `whole` extract or a piece. A piece cannot show that only one child has its names.
+    """Scope of rows to tokenise: a `whole` extract or a piece.
 
-    `marked` rows also get the marks for resolving parts.
+    A piece cannot show that only one child in the extract has both names. `marked` rows also get the marks for
+    resolving parts.
     """
 
     whole: bool = True
@@ -249,7 +250,7 @@ class SplitWriter(RowWriter):
 
     def write(self, table: pa.Table) -> None:
         if self._marks:
-            # a part cannot show that only one child of the extract has its names
+            # a part cannot show that only one child in the extract has both names
             table = pseudonyms.clear_sole_bearers(table)
         table = self._write_marks(table, RowState.KEPT)
         table = table.drop_columns([name for name in table.column_names if name in _MARKS])
@@ -260,7 +261,7 @@ class SplitWriter(RowWriter):
             self._tokens.write(table.select([ROW_KEY, *compared, *tokens]))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Find rows to hold back among rejected and deleted rows too, because the quarantine must not name them."""
+        """Hold back rows among rejected and deleted rows too, because the quarantine must not name them."""
         self._write_marks(table, state)
 
     def note(self, lines: pa.Table) -> None:
@@ -268,7 +269,7 @@ class SplitWriter(RowWriter):
         self._quarantine.write(set_row_keys(lines, self._keys))
 
     def _write_marks(self, table: pa.Table, state: RowState) -> pa.Table:
-        """Return the rows that are not held back, by key, after writing their marks if they are of parts."""
+        """Return the rows that are not held back, with row keys. Also write their marks if they belong to parts."""
         mask = self._held_back(table)
         table = table.filter(pa.array(~mask)) if mask.any() else table
         numbers, table = table[SOURCE_ROW].to_numpy(), set_row_keys(table, self._keys)

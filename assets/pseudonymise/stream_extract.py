@@ -40,7 +40,7 @@ CHUNK_BYTES = 32 << 20
 as much memory."""
 _PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
 HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
-"""SQL of the hash to look up, for rows with a postcode as written. Needs the normaliser's functions."""
+"""SQL for the hash under which a row's postcode is looked up. Needs the normaliser's functions."""
 
 
 class OtherEdition(ExtractStopped):
@@ -174,7 +174,7 @@ def stream_extract(
     if second is None:  # a small extract, which fits into one chunk
         _write((yield _build_request(extract, contract, projection, first, out.scope)), findings, out)
     else:
-        # reading, tokenising and writing overlap, each one chunk behind the other
+        # reading, tokenising and writing overlap, each one chunk behind the step before it
         pieces = (
             _build_request(extract, contract, projection, chunk, replace(out.scope, whole=False))
             for chunk in prefetch(chain([first, second], chunks))
@@ -297,7 +297,7 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         rows = _replace_identifiers(tools, rows, contract, passed, scope)
     else:
         rows = rows.select(passed)
-    # columns that only rows in another format have
+    # columns that only rows in other formats have
     of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
     parts = zip(wanted, _split_by_part(rows, len(wanted)), strict=True)
     return [part.drop_columns(of_others[entry.form]) for entry, part in parts]

@@ -1,8 +1,8 @@
 """Tokens files, which a sender can deliver instead of an extract: the sender writes them, and the intake reads them.
 
 The sender runs the same pass as the pipeline (`stream_extract`), but stops after the first keying. Only the tokens file
-leaves it. Rows hold `row_key`, payload, term of birth, deprivation quintile and tokens under the first keying. The
-manifest, in the Parquet metadata, gives their inputs, keys and versions. The file is encrypted for the pipeline's
+leaves the sender. Rows hold `row_key`, payload, term of birth, deprivation quintile and tokens under the first keying.
+The manifest, in the Parquet metadata, gives their inputs, keys and versions. The file is encrypted for the pipeline's
 intake. Its rows are sorted by key, and the intake works out row numbers from the keys. The reader trusts nothing in the
 file and checks its format and content. After the second keying, the rows are identical, bit for bit, to those from the
 pipeline's own pass over the identifiable file.
@@ -139,7 +139,7 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 def _iter_problems(manifest: Manifest) -> Iterator[str]:
-    """Yield what in a manifest contradicts the contracts, or itself."""
+    """Yield each way in which a manifest contradicts the contracts or itself."""
     read, rules = manifest.rows_read, manifest.rules
     ids = [rule.rule for rule in rules]
     # counts decide whether the file is stopped, so they must be possible
@@ -299,7 +299,7 @@ def _rekey_tokens(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
 def _check_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
     """Check a chunk and return its last row key. Raises `ExtractStopped` for impossible values, or if keys do not rise.
 
-    `last` is the last key of the chunk before.
+    `last` is the last key of the previous chunk.
     """
     keys = chunk[ROW_KEY].to_numpy()
     rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)

@@ -1,6 +1,6 @@
 """Compares an extract with the last delivery and with published figures, and flags differences worth a look.
 
-A difference is worth a look if it is larger than `POINTS` and has a probability below one in a thousand by chance. The
+A difference is worth a look if it is larger than `POINTS` and chance would cause it less than once in a thousand. The
 test is two-sided and normal: two shares with pooled variance for the last delivery, and one share against a fixed value
 for a published figure. A report makes about a hundred comparisons, so a threshold of one in twenty would raise false
 alarms in every report.
@@ -28,7 +28,7 @@ POINTS = 0.05
 FALL = 0.05
 """Fall in a column's filled share since the last delivery that is worth a look (5 percentage points)."""
 STANDARD_ERRORS = 3.29
-"""Two-sided probability of one in a thousand under the normal distribution."""
+"""Standard errors that chance exceeds with a two-sided probability of one in a thousand (normal distribution)."""
 SIZE_SAME_YEAR, SIZE_OTHER_YEAR = 0.05, 0.10
 """Relative difference from the published number of children that is worth a look."""
 SIZE_LAST = 0.10
@@ -233,7 +233,7 @@ def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[
     described = contract[name]
     match described.kind:
         case Kind.CODE:
-            codes = described.codes or {}  # those with the same meaning share a label, as in `Yes (Y, 1)`
+            codes = described.codes or {}  # codes with the same meaning share a label, as in `Yes (Y, 1)`
             together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
             return [f"{label} ({together[label]})" for label in codes.values()]
         case Kind.DATE:

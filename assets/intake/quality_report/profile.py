@@ -41,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """Number of filled rows of a column, and of the rows in each group, which add up to it. Free text has no groups.
+    """Number of filled rows of a column, and how they divide into groups. Free text has no groups.
 
     A group is a code, the lower end of a bin, a month (`2022-05`), `before` or `after`.
     """
@@ -52,8 +52,11 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts over the kept rows of one extract: all, of each column, of those that meet a condition across columns
-    (`measures`), and of those that break each rule across payload columns."""
+    """Counts of the kept rows of one extract.
+
+    `measures` counts rows that meet a condition across columns; `breaking` counts, by rule id, rows that break a rule
+    across payload columns.
+    """
 
     rows: int
     columns: dict[str, ColumnProfile]
@@ -129,7 +132,7 @@ def compute_bin_edges(column: Column) -> tuple[float, ...]:
 
 
 def list_months(cohort: Cohort) -> tuple[dt.date, ...]:
-    """Return the first day of each month in which an event about a child of the cohort can be dated.
+    """Return the first day of each month in which an event in the life of a child of the cohort can fall.
 
     The months run from nine months before the oldest child is born to the end of the academic year.
     """

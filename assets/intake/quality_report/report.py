@@ -35,16 +35,16 @@ FIRST_TO_FIX = 10
 TOGETHER = 3
 """Smallest number of consecutive columns with the same codes that share one table."""
 _NAMED_COLUMNS = 4
-"""Columns of a rule that are listed by name; more are shown as a range."""
+"""Most columns of a rule that are listed by name; more are shown as a range."""
 _LONGEST_NUMBERS = 60
-"""Characters of row numbers shown at the top of the page."""
+"""Most characters of row numbers shown at the top of the page."""
 _TEMPLATES = Path(__file__).parent / "templates"
 ALL_EXTRACTS = "council"
 """Name of the page about all extracts of a council and cohort."""
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
 
 MUCH = 0.1
-"""Share of rows with a repeat or a misformed date of birth above which the report says that the whole file is wrong.
+"""Share of repeated rows or malformed dates of birth above which the report says that the whole file is wrong.
 Ordinary system or typing errors affect one or two rows in a hundred."""
 _MISDATED = "date_of_birth-invalid"
 
@@ -94,7 +94,7 @@ def report_extract(
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
-    """Return whether the report of a delivery is complete, from the expectations file, which is written last."""
+    """Return whether the report of a delivery is complete, judging by the expectations file, which is written last."""
     folder = home.cohort(quality.cohort).reports(quality.council)
     page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
     if not (page.exists() and expectations.exists()):
@@ -156,7 +156,7 @@ def build_council_report(reports: Sequence[Facts]) -> Facts:
 
 
 def _summarise_report(report: Facts) -> Facts:
-    # tables are gathered, or left to the page of the extract
+    # lists are gathered from all extracts, or shown only on the page of the extract
     repeated = (key for key, value in report.items() if key in ("held", "whole_file") or not isinstance(value, list))
     line = {key: report[key] for key in repeated}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
@@ -214,7 +214,7 @@ def render_council(report: Facts) -> str:
 
 
 def _select_fixes(report: Facts) -> Facts:
-    """Return the first rules to fix, each with its row numbers, all failed checks, and the number of rules left out."""
+    """Return the first rules to fix (with row numbers), all failed checks, and the number of rules left out."""
     left = [finding for finding in report["findings"] if not finding["covers_whole_file"]]
     first, checks = [], []
     for rule in left[:FIRST_TO_FIX]:
@@ -231,7 +231,7 @@ def _select_fixes(report: Facts) -> Facts:
 
 
 def _group_by_topic(figures: list[Facts]) -> Iterator[Facts]:
-    """Yield figures by topic, and the first figure of each topic that has a published one."""
+    """Yield each topic with its figures and the first of them that can be compared with a published figure."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         members = list(group)
         published = next((figure for figure in members if figure["published_share"] is not None), None)
@@ -431,7 +431,7 @@ def _build_finding(rule: RuleCount, now: ExtractQuality) -> Facts:
 
 
 def _format_row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
-    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's numbers."""
+    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. In a workbook, these are sheet row numbers."""
     sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
     for part, row in map(split_number, numbers):
@@ -454,7 +454,7 @@ def _build_parts(parts: FromParts | None) -> Facts | None:
 def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[Facts]:
     """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
     found = {rule.rule: rule.rows for rule in now.rules}
-    # a rule can detect invalid values of columns with a form
+    # only a column with a type or a format can hold invalid values
     columns = [(c, c.kind is not Kind.TEXT or c.name in VALID) for c in contract.with_role(Role.IDENTIFIER)]
     return [
         {
