@@ -23,6 +23,7 @@ from assets.home.errors import Refused
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
+from assets.intake import deliveries
 from assets.linkage import inputs
 from assets.linkage.inputs import Sample, list_measured_reviews
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
@@ -33,9 +34,9 @@ from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.review import COLUMNS, OUTSIDE, SHARE, Decision, ReviewPairs
-from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
+from privacy.returns.agreement import Agreement, Fact, Sender, find_new_children_rule, list_permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
-from privacy.row_keys import ROW_KEY, format_row_number
+from privacy.row_keys import ROW_KEY, format_row_number, split_number
 from privacy.services import SERVICES
 
 SHEET_FORMAT = "readiness-review-1"
@@ -81,9 +82,10 @@ def draw_review(
     # Agreements may have changed, so every sheet is made again from those of today.
     for path in folder.glob("*/*.age"):
         path.unlink()
-    compared = _select_permitted_pairs(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
+    numbers = RowNumbers(store, keys)
+    permitted = _select_permitted_pairs(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
     made = []
-    for council, source, sheet in _iter_sheets(compared, RowNumbers(store, keys)):
+    for council, source, sheet in _iter_sheets(_drop_new_rows(store, permitted, numbers), numbers):
         to, path = agreements[council].recipients[SERVICES[source]], folder / council / f"{source}.age"
         header = {
             "council": council,
@@ -99,15 +101,51 @@ def draw_review(
 
 
 def _select_permitted_pairs(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
-    """Return the pairs whose two services may tell each other that they know a child, because their sheets do."""
+    """Return the pairs whose two services may tell each other that they know a child, because their sheets do.
+
+    `in_since` is the last day on which the rows of a pair may have come in under the agreements' rule on new children.
+    """
     names = ["council", "other_council", "service"]
-    found = pairs.select(names).group_by(names).aggregate([])
-    may = []
-    for council, *other in (each.values() for each in found.to_pylist()):
-        ends = Sender(council, "education"), Sender(*other)
-        may_tell = (list_permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
-        may.append(all(Fact.KNOWN_TO in facts for facts in may_tell))
-    return pairs.join(found.filter(pa.array(may, pa.bool_())), names, join_type="inner")
+    found = []
+    for group in pairs.select(names).group_by(names).aggregate([]).to_pylist():
+        ends = Sender(group["council"], "education"), Sender(group["other_council"], group["service"])
+        allowed = [list_permitted(agreements, to, on) for to in ends]
+        if all(Fact.KNOWN_TO in facts.get(teller, ()) for facts, teller in zip(allowed, ends[::-1], strict=True)):
+            rules = (find_new_children_rule(agreements, to, facts) for to, facts in zip(ends, allowed, strict=True))
+            days = max(0 if Fact.KNOWN_TO in rule.until_then else rule.after_days for rule in rules)
+            found.append(group | {"in_since": on - dt.timedelta(days)})
+    schema = pa.schema([*(pairs.schema.field(name) for name in names), ("in_since", pa.date32())])
+    return pairs.join(pa.Table.from_pylist(found, schema), names, join_type="inner")
+
+
+def _drop_new_rows(store: CohortStore, pairs: pa.Table, numbers: RowNumbers) -> pa.Table:
+    """Return the pairs without those of which a row came in after the day `in_since`.
+
+    A sender could plant a row, and learn from its sheet that another service has such a child. A row came in when the
+    file, or the part, that holds it was read.
+    """
+    days = []
+    for source in SERVICES:
+        for council in inputs.list_councils(store):
+            if extract := deliveries.read_current(store.extract(source, council)):
+                parts = {part.number: part.read_at for part in extract.parts.parts} if extract.parts else {}
+                for number, read_at in (parts or {0: extract.taken_at}).items():
+                    read_on = dt.datetime.fromisoformat(read_at).date()
+                    days.append({"source": source, "council": council, "part": number, "read_on": read_on})
+    read = pa.Table.from_pylist(days, _READ_DAYS)
+    for source, prefix in ((pa.repeat("eyfsp", pairs.num_rows), ""), (pairs["other_source"], "other_")):
+        ends = pa.table({"source": source, "council": pairs[f"{prefix}council"], ROW_KEY: pairs[f"{prefix}row_key"]})
+        part, _ = split_number(numbers.find_numbers(ends).to_numpy())
+        ends = ends.append_column("part", pa.array(part)).append_column("pair", pairs["pair"])
+        known = ends.join(read, ["source", "council", "part"], join_type="inner").select(["pair", "read_on"])
+        joined = pairs.join(known, "pair", join_type="inner")
+        pairs = joined.filter(pc.less_equal(joined["read_on"], joined["in_since"])).select(pairs.column_names)
+    return pairs
+
+
+_READ_DAYS = pa.schema(
+    [("source", pa.string()), ("council", pa.string()), ("part", pa.int64()), ("read_on", pa.date32())]
+)
 
 
 def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:

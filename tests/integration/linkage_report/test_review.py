@@ -30,7 +30,8 @@ from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames, tokenised
 from tests.support.returns.agreements import Recipients, telling, write
 
-TODAY = dt.date(2026, 11, 29)
+TAKEN, TODAY = dt.date(2026, 11, 1), dt.date.today()
+"""Day on which every delivery was taken, and today."""
 Watched = tuple[ReviewPairs, pa.Table]
 
 
@@ -48,7 +49,7 @@ def recipients(tmp_path_factory: pytest.TempPathFactory) -> Recipients:
 
 @pytest.fixture(scope="module")
 def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipients: Recipients) -> Path:
-    """In every council, every service may tell every other one."""
+    """In every council, every service may tell every other one, also about new children."""
     folder = tmp_path_factory.mktemp("agreements")
     for council in frames["eyfsp"].council.unique():
         write(folder, council, recipients)
@@ -154,6 +155,17 @@ def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
     for terms in (load_all(tmp_path / "agreements"), {}):
         assert draw_review(store, terms, keys, TODAY) == (1, [])
         assert not list(store.review.glob("*/*.age"))  # nor do those made before stay
+
+
+def test_rows_that_are_new_are_on_no_sheet(
+    store: CohortStore, keys: KeyRing, recipients: Recipients, frames: Frames, tmp_path: Path
+) -> None:
+    """A sender could plant a row, and would learn from its sheet that another service has the child."""
+    for council in frames["eyfsp"].council.unique():
+        write(tmp_path / "agreements", council, recipients, new_children="")
+    agreements = load_all(tmp_path / "agreements")
+    assert draw_review(store, agreements, keys, TAKEN + dt.timedelta(27)) == (1, [])
+    assert draw_review(store, agreements, keys, TAKEN + dt.timedelta(28))[1]
 
 
 def test_by_the_commands_which_print_no_number_of_pairs(
