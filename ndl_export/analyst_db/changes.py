@@ -170,8 +170,8 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         upper=upper,
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
-        # Their error rates are estimated again as well, so the variance of a change is not the difference of two
-        # variances.
+        # The error rates behind corrected figures are estimated again, so the variance of a change is not the
+        # difference of two variances.
         is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
         # A change of this size is rounding, however close the two variances are.
         rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
@@ -192,7 +192,7 @@ def render_changelog_page(
 def _build_cohort_values(
     facts: ReleaseFacts, cohort: str, previous: Release | None, comparison: Mapping[str, Compared]
 ) -> dict[str, Any]:
-    """Return what the page says about one cohort; what `differs` is by its name, now and before."""
+    """Return the page's values for one cohort; `differs` has, by name, the values now and before."""
     found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
     if previous is None:
         return found

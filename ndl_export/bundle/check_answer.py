@@ -62,7 +62,7 @@ def _is_proven(row: dict, table: dict) -> bool:
         found, other = digest.digest(), bytes.fromhex(text)
         digest = hashlib.sha256(b"\1" + (other + found if side == "left" else found + other))
     while is_there and size > 1:
-        sides += ["left"] if index % 2 else ["right"] if index + 1 < size else []  # the last of an odd number moves up
+        sides += ["left"] if index % 2 else ["right"] if index + 1 < size else []  # an unpaired last hash moves up
         index, size = index // 2, (size + 1) // 2
     return is_there and sides == [side for side, _ in row["path"]] and digest.hexdigest() == table["root"]
 

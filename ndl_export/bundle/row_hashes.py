@@ -64,8 +64,8 @@ def _describe_table(table: Table, file: str, content: bytes) -> dict[str, Any]:
 def prove_rows(bundle: Path | Mapping[str, bytes], rows: Iterable[tuple[str, int]]) -> dict[str, Any]:
     """Return the evidence for rows of a bundle, JSON-ready.
 
-    `bundle` is its folder or the content of its files by name, `rows` are names of tables with numbers of rows, the
-    first after the header being 1. Raises ValueError for a row that does not exist, and OSError or KeyError if the
+    `bundle` is its folder or the content of its files by name. `rows` are pairs of a table's name and a row number; the
+    first row after the header is 1. Raises ValueError for a row that does not exist, and OSError or KeyError if the
     bundle has no `row_hashes.json`.
     """
     read = (lambda name: (bundle / name).read_bytes()) if isinstance(bundle, Path) else bundle.__getitem__
@@ -104,7 +104,7 @@ def _prove_lines(table: str, content: bytes, numbers: Iterable[int]) -> list[dic
 
 
 def check_answer(answer: dict[str, Any], public_key_pem: bytes | None) -> list[str]:
-    """Return the problems of an answer; the signature is checked only with the publisher's key (PEM).
+    """Return the problems of an answer; the signature is checked only if the publisher's key (PEM) is given.
 
     Raises `UnusableKey`.
     """
@@ -115,7 +115,7 @@ def check_answer(answer: dict[str, Any], public_key_pem: bytes | None) -> list[s
 
 
 def read_check_script() -> bytes:
-    """Return the script of every bundle that checks an answer."""
+    """Return the script that checks an answer, as every bundle contains it."""
     return Path(__file__).with_name(CHECK_FILE).read_bytes()
 
 
@@ -126,7 +126,7 @@ def _split_lines(content: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _build_levels(lines: Iterable[bytes]) -> list[list[bytes]]:
-    """Return the hashes of the tree, from the leaves to the root; the last of an odd number moves up as it is."""
+    """Return the hashes of the tree, from the leaves to the root; an unpaired last hash moves up unchanged."""
     levels = [[hashlib.sha256(b"\x00" + line).digest() for line in lines]]
     if not levels[0]:
         return [[hashlib.sha256().digest()]]  # RFC 6962: the root of an empty tree
