@@ -80,7 +80,7 @@ def compare(
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
-    """Compare the tables in `defined` whose rows both releases define alike; empty without a previous release.
+    """Compare the tables in `defined` whose key columns both releases have; empty without a previous release.
 
     `sharpened` are cohorts for which one release has the noisy counts of the other and further ones. Rows of cohorts
     that only one release has are not compared, so they count neither as added nor as left out.

@@ -1,8 +1,9 @@
 """Schemas `releases`, `latest` and `official`.
 
-`releases` has the published tables of all versions, `latest` those of the newest version, and `official` has official
-statistics to compare them with. `releases.figure` has every published figure in one shape, one row a figure, for
-questions that do not depend on the table, such as how two figures compare (`figures_compared` in `macros.sql`).
+`releases` has the published tables of all versions, `latest` those of the newest version that is not withdrawn, and
+`official` has official statistics to compare them with. `releases.figure` has every published figure in one shape, one
+row a figure, for questions that do not depend on the table, such as how two figures compare (`figures_compared` in
+`macros.sql`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,8 @@
 """Checks an answer about a release offline. Run it as: python check_answer.py ANSWER.json [publisher.pem]
 
-Compares figures with rows, and rows with the signed hashes of the release, but no sentence. Needs Python 3.10 and, for
-a signature, openssl 3 and the key, by default `public_key.pem` beside it. Exit status: 1 wrong, 2 signature unchecked.
+Compares figures with rows, and rows with the signed hashes of the release; sentences are not checked. Needs Python 3.10
+and, for a signature, openssl 3 and the key, by default `public_key.pem` beside it. Exit status: 1 if the answer is
+wrong, 2 if the signature was not checked.
 """
 
 import base64

@@ -131,7 +131,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         bundle = _promote(folder, release_dir)
         _write_archives(files, version, release_dir)
         refresh(release_dir)
-        # Last: until everything is in place, the same bundle can be published again.
+        # Last, so that the same bundle can be published again until everything is in place.
         _discard(held_in, version)
     return bundle
 
@@ -146,7 +146,7 @@ def _discard(held_in: Path, version: str) -> None:
 def _write(
     place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
-    """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
+    """Write the bundle's folder into `place`, comparing it with the releases in `release_dir`."""
     earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:

@@ -65,7 +65,7 @@ BUNDLE_FILES = list_bundle_files([""], PILOT)
 
 
 def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the files that a bundle should have by its own records; the pilot's if these are unreadable."""
+    """Return the names of the files that a bundle should have by its own records; the pilot's if unreadable."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.list_table_names(files), OnRequest.list_named_files(files) | listed
     try:

@@ -3,7 +3,7 @@
 The lines of each `<table>_all_rows.csv`, without its header, are the leaves of a Merkle tree as in RFC 6962. Its root
 is in `row_hashes.json`, whose SHA-256 is in the signed `SHA256SUMS`: a line and some ten hashes prove a row without the
 table. The file also states what an answer could quote wrongly: release, notice, units, filters and meanings of flags.
-The check itself is in `check_answer`, in Python's standard library alone, because every bundle has a copy of it.
+The check itself is in `check_answer`, which needs only Python's standard library, because bundles have a copy of it.
 """
 
 import base64
@@ -110,7 +110,7 @@ def check_answer(answer: dict[str, Any], public_key_pem: bytes | None) -> list[s
     """
     if public_key_pem is None:
         return find_problems(answer, None)
-    signing.load_public_key(public_key_pem)  # for its error: a key that cannot be used is no fault of the answer
+    signing.load_public_key(public_key_pem)  # for its error: an unusable key is not a problem of the answer
     return find_problems(answer, partial(signing.is_signed, public_key_pem))
 
 

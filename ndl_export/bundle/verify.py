@@ -121,7 +121,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 
 
 def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
-    """Return the sentence on its withdrawal from the bundle's release directory, or None."""
+    """Return what the bundle's release directory says about its withdrawal, or None if it is not withdrawn."""
     try:
         found = source.read_withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:

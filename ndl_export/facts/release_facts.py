@@ -53,7 +53,7 @@ def _require_form(form: str, words: str) -> AfterValidator:
 
 
 class Publisher(Settings):
-    """Who publishes a release.
+    """The publisher of a release.
 
     `address` is the URL of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
     begins every document; `doi` identifies all releases together.

@@ -274,7 +274,7 @@ def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> l
 
 
 def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
-    """Return the API's files of figures that need not be read to know that the place has them.
+    """Return the API's files of figures that the place is known to have without reading them.
 
     The list of a release's files has a hash of them all and is sent after them. The names and sizes of files are
     compared as well, because a file may have been removed from the place.

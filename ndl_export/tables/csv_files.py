@@ -108,8 +108,8 @@ class CsvColumn:
     @property
     def limits(self) -> dict[str, int]:
         """The lowest and highest possible value of a figure; in official files, of its interval too."""
-        # Estimates may be negative. Ends of intervals may pass a limit by a rounding error, which only the decimals of
-        # official files remove.
+        # Estimates may be negative. Ends of intervals may exceed a limit by a rounding error, which only the fixed
+        # decimals of official files remove.
         limited = set(_GROUPS) - {ColumnRole.ESTIMATE} if self.official else {ColumnRole.FIGURE}
         measure = self.source.measure
         return measure.limits if measure and self.is_number and self.source.role in limited else {}

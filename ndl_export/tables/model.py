@@ -1,6 +1,6 @@
 """Classes that describe a published table, and the attributes, filters and measures that several families share.
 
-The wording of the latter is that of the Department for Education's tables.
+The latter use the wording of the Department for Education's tables.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Block:
 
     @property
     def judged_by(self) -> tuple[Ratio, ...]:
-        """The ratios whose intervals decide whether a row is published; for counts, the share of the last axis."""
+        """The ratios whose intervals decide whether a row is published; in a block of counts, the last axis's share."""
         return tuple(self.ratios.values()) or (Ratio((Count(),), Count(over=self.axes[-1].filter)),)
 
     @property
