@@ -10,7 +10,7 @@ Schemas of the file, and the modules that fill each:
 - `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
 - `help`: where to start, the macros and the worked queries (`build`, `start.sql`, `worked_queries.sql`).
 
-All of these also include the tables on request (`short_views`).
+`releases`, `latest`, `dimension` and `main` also include the tables on request (`short_views`).
 
 A bundle contains the same database for its own release, as a script. `changes` finds the figures that moved since the
 previous release, by the rule of the macros.

@@ -64,7 +64,7 @@ def build_database(release_dir: Path) -> Path:
     place = release_dir / DATABASE_FILE
     # Beside the old file: a rename is one step only within a file system.
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        # Asked under the lock, because another process may have built it while this one waited.
+        # Checked under the lock, because another process may have built it while this one waited.
         if is_database_current(release_dir):
             return place
         content, found = hash_inputs(release_dir), read_releases(release_dir)
@@ -94,16 +94,16 @@ def read_released_versions(database: Path) -> set[str]:
 
 
 def hash_inputs(release_dir: Path) -> str:
-    """Return the SHA-256 of what determines the content: checksums of bundles, withdrawals and the program."""
+    """Return the SHA-256 of all that determines the content: checksums of bundles, withdrawals and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in list_versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
-    # With the program, so that a changed macro reaches the database without a new release.
+    # Includes the program, so that a changed macro reaches the database without a new release.
     parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def is_database_current(release_dir: Path) -> bool:
-    """Check that the database is up to date with the bundles, the withdrawals and the program."""
+    """Return whether the database is up to date with the bundles, the withdrawals and the program."""
     place = release_dir / DATABASE_FILE
     if not place.is_file():
         return False
@@ -121,7 +121,7 @@ def add_all(database: Database, found: list[Release]) -> None:
     """Build everything; the releases `found` are ordered oldest first."""
     for schema in SCHEMAS:
         database.execute(f"CREATE SCHEMA {schema}")
-    # In this order: columns need the types, names the areas, views and macros the facts.
+    # In this order, because columns need the types, names need the areas, and views and macros need the facts.
     categories = add_types(database, found)
     database.create_written("tables.sql")
     add_dimensions(database, found, categories)

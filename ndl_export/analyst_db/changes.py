@@ -80,7 +80,7 @@ def compare(
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
-    """Compare the tables in `defined` whose rows both releases define alike; empty without a previous release.
+    """Compare the tables in `defined` whose key columns both releases have; empty without a previous release.
 
     `sharpened` are cohorts for which one release has the noisy counts of the other and further ones. Rows of cohorts
     that only one release has are not compared, so they count neither as added nor as left out.
@@ -170,8 +170,8 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         upper=upper,
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
-        # Their error rates are estimated again as well, so the variance of a change is not the difference of two
-        # variances.
+        # The error rates behind corrected figures are estimated again, so the variance of a change is not the
+        # difference of two variances.
         is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
         # A change of this size is rounding, however close the two variances are.
         rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
@@ -192,7 +192,7 @@ def render_changelog_page(
 def _build_cohort_values(
     facts: ReleaseFacts, cohort: str, previous: Release | None, comparison: Mapping[str, Compared]
 ) -> dict[str, Any]:
-    """Return what the page says about one cohort; what `differs` is by its name, now and before."""
+    """Return the page's values for one cohort; `differs` has, by name, the values now and before."""
     found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
     if previous is None:
         return found

@@ -90,7 +90,7 @@ def list_characteristics() -> tuple[Characteristic, ...]:
     found: dict[str, Characteristic] = {}
     attributes: set[str] = set()
     for table in TABLES.values():
-        # A table by review has no row of all its children with the other filters at their total.
+        # A table by review has no row with every filter at its total.
         whole = all(EVERYONE in levels for levels in zip(*_list_levels(table.name), strict=True))
         if GLD_PERCENT in table.measures and whole:
             # By attribute too, because a later table may give the same groups under another name.

@@ -81,7 +81,7 @@ class Database:
 
     def insert_file(self, name: str, file: str, rows: pa.Table, selected: str = "*") -> None:
         """Insert the rows of a Parquet file into a table."""
-        # Registered under the name of the file: the statement is then the same in the script, where DuckDB opens it.
+        # Registered under the file's name, so the same statement works in the script, where DuckDB opens the file.
         self.connection.register(file, rows)
         self.execute(f"INSERT INTO {name} BY NAME SELECT {selected} FROM {quote_identifier(file)}")
         self.connection.unregister(file)
@@ -94,7 +94,7 @@ class Database:
 
 
 def _join_lines(comment: str) -> str:
-    """Return the lines of a comment as one."""
+    """Return the lines of a comment as one line."""
     return " ".join(" ".join(line.strip().removeprefix("--") for line in comment.splitlines()).split())
 
 

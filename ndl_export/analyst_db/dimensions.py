@@ -60,7 +60,7 @@ _IN_SHORT = {
 
 
 def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """Create the ENUM types; return the categories of each filter, those of earlier releases only last."""
+    """Create the ENUM types; return the categories of each filter, with those that only earlier releases have last."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
     categories = {name: list(values) for name, values in list_filter_categories().items()}
@@ -101,7 +101,7 @@ Rows = Iterable[Sequence[object]]
 def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
     """Return rows about the areas and cohorts of the releases, by table."""
     areas: dict[str, Geography] = {}
-    # The newest release first, so that an area has the name that it has there.
+    # The newest release first, so that each area gets its newest name.
     for *_, area in iter_areas(found[::-1]):
         areas.setdefault(area.code, area)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
@@ -169,7 +169,7 @@ def _build_table_rows() -> dict[str, Rows]:
 
 
 def _build_filter_rows() -> dict[str, Rows]:
-    """Return rows about categories with more than an order: goals, domains, questions, who saw a child."""
+    """Return rows about categories that have more than an order: goals, domains, questions, who saw a child."""
     every_concern = dict.fromkeys(chain.from_iterable(CONCERN_GIVEN_SEEN.values()))
     return {
         "early_learning_goal": (
@@ -185,7 +185,7 @@ def _build_filter_rows() -> dict[str, Rows]:
         "answer": (
             (question.label, answer, codes.get(answer), number)
             for question in (*QUESTIONS, *WHO_ANSWERED)
-            # The first code of a label, if several platforms write it in their own way.
+            # The first code of a label, because survey platforms may write it differently.
             for codes in [{label: code for code, label in reversed(_QUESTIONS[question.name].answers.items())}]
             for number, answer in enumerate(question.categories, start=1)
         ),
@@ -283,7 +283,7 @@ def add_names(database: Database) -> None:
                LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
         UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
     )
-    # One release may be of some councils and another of all England; names of all together refer to the first.
+    # If one release covers some councils and another all of England, names for all together refer to the former.
     areas = database.connection.execute(
         f"SELECT area_code, area_name, council, is_all_together FROM dimension.area"
         f" ORDER BY area_code = {quote_text(ALL_TOGETHER)} DESC"

@@ -1,8 +1,9 @@
 """Schemas `releases`, `latest` and `official`.
 
-`releases` has the published tables of all versions, `latest` those of the newest version, and `official` has official
-statistics to compare them with. `releases.figure` has every published figure in one shape, one row a figure, for
-questions that do not depend on the table, such as how two figures compare (`figures_compared` in `macros.sql`).
+`releases` has the published tables of all versions, `latest` those of the newest version that is not withdrawn, and
+`official` has official statistics to compare them with. `releases.figure` has every published figure in one shape, one
+row a figure, for questions that do not depend on the table, such as how two figures compare (`figures_compared` in
+`macros.sql`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -168,7 +169,7 @@ def _select_version_sql(release: Release) -> str:
 
 def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
     """Add the view of the newest release; its comment names the release and what that release lacks."""
-    # With every release withdrawn the view exists and is empty, so the macros and views over it can still be created.
+    # If every release is withdrawn, the view is empty, so that the macros and views over it can still be created.
     version, release = "", "Nothing: every release with it is withdrawn"
     if newest:
         not_sent = "; ".join(missing.format_missing(newest.missing))
@@ -276,11 +277,11 @@ def _count_averaged(table: Table, measure: Measure) -> int | None:
 
 
 def _build_base_sql(table: Table, measure: Measure) -> str:
-    """Return SQL for the children or responses that a percentage or average is of."""
+    """Return SQL for the number of children or responses behind a percentage or average."""
     base = next((block.base for block in table.blocks if block.base), None)
     shared = {block.share_of for block in table.blocks if isinstance(block, ShareBlock) and block.share == measure.name}
     if base is None:
-        # The goals' table counts no children of a row; the same group in the same area is counted with its good level.
+        # The table of goals does not count a row's children, but `gld_by_group` counts the same group and area.
         return (
             "(SELECT any_value(g.children_count_estimate) FROM releases.gld_by_group AS g"
             " WHERE g.release_version = t.release_version AND g.time_period = t.time_period"

@@ -73,7 +73,7 @@ def add_short_view(
     order: Sequence[str],
     at_total: Sequence[str] = (),
 ) -> None:
-    """Add a short view; `words` gives SQL over rows `t`, and the description, of each text column."""
+    """Add a short view; `words` has the SQL (over rows `t`) and the description of each text column."""
     unit = "percent" if figure.unit == "%" else "points"
     columns = {
         # NOCASE, so that `WHERE area = 'leeds'` finds Leeds.
@@ -167,7 +167,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
             for r, versions in requests
         ),
     )
-    # Each charge once, although every release that uses what was measured states it.
+    # Each charge once, although every release that uses the measurement states it.
     stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
     keys = ("cohort", "family", "measured_in")
     charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}
@@ -188,7 +188,7 @@ def _list_requested(found: Sequence[Release]) -> list[_Requested]:
     for _, own in sorted(having.items()):
         kept = [request for release, request in own if release.withdrawal is None]
         newest = kept[-1] if kept else own[-1][1]
-        # One table has one set of columns: releases that define others are left out of it.
+        # A table has one set of columns, so releases that define it with others are left out.
         same = [pair for pair in own if _list_column_names(pair[1]) == _list_column_names(newest)]
         requested.append(_Requested(newest, *map(tuple, zip(*same, strict=True))))
     return requested

@@ -1,7 +1,8 @@
 """Checks an answer about a release offline. Run it as: python check_answer.py ANSWER.json [publisher.pem]
 
-Compares figures with rows, and rows with the signed hashes of the release, but no sentence. Needs Python 3.10 and, for
-a signature, openssl 3 and the key, by default `public_key.pem` beside it. Exit status: 1 wrong, 2 signature unchecked.
+Compares figures with rows, and rows with the signed hashes of the release; sentences are not checked. Needs Python 3.10
+and, for a signature, openssl 3 and the key, by default `public_key.pem` beside it. Exit status: 1 if the answer is
+wrong, 2 if the signature was not checked.
 """
 
 import base64
@@ -62,7 +63,7 @@ def _is_proven(row: dict, table: dict) -> bool:
         found, other = digest.digest(), bytes.fromhex(text)
         digest = hashlib.sha256(b"\1" + (other + found if side == "left" else found + other))
     while is_there and size > 1:
-        sides += ["left"] if index % 2 else ["right"] if index + 1 < size else []  # the last of an odd number moves up
+        sides += ["left"] if index % 2 else ["right"] if index + 1 < size else []  # an unpaired last hash moves up
         index, size = index // 2, (size + 1) // 2
     return is_there and sides == [side for side, _ in row["path"]] and digest.hexdigest() == table["root"]
 

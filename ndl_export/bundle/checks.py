@@ -3,8 +3,8 @@
 Tables of a family must agree: a set of children has the same number wherever it is published, the categories of an
 attribute add up, and areas add up. This is checked on the unbiased estimates. Children as linked, and children after
 correction for linkage error, are checked separately: only the former agree in the shared totals of different
-attributes, because each attribute is corrected on its own. What a release says of tables on request, plans and privacy
-record must agree too. Whether figures follow from the noisy counts is not checked here: `readiness recompute` shows it.
+attributes, because each attribute is corrected on its own. Tables on request, plans and the privacy record must agree
+too. Whether figures follow from the noisy counts is not checked here: `readiness recompute` shows it.
 """
 
 import datetime as dt
@@ -318,7 +318,7 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
 
 
 def _iter_estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Yield (children counted, estimate by area) for the counts as linked of a cohort's table, or all others."""
+    """Yield (children counted, estimate by area) for the as-linked counts of a cohort's table, or for all others."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:
@@ -385,7 +385,7 @@ def _find_unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]
 
 def _are_equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
     """Return whether both are equal in every area where both are published."""
-    # Where one is not published the difference is NaN, which no comparison finds.
+    # Where one is not published the difference is NaN, and no comparison with NaN is true.
     return not (np.abs(left - right) > TOLERANCE).any()
 
 
@@ -427,7 +427,7 @@ def _find_table_faults(tables: Collection[RequestedTable], version: str, cohorts
 
 
 def _find_name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
-    # As written in a bulk upload, which cannot have every character and must not have a title twice.
+    # As in a bulk upload, which does not allow every character or the same title twice.
     titles = Counter(format_upload_title(table) for table in (*TABLES.values(), *(each.table for each in tables)))
     for what, counted in (("are called", Counter(each.name for each in tables)), ("have the title", titles)):
         yield from (f"{number} tables {what} {words}" for words, number in counted.items() if number > 1)
@@ -453,7 +453,7 @@ def _find_plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Itera
 
 
 def _find_purpose_faults(of: Further, plan: bytes, on_request: OnRequest, stated: Collection[str]) -> Iterator[str]:
-    """Check that a plan was made for the tables that the release states, with the same definitions."""
+    """Yield differences between the tables and definitions in a plan and those that the release states."""
     requests = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
     known = {each.name: each for each in on_request.tables}
     if requests.keys() != set(stated):

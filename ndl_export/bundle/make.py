@@ -1,8 +1,8 @@
 """Builds a release bundle: the folder `<version>` and the archives `<version>.zip` and `<version>.tar`.
 
 A bundle is written completely to a temporary folder and then renamed; once published it never changes. A bundle held
-for approval is kept elsewhere, is rebuilt whenever the release is run, and is published as it is. The bytes of a bundle
-depend only on facts, tables, earlier releases and signing key. Published bundles are also packed into archives.
+for approval is kept elsewhere, is rebuilt whenever the release is run, and is published unchanged. The bytes of a
+bundle depend only on facts, tables, earlier releases and signing key. Published bundles are also packed into archives.
 `release_directory` makes the files beside the bundles.
 """
 
@@ -123,7 +123,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
     """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
-        # The copy is checked, not what it was copied from, which could be replaced in between.
+        # The copy is checked, because the original could be replaced in the meantime.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
         set_modes(folder, FOLDER_MODE, FILE_MODE)
@@ -131,7 +131,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         bundle = _promote(folder, release_dir)
         _write_archives(files, version, release_dir)
         refresh(release_dir)
-        # Last: until everything is in place, the same bundle can be published again.
+        # Last, so that the same bundle can be published again until everything is in place.
         _discard(held_in, version)
     return bundle
 
@@ -146,7 +146,7 @@ def _discard(held_in: Path, version: str) -> None:
 def _write(
     place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
-    """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
+    """Write the bundle's folder into `place`, comparing it with the releases in `release_dir`."""
     earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
@@ -218,7 +218,7 @@ def _build_files(
     files[DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
     page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
-    # Over every other file, so only their signature may be made after the sums.
+    # Last, because the sums cover every file but themselves and their signature.
     return files | signing.sign_files(signing_key, files)
 
 
@@ -283,12 +283,12 @@ def _promote(staged: Path, directory: Path) -> Path:
     place = directory / staged.name
     if not place.exists():
         staged.rename(place)
-        # The new name is in the directory, so that has to reach the disk too.
+        # The directory holds the new name, so it has to reach the disk too.
         sync(directory)
         return place
     there, new = (read_contents(path) if path.is_dir() else {path.name: path.read_bytes()} for path in (place, staged))
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
-    # An archive has no sums, but is packed from a bundle that is equal, so other bytes can only be damage.
+    # An archive has no sums, but it is packed from an identical bundle, so other bytes can only be damage.
     if differing and (place.is_file() or _is_damaged(there)):
         raise BundleRefused(
             f"{place} was damaged since it was written: {', '.join(differing)} is not as signed. Put back a copy of it,"

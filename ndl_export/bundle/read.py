@@ -65,7 +65,7 @@ BUNDLE_FILES = list_bundle_files([""], PILOT)
 
 
 def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the names that a bundle should have, from its own records; the pilot's if these are unreadable."""
+    """Return the names of the files that a bundle should have by its own records; the pilot's if unreadable."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.list_table_names(files), OnRequest.list_named_files(files) | listed
     try:
@@ -147,7 +147,8 @@ def _read_folder(bundle: Path) -> dict[str, bytes]:
 def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     """Return the files of a bundle that the store lists or, if it cannot list files, those that it should have.
 
-    `below` begins the names of the files in the store, and is left out. Raises ValueError and `StoreError`.
+    `below` is the prefix of the names in the store, and is removed from those returned. Raises ValueError and
+    `StoreError`.
     """
     sizes = store.list_sizes(below)
     sums = f"{below}{SUMS_FILE}"
@@ -199,7 +200,7 @@ def read_anchors(release_dir: Path, leaving_out: str | None = None) -> list[Anch
     folders = [
         name
         for name, path in names.items()
-        # `latest` is a link to a bundle that is in the list; a bundle under another name still has its sums.
+        # `latest` is a link to a bundle that is in the list; a renamed bundle still has its sums.
         if path.is_dir() and not path.is_symlink() and (Version.is_valid(name) or (path / SUMS_FILE).exists())
     ]
     found = []
@@ -221,7 +222,7 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if Version.is_valid(name) or f"{name}/{SUMS_FILE}" in names]
     found = []
-    # A release that the catalogue lists and whose folder is gone is an error, not one charge fewer.
+    # A release that the catalogue lists but whose folder is gone is an error, not one charge fewer.
     for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
         read = store.read_all([f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
         if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:

@@ -3,7 +3,7 @@
 The lines of each `<table>_all_rows.csv`, without its header, are the leaves of a Merkle tree as in RFC 6962. Its root
 is in `row_hashes.json`, whose SHA-256 is in the signed `SHA256SUMS`: a line and some ten hashes prove a row without the
 table. The file also states what an answer could quote wrongly: release, notice, units, filters and meanings of flags.
-The check itself is in `check_answer`, in Python's standard library alone, because every bundle has a copy of it.
+The check itself is in `check_answer`, which needs only Python's standard library, because bundles have a copy of it.
 """
 
 import base64
@@ -64,8 +64,8 @@ def _describe_table(table: Table, file: str, content: bytes) -> dict[str, Any]:
 def prove_rows(bundle: Path | Mapping[str, bytes], rows: Iterable[tuple[str, int]]) -> dict[str, Any]:
     """Return the evidence for rows of a bundle, JSON-ready.
 
-    `bundle` is its folder or the content of its files by name, `rows` are names of tables with numbers of rows, the
-    first after the header being 1. Raises ValueError for a row that does not exist, and OSError or KeyError if the
+    `bundle` is its folder or the content of its files by name. `rows` are pairs of a table's name and a row number; the
+    first row after the header is 1. Raises ValueError for a row that does not exist, and OSError or KeyError if the
     bundle has no `row_hashes.json`.
     """
     read = (lambda name: (bundle / name).read_bytes()) if isinstance(bundle, Path) else bundle.__getitem__
@@ -104,18 +104,18 @@ def _prove_lines(table: str, content: bytes, numbers: Iterable[int]) -> list[dic
 
 
 def check_answer(answer: dict[str, Any], public_key_pem: bytes | None) -> list[str]:
-    """Return the problems of an answer; the signature is checked only with the publisher's key (PEM).
+    """Return the problems of an answer; the signature is checked only if the publisher's key (PEM) is given.
 
     Raises `UnusableKey`.
     """
     if public_key_pem is None:
         return find_problems(answer, None)
-    signing.load_public_key(public_key_pem)  # for its error: a key that cannot be used is no fault of the answer
+    signing.load_public_key(public_key_pem)  # for its error: an unusable key is not a problem of the answer
     return find_problems(answer, partial(signing.is_signed, public_key_pem))
 
 
 def read_check_script() -> bytes:
-    """Return the script of every bundle that checks an answer."""
+    """Return the script that checks an answer, as every bundle contains it."""
     return Path(__file__).with_name(CHECK_FILE).read_bytes()
 
 
@@ -126,7 +126,7 @@ def _split_lines(content: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _build_levels(lines: Iterable[bytes]) -> list[list[bytes]]:
-    """Return the hashes of the tree, from the leaves to the root; the last of an odd number moves up as it is."""
+    """Return the hashes of the tree, from the leaves to the root; an unpaired last hash moves up unchanged."""
     levels = [[hashlib.sha256(b"\x00" + line).digest() for line in lines]]
     if not levels[0]:
         return [[hashlib.sha256().digest()]]  # RFC 6962: the root of an empty tree

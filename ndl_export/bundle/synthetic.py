@@ -156,7 +156,7 @@ def check_wanted(release_dir: Path, version: str) -> None:
 def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed25519PrivateKey) -> Path:
     """Write and sign the folder of a release's synthetic children, and return it; a folder with the same bytes is kept.
 
-    Raises `BundleRefused` if the folder has other content, and as `check_wanted` does.
+    Raises `BundleRefused` if the folder has other content, or the release does not exist or is withdrawn.
     """
     version = str(made.release["version"])
     files = build_synthetic_files(made) | {PUBLIC_KEY_FILE: signing.get_public_pem(signing_key)}
@@ -208,7 +208,7 @@ def find_synthetic_version(files: Mapping[str, bytes]) -> str | None:
 
 
 def find_synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """List (file, fault): both files must hold the same rows, and every row and file say that it is synthetic."""
+    """List (file, fault): both files must hold the same rows, and every row and file must say that it is synthetic."""
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))

@@ -54,8 +54,8 @@ class Verification:
     """The result of verifying a bundle.
 
     `pinned` states whether the signature was checked against a key from outside the bundle. `version` and `fingerprint`
-    are the bundle's own; None if they cannot be read. `withdrawn` is the sentence in the release directory on its
-    withdrawal, if any; it is not a fault of the bundle.
+    are the bundle's own; None if they cannot be read. `withdrawn` is the release directory's sentence on a withdrawal,
+    which is not a fault of the bundle; None if there is none.
     """
 
     bundle: str
@@ -101,7 +101,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     except ValueError as error:
         return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
     version, faults = None, find_integrity_faults(files, trusted)
-    # The content is opened only if it is as it was signed.
+    # The content is opened only if it is unchanged since it was signed.
     if not faults and is_synthetic(files):
         version, faults = find_synthetic_version(files), find_synthetic_faults(files)
     elif not faults:
@@ -121,7 +121,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 
 
 def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
-    """Return the sentence on its withdrawal from the bundle's release directory, or None."""
+    """Return what the bundle's release directory says about its withdrawal, or None if it is not withdrawn."""
     try:
         found = source.read_withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:
@@ -248,7 +248,7 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
     """
     faults = [(name, "missing") for name in sorted(_list_due_files(files) - files.keys())]
     faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _list_due_files(files))]
-    # A release without requests has no such file, so one that names neither table nor plan is a fault.
+    # A release without requests has no `on_request.json`, so one that names neither table nor plan is a fault.
     if (
         ON_REQUEST_FILE in files
         and not OnRequest.list_table_names(files)

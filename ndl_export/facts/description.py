@@ -106,7 +106,7 @@ class Description:
 
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
-    """Return the description of a release, with those of its data files that are in `files` (content by name)."""
+    """Return the description of a release, including its data files among `files` (content by name)."""
     cohorts = [Cohort(code) for code in sorted(facts.cohorts)]
     labels = ", ".join(cohort.label for cohort in cohorts)
     if len(cohorts) > _LISTED:

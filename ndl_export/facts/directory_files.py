@@ -106,7 +106,7 @@ def read_calendar(path: Path | None) -> list[Announced]:
 
 
 def find_calendar_gaps(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
-    """Yield a sentence for each respect in which the calendar does not meet practice 3.1 today."""
+    """Yield a sentence for each way in which the calendar does not meet practice 3.1 today."""
     first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
     # An entry without a day is still to come until its month is over.
     coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
@@ -203,7 +203,7 @@ class AskedTable:
 
     @property
     def page(self) -> str:
-        """Name of the file with its figures, in the page of a release that has the table."""
+        """Name of the page with its figures, in the site of a release that has the table."""
         return f"{get_page_name(self.name)}.html"
 
 

@@ -126,7 +126,7 @@ def _explain_areas_left_out(missing: Missing, councils: tuple[str, ...], tables:
     found = []
     for family in FAMILIES.values():
         absent = list_missing_councils(missing, family.name)
-        # Codes tell England from its remainder: without one council, all together are `Pilot councils`.
+        # Compared by code, because England without one of its councils has another code: `Pilot councils`.
         kept = {area.code for area in list_geographies(councils, absent)}
         own = _format_tables(name for name, table in tables.items() if table.family == family.name)
         found += [
@@ -171,7 +171,7 @@ def _explain_changed_councils(
             frozenset(list_geographies(councils, list_missing_councils(missing.get(each, {}), family.name))[0].councils)
             for each in (before, cohort)
         )
-        # In a cohort whose source nobody sent, no figure is available that could be compared.
+        # A cohort whose source nobody sent has no figures to compare.
         if earlier and now and earlier != now:
             parts = (("new", now - earlier), ("gone", earlier - now))
             yield (

@@ -73,12 +73,12 @@ class NoisyCounts:
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """Read a family's counts from a bundle's files. Raises ValueError unless the cells are its plan's."""
+        """Read a family's counts from a bundle's files. Raises ValueError unless the cells are those of the plan."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {
             names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _parse_measured(plan)
         }
-        # All but the drawn numbers follows from the plan, so cells are compared with it as a whole, order included.
+        # Everything but the drawn numbers follows from the plan, so cells are compared with it whole, order included.
         expected = cls(plan, empty).build_table(cohort, family)
         if not own.drop_columns(["noisy_count"]).equals(expected.drop_columns(["noisy_count"])):
             raise ValueError(f"the noisy counts of {family}, cohort {cohort}, are not those of its plan")

@@ -62,24 +62,24 @@ class OfficialReview:
 
 USED_ASQ3 = "Reviews that used ASQ-3"
 AT_EXPECTED = "Children at or above the expected level"
-"""The two measures of `OfficialReview`: a percentage of all reviews, and one of those with a score for the domain
-(OHID's C08a to C08f)."""
+"""The two measures of `OfficialReview`: a percentage of all reviews, and of reviews with a score for the domain (OHID's
+C08a to C08f)."""
 
 
 @cache
 def read_official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
-    """Return the official figures of the cohort, England first, each from the source with most decimals."""
+    """Return the official figures of the cohort, England first, each from the source with the most decimals."""
     found: dict[tuple[str, ...], OfficialFigure] = {}
     for row, percent, source in _iter_published(cohort):
         breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
         figure = OfficialFigure(cohort, *_get_area(row), *breakdown, float(percent), source)
-        # Sources come in order of their decimals, so the first one of a figure is kept.
+        # Sources with more decimals come first, so the first value of a figure is kept.
         found.setdefault(figure.key, figure)
     return tuple(sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name)))
 
 
 def _iter_published(cohort: str) -> Iterator[tuple[dict[str, str], str, str]]:
-    """Yield row, percentage and source of every published figure, the source with most decimals first."""
+    """Yield row, percentage and source of every published figure, from the source with the most decimals first."""
     profile = FOLDER / f"published_eyfsp_{cohort}.csv"
     for row in read_rows(profile) if profile.is_file() else ():
         if row["gld_children_percent"]:

@@ -48,7 +48,7 @@ TAKEN = frozenset(
 )
 """Names that a requested table cannot have, because they belong to files of a bundle, tables and views of the analyst
 database, sheets of the workbook, or files of synthetic children."""
-# Such a table's CSV file would have the name of another table's file with all rows.
+# With this ending, a table's CSV file would have the name of another table's file with all rows.
 _TAKEN_ENDING = "_all_rows"
 
 
@@ -57,7 +57,7 @@ def is_taken(name: str) -> bool:
     return name in TAKEN or name.endswith(_TAKEN_ENDING)
 
 
-# These names come from a file of a bundle and become names of files to read: none may lead out of its folder.
+# A bundle states these names, and they become names of files to read: none may lead out of its folder.
 _PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
 _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
@@ -119,7 +119,7 @@ class RequestedTable:
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
         found = cls(definition, **facts | {"cohorts": tuple(facts["cohorts"])})
-        # Built here so that a definition which its family does not publish is an error of reading.
+        # Built here, so that a definition that does not fit its family is an error of reading.
         _ = found.table
         return found
 
@@ -128,7 +128,7 @@ class RequestedTable:
 class OnRequest:
     """The requested tables of a release, in order of publication, and its further measurements.
 
-    Further measurements are made for these tables or for a clerical review. Both are empty by default.
+    Further measurements are made for these tables or for a clerical review. There are none of either by default.
     """
 
     tables: tuple[RequestedTable, ...] = ()
@@ -197,7 +197,7 @@ class OnRequest:
         for each in measured:
             own = cells.filter(pc.equal(cells["release"], each.release)).drop_columns(["release"])
             drawn[each] = NoisyCounts.read(files[each.plan_file], own, each.cohort, each.family)
-        # Each plan reads its own cells and no others, so cells that none names would go unseen.
+        # Each plan reads only its own cells, so cells that no plan names would go unnoticed.
         if sum(len(own) for own in map(_build_cells, drawn, drawn.values())) != len(cells):
             raise ValueError(f"{FURTHER_COUNTS_FILE} holds cells that no plan names")
         return cls(tables, drawn)
@@ -212,7 +212,7 @@ class OnRequest:
 
     @classmethod
     def list_named_files(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the files that `on_request.json` implies, except the tables' own; only itself if unreadable."""
+        """Return the files that `on_request.json` implies, except the tables' own; only itself if it is unreadable."""
         try:
             measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
         except (KeyError, TypeError, ValueError):

@@ -53,7 +53,7 @@ def _require_form(form: str, words: str) -> AfterValidator:
 
 
 class Publisher(Settings):
-    """Who publishes a release.
+    """The publisher of a release.
 
     `address` is the URL of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
     begins every document; `doi` identifies all releases together.
@@ -97,7 +97,7 @@ def load_publisher(*, demonstration: bool) -> Publisher:
         return found
     synthetic = read_publisher(_SYNTHETIC)
     stated = read_publisher(own) if own else synthetic
-    # Without a file of the installation both notices are the same one.
+    # Without a file of the installation, both notices are the same.
     return stated.model_copy(update={"notice": " ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip()})
 
 
@@ -176,7 +176,7 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class StatedFacts:
-    """What a release says of itself, published or not.
+    """Facts that a release states about itself, published or not.
 
     - `published_on`: the announced day, else the day it was made, as '2026-11-26'.
     - `cohorts`: codes such as '202425'; `councils`: folder names.
@@ -203,7 +203,7 @@ class StatedFacts:
 
     @property
     def epsilon(self) -> dict[str, float]:
-        """By cohort, epsilon of a child for all tables together."""
+        """By cohort, the epsilon of a child for all tables together."""
         stated = index_cohort_entries(self.privacy_record)
         return {cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()}
 
@@ -247,7 +247,7 @@ class ReleaseFacts(StatedFacts):
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
-        # Every cohort has an entry, in one order, whatever was given: it is written into the bundle.
+        # Every cohort gets an entry, in a fixed order, because the entries are written into the bundle.
         object.__setattr__(self, "missing", {cohort: self.missing.get(cohort, {}) for cohort in sorted(self.cohorts)})
 
     @property
@@ -363,7 +363,7 @@ class Release(StatedFacts):
 
 
 def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the description of a bundle and its privacy record. Raises the errors of reading the files."""
+    """Return a bundle's `datapackage.json` and its privacy record. Raises the errors of reading the files."""
     package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
     return package, record
 
@@ -430,7 +430,7 @@ def read_previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
     replaced: str | None = None
     newest: dict[str, Path] = {}
-    # Oldest first: the newest release that fits replaces the others.
+    # Oldest first, so that the newest release that fits is kept.
     for path in sorted(older, key=lambda path: Version.parse(path.name)):
         cohorts = json.loads((path / DATAPACKAGE_FILE).read_bytes())["cohorts"]
         if set(cohorts) <= set(facts.cohorts):

@@ -43,7 +43,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How rates of a good level of development compare if children are drawn without the marginal that gives them.
+    """How rates of a good level of development compare if children are drawn without the marginal that determines them.
 
     Values are in points. The rates are compared with the release's estimates. `noise` is the median error of the
     estimates from their own noise.
@@ -117,5 +117,5 @@ class SyntheticChildren:
 
     @property
     def within(self) -> int:
-        """How many of these intervals contain the rows' percentage."""
+        """Number of published percentages whose interval contains the rows' percentage."""
         return sum(each.within for each in self.agreements)

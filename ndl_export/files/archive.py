@@ -92,7 +92,7 @@ def _untar(content: bytes) -> dict[str, bytes]:
     # `r:` reads no compressed tar, which could unpack to any size.
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         entries = archive.getmembers()
-        # A sparse file is longer than what the archive holds of it.
+        # A sparse file is longer than its content in the archive.
         if not all(entry.isreg() and not entry.issparse() for entry in entries):
             raise ValueError("it holds things that are not plain files")
         _check_sizes([entry.size for entry in entries], content)

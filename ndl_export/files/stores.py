@@ -105,7 +105,7 @@ class Store:
     query: str = ""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return a file's content, or None. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
+        """Return a file's content; None if it is missing. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
         with explain_errors(self.format_address(name)):
             try:
                 if self.protocol in _WEB:

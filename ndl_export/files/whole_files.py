@@ -70,7 +70,7 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
 
 
 def replace_folder(staged: Path, place: Path) -> None:
-    """Move a staged folder to `place`: in one step if there is none, else each file whose content differs in one step.
+    """Move a staged folder to `place`: in one step if nothing is there, else each changed file in one step.
 
     Files at the place that are not staged are removed.
     """

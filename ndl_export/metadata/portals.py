@@ -97,7 +97,7 @@ REGISTRY_FILE = "opendp_registry.yaml"
 
 
 def build_registry_file(privacy_record: Mapping[str, Any], notice: str) -> str:
-    """Return the file to propose to the registry; its checks allow no folded text, and nothing before `url_slug`."""
+    """Return the file to propose to the registry, whose checks allow no folded text and nothing before `url_slug`."""
     entry = {**privacy_record["registry"], "deployment": privacy_record["deployment"]}
     slug = {"url_slug": entry.pop("url_slug")}
     parts = [yaml.safe_dump(part, allow_unicode=True, width=1 << 20) for part in (slug, entry)]
@@ -107,7 +107,7 @@ def build_registry_file(privacy_record: Mapping[str, Any], notice: str) -> str:
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
 RESPONSIBLE_USE: dict[str, dict[str, str]] = read_yaml(Path(__file__).parent / "responsible_use.yaml")
-"""Properties of Croissant RAI 1.0, of a release and of synthetic children."""
+"""Properties of Croissant RAI 1.0, for a release and for synthetic children."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
 _DIMENSIONS = {"time_period": "dimension:refPeriod", OWN_AREA[0]: "dimension:refArea", "sex": "dimension:sex"}

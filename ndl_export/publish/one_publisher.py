@@ -57,7 +57,7 @@ def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
     _write_marker(store, mine, 0)
     try:
         while others := _list_markers(store) - {mine}:
-            # Two that began together would otherwise each wait for the marker of the other.
+            # Otherwise two that began together would each wait for the other's marker.
             store.remove(mine)
             _wait_for(store, others)
             _write_marker(store, mine, 0)
@@ -75,7 +75,7 @@ def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
 
 def _wait_for(store: Store, others: set[str]) -> None:
     """Wait until these markers are gone, and delete those of dead publishers. Raises `PlaceBusy` if one is alive."""
-    # Changes are looked for, not times compared, since the clocks of two machines may differ.
+    # Looks for changes rather than comparing times, because the clocks of two machines may differ.
     before, since = {name: store.read(name, _MARKER_LIMIT) for name in others}, time.monotonic()
     while others:
         # At random, so that two do not look and write in step for ever.
@@ -93,7 +93,7 @@ def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
     number = 0
     while not over.wait(BEAT_SECONDS):
         try:
-            # Whoever took this publisher for dead removed the marker, and it must not come back.
+            # A publisher that took this one for dead removed the marker, which must not come back.
             if store.read(mine, _MARKER_LIMIT) is None:
                 return
             _write_marker(store, mine, number := number + 1)

@@ -159,7 +159,7 @@ class ReleaseDiff:
 
     @property
     def not_compared(self) -> tuple[str, ...]:
-        """Tables in both whose rows are redefined or unknown to this software."""
+        """Tables in both releases whose rows are redefined or unknown to this software."""
         return tuple(
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
@@ -214,7 +214,7 @@ def _read_side(folder: Path) -> Side:
         package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))
         side = Side(read_release(folder), dictionary, package["schemaVersion"])
-        # Read here, so that a damaged file is an error of this folder.
+        # Read here, so that a damaged file is reported as an error of this folder.
         _ = side.release.tables, side.release.epsilon
         return side
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:

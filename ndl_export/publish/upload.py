@@ -1,9 +1,9 @@
 """Publishes a release to a folder in S3, in Azure or on a file system (`files.stores`).
 
 The bundle's folder and archives are sent first, and each file is read back; then the API's files of figures. The files
-that lead readers to them are built from the bundles published at the place and no others, and replaced last, each in
-one step. If the process is interrupted, readers still find complete releases, and the next run sends the rest. Files
-are compared by content, never by size alone; databases by their rows, because their bytes differ with every build.
+that lead readers to them are built only from the bundles published at the place, and are replaced last, each in one
+step. If the process is interrupted, readers still find complete releases, and the next run sends the rest. Files are
+compared by content, never by size alone; databases by their rows, because their bytes differ with every build.
 """
 
 import hashlib
@@ -85,7 +85,7 @@ def publish(
     """
     with lock_out_writers(release_dir):
         content = _read_verified(release_dir, version, trusted_key)
-    # The hash is of the bytes that are sent, so an exchange after the approval was checked is noticed.
+    # The hash is of the bytes that are sent, so a replacement after the check of the approval is noticed.
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
         raise PublishRefused(f"release {version} was replaced after it was approved, so nothing was sent")
     parsed = Version.parse(version)
@@ -127,7 +127,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     except read.UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
-    # One that is there already may be published again: that is how readers learn of its withdrawal.
+    # A withdrawn release that is already there may be published again: that is how readers learn of its withdrawal.
     if version in withdrawn and (missing or parsed not in published):
         raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as beside:
@@ -187,7 +187,7 @@ def _read_synthetic(release_dir: Path, version: str) -> Files:
     folder = release_dir / SYNTHETIC_FOLDER / version
     if not folder.is_dir() or version in release_facts.load_withdrawals(release_dir):
         return {}
-    # With the key of the release: signed by another, they need not have been made from it.
+    # With the key of the release: children signed with another key may not have been made from it.
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
         raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
@@ -274,7 +274,7 @@ def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> l
 
 
 def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
-    """Return the API's files of figures that need not be read to know that the place has them.
+    """Return the API's files of figures that the place is known to have without reading them.
 
     The list of a release's files has a hash of them all and is sent after them. The names and sizes of files are
     compared as well, because a file may have been removed from the place.
@@ -365,7 +365,7 @@ def write_leading_files(
             shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
     build_database(scratch)
-    # Not `latest` either: an object store has no links, and `latest.json` says the same.
+    # `latest` is left out too, because an object store has no links; `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]
     found = {file.relative_to(scratch).as_posix(): file for file in files if file.name != static.MADE_FROM_FILE}

@@ -16,7 +16,7 @@ from ndl_export.tables.model import ALL, Attribute, Axis, Block, Family, Filter,
 def get_family(module: ModuleType) -> Family:
     """Return the family that a module defines. Raises ValueError for a table that its `FAMILY` does not list."""
     family: Family = module.FAMILY
-    # A table that no family lists has no noise plan and no rows: it would be left out of every release in silence.
+    # A table that no family lists has no noise plan and no rows, so every release would silently leave it out.
     unlisted = [each.name for each in vars(module).values() if isinstance(each, Table) and each not in family.tables]
     if unlisted:
         raise ValueError(f"{module.__name__}: FAMILY.tables does not list {', '.join(unlisted)}")

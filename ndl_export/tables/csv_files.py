@@ -78,7 +78,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """A column of a CSV file: the table column and, if they are few, all its allowed values other than `NOTHING`.
+    """A column of a CSV file: the table's column and, for filters and symbols, its allowed values except `NOTHING`.
 
     An `official` file is one for EES, with symbols in place of figures; others have empty cells.
     """
@@ -108,23 +108,23 @@ class CsvColumn:
     @property
     def limits(self) -> dict[str, int]:
         """The lowest and highest possible value of a figure; in official files, of its interval too."""
-        # Estimates may be negative. Ends of intervals may pass a limit by a rounding error, which only the decimals of
-        # official files remove.
+        # Estimates may be negative. Ends of intervals may exceed a limit by a rounding error, which only the fixed
+        # decimals of official files remove.
         limited = set(_GROUPS) - {ColumnRole.ESTIMATE} if self.official else {ColumnRole.FIGURE}
         measure = self.source.measure
         return measure.limits if measure and self.is_number and self.source.role in limited else {}
 
     @property
     def required(self) -> bool:
-        """Whether no cell is empty."""
+        """Whether every cell must have a value."""
         places = ("country_code", "country_name") if self.official else OWN_AREA
         return self.source.role in (ColumnRole.TIME, ColumnRole.FILTER) or self.name in (LEVEL, *places)
 
 
 def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn, ...]:
     """Return the columns of the file for EES or, if it is not `official`, of the plain file."""
-    # For EES without flags of counts, whose cells hold the same symbols, and without the columns of the row's own area,
-    # because EES has a fixed column for each level.
+    # Files for EES leave out flags of counts, whose cells hold the same symbols, and the columns of the row's own area,
+    # because EES has fixed columns for each level.
     return tuple(
         CsvColumn(
             column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols, official

@@ -2,8 +2,8 @@
 
 A requested table counts the rows of a family by some of its attributes, at each level and at the total. It may also
 give the number and percentage of each row's children who are in a group. Without a group, it gives each row as a
-percentage of the row with its last column at the total. `build_table` turns a definition into the `Table` from which
-the noise plan, the schema, the documents and the database are derived. A definition can name only attributes and
+percentage of the same row with the last column at its total. `build_table` turns a definition into the `Table` from
+which the noise plan, the schema, the documents and the database are derived. A definition can name only attributes and
 categories of the family, so it cannot ask for anything outside the public domain.
 """
 
@@ -65,7 +65,7 @@ class Column(_Part):
     @field_validator("levels", mode="before")
     @classmethod
     def _listed(cls, levels: object) -> object:
-        """Accept levels as a list of labels with categories too."""
+        """Also accept levels as a list of labels with their categories."""
         # Plans and bundles are JSON with sorted keys, which cannot keep the order of an object's levels.
         if not isinstance(levels, list | tuple) or not all(
             isinstance(each, dict) and each.keys() == {"label", "categories"} and isinstance(each["label"], str)
@@ -73,8 +73,7 @@ class Column(_Part):
         ):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
-        # A label that comes twice would be lost in the dictionary, so the list is left as it is, which pydantic
-        # refuses.
+        # The dictionary would lose a label that comes twice, so the list is returned unchanged and pydantic refuses it.
         return found if len(found) == len(levels) else levels
 
     @field_serializer("levels", when_used="json-unless-none")
@@ -141,7 +140,7 @@ def _explain_rule(error: Any) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
-        # pydantic does not name the type that was broken; only the pattern of names has letters.
+        # pydantic does not say whose pattern failed; only the pattern of names has letters.
         case "string_pattern_mismatch" if "a-z" in error["ctx"]["pattern"]:
             return "is written in small letters, digits and single underscores, beginning with a letter"
         case "string_pattern_mismatch":
@@ -152,7 +151,7 @@ def _explain_rule(error: Any) -> str:
 def build_table(definition: Definition, family: Family) -> Table:
     """Return the table that a definition describes.
 
-    Raises `InvalidDefinition` for attributes or categories that the family does not publish.
+    Raises `InvalidDefinition` if it does not fit the family, for example if it names attributes that are not published.
     """
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
@@ -185,7 +184,7 @@ def build_table(definition: Definition, family: Family) -> Table:
 
 
 def find_problems(document: Mapping[str, Any], family: Family) -> list[str]:
-    """List the attributes and categories that a definition names and the family does not have.
+    """List the errors in the columns and the figure of a definition for a family.
 
     Checks every column and figure that can be read, whatever else is wrong with the document.
     """
@@ -255,7 +254,7 @@ def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family:
     measures = (MEASURES[family.counted], *(build_measures(figure, family).values() if figure else ()))
     taken = {*_RESERVED, *MEASURES, *(column.name for each in measures for column in list_measure_columns(each))}
     yield from (f"a column cannot be called {name}" for name in filters if name in taken)
-    # Without levels, an attribute that does not exist has no number of rows.
+    # For an attribute that does not exist, the number of rows is unknown.
     if all(column.attribute in known for column in columns.values()):
         rows = math.prod(len(_build_selections(column, known[column.attribute])) for column in columns.values())
         if rows > MOST_ROWS:

@@ -1,6 +1,6 @@
 """Classes that describe a published table, and the attributes, filters and measures that several families share.
 
-The wording of the latter is that of the Department for Education's tables.
+The latter use the wording of the Department for Education's tables.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ class Block:
     councils: bool = True
     """If False, the block is measured for all councils together, or for regions, and not for single councils."""
     everywhere: bool = False
-    """Whether these are main figures of the release: with a wide interval they are shown as unreliable, where others
-    are withheld."""
+    """Whether these are main figures of the release: if their interval is wide, they are shown as unreliable, where
+    others are withheld."""
     weight: str = "linked"
     """Kind of cell at full detail, as named in the weights of the privacy policy."""
     total_weight: str = ""
@@ -185,12 +185,12 @@ class Block:
 
     @property
     def judged_by(self) -> tuple[Ratio, ...]:
-        """The ratios whose intervals decide whether a row is published; in a block of counts, the last axis' share."""
+        """The ratios whose intervals decide whether a row is published; in a block of counts, the last axis's share."""
         return tuple(self.ratios.values()) or (Ratio((Count(),), Count(over=self.axes[-1].filter)),)
 
     @property
     def measured(self) -> tuple[Count, ...]:
-        """The counts that noise is added to; its others are derived from these or from other blocks."""
+        """The counts that noise is added to; the block's other counts are derived from these or from other blocks."""
         return (Count(),)
 
     @property
@@ -367,7 +367,7 @@ class Family:
     found_by_linkage: frozenset[str] = frozenset()
     """Attributes known only through a link. Figures broken down by one of them are corrected for linkage error."""
     figures: Mapping[Group, tuple[str, str]] = field(default_factory=dict, hash=False)
-    """Groups with their own measures: the number of children in the group, and the share they are."""
+    """Groups with their own measures: the number of children in the group, and their share."""
     weight: str
     """Kind of cell of a requested table, as named in the weights of the privacy policy."""
     measured_apart: tuple[tuple[tuple[str, ...], str], ...] = ()

@@ -50,7 +50,7 @@ _BREAKDOWNS = {
     FUNDED: tuple(Selection(answer, (answer,)) for answer in _SURE),
     _RESPONDENT: (
         *(Selection(role, (role,)) for role in _RESPONDENT.categories[:2]),
-        # Few fathers answer surveys of parents, and fewer of the others, who are shown together.
+        # Few fathers answer surveys of parents, and even fewer other carers, who are shown together.
         Selection("Another carer", _RESPONDENT.categories[2:5]),
     ),
     **{service: tuple(Selection(answer, (answer,)) for answer in _SURE) for service in _SERVICES},
@@ -62,8 +62,8 @@ _WEIGHTS = {
 }
 """Kind of cell of each breakdown."""
 _ABOUT_SUPPORT = ("sought_support", "ease_of_access")
-"""Questions broken down by who answered and by services used. Of all ten, every row would have a wider interval: the
-share of responses by council that can be used fell from 79% to 64% (`readiness plan`, 8 councils, 2026-11-29)."""
+"""Questions broken down by who answered and by services used. If all ten were, every interval would be wider: the share
+of responses by council that can be used fell from 79% to 64% (`readiness plan`, 8 councils, 2026-11-29)."""
 
 
 def _list_breakdowns(question: Attribute) -> tuple[Attribute, ...]:
@@ -89,7 +89,7 @@ def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str,
     if NOT_APPLICABLE not in question.categories:
         yield shared
         return
-    # Not applicable is counted but is no part of the whole: the length of a wait is a share of the parents who waited.
+    # `Not applicable` is counted but not part of the whole: the length of a wait is a share of the parents who waited.
     yield block
     applying = tuple(level for level in answers.selections if level.label != NOT_APPLICABLE)
     whole = tuple(level.label for level in applying)

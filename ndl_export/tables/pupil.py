@@ -54,7 +54,7 @@ TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born"
 GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
 
 UNSEARCHABLE = "Record cannot be looked for"
-"""A child whose record has too little detail to search for in other services, so it is not known who had seen them."""
+"""The category of children whose record has too little detail to search for, so it is unknown who had seen them."""
 NO_REVIEW = "No linked review"
 ASQ3 = Attribute(
     "asq3",
@@ -114,7 +114,7 @@ UNDATED, NO_CONCERN = "Date not recorded", "No concern recorded"
 
 
 def format_concern_category(recorded_by: str, when: str, other: str) -> str:
-    """Return the category of `first_concern` for the service that recorded it first, when, and what the other knew."""
+    """Return the category of `first_concern`: who recorded one first, when, and whether the other saw the child."""
     return f"{recorded_by}; {when}; other service saw the child: {other}"
 
 
@@ -313,7 +313,7 @@ def _list_seen_by(*services: str) -> tuple[str, ...]:
 def _build_concern_axis(*services: str) -> Axis:
     """Return the axis of services that raised a concern, for children seen by any of these services."""
     seen = set(_list_seen_by(*services))
-    # A level adds up only those services seen for which this concern is possible.
+    # A level adds up only the categories in which this concern is possible.
     selections = (
         Selection(concern, tuple(c for each in services if (c := format_dots_category(each, concern)) in seen))
         for concern in CONCERN_GIVEN_SEEN[BOTH]
@@ -389,7 +389,7 @@ SEEN_BY_GROUP = _table(
 
 
 def _build_first_concern_axis(recorded_by: Sequence[str], others: Sequence[str]) -> Axis:
-    """Return when a concern was first recorded, by these services, of children whom the other had (not) seen."""
+    """Return the axis of first concerns recorded by these services, where the other saw the child at these times."""
     within = {
         when: tuple(format_concern_category(by, when, other) for by in recorded_by for other in others)
         for when in YEARS_BEFORE
@@ -446,14 +446,14 @@ FIRST_CONCERNS = _table(
             weight="first_concern",
         )
         for axes, topic in build_breakdowns(SEX, FSM, ETHNIC)
-        # By group, the first and the last of them: when, and of whom no other service knew.
+        # Groups have only the first axis and the last, which is about children whom the other service never saw.
         for axis, recorded_by, other in (_CONCERN_AXES[:: len(_CONCERN_AXES) - 1] if axes else _CONCERN_AXES)
     ),
 )
 
 
 def _iter_review_blocks(review: Attribute) -> Iterator[Block]:
-    """Yield the blocks of a review: children by its timing, and of these the share at a good level of development."""
+    """Yield the blocks of a review: children by its timing, and their share with a good level of development."""
     done = (ON_TIME, LATE, NO_TIMING)
     levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
     timing = Axis("review_timing", review.name, levels)
@@ -621,7 +621,7 @@ FAMILY = Family(
     measured_apart=(
         ((AGREEMENT.name,), "linkage_error"),
         ((CENSUS_JOIN.name,), "linkage_error"),
-        # How often linked records differ in a council or group shows how many times as many links are missed there.
+        # How often linked records differ in a council or group shows by what factor more links are missed there.
         ((COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
         ((ETHNIC.name, DIFFERENCES.name), "linkage_error_by_group"),
     ),

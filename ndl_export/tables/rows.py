@@ -83,8 +83,11 @@ Said = tuple[Children, Children | None]
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its levels, and the measures that apply. `counts` has the children of each count, `states` what the row's
-    counts and percentages state, and `attributes` those that its figures depend on."""
+    """A row: its levels, and the measures that apply.
+
+    `counts` has the children behind each count, `states` what the row's counts and percentages state, and `attributes`
+    the attributes that its figures depend on.
+    """
 
     levels: Levels
     applies: set[str] = field(default_factory=set)
@@ -210,10 +213,10 @@ class Layout:
         """Return where an area's councils, or what they record, changed since the cohort before."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = np.unique(self.area_of[self.cohort_of == index - 1]) if index else ()
-        # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
+        # Compared with the previous cohort of the release, so a year that the release leaves out cannot hide a break.
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
         members = {(area.level, area.code): area.councils for area in map(self.areas.__getitem__, earlier)}
-        # An area that the cohort before lacks breaks no series.
+        # An area that the previous cohort lacks breaks no series.
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
         for each in load_breaks():
@@ -224,7 +227,7 @@ class Layout:
         return flags
 
     def find_positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """Return where these rows are in the first cohort, by area and levels (n,); -1 for rows not published."""
+        """Return the positions (n,) of these rows in the first cohort, by area and levels; -1 if not published."""
         wanted = ((area.level, area.code, chosen) for area in areas for chosen in levels)
         return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
 
@@ -279,7 +282,7 @@ def build_layout(
         cohorts,
         tuple(area for cohort in cohorts for area in areas[cohort]),
         cohort_of_area,
-        # All councils together have other rows than the areas, so both lists are kept, one after the other.
+        # All councils together have different rows from other areas, so both lists are kept, one after the other.
         (*top, *others),
         np.repeat(cohort_of_area, sizes),
         np.repeat(np.arange(len(per_area)), sizes),

@@ -26,8 +26,8 @@ class Flag(StrEnum):
     `u`, `z` and `x` are symbols of the Government Statistical Service, with its meanings (Analysis Function, "Using
     symbols and shorthand in tables"). The Service has no symbol for a figure withheld because it is uncertain: `c`
     means that it would disclose something, `low` that it rounds to zero, `w` that a survey had no respondents, and `u`
-    is for figures that are shown. The guidance allows producers to add symbols, and here the word itself is used. The
-    same applies to figures that depend on a correction for missed links.
+    is for figures that are shown. The guidance allows producers to add symbols, so `withheld` is used here and, for
+    figures that depend on a correction for missed links, `linkage`.
     """
 
     UNRELIABLE = "u"

@@ -6,12 +6,13 @@
 #     "matplotlib>=3.9",
 # ]
 # ///
-"""Five questions put to a release, each answered with a chart from its files alone.
+"""Five questions about a release, each answered with a chart from its files alone.
 
     uvx marimo run --sandbox questions.py
 
-in the folder of a release, or with `-- --database readiness.duckdb` on an analyst database of several releases;
-`marimo edit` to change it. Titles, numbers in the text and charts are worked out from the files.
+Run this in the folder of a release, or add `-- --database readiness.duckdb` for an analyst database of several
+releases. `marimo edit` opens the notebook for changes. Titles, numbers in the text and charts are computed from the
+files.
 """
 
 import marimo
@@ -62,7 +63,7 @@ def _(Path, duckdb, mo, os):
             kind="danger",
         ),
     )
-    if found[0].suffix == ".sql":  # of the release whose files lie beside it
+    if found[0].suffix == ".sql":  # for the release in the same folder
         database = duckdb.connect()
         database.execute("SET file_search_path = '" + str(found[0].parent).replace("'", "''") + "'")
         database.execute(found[0].read_text(encoding="utf-8"))
@@ -70,7 +71,7 @@ def _(Path, duckdb, mo, os):
         database = duckdb.connect(str(found[0]), read_only=True)
 
     def rows(sql, *values):
-        """The rows of a query, each as a dictionary."""
+        """Return the rows of a query, each as a dictionary."""
         answer = database.execute(sql, values)
         names = [column[0] for column in answer.description]
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
@@ -125,17 +126,17 @@ def _(cohort_choice, mo, rows):
 @app.cell(hide_code=True)
 def _(io, mo, plt):
     BLUE, ORANGE, GREY, BLACK = "#1d70b8", "#b35900", "#6f777b", "#0b0c0c"
-    # All have a contrast of at least 4.5 to 1 with white; where colour says something, shape or words say it too.
+    # All have a contrast of at least 4.5 to 1 with white; where colour has a meaning, shape or words show it too.
 
     def picture(figure, title, alternative):
-        """The chart below its title, as an image with words in its place for those who do not see it."""
+        """Return the chart below its title, as an image with a text alternative."""
         drawn = io.BytesIO()
         figure.savefig(drawn, format="png", dpi=200, bbox_inches="tight")
         plt.close(figure)
         return mo.vstack([mo.md(f"### {title}"), mo.image(drawn.getvalue(), alt=alternative, width="100%")])
 
     def intervals(axes, table, label, colour=lambda row: BLUE):
-        """One line and point a row, from the first row at the top."""
+        """Draw a line and a point for each row, with the first row at the top."""
         shown = [row for row in table if row["percent"] is not None][:MOST]
         for height, row in enumerate(reversed(shown)):
             axes.plot([row["lower_ci"], row["upper_ci"]], [height, height], color=colour(row), linewidth=2)
@@ -163,11 +164,11 @@ def _(io, mo, plt):
         return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
 
     def figures(table):
-        """The rows that a chart is drawn from."""
+        """Return the rows that a chart is drawn from."""
         return mo.accordion({"The figures": mo.ui.table(table, selection=None, page_size=25)})
 
     def answer(heading, title, about, text, table, label, unit, height=3.4, limits=(0, 100), together=None, **colours):
-        """A question and its chart, with what to know about it and the rows that it is drawn from."""
+        """Return a question and its chart, with a text about it and the rows that it is drawn from."""
         figure, axes = plt.subplots(figsize=(8.4, height))
         intervals(axes, table, label, **colours)
         if together is not None:
@@ -377,7 +378,7 @@ def _(BLUE, ORANGE, answer, cohort, rows):
     others = [row for row in dots if row["seen_by"] == "Both" and row not in one_only]
 
     def share(of_one, of_others):
-        """Share of children with one concern, from these columns of the counts; limits of sums are sums of limits."""
+        """Return the share of children with one concern from these columns; limits of sums are sums of limits."""
         part = sum(row[of_one] for row in one_only)
         return part / (part + sum(row[of_others] for row in others))
 
