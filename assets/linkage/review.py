@@ -133,8 +133,9 @@ def _drop_new_rows(store: CohortStore, pairs: pa.Table, numbers: RowNumbers) -> 
                     read_on = dt.datetime.fromisoformat(read_at).date()
                     days.append({"source": source, "council": council, "part": number, "read_on": read_on})
     read = pa.Table.from_pylist(days, _READ_DAYS)
-    for source, prefix in ((pa.repeat("eyfsp", pairs.num_rows), ""), (pairs["other_source"], "other_")):
-        ends = pa.table({"source": source, "council": pairs[f"{prefix}council"], ROW_KEY: pairs[f"{prefix}row_key"]})
+    pairs = pairs.append_column("source", pa.repeat("eyfsp", pairs.num_rows))
+    for prefix in ("", "other_"):
+        ends = pa.table({name: pairs[f"{prefix}{name}"] for name in ("source", "council", ROW_KEY)})
         part, _ = split_number(numbers.find_numbers(ends).to_numpy())
         ends = ends.append_column("part", pa.array(part)).append_column("pair", pairs["pair"])
         known = ends.join(read, ["source", "council", "part"], join_type="inner").select(["pair", "read_on"])
