@@ -20,11 +20,11 @@ def comparisons() -> str:
     ]
     return f"""## Many comparisons at once
 
-Measured by `python -m bench.comparisons`. Councils of the pilot's and England's sizes, with true rates spread by so
-many points (standard deviation), are released 4,000 and 40 times. "One": each comparison at 95% by itself; "all": as
-the macros of the analyst database do (Holm). Wrong: releases that call a difference certain which is not there or goes
-the other way. Ranks: releases whose sets of ranks hold all true ranks. Other columns: how often a true difference is
-called certain, for councils beside all together and for pairs at least 2 or 4 points apart.
+Measured by `python -m bench.comparisons`. Councils of the pilot's and England's sizes are released 4,000 and 40 times;
+the spread is the standard deviation of their true rates in points. "One": each comparison at 95% on its own; "all": as
+in the macros of the analyst database (Holm). Wrong: releases that call a difference certain although there is none, or
+it goes the other way. Ranks: releases whose sets of ranks contain all true ranks. Other columns: how often a true
+difference is called certain, for a council beside all councils together and for pairs at least 2 or 4 points apart.
 
 | councils | wrong: one | all | ranks: one | all | beside all: one | all | 2 points: one | all | 4 points: one | all |
 |---|---|---|---|---|---|---|---|---|---|---|
