@@ -93,8 +93,8 @@ The release has {_ratio(rates, "each")} of the error of the first and {_ratio(ra
 
 Synthetic tables of all families have the expected sizes and shares in the middle of what is plausible, and are released
 {RELEASES} times (England {ENGLISH_RELEASES} times). A published rate is usable if it has no flag: its 95% interval is
-at most {policy.reliability.unreliable_half_width:g} points wide either way. {_held(usable)} of all intervals contain the
-truth. "Synthetic extracts" are those of `make demo`, linked in HOME; nothing was fitted to them.
+at most {policy.reliability.unreliable_half_width:g} points wide either way. {_held(usable)} of all intervals contain
+the truth. "Synthetic extracts" are those of `make demo`, linked in HOME; nothing was fitted to them.
 
 | table | {" | ".join(f"{what}: rates | published | usable of these" for what in usable)} |
 |---|{"---|---|---|" * len(usable)}
@@ -105,8 +105,8 @@ truth. "Synthetic extracts" are those of `make demo`, linked in HOME; nothing wa
 Four truths: additive effects of council and characteristic; each group in each council off by 3 points (standard
 deviation, normal); the same with Student's t distribution, three degrees of freedom; and as the second, with one ethnic
 group in one council 15 points below, "the one group". By the number of children in the cell: root mean square error in
-points, and share of 95% intervals that contain the rate of these children. Tests require 93 to 97% of the model over all
-cells, and 90% for the one group.
+points, and share of 95% intervals that contain the rate of these children. Tests require 93 to 97% of the model over
+all cells, and 90% for the one group.
 
 {_by_band(models)}
 
