@@ -17,8 +17,8 @@ import duckdb
 from ndl_export.analyst_db.build import NothingReleased, add_all, is_database_current
 from ndl_export.analyst_db.database import Database
 from ndl_export.bundle.read import fetch_folder
-from ndl_export.bundle.release_directory import LATEST_FILE
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
+from ndl_export.facts.directory_files import LATEST_FILE
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, Version, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
 from ndl_export.files.stores import Store, is_url, open_store
