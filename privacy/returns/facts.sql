@@ -46,7 +46,7 @@ WITH seen AS (
        AND row_key NOT IN (SELECT row_key FROM linked) AND row_key NOT IN (SELECT row_key FROM perhaps)
 ), strangers AS (
     FROM theirs WHERE child_id NOT IN
-        (SELECT child_id FROM seen WHERE council = $council AND service = $service AND NOT waiting)
+        (SELECT child_id FROM seen WHERE service = $service AND NOT waiting)
 ), alike AS (
     ALIKE
 ), of_nobody AS (

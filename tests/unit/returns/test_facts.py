@@ -178,6 +178,17 @@ def test_no_other_is_not_said_beside_a_stranger_who_agrees_in_two_things(token: 
     assert disclose([school, record("eyfsp", 2, "b"), record("hv_reviews", 9, "b", **{token: 8})])[1] == nobody[1]
 
 
+def test_a_stranger_whom_the_receivers_service_knows_elsewhere_is_another_child() -> None:
+    rows = [record("eyfsp", 1, "a", forename=8), record("hv_reviews", 9, "b", council="wirral", forename=8)]
+    there, nobody = record("eyfsp", 3, "b", council="wirral"), {1: {"known_to_no_other": True}}
+    health = EVERYBODY | {Sender("wirral", "health"): ALL}
+    both = health | {Sender("wirral", "education"): ALL}
+    assert disclose(rows, both) == {}
+    assert disclose([*rows, there], health) == {}  # a service that discloses nothing changes nothing
+    assert disclose([*rows, there | {"waiting": True}], both) == {}
+    assert disclose([*rows, there], both) == nobody
+
+
 def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None:
     rows = [record("eyfsp", 1, "a"), record("eyfsp", 4, "a"), record("eyfsp", 1, "a", council="wirral")]
     found = disclose([*rows, record("hv_reviews", 1, "a")])
