@@ -151,14 +151,15 @@ FURTHER = Further(COHORT, "pupil", SUPPLEMENT)
 
 def test_cohorts_are_sharpened_by_further_counts_beside_the_same_ones(tables: dict[str, pa.Table]) -> None:
     other = Further(COHORT, "parents", "2027.01.0")
-    before, now = previous_of(tables), {COHORT: BASE, "202324": "2025.11.0"}
-    assert before.find_sharpened(now, [FURTHER]) == {COHORT}
-    assert before.find_sharpened(now, []) == frozenset()
-    assert before.find_sharpened({COHORT: "2026.12.0"}, [FURTHER]) == frozenset()  # drawn anew
-    assert previous_of(tables, FURTHER).find_sharpened(now, [FURTHER]) == frozenset()
-    assert previous_of(tables, FURTHER).find_sharpened(now, [FURTHER, other]) == {COHORT}
-    assert previous_of(tables, FURTHER).find_sharpened(now, []) == {COHORT}  # the sharper one is the older one
-    assert previous_of(tables, FURTHER).find_sharpened(now, [other]) == frozenset()
+    alone, further, only_other = previous_of(tables), previous_of(tables, FURTHER), previous_of(tables, other)
+    anew = previous_of(tables, FURTHER, privacy_record=fake_privacy_record("2026.12.0"))
+    assert alone.find_sharpened(further) == {COHORT}
+    assert alone.find_sharpened(alone) == frozenset()
+    assert alone.find_sharpened(anew) == frozenset()
+    assert further.find_sharpened(further) == frozenset()
+    assert further.find_sharpened(previous_of(tables, FURTHER, other)) == {COHORT}
+    assert further.find_sharpened(alone) == {COHORT}  # the sharper one is the older one
+    assert further.find_sharpened(only_other) == frozenset()
 
 
 def test_further_counts_explain_the_changes(tables: dict[str, pa.Table]) -> None:
