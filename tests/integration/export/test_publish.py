@@ -139,7 +139,9 @@ def test_figures_go_before_what_leads_to_them_and_are_not_read_again(
 ) -> None:
     sent, read = [], []
     put, read_one = Store.put, Store.read
-    monkeypatch.setattr(Store, "put", lambda own, name, *more: (sent.append(name), put(own, name, *more))[1])
+    monkeypatch.setattr(
+        Store, "put", lambda own, name, *more, **options: (sent.append(name), put(own, name, *more, **options))[1]
+    )
     publish(two, FIRST, place)
     figures = [number for number, name in enumerate(sent) if is_figure_file(name)]
     leads = {name: sent.index(name) for name in ("catalogue.jsonld", f"api/v1/releases/{FIRST}/index.json")}
