@@ -203,7 +203,9 @@ def _no_value_left_landing(seen: Seen) -> None:
         if path.suffix == ".parquet":
             is_sealed = seen.home.root / "tokens" in path.parents
             file = sealed.open_sealed(path, seen.keys.get_private_key("tokens")) if is_sealed else pq.ParquetFile(path)
-            assert not _planted(str(file.read().to_pydict()) + str(file.metadata.metadata)), path
+            # Among the digits of row keys and tokens, which are random, a date turns up in one run of a hundred.
+            values = re.sub(r"\b\d{15,20}\b", "", str(file.read().to_pydict()))
+            assert not _planted(values + str(file.metadata.metadata)), path
 
 
 def _planted(text: str) -> str | None:
