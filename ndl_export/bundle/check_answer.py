@@ -1,7 +1,7 @@
 """Checks an answer about a release offline. Run it as: python check_answer.py ANSWER.json [publisher.pem]
 
 Compares figures with rows and rows with the signed hashes of the release; does not check sentences. Needs Python 3.10
-and, for a signature, openssl 3 and the key (by default `public_key.pem` beside it). Exits with 1 if wrong, 2 unsigned.
+and, for a signature, openssl 3 and the key (by default `public_key.pem` beside it). Exits with 1 if wrong, 2 unchecked.
 """
 
 import base64
