@@ -403,8 +403,8 @@ def list_complete_reviews(
 
 
 FEW = 0.1
-"""A month lacks most of its reviews if a later one has over ten times as many. Some reviews of a month come one or two
-months later: in synthetic extracts, 5%."""
+"""A month lacks most of its reviews if a later one, or before the first due month an earlier one, has over ten times as
+many. Some reviews of a month come one or two months later: in synthetic extracts, 5%."""
 
 
 def _lacks_a_month(record: RecordAtAge, reviews: Mapping[tuple[str, str], int], cohort: Cohort) -> bool:
@@ -419,8 +419,8 @@ def _lacks_a_month(record: RecordAtAge, reviews: Mapping[tuple[str, str], int], 
     if any(each < max(1, FEW * later) for each, later in zip(rows[:-1], most_later[:-1], strict=True)):
         return True
     # Before the first due month, reviews grow in number from a few, so each month is compared with the earlier ones.
-    youngest = min(first, add_months(cohort.born_from, record.from_months).replace(day=1))
-    early = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in _list_months(youngest, first)]
+    earliest = min(first, add_months(cohort.born_from, record.from_months).replace(day=1))
+    early = [reviews.get((record.code, f"{month:%Y-%m}"), 0) for month in _list_months(earliest, first)]
     return any(each < max(1, FEW * before) for each, before in zip(early, accumulate(early, max), strict=True))
 
 
