@@ -48,7 +48,7 @@ def _right(plan: Plan, cells: int) -> float:
     return float(((evidence > 0) == truth).mean())
 
 
-@pytest.mark.parametrize("family", first(1, ["health", *(FAMILIES.keys() - {"health"})]))
+@pytest.mark.parametrize("family", first(1, ["health", *(family for family in FAMILIES if family != "health")]))
 @pytest.mark.parametrize(
     "cells", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["whether counted", "which category"]
 )
