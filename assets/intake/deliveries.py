@@ -3,6 +3,7 @@
 A delivery is identified by a MAC of its file's content under a pipeline key. No result holds a value from an extract.
 """
 
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -152,6 +153,12 @@ class ExtractQuality:
     def part_numbers(self) -> dict[str, int]:
         """Part number of each file by MAC; 0 for a whole extract."""
         return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
+
+    @property
+    def days_read(self) -> dict[int, dt.date]:
+        """Day on which each part was read, by its number; 0 for a whole extract."""
+        times = {part.number: part.read_at for part in self.parts.parts} if self.parts else {}
+        return {number: dt.datetime.fromisoformat(at).date() for number, at in (times or {0: self.taken_at}).items()}
 
     def has_row(self, number: int) -> bool:
         """Return whether the extract had a row with this number. For parts, the number includes the part."""

@@ -452,23 +452,23 @@ def list_census_months(extracts: Mapping[tuple[str, str], ExtractQuality], cohor
     rows = []
     for (council, source), extract in extracts.items():
         days = [each.possible.on(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
-        parts = extract.parts.parts if extract.parts else ()
-        whole = dt.datetime.fromisoformat(extract.taken_at).date()
-        for number, last in {part.number: _find_last_day(part) for part in parts}.items() or [(0, whole)]:
+        named = {part.number: _find_named_day(part.file) for part in extract.parts.parts} if extract.parts else {}
+        for number, read_on in extract.days_read.items():
+            last = min(read_on, named.get(number) or read_on)
             if held := [day for day in days if day <= last]:
                 month = f"{held[-1]:%Y-%m}"
                 rows.append({"source": source, "council": council, "part": number, "census_month": month})
     return pa.Table.from_pylist(rows, _CENSUS_MONTHS)
 
 
-def _find_last_day(part: deliveries.PartRows) -> dt.date:
-    """Return the day on which a part was read or, if its name has an earlier date, that date."""
-    read_on, place = dt.datetime.fromisoformat(part.read_at).date(), parse_place(part.file)
+def _find_named_day(file: str) -> dt.date | None:
+    """Return the last day of the date in a file's name, or None if it has none."""
+    place = parse_place(file)
     if place is None or place.form != "date":
-        return read_on
+        return None
     year, month, day = place.numbers
     last = calendar.monthrange(year, month)[1]
-    return min(read_on, dt.date(year, month, min(day or last, last)))
+    return dt.date(year, month, min(day or last, last))
 
 
 _CENSUS_MONTHS = pa.schema(
@@ -478,8 +478,9 @@ _CENSUS_MONTHS = pa.schema(
 
 def _find_last_read(quality: ExtractQuality) -> dt.date:
     """Return the day on which the newest file of a delivery was read."""
-    times = [part.read_at for part in quality.parts.parts if part.in_force] if quality.parts else []
-    return dt.datetime.fromisoformat(max(times, default=quality.taken_at)).date()
+    in_force = {part.number for part in quality.parts.parts if part.in_force} if quality.parts else {0}
+    days = quality.days_read
+    return max(days[number] for number in in_force or days)
 
 
 _BY_AGE = sorted(

@@ -128,9 +128,7 @@ def _drop_new_rows(store: CohortStore, pairs: pa.Table, numbers: RowNumbers) -> 
     for source in SERVICES:
         for council in inputs.list_councils(store):
             if extract := deliveries.read_current(store.extract(source, council)):
-                parts = {part.number: part.read_at for part in extract.parts.parts} if extract.parts else {}
-                for number, read_at in (parts or {0: extract.taken_at}).items():
-                    read_on = dt.datetime.fromisoformat(read_at).date()
+                for number, read_on in extract.days_read.items():
                     days.append({"source": source, "council": council, "part": number, "read_on": read_on})
     read = pa.Table.from_pylist(days, _READ_DAYS)
     pairs = pairs.append_column("source", pa.repeat("eyfsp", pairs.num_rows))
