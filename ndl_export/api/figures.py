@@ -1,13 +1,10 @@
 """Figures in the shape `shapes.Figure`, from the analyst database's view `releases.figure`, as rows and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import duckdb
 
-from ndl_export.analyst_db.build import add_all
-from ndl_export.analyst_db.database import Database
 from ndl_export.api.shapes import Figure
-from ndl_export.facts.release_facts import Release
 from privacy.doors.sql import quote_identifier
 
 COLUMNS = tuple(Figure.model_fields)
@@ -28,19 +25,6 @@ FIGURES = """
 
 IS_CURRENT = "(time_period, release) IN (SELECT time_period, release_version FROM releases.current)"
 """SQL that keeps figures of the current release of each cohort."""
-
-
-def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
-    """Build the analyst database of these releases, oldest first, and the table `figures`, in order of `position`."""
-    add_all(Database(connection), list(found))
-    connection.execute(
-        f"""CREATE TABLE figures AS
-        SELECT f.*, row_number() OVER (ORDER BY r.position, t.rowid, "row", m.rowid) AS position
-        FROM ({FIGURES}) AS f
-        JOIN releases.release AS r ON r.release_version = f.release
-        JOIN dimension.published_table AS t ON t.table_name = f."table"
-        JOIN dimension.measure AS m ON m.table_name = f."table" AND m.measure = f.measure"""
-    )
 
 
 def read_by_area(

@@ -28,8 +28,8 @@ from ndl_export.api.documents import (
     iter_release_files,
     iter_tables,
 )
-from ndl_export.api.figures import COLUMNS, IS_CURRENT, JSON, load_figures
-from ndl_export.api.static import hash_sums_file
+from ndl_export.api.figures import COLUMNS, IS_CURRENT, JSON
+from ndl_export.api.static import hash_sums_file, load_figures
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE

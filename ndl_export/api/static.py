@@ -8,13 +8,17 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote
 
+import duckdb
+
+from ndl_export.analyst_db.build import add_all
+from ndl_export.analyst_db.database import Database
 from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
-from ndl_export.api.figures import load_figures
+from ndl_export.api.figures import FIGURES
 from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.release_facts import Release, read_releases
 from ndl_export.files.signing import SUMS_FILE
@@ -53,6 +57,19 @@ def publish_api(release_dir: Path) -> None:
         write_whole(place / name, documents[name])
     written = {"releases": wanted, "documents": _hash_files(place, documents)}
     write_whole(place / MADE_FROM_FILE, format_json(written))
+
+
+def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
+    """Build the analyst database of these releases, oldest first, and the table `figures`, in order of `position`."""
+    add_all(Database(connection), list(found))
+    connection.execute(
+        f"""CREATE TABLE figures AS
+        SELECT f.*, row_number() OVER (ORDER BY r.position, t.rowid, "row", m.rowid) AS position
+        FROM ({FIGURES}) AS f
+        JOIN releases.release AS r ON r.release_version = f.release
+        JOIN dimension.published_table AS t ON t.table_name = f."table"
+        JOIN dimension.measure AS m ON m.table_name = f."table" AND m.measure = f.measure"""
+    )
 
 
 def is_figure_file(name: str) -> bool:
