@@ -175,7 +175,7 @@ def review() -> None:
 @_agreements_option
 @options.add_option("--keys")
 def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
-    """Draw a sample of pairs, some 350 at the size of the pilot, and encrypt a sheet to each sender with its own row numbers.
+    """Draw a sample of pairs (some 350 in the pilot), and encrypt a sheet to each sender with its own row numbers.
 
     Run again for the same links, it keeps the sample and encrypts new sheets.
     """
