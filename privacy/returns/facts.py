@@ -12,8 +12,9 @@ reason is given:
   and only if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record
   that is, or could be, the child's (`Doubts`). Nor may it have a record of a stranger that agrees in two of date of
   birth, postcode and a name, or in the date of birth and the sound of a name, unless the sex differs (ALIKE_TOKENS). A
-  stranger is known neither to the receiver nor to its service in a council that discloses to it. The row must also be
-  one that would have been found (FINDABLE_CONDITION)
+  child is no stranger if the receiver's service knows it in another council. If the row has a UPN or NHS number, a
+  child whom the receiver's service surely knows by another number is neither a stranger nor a doubt. The row must also
+  be one that would have been found (FINDABLE_CONDITION)
 - no health-visiting team has recorded a review: the same, but only records of this review count. A team may know the
   child, if all its records that are linked to the child are sure. Not disclosed if it would be true of most children
   (MOST_UNREVIEWED_SHARE)
@@ -204,13 +205,14 @@ _TELLERS = pa.schema(
 )
 _ALIKE = " UNION ".join(
     f"""SELECT unfound.row_key FROM unfound JOIN strangers
-        ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
+        ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)
+       AND NOT (unfound.numbered AND has_number)"""
     for name in ALIKE_TOKENS
 )
 _ALIKE_REVIEWED = " UNION ".join(
     f"""SELECT unreviewed.row_key, missing FROM unreviewed JOIN strangers
         ON unreviewed.{name} = strangers.{name} AND coalesce(unreviewed.sex = strangers.sex, true)
-       AND missing = strangers.review AND tells_review"""
+       AND NOT (unreviewed.numbered AND has_number) AND missing = strangers.review AND tells_review"""
     for name in ALIKE_TOKENS
 )
 _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(encoding="utf-8")

@@ -14,8 +14,13 @@ WITH seen AS (
     SELECT mine.row_key, mine.numbered AS own_number, mine.waiting AS early,
            theirs.* EXCLUDE (row_key, child_id, probability), mine.probability * theirs.probability >= $least AS sure
       FROM mine JOIN theirs USING (child_id)
+), numbered_children AS (
+    SELECT DISTINCT child_id, t_upn, t_nhs FROM seen WHERE service = $service AND numbered AND NOT waiting
+    QUALIFY max(probability) OVER (PARTITION BY child_id) >= $least
 ), perhaps AS (
     SELECT mine.row_key, theirs.council, theirs.service, bool_or(likely) AS likely,
+           bool_and(other_child_id IN (SELECT child_id FROM numbered_children AS other
+                                        WHERE other.t_upn <> mine.t_upn OR other.t_nhs <> mine.t_nhs)) AS other_number,
            max(theirs.last_contact) AS perhaps_later, bool_or(theirs.concern) AS perhaps_concern
       FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id GROUP BY ALL
 ), known AS (
@@ -43,10 +48,11 @@ WITH seen AS (
       FROM told GROUP BY row_key
 ), unfound AS (
     FROM mine WHERE $absence AND findable AND NOT waiting AND (numbered OR $bare_absence)
-       AND row_key NOT IN (SELECT row_key FROM linked) AND row_key NOT IN (SELECT row_key FROM perhaps)
+       AND row_key NOT IN (SELECT row_key FROM linked)
+       AND row_key NOT IN (SELECT row_key FROM perhaps WHERE NOT other_number)
 ), strangers AS (
-    FROM theirs WHERE child_id NOT IN
-        (SELECT child_id FROM seen WHERE service = $service AND NOT waiting)
+    SELECT *, child_id IN (SELECT child_id FROM numbered_children) AS has_number FROM theirs WHERE child_id NOT IN
+        (SELECT child_id FROM seen WHERE service = $service AND council <> $council AND NOT waiting)
 ), alike AS (
     ALIKE
 ), of_nobody AS (
