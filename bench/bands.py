@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from privacy import normalise
-from privacy.doors.sql import parquet
+from privacy.doors.sql import quote_parquet
 
 CHILDREN, SEEDS = 60_000, range(5)
 _SETS = {"febrl3": "first_name", "febrl1": "first_name", "clkhash_dirty": "first_name"}
@@ -46,7 +46,7 @@ def main() -> None:
     with duckdb.connect() as con:
         normalise.install(con)
         for name, forename in _SETS.items():
-            table = parquet(given.sets / f"{name}.parquet")
+            table = quote_parquet(given.sets / f"{name}.parquet")
             names = con.sql(f"SELECT surname, {forename} AS forename FROM {table} WHERE surname > ''").df()
             for seed in SEEDS:
                 rng = np.random.default_rng(seed)

@@ -136,7 +136,7 @@ class Replay:
                     for outcome in intake.ingest_all(landed) if landed else ():
                         if isinstance(outcome, Exception):
                             print(f"  stopped: {outcome}")
-                store = pipeline.home.cohort(code)
+                store = pipeline.home.get_cohort(code)
                 try:
                     link_cohort(store, sorted(PILOT), pipeline.keys)
                     made = make_returns(store, load_all(pipeline.agreements), pipeline.keys, day)
@@ -146,7 +146,7 @@ class Replay:
                 for one in made:
                     if "unusual" in one.sentence:
                         self.held += 1
-                        release(store.extract(one.source, one.council), "a person has looked at it")
+                        release(store.get_extract(one.source, one.council), "a person has looked at it")
         return linked
 
     def measure(self, day: dt.date, cohorts: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -165,12 +165,12 @@ class Replay:
 
     def read_records(self, code: str, day: dt.date) -> pd.DataFrame:
         """Return the rows that are in, each with its child: what the pipeline knows of them, and `person_id`."""
-        pipeline, store = self.pipeline, self.pipeline.home.cohort(code)
+        pipeline, store = self.pipeline, self.pipeline.home.get_cohort(code)
         extracts = {
             (council, source): quality
             for source in SERVICES
             for council in PILOT
-            if (quality := deliveries.read_current(store.extract(source, council)))
+            if (quality := deliveries.read_current(store.get_extract(source, council)))
         }
         with duckdb.connect() as con:
             Maker(store, {}, pipeline.keys, day, extracts, read_state(store), con).load_records()
@@ -200,7 +200,7 @@ class Replay:
         told: set[tuple[str, str]] = set()
         for council in PILOT:
             for source, service in SERVICES.items():
-                file = self.pipeline.home.extract(source, code, council).return_file
+                file = self.pipeline.home.get_extract(source, code, council).return_file
                 if not file.exists():
                     continue
                 opened = unseal(file, self.pipeline.recipients.key(council, service), self.pipeline.signer)

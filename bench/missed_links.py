@@ -34,7 +34,7 @@ from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES, estimate_missed, estimate_unjoined
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.code_lists import MAJOR_GROUP
@@ -192,7 +192,7 @@ def headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
     blocks = [(name, block, _figures(block, plan, councils)) for name, block in _headline_blocks()]
     rows: list[_Row] = []
     for _ in range(releases):
-        as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         published = Remembered(correct_estimates(plan.family, as_linked))
         for name, block, figures in blocks:
             rows += _rows(name, block, figures, truth, as_linked, published)
@@ -235,12 +235,15 @@ def _rows(
             published, numerator, denominator, load_policy().reliability, largest=1.0, unit=100.0
         )
         lower, upper = found.lower, found.upper
-        values = [100 * each.values(numerator) / each.values(denominator) for each in (truth, as_linked, published)]
+        values = [
+            100 * each.compute_values(numerator) / each.compute_values(denominator)
+            for each in (truth, as_linked, published)
+        ]
     else:
         cube = figures.counts["children_count"]
         counted = compute_published_counts(published, cube)
         lower, upper = counted.lower, counted.upper
-        values = [each.values(cube) for each in (truth, as_linked, published)]
+        values = [each.compute_values(cube) for each in (truth, as_linked, published)]
     labels = [level.label for level in block.axes[0].selections] if block.axes else ["all"]
     for at, area in enumerate(figures.areas):
         if area.name not in _AREAS:

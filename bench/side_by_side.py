@@ -29,7 +29,7 @@ from assets.linkage.inputs import list_councils, list_extract_paths, sum_publish
 from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet, quote_text
+from privacy.doors.sql import quote_parquet, quote_text
 from privacy.keys import LINKAGE, KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import LinkResult, link
@@ -69,12 +69,12 @@ class Copies:
     number: float
 
     def councils(self) -> list[str]:
-        found = list_councils(self.home.cohort(self.cohort), self.sources)
+        found = list_councils(self.home.get_cohort(self.cohort), self.sources)
         return found[:: round(1 / self.number)] if self.number < 1 else found
 
     def extracts(self, sources: Sequence[str]) -> dict[str, list[Path]]:
         return {
-            source: list_extract_paths(self.home.cohort(self.cohort), source, self.councils()) for source in sources
+            source: list_extract_paths(self.home.get_cohort(self.cohort), source, self.councils()) for source in sources
         }
 
     def times(self) -> range:
@@ -104,7 +104,7 @@ def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: 
     report, doubts, agreement = Report(), Doubts(), Agreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
-        with StoredPairs(copies.home.cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
+        with StoredPairs(copies.home.get_cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
             watchers = [*report.watchers, doubts, agreement]
             result = link(_tokens(copies), watchers=watchers, children=children, cache=cache)
         linking = _peak()
@@ -133,7 +133,9 @@ def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) 
     """Write the payload of a source, one file per copy."""
     written = [scratch / f"{source}-{copy}.parquet" for copy in copies.times() if paths]
     for copy, path in enumerate(written):
-        rows = f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {parquet(paths, hive_partitioning=False)}"
+        rows = (
+            f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {quote_parquet(paths, hive_partitioning=False)}"
+        )
         with open_in_memory() as con:
             con.execute(f"COPY ({rows}) TO {quote_text(path)} (FORMAT parquet)")
     return written
@@ -142,7 +144,7 @@ def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) 
 def _tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
     """Return the tokens of each source, one copy after another."""
     extracts = copies.extracts(copies.sources)
-    read = [tokens.open_readers(copies.home.cohort(copies.cohort), copies.keys, extracts) for _ in copies.times()]
+    read = [tokens.open_readers(copies.home.get_cohort(copies.cohort), copies.keys, extracts) for _ in copies.times()]
     readers = {source: [each[source] for each in read] for source in read[0]}
     return {
         source: pa.RecordBatchReader.from_batches(each[0].schema, _batches(each)) for source, each in readers.items()

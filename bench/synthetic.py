@@ -40,7 +40,7 @@ from ndl_export.tables.pupil import (
 )
 from privacy.doors.database import open_in_memory
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.synthetic.model import MissingLibrary
@@ -104,7 +104,7 @@ def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
     """Return synthetic children of a release of these councils; print how long each part took."""
     policy, begun = load_policy(), time.process_time()
     plan = plan_family("pupil", councils, policy)
-    measurement = measure(plan, count_cells(children, plan), OpenDPNoise(charge(plan)))
+    measurement = measure(plan, count_cells(children, plan), OpenDPNoise(compute_charge(plan)))
     print(f"plan and noisy counts: {time.process_time() - begun:.0f} s of processor time")
     own = MeasuredCohort(COHORT, "2026.11.0", {"pupil": plan}, {"pupil": measurement})
     release = MeasuredRelease([own], councils, policy.reliability, {})

@@ -24,7 +24,7 @@ _ALPHABET = "ABCDEFGHJKLMNPQRTUVWXYZ"
 def our_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     """Return pairs (left, right: positions) of a Profile row and a review that share a child."""
     with tempfile.TemporaryDirectory() as folder:
-        landing, store = Path(folder) / "landing", Home(Path(folder) / "home").cohort(COHORT)
+        landing, store = Path(folder) / "landing", Home(Path(folder) / "home").get_cohort(COHORT)
         keys = KeyRing.create(Path(folder) / "keys")
         intake = Intake(landing, store.home, keys)
         for source, frame in zip(_SOURCES, (left, right), strict=True):

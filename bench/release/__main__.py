@@ -20,7 +20,7 @@ from bench.comparisons import comparisons
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.intervals import compute_count_half_widths
-from privacy.release.mechanism import Measurement, OpenDPNoise, charge, compute_epsilon, measure
+from privacy.release.mechanism import Measurement, OpenDPNoise, compute_charge, compute_epsilon, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
@@ -58,7 +58,9 @@ def main(home: Home | None) -> None:
     pilot, policy = sorted(PILOT), load_policy()
     each, detailed = queries(plan_family("pupil", pilot, policy))
     rates = [(rho, release_errors(pilot, RELEASES, rho=rho)) for rho in (policy.get_rho("pupil"), 0.02436)]
-    linked = {family: home.cohort(PUBLISHED_COHORT).confidential(family) for family in FAMILIES} if home else {}
+    linked = (
+        {family: home.get_cohort(PUBLISHED_COHORT).get_confidential_path(family) for family in FAMILIES} if home else {}
+    )
     usable = {
         "pilot": usable_rates(pilot, RELEASES),
         **({"pilot, synthetic extracts": usable_rates(pilot, RELEASES, linked)} if linked else {}),
@@ -257,8 +259,8 @@ def _measure_half_widths(councils: Sequence[str]) -> dict[str, tuple[float, floa
     levels = {"council": council.categories[:1], "region (median)": (), "England": council.categories}
     middle = sorted(nesting.members.values(), key=len)[len(nesting.members) // 2]
     levels["region (median)"] = middle
-    group = Selector.each(plan.family.get_attribute("ethnic_group"))
-    cube = Cube({council.name: Selector.of(council, levels), "ethnic_group": group})
+    group = Selector.for_each(plan.family.get_attribute("ethnic_group"))
+    cube = Cube({council.name: Selector.for_groups(council, levels), "ethnic_group": group})
     found = [
         compute_count_half_widths(Covariances(each), cube)[:, 0]
         for each in (plan, make_plan(without, plan.rho, delta=plan.delta))
@@ -268,7 +270,7 @@ def _measure_half_widths(councils: Sequence[str]) -> dict[str, tuple[float, floa
 
 def _measured(plan: Plan) -> Measurement:
     counts = {a: np.full(plan.family.get_shape(a), _CHILDREN_IN_A_CELL, dtype=np.int64) for a in plan.sigmas}
-    return measure(plan, counts, OpenDPNoise(charge(plan)))
+    return measure(plan, counts, OpenDPNoise(compute_charge(plan)))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Judgement:
     figures: list[dict[str, Any]] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
 
-    def to_dict(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the judgement as a dictionary for JSON."""
         return asdict(self)
 
@@ -217,11 +217,11 @@ class _Judge:
             return decide("unit", answer, unit=claim.unit, right=shown["unit"])
         if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
             return decide("unreliable", answer)
-        if claim.interval is not None and not self._agrees_with_interval(shown, claim.interval):
+        if claim.interval is not None and not self._is_interval_of(shown, claim.interval):
             return decide("interval", answer)
         return self._compare_value(shown, answer)
 
-    def _agrees_with_interval(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
+    def _is_interval_of(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
         ends = (shown["lower"], shown["upper"])
         return all(end is not None and abs(end - said) <= 0.1 for end, said in zip(ends, sorted(interval), strict=True))
 

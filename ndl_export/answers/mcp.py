@@ -222,7 +222,7 @@ class _Tools:
         judgement = check_sentence(asked, sentence) if sentence else check_claim(asked, claim or {})
         releases = sorted({figure["release"] for figure in judgement.figures})
         cited = [self._questions.cite(version) for version in releases]
-        return judgement.to_dict() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
+        return judgement.build_document() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
         releases = sorted({figure["release"] for figure in answer.figures})

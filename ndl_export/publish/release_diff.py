@@ -164,7 +164,7 @@ class ReleaseDiff:
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return JSON-ready values; `moved` has one object per figure, with the columns of `changes.csv`."""
         asked = any(side.release.requested for side in (self.before, self.now))
         return (

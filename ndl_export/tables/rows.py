@@ -40,7 +40,7 @@ class Detail:
         """Return whether the table has this row in this area."""
         return get_level(area) in self.areas[table].get(levels, ())
 
-    def to_document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the JSON-ready form stored in a plan."""
         return {
             table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
@@ -220,7 +220,7 @@ class Layout:
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
         for each in load_breaks():
-            if each.separates(before, cohort):
+            if each.is_between(before, cohort):
                 rows = np.array([bool(row.attributes & each.attributes) for row in self.rows], dtype=bool)
                 areas = np.array([not each.councils or bool(each.councils & set(a.councils)) for a in self.areas])
                 flags |= rows[self.row_of[own]] & areas[self.area_of[own]]

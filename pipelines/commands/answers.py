@@ -62,7 +62,7 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
-    answer(judgement.to_dict() | proof, lambda: _describe_judgement(judgement))
+    answer(judgement.build_document() | proof, lambda: _describe_judgement(judgement))
     if judgement.verdict != SUPPORTED:
         end(Ending.HOLD)
 

@@ -31,9 +31,9 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for council in COUNCILS:
         quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_read=quality.rows_read + 40))
-    fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
+    fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
     write_sheet(home, build_measurement_request(home, VERSION, COUNCILS))
-    return home.decision_sheet(VERSION, "measurement")
+    return home.get_decision_sheet_path(VERSION, "measurement")
 
 
 def test_a_decision_sheet_fits_a_telephone(sheet: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
         run_cohort(installation, Cohort("202425"), None, ReleaseOptions(), print)
     assert pauses == [arriving.PAUSE_SECONDS]
     taken = [
-        deliveries.read_current(installation.home.extract("eyfsp", "202425", council))
+        deliveries.read_current(installation.home.get_extract("eyfsp", "202425", council))
         for council in ("halton", "leeds")
     ]
     assert [each is not None for each in taken] == [False, True]

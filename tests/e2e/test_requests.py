@@ -203,7 +203,7 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(registered
         waits = fulfil()
         assert (waits.returncode, place.charges()) == (4, before)
         assert f"readiness approve --home {place.home.root} --cohort {COHORT} --release {ANSWERING}" in waits.stderr
-    sheet = place.home.decision_sheet(ANSWERING, "measurement").read_text(encoding="utf-8")
+    sheet = place.home.get_decision_sheet_path(ANSWERING, "measurement").read_text(encoding="utf-8")
     waiting = registered.answer("request", "list")
     assert [each["name"] for each in waiting if each["asked_by"] in sheet] == names
     again = f"readiness request fulfil {' '.join(names)} --home {place.home.root} --release {ANSWERING}"
@@ -272,7 +272,7 @@ def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: P
 def _covered(place: Place, table: RequestedTable) -> Iterator[tuple[str, bool]]:
     """Of each count of each row, whether its interval holds what the confidential table has."""
     definition, linked = table.definition, FAMILIES[table.family].found_by_linkage
-    confidential = pd.read_parquet(place.home.cohort(COHORT).confidential(table.family))
+    confidential = pd.read_parquet(place.home.get_cohort(COHORT).get_confidential_path(table.family))
     (counted, *_) = table.table.measures
     by_links = any(column.attribute in linked for column in definition.columns)
     measures = {f"{counted.name}_as_linked" if by_links else counted.name: pd.Series(True, confidential.index)}

@@ -86,7 +86,7 @@ def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
 
 def test_education_is_linked_to_health_visiting(run: Run) -> None:
     home, keys = Home(run.home), KeyRing.load(run.home.parent / "keys")
-    links = RowNumbers(home.cohort(COHORT), keys).replace_keys(pq.read_table(home.cohort(COHORT).links))
+    links = RowNumbers(home.get_cohort(COHORT), keys).replace_keys(pq.read_table(home.get_cohort(COHORT).links))
     rows: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for link in links.to_pylist():
         rows[link["child_id"]][link["source"]].append((link["council"], link["source_row"]))
@@ -172,7 +172,7 @@ def test_no_byte_of_a_release_changes_whether_returns_are_made_or_not(run: Run, 
     home, recipients, agreements = Home(root / "home"), Recipients(root / "recipients"), root / "agreements"
 
     def digests() -> dict[str, str]:
-        found = hashes(home.release) | hashes(home.cohort(COHORT).linked)
+        found = hashes(home.release) | hashes(home.get_cohort(COHORT).linked)
         return {name: digest for name, digest in found.items() if not name.endswith("readiness.duckdb")}
 
     assert not home.returns.exists()

@@ -48,7 +48,7 @@ def copy(made: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 def links(home: Home) -> dict[int, str]:
     """The id of the child of each row."""
-    found = pq.read_table(home.cohort(COHORT).links, partitioning=None)
+    found = pq.read_table(home.get_cohort(COHORT).links, partitioning=None)
     return dict(zip(found["row_key"].to_pylist(), found["child_id"].to_pylist(), strict=True))
 
 
@@ -57,7 +57,7 @@ def linked(home: Home, before: dict[int, str]) -> dict[str, object]:
     files = Counter(path.suffix for path in home.restricted.rglob("*") if path.is_file())
     return {
         "links": {row: before.get(row) and child for row, child in links(home).items()},
-        "pupil": pq.read_table(home.cohort(COHORT).confidential("pupil")).num_rows,
+        "pupil": pq.read_table(home.get_cohort(COHORT).get_confidential_path("pupil")).num_rows,
         "files": files,
     }
 
@@ -107,7 +107,7 @@ def test_what_arrives_is_ingested_and_reported(copy: Callable[[str], Path], whol
         parts = Parts(root)
         quality = deliveries.read_current(parts.store)
         assert quality
-        report = json.loads((parts.store.cohort_store.reports("leeds") / "eyfsp.json").read_text())
+        report = json.loads((parts.store.cohort_store.get_reports_folder("leeds") / "eyfsp.json").read_text())
         return {
             "sexes": parts.sexes,
             "parts": quality.parts and [(part.number, part.in_force, part.rows_read) for part in quality.parts.parts],

@@ -41,8 +41,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         extracts = [found for council in councils if (found := find(root / "landing", council, source, COHORT))]
         assert not [outcome for outcome in intake.ingest_all(extracts) if isinstance(outcome, Exception)]
         parts += [_rows(landed, home, keys) for landed in extracts]
-    link_cohort(home.cohort(COHORT), councils, keys)
-    links = pq.read_table(home.cohort(COHORT).links).to_pandas()
+    link_cohort(home.get_cohort(COHORT), councils, keys)
+    links = pq.read_table(home.get_cohort(COHORT).links).to_pandas()
     return pd.concat(parts, ignore_index=True).merge(links, on=["source", "council", "row_key"])
 
 

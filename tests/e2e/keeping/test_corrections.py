@@ -81,7 +81,7 @@ def ids_by_upn(place: Place) -> dict[int, str]:
 
 def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
     home, councils = place.home, list_councils(place.landing)
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     correct(place)
     assert find_changes_since_linkage(store, councils) == ["leeds/eyfsp"]
     extracts = {source: list_extract_paths(store, source, councils) for source in CONTRACTS}
@@ -94,7 +94,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert "leeds/eyfsp came in or changed after the linkage, so the cohort was linked again" in said
     assert instance.get_latest_materialization_event(LINKS)
     assert find_changes_since_linkage(store, councils) == []
-    made = children(store.confidential("pupil"))
+    made = children(store.get_confidential_path("pupil"))
     link_cohort(store, councils, place.keys)
     build_confidential_tables(Cohort(COHORT), *linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
@@ -114,7 +114,7 @@ def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
 
 
 def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
-    store = place.home.cohort(COHORT)
+    store = place.home.get_cohort(COHORT)
     store.doubts.unlink()
     assert read_linked_extracts(store) == {}
     step(place, *CONFIDENTIAL.values())
@@ -127,7 +127,7 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
     def measure() -> None:
         release.measure_release(
-            place.home.cohort(COHORT),
+            place.home.get_cohort(COHORT),
             place.keys,
             "2026.11.1",
             councils,
@@ -149,7 +149,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     def other() -> None:
         try:
-            link_cohort(place.home.cohort(COHORT), ["leeds"], place.keys)
+            link_cohort(place.home.get_cohort(COHORT), ["leeds"], place.keys)
         except home_lock.Busy as busy:
             refused.append(str(busy))
 
@@ -161,7 +161,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     monkeypatch.setattr(release, "measure_family", measured)
     councils = list_councils(place.landing)
     release.measure_release(
-        place.home.cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
+        place.home.get_cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
     )
     assert len(refused) == 3
 
@@ -187,7 +187,7 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
     correct(place)
     rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
     with pytest.raises(Refused, match="are not those of the extracts that are in; link the cohort again first"):
-        explain_link(place.home.cohort(COHORT), *rows, place.keys)
+        explain_link(place.home.get_cohort(COHORT), *rows, place.keys)
 
 
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
@@ -303,9 +303,9 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
 
 def _tables(home: Home) -> list[object]:
     columns = ["source", "council", "row_key", "match_rule", "match_probability"]
-    made = [pq.read_table(home.cohort(COHORT).links).select(columns)]
+    made = [pq.read_table(home.get_cohort(COHORT).links).select(columns)]
     for family in CONFIDENTIAL:
-        made.append(pq.read_table(home.cohort(COHORT).confidential(family)).drop_columns(["child_id"]))
+        made.append(pq.read_table(home.get_cohort(COHORT).get_confidential_path(family)).drop_columns(["child_id"]))
     return made
 
 
@@ -327,15 +327,15 @@ def test_a_correction_gives_what_a_linkage_from_scratch_gives(copied: Callable[[
     made = []
     for damage in damages:
         place = copied()
-        damage(place.home.cohort(COHORT).pair_cache)
+        damage(place.home.get_cohort(COHORT).pair_cache)
         correct(place)
-        derive_confidential_tables(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
+        derive_confidential_tables(place.home.get_cohort(COHORT), list_councils(place.landing), place.keys)
         made.append(_tables(place.home))
     assert made == [made[0]] * len(damages)
 
 
 def test_what_a_linkage_kept_is_for_it_alone_and_is_told_where_it_was_changed(place: Place) -> None:
-    kept = place.home.cohort(COHORT).pair_cache
+    kept = place.home.get_cohort(COHORT).pair_cache
     assert kept.read_bytes()[:4] == b"PARE"
     assert kept.stat().st_mode & 0o077 == 0
     _flip(kept)

@@ -44,9 +44,9 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
     ledger = Ledger(home.ledger).list_entries()
     (home.restricted / "staging-dead").mkdir()
-    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.extract(*KEY).tokens.read_bytes())
+    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.get_extract(*KEY).tokens.read_bytes())
 
-    returned, reviewed = home.extract("eyfsp", COHORT, "leeds").return_file, home.cohort(COHORT).reviewed
+    returned, reviewed = home.get_extract("eyfsp", COHORT, "leeds").return_file, home.get_cohort(COHORT).reviewed
     for path in (returned, reviewed):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"what nobody here can open")
@@ -68,7 +68,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
     """Same rows, same figures of the extract, same links but for the ids."""
     forget(place.home, place.find_rows(), place.keys)
-    after = deliveries.read(place.home.extract(*KEY).quality)
+    after = deliveries.read(place.home.get_extract(*KEY).quality)
     assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
     (rule,) = [rule for rule in after.rules if rule.rule == "forgotten"]
     assert (rule.rows, rule.first_rows) == (1, ())
@@ -88,13 +88,13 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         append(place.file("leeds/eyfsp"), broken)
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
-    link_cohort(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
+    link_cohort(place.home.get_cohort(COHORT), list_councils(place.landing), place.keys)
     forget(place.home, place.find_rows(row), place.keys)
-    after = deliveries.read(place.home.extract(*KEY).quality)
+    after = deliveries.read(place.home.get_extract(*KEY).quality)
     assert not any(row in rule.first_rows for rule in after.rules)
-    for path in place.home.extract(*KEY).history.glob("*.json"):
+    for path in place.home.get_extract(*KEY).history.glob("*.json"):
         assert not any(rule["first_rows"] for rule in json.loads(path.read_text())["rules"])
-    report = json.loads((place.home.cohort(COHORT).reports("leeds") / "eyfsp.json").read_text())
+    report = json.loads((place.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.json").read_text())
     assert "forgotten" in {finding["rule"] for finding in report["findings"]}
     assert not any(str(row) in finding["row_numbers"] for finding in report["findings"])
     assert row not in numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
@@ -175,13 +175,13 @@ def test_what_is_not_there(place: Place) -> None:
         ("camden", 1, "no eyfsp extract of camden is in"),
     ):
         with pytest.raises(Refused, match=sentence):
-            find_rows(place.home.extract("eyfsp", COHORT, council), [row], place.keys, linked=True)
+            find_rows(place.home.get_extract("eyfsp", COHORT, council), [row], place.keys, linked=True)
 
 
 def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Place) -> None:
     """Sefton's extract has come in under other keys since. The other children keep their ids for the next linkage."""
 
-    store = place.home.cohort(COHORT)
+    store = place.home.get_cohort(COHORT)
 
     def links() -> set[tuple[object, ...]]:
         table = pq.read_table(store.links, columns=["source", "council", "row_key", "child_id"])
@@ -195,7 +195,7 @@ def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Pla
     assert links() == {row for row in before if child_id not in row}
     assert {f"{council}/{source}" for source, council, *_ in before - links()} == set(PLANTED)
     assert read_linked_extracts(store) == {}
-    assert not store.confidential("pupil").exists()
+    assert not store.get_confidential_path("pupil").exists()
 
 
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
@@ -243,7 +243,7 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
         with block_removals(place.home):
             pass
         assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
-        assert place.home.cohort(COHORT).confidential("pupil").exists()
+        assert place.home.get_cohort(COHORT).get_confidential_path("pupil").exists()
         verify(place.home)
 
     killed_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)

@@ -77,8 +77,8 @@ def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
     ]
     assert [finding.rule for finding in quality.holds] == ["rows-far-from-last"]
     cohort = taken.store.cohort_store
-    assert pq.read_table(cohort.confidential("pupil")).num_rows == 30
-    assert REASON in (cohort.reports("leeds") / "eyfsp.html").read_text()
+    assert pq.read_table(cohort.get_confidential_path("pupil")).num_rows == 30
+    assert REASON in (cohort.get_reports_folder("leeds") / "eyfsp.html").read_text()
     said = [entry for entry in read_entries(taken.home) if entry.what == "part of an extract withdrawn"]
     assert [entry.note for entry in said] == ["part 2"]
     assert taken.numbers == [1]
@@ -163,7 +163,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
     sent.send("2026-05", child(200), child(201, **BORN_BEFORE), silent, folder="")
     for code in (COHORT, BEFORE):
         sent.take(code)
-        link_cohort(home.cohort(code), ["leeds"], sent.keys)
+        link_cohort(home.get_cohort(code), ["leeds"], sent.keys)
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=policy.quarantine_days + 1)
     expire(home, None, None, policy, later)
     assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]
@@ -233,7 +233,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Part
     assert three.sexes == ["F"] * 4
     listed = deliveries.read(three.store.quality)
     assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
-    assert pq.read_table(three.store.cohort_store.confidential("pupil")).num_rows == 4
+    assert pq.read_table(three.store.cohort_store.get_confidential_path("pupil")).num_rows == 4
     gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
     for stem in {part.kept_in for part in PartStore(three.store).list_kept()}:
         assert not gone & set(pq.read_table(PartStore(three.store).get_files(stem).payload)["row_key"].to_pylist())

@@ -49,7 +49,7 @@ def test_a_cohort_may_be_held_to_the_month_that_the_policy_says() -> None:
 
 
 def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
-    store = place.home.cohort(COHORT)
+    store = place.home.get_cohort(COHORT)
     stay = ("release", "restricted/measurements", "restricted/releases")
     before = {part: hashes(place.home.root / part) for part in stay}
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
@@ -58,10 +58,10 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
         "quarantine"
     }
     returned = (
-        place.home.extract("eyfsp", COHORT, "leeds").return_file,
-        place.home.extract("health", COHORT, "leeds").told_file,
+        place.home.get_extract("eyfsp", COHORT, "leeds").return_file,
+        place.home.get_extract("health", COHORT, "leeds").told_file,
     )
-    others = (store.return_summary("leeds"), store.row_history, store.reviewed)
+    others = (store.get_return_summary_path("leeds"), store.row_history, store.reviewed)
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")
@@ -93,7 +93,7 @@ def test_quarantine_and_superseded_results_go_after_their_days(place: Place) -> 
     with place.file("leeds/eyfsp").open("a") as file:
         file.write(place.file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
     place.take("leeds/eyfsp")
-    history = place.home.extract("eyfsp", COHORT, "leeds").history
+    history = place.home.get_extract("eyfsp", COHORT, "leeds").history
     assert len(list(history.iterdir())) == 1
     policy = get_retention()
     at = now() + (policy.superseded_days + 1) * DAY
@@ -236,7 +236,7 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
     after = hashes(place.home.release)
     of_release = {name: digest for name, digest in before.items() if name.startswith("2026.11.0")}
     assert of_release == {name: after[name] for name in of_release}
-    assert deliveries.read_current(place.home.extract("eyfsp", COHORT, "leeds"))
+    assert deliveries.read_current(place.home.get_extract("eyfsp", COHORT, "leeds"))
 
 
 def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:

@@ -43,8 +43,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     ledger.approve("202425", 0.3)
     ledger.commit(ledger.reserve("202425", "2026.11.0", "pupil", 0.1, "a" * 64, "c" * 64), "b" * 64)
     (home.held / "2026.11.0").mkdir(parents=True)
-    quality = home.extract("eyfsp", "202425", "leeds").quality
-    for path in (home.decision_sheet("2026.11.0", "publication"), quality):
+    quality = home.get_extract("eyfsp", "202425", "leeds").quality
+    for path in (home.get_decision_sheet_path("2026.11.0", "publication"), quality):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('{"rows_read": 4711}')
     os.utime(quality, (1_790_000_000, 1_790_000_000))

@@ -203,7 +203,7 @@ def test_the_diff_says_the_same(releases: Path) -> None:
     found = diff(releases / BASE, releases / SUPPLEMENT)
     assert found.changes == ()
     assert found.not_compared == ()
-    said = json.loads(json.dumps(found.as_json()))
+    said = json.loads(json.dumps(found.build_document()))
     assert said["tables_on_request"] == {"new": [TOGETHER, LINKED, WAITS], "gone": []}
     assert said["figures"]["gld_headline"]["median_width_ratio"] == pytest.approx(0.8)
     assert said["figures"]["asq3_outcomes"]["median_width_ratio"] == pytest.approx(1.0)

@@ -428,22 +428,22 @@ def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp
         for asked in ((("fsm", "asq", "gld"),), (("council", "asq", "gld"), ("dots",)))
     ]
     (own, *more) = [(plan, noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
-    first = {COHORT: {"small": NoisyCounts(own[0].to_json(), own[1].noisy)}}
+    first = {COHORT: {"small": NoisyCounts(own[0].encode_json(), own[1].noisy)}}
     releases = (SUPPLEMENT, "2027.01.0")
     further = {
-        Further(COHORT, "small", release): NoisyCounts(plan.to_json(), counts.noisy)
+        Further(COHORT, "small", release): NoisyCounts(plan.encode_json(), counts.noisy)
         for release, (plan, counts) in zip(releases, more, strict=True)
     }
     asked = OnRequest(requested_tables((COHORT,)), further)
     for name, content in asked.build_files("2027.01.0").items():
         (tmp_path / name).write_bytes(content)
     pq.write_table(first[COHORT]["small"].build_table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
-    (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
+    (tmp_path / "noise_plan_small.json").write_bytes(own[0].encode_json())
     (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)
     recipe: dict[str, Any] = {}
     exec(code, recipe)
     estimates = build_estimates(*combine_measurements(*own, more))
     for wanted in (("fsm", "gld", "asq"), ("council", "gld", "asq"), ("dots",), ()):
-        cube = Cube({name: Selector.each(family.get_attribute(name)) for name in wanted})
+        cube = Cube({name: Selector.for_each(family.get_attribute(name)) for name in wanted})
         found = recipe["estimates"](tmp_path, COHORT, "small", wanted)
-        np.testing.assert_allclose(found, estimates.values(cube).reshape(found.shape), atol=1e-6)
+        np.testing.assert_allclose(found, estimates.compute_values(cube).reshape(found.shape), atol=1e-6)

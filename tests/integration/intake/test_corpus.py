@@ -58,7 +58,7 @@ class Seen:
 
     def hash_files(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
-        store = self.home.extract(self.case.source, COHORT, self.council)
+        store = self.home.get_extract(self.case.source, COHORT, self.council)
         paths = (store.pseudonymised, store.tokens, store.quarantine, store.quality)
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
 

@@ -77,7 +77,7 @@ def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any],
     quality = desk.take("hv_reviews")
     assert [*desk.kept("hv_reviews", columns="*"), desk.quarantined("hv_reviews")] == expected
     assert quality.rows_read == len(reviews())
-    page = (desk.home.cohort(COHORT).reports("leeds") / "hv_reviews.html").read_text(encoding="utf-8")
+    page = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "hv_reviews.html").read_text(encoding="utf-8")
     assert ("no cell can be checked for a formula" in page) is (form == "xls")
     assert "We read sheet" not in page
 

@@ -47,14 +47,14 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     desk.land(children(31, sex="M"))
     second = desk.take()
     assert desk.kept(columns="sex") == ["M"] * 31
-    (kept,) = desk.home.extract(*KEY).history.iterdir()
+    (kept,) = desk.home.get_extract(*KEY).history.iterdir()
     assert kept.stem == first.file_mac != second.file_mac
     earlier = deliveries.read(kept)
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
     desk.land(children(30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
-    assert len(list(desk.home.extract(*KEY).history.iterdir())) == 2
+    assert len(list(desk.home.get_extract(*KEY).history.iterdir())) == 2
     assert desk.take().file_mac == first.file_mac
 
 
@@ -76,10 +76,10 @@ def test_a_crash_between_rows_and_result_is_mended(desk: Desk, tmp_path: Path) -
     desk.land(children(30))
     desk.take()
     result = tmp_path / "earlier.json"
-    shutil.copy(desk.home.extract(*KEY).quality, result)
+    shutil.copy(desk.home.get_extract(*KEY).quality, result)
     desk.land(children(31, sex="M"))
     desk.take()
-    shutil.copy(result, desk.home.extract(*KEY).quality)
+    shutil.copy(result, desk.home.get_extract(*KEY).quality)
     desk.land(children(30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
@@ -114,7 +114,7 @@ def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(de
     quality = desk.take()
     assert list_holds(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
-    page = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    page = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
     expect(desk, "99")
     again = desk.take()
@@ -138,10 +138,10 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, beside: 
         with pytest.raises(ExtractStopped):
             desk.take()
         path.write_text(children(3), encoding="utf-8")
-    assert deliveries.read_stopped(desk.home.extract(*KEY))
+    assert deliveries.read_stopped(desk.home.get_extract(*KEY))
     assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
-    assert deliveries.read_stopped(desk.home.extract(*KEY)) is None
+    assert deliveries.read_stopped(desk.home.get_extract(*KEY)) is None
     assert list_intakes(desk.home)[KEY][-1].what == Processing.INTAKE
     assert desk.take().unchanged
     assert len(list_intakes(desk.home)[KEY]) == 3
@@ -160,7 +160,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch
     monkeypatch.setattr(assets.intake.context, "tokenise_all", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
-    assert not desk.home.extract(*KEY).pseudonymised.exists()
+    assert not desk.home.get_extract(*KEY).pseudonymised.exists()
 
 
 def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
@@ -174,7 +174,9 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     assert not isinstance(second, ExtractStopped)
     assert "sex-thin" in {finding.rule for finding in first.findings if not finding.passed}
     assert "sex-thin" in {finding.rule for finding in second.findings if finding.passed}
-    council = json.loads((desk.home.cohort(COHORT).reports("bradford") / "council.json").read_text(encoding="utf-8"))
+    council = json.loads(
+        (desk.home.get_cohort(COHORT).get_reports_folder("bradford") / "council.json").read_text(encoding="utf-8")
+    )
     assert council["council"] == "bradford"
 
 
@@ -218,7 +220,7 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, monkeypatch: pyt
     desk.land(children(60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
-    desk.home.extract(*KEY).quality.unlink()
+    desk.home.get_extract(*KEY).quality.unlink()
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "CHUNK_ROWS", 7)
     monkeypatch.setattr(assets.pseudonymise.split_writer, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.delimited, "BLOCK_BYTES", 1_000)

@@ -46,7 +46,7 @@ def test_one_number_on_all_rows_is_reported_and_holds_a_release(desk: Desk, sour
     assert counted[OF_MANY[number].id].rows == 40
     assert "upn-of-two-children" not in counted
     assert NUMBER_OF_MANY.id in {finding.rule for finding in quality.holds}
-    page = (desk.home.cohort(COHORT).reports("leeds") / f"{source}.html").read_text(encoding="utf-8")
+    page = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / f"{source}.html").read_text(encoding="utf-8")
     assert "many children" in page
     assert OWN[number][40] not in page
 

@@ -146,7 +146,7 @@ def test_what_a_language_column_holds_is_not_kept(desk: Desk) -> None:
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
 def test_every_payload_column_is_a_code_a_bounded_number_or_a_date(contract: SourceContract) -> None:
-    for column in contract.with_role(Role.PAYLOAD):
+    for column in contract.select_role(Role.PAYLOAD):
         bounded = column.minimum is not None and column.maximum is not None
         assert (column.kind is Kind.CODE and column.codes) or column.kind is Kind.DATE or bounded, column.name
 

@@ -83,7 +83,7 @@ def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk) -
     land(desk, "other.csv", eyfsp(child(2, sex="M"), child(3)))
     with pytest.raises(ExtractStopped, match="parts 1 and 2 contradict each other"):
         desk.take()
-    assert deliveries.read_stopped(desk.home.extract(*KEY))
+    assert deliveries.read_stopped(desk.home.get_extract(*KEY))
     folder = desk.landing / "leeds" / "eyfsp" / COHORT
     (folder / "one.csv").rename(folder / "2026-01.csv")
     (folder / "other.csv").rename(folder / "2026-02.csv")
@@ -127,7 +127,7 @@ def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more
     (rule,) = [rule for rule in quality.rules if rule.rule == "com_e01-invalid"]
     assert [split_number(number) for number in rule.first_rows] == [(1, 3), (2, 2)]
     assert (quality.rows_kept, quality.rows_rejected, rule.rows) == (2, 2, 2)
-    report = desk.home.cohort(COHORT).reports("leeds") / "eyfsp"
+    report = desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp"
     page = report.with_suffix(".html").read_text(encoding="utf-8")
     assert "3 of part 1; 2 of part 2" in page
     assert "2026-06.csv" in page
@@ -224,7 +224,7 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     take(desk, BEFORE)
     entries = SortedFiles(desk.home, "eyfsp", "leeds").list_entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
-    report = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    report = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert (
         "1 row of 2026-06.csv gives no cohort, by a date of birth or an academic year, and is in no extract" in report
     )

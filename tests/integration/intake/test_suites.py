@@ -36,7 +36,7 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
         rules |= {expectation.meta["rule"] for expectation in suite.expectations}
     contract = CONTRACTS[source]
     wanted = {rule.id for rule in (*list_extract_rules(contract), *select_payload_rules(contract))}
-    for column in contract.with_role(Role.PAYLOAD):
+    for column in contract.select_role(Role.PAYLOAD):
         wanted |= {f"{column.name}-codes"} if column.codes else set()
         wanted |= {f"{column.name}-filled"} if column.blank is Severity.REJECT else set()
     assert wanted <= rules
@@ -45,7 +45,9 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
 def test_results_lie_beside_the_report_without_a_value(desk: Desk) -> None:
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     desk.take()
-    said = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.expectations.json").read_text(encoding="utf-8")
+    said = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.expectations.json").read_text(
+        encoding="utf-8"
+    )
     found = json.loads(said)
     failed = [entry["rule"] for entry in found["results"] if not entry["passed"]]
     assert failed == ["rows-far-from-expected"]
@@ -97,7 +99,7 @@ def kept(desk: Desk) -> Path:
     """The rows of an extract that was taken in."""
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     assert isinstance(desk.take(), ExtractQuality)
-    return desk.home.extract("eyfsp", COHORT, "leeds").pseudonymised
+    return desk.home.get_extract("eyfsp", COHORT, "leeds").pseudonymised
 
 
 def start(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:

@@ -54,7 +54,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Path:
     deliver(desk, "leeds", RIGHT, BIRTH, CHILD)
     deliver(desk, "halton", RIGHT, BIRTH, CHILD | {"nhs_number": "", "nhs_number_status": ""})
     for cohort in (BEFORE, RIGHT):
-        link_cohort(desk.home.cohort(cohort), ["leeds", "halton"], desk.keys)
+        link_cohort(desk.home.get_cohort(cohort), ["leeds", "halton"], desk.keys)
     return folder
 
 
@@ -75,7 +75,7 @@ EVERYWHERE = {(BEFORE, "leeds"), (RIGHT, "leeds"), (RIGHT, "halton")}
 def test_a_request_reaches_every_open_cohort(open_cohorts: Desk, cohort: str) -> None:
     desk = open_cohorts
     row = len(OTHERS) + 1
-    store = desk.home.extract("hv_reviews", cohort, "leeds")
+    store = desk.home.get_extract("hv_reviews", cohort, "leeds")
     assert found_in(find_rows(store, [row], desk.keys, linked=False)) == {(cohort, "leeds")}
     found = find_rows(store, [row], desk.keys, linked=True)
     assert found_in(found) == EVERYWHERE
@@ -87,7 +87,7 @@ def test_a_request_reaches_every_open_cohort(open_cohorts: Desk, cohort: str) ->
 
 def test_later_deliveries_of_every_cohort_come_in_without_a_child_who_objects(open_cohorts: Desk) -> None:
     desk = open_cohorts
-    store = desk.home.extract("hv_reviews", BEFORE, "leeds")
+    store = desk.home.get_extract("hv_reviews", BEFORE, "leeds")
     forget(desk.home, find_rows(store, [len(OTHERS) + 1], desk.keys, linked=True), desk.keys, objection=True)
     assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT}
     sefton = deliver(desk, "sefton", RIGHT, BIRTH, CHILD | {"postcode": "LS2 9JT"})
@@ -122,7 +122,7 @@ def test_a_child_who_can_be_in_no_table_is_removed_a_year_after_reception(open_c
 
 
 def stand_in_for_profile(home: Home, cohort: str) -> Path:
-    profile = home.extract("eyfsp", cohort, "sefton").tokens
+    profile = home.get_extract("eyfsp", cohort, "sefton").tokens
     profile.parent.mkdir(parents=True)
     profile.write_bytes(b"tokens of a Profile")
     return profile
@@ -142,13 +142,13 @@ def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: De
     profile.parent.rmdir()
     assert due(desk.home, at - dt.timedelta(1)) == set()
     assert due(desk.home, at) == {BEFORE}
-    child = find_rows(desk.home.extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
+    child = find_rows(desk.home.get_extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
     forget(desk.home, child, desk.keys, objection=True)
     expire(desk.home, None, None, policy, at)
     assert {extract.cohort for extract in desk.home.iter_extracts("pseudonymised", "parquet")} == {RIGHT}
     # more files of the cohort may come, and the same ones again
     assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT}
-    assert desk.home.extract("hv_reviews", BEFORE, "leeds").forgotten.exists()
+    assert desk.home.get_extract("hv_reviews", BEFORE, "leeds").forgotten.exists()
 
 
 def test_a_late_delivery_is_kept_as_long_again_but_no_longer_than_any_cohort() -> None:

@@ -102,7 +102,7 @@ def test_each_reason(
 
 def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRing) -> None:
     """For a child with one review and no setting, the posterior of the link is that of the explanation."""
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     paths = {source: list_extract_paths(store, source, list_councils(store)) for source in frames}
     links = pq.read_table(store.links).to_pandas()
     with_setting = links.child_id[links.source == "early_years_census"]
@@ -130,7 +130,9 @@ def run(key_folder: Path) -> Run:
 
 
 def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
-    links = RowNumbers(home.cohort(COHORT), keys).replace_keys(pq.read_table(home.cohort(COHORT).links)).to_pandas()
+    links = (
+        RowNumbers(home.get_cohort(COHORT), keys).replace_keys(pq.read_table(home.get_cohort(COHORT).links)).to_pandas()
+    )
     linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
     rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
     as_json = run(home, *rows, "--json")

@@ -27,7 +27,7 @@ LINKED, MISSED = pupil.ASQ3.categories[0], pupil.NO_REVIEW
 def test_every_row_and_link_is_counted_and_patterns_of_the_review_band_add_up(
     facts: dict[str, Any], home: Home, frames: Frames
 ) -> None:
-    links = pq.read_table(home.cohort(COHORT).links).to_pandas()
+    links = pq.read_table(home.get_cohort(COHORT).links).to_pandas()
     assert facts["children"] == links.child_id.nunique()
     counted = {(line["source"], line["match_rule"]): line["rows"] for line in facts["rows_by_source_and_rule"]}
     assert counted == links.groupby(["source", "match_rule"]).size().to_dict()

@@ -44,10 +44,10 @@ def test_no_token_no_child_and_no_row_is_in_it(home: Home, frames: Frames, keys:
     tokens: set[str] = set()
     for source, frame in frames.items():
         for council in frame.council.unique():
-            rows = open_tokens(home.extract(source, COHORT, council), keys).read()
+            rows = open_tokens(home.get_extract(source, COHORT, council), keys).read()
             tokens.update(str(value) for name in rows.column_names if name in TOKEN_COLUMNS for value in rows[name])
     assert len(tokens) > CHILDREN
-    for text in (page, home.cohort(COHORT).linkage_report.read_text(encoding="utf-8")):
+    for text in (page, home.get_cohort(COHORT).linkage_report.read_text(encoding="utf-8")):
         assert not re.search(r"\b[0-9a-f]{32}\b", text)
         assert not tokens & set(re.findall(r"(?<![\d.])\d{8,}(?![\d.])", text))
         assert "source_row" not in text

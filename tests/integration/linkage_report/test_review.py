@@ -59,13 +59,13 @@ def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipie
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, home: Home, keys: KeyRing, agreements: Path) -> Home:
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
-    draw_review(found.cohort(COHORT), load_all(agreements), keys, TODAY)
+    draw_review(found.get_cohort(COHORT), load_all(agreements), keys, TODAY)
     return found
 
 
 @pytest.fixture
 def store(drawn: Home, tmp_path: Path) -> CohortStore:
-    return Home(Path(shutil.copytree(drawn.root, tmp_path / "home"))).cohort(COHORT)
+    return Home(Path(shutil.copytree(drawn.root, tmp_path / "home"))).get_cohort(COHORT)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_the_sample_is_a_function_of_key_and_links_and_of_a_pairs_own_pupil(watc
 def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     drawn: Home, keys: KeyRing, recipients: Recipients, signer: Path
 ) -> None:
-    store = drawn.cohort(COHORT)
+    store = drawn.get_cohort(COHORT)
     found = {each["pair"]: each for each in read_pairs(store).to_pylist()}
     seen: dict[str, list[str]] = {}
     numbers = RowNumbers(store, keys)
@@ -208,7 +208,7 @@ def test_decisions_become_the_measured_table_and_a_report(store: CohortStore, tm
     report = json.loads(take_review(store, [write_decisions(tmp_path, rows)]).read_bytes())
     assert report["reviewers"] == {"pairs": 2, "same": 0.5, "kappa": 0.0}
     reviewed = pq.read_table(store.reviewed)
-    assert reviewed.num_rows == pq.read_metadata(store.confidential("pupil")).num_rows
+    assert reviewed.num_rows == pq.read_metadata(store.get_confidential_path("pupil")).num_rows
     cell = {row["child_id"]: row["review_health"] for row in reviewed.to_pylist()}
     decided = [cell[child].partition(": ")[2] for child in measured["child_id"].to_pylist()]
     assert decided[:3] == ["match", "cannot tell", "cannot tell"]

@@ -177,7 +177,7 @@ def first_of(page: str) -> str:
 
 
 def read_report(desk: Desk, name: str = "eyfsp") -> tuple[dict[str, Any], str]:
-    folder = desk.home.cohort(COHORT).reports("leeds")
+    folder = desk.home.get_cohort(COHORT).get_reports_folder("leeds")
     return json.loads((folder / f"{name}.json").read_text("utf-8")), (folder / f"{name}.html").read_text("utf-8")
 
 
@@ -206,7 +206,7 @@ def test_a_file_with_every_row_twice(deliver: Deliver, profiles: Text) -> None:
 def test_the_same_file_again(desk: Desk, profiles: Text) -> None:
     path = desk.land(profiles(*OWN))
     desk.take()
-    quality = desk.home.extract("eyfsp", COHORT, "leeds").quality
+    quality = desk.home.get_extract("eyfsp", COHORT, "leeds").quality
     os.utime(quality, (1, 1))  # it was looked at long before the file came
     assert desk.take().unchanged
     report, page = read_report(desk)

@@ -54,12 +54,12 @@ def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path:
     home = home_of(tmp_path, 50, COUNCILS)
     asked = ReleaseOptions(allow_missing=False, share=0.01)
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
-        fix_release(home.cohort(COHORT), VERSION, COUNCILS, asked)
+        fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}
     ledger = Ledger(home.ledger)
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
-    assert fix_release(home.cohort(COHORT), VERSION, COUNCILS, asked) == [COHORT]
+    assert fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked) == [COHORT]
 
 
 @pytest.mark.parametrize("name", [VERSION, f"{VERSION}.zip"])
@@ -68,13 +68,13 @@ def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) 
     home.release.mkdir(parents=True, exist_ok=True)
     (home.release / name).write_bytes(b"")
     with pytest.raises(ReleaseConflict, match="is there, and cohort 202425 was not measured for it"):
-        fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 @pytest.mark.slow
 def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: Path, keys: KeyRing) -> None:
     home = home_of(tmp_path, 50, COUNCILS)
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     released(home, keys, COUNCILS, VERSION)
     fix_release(store, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
@@ -104,7 +104,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 
 
 def begin(home: Home, version: str, share: float | None) -> None:
-    fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    fix_release(home.get_cohort(COHORT), version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 @pytest.mark.slow

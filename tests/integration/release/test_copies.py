@@ -40,7 +40,7 @@ def approve(home: Home) -> Result:
 
 
 def measure(home: Home, keys: Path, version: str = VERSION) -> None:
-    measure_release(home.cohort(COHORT), KeyRing.load(keys), version, COUNCILS, ReleaseOptions())
+    measure_release(home.get_cohort(COHORT), KeyRing.load(keys), version, COUNCILS, ReleaseOptions())
 
 
 def charged(home: Home) -> int:
@@ -88,7 +88,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert ledger[-1].state is State.LOOK
     assert "would be drawn and paid for a second time" in ledger[-1].sentence
     assert approve(safe.home).exit_code == 0
-    sheet = safe.home.decision_sheet(VERSION, "measurement").read_text(encoding="utf-8")
+    sheet = safe.home.get_decision_sheet_path(VERSION, "measurement").read_text(encoding="utf-8")
     assert re.search(
         r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
     )
@@ -132,11 +132,11 @@ def test_a_version_below_a_known_one_is_refused(safe: Safe, known: str) -> None:
             write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
         for asked in (ReleaseOptions(), ReleaseOptions(reuse=True)):
             with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
-                check_options(safe.home.cohort(COHORT), version, asked)
+                check_options(safe.home.get_cohort(COHORT), version, asked)
 
 
 def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
     charge(safe.home, "2026.10.0", "2026.11.1")
     (safe.home.held / "2026.10.3").mkdir(parents=True)
     for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
-        check_options(safe.home.cohort(COHORT), version, ReleaseOptions())
+        check_options(safe.home.get_cohort(COHORT), version, ReleaseOptions())

@@ -14,7 +14,7 @@ from ndl_export.tables import FAMILIES
 from ndl_export.tables.pupil import NEITHER, UNSEARCHABLE
 from ndl_export.tables.schema import ColumnRole, get_column_name
 from privacy.release.child_table import UNIT_COLUMN, count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from sources.reference.places import PILOT
@@ -51,7 +51,7 @@ def released() -> dict[str, pa.Table]:
     plans = {family: plan_family(family, COUNCILS, policy) for family in FAMILIES}
     made = {"pupil": unusual_children(), "health": made_up("health", COUNCILS, 1), "parents": unusual_responses()}
     drawn = {
-        family: measure(plan, count_cells(made[family], plan), OpenDPNoise(charge(plan)))
+        family: measure(plan, count_cells(made[family], plan), OpenDPNoise(compute_charge(plan)))
         for family, plan in plans.items()
     }
     measured = [MeasuredCohort("202425", "2026.11.0", plans, drawn)]

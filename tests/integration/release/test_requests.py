@@ -107,7 +107,10 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
         ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
     with pytest.raises(Refused, match=f"answered in release {SUPPLEMENT} already"):
         fix_release(
-            home.cohort(COHORT), LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"])
+            home.get_cohort(COHORT),
+            LATER,
+            COUNCILS,
+            ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]),
         )
     with pytest.raises(Refused, match="has the title of gld_by_ethnic_group_and_fsm"):
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
@@ -149,7 +152,7 @@ def test_later_releases_of_the_same_counts_publish_it_again(
 def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     """Not the same rows: estimated together with the old ones they would be of nobody."""
     names = ask(home, asking())
-    path = home.cohort(COHORT).confidential("pupil")
+    path = home.get_cohort(COHORT).get_confidential_path("pupil")
     pq.write_table(pq.read_table(path).slice(1), path)
     before = list_charges(home)
     with pytest.raises(Refused, match="release a revision of the cohort"):
@@ -161,7 +164,10 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
 def test_who_was_removed_on_request_is_in_no_later_measurement(home: Home, keys: KeyRing) -> None:
     """A removal leaves the deliveries as they were, and a mark in the restricted zone."""
     names = ask(home, asking())
-    path, mark = home.cohort(COHORT).confidential("pupil"), home.extract("eyfsp", COHORT, "leeds").forgotten
+    path, mark = (
+        home.get_cohort(COHORT).get_confidential_path("pupil"),
+        home.get_extract("eyfsp", COHORT, "leeds").forgotten,
+    )
     pq.write_table(pq.read_table(path).slice(1), path)
     mark.parent.mkdir(parents=True)
     mark.write_text("{}")
@@ -175,7 +181,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys:
     names = ask(home, asking())
     before = list_charges(home)
     with pytest.raises(BudgetExceeded):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
     assert (read_record(home, SUPPLEMENT), list_charges(home)) == ({}, before)
 
 
@@ -185,10 +191,14 @@ def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_pat
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
         measure_release(
-            home.cohort(COHORT), KeyRing.load(folder), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names)
+            home.get_cohort(COHORT),
+            KeyRing.load(folder),
+            SUPPLEMENT,
+            COUNCILS,
+            ReleaseOptions(reuse=True, requests=names),
         )
     assert list_charges(home) == before
-    sheet = home.decision_sheet(SUPPLEMENT, "measurement").read_text()
+    sheet = home.get_decision_sheet_path(SUPPLEMENT, "measurement").read_text()
     assert "Example University" in sheet
     assert "tables on request" in sheet
 
@@ -198,7 +208,7 @@ def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> 
     names = ask(home, asking(), asking("by_sen", columns=["sen_provision"], title="By SEN provision"))
     answered(home, keys, names[:1])
     with pytest.raises(ReleaseConflict, match="was begun to answer gld_by_ethnic_group_and_fsm"):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) -> None:
@@ -207,14 +217,14 @@ def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) ->
     refuse(home, refused, "the same is published by the department", TODAY)
     for name, message in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
         with pytest.raises((Refused, ReleaseConflict), match=message):
-            fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
+            fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(Refused, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
 
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
-        fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
+        fix_release(home.get_cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
     return list(read_record(home, version).requested)
 
 
@@ -223,17 +233,20 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
     made: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Homes with other children and the same ledger: the same plan, record, answer and sheet."""
-    monkeypatch.setattr(Ledger, "place", lambda _: "the same")
+    monkeypatch.setattr(Ledger, "find_place", lambda _: "the same")
     outcomes = []
     for number, rows in enumerate((3000, 20)):
         home = copy_home(made, tmp_path / str(number))
         for family in FAMILIES:
-            path = home.cohort(COHORT).confidential(family)
+            path = home.get_cohort(COHORT).get_confidential_path(family)
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
         sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
-        plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
+        plans = [
+            home.get_cohort(COHORT).get_request_plan_path(SUPPLEMENT, family).read_bytes()
+            for family in ("pupil", "parents")
+        ]
         answer = check_requests(home, [parse_request(each) for each in OF_EACH_FAMILY], VERSION)
         outcomes.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
     assert outcomes[0] == outcomes[1]

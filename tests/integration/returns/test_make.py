@@ -163,8 +163,8 @@ def test_a_night_on_which_nothing_changed_reads_no_row(pipeline: Pipeline, monke
     assert is_read()
     pipeline.file("leeds", "eyfsp").write_bytes(b"lost or changed")
     assert is_read()
-    store = pipeline.home.cohort(COHORT)
-    store.return_summary("leeds").unlink()
+    store = pipeline.home.get_cohort(COHORT)
+    store.get_return_summary_path("leeds").unlink()
     assert is_read()
     store.returns_record.write_text("{}")
     assert is_read()
@@ -284,7 +284,7 @@ def test_a_log_that_was_changed_or_replaced_is_noticed(
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
-    store = pipeline.home.cohort(COHORT)
+    store = pipeline.home.get_cohort(COHORT)
     agree(pipeline)
     pipeline.make()
     path, links = store.row_history, store.links
@@ -360,6 +360,6 @@ def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: 
         == "not every extract of leeds/settings that was due is in"
     )
     assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "eyfsp"))
-    summary = json.loads(pipeline.home.cohort(COHORT).return_summary("leeds").read_text())
+    summary = json.loads(pipeline.home.get_cohort(COHORT).get_return_summary_path("leeds").read_text())
     alone = {row["service"]: row["alone"] for row in summary["services"]}
     assert alone == {"education": None, "health": None}

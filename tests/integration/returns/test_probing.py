@@ -86,7 +86,7 @@ class World:
 
     def read_receipt(self) -> dict[str, object]:
         """What the prober is told of who was told about its rows."""
-        file = self.pipeline.home.extract("education", COHORT, COUNCIL).told_file
+        file = self.pipeline.home.get_extract("education", COHORT, COUNCIL).told_file
         key = self.pipeline.recipients.key(COUNCIL, "education")
         document, _ = unseal_document(RECEIPT_FORMAT, file, key, self.pipeline.signer)
         return {name: said for name, said in json.loads(document).items() if name != "made_on"}
@@ -260,9 +260,9 @@ def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(wo
     assert made.sentence.startswith("nothing is made: its delivery is unusual")
     assert "look like variants of one child" in made.sentence
     assert not any(letter.isdigit() for letter in made.sentence)
-    summary = json.loads(world.pipeline.home.cohort(COHORT).return_summary(COUNCIL).read_text())
+    summary = json.loads(world.pipeline.home.get_cohort(COHORT).get_return_summary_path(COUNCIL).read_text())
     assert summary["held"][SOURCE]["most_alike"] == len(variants)
-    page = world.pipeline.home.cohort(COHORT).return_summary(COUNCIL).with_suffix(".html").read_text()
+    page = world.pipeline.home.get_cohort(COHORT).get_return_summary_path(COUNCIL).with_suffix(".html").read_text()
     assert "Deliveries that wait" in page
     assert release(world, "hv_reviews").exit_code == 1
     forged = release(world, SOURCE, "Two schools sent twice.\n   7  2026-11-27  released")
@@ -291,7 +291,7 @@ def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tu
     facts = world.facts(None, day + dt.timedelta(days=28))
     plants = range(len(world.baseline) + 1, len(world.baseline) + TARGETS + 1)
     assert any(row in facts for row in plants)
-    told = world.pipeline.home.extract("health", COHORT, COUNCIL).told_file
+    told = world.pipeline.home.get_extract("health", COHORT, COUNCIL).told_file
     out = world.pipeline.root / "told"
     key = world.pipeline.recipients.key(COUNCIL, "health")
     options = ["--key", str(key), "--signer", str(world.pipeline.signer), "--out", str(out)]

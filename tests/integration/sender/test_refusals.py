@@ -43,7 +43,7 @@ def refused(pipeline: Desk, source: str = "eyfsp") -> str:
     sentence = str(stopped.value)
     assert "please report this" not in sentence
     assert SECRET not in sentence
-    assert not pipeline.home.extract(source, COHORT, "leeds").pseudonymised.exists()
+    assert not pipeline.home.get_extract(source, COHORT, "leeds").pseudonymised.exists()
     return sentence
 
 

@@ -117,11 +117,13 @@ def test_taken_once_and_known_by_its_own_mac(sender: Sender, pipeline: Desk) -> 
     put(sender.pseudonymise(sender.write(EXTRACTS["eyfsp"])), pipeline)
     first, again = pipeline.take("eyfsp"), pipeline.take("eyfsp")
     assert (first.unchanged, again.unchanged) == (False, True)
-    metadata = pq.read_metadata(pipeline.home.extract("eyfsp", COHORT, "leeds").pseudonymised).metadata
+    metadata = pq.read_metadata(pipeline.home.get_extract("eyfsp", COHORT, "leeds").pseudonymised).metadata
     assert metadata[MAC_KEY.encode()] == first.file_mac.encode()
     put(sender.pseudonymise(sender.write(eyfsp({}, {}, {}, *ODD_PEOPLE))), pipeline)
     assert not pipeline.take("eyfsp").unchanged
-    assert [path.stem for path in pipeline.home.extract("eyfsp", COHORT, "leeds").history.iterdir()] == [first.file_mac]
+    assert [path.stem for path in pipeline.home.get_extract("eyfsp", COHORT, "leeds").history.iterdir()] == [
+        first.file_mac
+    ]
 
 
 def test_no_token_of_the_sender_is_one_of_the_pipeline(sender: Sender, pipeline: Desk) -> None:

@@ -107,12 +107,12 @@ class Small:
         self._table: pa.Table = small_table(4, seed=3)
         self._counts: dict[object, Counts] = {}
         self._cubes = [
-            Cube({name: Selector.each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
+            Cube({name: Selector.for_each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
             for marginal in self._plan.family.marginals
         ]
 
     def rho(self) -> float:
-        return session.charge(self._plan)
+        return session.compute_charge(self._plan)
 
     def numbers(self, rows: int) -> Vector:
         made = self._made(rows)
@@ -121,10 +121,10 @@ class Small:
     def _made(self, rows: int) -> Measurement:
         if rows not in self._counts:
             self._counts[rows] = count_cells(self._table.slice(0, rows), self._plan)
-        return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.charge(self._plan)))
+        return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.compute_charge(self._plan)))
 
     def _published(self, estimates: Estimates, cubes: Sequence[Cube]) -> Vector:
-        parts = [np.ravel(estimates.values(cube)) for cube in cubes]
+        parts = [np.ravel(estimates.compute_values(cube)) for cube in cubes]
         for cube in cubes:
             shown = compute_published_counts(estimates, cube)
             parts += [np.ravel(shown.value), np.ravel(shown.lower), np.ravel(shown.upper)]
@@ -139,17 +139,19 @@ class SmallOnRequest(Small):
         super().__init__(rho)
         requested = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
         self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
-        self._requested = Cube({name: Selector.each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")})
+        self._requested = Cube(
+            {name: Selector.for_each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")}
+        )
 
     def rho(self) -> float:
-        return super().rho() + session.charge(self._further)
+        return super().rho() + session.compute_charge(self._further)
 
     def numbers(self, rows: int) -> Vector:
         made = self._made(rows)
         key = (rows, "on request")
         if key not in self._counts:
             self._counts[key] = count_cells(self._table.slice(0, rows), self._further)
-        more = measure(self._further, self._counts[key], session.OpenDPNoise(session.charge(self._further)))
+        more = measure(self._further, self._counts[key], session.OpenDPNoise(session.compute_charge(self._further)))
         first = self._published(Estimates(self._plan, made), self._cubes)
         again = Estimates(*combine_measurements(self._plan, made, [(self._further, more)]))
         return np.concatenate([first, self._published(again, [*self._cubes, self._requested]), [made.rho, more.rho]])
@@ -175,7 +177,7 @@ class Bundles:
     def numbers(self, rows: int) -> Vector:
         """Make a release in a new ledger and store, so that no cap is reached, and return every published number."""
         home = home_of(self._folder / f"release{self._made}", rows, self._councils)
-        store = home.cohort(COHORT)
+        store = home.get_cohort(COHORT)
         self._made += 1
         captured: list[Any] = []
 

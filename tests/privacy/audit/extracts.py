@@ -129,4 +129,4 @@ def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:
         for outcome in intake.ingest_all(landed):
             if isinstance(outcome, Exception):
                 raise outcome
-    link_cohort(home.cohort(COHORT), COUNCILS, keys)
+    link_cohort(home.get_cohort(COHORT), COUNCILS, keys)

@@ -88,7 +88,7 @@ def _leaking_count() -> Iterator[None]:
     """State the true number of rows in the privacy statement."""
 
     def publish(store: CohortStore, record: Any) -> Any:
-        return record | {"rows": pq.read_metadata(store.confidential("pupil")).num_rows}
+        return record | {"rows": pq.read_metadata(store.get_confidential_path("pupil")).num_rows}
 
     with _publishing(statement, "build_privacy_record", publish):
         yield
@@ -99,7 +99,7 @@ def _suppressing() -> Iterator[None]:
     """Withhold rates in tables of fewer than ten children."""
 
     def publish(store: CohortStore, tables: Mapping[str, pa.Table]) -> Any:
-        few = {f: pq.read_metadata(store.confidential(f)).num_rows < 10 for f in FAMILIES}
+        few = {f: pq.read_metadata(store.get_confidential_path(f)).num_rows < 10 for f in FAMILIES}
         of_few = {table.name for family, is_few in few.items() if is_few for table in FAMILIES[family].tables}
         return {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
 
@@ -148,9 +148,9 @@ def _drawing_on_retry() -> Iterator[None]:
 @contextmanager
 def _undercharging() -> Iterator[None]:
     """Charge half of what OpenDP's privacy map says, and raise the source's limit."""
-    charge, begin = session.charge, OpenDPNoise.__init__
+    charge, begin = session.compute_charge, OpenDPNoise.__init__
     with (
-        patch.object(session, "charge", lambda plan: charge(plan) / 2),
+        patch.object(session, "compute_charge", lambda plan: charge(plan) / 2),
         patch.object(OpenDPNoise, "__init__", lambda self, rho: begin(self, 1000.0)),
     ):
         yield

@@ -8,7 +8,7 @@ import pytest
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
-from privacy.release.mechanism import charge, compute_epsilon
+from privacy.release.mechanism import compute_charge, compute_epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, load_places
 from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon, check_once
@@ -86,7 +86,7 @@ def test_what_is_charged_and_that_a_kill_and_a_retry_draw_once(tmp_path: Path, c
 )
 def test_the_epsilon_that_is_declared(family: str, councils: list[str]) -> None:
     plan = plan_family(family, councils, load_policy())
-    check_epsilon(plan, charge(plan))
+    check_epsilon(plan, compute_charge(plan))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,8 +94,8 @@ def test_what_is_measured_on_request(family: str) -> None:
     """Its noise and its epsilon are as charged, alone and together with the earlier measurement."""
     plan, before = further_plans(COUNCILS)[family], plan_family(family, COUNCILS, load_policy())
     check_residuals(plan, SIZE["releases on request"])
-    check_epsilon(plan, charge(plan))
-    declared = compute_epsilon(charge(plan) + charge(before), plan.delta)
+    check_epsilon(plan, compute_charge(plan))
+    declared = compute_epsilon(compute_charge(plan) + compute_charge(before), plan.delta)
     assert by_loss_distributions(before, plan) <= declared
 
 

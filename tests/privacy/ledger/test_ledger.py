@@ -46,32 +46,32 @@ def following(ledger, **changes):
 
 
 def test_a_ledger_keeps_its_place_while_it_is_written_and_read(backend, ledger):
-    place = ledger.place()
+    place = ledger.find_place()
     ledger.reserve("202425", "2026.11.0", "pupil", 0.185, PLAN, MAC)
-    assert Ledger(backend.location).place() == ledger.place() == place
+    assert Ledger(backend.location).find_place() == ledger.find_place() == place
 
 
 def test_a_copy_of_a_file_is_at_another_place_and_a_file_that_was_moved_is_not(tmp_path):
     """Also a copy that replaced the original with all its times: inodes are reused, birth times are not."""
     one, two, three = (tmp_path / f"{name}.sqlite" for name in ("one", "two", "three"))
-    place = Ledger(one).place()
+    place = Ledger(one).find_place()
     shutil.copy2(one, two)
-    assert Ledger(two).place() != place
+    assert Ledger(two).find_place() != place
     one.rename(three)
-    assert Ledger(three).place() == place
+    assert Ledger(three).find_place() == place
     three.unlink()
     shutil.copy2(two, three)
-    assert Ledger(three).place() not in (place, Ledger(two).place())
+    assert Ledger(three).find_place() not in (place, Ledger(two).find_place())
 
 
 def test_tables_that_were_made_anew_are_at_another_place(database_server):
     """Such as tables restored from a dump, for a worker that may only read and add rows."""
     from privacy.release.ledger_postgres import _PLACE
 
-    place = Ledger(location := database_server.emptied()).place()
+    place = Ledger(location := database_server.emptied()).find_place()
     PostgreSQL(location).raw("CREATE ROLE reader; GRANT USAGE ON SCHEMA readiness_ledger TO reader")
     PostgreSQL(location).raw(f"SET ROLE reader; {' '.join(_PLACE.split())}")
-    assert Ledger(database_server.emptied()).place() != place
+    assert Ledger(database_server.emptied()).find_place() != place
 
 
 def test_a_release_is_charged_and_ended(ledger):

@@ -21,7 +21,7 @@ from privacy.release.ledger import (
     ReleaseConflict,
     StatedCharge,
 )
-from privacy.release.mechanism import OPENDP, OpenDPNoise, charge, measure
+from privacy.release.mechanism import OPENDP, OpenDPNoise, compute_charge, measure
 from privacy.release.session import StoreError, settle
 from tests.support.release.crash import WARM
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
@@ -73,7 +73,7 @@ class NotingNoise(OpenDPNoise):
     """OpenDP noise that records which process draws."""
 
     def __init__(self, notes):
-        super().__init__(charge(small_plan()))
+        super().__init__(compute_charge(small_plan()))
         self.notes = notes
 
     def add(self, vectors, sigmas):
@@ -92,7 +92,7 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
     assert same(first, again)
     assert first.noise_source == OPENDP
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
-    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
+    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - compute_charge(small_plan()), abs=2e-9)
     stored = session.read_measurement(home / "restricted", *CHARGE, plan=small_plan())
     reservation = ledger_of(home).find(*CHARGE)
     content = session.build_measurement_path(home / "restricted", *CHARGE).read_bytes()
@@ -113,7 +113,7 @@ def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
     first = ask(home)
     assert same(first, ask(home, ForbiddenNoise()))
     assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "VOID", "RESERVE", "COMMIT"]
-    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
+    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - compute_charge(small_plan()), abs=2e-9)
 
 
 def test_of_processes_at_once_exactly_one_draws(home):
@@ -177,7 +177,7 @@ def measurement_of(home, paid_by):
 
 
 def reserve(home):
-    return ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
+    return ledger_of(home).reserve(*CHARGE, compute_charge(small_plan()), small_plan().sha256, "a" * 64)
 
 
 def test_a_file_that_another_charge_paid_for_is_removed_unread(home):
@@ -262,7 +262,7 @@ def test_a_ledger_that_does_not_know_what_is_published_charges_nothing(home, cha
 
 def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
     """Its draw belongs to a charge that was refunded: it is not used, and the next run removes it."""
-    slow = ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
+    slow = ledger_of(home).reserve(*CHARGE, compute_charge(small_plan()), small_plan().sha256, "a" * 64)
     first = ask(home)
     sha256 = session.keep_drawn(home / "restricted", measurement_of(home, slow.entry.entry_hash))
     with pytest.raises(ReleaseConflict, match="already ended"):

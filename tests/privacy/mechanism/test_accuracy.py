@@ -12,7 +12,7 @@ from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import compute_count_half_widths, compute_published_counts, compute_rate_half_widths
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
@@ -35,14 +35,14 @@ def pilot():
 
 
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
-    axes = {name: Selector.each(family.get_attribute(name)) for name in ("council", characteristic)}
-    return Cube(axes, {"gld": Selector.only(family.get_attribute("gld"), "Yes")}), Cube(axes)
+    axes = {name: Selector.for_each(family.get_attribute(name)) for name in ("council", characteristic)}
+    return Cube(axes, {"gld": Selector.for_categories(family.get_attribute("gld"), "Yes")}), Cube(axes)
 
 
 def test_expected_half_widths_are_those_of_the_release(pilot):
     plan, counts = pilot
     estimates, true = (
-        Estimates(plan, measure(plan, counts, noise)) for noise in (OpenDPNoise(charge(plan)), NoNoise())
+        Estimates(plan, measure(plan, counts, noise)) for noise in (OpenDPNoise(compute_charge(plan)), NoNoise())
     )
     reliability = load_policy().reliability
     for name in CHARACTERISTICS:
@@ -60,7 +60,9 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
         # a denominator drowned in noise may be anything
         nothing = SimpleNamespace(
-            values=lambda figures: np.zeros(figures.shape), variance=true.variance, covariance=true.covariance
+            values=lambda figures: np.zeros(figures.shape),
+            variance=true.compute_variance,
+            covariance=true.compute_covariance,
         )
         assert (compute_rate_half_widths(nothing, numerator, denominator) == 50).all()
 

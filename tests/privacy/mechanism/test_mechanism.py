@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from privacy.release.mechanism import ChargeError, OpenDPNoise, charge, compute_epsilon, measure
+from privacy.release.mechanism import ChargeError, OpenDPNoise, compute_charge, compute_epsilon, measure
 from privacy.release.plan import Plan, make_plan
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import pilot_family, small_plan
@@ -15,8 +15,8 @@ def zeros(plan: Plan) -> dict[tuple[str, ...], np.ndarray]:
 
 def test_the_charge_is_opendps_and_at_most_what_is_declared():
     plan = make_plan(pilot_family(), 0.185, delta=1e-6)
-    assert 0.185 * (1 - 1e-4) < charge(plan) <= 0.185
-    assert charge(plan) == pytest.approx(sum(0.5 / s**2 for s in plan.sigmas.values()), rel=1e-12)
+    assert 0.185 * (1 - 1e-4) < compute_charge(plan) <= 0.185
+    assert compute_charge(plan) == pytest.approx(sum(0.5 / s**2 for s in plan.sigmas.values()), rel=1e-12)
 
 
 def test_a_draw_beyond_what_was_reserved_is_refused():

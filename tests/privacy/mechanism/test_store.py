@@ -8,7 +8,7 @@ import pytest
 
 from privacy.release import session
 from privacy.release.canonical import compute_sha256, encode_canonical_json
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.session import StoredMeasurement, StoreError
 from tests.support.release.examples import small_plan
 
@@ -19,7 +19,7 @@ KEY = ("202425", "2026.11.0", "small")
 def written(tmp_path):
     plan = small_plan()
     counts = {a: np.full(plan.family.get_shape(a), 3, dtype=np.int64) for a in plan.sigmas}
-    measurement = measure(plan, counts, OpenDPNoise(charge(plan)))
+    measurement = measure(plan, counts, OpenDPNoise(compute_charge(plan)))
     sha256 = session.keep_drawn(tmp_path, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
     session.promote_drawn(tmp_path, *KEY, "b" * 64)
     return tmp_path, measurement, sha256

@@ -71,7 +71,7 @@ class Place:
 
     def find_rows(self, row: int | None = None, *, linked: bool = True) -> Forgotten:
         """Find what would be removed with a row of Leeds' EYFS Profile: the planted child's, or a given one."""
-        store = self.home.extract("eyfsp", COHORT, "leeds")
+        store = self.home.get_extract("eyfsp", COHORT, "leeds")
         return find_rows(store, [self.row("leeds/eyfsp") if row is None else row], self.keys, linked=linked)
 
     def rows(self, name: str) -> set[int]:
@@ -80,8 +80,8 @@ class Place:
 
     def links(self) -> list[dict[str, Any]]:
         return (
-            RowNumbers(self.home.cohort(COHORT), self.keys)
-            .replace_keys(pq.read_table(self.home.cohort(COHORT).links))
+            RowNumbers(self.home.get_cohort(COHORT), self.keys)
+            .replace_keys(pq.read_table(self.home.get_cohort(COHORT).links))
             .to_pylist()
         )
 

@@ -46,7 +46,7 @@ class Parts:
 
     @property
     def store(self) -> ExtractStore:
-        return self.home.extract("eyfsp", COHORT, "leeds")
+        return self.home.get_extract("eyfsp", COHORT, "leeds")
 
     @property
     def numbers(self) -> list[int]:

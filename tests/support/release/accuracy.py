@@ -28,7 +28,7 @@ from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import NoisyRates, model_rates
 from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
+from privacy.release.mechanism import Counts, OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
@@ -195,12 +195,12 @@ def release_errors(
 
 def queries(plan: Plan) -> tuple[int, int]:
     """Return the number of published tables, and of those that no other table contains."""
-    maximal = plan.lattice.is_maximal[[plan.lattice.index(m.attributes) for m in plan.family.marginals]]
+    maximal = plan.lattice.is_maximal[[plan.lattice.find_position(m.attributes) for m in plan.family.marginals]]
     return len(maximal), int(maximal.sum())
 
 
 def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
-    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
     each, detailed = queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
     found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
@@ -211,10 +211,16 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array
     for name in CHARACTERISTICS:
         table = np.moveaxis(exact[_names(plan, name)], _gld(plan, name), -1).astype(np.float64)
         truth = 100 * _rate(table[..., 0], table.sum(axis=-1))
-        axes = {a: Selector.each(plan.family.get_attribute(a)) for a in ("council", name)}
-        part, whole = Cube(axes, {"gld": Selector.only(plan.family.get_attribute("gld"), "Yes")}), Cube(axes)
-        x, y = estimates.values(part), estimates.values(whole)
-        noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
+        axes = {a: Selector.for_each(plan.family.get_attribute(a)) for a in ("council", name)}
+        part, whole = Cube(axes, {"gld": Selector.for_categories(plan.family.get_attribute("gld"), "Yes")}), Cube(axes)
+        x, y = estimates.compute_values(part), estimates.compute_values(whole)
+        noisy = NoisyRates(
+            x,
+            y,
+            estimates.compute_variance(part),
+            estimates.compute_variance(whole),
+            estimates.compute_covariance(part, whole),
+        )
         published, model = published_rates(estimates, part, whole, load_policy().reliability), model_rates(noisy)
         note("errors", "release", 100 * _rate(x, y) - truth)
         note("errors", "model", 100 * model.rate - truth)
@@ -258,18 +264,21 @@ def largest_correlation(councils: Sequence[str]) -> float:
     characteristics measured by council; rates are taken as two thirds."""
     plan = plan_family("pupil", councils, load_policy())
     covariances, largest = Covariances(plan), 0.0
-    council, yes = plan.family.get_attribute("council"), Selector.only(plan.family.get_attribute("gld"), "Yes")
+    council, yes = (
+        plan.family.get_attribute("council"),
+        Selector.for_categories(plan.family.get_attribute("gld"), "Yes"),
+    )
     pairs = list(combinations(councils, 2))
-    measured = (name for name in _COMPARED if plan.family.covers(("council", name, "gld")))
+    measured = (name for name in _COMPARED if plan.family.has_marginal_over(("council", name, "gld")))
     for name in measured:
-        groups = Selector.each(plan.family.get_attribute(name))
+        groups = Selector.for_each(plan.family.get_attribute(name))
 
         def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
-            rows = Selector.of(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
+            rows = Selector.for_groups(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
             axes = {"council": rows, name: groups}
             return LinearCombination(((1.0, Cube(axes, {"gld": yes})), (-2 / 3, Cube(axes))))
 
         one, other = rate(0), rate(1)
-        scale = np.sqrt(covariances.variance(one) * covariances.variance(other))
-        largest = max(largest, float(np.abs(covariances.covariance(one, other) / scale).max()))
+        scale = np.sqrt(covariances.compute_variance(one) * covariances.compute_variance(other))
+        largest = max(largest, float(np.abs(covariances.compute_covariance(one, other) / scale).max()))
     return largest

@@ -118,7 +118,9 @@ def change_people(home: Home, *signers: Signer) -> None:
     """Sign the change to the people named in the policy, as the currently recorded people do."""
     request = build_people_request(home)
     for signer in signers:
-        sign_request(home.cohort(""), request, write_decision_sheet(home.cohort(""), request).sheet_sha256, signer.key)
+        sign_request(
+            home.get_cohort(""), request, write_decision_sheet(home.get_cohort(""), request).sheet_sha256, signer.key
+        )
 
 
 def approve_publication(home: Home, version: str) -> None:

@@ -17,7 +17,7 @@ COARSE = {"half_width_points": 15.0, "share_of_rates": 0.1}
 
 def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
     """Return the template's request for all councils, with some keys `changed`; a key changed to None is left out."""
-    stated = read_request(TEMPLATE).to_document() | {
+    stated = read_request(TEMPLATE).build_document() | {
         "name": name,
         "columns": ["ethnic_group", "fsm"],
         "geography": "all_councils_together",

@@ -57,10 +57,10 @@ def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:
         attribute = plan.family.get_attribute
         sizes = sizes_of(attribute("council").categories, family)
         counts = {
-            names: np.rint(sizes.values(Cube({name: Selector.each(attribute(name)) for name in names}))).astype(
-                np.int64
-            )
+            names: np.rint(
+                sizes.compute_values(Cube({name: Selector.for_each(attribute(name)) for name in names}))
+            ).astype(np.int64)
             for names in plan.sigmas
         }
-        found[family] = NoisyCounts(plan.to_json(), counts)
+        found[family] = NoisyCounts(plan.encode_json(), counts)
     return found

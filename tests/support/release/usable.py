@@ -15,7 +15,7 @@ from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.child_table import UNIT_COLUMN, count_cells
-from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
+from privacy.release.mechanism import Measurement, OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
@@ -93,7 +93,7 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     truth = _rates(_tables(plans, exact, councils, _ALL_SHOWN))
     published, usable, covered = [], [], []
     for _ in range(releases):
-        drawn = {name: measure(plan, counts[name], OpenDPNoise(charge(plan))) for name, plan in plans.items()}
+        drawn = {name: measure(plan, counts[name], OpenDPNoise(compute_charge(plan))) for name, plan in plans.items()}
         found = _rates(_tables(plans, drawn, councils, policy.reliability))
         published.append(found.flag != Flag.WITHHELD.value)
         usable.append(found.flag == "")

@@ -144,8 +144,8 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         for source, (contact, concern, review) in said.items()
         if (pipeline.home.restricted / "pseudonymised" / f"source={source}" / f"cohort={COHORT}").is_dir()
     )
-    links = pa.parquet.read_table(pipeline.home.cohort(COHORT).links)
-    numbers = RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).find_numbers(links)
+    links = pa.parquet.read_table(pipeline.home.get_cohort(COHORT).links)
+    numbers = RowNumbers(pipeline.home.get_cohort(COHORT), pipeline.keys).find_numbers(links)
     con.register("numbered", links.append_column("source_row", numbers))
     con.execute(
         f"CREATE TABLE rows AS SELECT person_id, said.*, source_row FROM ({selects}) AS said"

@@ -73,10 +73,10 @@ class Pipeline:
                 assert not isinstance(outcome, Exception), outcome
 
     def link(self, councils: Iterable[str]) -> None:
-        link_cohort(self.home.cohort(COHORT), sorted(councils), self.keys)
+        link_cohort(self.home.get_cohort(COHORT), sorted(councils), self.keys)
 
     def make(self, on: dt.date = TODAY) -> list[Made]:
-        return make_returns(self.home.cohort(COHORT), load_all(self.agreements), self.keys, on)
+        return make_returns(self.home.get_cohort(COHORT), load_all(self.agreements), self.keys, on)
 
     def ingest_and_link(self, councils: Sequence[str]) -> None:
         self.ingest(councils)
@@ -90,7 +90,7 @@ class Pipeline:
         self.make()
 
     def file(self, council: str, source: str) -> Path:
-        return self.home.extract(source, COHORT, council).return_file
+        return self.home.get_extract(source, COHORT, council).return_file
 
     def opened(self, council: str, source: str) -> Opened:
         return unseal(self.file(council, source), self.recipients.key(council, SERVICES[source]), self.signer)

@@ -17,7 +17,7 @@ EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]
 COUNCIL, LEVEL = Attribute("council", ("a", "b")), Attribute("level", ("yes", "no"))
 BOTH, ONE = ("council", "level"), ("council",)
 FAMILY = Family("example", "child", (COUNCIL, LEVEL), (Marginal(BOTH), Marginal(ONE)))
-YES = {"level": Selector.only(LEVEL, "yes")}
+YES = {"level": Selector.for_categories(LEVEL, "yes")}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def estimates(plan: Plan) -> Estimates:
 
 
 def _council(name: str) -> dict[str, Selector]:
-    return {"council": Selector.only(COUNCIL, name)}
+    return {"council": Selector.for_categories(COUNCIL, name)}
 
 
 def _rate(name: str) -> tuple[Cube, Cube]:
@@ -46,13 +46,13 @@ def _printed(*values: float, decimals: int = 2) -> None:
 
 def test_the_example_by_hand(estimates: Estimates, plan: Plan) -> None:
     total, yes = Cube(_council("a")), Cube(_council("a"), YES)
-    assert np.ravel(estimates.values(total)) == pytest.approx([95])
-    assert np.ravel(estimates.variance(total)) == pytest.approx([8 / 3])
-    assert np.ravel(estimates.values(yes)) == pytest.approx([62])
-    assert np.ravel(estimates.variance(yes)) == pytest.approx([8 / 3])
-    assert np.ravel(estimates.covariance(yes, total)) == pytest.approx([4 / 3])
-    assert np.ravel(estimates.values(Cube(_council("b")))) == pytest.approx([61])
-    assert np.ravel(estimates.values(Cube(_council("b"), YES))) == pytest.approx([39])
+    assert np.ravel(estimates.compute_values(total)) == pytest.approx([95])
+    assert np.ravel(estimates.compute_variance(total)) == pytest.approx([8 / 3])
+    assert np.ravel(estimates.compute_values(yes)) == pytest.approx([62])
+    assert np.ravel(estimates.compute_variance(yes)) == pytest.approx([8 / 3])
+    assert np.ravel(estimates.compute_covariance(yes, total)) == pytest.approx([4 / 3])
+    assert np.ravel(estimates.compute_values(Cube(_council("b")))) == pytest.approx([61])
+    assert np.ravel(estimates.compute_values(Cube(_council("b"), YES))) == pytest.approx([39])
     assert sum(1 / (2 * sigma**2) for sigma in plan.sigmas.values()) == pytest.approx(0.25)
 
 

@@ -250,7 +250,7 @@ def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
     for policy in (sign_off(mallory), sign_off(ANNA, BRAM, mallory)):
         with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
             signed(ledger, mallory, policy, request)
-        forge(ledger, "people", **policy.to_document())
+        forge(ledger, "people", **policy.build_document())
         forge_approval(ledger, request, mallory.key)
         assert not SignOffs(ledger).is_allowed(request)
         with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has none"):
@@ -294,7 +294,7 @@ def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: L
     before, after = sign_off(ANNA, BRAM, publication=2), sign_off(BRAM, carla, measurement=2)
     note_people(ledger, before)
     change_to(ledger, after, ANNA)
-    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.to_document())
+    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.build_document())
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         sign(ledger, after, SignOffs(ledger).build_change_of_people(after) or {}, "", SHEET, carla.key)
     change_to(ledger, after, BRAM)
@@ -309,7 +309,7 @@ def test_a_change_of_people_that_was_signed_once_is_not_put_back_later(ledger: L
     note_people(ledger, only_anna)
     change_to(ledger, only_bram, ANNA)
     change_to(ledger, only_anna, BRAM)
-    forge(ledger, "people", **only_bram.to_document())
+    forge(ledger, "people", **only_bram.build_document())
     assert SignOffs(ledger).recorded.keys == [ANNA.person.key]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import compute_published_counts
 from privacy.release.child_table import ChildTableError, compute_input_mac, count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.workload import Cube, Selector
 from tests.support.daily import examples
 from tests.support.release.doubles import NoNoise
@@ -36,7 +36,7 @@ def test_one_row_moves_every_marginal_by_one_and_all_of_them_by_rho(rows, seed, 
     here, there = (measure(plan, count_cells(t, plan), NoNoise()).noisy for t in (table, neighbour))
     distances = {a: math.sqrt(((here[a] - there[a]) ** 2).sum()) for a in plan.sigmas}
     assert all(distance == 1 for distance in distances.values())
-    assert sum(d**2 / (2 * plan.sigmas[a] ** 2) for a, d in distances.items()) <= charge(plan) <= plan.rho
+    assert sum(d**2 / (2 * plan.sigmas[a] ** 2) for a, d in distances.items()) <= compute_charge(plan) <= plan.rho
 
 
 def test_a_file_and_a_table_count_alike(tmp_path):
@@ -74,8 +74,8 @@ def test_an_empty_table_gives_every_cell():
     sources = {rows: count_cells(small_table(rows), plan) for rows in (0, 1, 400)}
     shapes = {rows: {a: c.shape for a, c in counts.items()} for rows, counts in sources.items()}
     assert shapes[0] == shapes[1] == shapes[400]
-    estimates = Estimates(plan, measure(plan, sources[0], OpenDPNoise(charge(plan))))
-    axes = {n: Selector.each(small_family().get_attribute(n)) for n in ("council", "fsm", "gld")}
+    estimates = Estimates(plan, measure(plan, sources[0], OpenDPNoise(compute_charge(plan))))
+    axes = {n: Selector.for_each(small_family().get_attribute(n)) for n in ("council", "fsm", "gld")}
     published = compute_published_counts(estimates, Cube(axes))
     assert published.value.shape == (4, 3, 2)
     assert np.isfinite(published.lower).all()

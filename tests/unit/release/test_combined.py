@@ -30,11 +30,11 @@ def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None
     whole, counts = combine_measurements(*measured[0], measured[1:])
     found, dense = build_estimates(whole, counts), Dense(*measured)
     for names in CUBES:
-        cube = Cube({name: Selector.each(whole.family.get_attribute(name)) for name in names})
+        cube = Cube({name: Selector.for_each(whole.family.get_attribute(name)) for name in names})
         rows = dense.figures(cube)
-        np.testing.assert_allclose(found.values(cube).ravel(), rows @ dense.estimate, atol=1e-6)
+        np.testing.assert_allclose(found.compute_values(cube).ravel(), rows @ dense.estimate, atol=1e-6)
         variance = np.einsum("ij,jk,ik->i", rows, dense.covariance, rows)
-        np.testing.assert_allclose(found.variance(cube).ravel(), variance, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(found.compute_variance(cube).ravel(), variance, rtol=1e-6, atol=1e-9)
 
 
 def test_the_order_of_what_came_later_does_not_matter() -> None:
@@ -67,10 +67,12 @@ def test_estimates_without_an_empty_category_are_those_of_the_smaller_table() ->
     base = small_plan()
     smaller = drop_categories(base, noisy(base, 1), "council", ["council 1"])
     found, dense = Estimates(*smaller), Dense(smaller)
-    cells = Cube({name: Selector.each(smaller[0].family.get_attribute(name)) for name in ("council", "fsm", "gld")})
+    cells = Cube({name: Selector.for_each(smaller[0].family.get_attribute(name)) for name in ("council", "fsm", "gld")})
     rows = dense.figures(cells)
-    np.testing.assert_allclose(found.values(cells).ravel(), rows @ dense.estimate, atol=1e-6)
-    np.testing.assert_allclose(found.variance(cells).ravel(), np.diag(rows @ dense.covariance @ rows.T), rtol=1e-6)
+    np.testing.assert_allclose(found.compute_values(cells).ravel(), rows @ dense.estimate, atol=1e-6)
+    np.testing.assert_allclose(
+        found.compute_variance(cells).ravel(), np.diag(rows @ dense.covariance @ rows.T), rtol=1e-6
+    )
     for names, counts in smaller[1].noisy.items():
         if "council" in names:
             assert (counts == np.delete(noisy(base, 1).noisy[names], 1, names.index("council"))).all()

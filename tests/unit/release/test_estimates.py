@@ -102,11 +102,13 @@ def test_everything_equals_dense_least_squares(data):
     f, g = dense.figures(left), dense.figures(right)
     scale = float(np.abs(dense.covariance).max()) * max(1.0, float(np.abs(f).max() * np.abs(g).max())) * f.shape[1]
     close = {"rtol": 1e-6, "atol": 1e-9 * scale}
-    np.testing.assert_allclose(estimates.values(left).ravel(), f @ dense.estimate, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(estimates.values(right).ravel(), g @ dense.estimate, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(estimates.variance(left).ravel(), np.diag(f @ dense.covariance @ f.T), **close)
-    np.testing.assert_allclose(estimates.variance(right).ravel(), np.diag(g @ dense.covariance @ g.T), **close)
-    np.testing.assert_allclose(estimates.covariance(left, right).ravel(), np.diag(f @ dense.covariance @ g.T), **close)
+    np.testing.assert_allclose(estimates.compute_values(left).ravel(), f @ dense.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimates.compute_values(right).ravel(), g @ dense.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimates.compute_variance(left).ravel(), np.diag(f @ dense.covariance @ f.T), **close)
+    np.testing.assert_allclose(estimates.compute_variance(right).ravel(), np.diag(g @ dense.covariance @ g.T), **close)
+    np.testing.assert_allclose(
+        estimates.compute_covariance(left, right).ravel(), np.diag(f @ dense.covariance @ g.T), **close
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -115,18 +117,20 @@ def test_the_same_figure_is_the_same_float_in_every_table(seed):
     plan = make_plan(family, 0.185, delta=1e-6)
     estimates = Estimates(plan, noisy(plan, seed))
     council, gld = family.get_attribute("council"), family.get_attribute("gld")
-    region = Selector.of(council, {"region": council.categories[2:]})
-    places = Selector.each(council) + region + Selector.total(council)
-    alone = Cube({"council": places}, {"gld": Selector.only(gld, "Yes")})
-    expected, variance = estimates.values(alone), estimates.variance(alone)
+    region = Selector.for_groups(council, {"region": council.categories[2:]})
+    places = Selector.for_each(council) + region + Selector.for_total(council)
+    alone = Cube({"council": places}, {"gld": Selector.for_categories(gld, "Yes")})
+    expected, variance = estimates.compute_values(alone), estimates.compute_variance(alone)
     for name in ("sex", "fsm", "ethnic_group", "imd_quintile"):
         a = family.get_attribute(name)
-        table = Cube({name: Selector.each(a) + Selector.total(a), "gld": Selector.each(gld), "council": places})
-        assert (estimates.values(table)[-1, 0] == expected).all()
-        assert (estimates.variance(table)[-1, 0] == variance).all()
-        one = Cube({"council": region}, {"gld": Selector.only(gld, "Yes"), name: Selector.total(a)})
-        assert estimates.values(one)[0] == expected[-2]
-        assert estimates.variance(one)[0] == variance[-2]
+        table = Cube(
+            {name: Selector.for_each(a) + Selector.for_total(a), "gld": Selector.for_each(gld), "council": places}
+        )
+        assert (estimates.compute_values(table)[-1, 0] == expected).all()
+        assert (estimates.compute_variance(table)[-1, 0] == variance).all()
+        one = Cube({"council": region}, {"gld": Selector.for_categories(gld, "Yes"), name: Selector.for_total(a)})
+        assert estimates.compute_values(one)[0] == expected[-2]
+        assert estimates.compute_variance(one)[0] == variance[-2]
 
 
 def test_without_noise_the_figures_are_the_counts():
@@ -134,10 +138,10 @@ def test_without_noise_the_figures_are_the_counts():
     counts = count_cells(table, plan)
     estimates = Estimates(plan, measure(plan, counts, NoNoise()))
     for subset in plan.lattice.subsets:
-        axes = {name: Selector.each(plan.family.get_attribute(name)) for name in subset}
+        axes = {name: Selector.for_each(plan.family.get_attribute(name)) for name in subset}
         exact = table.group_by(list(subset)).aggregate([([], "count_all")]).to_pylist()
         found = {tuple(row[name] for name in subset): row["count_all"] for row in exact}
-        values = estimates.values(Cube(axes))
+        values = estimates.compute_values(Cube(axes))
         for cell in np.ndindex(values.shape):
             categories = tuple(plan.family.get_attribute(n).categories[i] for n, i in zip(subset, cell, strict=True))
             assert values[cell] == pytest.approx(found.get(categories, 0), abs=1e-8)
@@ -146,8 +150,8 @@ def test_without_noise_the_figures_are_the_counts():
 def test_a_table_outside_the_workload_is_refused():
     plan = small_plan()
     estimates = Estimates(plan, noisy(plan, 0))
-    cube = Cube({name: Selector.each(plan.family.get_attribute(name)) for name in ("fsm", "dots")})
-    for ask in (estimates.values, estimates.variance):
+    cube = Cube({name: Selector.for_each(plan.family.get_attribute(name)) for name in ("fsm", "dots")})
+    for ask in (estimates.compute_values, estimates.compute_variance):
         with pytest.raises(WorkloadError, match=r"no table over \(fsm, dots\)"):
             ask(cube)
     other = make_plan(plan.family, 0.2, delta=1e-6)

@@ -18,7 +18,7 @@ from privacy.estimation.intervals import (
     compute_published_ratios,
     compute_rate_differences,
 )
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
@@ -67,10 +67,10 @@ def coverage():
     exact = np.random.default_rng(1).integers(150, 900, (PLACES, 3, 2))
     outside = {a: tuple(i for i, other in enumerate(family.attributes) if other.name not in a) for a in plan.sigmas}
     counts = {a: exact.sum(axis=axes) for a, axes in outside.items()}
-    places = {"place": Selector.each(family.get_attribute("place"))}
-    groups = {"fsm": Selector.each(family.get_attribute("fsm"))}
-    yes = {"gld": Selector.only(family.get_attribute("gld"), "gld 1")}
-    first = {"fsm": Selector.only(family.get_attribute("fsm"), "fsm 0")}
+    places = {"place": Selector.for_each(family.get_attribute("place"))}
+    groups = {"fsm": Selector.for_each(family.get_attribute("fsm"))}
+    yes = {"gld": Selector.for_categories(family.get_attribute("gld"), "gld 1")}
+    first = {"fsm": Selector.for_categories(family.get_attribute("fsm"), "fsm 0")}
     hits, everyone = Cube(places, yes), Cube(places)
     first_hits, first_everyone = Cube(places, yes | first), Cube(places, first)
     weighted = LinearCombination(((1.0, hits), (2.0, first_hits)))
@@ -82,7 +82,7 @@ def coverage():
     }
     inside = dict.fromkeys(truth, 0.0)
     for _ in range(RELEASES):
-        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         tables = {
             "count": compute_published_counts(estimates, Cube(places | groups, yes)),
             "rate": published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),

@@ -11,7 +11,7 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 
 from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
 from privacy.release.ledger import NANO, Ledger
-from privacy.release.mechanism import charge, compute_epsilon
+from privacy.release.mechanism import compute_charge, compute_epsilon
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import (
@@ -53,7 +53,7 @@ def test_the_record_states_the_guarantee(released):
     entry = ledger.find("202425", "2026.11.0", "small").entry
     assert family["plan_sha256"] == plan.sha256
     assert family["ledger_entry"] == entry.entry_hash
-    assert family["rho"] == entry.nano_rho / NANO >= charge(plan)
+    assert family["rho"] == entry.nano_rho / NANO >= compute_charge(plan)
     assert family["epsilon"] == pytest.approx(compute_epsilon(family["rho"], 1e-6), abs=1e-4)
     assert record["privacy_parameters"] == {"rho": family["rho"], "epsilon": family["epsilon"], "delta": 1e-6}
     [account] = record["cohorts"][0]["accounts"]

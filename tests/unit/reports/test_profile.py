@@ -47,7 +47,7 @@ reviews = st.lists(
 
 def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
     """A kept extract of `rows`; columns that they leave out are empty."""
-    columns = (*CONTRACTS[source].with_role(Role.PAYLOAD), *CONTRACTS[source].derived)
+    columns = (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
     fields = [pa.field(column.name, TYPES.get(column.kind, pa.string())) for column in columns]
     pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), folder / "kept.parquet")
     return folder / "kept.parquet"
@@ -117,7 +117,7 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
 
 
 def test_ranges_and_months_are_public() -> None:
-    columns = (column for contract in CONTRACTS.values() for column in contract.with_role(Role.PAYLOAD))
+    columns = (column for contract in CONTRACTS.values() for column in contract.select_role(Role.PAYLOAD))
     assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
     window = list_months(COHORT)
     assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))
