@@ -25,7 +25,7 @@ from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector
 from sources.reference.places import PILOT
-from tests.support.release.accuracy import child_table
+from tests.support.release.accuracy import draw_child_table
 from tests.support.release.doubles import NoNoise
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ class Sum:
     moments: dict[str, tuple[float, ...]]
 
 
-def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
+def iter_sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
     """Yield `SUMS` by name."""
     nobody = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
     drawn = measure(plan, nobody, NoNoise())
@@ -93,10 +93,10 @@ def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
 def main(releases: int) -> None:
     councils = sorted(PILOT)
     plan = plan_family("pupil", councils, load_policy())
-    counts = count_cells(child_table(councils, 1), plan)
+    counts = count_cells(draw_child_table(councils, 1), plan)
     exact = Estimates(plan, measure(plan, counts, NoNoise()))
     found: dict[tuple[str, str], list[tuple[bool, bool, float]]] = {}
-    asked = dict(sums(plan))
+    asked = dict(iter_sums(plan))
     for _ in range(releases):
         estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         for name, each in asked.items():

@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from assets.linkage.row_numbers import RowNumbers
 from privacy.doors.sql import quote_parquet
-from tests.support.returns.accuracy import synthetic
+from tests.support.returns.accuracy import ingest_synthetic
 from tests.support.returns.pipeline import COHORT
 
 _CHILDREN = """
@@ -33,7 +33,7 @@ def main() -> None:
     for seed in given.seeds:
         folder = given.folder / str(seed)
         folder.mkdir(parents=True)
-        pipeline = synthetic(folder, seed, scale=1.0)
+        pipeline = ingest_synthetic(folder, seed, scale=1.0)
         links = pyarrow.parquet.read_table(pipeline.home.get_cohort(COHORT).links)
         with duckdb.connect() as con:
             con.register("links", RowNumbers(pipeline.home.get_cohort(COHORT), pipeline.keys).replace_keys(links))

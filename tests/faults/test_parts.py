@@ -16,8 +16,8 @@ from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
 from assets.keeping.withdrawing import open_home
 from tests.support.extracts import COHORT
-from tests.support.installation.steps import killed_at_steps
-from tests.support.intake.in_parts import Parts, child
+from tests.support.installation.steps import kill_at_steps
+from tests.support.intake.in_parts import Parts, build_child
 
 pytestmark = pytest.mark.slow
 
@@ -85,20 +85,20 @@ def test_whatever_comes_next_finishes_it(made: Path, copy: Callable[[str], Path]
         said = [entry for entry in read_entries(home) if entry.what == Processing.WITHDRAWAL]
         assert {entry.note for entry in said} == {"part 2"}
 
-    killed_at_steps(copy, withdraw_second, check, furthest=60)
+    kill_at_steps(copy, withdraw_second, check, furthest=60)
     assert begun > 3
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a further part", "a whole file in place of parts"])
 def test_what_arrives_is_ingested_and_reported(copy: Callable[[str], Path], whole: bool) -> None:
     """Two children corrected, one new, and one row that cannot be kept."""
-    rows = [child(0, sex="M"), child(20, sex="M"), child(200), child(201, sex="X")]
+    rows = [build_child(0, sex="M"), build_child(20, sex="M"), build_child(200), build_child(201, sex="X")]
 
     def sent(name: str) -> Path:
         parts = Parts(copy(name))
         if whole:
             shutil.rmtree(parts.landing / "leeds" / "eyfsp" / COHORT)
-            parts.send(COHORT, *rows, *map(child, range(21, 60)), folder="")
+            parts.send(COHORT, *rows, *map(build_child, range(21, 60)), folder="")
         else:
             parts.send("2026-03", *rows)
         return parts.root
@@ -127,4 +127,4 @@ def test_what_arrives_is_ingested_and_reported(copy: Callable[[str], Path], whol
             ingest(root)
         assert outcome(root) == wanted
 
-    killed_at_steps(sent, ingest, check, furthest=40)
+    kill_at_steps(sent, ingest, check, furthest=40)

@@ -18,7 +18,7 @@ from sources.extract.landing import Landed, find, list_councils
 from sources.reference.cohorts import Cohort
 from sources.synthetic import generate
 from tests.privacy.test_attack import joined
-from tests.support.intake.numbered import numbered, row_keys_by_number
+from tests.support.intake.numbered import read_numbered, read_row_keys
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 def _rows(landed: Landed, home: Home, keys: KeyRing) -> pd.DataFrame:
     key = home, keys, landed.source, landed.council
-    kept = numbered(*key).append_column("row_key", row_keys_by_number(*key)["row_key"])
+    kept = read_numbered(*key).append_column("row_key", read_row_keys(*key)["row_key"])
     frame = kept.to_pandas(integer_object_nulls=True)
     sent = pd.read_parquet(landed.path) if landed.path.suffix == ".parquet" else pd.read_csv(landed.path, dtype=str)
     sent = sent.iloc[frame.source_row.astype(int) - 1].reset_index(drop=True)

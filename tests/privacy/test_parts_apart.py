@@ -12,7 +12,7 @@ from privacy.keys import KeyRing
 from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY
 from sources.extract.landing import find
-from tests.support.extracts import COHORT, Row, nhs_number, row, text, upn
+from tests.support.extracts import COHORT, Row, build_row, format_rows, make_nhs_number, make_upn
 
 COMMON = ("Smith", "Oliver")
 PLACES = (("leeds", "eyfsp"), ("leeds", "school_census"), ("wirral", "eyfsp"), ("leeds", "hv_reviews"))
@@ -20,10 +20,10 @@ PLACES = (("leeds", "eyfsp"), ("leeds", "school_census"), ("wirral", "eyfsp"), (
 
 def child(source: str, council: str, number: int, names: tuple[str, str] | None = None) -> Row:
     surname, forename = names or (f"Quill{chr(97 + number)}", f"Ottoline{chr(97 + number)}")
-    values = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(11 * number + 1))}
+    values = {"upn": make_upn(800_000_000_000 + number), "nhs_number": str(make_nhs_number(11 * number + 1))}
     values |= {"surname": surname, "forename": forename, "la_code": {"leeds": "383", "wirral": "344"}[council]}
     born = {"date_of_birth": f"2020-03-{number + 1:02d}"}
-    return row(source, {name: value for name, value in values.items() if name in row(source)}, born)
+    return build_row(source, {name: value for name, value in values.items() if name in build_row(source)}, born)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
         folder.mkdir(parents=True)
         first = [child(source, council, number) for number in range(1, 6)] + [child(source, council, 6, COMMON)]
         second = [child(source, council, 7), child(source, council, 8, COMMON), child(source, council, 1)]
-        (folder / "2026-01.csv").write_text(text(first))
-        (folder / "2026-02.csv").write_text(text(second))
+        (folder / "2026-01.csv").write_text(format_rows(first))
+        (folder / "2026-02.csv").write_text(format_rows(second))
         Intake(landing, home, keys).ingest(find(landing, council, source, COHORT))
     return home, keys
 

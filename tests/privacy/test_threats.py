@@ -31,7 +31,7 @@ from sources.extract.landing import find
 from sources.extract.open import open_extract
 from sources.reference.places import PILOT
 from sources.synthetic import generate
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 
 COHORT, COUNCIL = "202425", "leeds"
 RELEASES = 4000
@@ -48,7 +48,9 @@ def _right(plan: Plan, cells: int) -> float:
     return float(((evidence > 0) == truth).mean())
 
 
-@pytest.mark.parametrize("family", first(1, ["health", *(family for family in FAMILIES if family != "health")]))
+@pytest.mark.parametrize(
+    "family", mark_slow_after(1, ["health", *(family for family in FAMILIES if family != "health")])
+)
 @pytest.mark.parametrize(
     "cells", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["whether counted", "which category"]
 )

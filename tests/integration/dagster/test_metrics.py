@@ -17,9 +17,9 @@ from assets.home.paths import Home
 from pipelines.cli import main
 from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
-from tests.support import free_port
+from tests.support import find_free_port
 from tests.support.installation.commands import READINESS
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 NAMES = {
     "readiness_last_success_timestamp_seconds",
@@ -104,7 +104,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None
 
 
 def test_it_answers_scrapes(home: Home) -> None:
-    port = free_port()
+    port = find_free_port()
     with subprocess.Popen([READINESS, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
 
         def scrape() -> bytes:
@@ -116,6 +116,6 @@ def test_it_answers_scrapes(home: Home) -> None:
             return b""
 
         try:
-            assert set(parse_metrics(until(scrape, of=process).decode())) == NAMES
+            assert set(parse_metrics(wait_until(scrape, of=process).decode())) == NAMES
         finally:
             process.kill()

@@ -30,15 +30,15 @@ from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, find, hash_content
 from sources.extract.open import open_extract
 from sources.reference.published_figures import InvalidExpectedRows
-from tests.support.daily import examples
-from tests.support.extracts import row, text
-from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.daily import limit_examples
+from tests.support.extracts import build_row, format_rows
+from tests.support.intake.desk import COHORT, Desk, build_eyfsp
 
 KEY = ("eyfsp", COHORT, "leeds")
 
 
 def children(number: int, **changes: str) -> str:
-    return eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
+    return build_eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
 
 
 def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk) -> None:
@@ -46,14 +46,14 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     first = desk.take()
     desk.land(children(31, sex="M"))
     second = desk.take()
-    assert desk.kept(columns="sex") == ["M"] * 31
+    assert desk.list_kept(columns="sex") == ["M"] * 31
     (kept,) = desk.home.get_extract(*KEY).history.iterdir()
     assert kept.stem == first.file_mac != second.file_mac
     earlier = deliveries.read(kept)
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
     desk.land(children(30))
     assert not desk.take().unchanged
-    assert desk.kept(columns="sex") == ["F"] * 30
+    assert desk.list_kept(columns="sex") == ["F"] * 30
     assert len(list(desk.home.get_extract(*KEY).history.iterdir())) == 2
     assert desk.take().file_mac == first.file_mac
 
@@ -82,7 +82,7 @@ def test_a_crash_between_rows_and_result_is_mended(desk: Desk, tmp_path: Path) -
     shutil.copy(result, desk.home.get_extract(*KEY).quality)
     desk.land(children(30))
     assert not desk.take().unchanged
-    assert desk.kept(columns="sex") == ["F"] * 30
+    assert desk.list_kept(columns="sex") == ["F"] * 30
 
 
 def expect(desk: Desk, rows: str) -> None:
@@ -104,7 +104,7 @@ def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: D
     for rows in (100, 81, 60, 95, 130, 100):
         desk.land(children(rows))
         rules[rows] = list_holds(desk.take())
-        assert len(desk.kept()) == rows
+        assert len(desk.list_kept()) == rows
     both = ["rows-far-from-expected", "rows-far-from-last"]
     assert rules == {100: [], 81: [], 60: both, 95: [], 130: both}
 
@@ -154,7 +154,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch
     def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         given = real(tools, wanted)
         with path.open("a", encoding="utf-8") as file:
-            file.write(eyfsp().splitlines()[1] + "\n")
+            file.write(build_eyfsp().splitlines()[1] + "\n")
         return given
 
     monkeypatch.setattr(assets.intake.context, "tokenise_all", slow)
@@ -165,7 +165,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch
 
 def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     """Great Expectations looks at both together; what one of them fails is the one's alone."""
-    thin = eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
+    thin = build_eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
     leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))
     content = children(20).replace("383,", "380,")
     bradford = Landed("bradford", "eyfsp", COHORT, desk.land(content, council="bradford"))
@@ -211,7 +211,7 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
         replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
     replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
-    assert desk.kept(columns="imd_quintile") == [2]
+    assert desk.list_kept(columns="imd_quintile") == [2]
 
 
 @pytest.mark.usefixtures("read_here")
@@ -219,14 +219,14 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.land(children(60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
-    at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
+    at_once, names_at_once = desk.list_kept(columns=tokens), desk.list_kept(columns="t_names")
     desk.home.get_extract(*KEY).quality.unlink()
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "CHUNK_ROWS", 7)
     monkeypatch.setattr(assets.pseudonymise.split_writer, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.delimited, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
-    assert desk.kept(columns=tokens) == at_once
-    names = desk.kept(columns="t_names")
+    assert desk.list_kept(columns=tokens) == at_once
+    names = desk.list_kept(columns="t_names")
     assert all(name in (None, before) for name, before in zip(names, names_at_once, strict=True))
     assert names.count(None) > names_at_once.count(None), "which child alone has its names a chunk does not show"
 
@@ -258,9 +258,12 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 
 
 def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> Untokenised:
-    said = [row(source) | {name: value for name, value in child.items() if name in row(source)} for child in children]
+    said = [
+        build_row(source) | {name: value for name, value in child.items() if name in build_row(source)}
+        for child in children
+    ]
     path = folder / f"{COHORT}.csv"
-    path.write_text(text(said, list(said[0])), encoding="utf-8")
+    path.write_text(format_rows(said, list(said[0])), encoding="utf-8")
     contract = CONTRACTS[source]
     extract = open_extract(
         Landed(council, source, COHORT, path), contract, load_council_file(council).get_dialect(source)
@@ -271,7 +274,7 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     )
 
 
-@examples(30)
+@limit_examples(30)
 @given(EXTRACTS)
 def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, list[dict[str, str]]]]) -> None:
     with TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from assets.linkage.inputs import read_extracts
 from assets.linkage.population_overlap import Overlap, read_overlaps, record_overlaps, set_baseline
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
-from tests.support.extracts import COHORT, row, text, upn
+from tests.support.extracts import COHORT, build_row, format_rows, make_upn
 from tests.support.intake.desk import Desk
 
 NAME, ROWS = "leeds/eyfsp", 40
@@ -19,11 +19,11 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def send(desk: Desk, first: int, changed: str = "") -> Overlap:
     """A delivery of the children numbered from `first`, taken in and noted as the linkage does it."""
     rows = [
-        row("eyfsp", upn=upn(each), surname=f"Thornton{LETTERS[each // 26]}{LETTERS[each % 26]}")
+        build_row("eyfsp", upn=make_upn(each), surname=f"Thornton{LETTERS[each // 26]}{LETTERS[each % 26]}")
         for each in range(first, first + ROWS)
     ]
     rows[0] |= {"postcode": changed or rows[0]["postcode"]}
-    desk.land(text(rows).encode())
+    desk.land(format_rows(rows).encode())
     desk.take()
     return noted(desk)
 

@@ -17,13 +17,13 @@ from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
-from tests.support.extracts import nhs_number, text
-from tests.support.intake.desk import REVIEW_ROW, Desk, desk_at, make_desk
-from tests.support.intake.numbered import numbered
+from tests.support.extracts import format_rows, make_nhs_number
+from tests.support.intake.desk import REVIEW_ROW, Desk, make_desk, open_desk
+from tests.support.intake.numbered import read_numbered
 
 BEFORE, RIGHT, AFTER = "202930", "203031", "203132"
 WRONG_BIRTH, BIRTH = "2025-08-30", "2025-09-30"
-NUMBER, *NUMBERS = filter(None, map(nhs_number, range(200_000, 200_010)))
+NUMBER, *NUMBERS = filter(None, map(make_nhs_number, range(200_000, 200_010)))
 CHILD = {"surname": "Zzyzxwick", "forename": "Quixolinda", "nhs_number": NUMBER, "nhs_number_status": "01"}
 VISIT = {"review": "NBV", "review_date": "2025-10-09", "asq3_months": "", "asq3_communication": ""}
 OTHERS = [
@@ -37,12 +37,12 @@ def deliver(desk: Desk, council: str, cohort: str, birth: str, *children: dict[s
     path = desk.landing / council / "hv_reviews" / f"{cohort}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [REVIEW_ROW | VISIT | {"date_of_birth": birth} | change for change in (*OTHERS, *children)]
-    path.write_text(text(rows, list(REVIEW_ROW)))
+    path.write_text(format_rows(rows, list(REVIEW_ROW)))
     return desk.intake.ingest(find(desk.landing, council, "hv_reviews", cohort))
 
 
 def held(home: Home, desk: Desk, council: str, cohort: str) -> int:
-    return len(numbered(home, desk.keys, "hv_reviews", council, cohort))
+    return len(read_numbered(home, desk.keys, "hv_reviews", council, cohort))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Path:
 
 @pytest.fixture
 def open_cohorts(linked: Path, tmp_path: Path, keys: KeyRing) -> Desk:
-    return desk_at(shutil.copytree(linked, tmp_path / "copy", symlinks=True), keys)
+    return open_desk(shutil.copytree(linked, tmp_path / "copy", symlinks=True), keys)
 
 
 def found_in(found: Forgotten) -> set[tuple[str, str]]:
@@ -79,7 +79,7 @@ def test_a_request_reaches_every_open_cohort(open_cohorts: Desk, cohort: str) ->
     assert found_in(find_rows(store, [row], desk.keys, linked=False)) == {(cohort, "leeds")}
     found = find_rows(store, [row], desk.keys, linked=True)
     assert found_in(found) == EVERYWHERE
-    token = numbered(desk.home, desk.keys, "hv_reviews", "leeds", cohort)["t_nhs"][row - 1].as_py()
+    token = read_numbered(desk.home, desk.keys, "hv_reviews", "leeds", cohort)["t_nhs"][row - 1].as_py()
     assert found_in(find_rows_by_pseudonym(desk.home, str(token), cohort, desk.keys)) == EVERYWHERE
     forget(desk.home, found, desk.keys)
     assert {held(desk.home, desk, council, code) for code, council in EVERYWHERE} == {len(OTHERS)}

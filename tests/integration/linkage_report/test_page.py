@@ -11,7 +11,7 @@ from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support import report_pages
-from tests.support.browser import IN_A_BROWSER, started
+from tests.support.browser import IN_A_BROWSER, start_browser
 from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames
 
@@ -31,7 +31,7 @@ def test_fits_a_telephone_and_a_desk_and_all_of_it_is_printed(page: str, tmp_pat
     report_pages.check_fits_a_telephone_and_a_desk(page)
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
-    with started() as browser:
+    with start_browser() as browser:
         shown = browser.new_page()
         shown.goto(path.as_uri())
         assert not shown.locator("table").first.is_visible()

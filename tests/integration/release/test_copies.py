@@ -19,7 +19,7 @@ from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import Ledger
 from tests.support.installation.backups import Safe
-from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.homes import COHORT, VERSION, make_home
 from tests.support.release.people import ANNA, sign_page
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -30,9 +30,9 @@ COUNCILS = ["leeds"]
 @pytest.fixture
 def safe(tmp_path: Path) -> Safe:
     """A home with confidential tables, its keys, and people who may back it up."""
-    home_of(tmp_path / "home", 200, COUNCILS)
+    make_home(tmp_path / "home", 200, COUNCILS)
     KeyRing.create(tmp_path / "keys")
-    return Safe.beside(tmp_path)
+    return Safe.for_installation(tmp_path)
 
 
 def approve(home: Home) -> Result:
@@ -75,7 +75,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     """The release was signed before the backup and measured after it, and no newer record is left."""
     approve(safe.home)
     safe.copy_home()
-    backup = safe.backup("records")
+    backup = safe.make_backup("records")
     measure(safe.home, safe.keys)
     safe.put_back()
     done = safe.restore("records", backup, "--yes")
@@ -103,7 +103,7 @@ def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Saf
     shutil.rmtree(safe.home.root)
     safe.books.home.prepare()
     safe.books.release(VERSION)
-    records = safe.backup("records")
+    records = safe.make_backup("records")
     safe.books.release("2026.12.0")
     safe.books.lose_ledger()
     done = safe.restore("records", records, "--yes")

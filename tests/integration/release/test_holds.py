@@ -28,7 +28,7 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from sources.reference.published_figures import find_published_rows
-from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
+from tests.support.release.homes import COHORT, VERSION, build_quality, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -41,12 +41,12 @@ RIGHT = "A school of ours moved to Cheshire."
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return home_of(tmp_path / "home", 50, COUNCILS)
+    return make_home(tmp_path / "home", 50, COUNCILS)
 
 
 def put(home: Home, *about: Any, **numbers: Any) -> None:
     """The result of an intake, with the rules that it broke."""
-    note_taken(home, quality_of(*about, **numbers))
+    note_taken(home, build_quality(*about, **numbers))
 
 
 def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
@@ -151,7 +151,7 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
     put_wirral(home)
     publisher = Signer("Release Machine", "machine", keys.signing_key)
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, publisher])))
-    stranger = accept(home, who=Signer.new("Somebody Else"))
+    stranger = accept(home, who=Signer.create("Somebody Else"))
     assert (stranger.exit_code, "belongs to no recorded signer" in stranger.output) == (1, True)
     accept(home, who=publisher)
     begun = pytest.raises(WaitsForAcceptance)
@@ -166,7 +166,7 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
 
 def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) -> None:
     put_wirral(home)
-    key = str(ANNA.key_file(home.root.parent / "people"))
+    key = str(ANNA.write_key_file(home.root.parent / "people"))
     asked = ["accept", "--home", str(home.root), "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key]
     read = read_page(command(home, who=None).output)
     put_wirral(home, rows=1200, mac="b")
@@ -184,7 +184,7 @@ def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_
     cause = ["--cause", "rows-far-from-expected", "--reason", RIGHT]
     two = [*cause, "--council", "halton", "--council", "wirral"]
     to_sign = command(home, *two, who=None).output.partition("File to sign: ")[2].split("\n")[0]
-    signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.key_file(tmp_path)), "-in", to_sign]
+    signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.write_key_file(tmp_path)), "-in", to_sign]
     subprocess.run([*signing, "-out", str(tmp_path / "signature")], check=True, capture_output=True)
     signed = ("--signature", str(tmp_path / "signature"))
     for other in (cause, [*cause, "--council", "halton"], ["--hold", HOLD, "--reason", RIGHT]):
@@ -355,7 +355,7 @@ def test_an_extract_whose_result_is_gone_is_held(home: Home, damage: str) -> Non
         case "cut short":
             place.write_bytes(place.read_bytes()[:-2])
         case "of another delivery":
-            deliveries.keep(place, quality_of("wirral", "eyfsp", 3209, "b"))
+            deliveries.keep(place, build_quality("wirral", "eyfsp", 3209, "b"))
         case _:
             for path in home.restricted.glob("processing_log*"):
                 path.unlink()

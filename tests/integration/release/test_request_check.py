@@ -34,7 +34,7 @@ from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support import PROJECT
 from tests.support.release.homes import COHORT, VERSION
-from tests.support.release.sizes import known, noisy_counts
+from tests.support.release.sizes import build_known, build_noisy_counts
 
 EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 ASKED = read_request(PROJECT / "docs" / "requests" / "gld_by_ethnic_group_and_fsm.yaml")
@@ -66,8 +66,8 @@ def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_re
     facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
-    base = known(councils).base
-    files = build_noisy_files({COHORT: noisy_counts(base)}, version)
+    base = build_known(councils).base
+    files = build_noisy_files({COHORT: build_noisy_counts(base)}, version)
     plans = {(COHORT, family): plan.encode_json() for family, plan in base.items()}
     for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")

@@ -28,7 +28,7 @@ from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path
 from tests.support.release.doubles import held_still
-from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, list_charges, released
+from tests.support.release.homes import COHORT, VERSION, copy_home, list_charges, make_home, make_release
 from tests.support.release.people import Signer, name_people
 
 COUNCILS = ["leeds", "wirral"]
@@ -61,9 +61,9 @@ def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | No
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """A release with a review; to be read and not written."""
-    home = home_of(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
+    home = make_home(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
     review(home)
-    released(home, keys, COUNCILS)
+    make_release(home, keys, COUNCILS)
     return home
 
 
@@ -101,7 +101,7 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
     with held_still():
         found = []
         for name in ("drawn", "not drawn"):
-            home = home_of(tmp_path / name, 600, COUNCILS)
+            home = make_home(tmp_path / name, 600, COUNCILS)
             if name == "drawn":
                 review(home)
                 home.get_cohort(COHORT).reviewed.unlink()
@@ -117,7 +117,7 @@ def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path:
     with held_still():
         drawn, requests = [], []
         for name in ("all", "one fewer"):
-            home = home_of(tmp_path / name, 600, COUNCILS)
+            home = make_home(tmp_path / name, 600, COUNCILS)
             review(home)
             if name == "one fewer":
                 whole = pq.read_table(home.get_cohort(COHORT).reviewed)
@@ -156,7 +156,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
 ) -> None:
     home = copy_home(made, tmp_path)
     assert find_measuring_release(home.get_cohort(COHORT)) == VERSION
-    bundle = released(home, keys, COUNCILS, LATER, share=0.2)
+    bundle = make_release(home, keys, COUNCILS, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for _, version, family in list_charges(home) if version == LATER] == ["pupil", "health", "parents"]
     assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
@@ -164,7 +164,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
 
 
 def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
-    home = home_of(tmp_path, 600, COUNCILS)
+    home = make_home(tmp_path, 600, COUNCILS)
     store = home.get_cohort(COHORT)
     review(home)
     facts = json.loads((store.review / "sample.json").read_bytes())
@@ -176,8 +176,8 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
 def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request names its plan and its input: other decisions need another signature. The sheet has its charge."""
     keys = KeyRing.create(tmp_path / "keys")
-    name_people(tmp_path, monkeypatch, [Signer.new("A. Lead")])
-    home = home_of(tmp_path / "home", 600, COUNCILS)
+    name_people(tmp_path, monkeypatch, [Signer.create("A. Lead")])
+    home = make_home(tmp_path / "home", 600, COUNCILS)
     review(home)
     with pytest.raises(WaitsForApproval):
         measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
@@ -190,7 +190,7 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
 
 
 def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path: Path, keys: KeyRing) -> None:
-    home = home_of(tmp_path, 600, COUNCILS)
+    home = make_home(tmp_path, 600, COUNCILS)
     review(home)
     measure(home, keys)
     review(home, number=2)

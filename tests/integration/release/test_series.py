@@ -25,7 +25,7 @@ from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.session import StoreError
 from tests.support.release import homes
-from tests.support.release.homes import COHORT, add_cohort, copy_home, home_of, list_charges
+from tests.support.release.homes import COHORT, add_cohort, copy_home, list_charges, make_home
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 
 def landed(folder: Path) -> Home:
-    home = home_of(folder, 400, COUNCILS)
+    home = make_home(folder, 400, COUNCILS)
     add_cohort(home, EARLIER, 300, COUNCILS)
     return home
 
@@ -43,7 +43,7 @@ def landed(folder: Path) -> Home:
 def released(
     home: Home, keys: KeyRing, cohort: str, version: str, others: Sequence[str] = (), *, reuse: bool = False
 ) -> Path:
-    return homes.released(home, keys, COUNCILS, version, cohort, allow_missing=True, others=others, reuse=reuse)
+    return homes.make_release(home, keys, COUNCILS, version, cohort, allow_missing=True, others=others, reuse=reuse)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path
     for path in home.get_cohort(EARLIER).linked.glob("*.parquet"):
         rows = pq.read_table(path)
         pq.write_table(rows.filter(pc.not_equal(rows["council"], "leeds")), path)
-    homes.released(home, keys, [name for name in COUNCILS if name != "leeds"], FIRST, EARLIER, allow_missing=True)
+    homes.make_release(home, keys, [name for name in COUNCILS if name != "leeds"], FIRST, EARLIER, allow_missing=True)
     bundle = released(home, keys, COHORT, SECOND, [EARLIER])
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])

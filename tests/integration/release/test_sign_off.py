@@ -36,7 +36,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
-from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, note_compared, note_taken, quality_of
+from tests.support.release.homes import COHORT, VERSION, build_quality, copy_home, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -46,7 +46,7 @@ REVISION = "2026.11.1"
 
 
 def linked_home(folder: Path) -> Home:
-    home = home_of(folder / "home", 200, COUNCILS)
+    home = make_home(folder / "home", 200, COUNCILS)
     link(home, "1")
     return home
 
@@ -62,7 +62,7 @@ def link(home: Home, file_mac: str) -> None:
     extracts = {f"{council}/eyfsp": Extract(file_mac * 64, "e" * 64) for council in COUNCILS}
     write_record(home.get_cohort(COHORT), LinkageRecord(COUNCILS, sent, extracts))
     for council in COUNCILS:
-        note_taken(home, quality_of(council, "eyfsp", mac=file_mac * 64))
+        note_taken(home, build_quality(council, "eyfsp", mac=file_mac * 64))
     note_compared(home, 1.0, file_mac * 64, *extracts)
 
 
@@ -166,7 +166,7 @@ def test_another_delivery_after_the_signature_needs_another(home: Home, keys: Ke
 def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_sign_it(
     home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mallory = Signer.new("Mallory Unnamed")
+    mallory = Signer.create("Mallory Unnamed")
     approve(home, BRAM)
     name_people(tmp_path, monkeypatch, [mallory])
     assert "no recorded signer" in approve(home, mallory, "--share", "0.9").output
@@ -182,7 +182,7 @@ def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_si
 def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: KeyRing) -> None:
     """The operator asks for another share once the lead has read the sheet."""
     read = read_page(approve(home, None).output)
-    key = str(ANNA.key_file(home.root.parent / "people"))
+    key = str(ANNA.write_key_file(home.root.parent / "people"))
     command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
     for options, message in (
         ((*read, "--share", "0.9"), "the page is not the one that was read"),
@@ -202,7 +202,7 @@ def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_pa
         written.partition("File to sign: ")[2].split("\n")[0],
     )
     own = tmp_path / "own-machine"
-    key = str(BRAM.key_file(own))
+    key = str(BRAM.write_key_file(own))
     taken = shutil.copy(to_sign, own / "to-sign")
     assert compute_sha256(sheet.read_bytes()) in Path(taken).read_text()
     command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", "to-sign", "-out", "signature"]

@@ -34,8 +34,8 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.support.release.doubles import Integers, OneByOne
-from tests.support.release.examples import small_family, small_table
-from tests.support.release.homes import COHORT, home_of
+from tests.support.release.examples import build_small_family, draw_small_table
+from tests.support.release.homes import COHORT, make_home
 
 CONFIDENCE = 1 - 1e-6
 PILOT_SHARE = 0.2
@@ -95,7 +95,7 @@ class _Zero(OneByOne):
     def __init__(self, rho: float) -> None:
         pass
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 
@@ -103,8 +103,8 @@ class Small:
     """A small family, measured and estimated; counts, their intervals and the charge are published."""
 
     def __init__(self, rho: float) -> None:
-        self._plan = make_plan(small_family(), rho, delta=1e-6)
-        self._table: pa.Table = small_table(4, seed=3)
+        self._plan = make_plan(build_small_family(), rho, delta=1e-6)
+        self._table: pa.Table = draw_small_table(4, seed=3)
         self._counts: dict[object, Counts] = {}
         self._cubes = [
             Cube({name: Selector.for_each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
@@ -137,7 +137,7 @@ class SmallOnRequest(Small):
 
     def __init__(self, rho: float, on_request: float) -> None:
         super().__init__(rho)
-        requested = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
+        requested = replace(build_small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
         self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
         self._requested = Cube(
             {name: Selector.for_each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")}
@@ -176,7 +176,7 @@ class Bundles:
 
     def numbers(self, rows: int) -> Vector:
         """Make a release in a new ledger and store, so that no cap is reached, and return every published number."""
-        home = home_of(self._folder / f"release{self._made}", rows, self._councils)
+        home = make_home(self._folder / f"release{self._made}", rows, self._councils)
         store = home.get_cohort(COHORT)
         self._made += 1
         captured: list[Any] = []

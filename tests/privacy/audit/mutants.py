@@ -41,14 +41,14 @@ class _Noise(OneByOne):
 
 
 class _Halved(_Noise):
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return self._discrete(counts, sigma / 2)
 
 
 class _Reused(_Noise):
     """One vector of noise, drawn for the first table, is reused for all others, scaled to their sigma."""
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         if not self._draws:
             self._first, self._sigma = self._discrete(np.zeros(64, dtype=np.int64), sigma), sigma
         self._draws += 1
@@ -56,7 +56,7 @@ class _Reused(_Noise):
 
 
 class _Float(_Noise):
-    def drawn(self, counts: Integers, sigma: float) -> Any:
+    def draw(self, counts: Integers, sigma: float) -> Any:
         return counts + np.random.default_rng().normal(0, sigma, counts.shape)
 
 
@@ -64,7 +64,7 @@ class _Seeded(_Noise):
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(20261101)
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 

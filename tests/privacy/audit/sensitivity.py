@@ -18,12 +18,12 @@ from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from tests.privacy.audit.extracts import COHORT, COUNCILS, Neighbours
 from tests.support.release.doubles import NoNoise
-from tests.support.release.requests import further_plans
+from tests.support.release.requests import make_further_plans
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:
     """Raise AssertionError if a child changes more than is charged for, or nothing in a family of `moved`."""
-    policy, on_request = load_policy(), further_plans(COUNCILS)
+    policy, on_request = load_policy(), make_further_plans(COUNCILS)
     with tempfile.TemporaryDirectory() as folder:
         tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]
         for family in FAMILIES:

@@ -16,10 +16,16 @@ from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
-from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table, largest_correlation, release_errors
+from tests.support.release.accuracy import (
+    CHARACTERISTICS,
+    LARGE,
+    draw_child_table,
+    measure_correlation,
+    measure_errors,
+)
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import published_rates
-from tests.support.release.usable import usable_rates
+from tests.support.release.examples import compute_published_rates
+from tests.support.release.usable import count_usable_rates
 
 QUESTIONED = sum(len(set(question.categories) - {NOT_APPLICABLE}) for question in QUESTIONS)
 """Number of answers to all questions in the survey of parents."""
@@ -31,7 +37,7 @@ budget."""
 @pytest.fixture(scope="module")
 def pilot():
     plan = plan_family("pupil", sorted(PILOT), load_policy())
-    return plan, count_cells(child_table(sorted(PILOT), 1), plan)
+    return plan, count_cells(draw_child_table(sorted(PILOT), 1), plan)
 
 
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
@@ -55,7 +61,7 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         exact = np.rint(true.compute_marginal(("council", name, "gld")))
         size = exact.sum(axis=2)
         expected = compute_rate_half_widths(true, numerator, denominator)
-        released = published_rates(estimates, numerator, denominator, reliability)
+        released = compute_published_rates(estimates, numerator, denominator, reliability)
         large = size >= 500
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
         # a denominator drowned in noise may be anything
@@ -69,13 +75,13 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
 
 def test_the_published_tables_are_as_far_ahead():
     """A few releases of the project's tables, as one may be far off; `bench.release` measures many."""
-    cells = release_errors(sorted(PILOT), 4)
-    assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("each", LARGE)
-    assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("detailed", LARGE)
+    cells = measure_errors(sorted(PILOT), 4)
+    assert cells.compute_mean_absolute("release", LARGE) < TARGET * cells.compute_mean_absolute("each", LARGE)
+    assert cells.compute_mean_absolute("release", LARGE) < TARGET * cells.compute_mean_absolute("detailed", LARGE)
 
 
 def test_most_published_rates_are_usable_and_hold_the_truth():
-    found = usable_rates(sorted(PILOT), 2)
+    found = count_usable_rates(sorted(PILOT), 2)
     assert found.share() >= 0.98
     assert found.number() >= 0.5 * found.defined()
     for area in ("Pilot councils", "Liverpool City Region", "Leeds"):
@@ -86,4 +92,4 @@ def test_most_published_rates_are_usable_and_hold_the_truth():
 
 def test_councils_are_almost_independent():
     """The worked query assumes this, and the macros their bound, for the interval of a difference of two councils."""
-    assert largest_correlation(sorted(PILOT)) < 0.03 < NOISE_CORRELATION
+    assert measure_correlation(sorted(PILOT)) < 0.03 < NOISE_CORRELATION

@@ -18,8 +18,8 @@ from privacy.keys import KeyRing
 from privacy.row_keys import derive_delivery_keys
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.code_lists import GOALS
-from tests.support.linkage.populations import Frames, plain, tokenised
-from tests.support.release.homes import quality_of
+from tests.support.linkage.populations import Frames, draw_plain, tokenise_frames
+from tests.support.release.homes import build_quality
 
 COHORT = "202425"
 CHILDREN = 1_500
@@ -29,7 +29,7 @@ _TYPES = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32()
 
 @pytest.fixture(scope="session")
 def frames() -> Frames:
-    return plain(CHILDREN, seed=5)
+    return draw_plain(CHILDREN, seed=5)
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +42,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
         "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
         "normaliser": normalise.NORMALISER_VERSION,
     }
-    for source, tokens in tokenised(frames, keys).items():
-        table = with_payload(source, tokens, rng)
+    for source, tokens in tokenise_frames(frames, keys).items():
+        table = add_payload(source, tokens, rng)
         table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
-            quality = replace(quality_of(council, source, mac=""), made_under=made_under)
+            quality = replace(build_quality(council, source, mac=""), made_under=made_under)
             write_json(made.get_extract(source, COHORT, council).quality, asdict(quality))
 
     def keep_exact(exact: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing)
         promote(out.tokens, store.tokens)
 
 
-def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
+def add_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
     """Add random values for columns used by the child table; the rest are missing."""
     size = tokens.num_rows
     chosen: dict[str, Any] = {

@@ -21,9 +21,9 @@ class OneByOne:
     """A noise source that draws for vectors one by one."""
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        return [self.drawn(vector, sigma) for vector, sigma in zip(vectors, sigmas, strict=True)]
+        return [self.draw(vector, sigma) for vector, sigma in zip(vectors, sigmas, strict=True)]
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         raise NotImplementedError
 
 
@@ -32,7 +32,7 @@ class NoNoise(OneByOne):
 
     name = "none (test)"
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 
@@ -76,7 +76,7 @@ class SameNoise(OneByOne):
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(5)
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 

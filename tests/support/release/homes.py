@@ -31,7 +31,7 @@ from sources.contracts import CONTRACTS
 COHORT, VERSION = "202425", "2026.11.0"
 
 
-def home_of(folder: Path, rows: int, councils: Sequence[str], **without: Sequence[str]) -> Home:
+def make_home(folder: Path, rows: int, councils: Sequence[str], **without: Sequence[str]) -> Home:
     """Create a home whose confidential tables have `rows` rows, the first rows of any longer table.
 
     `without` has, by source, the councils that did not send it.
@@ -46,7 +46,7 @@ def add_cohort(home: Home, cohort: str, rows: int, councils: Sequence[str], **wi
     for name, family in FAMILIES.items():
         path = home.get_cohort(cohort).get_confidential_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = _table(name, rows, councils)
+        table = _build_table(name, rows, councils)
         absent = pa.array(without.get(family.source, ()), pa.string())
         pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
     note_linked(home, cohort, councils, **without)
@@ -76,7 +76,7 @@ def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> No
     )
 
 
-def quality_of(
+def build_quality(
     council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
 ) -> ExtractQuality:
     findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
@@ -85,7 +85,7 @@ def quality_of(
     return ExtractQuality(*about, *counted)
 
 
-def released(
+def make_release(
     home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION, cohort: str = COHORT, **options: Any
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
@@ -101,7 +101,7 @@ def list_charges(home: Home) -> list[tuple[str, str, str]]:
     return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).list_entries() if e.kind == "RESERVE"]
 
 
-def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:
+def _build_table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:
     """Return a confidential table in which row n depends only on n."""
     domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILIES[family].attributes}
     chosen = np.random.default_rng(1).random((rows, len(domains)))

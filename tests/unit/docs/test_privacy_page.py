@@ -10,7 +10,7 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
 from tests.support import PROJECT
-from tests.support.release.examples import published_rates
+from tests.support.release.examples import compute_published_rates
 
 PAGE = (PROJECT / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]
@@ -68,7 +68,7 @@ def test_what_is_published(estimates: Estimates) -> None:
     counts = compute_published_counts(estimates, _rate("a")[0])
     _printed(*np.ravel(counts.lower), *np.ravel(counts.upper))
     for name in ("a", "b"):
-        rates = published_rates(estimates, *_rate(name), load_policy().reliability)
+        rates = compute_published_rates(estimates, *_rate(name), load_policy().reliability)
         _printed(*np.ravel(rates.value), *np.ravel(rates.lower), *np.ravel(rates.upper))
     difference = compute_rate_differences(estimates, _rate("a"), _rate("b"), load_policy().reliability)
     _printed(*np.ravel(difference.value), *np.ravel(difference.lower), *np.ravel(difference.upper))

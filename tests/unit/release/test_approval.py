@@ -244,7 +244,7 @@ def test_a_fresh_key_that_is_said_to_have_allowed_a_release_allows_nothing(ledge
 
 def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
     """Neither by the policy file, nor by a line in the ledger that names her."""
-    mallory = Signer.new("Mallory Unnamed")
+    mallory = Signer.create("Mallory Unnamed")
     note_people(ledger, sign_off(ANNA, BRAM, measurement=2))
     request = request_of(ledger)
     for policy in (sign_off(mallory), sign_off(ANNA, BRAM, mallory)):
@@ -290,7 +290,7 @@ def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: L
 
 
 def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: Ledger) -> None:
-    carla = Signer.new("Carla Openwood")
+    carla = Signer.create("Carla Openwood")
     before, after = sign_off(ANNA, BRAM, publication=2), sign_off(BRAM, carla, measurement=2)
     note_people(ledger, before)
     change_to(ledger, after, ANNA)

@@ -22,8 +22,8 @@ from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
-from tests.support.daily import examples
-from tests.support.release.examples import attribute, published_rates
+from tests.support.daily import limit_examples
+from tests.support.release.examples import build_attribute, compute_published_rates
 
 RELIABILITY = Reliability(unreliable_half_width=5.0, withheld_half_width=15.0, denominator_standard_errors=3.0)
 PLACES, RELEASES = 300, 40
@@ -50,7 +50,7 @@ class Fixed:
 
 
 def rate(**moments):
-    table = published_rates(Fixed(**({"xx": 0.0, "yy": 0.0, "xy": 0.0} | moments)), "x", "y", RELIABILITY)
+    table = compute_published_rates(Fixed(**({"xx": 0.0, "yy": 0.0, "xy": 0.0} | moments)), "x", "y", RELIABILITY)
     return float(table.value), float(table.lower), float(table.upper), str(table.flag)
 
 
@@ -60,7 +60,7 @@ def coverage():
     family = Family(
         "f",
         "u",
-        (attribute("place", PLACES), attribute("fsm", 3), attribute("gld", 2)),
+        (build_attribute("place", PLACES), build_attribute("fsm", 3), build_attribute("gld", 2)),
         (Marginal(("place", "fsm", "gld")), Marginal(("place", "gld"), 3.0)),
     )
     plan = make_plan(family, 0.05, delta=1e-6)
@@ -85,7 +85,7 @@ def coverage():
         estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         tables = {
             "count": compute_published_counts(estimates, Cube(places | groups, yes)),
-            "rate": published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),
+            "rate": compute_published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),
             "difference": compute_rate_differences(
                 estimates, (first_hits, first_everyone), (hits, everyone), RELIABILITY
             ),
@@ -146,7 +146,7 @@ def test_a_rate_beyond_what_is_possible_is_judged_by_its_whole_interval():
 
 
 @pytest.mark.filterwarnings("error")
-@examples(300)
+@limit_examples(300)
 @given(
     st.floats(-1e5, 1e5),
     st.floats(-1e5, 1e5),

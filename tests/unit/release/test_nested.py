@@ -23,15 +23,15 @@ from privacy.release.workload import (
     Term,
     WorkloadError,
 )
-from tests.support.daily import examples
-from tests.support.release.dense import Dense, noisy
+from tests.support.daily import limit_examples
+from tests.support.release.dense import Dense, draw_noisy
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import attribute
+from tests.support.release.examples import build_attribute
 
 
 def nested_family(groups: list[int], identities: bool = True, share: float = 0.15) -> Family:
     """Councils in regions of these sizes, two recorded facts of which one is the other's sum."""
-    council, region = attribute("council", sum(groups)), attribute("region", len(groups))
+    council, region = build_attribute("council", sum(groups)), build_attribute("region", len(groups))
     starts = np.cumsum([0, *groups])
     members = {r: council.categories[starts[i] : starts[i + 1]] for i, r in enumerate(region.categories)}
     same = Identity(
@@ -43,7 +43,14 @@ def nested_family(groups: list[int], identities: bool = True, share: float = 0.1
     return Family(
         "nested",
         "one child",
-        (council, region, attribute("gld", 2), attribute("asq", 3), attribute("dots", 4), attribute("fsm", 2)),
+        (
+            council,
+            region,
+            build_attribute("gld", 2),
+            build_attribute("asq", 3),
+            build_attribute("dots", 4),
+            build_attribute("fsm", 2),
+        ),
         (
             *(Marginal((place, *table)) for place in ("council", "region") for table in tables),
             Marginal(("region", "fsm", "asq")),
@@ -61,12 +68,12 @@ def places(family: Family) -> Selector:
     return Selector.for_each(council) + Selector.for_groups(council, groups) + across + Selector.for_total(council)
 
 
-@examples(12)
+@limit_examples(12)
 @given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.booleans(), st.integers(0, 1000))
 def test_everything_equals_dense_least_squares(groups, identities, seed):
     family = nested_family(groups, identities)
     plan = make_plan(family, 0.1, delta=1e-6)
-    measurement = noisy(plan, seed)
+    measurement = draw_noisy(plan, seed)
     estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
     council, fsm = family.get_attribute("council"), family.get_attribute("fsm")
     everywhere, groups_of = places(family), Selector.for_each(fsm) + Selector.for_total(fsm)
@@ -86,7 +93,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
         LinearCombination(((1.0, Cube(plain, yes)), (-2.0, Cube(plain)))),
     )
     for figures in cubes:
-        rows = dense.figures(figures)
+        rows = dense.build_figures(figures)
         np.testing.assert_allclose(
             estimates.compute_values(figures).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6
         )
@@ -94,13 +101,13 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
         for moments in (estimates, Covariances(plan)):
             np.testing.assert_allclose(moments.compute_variance(figures).ravel(), exact, rtol=1e-6, atol=1e-8)
     for left, right in (cubes[:2], cubes[2:4]):
-        exact = np.diag(dense.figures(left) @ dense.covariance @ dense.figures(right).T)
+        exact = np.diag(dense.build_figures(left) @ dense.covariance @ dense.build_figures(right).T)
         np.testing.assert_allclose(estimates.compute_covariance(left, right).ravel(), exact, rtol=1e-6, atol=1e-8)
 
 
 def test_figures_that_the_workload_has_no_table_of_are_refused():
     plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
-    estimates, family = build_estimates(plan, noisy(plan, 0)), plan.family
+    estimates, family = build_estimates(plan, draw_noisy(plan, 0)), plan.family
     by_region = {name: Selector.for_each(family.get_attribute(name)) for name in ("fsm", "asq")}
     assert np.isfinite(estimates.compute_values(Cube(by_region))).all()
     by_council = Cube(by_region | {"council": Selector.for_each(family.get_attribute("council"))})
@@ -148,7 +155,7 @@ def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes(
     family = nested_family([2, 1, 2], identities=False)
     plan = make_plan(family, 0.1, delta=1e-6)
     council = family.get_attribute("council").categories
-    smaller, measurement = drop_categories(plan, noisy(plan, 1), "council", {council[0], council[2]})
+    smaller, measurement = drop_categories(plan, draw_noisy(plan, 1), "council", {council[0], council[2]})
     assert smaller.family.get_attribute("region").categories == ("region 0", "region 2")
     left = smaller.family.get_attribute("council")
     assert left.categories == (council[1], *council[3:])

@@ -29,7 +29,7 @@ def request(**changes: Any) -> Request:
     return parse_request(read_request(TEMPLATE).build_document() | changes)
 
 
-known = cache(sizes.known)
+known = cache(sizes.build_known)
 
 
 def base(councils: tuple[str, ...] = PILOT) -> Mapping[str, Plan]:
@@ -117,14 +117,14 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
 
 def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
     """The marginals of a plan of the family `pupil`, counted without noise."""
-    return dict(sizes.noisy_counts({"pupil": plan})["pupil"].counts)
+    return dict(sizes.build_noisy_counts({"pupil": plan})["pupil"].counts)
 
 
 def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     """The attributes that a release measured by council, and those that it measured for all together."""
     plan = base()["pupil"]
     found = estimate_sizes(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
-    stated = sizes.sizes_of(plan.family.get_attribute("council").categories, "pupil")
+    stated = sizes.build_sizes(plan.family.get_attribute("council").categories, "pupil")
     assert found.rows == pytest.approx(stated.rows, abs=5)
     for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):
         assert found.shares[name] == pytest.approx(stated.shares[name], abs=0.005), name

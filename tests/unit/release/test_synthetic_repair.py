@@ -9,17 +9,17 @@ from privacy.estimation.estimates import build_estimates
 from privacy.release.workload import Cube, Selector
 from privacy.synthetic.model import Codes, Problem, count_contradictions, iter_problems
 from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
-from tests.support.release.dense import noisy
-from tests.support.release.examples import small_family, small_plan
+from tests.support.release.dense import draw_noisy
+from tests.support.release.examples import build_small_family, make_small_plan
 from tests.unit.release.test_synthetic import NOTHING, of_parts
 
-FAMILY = small_family()
+FAMILY = build_small_family()
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    plan = small_plan()
-    measurement = noisy(plan, 5)
+    plan = make_small_plan()
+    measurement = draw_noisy(plan, 5)
     (found,) = iter_problems(plan, measurement, build_estimates(plan, measurement), "council", (), NOTHING)
     return found
 

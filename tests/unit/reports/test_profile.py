@@ -23,7 +23,7 @@ from assets.intake.quality_report.profile import (
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 COHORT = Cohort("202425")
 CONTRACT = CONTRACTS["hv_reviews"]
@@ -69,7 +69,7 @@ def month_of(day: dt.date) -> str:
     return BEFORE if month < window[0] else AFTER if month > window[-1] else f"{month:%Y-%m}"
 
 
-@examples(25, [HealthCheck.function_scoped_fixture])
+@limit_examples(25, [HealthCheck.function_scoped_fixture])
 @given(rows=reviews)
 def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     found = profiled(tmp_path, "hv_reviews", rows)
