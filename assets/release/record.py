@@ -59,7 +59,7 @@ class CohortRecord:
     `share` is the share of the policy's split; `missing` has councils without rows, by source; `measured_from` has the
     MAC of the delivery of each extract (`council/source`) that the confidential tables were made from.
 
-    `requested` are the requested tables with rows of the cohort, as `RequestedTable.to_document` states each;
+    `requested` are the requested tables with rows of the cohort, as `RequestedTable.build_document` states each;
     `on_request` are the releases that measured something for them, or a clerical review, with the families measured.
     """
 

@@ -445,7 +445,7 @@ class Maker:
             impact_assessment=own.impact_assessment,
             expires=own.expires.isoformat(),
             agreements={council: self.agreements[council].version for council in councils},
-            tells={"/".join(teller): sorted(fact.value for fact in told) for teller, told in allowed.items()},
+            tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
             absence_of=["/".join(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},

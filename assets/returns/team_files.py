@@ -88,9 +88,9 @@ def explain(
     `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the codes of the reviews not
     recorded for a child born on the day `born`; `reviews` are the services that this covers, by code.
     """
-    said = _explain_missing(missing, born, reviews)
+    missing_reviews = _explain_missing(missing, born, reviews)
     if situation is Situation.NO_OTHER:
-        return " ".join([f"No record of {_name_senders(*absence_of)} could be linked.", *said])
+        return " ".join([f"No record of {_name_senders(*absence_of)} could be linked.", *missing_reviews])
     if situation is Situation.NOT_SAID:
         return NOT_TOLD
     concerned = [contact for contact in contacts if contact["concern"]]
@@ -101,7 +101,7 @@ def explain(
     if others:
         also = "Also known to" if concerned else "Known to"
         sentences.append(f"{also} {join_words(map(_format_contact, others))}.")
-    return " ".join([*sentences, *said])
+    return " ".join([*sentences, *missing_reviews])
 
 
 def _explain_missing(

@@ -105,8 +105,8 @@ _RULES: dict[str, tuple[str, str]] = {
 def decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
     """Return a judgement by a rule of `rules.yaml`; what can be said is the answer's sentence."""
     usual, reason = _RULES[rule]
-    said = (answer.sentence, answer.figures) if answer else ()
-    return Judgement(verdict or usual, rule, reason.format(**words), *said)
+    evidence = (answer.sentence, answer.figures) if answer else ()
+    return Judgement(verdict or usual, rule, reason.format(**words), *evidence)
 
 
 def find_worst(judgements: Sequence[Judgement]) -> Judgement:
@@ -137,9 +137,9 @@ class _Judge:
 
     def judge(self) -> Judgement:
         claim = self.claim
-        for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
-            if said:
-                return decide(rule, self._answer_anyway(), said=said)
+        for rule, wording in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
+            if wording:
+                return decide(rule, self._answer_anyway(), wording=wording)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
             return decide("other release", release=claim.release, held=", ".join(self.questions.published.releases))
         if claim.added:
@@ -223,7 +223,9 @@ class _Judge:
 
     def _is_interval_of(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
         ends = (shown["lower"], shown["upper"])
-        return all(end is not None and abs(end - said) <= 0.1 for end, said in zip(ends, sorted(interval), strict=True))
+        return all(
+            end is not None and abs(end - limit) <= 0.1 for end, limit in zip(ends, sorted(interval), strict=True)
+        )
 
     def _compare_value(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
         value, stated, about = shown["value"], float(self.claim.value or 0), self.claim.about

@@ -246,11 +246,11 @@ class Layout:
         names = list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
-        given, expected = _build_key_strings(data, names), _build_key_strings(self.keys, names)
-        position = pc.index_in(expected, value_set=given)
+        keys, expected = _build_key_strings(data, names), _build_key_strings(self.keys, names)
+        position = pc.index_in(expected, value_set=keys)
         missing = expected.filter(pc.is_null(position))
-        unknown = given.filter(pc.invert(pc.is_in(given, value_set=expected)))
-        twice = len(given) - len(pc.unique(given))
+        unknown = keys.filter(pc.invert(pc.is_in(keys, value_set=expected)))
+        twice = len(keys) - len(pc.unique(keys))
         if len(missing) or len(unknown) or twice:
             found = (*_format_examples("missing", missing), *_format_examples("not in the definition", unknown))
             raise RowsDiffer("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))

@@ -109,7 +109,7 @@ class LedgerCopy:
 
     @classmethod
     def parse(cls, content: bytes) -> LedgerCopy:
-        """Read what `to_json` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
+        """Read what `encode_json` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
         try:
             document = json.loads(content)
             entries = [Entry(**line) for line in document["entries"]]

@@ -152,7 +152,7 @@ class SignOff:
 
     @classmethod
     def parse(cls, content: Any) -> SignOff:
-        """Read what `to_document` returned. Raises PolicyError."""
+        """Read what `build_document` returned. Raises PolicyError."""
         try:
             return TypeAdapter(SignOff).validate_python(content)
         except ValidationError:

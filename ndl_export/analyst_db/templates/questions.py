@@ -49,15 +49,15 @@ def _():
 
 @app.cell(hide_code=True)
 def _(Path, duckdb, mo, os):
-    asked = mo.cli_args().get("database") or os.environ.get("READINESS_DATABASE")
+    location = mo.cli_args().get("database") or os.environ.get("READINESS_DATABASE")
     here = Path(mo.notebook_dir() or ".")
     usual = [here / "database.sql", "readiness.duckdb", "release/readiness.duckdb", "home/release/readiness.duckdb"]
-    found = [path for path in map(Path, [asked] if asked else usual) if path.is_file()]
+    found = [path for path in map(Path, [location] if location else usual) if path.is_file()]
     mo.stop(
         not found,
         mo.callout(
             mo.md(
-                f"There is no database at {asked or ', '.join(map(str, usual))}. Give its path: "
+                f"There is no database at {location or ', '.join(map(str, usual))}. Give its path: "
                 "`marimo run questions.py -- --database PATH`, or set `READINESS_DATABASE`."
             ),
             kind="danger",
