@@ -35,7 +35,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     made = make_pipeline(tmp_path_factory.mktemp("page"))
     write_extracts(made.landing, children=240, councils=("leeds", "wirral"))
     for source in ("eyfsp", "hv_reviews"):
-        rows = made.rows("leeds", source)
+        rows = made.read_rows("leeds", source)
         for row, surname in zip(rows, HOSTILE, strict=False):
             row["surname"] = surname
         made.put("leeds", source, rows)

@@ -78,7 +78,7 @@ def test_the_whole_path_in_a_folder_with_an_odd_name(place: Place) -> None:
     _releases_are_published_and_withdrawn(place)
     assert "Nothing is past its retention period" in place.says("retention", "--landing", place.landing)
     assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing, "--yes")
-    assert not place.find_file("leeds", "hv_reviews").exists()
+    assert not place.file("leeds", "hv_reviews").exists()
     place.says("doctor", "--landing", place.landing)
     assert "None was changed or removed" in place.says("log", "--verify")
 
@@ -92,7 +92,7 @@ def _returns_are_made_and_opened(place: Place) -> None:
     public = KeyRing.load(place.keys).signing_key.public_key()
     signer.write_bytes(public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
     made = place.home / "restricted" / "returns" / "leeds" / "hv_reviews" / f"{COHORT}.age"
-    options = ["--extract", place.find_file("leeds", "hv_reviews"), "--key", recipients.get_key("leeds", "health")]
+    options = ["--extract", place.file("leeds", "hv_reviews"), "--key", recipients.get_key("leeds", "health")]
     place.says("returns", "open", made, *options, "--signer", signer, "--out", out)
     assert {path.suffix for path in out.iterdir()} == {".csv", ".xlsx", ".html"}
     assert "leeds/hv_reviews" in place.says("returns", "log")
@@ -103,7 +103,7 @@ def _a_child_is_forgotten(place: Place) -> None:
     assert "Would be removed" in place.waits("forget", *row, "--landing", place.landing)
     removed = place.says("forget", *row, "--landing", place.landing, "--objection", "--yes")
     assert "Removed" in removed
-    assert str(place.find_file("leeds", "eyfsp")) in removed
+    assert str(place.file("leeds", "eyfsp")) in removed
 
 
 def _releases_are_published_and_withdrawn(place: Place) -> None:

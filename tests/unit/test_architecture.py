@@ -105,7 +105,7 @@ class Door:
     """One dangerous thing, the modules that alone may do it, and how it is recognised in a syntax tree."""
 
     thing: str
-    list_modules: tuple[str, ...]
+    modules: tuple[str, ...]
     done_by: Callable[[ast.AST], bool]
 
 

@@ -46,11 +46,11 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     Profile in two parts, and tokens in place of its reviews."""
     made = make_pipeline(tmp_path_factory.mktemp("opened"))
     write_extracts(made.landing, children=240, councils=COUNCILS)
-    first, *rest = made.rows("leeds", "eyfsp")
+    first, *rest = made.read_rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
     reviews = [
         row | {"review_date": REVIEW_DAYS[number % len(REVIEW_DAYS)]}
-        for number, row in enumerate(made.rows("leeds", "hv_reviews"))
+        for number, row in enumerate(made.read_rows("leeds", "hv_reviews"))
     ]
     made.put("leeds", "hv_reviews", reviews)
     table = pyarrow.csv.read_csv(made.extract("wirral", "hv_reviews"))
@@ -81,7 +81,7 @@ def _put_in_parts(whole: Path) -> None:
 
 def _send_tokens(made: Pipeline) -> None:
     """The extract and its keys stay at the sender; its first rows cannot be used."""
-    rows = made.rows("sefton", "hv_reviews")
+    rows = made.read_rows("sefton", "hv_reviews")
     made.put("sefton", "hv_reviews", [*[rows[0] | {"review": "no such review"}] * UNUSABLE, *rows])
     own = made.root / "sender"
     (own / "keys").mkdir(parents=True, mode=0o700)

@@ -48,7 +48,7 @@ def test_of_every_kind_nearly_every_fact_is_right_and_most_are_told(linked: Pipe
 
 def test_movers_are_told_across_councils(linked: Pipeline) -> None:
     accuracy.agree(linked, COUNCILS, across=True)
-    contacts = [contact for fact in linked.facts("knowsley", "eyfsp") for contact in fact.get("known_to", ())]
+    contacts = [contact for fact in linked.read_facts("knowsley", "eyfsp") for contact in fact.get("known_to", ())]
     assert {contact["council"] for contact in contacts} == set(COUNCILS)
 
 

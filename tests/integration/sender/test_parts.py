@@ -38,8 +38,8 @@ def test_parts_sent_as_tokens_give_the_same_extract(sender: Sender, place_at: Ca
     mine, other = ours.take("eyfsp"), theirs.take("eyfsp")
     assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
     assert (mine.rows_kept, mine.rows_rejected) == (4, 2)
-    kept = ours.table("eyfsp")
-    assert kept.equals(theirs.table("eyfsp"))
+    kept = ours.read_table("eyfsp")
+    assert kept.equals(theirs.read_table("eyfsp"))
     assert kept["t_names"].null_count == 0
 
 

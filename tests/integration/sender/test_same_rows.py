@@ -78,9 +78,9 @@ def test_every_synthetic_extract(
     assert len(sent) == len(extracts) == 8
     for mine, other in zip(ours.intake.ingest_all(extracts), theirs.intake.ingest_all(sent), strict=True):
         assert (other.rows_read, other.rules, other.findings) == (mine.rows_read, mine.rules, mine.findings)
-        kept = ours.table(source, mine.council)
+        kept = ours.read_table(source, mine.council)
         assert kept.num_rows
-        assert kept.equals(theirs.table(source, mine.council))
+        assert kept.equals(theirs.read_table(source, mine.council))
 
 
 @pytest.mark.parametrize("source", EXTRACTS)
@@ -97,8 +97,8 @@ def test_odd_names_and_bad_rows(
     monkeypatch.setattr("assets.pseudonymise.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
     put(sender.pseudonymise(extract), theirs, source)
     other = theirs.take(source)
-    kept = ours.table(source)
-    assert kept.equals(theirs.table(source))
+    kept = ours.read_table(source)
+    assert kept.equals(theirs.read_table(source))
     assert mine.rows_rejected
     assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
     assert mine.headings == other.headings

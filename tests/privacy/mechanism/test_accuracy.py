@@ -82,11 +82,11 @@ def test_the_published_tables_are_as_far_ahead():
 
 def test_most_published_rates_are_usable_and_hold_the_truth():
     found = count_usable_rates(sorted(PILOT), 2)
-    assert found.share() >= 0.98
-    assert found.number() >= 0.5 * found.defined()
+    assert found.compute_share() >= 0.98
+    assert found.count_published() >= 0.5 * found.count_defined()
     for area in ("Pilot councils", "Liverpool City Region", "Leeds"):
-        assert found.number(table="parent_experience", area=area) >= QUESTIONED
-        assert found.share(table="parent_experience", area=area) > 0.95
+        assert found.count_published(table="parent_experience", area=area) >= QUESTIONED
+        assert found.compute_share(table="parent_experience", area=area) > 0.95
     assert 0.93 < found.coverage < 0.98
 
 

@@ -54,7 +54,7 @@ class Books:
     def measure(self, version: str, **changes: Any) -> Measurement:
         self.ledger.approve(COHORT, CAP)
         return measure_small(
-            self.ledger, self.home.restricted, release=version, **{"published": self.published} | changes
+            self.ledger, self.home.restricted, release=version, **{"published": self.list_published} | changes
         )
 
     def release(self, version: str) -> Path:

@@ -22,7 +22,7 @@ class Recipients:
         self.folder, self._public = folder, dict[str, str]()
 
     def get_key(self, council: str, service: str) -> Path:
-        self.public(council, service)
+        self.read_public(council, service)
         return self.folder / f"{council}-{service}.key"
 
     def read_public(self, council: str, service: str) -> str:
