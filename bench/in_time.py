@@ -38,10 +38,10 @@ from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 from sources.synthetic.growing import GrowingWorld
-from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
+from tests.support.returns.agreements import EVERY_FACT, format_all_terms, format_terms, write
 from tests.support.returns.clock import set_clock
 from tests.support.returns.pipeline import COHORT as FIRST
-from tests.support.returns.pipeline import Pipeline, pipeline_at
+from tests.support.returns.pipeline import Pipeline, make_pipeline
 
 NEW_DAYS = 28
 ABSENCES = (Fact.NO_OTHER, Fact.REVIEW)
@@ -69,7 +69,7 @@ def main() -> None:
     world = GrowingWorld.draw(FIRST, given.cohorts, scale=given.scale, seed=given.seed, contract_names=True)
     oldest = Cohort(FIRST)
     start, end = given.start or oldest.born_from + dt.timedelta(120), given.end or oldest.reception_ends
-    replay = Replay(pipeline_at(given.folder), world)
+    replay = Replay(make_pipeline(given.folder), world)
     replay.agree()
     nights = pd.date_range(start, end, freq={"month": "ME", "quarter": "QE"}[given.step]).date
     print(f"{'night':10}  {'cohorts':>7}  {'rows':>8}  {'facts':>8}  {'absences':>8}  {'seconds':>7}  {'GiB':>5}")
@@ -119,9 +119,11 @@ class Replay:
         (self.pipeline.root / "councils").mkdir(exist_ok=True)
         for council in PILOT:
             others = [other for other in PILOT if other != council]
-            away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
+            away = "".join(
+                format_terms(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT
+            )
             folder, keys = self.pipeline.agreements, self.pipeline.recipients
-            write(folder, council, keys, everything() + away, accepts_from=others, new_children=NEW_ROWS)
+            write(folder, council, keys, format_all_terms() + away, accepts_from=others, new_children=NEW_ROWS)
 
     def run(self, day: dt.date) -> list[str]:
         """Take in, link and return what has landed; return the cohorts that are open and linked."""
@@ -136,7 +138,7 @@ class Replay:
                     for outcome in intake.ingest_all(landed) if landed else ():
                         if isinstance(outcome, Exception):
                             print(f"  stopped: {outcome}")
-                store = pipeline.home.cohort(code)
+                store = pipeline.home.get_cohort(code)
                 try:
                     link_cohort(store, sorted(PILOT), pipeline.keys)
                     made = make_returns(store, load_all(pipeline.agreements), pipeline.keys, day)
@@ -146,7 +148,7 @@ class Replay:
                 for one in made:
                     if "unusual" in one.sentence:
                         self.held += 1
-                        release(store.extract(one.source, one.council), "a person has looked at it")
+                        release(store.get_extract(one.source, one.council), "a person has looked at it")
         return linked
 
     def measure(self, day: dt.date, cohorts: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -165,12 +167,12 @@ class Replay:
 
     def read_records(self, code: str, day: dt.date) -> pd.DataFrame:
         """Return the rows that are in, each with its child: what the pipeline knows of them, and `person_id`."""
-        pipeline, store = self.pipeline, self.pipeline.home.cohort(code)
+        pipeline, store = self.pipeline, self.pipeline.home.get_cohort(code)
         extracts = {
             (council, source): quality
             for source in SERVICES
             for council in PILOT
-            if (quality := deliveries.read_current(store.extract(source, council)))
+            if (quality := deliveries.read_current(store.get_extract(source, council)))
         }
         with duckdb.connect() as con:
             Maker(store, {}, pipeline.keys, day, extracts, read_state(store), con).load_records()
@@ -200,10 +202,10 @@ class Replay:
         told: set[tuple[str, str]] = set()
         for council in PILOT:
             for source, service in SERVICES.items():
-                file = self.pipeline.home.extract(source, code, council).return_file
+                file = self.pipeline.home.get_extract(source, code, council).return_file
                 if not file.exists():
                     continue
-                opened = unseal(file, self.pipeline.recipients.key(council, service), self.pipeline.signer)
+                opened = unseal(file, self.pipeline.recipients.get_key(council, service), self.pipeline.signer)
                 told |= set() if opened.header.absence_why_not else {(council, source)}
                 for fact in map(json.loads, opened.facts):
                     place = source, council, fact["row"]

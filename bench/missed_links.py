@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import BlockFigures, build_block_figures
 from assets.release.planning import plan_family
-from bench.populations import SOURCES, populations, two_year_reviews
+from bench.populations import SOURCES, list_populations, select_two_year_reviews
 from ndl_export.tables import pupil
 from ndl_export.tables.model import FSM, UNKNOWN, Block, ShareBlock
 from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
@@ -34,11 +34,11 @@ from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES, estimate_missed, estimate_unjoined
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.code_lists import MAJOR_GROUP
-from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.populations import Frames, tokenise_frames
 from tests.support.release.doubles import NoNoise
 
 Array = NDArray[np.float64]
@@ -55,24 +55,26 @@ _OF_CENSUS = {
 
 
 def main() -> None:
-    options = _options()
+    options = _read_options()
     pooled: list[pd.DataFrame] = []
-    for name, frames_of in populations(options.children, dict(options.made)).items():
+    for name, frames_of in list_populations(options.children, dict(options.made)).items():
         if not options.only or name in options.only:
-            found = [_told(f"{name}, seed {seed}", frames_of(seed), seed, options.releases) for seed in options.seeds]
+            found = [
+                _measure(f"{name}, seed {seed}", frames_of(seed), seed, options.releases) for seed in options.seeds
+            ]
             _tell_rows(name, pd.concat(found))
             pooled += found
     _tell_rows("All populations", pd.concat(pooled))
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--children", type=int, default=26_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--releases", type=int, default=40)
     parser.add_argument(
         "--made",
-        type=_made,
+        type=_make,
         nargs="+",
         default=[],
         help="gecko=FOLDER or pseudopeople=FOLDER: a folder a seed",
@@ -81,15 +83,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _made(option: str) -> tuple[str, Path]:
+def _make(option: str) -> tuple[str, Path]:
     name, _, folder = option.partition("=")
     return name, Path(folder)
 
 
-def _told(name: str, frames: Frames, seed: int, releases: int) -> pd.DataFrame:
-    linked = linked_of(frames)
+def _measure(name: str, frames: Frames, seed: int, releases: int) -> pd.DataFrame:
+    linked = link_frames(frames)
     _tell_rates(name, linked)
-    return headline_rows(linked, releases, seed)
+    return list_headline_rows(linked, releases, seed)
 
 
 @dataclass(frozen=True)
@@ -120,16 +122,16 @@ class Linked:
         )
 
 
-def linked_of(frames: Frames) -> Linked:
+def link_frames(frames: Frames) -> Linked:
     agreement = Agreement()
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
-        result = link(tokenised(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement,))
-    return described(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
+        result = link(tokenise_frames(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement,))
+    return describe(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
 
 
-def described(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked:
-    frames = {**frames, _HEALTH: two_year_reviews(frames), _CENSUS: _with_characteristics(frames[_CENSUS])}
+def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked:
+    frames = {**frames, _HEALTH: select_two_year_reviews(frames), _CENSUS: _add_characteristics(frames[_CENSUS])}
     rows = {s: links[links.source == s].merge(f, on=["council", "row_key"]) for s, f in frames.items()}
     pupils = rows[_PUPILS].drop_duplicates("child_id")[["child_id", "council", "child"]].reset_index(drop=True)
     for name, source in (("health", _HEALTH), ("setting", _SETTINGS), ("census", _CENSUS)):
@@ -146,7 +148,7 @@ def described(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linke
     return Linked(pupils)
 
 
-def _with_characteristics(census: pd.DataFrame) -> pd.DataFrame:
+def _add_characteristics(census: pd.DataFrame) -> pd.DataFrame:
     """Return pupils' characteristics in words, drawn at random per child if a population has none."""
     names = {}
     for number, (name, (column, words, shares)) in enumerate(_OF_CENSUS.items()):
@@ -183,23 +185,23 @@ def _tell_rates(name: str, linked: Linked) -> None:
     print(f"\nLinked to a service that had not seen the child: {false} of {of_unseen:,}")
 
 
-def headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
+def list_headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
     """Return every headline row of each release: row, truth, as_linked, published, held, half_width."""
     councils = sorted(linked.pupils.council.unique())
     plan = plan_family("pupil", councils, load_policy())
-    truth = Estimates(plan, measure(plan, count_cells(_table(linked, seed, ""), plan), NoNoise()))
-    counts = count_cells(_table(linked, seed, "found_"), plan)
-    blocks = [(name, block, _figures(block, plan, councils)) for name, block in _headline_blocks()]
+    truth = Estimates(plan, measure(plan, count_cells(_build_table(linked, seed, ""), plan), NoNoise()))
+    counts = count_cells(_build_table(linked, seed, "found_"), plan)
+    blocks = [(name, block, _compute_figures(block, plan, councils)) for name, block in _iter_headline_blocks()]
     rows: list[_Row] = []
     for _ in range(releases):
-        as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         published = Remembered(correct_estimates(plan.family, as_linked))
         for name, block, figures in blocks:
-            rows += _rows(name, block, figures, truth, as_linked, published)
+            rows += _iter_rows(name, block, figures, truth, as_linked, published)
     return pd.DataFrame(rows, columns=["row", "truth", "as_linked", "published", "held", "half_width"])
 
 
-def _headline_blocks() -> Iterator[tuple[str, Block]]:
+def _iter_headline_blocks() -> Iterator[tuple[str, Block]]:
     """Yield the blocks that hold the headline rows, with a name for their rows."""
     yield from (("Seen by", block) for block in pupil.JOINED_DOTS.blocks[:2])
     yield "Two-year-old entitlement", pupil.FUNDED_ENTITLEMENT.blocks[0]
@@ -212,7 +214,7 @@ def _headline_blocks() -> Iterator[tuple[str, Block]]:
             yield "Children", block
 
 
-def _figures(block: Block, plan: Plan, councils: Sequence[str]) -> BlockFigures:
+def _compute_figures(block: Block, plan: Plan, councils: Sequence[str]) -> BlockFigures:
     figures = build_block_figures(block, plan.family, councils)
     assert figures is not None
     return figures
@@ -221,7 +223,7 @@ def _figures(block: Block, plan: Plan, councils: Sequence[str]) -> BlockFigures:
 _Row = tuple[str, float, float, float, bool, float]
 
 
-def _rows(
+def _iter_rows(
     name: str, block: Block, figures: BlockFigures, truth: Moments, as_linked: Moments, published: Moments
 ) -> Iterator[_Row]:
     """Yield the rows of a block's first axis, with the other axes at their total.
@@ -235,12 +237,15 @@ def _rows(
             published, numerator, denominator, load_policy().reliability, largest=1.0, unit=100.0
         )
         lower, upper = found.lower, found.upper
-        values = [100 * each.values(numerator) / each.values(denominator) for each in (truth, as_linked, published)]
+        values = [
+            100 * each.compute_values(numerator) / each.compute_values(denominator)
+            for each in (truth, as_linked, published)
+        ]
     else:
         cube = figures.counts["children_count"]
         counted = compute_published_counts(published, cube)
         lower, upper = counted.lower, counted.upper
-        values = [each.values(cube) for each in (truth, as_linked, published)]
+        values = [each.compute_values(cube) for each in (truth, as_linked, published)]
     labels = [level.label for level in block.axes[0].selections] if block.axes else ["all"]
     for at, area in enumerate(figures.areas):
         if area.name not in _AREAS:
@@ -263,7 +268,7 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
         print(f"| {row} | {shown} | {bias} | {held:.1%} | {half_width:.1f} |")
 
 
-def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
+def _build_table(linked: Linked, seed: int, prefix: str) -> pa.Table:
     """Return the child table in truth (no `prefix`) or as found; attributes unrelated to linkage are random per
     child."""
     p, number = linked.pupils, pd.factorize(linked.pupils.child)[0]
@@ -272,8 +277,8 @@ def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
     concerns = {name: rng.random(size)[number] < share for name, share in (("health", 0.25), ("setting", 0.2))}
     health, setting = (p[f"{prefix}{name}"].to_numpy() for name in ("health", "setting"))
     little = p.too_little.to_numpy() & ~p.found_health.to_numpy() & ~p.found_setting.to_numpy()
-    seen = np.where(little, UNSEARCHABLE, _who(health, setting, NEITHER))
-    concern = np.where(little, NONE, _who(health & concerns["health"], setting & concerns["setting"], NONE))
+    seen = np.where(little, UNSEARCHABLE, _label_services(health, setting, NEITHER))
+    concern = np.where(little, NONE, _label_services(health & concerns["health"], setting & concerns["setting"], NONE))
     outcome = rng.choice(np.array(pupil.LINKED), size)[number]
     taken = np.where(rng.random(size)[number] < 0.2, *pupil.ENTITLEMENT.categories[:2])
     columns |= {name: p[f"{prefix}{name}"].to_numpy().astype(str) for name in _OF_CENSUS}
@@ -287,7 +292,7 @@ def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
     return pa.table({"child_id": np.arange(size), **columns})
 
 
-def _who(health: NDArray[np.bool_], setting: NDArray[np.bool_], nobody: str) -> NDArray[np.str_]:
+def _label_services(health: NDArray[np.bool_], setting: NDArray[np.bool_], nobody: str) -> NDArray[np.str_]:
     return np.select([health & setting, health, setting], [BOTH, HV_ONLY, SETTING_ONLY], nobody)
 
 

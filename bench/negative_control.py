@@ -9,7 +9,7 @@ from pathlib import Path
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.report import NegativeControl
-from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, false_links, tokenised
+from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, count_false_links, tokenise_frames
 
 
 def main(children: int = 6_000, seeds: int = 3) -> None:
@@ -22,11 +22,11 @@ def main(children: int = 6_000, seeds: int = 3) -> None:
             for seed in range(1, seeds + 1):
                 frames = kind(children, seed)
                 control = NegativeControl()
-                links = link(tokenised(frames, keys), watchers=[control]).links
+                links = link(tokenise_frames(frames, keys), watchers=[control]).links
                 for found in control.controls:
                     if found.step not in RIGHT_SOURCE:
                         continue
-                    false, _ = false_links(frames, links, RIGHT_SOURCE[found.step])
+                    false, _ = count_false_links(frames, links, RIGHT_SOURCE[found.step])
                     said = found.report()
                     print(
                         f"| {kind.__name__.replace('_', ' ')} | {seed} | {found.step} | {found.links:,} | {false}"

@@ -21,7 +21,7 @@ from privacy.linkage.link import link
 from privacy.services import SERVICES
 from sources.synthetic import generate
 from tests.support.linkage import stress
-from tests.support.linkage.populations import tokenised
+from tests.support.linkage.populations import tokenise_frames
 
 COHORT, SCALE, COUNCIL = "202425", 0.3, "leeds"
 OF_DATES = [
@@ -43,25 +43,27 @@ KINDS = {
 }
 
 
-def named(rows: pd.DataFrame, tokens: list[pseudonyms.TokenColumn]) -> float:
+def measure_named(rows: pd.DataFrame, tokens: list[pseudonyms.TokenColumn]) -> float:
     """Return the share of the other councils' children whose date is identified exactly by tokens shared with the
     council."""
     own = rows.council == COUNCIL
     votes = []
     for token in tokens:
-        values = pd.DataFrame({"value": bare(rows[token.name], token), "born": rows.date_of_birth, "row": rows.index})
+        values = pd.DataFrame(
+            {"value": strip_bands(rows[token.name], token), "born": rows.date_of_birth, "row": rows.index}
+        )
         known = values[own].groupby("value").born.agg(lambda dates: dates.mode().iloc[0]).rename("guess")
         votes.append(values[~own].dropna().merge(known, on="value")[["row", "guess"]])
     found = pd.concat(votes).groupby("row").guess.agg(lambda dates: dates.mode().iloc[0])
     return float((rows.date_of_birth.loc[found.index] == found).sum() / (~own).sum())
 
 
-def bare(values: pd.Series, token: pseudonyms.TokenColumn) -> pd.Series:
+def strip_bands(values: pd.Series, token: pseudonyms.TokenColumn) -> pd.Series:
     """Return tokens without the bands in their last bits."""
     return values // 2 ** (pseudonyms.BAND_BITS * len(token.bands))
 
 
-def extracts(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
+def read_extracts(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
     """Return frames in contract columns by source, with council, row_key and child."""
     generate(folder / "landing", COHORT, scale=SCALE, seed=seed, contract_names=True)
     truth = pd.read_parquet(folder / "truth.parquet").rename(columns={"source_row": "row_key", "person_id": "child"})
@@ -76,7 +78,7 @@ def extracts(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def f1(frames: dict[str, pd.DataFrame], tokens: dict[str, pa.Table], without: list[str]) -> float:
+def compute_f1(frames: dict[str, pd.DataFrame], tokens: dict[str, pa.Table], without: list[str]) -> float:
     """Return the F1 of the pairs of a Profile row with a review, and with a nursery's row."""
     kept = {
         source: table.select([name for name in table.column_names if name not in without])
@@ -99,16 +101,22 @@ def main() -> None:
     parser.add_argument("--stress", type=int, metavar="CHILDREN", help="stress extracts of so many children instead")
     given = parser.parse_args()
     for seed in given.seeds:
-        frames = stress.extracts(given.stress, seed) if given.stress else extracts(given.folder / str(seed), seed)
+        frames = (
+            stress.draw_extracts(given.stress, seed) if given.stress else read_extracts(given.folder / str(seed), seed)
+        )
         with tempfile.TemporaryDirectory() as folder:
-            tokens = tokenised(frames, KeyRing.create(Path(folder) / "keys"))
+            tokens = tokenise_frames(frames, KeyRing.create(Path(folder) / "keys"))
         profile = tokens["eyfsp"].to_pandas(types_mapper={pa.uint64(): pd.UInt64Dtype()}.get)
         rows = profile.merge(frames["eyfsp"][["council", "row_key", "date_of_birth"]], on=["council", "row_key"])
         for kind, of_kind in KINDS.items():
             chosen = [token for token in OF_DATES if of_kind(token.name) and token.name in rows]
-            lost = "" if kind.startswith("all") else f", F1 without {f1(frames, tokens, [t.name for t in chosen]):.4f}"
-            print(f"seed {seed}: {kind}: {named(rows, chosen):.1%} of dates named{lost}", flush=True)
-        print(f"seed {seed}: F1 {f1(frames, tokens, []):.4f}", flush=True)
+            lost = (
+                ""
+                if kind.startswith("all")
+                else f", F1 without {compute_f1(frames, tokens, [t.name for t in chosen]):.4f}"
+            )
+            print(f"seed {seed}: {kind}: {measure_named(rows, chosen):.1%} of dates named{lost}", flush=True)
+        print(f"seed {seed}: F1 {compute_f1(frames, tokens, []):.4f}", flush=True)
 
 
 if __name__ == "__main__":

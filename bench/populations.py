@@ -37,48 +37,50 @@ _FEW_NEITHER = 0.12
 """Share kept of the children known to no service, in the population in which these are few."""
 
 
-def populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Callable[[int], Frames]]:
+def list_populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Callable[[int], Frames]]:
     """Return a function for each population that makes it from a seed.
 
     `folders` maps the name of a population to a folder with one subfolder per seed, as made by a script of
     `bench/linkage/rivals`.
     """
     made: dict[str, Callable[[int], Frames]] = {
-        "pilot": synthetic,
-        "pilot, few seen by neither": lambda seed: _few_seen_by_neither(synthetic(seed), seed),
-        "pilot, names transliterated": lambda seed: _transliterated(synthetic(seed), seed),
-        "pilot, postcodes missing": lambda seed: _without_postcodes(synthetic(seed), seed),
-        "stress": lambda seed: stress.extracts(children, seed),
-        "stress, three times the slips": lambda seed: stress.extracts(children, seed, slips=3.0),
-        "stress, three times the slips in Leeds": lambda seed: stress.extracts(children, seed, slips_of={LARGEST: 3.0}),
-        "independent": lambda seed: _independent(children, seed),
+        "pilot": draw_synthetic,
+        "pilot, few seen by neither": lambda seed: _remove_seen_by_neither(draw_synthetic(seed), seed),
+        "pilot, names transliterated": lambda seed: _transliterate(draw_synthetic(seed), seed),
+        "pilot, postcodes missing": lambda seed: _remove_postcodes(draw_synthetic(seed), seed),
+        "stress": lambda seed: stress.draw_extracts(children, seed),
+        "stress, three times the slips": lambda seed: stress.draw_extracts(children, seed, slips=3.0),
+        "stress, three times the slips in Leeds": lambda seed: stress.draw_extracts(
+            children, seed, slips_of={LARGEST: 3.0}
+        ),
+        "independent": lambda seed: _draw_independent(children, seed),
     }
     for name, folder in folders.items():
         made[name] = partial(_read, folder)
     return made
 
 
-def synthetic(seed: int) -> Frames:
+def draw_synthetic(seed: int) -> Frames:
     """Return the synthetic extracts at the pilot's size."""
     with tempfile.TemporaryDirectory() as folder:
         landing = Path(folder) / "landing"
         generate(landing, COHORT, seed=seed, councils="pilot", contract_names=True)
         truth = pd.read_parquet(Path(folder) / "truth.parquet")
         child = {(row.source, row.council, row.source_row): row.person_id for row in truth.itertuples()}
-        return _frames(landing, child)
+        return _read_frames(landing, child)
 
 
 def _read(folder: Path, seed: int) -> Frames:
     return {source: pd.read_parquet(folder / str(seed) / f"{source}.parquet") for source in SOURCES}
 
 
-def _independent(children: int, seed: int) -> Frames:
+def _draw_independent(children: int, seed: int) -> Frames:
     with tempfile.TemporaryDirectory() as folder:
         truth = independent.write_extracts(Path(folder), children, seed)
-        return _frames(Path(folder), truth.child)
+        return _read_frames(Path(folder), truth.child)
 
 
-def _frames(landing: Path, child: Mapping[tuple[str, str, int], int]) -> Frames:
+def _read_frames(landing: Path, child: Mapping[tuple[str, str, int], int]) -> Frames:
     frames = {}
     for source in SOURCES:
         parts = []
@@ -91,16 +93,16 @@ def _frames(landing: Path, child: Mapping[tuple[str, str, int], int]) -> Frames:
     return frames
 
 
-def _few_seen_by_neither(frames: Frames, seed: int) -> Frames:
+def _remove_seen_by_neither(frames: Frames, seed: int) -> Frames:
     """Remove most pupils seen by no service: the fewer there are, the more missed links weigh."""
     pupils = pd.unique(pd.concat([frames["eyfsp"].child, frames["school_census"].child]))
-    seen = pd.concat([frames["early_years_census"].child, two_year_reviews(frames).child])
+    seen = pd.concat([frames["early_years_census"].child, select_two_year_reviews(frames).child])
     unseen = pupils[~np.isin(pupils, seen)]
     gone = unseen[np.random.default_rng(seed).random(len(unseen)) >= _FEW_NEITHER]
     return {source: frame[~frame.child.isin(gone)].reset_index(drop=True) for source, frame in frames.items()}
 
 
-def _transliterated(frames: Frames, seed: int) -> Frames:
+def _transliterate(frames: Frames, seed: int) -> Frames:
     """Write names of two ethnic groups differently in most reviews: by sound, including the first letter."""
     group = frames["school_census"].drop_duplicates("child").set_index("child").ethnicity.map(MAJOR_GROUP)
     reviews = frames["hv_reviews"].copy()
@@ -115,7 +117,7 @@ def _transliterated(frames: Frames, seed: int) -> Frames:
     return {**frames, "hv_reviews": reviews}
 
 
-def _without_postcodes(frames: Frames, seed: int) -> Frames:
+def _remove_postcodes(frames: Frames, seed: int) -> Frames:
     """Remove the postcode from one in ten rows of the largest council, in every source."""
     rng = np.random.default_rng(seed)
     return {
@@ -126,7 +128,7 @@ def _without_postcodes(frames: Frames, seed: int) -> Frames:
     }
 
 
-def two_year_reviews(frames: Frames) -> pd.DataFrame:
+def select_two_year_reviews(frames: Frames) -> pd.DataFrame:
     """Return the reviews that count, or all reviews if the frame does not say."""
     reviews = frames["hv_reviews"]
     return reviews[reviews.review == "2-2.5Y"] if "review" in reviews else reviews

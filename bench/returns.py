@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from sources.reference.places import PILOT
-from tests.support.returns.accuracy import BEFORE_SCHOOL, agree, judge, stressed, synthetic, written
+from tests.support.returns.accuracy import BEFORE_SCHOOL, agree, ingest_frames, ingest_stressed, ingest_synthetic, judge
 from tests.support.returns.pipeline import TODAY, Pipeline
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     for seed in given.seeds:
         folder = given.folder / str(seed)
         folder.mkdir(parents=True)
-        pipeline = _pipeline(folder, seed, given)
+        pipeline = _build_pipeline(folder, seed, given)
         # The disclosure log has the machine's time, so an earlier day can be measured once.
         scopes = (("all eight", True),) if given.before_school else (("own council", False), ("all eight", True))
         for scope, across in scopes:
@@ -46,13 +46,13 @@ def main() -> None:
         print(f"{scope:12} {kind:20} {of:20} {right:9,} {wrong:6} {100 * right / told:9.3f} {100 * right / true:15.1f}")
 
 
-def _pipeline(folder: Path, seed: int, given: argparse.Namespace) -> Pipeline:
+def _build_pipeline(folder: Path, seed: int, given: argparse.Namespace) -> Pipeline:
     if given.frames:
         files = (given.frames / str(seed)).glob("*.parquet")
-        return written(folder, {path.stem: pd.read_parquet(path) for path in files})
+        return ingest_frames(folder, {path.stem: pd.read_parquet(path) for path in files})
     if given.stress:
-        return stressed(folder, seed, given.stress, given.slips, before_school=given.before_school)
-    return synthetic(folder, seed, given.scale, before_school=given.before_school)
+        return ingest_stressed(folder, seed, given.stress, given.slips, before_school=given.before_school)
+    return ingest_synthetic(folder, seed, given.scale, before_school=given.before_school)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from assets.linkage.inputs import list_councils, list_extract_paths, sum_publish
 from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet, quote_text
+from privacy.doors.sql import quote_parquet, quote_text
 from privacy.keys import LINKAGE, KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import LinkResult, link
@@ -68,27 +68,28 @@ class Copies:
     sources: Sequence[str]
     number: float
 
-    def councils(self) -> list[str]:
-        found = list_councils(self.home.cohort(self.cohort), self.sources)
+    def list_councils(self) -> list[str]:
+        found = list_councils(self.home.get_cohort(self.cohort), self.sources)
         return found[:: round(1 / self.number)] if self.number < 1 else found
 
-    def extracts(self, sources: Sequence[str]) -> dict[str, list[Path]]:
+    def list_extracts(self, sources: Sequence[str]) -> dict[str, list[Path]]:
         return {
-            source: list_extract_paths(self.home.cohort(self.cohort), source, self.councils()) for source in sources
+            source: list_extract_paths(self.home.get_cohort(self.cohort), source, self.list_councils())
+            for source in sources
         }
 
-    def times(self) -> range:
+    def count_times(self) -> range:
         return range(max(1, round(self.number)))
 
 
 def main() -> None:
-    options = _options()
+    options = _read_options()
     print("| copies | children | rows | processor seconds | GiB while linking | GiB in all |")
     print("|---|---|---|---|---|---|", flush=True)
     found = []
     for number in options.copies:
         with get_context("spawn").Pool(1) as process:
-            each = process.apply(needed, (options.home, options.keys, options.cohort, options.sources, number))
+            each = process.apply(measure_needed, (options.home, options.keys, options.cohort, options.sources, number))
         found.append(each)
         figures = f"{each.children:,} | {each.rows:,} | {each.seconds:.0f} | {each.linking:.2f} | {each.peak:.2f}"
         print(f"| {number:g} | {figures} |", flush=True)
@@ -97,67 +98,75 @@ def main() -> None:
         print(f"\n{base:.2f} GiB, and {slope:.2f} GiB for a million rows")
 
 
-def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: float) -> Needed:
+def measure_needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: float) -> Needed:
     """Link this many copies in the current process, which must be fresh."""
     copies = Copies(Home(home), KeyRing.load(keys, LINKAGE), cohort, sources, number)
-    children = len(copies.times()) * sum_published_children(copies.councils())
+    children = len(copies.count_times()) * sum_published_children(copies.list_councils())
     report, doubts, agreement = Report(), Doubts(), Agreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
-        with StoredPairs(copies.home.cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
+        with StoredPairs(copies.home.get_cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
             watchers = [*report.watchers, doubts, agreement]
-            result = link(_tokens(copies), watchers=watchers, children=children, cache=cache)
-        linking = _peak()
-        _tables(copies, result, agreement, Path(scratch))
+            result = link(_read_tokens(copies), watchers=watchers, children=children, cache=cache)
+        linking = _measure_peak()
+        _write_tables(copies, result, agreement, Path(scratch))
         doubts.list_children(result.links)
         report.collect_facts(result)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return Needed(children, result.links.num_rows, used.ru_utime + used.ru_stime, linking, _peak())
+    return Needed(children, result.links.num_rows, used.ru_utime + used.ru_stime, linking, _measure_peak())
 
 
-def _peak() -> float:
+def _measure_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def _tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: Path) -> None:
+def _write_tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: Path) -> None:
     """Write the confidential tables of all copies into `scratch`."""
     links, agrees = scratch / "links.parquet", scratch / "agreement.parquet"
     pq.write_table(result.links, links, compression="zstd")
     pq.write_table(agreement.count_children(result.links), agrees, compression="zstd")
-    payload = {source: _payload(copies, source, paths, scratch) for source, paths in copies.extracts(CONTRACTS).items()}
+    payload = {
+        source: _write_payload(copies, source, paths, scratch)
+        for source, paths in copies.list_extracts(CONTRACTS).items()
+    }
     out = {family: scratch / f"{family}.parquet" for family in FAMILIES}
     build_confidential_tables(Cohort(copies.cohort), links, agrees, payload, out)
 
 
-def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) -> list[Path]:
+def _write_payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) -> list[Path]:
     """Write the payload of a source, one file per copy."""
-    written = [scratch / f"{source}-{copy}.parquet" for copy in copies.times() if paths]
+    written = [scratch / f"{source}-{copy}.parquet" for copy in copies.count_times() if paths]
     for copy, path in enumerate(written):
-        rows = f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {parquet(paths, hive_partitioning=False)}"
+        rows = (
+            f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {quote_parquet(paths, hive_partitioning=False)}"
+        )
         with open_in_memory() as con:
             con.execute(f"COPY ({rows}) TO {quote_text(path)} (FORMAT parquet)")
     return written
 
 
-def _tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
+def _read_tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
     """Return the tokens of each source, one copy after another."""
-    extracts = copies.extracts(copies.sources)
-    read = [tokens.open_readers(copies.home.cohort(copies.cohort), copies.keys, extracts) for _ in copies.times()]
+    extracts = copies.list_extracts(copies.sources)
+    read = [
+        tokens.open_readers(copies.home.get_cohort(copies.cohort), copies.keys, extracts) for _ in copies.count_times()
+    ]
     readers = {source: [each[source] for each in read] for source in read[0]}
     return {
-        source: pa.RecordBatchReader.from_batches(each[0].schema, _batches(each)) for source, each in readers.items()
+        source: pa.RecordBatchReader.from_batches(each[0].schema, _iter_batches(each))
+        for source, each in readers.items()
     }
 
 
-def _batches(readers: list[pa.RecordBatchReader]) -> Iterator[pa.RecordBatch]:
+def _iter_batches(readers: list[pa.RecordBatchReader]) -> Iterator[pa.RecordBatch]:
     for copy, reader in enumerate(readers):
         for batch in reader:
             yield pa.RecordBatch.from_arrays(
-                [_of_copy(name, batch[name], copy) for name in batch.schema.names], schema=batch.schema
+                [_rename_column(name, batch[name], copy) for name in batch.schema.names], schema=batch.schema
             )
 
 
-def _of_copy(name: str, column: pa.Array, copy: int) -> pa.Array:
+def _rename_column(name: str, column: pa.Array, copy: int) -> pa.Array:
     if name == "council":
         return pc.binary_join_element_wise(column, str(copy), "-")
     if name.startswith("t_"):
@@ -165,17 +174,17 @@ def _of_copy(name: str, column: pa.Array, copy: int) -> pa.Array:
     return column
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     parser.add_argument("keys", type=Path)
     parser.add_argument("cohort")
-    parser.add_argument("--copies", type=_copies, nargs="+", default=[0.25, 1, 2, 3])
+    parser.add_argument("--copies", type=_parse_copies, nargs="+", default=[0.25, 1, 2, 3])
     parser.add_argument("--sources", nargs="+", choices=SERVICES, default=list(SERVICES))
     return parser.parse_args()
 
 
-def _copies(text: str) -> float:
+def _parse_copies(text: str) -> float:
     number = float(text)
     if number <= 0 or (number if number >= 1 else 1 / number) % 1:
         raise argparse.ArgumentTypeError("so many copies, or one part of the councils, such as 0.25")

@@ -19,13 +19,13 @@ from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import RatioMoments
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector
 from sources.reference.places import PILOT
-from tests.support.release.accuracy import child_table
+from tests.support.release.accuracy import draw_child_table
 from tests.support.release.doubles import NoNoise
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ class Sum:
     moments: dict[str, tuple[float, ...]]
 
 
-def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
+def iter_sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
     """Yield `SUMS` by name."""
     nobody = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
     drawn = measure(plan, nobody, NoNoise())
@@ -72,9 +72,9 @@ def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
     for name, (councils, of, topic, beginnings, sexes) in SUMS.items():
         begins = tuple(each.rstrip("*") for each in beginnings)
         chosen = [c for c in attribute(of).categories if c.startswith(begins) and c != "Unknown"] if of else ["Total"]
-        where = {"council": Selector.only(attribute("council"), *councils)}
-        where |= {of: Selector.only(attribute(of), *chosen)} if of else {}
-        where |= {"sex": Selector.only(attribute("sex"), *sexes)} if sexes else {}
+        where = {"council": Selector.for_categories(attribute("council"), *councils)}
+        where |= {of: Selector.for_categories(attribute(of), *chosen)} if of else {}
+        where |= {"sex": Selector.for_categories(attribute("sex"), *sexes)} if sexes else {}
         rows = set(product(chosen, sexes or ("Total",)))
         pairs = [
             row
@@ -86,22 +86,22 @@ def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
         exact = (sum(n * (row[f"same_{c}"] + (n - 1) * row[f"apart_{c}"]) for row in pairs) for c in COVARIANCE_COUNTS)
         own = [r for r in pairs if (r["breakdown"], r["sex"]) == (r["other_breakdown"], r["other_sex"])]
         apart = (sum(n * row[f"same_{c}"] for row in own) for c in COVARIANCE_COUNTS)
-        part = Cube({}, where | {"gld": Selector.only(attribute("gld"), "Yes")})
+        part = Cube({}, where | {"gld": Selector.for_categories(attribute("gld"), "Yes")})
         yield name, Sum(part, Cube({}, where), {"covariances": tuple(exact), "squares added up": tuple(apart)})
 
 
 def main(releases: int) -> None:
     councils = sorted(PILOT)
     plan = plan_family("pupil", councils, load_policy())
-    counts = count_cells(child_table(councils, 1), plan)
+    counts = count_cells(draw_child_table(councils, 1), plan)
     exact = Estimates(plan, measure(plan, counts, NoNoise()))
     found: dict[tuple[str, str], list[tuple[bool, bool, float]]] = {}
-    asked = dict(sums(plan))
+    asked = dict(iter_sums(plan))
     for _ in range(releases):
-        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         for name, each in asked.items():
-            x, y = estimates.values(each.part), estimates.values(each.whole)
-            x_true, y_true = exact.values(each.part), exact.values(each.whole)
+            x, y = estimates.compute_values(each.part), estimates.compute_values(each.whole)
+            x_true, y_true = exact.compute_values(each.part), exact.compute_values(each.whole)
             for way, (yy, xy, xx) in each.moments.items():
                 centre, half = RatioMoments(x, y, *(np.asarray(v) for v in (xx, yy, xy))).compute_interval()
                 rate = abs(float(x_true / y_true - centre)) <= float(half)

@@ -40,7 +40,7 @@ from ndl_export.tables.pupil import (
 )
 from privacy.doors.database import open_in_memory
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.synthetic.model import MissingLibrary
@@ -50,7 +50,7 @@ from sources.reference.places import PILOT, load_places
 from sources.synthetic.attainment import EXPECTED as GOAL_EXPECTED
 from sources.synthetic.margins import TOPICS
 from sources.synthetic.recording import draw_world
-from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table
+from tests.support.release.accuracy import CHARACTERISTICS, LARGE, draw_child_table
 
 WHERE = {"pilot": sorted(PILOT), "england": sorted(load_places())}
 COHORT, SEED = "202425", 1
@@ -58,7 +58,7 @@ _UNSEARCHABLE = format_dots_category(UNSEARCHABLE, "None")
 _LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differences")
 
 
-def made_up(england: bool, seed: int) -> pa.Table:
+def draw_children(england: bool, seed: int) -> pa.Table:
     """Return the generator's children, with categories that can occur together."""
     world = draw_world(Cohort(COHORT), seed, england, 1.0, contract_names=True)
     people, pupils = world.people, np.flatnonzero(world.people.pupil)
@@ -74,21 +74,21 @@ def made_up(england: bool, seed: int) -> pa.Table:
         **{goal: np.where(met[:, place], EXPECTED, NOT_EXPECTED) for place, goal in enumerate(GOALS)},
         GOALS_EXPECTED.name: np.array([band for band, own in GOAL_BANDS.items() for _ in own])[met.sum(axis=1)],
     }
-    columns |= _linked(columns["council"], columns["gld"], sorted(councils), seed)
+    columns |= _draw_linked(columns["council"], columns["gld"], sorted(councils), seed)
     return pa.table({"child_id": pa.array(range(len(pupils)), pa.int64()), **columns})
 
 
-def _linked(council: NDArray[np.str_], gld: NDArray[np.str_], councils: list[str], seed: int) -> dict[str, Any]:
+def _draw_linked(council: NDArray[np.str_], gld: NDArray[np.str_], councils: list[str], seed: int) -> dict[str, Any]:
     """Return attributes that only links provide, from a synthetic child of the same council and outcome."""
-    rng, table = np.random.default_rng(seed), child_table(councils, seed)
+    rng, table = np.random.default_rng(seed), draw_child_table(councils, seed)
     lost = pc.equal(table["dots"].cast(pa.string()), _UNSEARCHABLE)
     linked = {name: table[name].cast(pa.string()) for name in _LINKED}
     for name, instead in (("asq3", "Review without ASQ-3"), ("entitlement", "Not taken")):
         found = pc.if_else(pc.equal(linked[name], UNSEARCHABLE), instead, linked[name])
         linked[name] = pc.if_else(lost, UNSEARCHABLE, found)
     kind, of_table = (
-        _kinds(council, gld),
-        _kinds(*(np.asarray(table[name].cast(pa.string())) for name in ("council", "gld"))),
+        _name_kinds(council, gld),
+        _name_kinds(*(np.asarray(table[name].cast(pa.string())) for name in ("council", "gld"))),
     )
     order = np.argsort(of_table, kind="stable")
     first, after = (np.searchsorted(of_table[order], kind, side) for side in ("left", "right"))
@@ -96,24 +96,24 @@ def _linked(council: NDArray[np.str_], gld: NDArray[np.str_], councils: list[str
     return {name: values.take(pa.array(chosen)) for name, values in linked.items()}
 
 
-def _kinds(council: NDArray[np.str_], gld: NDArray[np.str_]) -> NDArray[np.str_]:
+def _name_kinds(council: NDArray[np.str_], gld: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.char.add(council.astype(str), gld.astype(str))
 
 
-def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
+def draw_synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
     """Return synthetic children of a release of these councils; print how long each part took."""
     policy, begun = load_policy(), time.process_time()
     plan = plan_family("pupil", councils, policy)
-    measurement = measure(plan, count_cells(children, plan), OpenDPNoise(charge(plan)))
+    measurement = measure(plan, count_cells(children, plan), OpenDPNoise(compute_charge(plan)))
     print(f"plan and noisy counts: {time.process_time() - begun:.0f} s of processor time")
     own = MeasuredCohort(COHORT, "2026.11.0", {"pupil": plan}, {"pupil": measurement})
     release = MeasuredRelease([own], councils, policy.reliability, {})
     return synthesise_cohort(release.select(own), {"councils": list(councils)}, SEED)
 
 
-def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
+def compare(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
     """Return figures that no release publishes: each for the children and for the rows."""
-    both = [_figures(table) for table in (children, rows)]
+    both = [_compute_figures(table) for table in (children, rows)]
     found = {name: [of[name] for of in both] for name in both[0] if isinstance(name, str)}
     apart = np.array([abs(both[0][key] - both[1][key]) for key in both[0].keys() & both[1].keys() if key not in found])
     found["GLD rate of groups by two characteristics: median and 90th percentile of points off"] = [
@@ -123,7 +123,7 @@ def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
     return found
 
 
-def _figures(table: pa.Table) -> dict[Any, float]:
+def _compute_figures(table: pa.Table) -> dict[Any, float]:
     """Return figures of all children, by name, and GLD rates of groups of two characteristics, by group."""
     met = np.array([np.asarray(table[goal]) == EXPECTED for goal in GOALS], dtype=np.float64)
     number, pairs = met.sum(axis=0), np.triu_indices(len(GOALS), 1)
@@ -150,8 +150,8 @@ def main(where: Sequence[str]) -> None:
         return
     begun, used = time.perf_counter(), time.process_time()
     try:
-        children = made_up(where[0] == "england", SEED)
-        made = synthetic(WHERE[where[0]], children)
+        children = draw_children(where[0] == "england", SEED)
+        made = draw_synthetic(WHERE[where[0]], children)
     except MissingLibrary as missing:
         print(f"{where[0]}: not measured: {missing}")
         return
@@ -162,7 +162,7 @@ def main(where: Sequence[str]) -> None:
         f" {made.within:,} of {made.compared:,} percentages within their intervals, {made.changed:,} children changed,"
         f" {made.contradictions} contradictions"
     )
-    for name, figures in compared(children, made.rows).items():
+    for name, figures in compare(children, made.rows).items():
         print(f"  {name}: {', '.join(f'{figure:.2f}' for figure in figures)}")
     for line in made.outside:
         print(f"  outside: {line}")

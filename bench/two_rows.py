@@ -10,8 +10,8 @@ import duckdb
 import pyarrow.parquet
 
 from assets.linkage.row_numbers import RowNumbers
-from privacy.doors.sql import parquet
-from tests.support.returns.accuracy import synthetic
+from privacy.doors.sql import quote_parquet
+from tests.support.returns.accuracy import ingest_synthetic
 from tests.support.returns.pipeline import COHORT
 
 _CHILDREN = """
@@ -33,11 +33,11 @@ def main() -> None:
     for seed in given.seeds:
         folder = given.folder / str(seed)
         folder.mkdir(parents=True)
-        pipeline = synthetic(folder, seed, scale=1.0)
-        links = pyarrow.parquet.read_table(pipeline.home.cohort(COHORT).links)
+        pipeline = ingest_synthetic(folder, seed, scale=1.0)
+        links = pyarrow.parquet.read_table(pipeline.home.get_cohort(COHORT).links)
         with duckdb.connect() as con:
-            con.register("links", RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).replace_keys(links))
-            query = _CHILDREN.format(truth=parquet(folder / "truth.parquet"))
+            con.register("links", RowNumbers(pipeline.home.get_cohort(COHORT), pipeline.keys).replace_keys(links))
+            query = _CHILDREN.format(truth=quote_parquet(folder / "truth.parquet"))
             children, twice = con.execute(query).fetchall()[0]
         print(f"seed {seed}: {twice} of {children:,} children have two rows in the table")
 

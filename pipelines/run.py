@@ -71,7 +71,7 @@ def run_cohort(
         # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
         note_signers(home)
         release = version or choose_release(home, cohort)
-        series = find_series(home.cohort(cohort.code), release, options)
+        series = find_series(home.get_cohort(cohort.code), release, options)
         measured = [Cohort(code) for code in list_measured_cohorts(series, release)]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
@@ -171,7 +171,7 @@ def _iter_cohort_steps(
     yield _Step(
         "linkage",
         f"Linkage{about}: who is who, without names",
-        lambda: is_current(home.cohort(cohort.code), councils),
+        lambda: is_current(home.get_cohort(cohort.code), councils),
         lambda jobs: jobs.run_linkage(cohort.code),
     )
 
@@ -185,7 +185,9 @@ def _build_release_step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            is_release_current(home.cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options)
+            is_release_current(
+                home.get_cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options
+            )
             and is_database_current(home.release)
         ),
         lambda jobs: jobs.run_release(cohort.code, version, options),
@@ -244,5 +246,5 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         )
     if not list_councils(landing):
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not has_arrivals(landing, cohort.code) and not home.cohort(cohort.code).any_taken:
+    if not has_arrivals(landing, cohort.code) and not home.get_cohort(cohort.code).any_taken:
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")

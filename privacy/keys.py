@@ -126,7 +126,7 @@ class KeyRing:
         }
         ring = cls(directory, keys, _read_epoch(directory / EPOCH_FILE))
         approver = directory / DEMONSTRATION_FILE
-        if approver.exists() and ring.can_sign and ring.holds("input-mac"):
+        if approver.exists() and ring.can_sign and ring.has_key("input-mac"):
             key = _read_private_key(approver, Ed25519PrivateKey, _REMEDY)
             binding = _read_private_bytes(approver, _REMEDY).partition(b"\n")[0]
             if hmac.compare_digest(binding, ring._build_binding(key)):
@@ -170,7 +170,7 @@ class KeyRing:
         keys |= {f"{pair}.pub.pem": self.get_public_key(pair) for pair in SENDER.to}
         return KeyRing(self._directory, keys, self.epoch)
 
-    def holds(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Return whether the set has this symmetric key."""
         return f"{key}.key" in self._keys
 
@@ -229,7 +229,7 @@ class KeyRing:
         return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
 
     def _list_symmetric(self) -> list[str]:
-        return [name for name in PIPELINE_KEYS if self.holds(name)]
+        return [name for name in PIPELINE_KEYS if self.has_key(name)]
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(sorted(self._list_symmetric()))})"

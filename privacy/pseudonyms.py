@@ -202,7 +202,7 @@ class TokenKeys:
         }
         self._second = (
             {domain: keys.derive_subkey("linker", f"token/{domain}") for domain in self._first}
-            if keys.holds("linker")
+            if keys.has_key("linker")
             else {}
         )
 

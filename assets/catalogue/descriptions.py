@@ -102,12 +102,12 @@ def describe_landed(contract: SourceContract) -> dict[str, Any]:
 
 def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
     """Return metadata for a pseudonymised extract."""
-    tokens = list_token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
+    tokens = list_token_columns({c.name for c in contract.select_role(Role.IDENTIFIER)})
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
         (ROW_KEY, "ubigint", "Key of the row, which says nothing of its place in the extract", ()),
     ]
-    for column in contract.with_role(Role.PAYLOAD):
+    for column in contract.select_role(Role.PAYLOAD):
         month = ", as the first of its month" if column.kind is Kind.DATE else ""
         columns.append(
             (column.name, column.kind.value, f"{column.description}{month}", [_build_input(landing, column.name)])
@@ -129,7 +129,7 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     tokens = [
         _build_input(key, token.name)
         for key in keys
-        for token in list_token_columns({c.name for c in CONTRACTS[key.path[-1]].with_role(Role.IDENTIFIER)})
+        for token in list_token_columns({c.name for c in CONTRACTS[key.path[-1]].select_role(Role.IDENTIFIER)})
     ]
     child = "Random; the same for all rows of a child, kept when the cohort is linked again"
     columns: list[_Column] = [
@@ -198,7 +198,7 @@ def render_uses_page() -> str:
 
 def _iter_uses(contract: SourceContract) -> Iterator[tuple[str, str]]:
     """Yield the names of consecutive kept columns with the same purposes, and these purposes in words."""
-    kept = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    kept = [column.name for column in contract.select_role(Role.PAYLOAD)]
     described = [(name, "; ".join(_iter_purposes(name, contract.purposes[name]))) for name in kept]
     for words, columns in groupby(described, key=lambda each: each[1]):
         yield ", ".join(f"`{name}`" for name, _ in columns), words

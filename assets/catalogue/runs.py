@@ -131,17 +131,17 @@ def redact_errors(step: F) -> F:
     """Decorate the body of an asset or op: check its partition, and log errors as one sentence without values."""
 
     @functools.wraps(step)
-    def whole(*args: Any, **kwargs: Any) -> Any:
+    def run_whole(*args: Any, **kwargs: Any) -> Any:
         with _log_errors():
             return step(*args, **kwargs)
 
     @functools.wraps(step)
-    def stepwise(*args: Any, **kwargs: Any) -> Any:
+    def run_stepwise(*args: Any, **kwargs: Any) -> Any:
         with _log_errors():
             yield from step(*args, **kwargs)
 
     # Dagster handles generator functions differently, so the wrapper must be one if the function is
-    return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
+    return run_stepwise if inspect.isgeneratorfunction(step) else run_whole  # type: ignore[return-value]
 
 
 @contextmanager

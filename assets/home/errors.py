@@ -52,15 +52,15 @@ class Damaged(Exception):
 
 def describe_unexpected_error(error: Exception) -> str:
     """Describe an error from the system or a library in one sentence."""
-    said, where = _join_messages(error), _format_place(error)
-    if _DISK_FULL.search(said):
+    message, where = _join_messages(error), _format_place(error)
+    if _DISK_FULL.search(message):
         return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
-    if _ACCESS_DENIED.search(said):
+    if _ACCESS_DENIED.search(message):
         return (
             f"this may not be written or read{where}: give the account that runs the pipeline the right to, and run"
             " again; nothing that was finished is lost"
         )
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(message):
         return (
             "memory ran out: give the machine or container more, or let less run beside this, and run again"
             " (docs/scale.md says what takes how much); nothing that was finished is lost"

@@ -99,7 +99,7 @@ def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     mine = _mine.get()
     with ExitStack() as held:
         # always in the same order, so that no two processes wait for each other
-        places = [_take(held, home.cohort(cohort), mine) for cohort in sorted(set(cohorts))]
+        places = [_take(held, home.get_cohort(cohort), mine) for cohort in sorted(set(cohorts))]
         token = _mine.set(mine | set(places))
         try:
             yield
@@ -119,9 +119,9 @@ def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[Non
     with ExitStack() as held:
         # shared: keeps out work on the whole cohort, but not intakes of other councils
         for cohort in sorted({cohort for cohort, _ in ordered}):
-            _take(held, home.cohort(cohort), mine, shared=True)
+            _take(held, home.get_cohort(cohort), mine, shared=True)
         for cohort, council in ordered:
-            _take(held, home.cohort(cohort), mine, council)
+            _take(held, home.get_cohort(cohort), mine, council)
         yield
 
 
@@ -148,8 +148,8 @@ def _hold(
     lock: Callable[[S], AbstractContextManager[None]], step: Callable[Concatenate[S, P], R]
 ) -> Callable[Concatenate[S, P], R]:
     @functools.wraps(step)
-    def locked(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def run_locked(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with lock(store):
             return step(store, *args, **kwargs)
 
-    return locked
+    return run_locked

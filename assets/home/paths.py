@@ -105,17 +105,17 @@ class Home:
     held = _Below("restricted", "held")
     """Bundles that need approval before publication."""
 
-    def cohort(self, code: str) -> CohortStore:
+    def get_cohort(self, code: str) -> CohortStore:
         return CohortStore(self, code)
 
-    def extract(self, source: str, cohort: str, council: str) -> ExtractStore:
+    def get_extract(self, source: str, cohort: str, council: str) -> ExtractStore:
         return ExtractStore(self, source, cohort, council)
 
     def iter_extracts(self, kind: str, suffix: str, cohort: str = "*") -> Iterator[ExtractStore]:
         """Yield the extracts that have a file or folder of a kind, such as `quality`, in the restricted zone."""
         for path in sorted(self.restricted.glob(f"{kind}/source=*/cohort={cohort}/*.{suffix}")):
             source, code = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
-            yield self.extract(source, code, path.stem)
+            yield self.get_extract(source, code, path.stem)
 
     @property
     def ledger(self) -> Path | str:
@@ -148,7 +148,7 @@ class Home:
         """True if a removal is running or was interrupted."""
         return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
 
-    def decision_sheet(self, version: str, stage: str) -> Path:
+    def get_decision_sheet_path(self, version: str, stage: str) -> Path:
         """Return the path of the page to read before approving a release."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
 
@@ -255,25 +255,25 @@ class CohortStore:
         patterns = (f"*/*/{self.cohort}.age", f"*/told-*-{self.cohort}.age", f"*/summary-{self.cohort}.*")
         return sorted(path for pattern in patterns for path in self.home.returns.glob(pattern))
 
-    def extract(self, source: str, council: str) -> ExtractStore:
-        return self.home.extract(source, self.cohort, council)
+    def get_extract(self, source: str, council: str) -> ExtractStore:
+        return self.home.get_extract(source, self.cohort, council)
 
-    def reports(self, council: str) -> Path:
+    def get_reports_folder(self, council: str) -> Path:
         """Return the folder of the quality reports to send to one council."""
         return self.home.restricted / "reports" / f"cohort={self.cohort}" / council
 
-    def return_summary(self, council: str) -> Path:
+    def get_return_summary_path(self, council: str) -> Path:
         """Return the path of a council's count of children known to only one service (JSON; the page is `.html`).
 
         The count never leaves the restricted zone.
         """
         return self.home.returns / council / f"summary-{self.cohort}.json"
 
-    def request_plan(self, version: str, family: str) -> Path:
+    def get_request_plan_path(self, version: str, family: str) -> Path:
         """Return the path of a release's measurement plan for a family's tables on request."""
         return self.home.restricted / "releases" / f"plan={version}-{self.cohort}-{family}.json"
 
-    def confidential(self, family: str) -> Path:
+    def get_confidential_path(self, family: str) -> Path:
         """Return the path of a family's confidential table, over which noise is added; one row per unit."""
         return self.linked / f"{FAMILIES[family].confidential_table}.parquet"
 
@@ -324,7 +324,7 @@ class ExtractStore:
 
     @property
     def cohort_store(self) -> CohortStore:
-        return self.home.cohort(self.cohort)
+        return self.home.get_cohort(self.cohort)
 
     @property
     def root(self) -> Path:

@@ -23,7 +23,7 @@ def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
     A process with the release signing key also records them in the ledger.
     """
     people = load_policy().sign_off
-    new = people.people and _keep(home.first_people, people.to_document())
+    new = people.people and _keep(home.first_people, people.build_document())
     if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or new) and keys.can_sign:
         note_signers(home, keys)
 

@@ -168,7 +168,7 @@ def pseudonymised_extracts(
         for cohort in cohorts:
             # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
             if all(
-                deliveries.read_current(home.extract(source, cohort, council))
+                deliveries.read_current(home.get_extract(source, cohort, council))
                 for council in list_councils(installation.landing)
             ):
                 whole = descriptions.check_metadata({"cohort": cohort})
@@ -226,7 +226,7 @@ def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: s
 
 def _report_accepted(context: dg.AssetExecutionContext, home: Home, partition: str, quality: ExtractQuality) -> None:
     key = EXTRACTS[quality.source]
-    report = home.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
+    report = home.get_cohort(quality.cohort).get_reports_folder(quality.council) / f"{quality.source}.html"
     metadata = descriptions.check_metadata(_build_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     tags = runs.tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"])
     context.log_event(
@@ -312,7 +312,7 @@ def list_waiting(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
     stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
     found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
     for cohort in sorted(cohorts):
-        taken = sorted(home.extract(source, cohort, "any").quality.parent.glob("*.json"))
+        taken = sorted(home.get_extract(source, cohort, "any").quality.parent.glob("*.json"))
         found += [
             f"{path.stem}/{cohort} in doubt" for path in taken if (quality := deliveries.read(path)) and quality.holds
         ]
@@ -365,7 +365,7 @@ def iter_progress_lines(
     if unchanged := len(taken) - len(new):
         yield f"{format_count(unchanged, 'extract')} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
     if new or any_stopped:
-        folders = (home.cohort(cohort).reports("<council>") for cohort in sorted(cohorts))
+        folders = (home.get_cohort(cohort).get_reports_folder("<council>") for cohort in sorted(cohorts))
         yield from (f"Reports to send back: {folder / ALL_EXTRACTS}.html" for folder in folders)
 
 

@@ -223,7 +223,7 @@ class IntakeContext:
         """Lend tools for exclusive use: a cursor of one database, which is discarded after a failure."""
         with self._lock:
             if self._first is None:
-                found = _look_ups(self._directory, self.directory_sha256)
+                found = _get_look_ups(self._directory, self.directory_sha256)
                 self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
             tools = replace(self._first, con=self._first.con.cursor())
         tools.con.execute("SET enable_progress_bar = false")
@@ -231,12 +231,12 @@ class IntakeContext:
             yield tools
         except BaseException:
             self._first = None
-            _look_ups.cache_clear()
+            _get_look_ups.cache_clear()
             raise
 
 
 @lru_cache(maxsize=1)
-def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+def _get_look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
     """Return look-ups that all intakes of a process share. The directory's `sha256` only serves as a cache key."""
     return build_look_ups(directory)
 

@@ -262,7 +262,7 @@ def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     """Replace the earlier extract with a validated one, so that an interruption leaves no mixture of the two."""
-    store = home.extract(*quality.key)
+    store = home.get_extract(*quality.key)
     earlier = read(store.quality)
     if earlier and earlier.file_mac != quality.file_mac:
         keep(store.history / f"{earlier.file_mac}.json", earlier)
@@ -306,4 +306,4 @@ def read_stopped(store: ExtractStore) -> StoppedExtract | None:
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:
     """Store the reason for a stop. The earlier good delivery stays in place."""
-    write_json(home.extract(note.source, note.cohort, note.council).stopped, asdict(note))
+    write_json(home.get_extract(note.source, note.cohort, note.council).stopped, asdict(note))

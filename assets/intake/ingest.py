@@ -85,14 +85,14 @@ class Intake:
             )
             yield from self._context.run(jobs)
             for council, cohort in dict.fromkeys((each.council, each.cohort) for each in landed):
-                report_council(self.home.cohort(cohort), council)
+                report_council(self.home.get_cohort(cohort), council)
 
     def ingest_kept_parts(self, landed: Landed) -> Outcome:
         """Resolve the kept parts of an extract without reading landing. Return None if none of them has rows."""
         with block_removals(self.home), self.home.open_staging() as staging:
             steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
-            report_council(self.home.cohort(landed.cohort), landed.council)
+            report_council(self.home.get_cohort(landed.cohort), landed.council)
             return outcome
 
     def list_needing_intake(self, cohort: str, councils: Iterable[str]) -> list[str]:
@@ -101,14 +101,14 @@ class Intake:
             council
             for council in councils
             if not all(self._is_current(council, source, cohort) for source in CONTRACTS)
-            or not has_council_report(self.home.cohort(cohort), council)
+            or not has_council_report(self.home.get_cohort(cohort), council)
         ]
 
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
         """Record, and report to the sender, why nothing in landing can be used as an extract of a cohort."""
         folder = self._context.landing / council / source
         self._stop(Landed(council, source, cohort, folder / cohort), "", stopped)
-        report_council(self.home.cohort(cohort), council)
+        report_council(self.home.get_cohort(cohort), council)
 
     def _is_current(self, council: str, source: str, cohort: str) -> bool:
         """Return whether an extract was ingested from the file in landing, under these settings, and reported."""
@@ -120,7 +120,7 @@ class Intake:
                 return False
             if not landed.in_parts:
                 landed = replace(landed, several=())
-                delivery = self._with_expected_rows(self._context.describe_delivery(landed))
+                delivery = self._add_expected_rows(self._context.describe_delivery(landed))
             elif kept := self._list_kept_parts(landed):
                 delivery = self._describe_delivery_in_parts(landed, kept)
             else:
@@ -150,7 +150,7 @@ class Intake:
             else:
                 # the state is taken before the hash, so that a file still being written is noticed after the pass
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
-                delivery = self._with_expected_rows(self._context.describe_delivery(landed, (sha256, mac)))
+                delivery = self._add_expected_rows(self._context.describe_delivery(landed, (sha256, mac)))
             if current := self._find_current(delivery):
                 return self._refresh_current(current, landed)
             start_worker()  # loading takes seconds, while rows are staged
@@ -172,7 +172,7 @@ class Intake:
     def _finish(self, delivery: Delivery, staged: Staged, profile: Profile, parts: FromParts | None) -> Steps[Outcome]:
         """Validate a staged delivery, then promote or stop it, and report."""
         landed = delivery.landed
-        previous = deliveries.read_previous(self.home.extract(*landed.key), delivery.mac)
+        previous = deliveries.read_previous(self.home.get_extract(*landed.key), delivery.mac)
         quality = yield from self._validate(delivery, staged, profile, parts, previous)
         if quality.failures:
             return self._stop(landed, delivery.mac, _build_stop(quality.failures, landed, staged))
@@ -180,7 +180,7 @@ class Intake:
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         if parts is None:
             # a whole file replaces all parts; they are removed first, so that none is left beside it
-            PartStore(self.home.extract(*landed.key)).drop()
+            PartStore(self.home.get_extract(*landed.key)).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, next(iter(previous), None))
         return quality
@@ -243,9 +243,9 @@ class Intake:
         mac = deliveries.compute_file_mac(self._keys, hash_parts(kept, dialect.parts))
         made_under = self._context.settings | {"contract": contract.sha256, "dialect": dialect.sha256}
         name = self._context.make_stored_name(landed.path)
-        return self._with_expected_rows(Delivery(landed, name, contract, "", mac, None, made_under))
+        return self._add_expected_rows(Delivery(landed, name, contract, "", mac, None, made_under))
 
-    def _with_expected_rows(self, delivery: Delivery) -> Delivery:
+    def _add_expected_rows(self, delivery: Delivery) -> Delivery:
         expected = self._context.expected.get(delivery.landed.key)
         # part of the settings, so that an extract is validated again if its expected number changes
         more = {} if expected is None else {EXPECTED_ROWS: expected}
@@ -256,7 +256,7 @@ class Intake:
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
         """
-        store = PartStore(self.home.extract(*landed.key))
+        store = PartStore(self.home.get_extract(*landed.key))
         hashes = {path: self._context.fingerprint(landed, path) for path in (*landed.parts, *landed.several)}
         self._context.note_if_real(landed, [sha256 for sha256, _ in hashes.values()])
         names = {mac: self._context.make_stored_name(path) for path, (_, mac) in hashes.items()}
@@ -275,7 +275,7 @@ class Intake:
 
     def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, load_dialect(delivery.landed).parts
-        store = PartStore(self.home.extract(*landed.key))
+        store = PartStore(self.home.get_extract(*landed.key))
         marks = store.read_marks(self._keys, kept)
         again = {} if stated is Parts.CHANGES else find_sent_again([part for part in kept if not part.moved], marks)
         resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
@@ -287,21 +287,21 @@ class Intake:
 
     def _find_current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""
-        current = deliveries.read_current(self.home.extract(*delivery.landed.key))
+        current = deliveries.read_current(self.home.get_extract(*delivery.landed.key))
         same = current and (current.file_mac, current.made_under) == (delivery.mac, delivery.made_under)
         return current if same else None
 
     def _has_new_arrivals(self, landed: Landed) -> bool:
         """Return whether a file arrived after the extract was last checked, or the latest delivery was stopped."""
-        if self.home.extract(*landed.key).stopped.exists():
+        if self.home.get_extract(*landed.key).stopped.exists():
             return True
-        checked_at = self.home.extract(*landed.key).quality.stat().st_mtime
+        checked_at = self.home.get_extract(*landed.key).quality.stat().st_mtime
         # not the modification time, which a copied or moved file may keep from its original
         return any(path.stat().st_ctime > checked_at for each in landed.paths for path in list_files(each))
 
     def _refresh_current(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
         """Return the current result as unchanged, after bringing its reports up to date."""
-        store = self.home.extract(*landed.key)
+        store = self.home.get_extract(*landed.key)
         again = format_now() if self._has_new_arrivals(landed) else ""
         if again or not has_report(self.home, current):
             last = next(iter(deliveries.read_previous(store, current.file_mac)), None)
@@ -327,11 +327,11 @@ class Intake:
             for_sender=stopped.for_sender,
             headings=stopped.headings,
         )
-        known = deliveries.read_stopped(self.home.extract(*landed.key))
+        known = deliveries.read_stopped(self.home.get_extract(*landed.key))
         if known is None or known.file_mac != mac:  # each stopped file is logged once
             record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
-        report_extract(self.home, note, deliveries.read_current(self.home.extract(*landed.key)))
+        report_extract(self.home, note, deliveries.read_current(self.home.get_extract(*landed.key)))
         return stopped
 
 

@@ -78,7 +78,7 @@ class PartsReader:
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted = PartStore(self._home.extract(*landed.key)).list_all()
+        noted = PartStore(self._home.get_extract(*landed.key)).list_all()
         entries = SortedFiles(self._home, landed.source, landed.council).list_entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in entries.items()}
@@ -155,7 +155,7 @@ class PartsReader:
         for cohort, numbers in found.items():
             own, chosen = replace(landed, cohort=cohort), np.isin(text[SOURCE_ROW].to_numpy(), numbers)
             rows = iter(text.filter(pa.array(chosen)).to_batches())
-            store = PartStore(self._home.extract(*own.key))
+            store = PartStore(self._home.get_extract(*own.key))
             part = replace(delivery, landed=replace(own, part=store.give_numbers([delivery.mac])[delivery.mac]))
             selected = replace(extract, landed=own, batches=rows, set_aside={})
             groups.append([replace(part, arrived=store.compute_next_run(), extract=selected, of_several=True)])
@@ -168,7 +168,7 @@ class PartsReader:
 
     def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
-        store = self._home.extract(*landed.key)
+        store = self._home.get_extract(*landed.key)
         return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
@@ -249,7 +249,7 @@ class PartsReader:
 
     def _list_unread(self, landed: Landed) -> list[Delivery]:
         """Return the parts that have not been read under these settings."""
-        store = PartStore(self._home.extract(*landed.key))
+        store = PartStore(self._home.get_extract(*landed.key))
         known, run = {part.file_mac: part for part in store.list_all()}, store.compute_next_run()
         found: dict[str, Delivery] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
@@ -301,7 +301,7 @@ class PartsReader:
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
         with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
-            PartStore(self._home.extract(*landed.key)).keep(found, staged, out.marks)
+            PartStore(self._home.get_extract(*landed.key)).keep(found, staged, out.marks)
         return None
 
 

@@ -115,7 +115,7 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
 
 
 def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    names = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    names = [column.name for column in contract.select_role(Role.PAYLOAD)]
 
     def iter_files() -> Iterator[pyarrow.parquet.ParquetFile]:
         coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
@@ -245,7 +245,7 @@ def build_suite_files() -> dict[str, str]:
 
 def _expect_of_rows(contract: SourceContract, gxe: Any) -> Iterator[tuple[Finding, Any]]:
     """Yield the expectations of payload columns, which check the intake's guarantees again on its output."""
-    for column in contract.with_role(Role.PAYLOAD):
+    for column in contract.select_role(Role.PAYLOAD):
         name, checks = column.name, list[tuple[str, Any, str, dict[str, Any]]]()
         if column.kind is Kind.CODE:
             codes = {"value_set": list(column.codes or ())}

@@ -176,7 +176,7 @@ class HeldBack:
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
         self._home, self._keys, self._cohort = home, keys, landed.cohort
-        self._listed = list_suppressed(home.extract(*landed.key), parts)
+        self._listed = list_suppressed(home.get_extract(*landed.key), parts)
         self._any_objection = any(home.objections.glob("*.json"))
         self.rows: set[int] = set()
         """Row numbers found so far."""

@@ -75,7 +75,7 @@ class Manifest:
     installation: str
     files: dict[str, str]
 
-    def to_json(self) -> bytes:
+    def encode_json(self) -> bytes:
         """Return the manifest as JSON for the archive."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
@@ -96,7 +96,7 @@ class Archive:
         """Raise `Refused` unless the backup was made by the installation with these keys."""
         if self.manifest.installation != keys.fingerprints["input-mac"]:
             raise Refused("this backup and the keys are of different installations: give the right keys with --keys")
-        if not hmac.compare_digest(self.mac, _compute_mac(keys, self.manifest.to_json())):
+        if not hmac.compare_digest(self.mac, _compute_mac(keys, self.manifest.encode_json())):
             raise Refused(
                 "this backup was not made by the installation that it names: do not use it, and find out who put it"
                 " there"
@@ -131,7 +131,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
             _check_apart(home, part, to)
             ledger = _copy_ledger(home)
             record(home, Processing.BACKUP, note=note)
-            contents = _read_records(home) | ({LEDGER_FILE: ledger.to_json()} if ledger else {})
+            contents = _read_records(home) | ({LEDGER_FILE: ledger.encode_json()} if ledger else {})
     _write_whole(place, age.encrypt(_pack_backup(part, keys, contents), list(to.values())))
     return place
 
@@ -153,7 +153,7 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
         document, mac = found.pop(MANIFEST), found.pop(MAC).decode("ascii")
         manifest = Manifest(**json.loads(document))
         damaged = [name for name, digest in _hash_contents(found).items() if manifest.files[name] != digest]
-        complete = len(found) == len(manifest.files) and document == manifest.to_json()
+        complete = len(found) == len(manifest.files) and document == manifest.encode_json()
     except (tarfile.TarError, KeyError, ValueError, TypeError):
         raise Refused(f"{place.name}: is not a backup made by this software") from None
     if manifest.format != FORMAT:
@@ -231,7 +231,7 @@ def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes
     installation = keys.fingerprints["input-mac"]
     document = Manifest(
         FORMAT, part.value, now, get_software_version(), keys.epoch, installation, _hash_contents(contents)
-    ).to_json()
+    ).encode_json()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         # the manifest and its MAC end the archive, so that one that was cut short lacks them

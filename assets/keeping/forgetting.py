@@ -38,7 +38,7 @@ from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote, write_json
-from privacy.doors.sql import parquet, quote_text
+from privacy.doors.sql import quote_parquet, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -122,7 +122,7 @@ def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRow
     """
     own, others = {extract.cohort for extract in found}, list[ExtractRows]()
     of_child = _build_objections(home, found, keys)
-    for store in (home.cohort(code) for code in _list_cohorts_held(home) if of_child and code not in own):
+    for store in (home.get_cohort(code) for code in _list_cohorts_held(home) if of_child and code not in own):
         with lock_cohorts(home, [store.cohort]):
             rows = _find_matching_rows(store, keys, of_child)
             others += _convert_to_extract_rows(store, keys, rows)
@@ -139,7 +139,7 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else _list_cohorts_held(home):
         with lock_cohorts(home, [code]):
-            found += _find_by_pseudonym(home.cohort(code), keys, pseudonym)
+            found += _find_by_pseudonym(home.get_cohort(code), keys, pseudonym)
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise Refused(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
@@ -177,13 +177,13 @@ def find_in_no_table(store: CohortStore, keys: KeyRing) -> Forgotten:
         return Forgotten(())
     selects = ["SELECT source, council, row_key FROM links WHERE source = 'eyfsp'"]
     if paths := [each.pseudonymised for each in _list_linked_extracts(store) if each.source == "hv_reviews"]:
-        rows = parquet(paths, hive_partitioning=False)
+        rows = quote_parquet(paths, hive_partitioning=False)
         selects.append(
             f"SELECT 'hv_reviews', council, row_key FROM {rows} WHERE review = {quote_text(TWO_YEAR_REVIEW)}"
         )
     with open_in_memory() as con:
         found = con.execute(
-            f"WITH links AS (FROM {parquet(store.links)}), published AS ({' UNION ALL '.join(selects)})"
+            f"WITH links AS (FROM {quote_parquet(store.links)}), published AS ({' UNION ALL '.join(selects)})"
             " SELECT DISTINCT child_id FROM links ANTI JOIN"
             " (FROM links SEMI JOIN published USING (source, council, row_key)) USING (child_id)"
         ).fetchall()
@@ -225,7 +225,7 @@ def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequ
     """
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
-        store = home.extract(*extract.key)
+        store = home.get_extract(*extract.key)
         quality = deliveries.read_current(store)
         if quality is None or quality.file_mac != extract.file_mac:
             raise Refused(f"{store.name} changed meanwhile; start again")
@@ -249,7 +249,7 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
         for objection in removal.objections:
             suppressions.add_objection(home, objection)
         for extract in removal.extracts:
-            store = home.extract(*extract.key)
+            store = home.get_extract(*extract.key)
             macs = {number: mac for mac, number in _read_part_numbers(store).items()}
             rows = (split_number(row) for row in extract.rows)
             of_files = [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
@@ -264,7 +264,7 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
             return lambda own: np.isin(own, gone)
 
         cohorts = sorted({extract.cohort for extract in removal.extracts})
-        not_linked = [text for cohort in cohorts for text in link_again(home.cohort(cohort), keys, build_filter)]
+        not_linked = [text for cohort in cohorts for text in link_again(home.get_cohort(cohort), keys, build_filter)]
         home.unfinished_removal.unlink()
         return not_linked
 
@@ -295,7 +295,7 @@ def _list_suppressed_numbers(store: ExtractStore) -> list[int]:
 def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
     """Yield the rows, and rows of the same records in other parts and cohorts, such as repeats and replaced rows."""
     yield extract
-    store = home.extract(*extract.key)
+    store = home.get_extract(*extract.key)
     parts = PartStore(store)
     marks = parts.read_marks(keys, parts.list_kept())
     records = [
@@ -411,7 +411,7 @@ def _drop_links(store: CohortStore, gone: GoneOf) -> None:
     row_keys, drop = links[ROW_KEY].to_numpy(), np.zeros(links.num_rows, bool)
     for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
         own = pc.and_(pc.equal(links["source"], source), pc.equal(links["council"], council)).to_numpy()
-        drop[own] = gone(store.extract(source, council))(row_keys[own])
+        drop[own] = gone(store.get_extract(source, council))(row_keys[own])
     with store.home.open_staging() as staging:
         pyarrow.parquet.write_table(links.filter(pa.array(~drop)), staging / "links.parquet", compression="zstd")
         promote(staging / "links.parquet", store.links)
@@ -426,7 +426,7 @@ def _build_objections(home: Home, found: Sequence[ExtractRows], keys: KeyRing) -
     of_rows = set[tuple[str, str]]()
     with suppressions.open_mark_database(keys) as con:
         for extract in found:
-            store = home.extract(*extract.key)
+            store = home.get_extract(*extract.key)
             if extract.source in SERVICES:
                 wanted = derive_row_keys(store, keys).derive_keys(np.array(extract.rows))
                 tokens = open_tokens(store, keys).read()
@@ -439,7 +439,7 @@ def _build_objections(home: Home, found: Sequence[ExtractRows], keys: KeyRing) -
 def _iter_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
     """Yield all current rows, in every cohort, that match the marks of the objections."""
     for code in _list_cohorts_held(home):
-        store = home.cohort(code)
+        store = home.get_cohort(code)
         yield from _convert_to_extract_rows(store, keys, _find_matching_rows(store, keys, objections))
 
 
@@ -502,7 +502,8 @@ def _find_children(store: CohortStore, rows: pa.Table) -> list[str]:
     with open_in_memory() as con:
         con.register("rows_named", rows)
         found = con.execute(
-            f"SELECT DISTINCT child_id FROM {parquet(store.links)} JOIN rows_named USING (source, council, {ROW_KEY})"
+            f"SELECT DISTINCT child_id FROM {quote_parquet(store.links)}"
+            f" JOIN rows_named USING (source, council, {ROW_KEY})"
         ).fetchall()
     return [child_id for (child_id,) in found]
 
@@ -519,7 +520,7 @@ def _find_rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence
 def _convert_to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
     by_extract = RowNumbers(store, keys).replace_keys(rows).group_by(["source", "council"], use_threads=False)
     return [
-        _build_extract_rows(store.extract(found["source"], found["council"]), found[f"{SOURCE_ROW}_list"])
+        _build_extract_rows(store.get_extract(found["source"], found["council"]), found[f"{SOURCE_ROW}_list"])
         for found in by_extract.aggregate([(SOURCE_ROW, "list")]).to_pylist()
     ]
 

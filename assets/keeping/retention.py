@@ -109,7 +109,7 @@ def find_due_items(
         ready = find_shreddable(landing, home, keys).ready
         files = [file for file in ready if _is_over(file.taken_at, policy.landing_days, now)]
     codes = unpublished & with_profile
-    children = [find_in_no_table(home.cohort(code), keys) for code in sorted(codes)] if keys else []
+    children = [find_in_no_table(home.get_cohort(code), keys) for code in sorted(codes)] if keys else []
     return Expiry(tuple(found), tuple(files), tuple(each for each in children if each.extracts))
 
 
@@ -320,7 +320,7 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
         return f"{landed.name} has another name elsewhere, whose content would go with it; it stays"
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
-    store, mac = home.extract(*landed.key), _compute_mac(keys, landed)
+    store, mac = home.get_extract(*landed.key), _compute_mac(keys, landed)
     quality = deliveries.read_current(store)
     if deliveries.read_stopped(store):
         return f"{landed.name} was stopped; it stays until a good one is in"

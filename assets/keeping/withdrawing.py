@@ -98,7 +98,7 @@ def finish(home: Home, keys: KeyRing) -> None:
 
 
 def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
-    landing, store = Path(withdrawal.landing), home.extract(*withdrawal.key)
+    landing, store = Path(withdrawal.landing), home.get_extract(*withdrawal.key)
     entries = list_parts_to_withdraw(store, keys, withdrawal.number, withdrawal.reason)
     for store, part in entries:
         # if the withdrawal is repeated, the first reason is kept

@@ -25,7 +25,7 @@ from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.quality_report.profile import AFTER, BEFORE
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
-from ndl_export.pages.number_format import day, format_count
+from ndl_export.pages.number_format import format_count, format_day
 from privacy.doors.counts import describe_count
 from privacy.doors.files import write_json
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -101,7 +101,7 @@ def describe_waiting_deliveries(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every newer delivery that has not replaced the one in use."""
     return [
         f"{get_place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since"
-        f" {day(entry.since.isoformat())}"
+        f" {format_day(entry.since.isoformat())}"
         for entry in found
         if entry.is_in and entry.state is not State.TAKEN
     ]
@@ -175,7 +175,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
         and not SortedFiles(home, landed.source, landed.council).is_waiting(landed)
     ):
         landed = None
-    store = home.extract(source, cohort.code, council)
+    store = home.get_extract(source, cohort.code, council)
     taken, stopped = deliveries.read_current(store), deliveries.read_stopped(store)
     state, since, why = State.MISSING, CONTRACTS[source].get_due_day(cohort), ""
     if stopped_now:
@@ -205,13 +205,13 @@ def _is_newer(
 ) -> bool:
     """Return whether files were written after the intake last looked, even if their content is the same."""
     if not stopped and not taken:
-        noted = PartStore(home.extract(*landed.key)).list_all()
+        noted = PartStore(home.get_extract(*landed.key)).list_all()
         empty = [dt.datetime.fromisoformat(part.read_at) for part in noted if not part.has_rows]
         return not empty or _find_last_change(landed.paths) > max(empty) + _RESOLUTION
     if stopped:
         looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION
     else:
-        looked_at = dt.datetime.fromtimestamp(home.extract(*landed.key).quality.stat().st_mtime, dt.UTC)
+        looked_at = dt.datetime.fromtimestamp(home.get_extract(*landed.key).quality.stat().st_mtime, dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
     of_others = [entry.state for entry in sorted_files.list_entries().values()]
     own = [path for path in landed.paths if path not in landed.several or get_state(path) not in of_others]
@@ -236,7 +236,7 @@ def _parse_date(time: str) -> dt.date:
 
 
 def _describe_lack(entry: Arrival) -> str:
-    title, since = SOURCES[entry.source].title, day(entry.since.isoformat())
+    title, since = SOURCES[entry.source].title, format_day(entry.since.isoformat())
     if entry.state is State.NOT_DUE:
         return f"no {title}, due on {since}"
     return f"no {title} since {since}" if entry.state is State.MISSING else f"{title} {entry.state} since {since}"
@@ -286,7 +286,7 @@ def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
 def _list_entries(landing: Path, home: Home, council: str, on: dt.date) -> Iterator[Entry]:
     cohorts = list_open_cohorts(on)
     current = {
-        (cohort, source): deliveries.read_current(home.extract(source, cohort.code, council))
+        (cohort, source): deliveries.read_current(home.get_extract(source, cohort.code, council))
         for cohort in cohorts
         for source in CONTRACTS
     }
@@ -305,7 +305,7 @@ def judge(
     first, last = record.find_window(cohort)
     taken = _find_last_read(quality) if quality else dt.date.min
     if isinstance(record, RecordOnDay):
-        if taken >= record.possible.on(cohort):
+        if taken >= record.possible.find_date(cohort):
             return Progress.IN, taken
         return (Progress.LATE, last) if on > last else (Progress.NOT_DUE, last)
     if on < first:
@@ -341,7 +341,7 @@ def compute_growth(source: str, cohort: Cohort, since: dt.date, on: dt.date) -> 
     The children with reviews grow in number with births. A January census can add any number of children.
     """
     if any(
-        since < record.possible.on(cohort) <= on
+        since < record.possible.find_date(cohort) <= on
         for record in CONTRACTS[source].expected
         if isinstance(record, RecordOnDay)
     ):
@@ -435,7 +435,7 @@ def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay
         record
         for record in CONTRACTS[source].expected
         if (
-            record.whole and record.possible.on(cohort) <= on
+            record.whole and record.possible.find_date(cohort) <= on
             if isinstance(record, RecordOnDay)
             else record.code and record.find_window(cohort)[1] <= on
         )
@@ -451,7 +451,7 @@ def list_census_months(extracts: Mapping[tuple[str, str], ExtractQuality], cohor
     """
     rows = []
     for (council, source), extract in extracts.items():
-        days = [each.possible.on(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
+        days = [each.possible.find_date(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
         named = {part.number: _find_named_day(part.file) for part in extract.parts.parts} if extract.parts else {}
         for number, read_on in extract.days_read.items():
             last = min(read_on, named.get(number) or read_on)

@@ -73,7 +73,7 @@ def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Inst
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = list_councils(installation.landing)
     home, ring = installation.home_folder, installation.load_keys(LINKAGE)
-    store = home.cohort(context.partition_key)
+    store = home.get_cohort(context.partition_key)
     note_landing(home, installation.landing)
     link_cohort(store, councils, ring)
     check = _build_arrivals_check(context, installation, councils)
@@ -151,7 +151,7 @@ def confidential_tables(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, councils = context.partition_key, list_councils(installation.landing)
     home, ring = installation.home_folder, installation.load_keys(LINKAGE)
-    store = home.cohort(cohort)
+    store = home.get_cohort(cohort)
     came = derive_confidential_tables(store, councils, ring)
     if came:
         context.log.warning(f"{join_names(came)} came in or changed after the linkage, so the cohort was linked again")
@@ -168,9 +168,9 @@ def confidential_tables(
         yield dg.MaterializeResult(
             asset_key=key,
             metadata=descriptions.copy_lineage(_CONFIDENTIAL_METADATA[family]),
-            data_version=dg.DataVersion(hash_file(store.confidential(family))),
+            data_version=dg.DataVersion(hash_file(store.get_confidential_path(family))),
         )
-        found = check_table(store.confidential(family), family)
+        found = check_table(store.get_confidential_path(family), family)
         verdict = "each unit once, each value in its domain" if found.ok else "it must not be counted: link again"
         yield dg.AssetCheckResult(
             asset_key=key,

@@ -14,7 +14,7 @@ import duckdb
 from assets.home.errors import Refused
 from ndl_export.tables import FAMILIES, health, model, parents, pupil
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet, quote_identifier, quote_text
+from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role
@@ -57,7 +57,7 @@ def build_confidential_tables(
     """
     con = open_in_memory()
     for name, path in (("links", links), ("agreement", agreement)):
-        con.execute(f"CREATE VIEW {name} AS FROM {parquet(path)}")
+        con.execute(f"CREATE VIEW {name} AS FROM {quote_parquet(path)}")
     for source, paths in extracts.items():
         _create_view(con, source, paths)
     con.execute("CREATE TEMP TABLE profiles AS FROM eyfsp")
@@ -93,7 +93,7 @@ def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path])
     """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
     if paths:
         # DuckDB would make columns from folder names such as `cohort=202425`.
-        rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}"
+        rows = f"SELECT * FROM {quote_parquet(paths, hive_partitioning=False)}"
     else:
         kinds = {"council": "VARCHAR", "row_key": "UBIGINT"}
         kinds |= {column.name: _SQL_TYPES[column.kind] for column in _list_kept_columns(source)}
@@ -116,7 +116,7 @@ _SQL_TYPES = {
 
 
 def _list_kept_columns(source: str) -> tuple[Column | DerivedColumn, ...]:
-    return (*CONTRACTS[source].with_role(Role.PAYLOAD), *CONTRACTS[source].derived)
+    return (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
 
 
 def _hash_content_sql(source: str) -> str:
@@ -421,7 +421,7 @@ def check_table(path: Path, family: str) -> TableCheck:
         f"coalesce({quote_identifier(each.name)} NOT IN ({', '.join(map(quote_text, each.categories))}), true)"
         for each in FAMILIES[family].attributes
     )
-    sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {parquet(path)}"
+    sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {quote_parquet(path)}"
     with open_in_memory() as con:
         outside_rows, twice = con.execute(sql).fetchall()[0]
     return TableCheck(outside_rows, twice)

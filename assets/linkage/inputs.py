@@ -97,14 +97,14 @@ def read_complete_record(store: CohortStore) -> LinkageRecord:
 
 def list_extract_paths(store: CohortStore, source: str, councils: Iterable[str]) -> list[Path]:
     """Return the pseudonymised extracts of a source, by council."""
-    paths = (store.extract(source, council).pseudonymised for council in sorted(councils))
+    paths = (store.get_extract(source, council).pseudonymised for council in sorted(councils))
     return [path for path in paths if path.exists()]
 
 
 def list_councils(store: CohortStore, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
     """Return the councils with an extract of any of these sources."""
     # The folder is the same for every council.
-    folders = (store.extract(source, "any").pseudonymised.parent for source in sources)
+    folders = (store.get_extract(source, "any").pseudonymised.parent for source in sources)
     return sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
 
 
@@ -208,7 +208,7 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
     """Return the record of tables made from the current extracts and links."""
     made_of = read_extracts(store, councils)
     sent = {source: [path.stem for path in list_extract_paths(store, source, councils)] for source in CONTRACTS}
-    made = [store.links, store.agreement, *(store.confidential(family) for family in FAMILIES)]
+    made = [store.links, store.agreement, *(store.get_confidential_path(family) for family in FAMILIES)]
     files = {path.name: hash_file(path) for path in made if path.exists()}
     return LinkageRecord(sorted(councils), sent, made_of, files)
 

@@ -136,7 +136,7 @@ def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping
     """Move confidential tables into place, then record what they were made from."""
     # An incomplete record first: if writing is interrupted, no table passes for complete.
     inputs.write_record(store, inputs.LinkageRecord(sorted(councils)))
-    promote_all([(path, store.confidential(family)) for family, path in staged.items()])
+    promote_all([(path, store.get_confidential_path(family)) for family, path in staged.items()])
     inputs.write_record(store, inputs.build_current_record(store, councils))
 
 
@@ -184,7 +184,7 @@ def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]
     keys, foreign = "", []
     for source, paths in extracts.items():
         for path in paths:
-            quality = deliveries.read(store.extract(source, path.stem).quality)
+            quality = deliveries.read(store.get_extract(source, path.stem).quality)
             made = quality.made_under if quality else {}
             fingerprints = json.dumps([made.get("keys", {}).get(key) for key in LINKED_UNDER])
             keys = keys or fingerprints

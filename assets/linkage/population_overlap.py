@@ -78,7 +78,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
         def compare(name: str) -> Overlap:
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
-            own = store.extract(source, council)
+            own = store.get_extract(source, council)
             if known and known.compared_with == known.file_mac and own.newest_sample.exists():
                 promote(own.newest_sample, own.token_sample)  # signed off since then
             shared = _write_sample(own, keys, staging / f"{source}.{council}")
@@ -103,7 +103,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
         samples = []
         for name in changed:
             council, source = name.split("/")
-            own, is_baseline = store.extract(source, council), now[name].compared_with == now[name].file_mac
+            own, is_baseline = store.get_extract(source, council), now[name].compared_with == now[name].file_mac
             samples.append((staging / f"{source}.{council}", own.token_sample if is_baseline else own.newest_sample))
         promote_all(samples)
 

@@ -16,12 +16,12 @@ import duckdb
 
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
-from ndl_export.pages.number_format import capital, percent, points
+from ndl_export.pages.number_format import capitalise, format_percent, format_points
 from ndl_export.tables import Attribute, model, pupil
 from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, describe_count, find_least_count, round_share
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet
+from privacy.doors.sql import quote_parquet
 from privacy.linkage.model import MISSING
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -48,7 +48,7 @@ def count_links_by_group(children: Path) -> list[dict[str, Any]]:
     columns = [COUNCIL, *(attribute.name for attribute in GROUPED_BY)]
     with open_in_memory() as con:
         found = con.sql(
-            f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM {parquet(children)}"
+            f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM {quote_parquet(children)}"
             f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
         ).to_arrow_table()
     none = dict.fromkeys(("children", *LINKED_TO), 0)
@@ -128,7 +128,7 @@ def compute_weighted_rates(children: Path) -> list[dict[str, Any]]:
     family pupil.
     """
     with open_in_memory() as con:
-        cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {parquet(children)} GROUP BY ALL"
+        cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {quote_parquet(children)} GROUP BY ALL"
         con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
         return [line for linked in _TABLES for line in _build_lines(con, linked)]
 
@@ -316,8 +316,9 @@ def _summarise_linked(report: Facts) -> Iterator[str]:
             continue
         least, most = (ends(own, key=lambda line: line[name]["share"]) for ends in (min, max))
         yield (
-            f"{percent(rate['share'])} of the children with an EYFS Profile are linked to {words}: by council from"
-            f" {percent(least[name]['share'])} ({least['group']}) to {percent(most[name]['share'])} ({most['group']})."
+            f"{format_percent(rate['share'])} of the children with an EYFS Profile are linked to {words}:"
+            f" by council from {format_percent(least[name]['share'])} ({least['group']}) to"
+            f" {format_percent(most[name]['share'])} ({most['group']})."
         )
 
 
@@ -328,19 +329,19 @@ def _summarise_errors(report: Facts) -> Iterator[str]:
     for line in control["steps"]:
         if line["step"] in assigned and line["share_of_links_at_most"] < 1:
             yield (
-                f"{capital(line['step'])}: at most {percent(line['share_of_links_at_most'])} of the links are false"
-                f" ({control['confidence']:.0%} sure)."
+                f"{capitalise(line['step'])}: at most {format_percent(line['share_of_links_at_most'])} of the links are"
+                f" false ({control['confidence']:.0%} sure)."
             )
     shown = [line for line in report["weighted"] if line["unweighted"] is not None]
     moves = [abs(share - line["unweighted"]) for line in shown for share in line["weighted"].values()]
     if moves:
         yield (
             "If unlinked children are like the linked children of their group, no rate of the linked tables is off by"
-            f" more than {points(max(moves))} points."
+            f" more than {format_points(max(moves))} points."
         )
     lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
     yield (
-        f"At most {percent(lacking)} of the rows of a source lack the same items and so cannot be compared."
+        f"At most {format_percent(lacking)} of the rows of a source lack the same items and so cannot be compared."
         if lacking
         else "Every row contains enough to be compared with others."
     )
@@ -389,7 +390,7 @@ def _iter_terms(example: Facts) -> Iterator[tuple[str, str, float]]:
     yield "Prior", f"one in {1 / example['prior']:,.0f} pairs", example["prior_bits"]
     for entry in example["comparisons"]:
         chances = "" if entry["m"] is None else f", m {entry['m']:.7g}, u {entry['u']:.7g}"
-        yield capital(_format_comparison(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
+        yield capitalise(_format_comparison(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
     if abs(example["correction"]) > 0.05:
         yield "Beyond the pair", "rivals, nobody else left, rule of households", example["correction"]
 

@@ -30,7 +30,7 @@ from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet, quote_identifier, quote_text
+from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.review import COLUMNS, OUTSIDE, SHARE, Decision, ReviewPairs
@@ -127,7 +127,7 @@ def _drop_new_rows(store: CohortStore, pairs: pa.Table, numbers: RowNumbers) -> 
     days = []
     for source in SERVICES:
         for council in inputs.list_councils(store):
-            if extract := deliveries.read_current(store.extract(source, council)):
+            if extract := deliveries.read_current(store.get_extract(source, council)):
                 for number, read_on in extract.days_read.items():
                     days.append({"source": source, "council": council, "part": number, "read_on": read_on})
     read = pa.Table.from_pylist(days, _READ_DAYS)
@@ -204,7 +204,7 @@ def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
         if not con.sql("FROM decided LIMIT 1").fetchall():
             raise Refused("The files hold no decision. Fill in the columns decision and reviewer.")
         record(store.home, Processing.REVIEW, cohort=store.cohort, note="decisions taken in")
-        con.execute(f"CREATE VIEW children AS FROM {parquet(store.confidential('pupil'))}").fetchall()
+        con.execute(f"CREATE VIEW children AS FROM {quote_parquet(store.get_confidential_path('pupil'))}").fetchall()
         strata = con.sql(_count_strata_sql()).to_arrow_table().to_pylist()
         report = {"sample": sample.number, "strata": strata, "reviewers": _compute_agreement(con)}
         files.write_json(folder / "report.json", report)

@@ -20,7 +20,7 @@ from assets.linkage import inputs
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet
+from privacy.doors.sql import quote_parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import Row, explain
 from privacy.linkage.link import LINK_COLUMNS
@@ -38,7 +38,7 @@ class RowNumbers:
     """Row numbers and keys of a cohort's extracts. Methods raise `KeyProblem`."""
 
     def __init__(self, store: CohortStore, keys: KeyRing) -> None:
-        self._of = cache(lambda source, council: derive_row_keys(store.extract(source, council), keys))
+        self._of = cache(lambda source, council: derive_row_keys(store.get_extract(source, council), keys))
 
     def find_row(self, source: str, council: str, number: int) -> Row:
         """Return the row with this number."""
@@ -177,12 +177,12 @@ def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers
 
 
 def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:
-    path = store.extract(row.source, row.council).quarantine
+    path = store.get_extract(row.source, row.council).quarantine
     if not path.exists():
         return []
     with open_in_memory() as con:
         found = con.execute(
-            f"SELECT DISTINCT rule FROM {parquet(path)} WHERE row_key = ? AND severity = ? ORDER BY rule",
+            f"SELECT DISTINCT rule FROM {quote_parquet(path)} WHERE row_key = ? AND severity = ? ORDER BY rule",
             [row.row_key, Severity.REJECT.value],
         ).fetchall()
     return [rule for (rule,) in found]

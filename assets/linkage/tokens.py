@@ -45,7 +45,7 @@ def open_readers(
     """
     found = {}
     for source, paths in extracts.items():
-        files = [open_tokens(store.extract(source, path.stem), keys) for path in paths]
+        files = [open_tokens(store.get_extract(source, path.stem), keys) for path in paths]
         if files:
             schema = sealed.read_schema(files[0])
             found[source] = pa.RecordBatchReader.from_batches(schema, _iter_batches(files, schema.names))

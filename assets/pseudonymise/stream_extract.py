@@ -22,7 +22,7 @@ from assets.pseudonymise.findings import HASHES, QUARANTINE, ROW_HASH, Findings,
 from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.database import fetch_rows, open_in_memory
-from privacy.doors.sql import csv
+from privacy.doors.sql import quote_csv
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
@@ -68,7 +68,7 @@ class Quintiles:
         Raises `duckdb.Error` if it cannot be read as such, and `OtherEdition` if its column `imd_edition` differs from
         the published edition.
         """
-        file = csv(directory, all_varchar=True)
+        file = quote_csv(directory, all_varchar=True)
         # without the column, assume the published edition
         if "imd_edition" in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
             others = f"SELECT count(DISTINCT trim(imd_edition)) FROM {file} WHERE trim(imd_edition) <> ?"
@@ -90,7 +90,7 @@ class Quintiles:
         return cls(found["postcode"].to_numpy(), found["quintile"].to_numpy())
 
     @classmethod
-    def empty(cls) -> Self:
+    def build_empty(cls) -> Self:
         """Return a look-up that knows no postcodes, for use without a directory."""
         return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
 
@@ -134,7 +134,7 @@ def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConn
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # statements run concurrently; threads within one double its processor time
     pseudonyms.prepare(con)
-    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.empty()
+    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.build_empty()
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def _build_request(
         row_hash = f"CASE WHEN {keys[0]} IS NOT NULL THEN {row_hash} END"
     terms = f"{row_hash} AS {ROW_HASH}{build_hashes_sql(contract)}{build_origin_sql(contract)}"
     if "date_of_birth" in contract:
-        identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
+        identifiers = (column.name for column in contract.select_role(Role.IDENTIFIER))
         derived = (f"{each.sql} AS {each.name}" for each in contract.derived if each.sql)
         terms += f", {', '.join(derived)}, {HASH_SQL} AS {_POSTCODE}"
         terms += f", hash({', '.join((_PART, *identifiers))}) AS {_PERSON}"
@@ -285,7 +285,7 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     for part, entry in enumerate(wanted):
         forms.setdefault(entry.form, []).append(part)
     typed = [_type_rows(tools, {part: wanted[part] for part in parts}) for parts in forms.values()]
-    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    payload = [column.name for column in contract.select_role(Role.PAYLOAD)]
     derived, of_findings = [each.name for each in contract.derived], (ROW_HASH, *HASHES, *COLUMNS, DELETED)
     kept = {}
     for form, table in zip(forms, typed, strict=True):
@@ -311,7 +311,7 @@ def _replace_identifiers(
     Without marks, tokens are computed once for rows of one extract with the same identifiers: most reviews of a child
     share them. Different identifiers are confused with probability 2**-64.
     """
-    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    identifiers = {column.name for column in contract.select_role(Role.IDENTIFIER)}
     people, passed = typed, kept
     marks: Sequence[pseudonyms.TokenColumn] = ()
     if scope.marked:

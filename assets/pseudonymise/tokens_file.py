@@ -41,7 +41,7 @@ from assets.pseudonymise.stream_extract import Tools, make_tools, stream_alone
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet
+from privacy.doors.sql import quote_parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
@@ -77,9 +77,9 @@ _TYPES = {
 
 def build_tokens_schema(contract: SourceContract) -> pa.Schema:
     """Return the columns of a source's tokens files, in order."""
-    kept: tuple[Column | DerivedColumn, ...] = (*contract.with_role(Role.PAYLOAD), *contract.derived)
+    kept: tuple[Column | DerivedColumn, ...] = (*contract.select_role(Role.PAYLOAD), *contract.derived)
     payload = [(column.name, _TYPES[column.kind]) for column in kept]
-    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    identifiers = {column.name for column in contract.select_role(Role.IDENTIFIER)}
     tokens = pseudonyms.list_token_columns(identifiers) if "date_of_birth" in identifiers else []
     marks = pseudonyms.list_row_marks(contract.name, contract.record, (), identifiers)
     numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
@@ -117,7 +117,7 @@ class Manifest:
     rules: tuple[RuleCount, ...]
     headings: dict[Name, Text]
 
-    def to_json(self) -> str:
+    def encode_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     @classmethod
@@ -415,7 +415,7 @@ def pseudonymise(
                     rules=staged.rules,
                     headings=dict(staged.headings),
                 )
-                out.describe({MANIFEST_KEY: manifest.to_json()})
+                out.describe({MANIFEST_KEY: manifest.encode_json()})
             stopped = _find_stop_reason(landed, staged, moved=get_state(landed.path) != seen)
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
     except Exception as error:
@@ -470,13 +470,13 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
     """Write the outputs, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with open_in_memory() as con:
-        found = con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule")
+        found = con.sql(f"FROM {quote_parquet(staged.quarantine)}").order("source_row, rule")
         above = staged.sheet.header_row if staged.sheet else 0  # number rows as in the sheet
         found.project(f"* REPLACE (source_row + {above} AS source_row)").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:
         described = work / outputs.manifest.name
-        described.write_text(manifest.to_json() + "\n", encoding="utf-8")
+        described.write_text(manifest.encode_json() + "\n", encoding="utf-8")
         finished |= {described: outputs.manifest, staged.kept: outputs.tokens}
     for made, final in finished.items():
         files.promote(made, final)

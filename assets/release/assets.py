@@ -227,7 +227,7 @@ def measurements(
     # a run started in the UI has no tags for its release yet, and people search the list of runs by these tags
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
     home = installation.home_folder
-    store = home.cohort(cohort)
+    store = home.get_cohort(cohort)
     # landing is not mounted if releases run in a separate code location
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
@@ -291,7 +291,7 @@ def bundle(
     home, councils = installation.home_folder, _list_councils(installation, context.partition_key)
     keys = installation.load_keys(KEYS_OF_RELEASE)
     try:
-        folder = publish_bundle(home.cohort(context.partition_key), keys, version, councils)
+        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version, councils)
     except WaitsForApproval as waiting:
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _build_verify_result(verify(find_bundle(home, version)))
@@ -409,4 +409,4 @@ def _list_councils(installation: Installation, cohort: str) -> list[str]:
     """Return the participating councils, from the landing folders or, if not mounted, from the cohort's linkage."""
     if installation.landing.is_dir():
         return list_councils(installation.landing)
-    return list(read_record(installation.home_folder.cohort(cohort)).taking_part)
+    return list(read_record(installation.home_folder.get_cohort(cohort)).taking_part)

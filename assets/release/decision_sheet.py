@@ -77,13 +77,13 @@ class Usable:
     def bar(self) -> charts.Bars:
         """Bar: blue for the least number of usable rates, orange for all others that may be published."""
         least, most = self.usable[0] / self.rates, self.published[1] / self.rates
-        return charts.stacked((0.0, least, most - least))
+        return charts.draw_stacked((0.0, least, most - least))
 
 
 def write_sheet(home: Home, request: Request) -> str:
     """Write the page for a request; return its SHA-256."""
     page = render_sheet(home, request).encode()
-    files.write(home.decision_sheet(request["release"], request["stage"]), page)
+    files.write(home.get_decision_sheet_path(request["release"], request["stage"]), page)
     return compute_sha256(page)
 
 
@@ -93,7 +93,7 @@ def render_sheet(home: Home, request: Request) -> str:
     measured = record.measured
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
-    set_aside = [line for cohort in measured for line in _iter_set_aside(home.cohort(cohort))]
+    set_aside = [line for cohort in measured for line in _iter_set_aside(home.get_cohort(cohort))]
     if is_publication and not bundle.is_dir():
         bundle = home.release / version
     return kit.render(
@@ -110,7 +110,7 @@ def render_sheet(home: Home, request: Request) -> str:
         usable=(usable := list(_iter_published(bundle) if is_publication else _iter_expected(home, record))),
         words=describe_tables(usable),
         percent_of=format_percent,
-        costs=[cost for cohort in record for cost in _iter_costs(home.cohort(cohort), record)],
+        costs=[cost for cohort in record for cost in _iter_costs(home.get_cohort(cohort), record)],
         policy=load_policy(),
         missing=format_missing(
             {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
@@ -120,8 +120,10 @@ def render_sheet(home: Home, request: Request) -> str:
         bands=[words for _, words in _BANDS[1:]],
         findings=_collect_findings(home, measured),
         held=None if is_publication else read_state(home, measured),
-        expected=[each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.cohort(c))],
-        taking_part=[_format_councils(home.cohort(cohort)) for cohort in measured],
+        expected=[
+            each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.get_cohort(c))
+        ],
+        taking_part=[_format_councils(home.get_cohort(cohort)) for cohort in measured],
         outside=read_sentences()["outside_the_guarantee"],
         charges=read_sentences()["charges"],
     )
@@ -131,7 +133,7 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
     """Yield the expected figures by table, from public figures alone, then those of every requested table."""
     # the first cohort alone, because the others have the same plan
     for cohort in record.measured[:1]:
-        store = home.cohort(cohort)
+        store = home.get_cohort(cohort)
         # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
@@ -146,7 +148,7 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
             yield Usable(title, line["rates"], published, usable, half_width, _describe_areas(own))
     for cohort, entry in record.items():
         for each in ReleaseRecord(record.version, {cohort: entry}).answers:
-            yield _estimate_requested(home.cohort(cohort), entry, each)
+            yield _estimate_requested(home.get_cohort(cohort), entry, each)
 
 
 def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
@@ -218,7 +220,7 @@ def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str,
             "what": of_split if whole else "tables on request",
             **{what: (rho, compute_epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
             "families": {family: (rho, compute_epsilon(rho, policy.delta)) for family, rho in split.items()},
-            "bar": charts.stacked((before / cap, own / cap)),
+            "bar": charts.draw_stacked((before / cap, own / cap)),
         }
 
 
@@ -241,7 +243,7 @@ def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, ExtractQuality
     """Yield the title of the source, the name of the council and the result of each current extract."""
     for source, about in SOURCES.items():
         for council in read_record(store).taking_part:
-            if quality := deliveries.read_current(store.extract(source, council)):
+            if quality := deliveries.read_current(store.get_extract(source, council)):
                 yield about.title, get_place(council).la_name, quality
 
 
@@ -259,7 +261,7 @@ def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
 def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
     """Return the findings of extract checks as sentences with the first councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
-    for title, council, quality in (each for cohort in measured for each in _iter_current(home.cohort(cohort))):
+    for title, council, quality in (each for cohort in measured for each in _iter_current(home.get_cohort(cohort))):
         of_rows = {rule.rule for rule in quality.rules}
         for finding in quality.findings:
             if not finding.passed and finding.rule not in of_rows:
@@ -279,7 +281,7 @@ def _iter_expectations(store: CohortStore) -> Iterator[tuple[str, str, int, int 
     """
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
-            quality = deliveries.read(store.extract(source, council).quality)
+            quality = deliveries.read(store.get_extract(source, council).quality)
             published = find_published_rows(source, council)
             if quality and quality.rows_expected is not None and quality.rows_expected != published:
                 yield source, council, quality.rows_expected, published
@@ -305,7 +307,7 @@ class ToSign:
 
 def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
-    sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
+    sheet = store.home.get_decision_sheet_path(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
         lines = [*render(request), "", f"Request {hash_json(request)}", ""]
         # rendered once, so that the page written is the page hashed

@@ -77,13 +77,13 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     cohorts = list_measured_cohorts(series, version)
     before, charged = read_record(store.home, version), ledger.list_charged_cohorts(version)
     tables = {
-        each: inputs.read_complete_record(store.home.cohort(each))
+        each: inputs.read_complete_record(store.home.get_cohort(each))
         for each in cohorts
-        if not is_current(store.home.cohort(each), version, councils)
+        if not is_current(store.home.get_cohort(each), version, councils)
     }
     for each, linked in tables.items():
         if each not in charged:
-            _check_current_extracts(store.home.cohort(each), councils, linked.extracts)
+            _check_current_extracts(store.home.get_cohort(each), councils, linked.extracts)
         if not options.allow_missing and (absent := linked.list_missing(councils).get(PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
@@ -92,7 +92,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     record = ReleaseRecord(version, {each: CohortRecord(version) for each in cohorts})
     for each in cohorts:
         begun = before.get(each, record[each])
-        spent = _find_share(store.home.cohort(each), version, options.share, begun.share, each in charged)
+        spent = _find_share(store.home.get_cohort(each), version, options.share, begun.share, each in charged)
         # once charged, a cohort stays as it was begun, whatever has arrived since
         if each in charged and each in before:
             record[each] = begun
@@ -101,7 +101,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
             record[each] = CohortRecord(version, spent, tables[each].list_missing(councils), from_now)
             if each not in charged:
                 split = policy.scale(spent).accounts[CHILD].split
-                record[each] = replace(record[each], on_request=add_review(store.home.cohort(each), version, split))
+                record[each] = replace(record[each], on_request=add_review(store.home.get_cohort(each), version, split))
     for each, linked in tables.items():
         if (now := linked.list_missing(councils)) != record[each].missing:
             lists = [", ".join(format_missing({each: missing})) or "nothing" for missing in (record[each].missing, now)]
@@ -136,7 +136,7 @@ def _reuse_records(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
             " give it a new version."
         )
-    record = {each: reuse_record(home.cohort(each), origin, version) for each, origin in origins.items()}
+    record = {each: reuse_record(home.get_cohort(each), origin, version) for each, origin in origins.items()}
     return add_requests(home, version, record, requests) if requests else record
 
 
@@ -184,7 +184,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Se
         )
     own = set() if options.reuse else {store.cohort}
     found = {
-        each: version if each in own else _find_origin(store.home.cohort(each), ledger, version)
+        each: version if each in own else _find_origin(store.home.get_cohort(each), ledger, version)
         for each in sorted(wanted)
     }
     if options.reuse and (unmeasured := list_measured_cohorts(found, version)):

@@ -147,7 +147,7 @@ def read_release_state(home: Home, version: str) -> State:
 
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
-    found = [hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))]
+    found = [hold for cohort in cohorts for hold in iter_holds(home.get_cohort(cohort))]
     # opening a ledger that does not exist would create it
     if not found:
         return State([], {})
@@ -251,7 +251,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         of_delivery = partial(_merge_facts, quality, extract.sha256 if extract else "")
         of_rows = [*rows_of[source, council], *_compare_with_others(quality, per_child.get(source, {}))]
         shared = _find_shared_fraction(store.home, quality, compared)
-        superseded = any(store.home.extract(*quality.key).history.glob("*.json"))
+        superseded = any(store.home.get_extract(*quality.key).history.glob("*.json"))
         # the log knows an earlier delivery whose result is gone: deleting a file must not remove a hold
         has_lost_last = (
             quality.rows_last is None and not superseded and is_replacement(store.home, quality.key, quality.file_mac)
@@ -405,7 +405,7 @@ class _Delivered:
             (source, council): quality
             for source in CONTRACTS
             for council in linked.taking_part
-            if (quality := deliveries.read(store.extract(source, council).quality))
+            if (quality := deliveries.read(store.get_extract(source, council).quality))
         }
         return cls(store.home, store.cohort, extracts, linked, list_intakes(store.home))
 
@@ -461,7 +461,7 @@ class _Delivered:
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a description of a newer, stopped delivery and its MAC or time, from its note or else the log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
-        note = deliveries.read_stopped(self.home.extract(source, self.cohort, council))
+        note = deliveries.read_stopped(self.home.get_extract(source, self.cohort, council))
         logged = self._list_lines(source, council)
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at

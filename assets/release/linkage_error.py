@@ -108,9 +108,9 @@ class _Linked:
             seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
             for seen, concerns in CONCERN_GIVEN_SEEN.items()
         }
-        dots = Selector.of(self._family.get_attribute("dots"), by_seen)
-        seen = Cube({COUNCIL: Selector.total(self._family.get_attribute(COUNCIL)), "dots": dots})
-        return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.values(seen)[0], strict=True))
+        dots = Selector.for_groups(self._family.get_attribute("dots"), by_seen)
+        seen = Cube({COUNCIL: Selector.for_total(self._family.get_attribute(COUNCIL)), "dots": dots})
+        return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
     def estimate_rates(self, review: Review | None) -> Missed:
         """Return rates of missed links, then of false links, with the clerical review's counts, if any."""
@@ -134,7 +134,9 @@ class _Linked:
         more = self.estimate_factors(by, factor_sd)
         linked = np.maximum(self._count(pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
         groups = np.append(missed.SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
-        local = Local(by, more.values, more.covariances, groups, linked, self._family.covers, added_up=by == COUNCIL)
+        local = Local(
+            by, more.values, more.covariances, groups, linked, self._family.has_marginal_over, added_up=by == COUNCIL
+        )
         if local.added_up:
             return local
         # scaled to a mean of 1, because the rates already include what is missed in all groups together
@@ -146,11 +148,13 @@ class _Linked:
     def _count(self, name: str, by: str | None = None) -> tuple[Array, Array]:
         """Return numbers of children by category of an attribute, over all or `by` another, with the noise variance."""
         family, council = self._family, self._family.get_attribute(COUNCIL)
-        axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
-        axes |= {each: Selector.each(family.get_attribute(each)) for each in (by, name) if each and each != COUNCIL}
+        axes = {COUNCIL: Selector.for_each(council) if by == COUNCIL else Selector.for_total(council)}
+        axes |= {each: Selector.for_each(family.get_attribute(each)) for each in (by, name) if each and each != COUNCIL}
         cube = Cube(axes)
         shape = (-1, family.get_attribute(name).size) if by else -1
-        return self._estimates.values(cube).reshape(shape), self._estimates.variance(cube).reshape(shape)
+        return self._estimates.compute_values(cube).reshape(shape), self._estimates.compute_variance(cube).reshape(
+            shape
+        )
 
 
 _Moves = Iterator[tuple[str, str, float]]

@@ -77,7 +77,9 @@ def measure_release(
     check_options(store, version, options)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
         # an open charge of a dead process counts against the cap until it is given back, so this precedes every check
-        if not all(is_current(store.home.cohort(each), version, councils) for each in {store.cohort, *options.others}):
+        if not all(
+            is_current(store.home.get_cohort(each), version, councils) for each in {store.cohort, *options.others}
+        ):
             settle(
                 Ledger(store.home.ledger),
                 store.home.restricted,
@@ -87,7 +89,7 @@ def measure_release(
         fix_release(store, version, councils, options)
         record = read_record(store.home, version)
         made = {
-            (each, family): measure_family(store.home.cohort(each), keys, family, version, councils)
+            (each, family): measure_family(store.home.get_cohort(each), keys, family, version, councils)
             for family in (*FAMILIES, REVIEW)
             for each, entry in record.items()
             if family in entry.list_measured_families(version)
@@ -95,7 +97,7 @@ def measure_release(
         for each in record.measured:
             # later deliveries are compared with what people signed for: a wrong file sent twice would otherwise be
             # compared with itself, and a series of small steps would never leave the bounds
-            set_baseline(store.home.cohort(each))
+            set_baseline(store.home.get_cohort(each))
         return made
 
 
@@ -122,7 +124,7 @@ def measure_family(
         ledger.approve(store.cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
     # logged before the table is opened: a line of the processing log precedes what it describes
     record(store.home, Processing.MEASUREMENT, cohort=store.cohort, release=version, note=family)
-    table = store.reviewed if family == REVIEW else store.confidential(family)
+    table = store.reviewed if family == REVIEW else store.get_confidential_path(family)
     check_readable(store.home, table)
     with ThreadPoolExecutor(1) as beside:
         # the count and the MAC each pass over the whole table
@@ -168,7 +170,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     """Make the bundle and return its folder: among the held bundles, or the published one if there is one already."""
     fixed = read_fixed_record(store.home, version)
     policy = fixed.load_policy(store.cohort)
-    measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, councils) for each in fixed]
+    measured = [_measure_cohort(store.home.get_cohort(each), ledger, fixed, councils) for each in fixed]
     # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.get_attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
@@ -199,7 +201,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         privacy_page=statement.render_privacy_page(record),
         noisy_counts={
             own.cohort: {
-                family: NoisyCounts(plan.to_json(), own.measurements[family].noisy)
+                family: NoisyCounts(plan.encode_json(), own.measurements[family].noisy)
                 for family, plan in own.plans.items()
             }
             for own in measured
@@ -218,7 +220,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
             fixed.requested,
             {
                 Further(own.cohort, each.plan.family.name, each.release): NoisyCounts(
-                    each.plan.to_json(), each.measurement.noisy
+                    each.plan.encode_json(), each.measurement.noisy
                 )
                 for own in measured
                 for each in own.on_request
@@ -267,7 +269,7 @@ def is_release_current(
         return False
     if not set(options.requests) <= {table.name for table in record.requested}:
         return False
-    if not all(is_current(store.home.cohort(each), version, councils) for each in record.measured):
+    if not all(is_current(store.home.get_cohort(each), version, councils) for each in record.measured):
         return False
     return is_bundle_current(store.home, keys, version, councils)
 

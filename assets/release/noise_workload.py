@@ -158,7 +158,9 @@ def build_block_figures(
     @cache
     def build_cube(count: Count) -> Cube:
         axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
-        groups = {name: Selector.only(family.get_attribute(name), *categories) for name, categories in count.groups}
+        groups = {
+            name: Selector.for_categories(family.get_attribute(name), *categories) for name, categories in count.groups
+        }
         return Cube({COUNCIL: places.together if count.all_together else places.councils, **axes}, groups)
 
     def build_rate(ratio: Ratio) -> Rate:
@@ -194,7 +196,7 @@ def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
         distinguished = {a.attribute for a in block.axes if a.whole or (a.filter != count.over and not _is_total(a))}
         return distinguished | {attribute for attribute, _ in count.groups}
 
-    return all(family.covers(at | list_attributes(count)) for count in block.needed)
+    return all(family.has_marginal_over(at | list_attributes(count)) for count in block.needed)
 
 
 def _is_total(axis: Axis) -> bool:
@@ -227,8 +229,8 @@ def _select_places(
     whole = available[0]
     return _Places(
         areas,
-        Selector.of(council, {area.code: area.councils for area in areas}),
-        Selector.of(council, {area.code: whole.councils for area in areas}),
+        Selector.for_groups(council, {area.code: area.councils for area in areas}),
+        Selector.for_groups(council, {area.code: whole.councils for area in areas}),
     )
 
 
@@ -260,7 +262,7 @@ def _build_selector(family: noise.Family, axis: Axis, at_total: bool) -> Selecto
     for level in axis.selections:
         chosen = (axis.whole if at_total else level.categories) or attribute.categories
         weights[level.label] = {category: float(category in chosen) for category in attribute.categories}
-    return Selector.of(attribute, weights)
+    return Selector.for_groups(attribute, weights)
 
 
 def _build_identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
@@ -321,7 +323,7 @@ def _iter_block_covariances(
     children, gld = figures.counts[_CHILDREN], figures.counts[_GLD]
     pairs = ((children, children), (gld, children), (gld, gld))
     found = [
-        covariances.covariance(_lay_out_pairs(one, councils, 0), _lay_out_pairs(other, councils, 1))
+        covariances.compute_covariance(_lay_out_pairs(one, councils, 0), _lay_out_pairs(other, councils, 1))
         for one, other in pairs
     ]
     # adding 0.0 turns -0.0 into 0.0
@@ -338,7 +340,7 @@ def _lay_out_pairs(cube: Cube, councils: Sequence[str], side: int) -> Cube:
     """Return one side of all pairs of levels, axis by axis, for a council with itself and for two councils."""
     attribute = cube.selectors[COUNCIL].attribute
     other = councils[min(side, len(councils) - 1)]
-    place = Selector.of(attribute, {"same": (councils[0],), "apart": (other,)})
+    place = Selector.for_groups(attribute, {"same": (councils[0],), "apart": (other,)})
     axes = {COUNCIL: place}
     for name, selector in cube.selectors.items():
         if name != COUNCIL:

@@ -79,7 +79,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
         elif unread:
             left_out |= _select_most_detailed(unread)
         else:
-            return replace(plan, detail=_build_detail(family, widths).to_document())
+            return replace(plan, detail=_build_detail(family, widths).build_document())
 
 
 def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
@@ -207,7 +207,7 @@ def _compute_block_widths(
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
         nothing if block.differs else show(intervals.compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
-        nothing if taken_off else show(moments.values(rate[1]))[0],
+        nothing if taken_off else show(moments.compute_values(rate[1]))[0],
         show(widths),
     )
 
@@ -219,7 +219,7 @@ class Sizes:
     rows: Array
     shares: Mapping[str, Array]
 
-    def values(self, figures: Figures) -> Array:
+    def compute_values(self, figures: Figures) -> Array:
         """Return the expected rows of each figure, as if attributes were independent; the shape of `figures` last."""
         return np.sum([coefficient * self._compute_cube(cube) for coefficient, cube in list_terms(figures)], axis=0)
 
@@ -237,7 +237,7 @@ class Sizes:
         by_area = np.tensordot(cube.selectors[COUNCIL].matrix, found, axes=(1, council))
         return np.moveaxis(by_area, 0, council + [*cube.selectors].index(COUNCIL))
 
-    def share(self, attribute: str, categories: list[int]) -> float:
+    def compute_share(self, attribute: str, categories: list[int]) -> float:
         """Return the share of all rows in any of the categories, given by their indices in the domain."""
         return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
 
@@ -249,8 +249,8 @@ class ExpectedMoments(Covariances):
         super().__init__(plan)
         self._sizes = sizes
 
-    def values(self, figures: Figures) -> Array:
-        return self._sizes.values(figures)
+    def compute_values(self, figures: Figures) -> Array:
+        return self._sizes.compute_values(figures)
 
 
 class _PlausibleShares(dict[str, Array]):

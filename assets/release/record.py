@@ -59,7 +59,7 @@ class CohortRecord:
     `share` is the share of the policy's split; `missing` has councils without rows, by source; `measured_from` has the
     MAC of the delivery of each extract (`council/source`) that the confidential tables were made from.
 
-    `requested` are the requested tables with rows of the cohort, as `RequestedTable.to_document` states each;
+    `requested` are the requested tables with rows of the cohort, as `RequestedTable.build_document` states each;
     `on_request` are the releases that measured something for them, or a clerical review, with the families measured.
     """
 
@@ -170,12 +170,12 @@ def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
     """Return the plan under which a release measures a family for requested tables. Raises `StoreError`."""
     # the bundle's copy is signed; the one in the home folder serves until there is a bundle
     published = store.home.release / release / Further(store.cohort, family, release).plan_file
-    return _read(store, published if published.exists() else store.request_plan(release, family), release)
+    return _read(store, published if published.exists() else store.get_request_plan_path(release, family), release)
 
 
 def keep_plan(store: CohortStore, release: str, plan: Plan) -> None:
     """Keep the plan of measurements for requested tables, until it is charged and published."""
-    files.write(store.request_plan(release, plan.family.name), plan.to_json())
+    files.write(store.get_request_plan_path(release, plan.family.name), plan.encode_json())
 
 
 def _read(store: CohortStore, path: Path, release: str) -> Plan:
@@ -266,7 +266,7 @@ def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
     """Return why charges may be missing from the ledger; empty if nothing suggests it, or people have signed since."""
     ledger, restored = Ledger(home.ledger), find_last_restore(home)
     signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
-    here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}
+    here = {"place": ledger.find_place(), "restored": restored.entry_hash if restored else ""}
     if any(here.items() <= request.items() and request["release"] != excluding for request in signed):
         return ""
     if restored:

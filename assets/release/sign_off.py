@@ -113,14 +113,15 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
     """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
     ledger, policy, fixed = Ledger(home.ledger), load_policy(), read_fixed_record(home, version)
     cohorts = {
-        each: _build_cohort_part(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed
+        each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, councils, fixed[each])
+        for each in fixed
     }
     # the ledger's place and last restore are signed, so that a copy or an older state of it cannot draw a second time
     restored = find_last_restore(home)
     return _build_request(
         *(ledger, Stage.MEASUREMENT, version),
         policy_sha256=policy.sha256,
-        place=ledger.place(),
+        place=ledger.find_place(),
         restored=restored.entry_hash if restored else "",
         cohorts=cohorts,
     )
@@ -210,7 +211,7 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
     """Withdraw a release if enough people have signed this; return the version that is then current, if any."""
     request, known = build_withdrawal_request(home, version, reason), load_withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
-        _require_sign_off(home.cohort(""), keys, request)
+        _require_sign_off(home.get_cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
     # a withdrawal that is repeated keeps its day and reason
     found = known.get(version) or signed[version, request["reason"]]
@@ -261,7 +262,7 @@ def list_ready_releases(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
-            options = read_begun_options(home.cohort(newest.approval.cohort), version)
+            options = read_begun_options(home.get_cohort(newest.approval.cohort), version)
             found.append(Ready(stage, version, newest.approval.cohort, options, newest.line.entry_hash))
     return found
 
@@ -301,7 +302,7 @@ def check_publication(home: Home, version: str) -> str | None:
     if not SignOffs(ledger).is_allowed(request):
         release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-        _allow(home.cohort(cohort), ledger, request, write_sheet(home, request), release_key)
+        _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), release_key)
     return str(request["sha256sums"])
 
 
@@ -339,7 +340,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
         if books.build_change_of_people(load_policy().sign_off)
         else ""
     )
-    sheet = store.home.decision_sheet(version, request["stage"])
+    sheet = store.home.get_decision_sheet_path(version, request["stage"])
     page = sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
     return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
 

@@ -240,8 +240,8 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     family, published = inputs.plan.family, inputs.published
     whole = family.get_attribute(pupil.GLD.name)
     for names in held:
-        every = Cube({name: Selector.each(family.get_attribute(name)) for name in names if name != whole.name})
-        good = replace(every, where={whole.name: Selector.only(whole, pupil.GLD.categories[0])})
+        every = Cube({name: Selector.for_each(family.get_attribute(name)) for name in names if name != whole.name})
+        good = replace(every, where={whole.name: Selector.for_categories(whole, pupil.GLD.categories[0])})
         found = RatioMoments.build(published, good, every)
         # by the delta method; NaN if there are no children
         size = np.where(found.y > 0, found.y, np.nan)
@@ -289,7 +289,7 @@ def _iter_published_rates(
             # rows can be changed to meet a percentage of one count, not an average or a difference
             if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                 continue
-            large = (places >= 0) & (moments.values(whole) >= SMALLEST_GROUP)
+            large = (places >= 0) & (moments.compute_values(whole) >= SMALLEST_GROUP)
             columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
             value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
             shown = ~np.isnan(value)

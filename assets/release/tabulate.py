@@ -68,7 +68,7 @@ class MeasuredRelease:
     @cached_property
     def layouts(self) -> dict[str, Layout]:
         """The rows of every table, by name."""
-        plans = {(own.cohort, family): plan.to_json() for own in self.cohorts for family, plan in own.plans.items()}
+        plans = {(own.cohort, family): plan.encode_json() for own in self.cohorts for family, plan in own.plans.items()}
         cohorts = tuple(own.cohort for own in self.cohorts)
         return build_table_layouts(tuple(self.councils), cohorts, self.missing, plans, self.requested)
 
@@ -241,7 +241,7 @@ def _iter_block_measures(
     doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.get_measure(name).as_linked else moments
-        count, estimate = intervals.compute_published_counts(of_count, cube), of_count.values(cube)
+        count, estimate = intervals.compute_published_counts(of_count, cube), of_count.compute_values(cube)
         counted = _build_figures(count.value, estimate, count.lower, count.upper, count.flag)
         yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
     for name, (rate, taken_off) in figures.ratios.items():

@@ -254,14 +254,14 @@ def write_summary(
         titles=WORDS["summary"],
         sources={source: CONTRACTS[source].title for source in held},
     )
-    path = store.return_summary(council)
+    path = store.get_return_summary_path(council)
     files.write_json(path, facts)
     files.write(path.with_suffix(".html"), page.encode())
 
 
 def read_held_mac(store: ExtractStore) -> str | None:
     """Return the MAC of the delivery that waits for a person, according to the latest summary."""
-    path = store.cohort_store.return_summary(store.council)
+    path = store.cohort_store.get_return_summary_path(store.council)
     waiting = json.loads(path.read_bytes())["held"] if path.exists() else {}
     return str(waiting[store.source]["file_mac"]) if store.source in waiting else None
 

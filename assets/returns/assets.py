@@ -38,7 +38,7 @@ def returns(context: dg.AssetExecutionContext, installation: dg.ResourceParam[In
         context.log.info("no folder of sharing agreements is given (READINESS_AGREEMENTS): nothing is made")
         return
     made = make_returns(
-        installation.home_folder.cohort(context.partition_key),
+        installation.home_folder.get_cohort(context.partition_key),
         load_all(folder),
         installation.load_keys(),
         dt.date.today(),

@@ -32,7 +32,7 @@ from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.doors.program import compute_program_sha256
-from privacy.doors.sql import parquet, quote_text
+from privacy.doors.sql import quote_parquet, quote_text
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
@@ -88,7 +88,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
             else:
                 # No true counts are kept once an agreement has ended.
                 for suffix in (".json", ".html"):
-                    store.return_summary(council).with_suffix(suffix).unlink(missing_ok=True)
+                    store.get_return_summary_path(council).with_suffix(suffix).unlink(missing_ok=True)
         # Whether a delivery counts as unusual can change from one day to the next.
         until = on if maker.unusual else min(maker.find_days_of_change(), default=None)
     made.sort(key=lambda one: (one.council, one.source))
@@ -163,10 +163,10 @@ class Maker:
         cohort, found = Cohort(self.store.cohort), dict[Sender, list[str]]()
         for council, source in sorted(self.extracts):
             if source == "hv_reviews":
-                path = self.store.extract(source, council).pseudonymised
+                path = self.store.get_extract(source, council).pseudonymised
                 counted = self.con.execute(
                     "SELECT review, strftime(review_date, '%Y-%m'), count(*)"
-                    f" FROM {parquet([path], hive_partitioning=False)} GROUP BY ALL"
+                    f" FROM {quote_parquet([path], hive_partitioning=False)} GROUP BY ALL"
                 ).fetchall()
                 reviews = {(code, month): rows for code, month, rows in counted}
                 complete = list_complete_reviews(cohort, self.extracts[council, source], reviews, self.on)
@@ -178,7 +178,9 @@ class Maker:
         """Payload files by source."""
         return {
             each: [
-                self.store.extract(each, council).pseudonymised for council, of in sorted(self.extracts) if of == each
+                self.store.get_extract(each, council).pseudonymised
+                for council, of in sorted(self.extracts)
+                if of == each
             ]
             for each in SERVICES
         }
@@ -208,7 +210,9 @@ class Maker:
         """Return later days on which a row is no longer new, or a review with a future date has taken place."""
         later: list[tuple[dt.date | None]] = []
         if paths := self.payload["hv_reviews"]:
-            query = f"SELECT min(review_date) FROM {parquet(paths, hive_partitioning=False)} WHERE review_date > ?"
+            query = (
+                f"SELECT min(review_date) FROM {quote_parquet(paths, hive_partitioning=False)} WHERE review_date > ?"
+            )
             later = self.con.execute(query, [self.on]).fetchall()
         of_age = facts.find_days_of_growing_old(self.con, self.list_rules(), self.on)
         return [*of_age, *(day for (day,) in later if day)]
@@ -229,7 +233,7 @@ class Maker:
             f" {month if source == 'hv_reviews' else 'NULL'} AS last_contact,"
             f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern,"
             f" {'review' if source == 'hv_reviews' else 'NULL'} AS review"
-            f" FROM {parquet(paths, hive_partitioning=False)}"
+            f" FROM {quote_parquet(paths, hive_partitioning=False)}"
             for source, paths in self.payload.items()
             if paths
         ]
@@ -249,7 +253,7 @@ class Maker:
     def use_cohort_links(self) -> None:
         """Create the views `records` and `doubts` of the cohort's linkage."""
         self.con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
-        self.con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(self.store.doubts)}")
+        self.con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {quote_parquet(self.store.doubts)}")
 
     def use_links_without_new_rows(self, service: str) -> None:
         """Create the views `records` and `doubts` on which the returns of a service may be based.
@@ -299,7 +303,7 @@ class Maker:
                 disclosed = facts.find_facts(self.con, receiver, source, *self._find_terms(receiver))
             returned[*receiver, source] = disclosed
             if SERVICES[source] == service:
-                file = self.store.extract(source, council).return_file
+                file = self.store.get_extract(source, council).return_file
                 if why_not:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
@@ -348,17 +352,17 @@ class Maker:
     def _make_receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
         flows = accounts.list_permitted_flows(self.agreements, self.on)
-        name, what = self.store.extract(service, "").told_file.name, f"told-{service}"
+        name, what = self.store.get_extract(service, "").told_file.name, f"told-{service}"
         before = {Sender(file.parent.name, service) for file in self.store.home.returns.glob(f"*/{name}")}
         for teller in sorted({teller for teller in flows if teller.service == service} | before):
             if teller in flows:
                 yield self._make_receipt(teller, what, flows[teller])
             else:
-                file = self.store.extract(service, teller.council).told_file
+                file = self.store.get_extract(service, teller.council).told_file
                 yield self._withdraw(file, teller.council, what, "no agreement lets it tell anybody anything")
 
     def _make_receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
-        council, file = teller.council, self.store.extract(teller.service, teller.council).told_file
+        council, file = teller.council, self.store.get_extract(teller.service, teller.council).told_file
         own, found = self.agreements[council], accounts.build_receipt(self.con, teller)
         to = own.recipients[teller.service]
         document = {
@@ -441,7 +445,7 @@ class Maker:
             impact_assessment=own.impact_assessment,
             expires=own.expires.isoformat(),
             agreements={council: self.agreements[council].version for council in councils},
-            tells={"/".join(teller): sorted(fact.value for fact in told) for teller, told in allowed.items()},
+            tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
             absence_of=["/".join(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
@@ -464,7 +468,9 @@ def _read_linked_deliveries(store: CohortStore) -> Extracts:
         raise NothingToReturn(
             f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
         )
-    current = {(council, source): deliveries.read_current(store.extract(source, council)) for council, source in linked}
+    current = {
+        (council, source): deliveries.read_current(store.get_extract(source, council)) for council, source in linked
+    }
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
     moved = gone.union(inputs.find_changes_since_linkage(store, inputs.list_councils(store, SERVICES)))
     if moved:

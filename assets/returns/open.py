@@ -210,7 +210,7 @@ def _join_facts(
     shown = {
         name: label for name, label in team_files.WORDS["headings"].items() if name in contract and name in present
     }
-    identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
+    identity = [f"raw_{column.name}" for column in contract.select_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
     rows = con.sql(

@@ -25,7 +25,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import compute_growth
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote
-from privacy.doors.sql import parquet
+from privacy.doors.sql import quote_parquet
 from privacy.services import SERVICES
 from sources.reference.cohorts import Cohort
 
@@ -122,13 +122,13 @@ def forget_rows(store: CohortStore) -> None:
     with open_in_memory() as con:
         noted = _load(con, path)
         current = {
-            (council, source): deliveries.read_current(store.extract(source, council)) for council, source in noted
+            (council, source): deliveries.read_current(store.get_extract(source, council)) for council, source in noted
         }
         still = {key: mac for key, mac in noted.items() if (now := current[key]) and now.file_mac == mac}
         con.register("still", _build_key_table(still))
         con.execute(
             "CREATE TEMP TABLE history_to_keep AS FROM recorded SEMI JOIN still USING (council, source)"
-            f" SEMI JOIN {parquet(store.links)} AS links USING (source, council, row_key)"
+            f" SEMI JOIN {quote_parquet(store.links)} AS links USING (source, council, row_key)"
         )
         _keep(con, store, still)
 

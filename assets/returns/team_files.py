@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import capital, listed, month, row_ranges
+from ndl_export.pages.number_format import capitalise, format_month, format_row_ranges, join_words
 from privacy.doors.shipped import read_yaml
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
@@ -69,8 +69,8 @@ def _name_senders(*names: str) -> str:
     for name in names:
         council, _, service = name.partition("/")
         councils.setdefault(service, []).append(get_place(council).la_name)
-    return listed(
-        f"{SERVICES[service]} in {listed(of) if len(of) <= _COUNCILS_NAMED else f'{len(of)} councils'}"
+    return join_words(
+        f"{SERVICES[service]} in {join_words(of) if len(of) <= _COUNCILS_NAMED else f'{len(of)} councils'}"
         for service, of in councils.items()
     )
 
@@ -88,20 +88,20 @@ def explain(
     `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the codes of the reviews not
     recorded for a child born on the day `born`; `reviews` are the services that this covers, by code.
     """
-    said = _explain_missing(missing, born, reviews)
+    missing_reviews = _explain_missing(missing, born, reviews)
     if situation is Situation.NO_OTHER:
-        return " ".join([f"No record of {_name_senders(*absence_of)} could be linked.", *said])
+        return " ".join([f"No record of {_name_senders(*absence_of)} could be linked.", *missing_reviews])
     if situation is Situation.NOT_SAID:
         return NOT_TOLD
     concerned = [contact for contact in contacts if contact["concern"]]
     others = [contact for contact in contacts if not contact["concern"]]
     sentences = []
     if concerned:
-        sentences.append(f"{capital(listed(map(_format_contact, concerned)))} recorded a concern.")
+        sentences.append(f"{capitalise(join_words(map(_format_contact, concerned)))} recorded a concern.")
     if others:
         also = "Also known to" if concerned else "Known to"
-        sentences.append(f"{also} {listed(map(_format_contact, others))}.")
-    return " ".join([*sentences, *said])
+        sentences.append(f"{also} {join_words(map(_format_contact, others))}.")
+    return " ".join([*sentences, *missing_reviews])
 
 
 def _explain_missing(
@@ -110,13 +110,13 @@ def _explain_missing(
     """Yield the sentence about the reviews that are not recorded, in the order in which they are due."""
     records = [each for each in CONTRACTS["hv_reviews"].expected if isinstance(each, RecordAtAge)]
     named = [
-        each.title.lower() + (f" (due in {month(f'{each.find_due_day(born):%Y-%m}')})" if born else "")
+        each.title.lower() + (f" (due in {format_month(f'{each.find_due_day(born):%Y-%m}')})" if born else "")
         for each in records
         if each.code in missing
     ]
     if named:
         services = _name_senders(*sorted({sender for code in missing for sender in reviews[code]}))
-        yield WORDS["review_not_recorded"].format(services=services, reviews=listed(named))
+        yield WORDS["review_not_recorded"].format(services=services, reviews=join_words(named))
 
 
 def _describe_rule(rule: Mapping[str, Any]) -> str:
@@ -131,7 +131,7 @@ def _describe_rule(rule: Mapping[str, Any]) -> str:
 
 
 def _format_contact(contact: dict[str, object]) -> str:
-    latest = f" (latest linked record: {month(str(contact['last_contact']))})" if contact["last_contact"] else ""
+    latest = f" (latest linked record: {format_month(str(contact['last_contact']))})" if contact["last_contact"] else ""
     return _name_senders(str(contact["sender"])) + latest
 
 
@@ -230,7 +230,7 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
         ],
         others={TITLES[each]: len(found.get(each, [])) for each in (Situation.KNOWN, Situation.NOT_SAID)},
         tells={
-            _name_senders(teller): listed(words for fact, words in WORDS["facts"].items() if fact in kinds)
+            _name_senders(teller): join_words(words for fact, words in WORDS["facts"].items() if fact in kinds)
             for teller, kinds in header.tells.items()
         },
     )
@@ -245,7 +245,9 @@ def _build_child_entry(rows: list[Line]) -> dict[str, Any]:
         "name": " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "No name in the extract",
         "born": first.get(_BORN),
         "rows": places,
-        "places": ", ".join(map(format_row_number, places)) if split_number(places[0])[0] else row_ranges(places),
+        "places": ", ".join(map(format_row_number, places))
+        if split_number(places[0])[0]
+        else format_row_ranges(places),
         "numbers": {label: values for label, values in numbers.items() if values and label not in _IN_THE_NAME},
         "why": rows[0].why,
     }

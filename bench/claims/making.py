@@ -87,7 +87,7 @@ class Maker:
                 mapping = {} if fact.is_opposite or not is_right else {**self._describe(fact), "value": fact.value}
                 if text:
                     sort, expected = (kind, SUPPORTED) if is_right else (f"{kind}, wrong", UNSUPPORTED)
-                    yield Claim(sort, text, expected, _own(fact), mapping)
+                    yield Claim(sort, text, expected, _list_own(fact), mapping)
 
     def _write_value(self, template: str, fact: Fact, is_right: bool) -> str:
         words = self._word(fact)
@@ -113,7 +113,7 @@ class Maker:
             shares = {name: write_share(self.draw, each.shown, "", True) for name, each in zip(names, pair)}  # noqa: B905
             text = self._fill(template, self._word_groups(*pair), shares)
             kind, expected = ("pair of values", SUPPORTED) if is_right else ("pair of values, swapped", UNSUPPORTED)
-            yield Claim(kind, text, expected, _own(*pair))
+            yield Claim(kind, text, expected, _list_own(*pair))
 
     def make_counts(self) -> Iterator[Claim]:
         """Quote numbers of children, right and wrong."""
@@ -128,7 +128,7 @@ class Maker:
                 if not is_right and not number.is_wrong(row[f"{column}_lower_ci"], row[f"{column}_upper_ci"]):
                     continue
                 noun = {"Total": "children", "Female": "girls", "Male": "boys"}[row["sex"]]
-                words = {**self._place(row["area_name"]), **self._when(), "noun": noun}
+                words = {**self._place(row["area_name"]), **self._word_cohorts(), "noun": noun}
                 words["did"] = self.draw.choice(spec.get("did", [""]))
                 text = self._fill(template, words, {"number": number})
                 sort, expected = (kind, SUPPORTED) if is_right else (f"{kind}, wrong", UNSUPPORTED)
@@ -143,7 +143,7 @@ class Maker:
                 value = row["gld_difference_points"]
                 off = 0 if kind != "gap, wrong" else self.draw.choice([-1, 1]) * self.draw.uniform(5, 9)
                 ahead, behind, *_ = WORDS["gaps"][row["comparison"]]
-                words = {**self._place(row["area_name"]), **self._when(), "ahead": ahead, "behind": behind}
+                words = {**self._place(row["area_name"]), **self._word_cohorts(), "ahead": ahead, "behind": behind}
                 words["percent"] = self.draw.choice([f"{value:.1f}%", f"{round(value)}%", f"{round(value)} per cent"])
                 points = write_points(self.draw, round(abs(value + off), 1))
                 figures = ((row["area_name"], value),) if kind == "gap" else ()
@@ -183,7 +183,7 @@ class Maker:
         than = {differs: self._describe(other)[differs]}
         mapping = {**self._describe(one), "comparison": "higher" if is_up else "lower", "than": than}
         expected = UNSUPPORTED if "," in kind else SUPPORTED
-        return Claim(kind, self._fill(template, words), expected, _own(one, other), mapping)
+        return Claim(kind, self._fill(template, words), expected, _list_own(one, other), mapping)
 
     def _pair_areas(self) -> list[Pair]:
         """Return figures of two councils, the higher first, of every measure and group."""
@@ -265,7 +265,7 @@ class Maker:
         said = {name: ways for name in ("who", "did", "do", "topic") if (ways := fact.say(name))}
         return {
             **self._place(fact.area),
-            **self._when(),
+            **self._word_cohorts(),
             **{name: self.draw.choice(ways) for name, ways in said.items()},
         }
 
@@ -288,7 +288,7 @@ class Maker:
             for name in ("in", "alone", "before")
         }
 
-    def _when(self) -> dict[str, str]:
+    def _word_cohorts(self) -> dict[str, str]:
         way = self.draw.choice([self.label, self.label, self.label.replace("/", "-"), f"the {self.label} school year"])
         return {"cohort": f" in {way}" if self.draw.random() < 0.35 else "", "cohort_first": f"In {way}, "}
 
@@ -341,5 +341,5 @@ def _is_usable(fact: Fact) -> bool:
     )
 
 
-def _own(*facts: Fact) -> tuple[tuple[str, float], ...]:
+def _list_own(*facts: Fact) -> tuple[tuple[str, float], ...]:
     return tuple((each.area, each.shown) for each in facts)

@@ -50,7 +50,7 @@ def write_share(draw: random.Random, value: float, of: str = "", is_plain: bool 
 def write_points(draw: random.Random, value: float) -> Written:
     """Return a way to write percentage points."""
     unit = draw.choice([" percentage points", " points", " percentage points"])
-    ways = [_exactly(f"{value:.1f}{unit}", value), *_list_round(round(value), 1, unit)]
+    ways = [_write_exactly(f"{value:.1f}{unit}", value), *_list_round(round(value), 1, unit)]
     return draw.choice([each for each in ways if each.is_right(value)])
 
 
@@ -67,7 +67,7 @@ def _spell(number: int) -> str:
     return _ONES[number] if number < 20 else _TENS[ten] + (f"-{_ONES[one]}" if one else "")
 
 
-def _exactly(text: str, value: float) -> Written:
+def _write_exactly(text: str, value: float) -> Written:
     return Written(text, value - 0.04, value + 0.04, value - 0.06, value + 0.06)
 
 
@@ -84,7 +84,7 @@ def _list_round(whole: int, place: int, unit: str = "") -> Iterator[Written]:
 def _list_shares(value: float) -> Iterator[Written]:
     whole, five = round(value), 5 * round(value / 5)
     for unit in ("%", "%", " per cent", " percent"):
-        yield _exactly(f"{value:.1f}{unit}", value)
+        yield _write_exactly(f"{value:.1f}{unit}", value)
         yield from (each for each in _list_round(whole, 1, unit) if each.text.startswith((*"0123456789", *_ABOUT)))
     yield Written(f"{_spell(whole)} per cent", whole - 0.45, whole + 0.45, whole - 0.5, whole + 0.5)
     yield Written(f"between {five - 5} and {five + 5} per cent", five - 4, five + 4, five - 5, five + 5)

@@ -23,9 +23,9 @@ _RIVALS = Path(__file__).parent / "rivals"
 
 
 def main() -> None:
-    options = _options()
+    options = _read_options()
     rows = []
-    for two in _sets(options):
+    for two in _find_sets(options):
         for name in options.methods:
             with tempfile.TemporaryDirectory() as scratch:
                 result = run(METHODS[name], two, options.environments, Path(scratch))
@@ -35,7 +35,7 @@ def main() -> None:
         options.page.write_text(_render_page(rows), encoding="utf-8")
 
 
-def _sets(options: argparse.Namespace) -> list[TwoFiles]:
+def _find_sets(options: argparse.Namespace) -> list[TwoFiles]:
     """Return the sets by name; if a name occurs twice, the first one counts."""
     found: dict[str, TwoFiles] = {}
     for folder in options.folders:
@@ -46,7 +46,7 @@ def _sets(options: argparse.Namespace) -> list[TwoFiles]:
     return [two for name, two in found.items() if not options.only or name in options.only]
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--only", nargs="+", metavar="SET", help="these sets alone")
@@ -81,11 +81,11 @@ def _build_table(rows: list[_Row]) -> list[str]:
     return [
         f"| {' | '.join(heads)} | seconds | peak GiB |",
         "|---" * (len(heads) + 2) + "|",
-        *(_line(found[ours], [found.get(each) for each in others]) for found in by_set.values()),
+        *(_format_line(found[ours], [found.get(each) for each in others]) for found in by_set.values()),
     ]
 
 
-def _line(ours: _Row, others: list[_Row | None]) -> str:
+def _format_line(ours: _Row, others: list[_Row | None]) -> str:
     two, r = ours.two, ours.result
     cells = (
         two.name,
@@ -99,7 +99,7 @@ def _line(ours: _Row, others: list[_Row | None]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _twins(rows: list[_Row]) -> str:
+def _format_twins(rows: list[_Row]) -> str:
     known = [f"{each.method} {each.result.twins_precision:.4f}" for each in rows if each.result.twins_precision]
     return "; ".join(known) or "not measured"
 
@@ -112,14 +112,14 @@ def _render_page(rows: list[_Row]) -> str:
         .format(
             date=dt.date.today(),
             machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-            versions=", ".join([f"{name} {version(name)}" for name in ("splink", "duckdb")] + _pinned()),
+            versions=", ".join([f"{name} {version(name)}" for name in ("splink", "duckdb")] + _list_pinned()),
             table="\n".join(_build_table(rows)),
-            twins=_twins(rows),
+            twins=_format_twins(rows),
         )
     )
 
 
-def _pinned() -> list[str]:
+def _list_pinned() -> list[str]:
     """Return the pinned versions of the rivals and of the generator of sets."""
     found = []
     for environment, packages in _PINS.items():

@@ -20,12 +20,12 @@ def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float =
     """Return pairs with a posterior of at least `threshold` (left, right: positions in the frames), one to one."""
     con = duckdb.connect()
     con.execute("SET enable_progress_bar = false")
-    frames = [_prepared(left), _prepared(right)]
+    frames = [_prepare(left), _prepare(right)]
     present = [column for column in _COLUMNS if all(frame[column].notna().any() for frame in frames)]
     settings = SettingsCreator(
         link_type="link_only",
-        comparisons=_comparisons(present),
-        blocking_rules_to_generate_predictions=[block_on(*rule) for rule in _rules(present)],
+        comparisons=_build_comparisons(present),
+        blocking_rules_to_generate_predictions=[block_on(*rule) for rule in _build_rules(present)],
         retain_matching_columns=False,
         retain_intermediate_calculation_columns=False,
     )
@@ -54,7 +54,7 @@ def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float =
     return pd.DataFrame({"left": one[kept], "right": other[kept], "weight": weight[kept]})
 
 
-def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
+def _prepare(frame: pd.DataFrame) -> pd.DataFrame:
     """Return names, dates and postcodes in one case, without leading or trailing spaces; blanks are missing."""
     out = pd.DataFrame({"unique_id": np.arange(len(frame))})
     for column in _COLUMNS:
@@ -71,7 +71,7 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
     return out.astype(dict.fromkeys((*_COLUMNS, "outward"), "str")).astype(object).where(lambda f: f.notna(), None)
 
 
-def _comparisons(present: list[str]) -> list[object]:
+def _build_comparisons(present: list[str]) -> list[object]:
     return [comparison for column, comparison in _ALL.items() if column in present]
 
 
@@ -109,7 +109,7 @@ _ALL = {
 }
 
 
-def _rules(present: list[str]) -> list[tuple[str, ...]]:
+def _build_rules(present: list[str]) -> list[tuple[str, ...]]:
     rules = [
         ("postcode", "date_of_birth"),
         ("postcode", "substr(surname, 1, 2)"),

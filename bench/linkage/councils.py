@@ -17,30 +17,30 @@ from bench.linkage.clear_text import clear_text_pairs
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from tests.support.linkage import stress
-from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.populations import Frames, tokenise_frames
 
 LEFT = "eyfsp"
 
 
 def main() -> None:
-    options = _options()
-    frames = stress.extracts(options.children, options.seed)
-    people = stress.population(options.children, options.seed).set_index("child")
-    pairs = _linked(frames)
+    options = _read_options()
+    frames = stress.draw_extracts(options.children, options.seed)
+    people = stress.draw_population(options.children, options.seed).set_index("child")
+    pairs = _link(frames)
     for source in (source for source in frames if source != LEFT):
-        print(f"{source}: {_scores(frames, pairs[source], source, people.twin)}")
+        print(f"{source}: {_format_scores(frames, pairs[source], source, people.twin)}")
     first = frames["hv_reviews"].drop_duplicates("child")
-    print(f"shares found differ by {_gap(frames, pairs['hv_reviews'], first, people.group):.4f}")
+    print(f"shares found differ by {_measure_gap(frames, pairs['hv_reviews'], first, people.group):.4f}")
     if options.clear_text:
         left, right = (frame.assign(date_of_birth=frame.date_of_birth.astype(str)) for frame in (frames[LEFT], first))
         found = clear_text_pairs(left, right)
         both = pd.DataFrame(
             {"child_x": left.child.to_numpy()[found.left], "child_y": right.child.to_numpy()[found.right]}
         )
-        print(f"clear text: shares found differ by {_gap(frames, both, first, people.group):.4f}")
+        print(f"clear text: shares found differ by {_measure_gap(frames, both, first, people.group):.4f}")
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--children", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=1)
@@ -48,14 +48,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _linked(frames: Frames) -> dict[str, pd.DataFrame]:
+def _link(frames: Frames) -> dict[str, pd.DataFrame]:
     """Return, by source, the pairs of a Profile row and one of that source that share a child_id.
 
     The columns child_x and child_y are their true children.
     """
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
-        links = link(tokenised(frames, keys), children=len(frames[LEFT])).links.to_pandas()
+        links = link(tokenise_frames(frames, keys), children=len(frames[LEFT])).links.to_pandas()
     rows = {
         source: links[links.source == source].merge(frame[["council", "row_key", "child"]])
         for source, frame in frames.items()
@@ -63,7 +63,7 @@ def _linked(frames: Frames) -> dict[str, pd.DataFrame]:
     return {source: rows[LEFT].merge(found, on="child_id") for source, found in rows.items() if source != LEFT}
 
 
-def _scores(frames: Frames, pairs: pd.DataFrame, source: str, twin: pd.Series) -> str:
+def _format_scores(frames: Frames, pairs: pd.DataFrame, source: str, twin: pd.Series) -> str:
     right = pairs.child_x == pairs.child_y
     there = frames[LEFT].child.value_counts()
     precision, recall = right.mean(), right.sum() / frames[source].child.map(there).fillna(0).sum()
@@ -72,7 +72,7 @@ def _scores(frames: Frames, pairs: pd.DataFrame, source: str, twin: pd.Series) -
     return f"precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, twins' precision {right[twins].mean():.4f}"
 
 
-def _gap(frames: Frames, pairs: pd.DataFrame, first: pd.DataFrame, group: pd.Series) -> float:
+def _measure_gap(frames: Frames, pairs: pd.DataFrame, first: pd.DataFrame, group: pd.Series) -> float:
     """Return the largest difference between groups in the share of Profile children linked to their first review."""
     children = frames[LEFT].child[frames[LEFT].child.isin(first.child)].drop_duplicates()
     found = children.isin(pairs.child_x[pairs.child_x == pairs.child_y])

@@ -98,46 +98,46 @@ counting."""
 def estimate(seed: int = SEED) -> dict[str, dict[str, list[float]]]:
     """Return m and u of every level of every comparison, in the form of `model.json`."""
     rng = np.random.default_rng(seed)
-    first = _children(rng)
-    second = _second_record(rng, first)
+    first = _draw_children(rng)
+    second = _draw_second_record(rng, first)
     others = {column: np.roll(values, 1) for column, values in second.items()} | {
         "date_of_birth": first["date_of_birth"]
     }
     with tempfile.TemporaryDirectory() as directory:
         keys = KeyRing.create(Path(directory) / "keys", at_sender=True)
-        m = _shares(keys, first, second)
-        u = _shares(keys, first, others)
+        m = _measure_shares(keys, first, second)
+        u = _measure_shares(keys, first, others)
         for name, bands in BANDS.items():
             u[name] |= {
                 level: share * same for level, (share, same) in zip(model.EXACT[name].values(), bands, strict=True)
             }
-        u["date_of_birth"] = _shares(keys, *_every_two_birthdays(), "date_of_birth")["date_of_birth"]
+        u["date_of_birth"] = _measure_shares(keys, *_pair_birthdays(), "date_of_birth")["date_of_birth"]
     parameters: dict[str, dict[str, list[float]]] = {}
     for comparison, levels in model.LEVELS.items():
         fixed = SET.get(comparison, {})
         parameters[comparison] = {
             level: fixed.get(level)
             or [
-                _rounded(m[comparison].get(level, 0), LEAST_M),
-                _rounded(u[comparison].get(level, 0), least_u(level)),
+                _round(m[comparison].get(level, 0), LEAST_M),
+                _round(u[comparison].get(level, 0), find_least_u(level)),
             ]
             for level in (*levels, "different")
         }
     return parameters
 
 
-def least_u(level: str) -> float:
+def find_least_u(level: str) -> float:
     """Return the least u for a level: names are rarer than pairs of this many children can show."""
     return LEAST_U_OF_BANDS if level.startswith("exact") else LEAST_U
 
 
-def _rounded(share: float, least: float) -> float:
+def _round(share: float, least: float) -> float:
     """Return two significant figures, counted from the nearer of 0 and 1, so that 0.996 does not become 1."""
     share = max(share, least)
     return float(f"{share:.2g}") if share < 0.5 else round(1 - float(f"{1 - share:.2g}"), 6)
 
 
-def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _pair_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     days = np.datetime64("2019-09-01") + np.arange(366)
     count = len(days) ** 2
     names = {"surname": np.full(count, "SMITH"), "forename": np.full(count, "MARY"), "sex": np.full(count, "F")}
@@ -147,21 +147,21 @@ def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
     )
 
 
-def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _draw_children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
-    surnames = _by_band("surname", load_surname_bands(), _rare_names(rng, RARE_SURNAMES))
-    surname, other = (_drawn(rng, surnames, BANDS["surname"]) for _ in range(2))
-    forenames = _by_band("forename", load_given_name_bands(), _rare_names(rng, RARE_FORENAMES))
+    surnames = _group_by_band("surname", load_surname_bands(), _invent_names(rng, RARE_SURNAMES))
+    surname, other = (_draw_names(rng, surnames, BANDS["surname"]) for _ in range(2))
+    forenames = _group_by_band("forename", load_given_name_bands(), _invent_names(rng, RARE_FORENAMES))
     return {
         "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
-        "forename": _drawn(rng, forenames, BANDS["forename"]),
+        "forename": _draw_names(rng, forenames, BANDS["forename"]),
         "date_of_birth": np.datetime64("2019-09-01") + rng.integers(0, 366, CHILDREN),
         "postcode": np.char.add("LS1 ", _NUMBERS),
         "sex": rng.choice(np.array(["F", "M"]), CHILDREN),
     }
 
 
-def _rare_names(rng: np.random.Generator, count: int) -> list[str]:
+def _invent_names(rng: np.random.Generator, count: int) -> list[str]:
     """Return invented names of two or three syllables."""
     letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
     ends = np.array(
@@ -171,20 +171,22 @@ def _rare_names(rng: np.random.Generator, count: int) -> list[str]:
     return sorted(set(made.tolist()))
 
 
-def _by_band(which: str, bands: dict[str, int], rare: list[str]) -> list[np.ndarray]:
+def _group_by_band(which: str, bands: dict[str, int], rare: list[str]) -> list[np.ndarray]:
     names = {band: [name for name, of in bands.items() if of == band] for band in model.BANDS[which]}
     names[RAREST_BAND] = [name for name in rare if name not in bands]
     return [np.array(sorted(of_band)) for of_band in names.values()]
 
 
-def _drawn(rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]) -> np.ndarray:
+def _draw_names(
+    rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]
+) -> np.ndarray:
     """Draw a band by its share of children, then any name of the band."""
     band = rng.choice(len(bands), CHILDREN, p=[share for share, _ in bands])
     drawn = np.stack([rng.choice(of_band, CHILDREN).astype("U40") for of_band in names])
     return drawn[band, np.arange(CHILDREN)]
 
 
-def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _draw_second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     hit = {error: rng.random(CHILDREN) < rate for error, rate in RATES.items()}
     short = {canonical: form for form, canonical in load_given_name_forms().items()}
     record = dict(first)
@@ -195,16 +197,16 @@ def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> di
     record["surname"] = np.where(hit["half of a double surname"], half, record["surname"])
     record["surname"] = np.where(hit["another surname"], rng.permutation(first["surname"]), record["surname"])
     for name in ("surname", "forename"):
-        record[name] = np.where(hit[f"typing error in {name}"], _mistyped(rng, record[name]), record[name])
+        record[name] = np.where(hit[f"typing error in {name}"], _mistype(rng, record[name]), record[name])
         again = hit[f"typing error in {name}"] & (rng.random(CHILDREN) < FURTHER_ERROR)
-        record[name] = np.where(again, _mistyped(rng, record[name]), record[name])
+        record[name] = np.where(again, _mistype(rng, record[name]), record[name])
     exchanged = hit["names exchanged"]
     record["surname"], record["forename"] = (
         np.where(exchanged, record["forename"], record["surname"]),
         np.where(exchanged, record["surname"], record["forename"]),
     )
     record["date_of_birth"] = np.where(
-        hit["another date of birth"], _another_date(rng, first["date_of_birth"]), first["date_of_birth"]
+        hit["another date of birth"], _change_dates(rng, first["date_of_birth"]), first["date_of_birth"]
     )
     moved = hit["moved, or postcode wrong"]
     record["postcode"] = np.where(moved, np.char.add("LS2 ", _NUMBERS), first["postcode"])
@@ -212,7 +214,7 @@ def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> di
     return record
 
 
-def _mistyped(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
+def _mistype(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
     """Return names with one letter left out, added, changed, or swapped with the next, at a random position."""
     letters = rng.choice(list("AEIOURSTLNM"), len(names))
     kinds = rng.integers(0, 4, len(names))
@@ -224,7 +226,7 @@ def _mistyped(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
     return np.array(made)
 
 
-def _another_date(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
+def _change_dates(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
     """Return other dates: a quarter with another day, half with another month, a quarter with both."""
     months, days = dates.astype("datetime64[M]"), (dates - dates.astype("datetime64[M]")).astype(int)
     kind = rng.integers(0, 4, len(dates))
@@ -233,7 +235,7 @@ def _another_date(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
     return np.where(kind == 0, months, other_months).astype("datetime64[D]") + days
 
 
-def _shares(
+def _measure_shares(
     keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
 ) -> dict[str, dict[str, float]]:
     """Return the share of each level among the pairs (left[i], right[i]) that can be compared."""
@@ -258,10 +260,10 @@ def _shares(
     con.execute(
         f"CREATE TABLE pairs AS SELECT {', '.join(sides + has)} FROM tokens_l l JOIN tokens_r r USING (pair)"
     ).fetchall()
-    return {name: _level_shares(con, name) for name in comparisons or model.LEVELS}
+    return {name: _read_level_shares(con, name) for name in comparisons or model.LEVELS}
 
 
-def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
+def _read_level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
     counted = {level: sql for level, sql in model.LEVELS[comparison].items() if level not in OF_A_FAMILY}
     whens = " ".join(f"WHEN {condition} THEN {quote_text(level)}" for level, condition in counted.items())
     counts = con.execute(
@@ -274,11 +276,11 @@ def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, 
     return {level: count / total for level, count in counts}
 
 
-def page() -> str:
+def render_page() -> str:
     """Return the page `docs/linkage-parameters.md` in Markdown: every current parameter, and how it was made."""
     comparisons = {
         name: [
-            (level, m, u, model.compute_weight(name, level), _how(name, level, m, u))
+            (level, m, u, model.compute_weight(name, level), _explain_source(name, level, m, u))
             for level, (m, u) in levels.items()
         ]
         for name, levels in model.load_parameters()["comparisons"].items()
@@ -297,16 +299,16 @@ def page() -> str:
     )
 
 
-def _how(comparison: str, level: str, m: float, u: float) -> str:
+def _explain_source(comparison: str, level: str, m: float, u: float) -> str:
     if level in SET.get(comparison, {}):
         return "set by hand"
-    return "counted, at the least value" if m <= LEAST_M or u <= least_u(level) else "counted"
+    return "counted, at the least value" if m <= LEAST_M or u <= find_least_u(level) else "counted"
 
 
 def main(arguments: list[str]) -> None:
     """Print the estimates beside the current parameters; with --write, save them; with --report, print the page."""
     if "--report" in arguments:
-        print(page(), end="")
+        print(render_page(), end="")
         return
     found = estimate()
     in_force = model.load_parameters()

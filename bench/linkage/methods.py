@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.linkage.clear_text import clear_text_pairs
 from bench.linkage.measured import Measured, measure
-from bench.linkage.ours import our_pairs
+from bench.linkage.ours import find_pairs
 from bench.linkage.sets import COLUMNS, TwoFiles
 from privacy.linkage.assignment import match_one_to_one
 
@@ -35,21 +35,21 @@ class Method:
     assign: bool
 
 
-def _inside(name: str) -> Callable[[Path], list[str]]:
+def _run_inside(name: str) -> Callable[[Path], list[str]]:
     return lambda environments: [sys.executable, "-m", "bench.linkage.methods", name]
 
 
-def _rival(environment: str, script: str) -> Callable[[Path], list[str]]:
+def _run_rival(environment: str, script: str) -> Callable[[Path], list[str]]:
     return lambda environments: [
         str(environments.absolute() / environment / "bin" / "python"), str(_RIVALS / script)
     ]  # fmt: skip
 
 
 METHODS = {
-    "tokens": Method("this pipeline, tokens", _inside("tokens"), assign=False),
-    "splink": Method("Splink, clear text", _inside("clear_text"), assign=False),
-    "ecm": Method("recordlinkage ECM, clear text", _rival("recordlinkage", "recordlinkage_ecm.py"), assign=True),
-    "bloom": Method("clkhash + anonlink, Bloom filters", _rival("anonlink", "bloom_filters.py"), assign=True),
+    "tokens": Method("this pipeline, tokens", _run_inside("tokens"), assign=False),
+    "splink": Method("Splink, clear text", _run_inside("clear_text"), assign=False),
+    "ecm": Method("recordlinkage ECM, clear text", _run_rival("recordlinkage", "recordlinkage_ecm.py"), assign=True),
+    "bloom": Method("clkhash + anonlink, Bloom filters", _run_rival("anonlink", "bloom_filters.py"), assign=True),
 }
 
 
@@ -76,10 +76,10 @@ def run(method: Method, two: TwoFiles, environments: Path, scratch: Path) -> Res
         tie = (left * 1_000_003 + right).astype(np.uint64)
         kept = match_one_to_one(left, right, pairs.weight.to_numpy(float), tie)
         left, right = left[kept], right[kept]
-    return _scored(two, left, right, measured)
+    return _score(two, left, right, measured)
 
 
-def _scored(two: TwoFiles, left: np.ndarray, right: np.ndarray, measured: Measured) -> Result:
+def _score(two: TwoFiles, left: np.ndarray, right: np.ndarray, measured: Measured) -> Result:
     correct = two.left.truth.to_numpy()[left] == two.right.truth.to_numpy()[right]
     precision, recall = correct.sum() / max(len(left), 1), correct.sum() / two.true_pairs
     of_twins = None
@@ -91,5 +91,5 @@ def _scored(two: TwoFiles, left: np.ndarray, right: np.ndarray, measured: Measur
 
 if __name__ == "__main__":
     method, left_path, right_path, pairs_path = sys.argv[1:]
-    link_pairs = {"tokens": our_pairs, "clear_text": clear_text_pairs}[method]
+    link_pairs = {"tokens": find_pairs, "clear_text": clear_text_pairs}[method]
     link_pairs(pd.read_parquet(left_path), pd.read_parquet(right_path)).to_parquet(pairs_path)

@@ -37,8 +37,8 @@ from sources.reference import cohorts
 from sources.reference.code_lists import DOMAINS
 from sources.reference.places import PILOT
 from tests.support.linkage import stress
-from tests.support.linkage.linked_home import with_payload
-from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.linked_home import add_payload
+from tests.support.linkage.populations import Frames, tokenise_frames
 
 _PLANTED_NUMBERS = 4
 _HOSTEL, _RESIDENTS, _RESIDENTS_BORN = "LS2 9JT", CROWD_CHILDREN + 4, pd.Timestamp("2020-03-01")
@@ -75,46 +75,46 @@ class Cohort:
 
     def __init__(self, children: int, seed: int, keys: KeyRing, folder: Path) -> None:
         self._keys, self._folder, self._children = keys, folder, children
-        self.frames = _with_a_crowd(_with_shared_numbers(stress.extracts(children, seed, nhs_on_education=0.5)))
-        self.tokens = tokenised(self.frames, keys)
+        self.frames = _crowd_postcode(_share_numbers(stress.draw_extracts(children, seed, nhs_on_education=0.5)))
+        self.tokens = tokenise_frames(self.frames, keys)
         self._sent: dict[str, list[Path]] = {source: [] for source in CONTRACTS}
         rng = np.random.default_rng(seed)
         for source, frame in self.frames.items():
             rows = pd.concat([frame, frame.drop_duplicates("council").assign(row_key=_ADDED)])
             places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), "row_key": rows.row_key})
             self._sent[source] = [folder / f"{source}.parquet"]
-            pq.write_table(_telling(with_payload(source, places, rng), rng), self._sent[source][0])
-        links, agreement = self._linked(self.tokens)
+            pq.write_table(_randomise(add_payload(source, places, rng), rng), self._sent[source][0])
+        links, agreement = self._link(self.tokens)
         self.links = links.to_pandas()
-        self._before = self._table(links, agreement)
+        self._before = self._count_rows(links, agreement)
 
-    def effect(self, change: Change) -> Effect:
+    def measure_effect(self, change: Change) -> Effect:
         """Return the effect of a change on the children's table."""
-        tokens = self.tokens | {change.source: self.changed(change)}
-        after = self._table(*self._linked(tokens))
+        tokens = self.tokens | {change.source: self.apply_change(change)}
+        after = self._count_rows(*self._link(tokens))
         less, more = self._before - after, after - self._before
         own = (1 if change.added else -1) if change.source == "eyfsp" else 0
         others = max(less.total() - max(-own, 0), more.total() - max(own, 0))
-        return Effect(change.kind, change.added, others, rho_of(more, less))
+        return Effect(change.kind, change.added, others, compute_rho(more, less))
 
-    def changed(self, change: Change) -> pa.Table:
+    def apply_change(self, change: Change) -> pa.Table:
         """Return the tokens of the change's source after it."""
         frame = self.frames[change.source]
         if isinstance(change.row, pd.Series):
             more = change.row.to_frame().T.assign(row_key=_ADDED)
-            return self._tokenised(change.source, pd.concat([frame, more], ignore_index=True).astype(frame.dtypes))
-        return self._tokenised(change.source, frame.drop(index=change.row))
+            return self._tokenise(change.source, pd.concat([frame, more], ignore_index=True).astype(frame.dtypes))
+        return self._tokenise(change.source, frame.drop(index=change.row))
 
-    def _tokenised(self, source: str, frame: pd.DataFrame) -> pa.Table:
-        return tokenised({source: frame}, self._keys)[source]
+    def _tokenise(self, source: str, frame: pd.DataFrame) -> pa.Table:
+        return tokenise_frames({source: frame}, self._keys)[source]
 
-    def _linked(self, tokens: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
+    def _link(self, tokens: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
         """Return the links, and how well the records of children agree."""
         agreement = Agreement()
         links = link(tokens, children=self._children, watchers=(agreement,)).links
         return links, agreement.count_children(links)
 
-    def _table(self, links: pa.Table, agreement: pa.Table) -> Counter[Row]:
+    def _count_rows(self, links: pa.Table, agreement: pa.Table) -> Counter[Row]:
         found, agrees, out = (self._folder / f"{name}.parquet" for name in ("links", "agreement", "children"))
         pq.write_table(links, found)
         pq.write_table(agreement, agrees)
@@ -129,7 +129,7 @@ def plan() -> Plan:
     return plan_family("pupil", PILOT, load_policy())
 
 
-def rho_of(more: Counter[Row], less: Counter[Row]) -> float:
+def compute_rho(more: Counter[Row], less: Counter[Row]) -> float:
     """Return the rho of added and removed rows under the plan."""
     rows = pd.DataFrame([*more.elements(), *less.elements()], columns=list(plan().family.columns))
     sign = np.repeat([1, -1], [more.total(), less.total()])
@@ -139,7 +139,7 @@ def rho_of(more: Counter[Row], less: Counter[Row]) -> float:
     )
 
 
-def _telling(extract: pa.Table, rng: np.random.Generator) -> pa.Table:
+def _randomise(extract: pa.Table, rng: np.random.Generator) -> pa.Table:
     """Return the extract with random scores, concerns and languages, so that hardly any two records are identical."""
     size = extract.num_rows
     said = {domain: rng.uniform(10, 60, size) for domain in DOMAINS} | {
@@ -153,7 +153,7 @@ def _telling(extract: pa.Table, rng: np.random.Generator) -> pa.Table:
     return extract
 
 
-def _with_shared_numbers(frames: Frames) -> Frames:
+def _share_numbers(frames: Frames) -> Frames:
     """Put each of some NHS numbers on the reviews of as many children as may share one.
 
     Nothing else joins the two reviews of a child: the second has another child's surname and postcode.
@@ -162,7 +162,7 @@ def _with_shared_numbers(frames: Frames) -> Frames:
     said = health.groupby("child")[["forename", "date_of_birth"]].nunique().max(axis=1)
     alike = said.index[(said == 1) & (health.groupby("child").size() == 2)]
     children = sorted(alike)[: MAX_CHILDREN_A_NUMBER * _PLANTED_NUMBERS]
-    numbers = stress.nhs_numbers(_ADDED + np.arange(_PLANTED_NUMBERS)).repeat(MAX_CHILDREN_A_NUMBER)
+    numbers = stress.make_nhs_numbers(_ADDED + np.arange(_PLANTED_NUMBERS)).repeat(MAX_CHILDREN_A_NUMBER)
     chosen = health.child.isin(children)
     health["nhs_number"] = health.child.map(dict(zip(children, numbers, strict=True))).fillna(health.nhs_number)
     health["local_patient_id"] = health.local_patient_id.mask(chosen)
@@ -171,7 +171,7 @@ def _with_shared_numbers(frames: Frames) -> Frames:
     return frames | {"hv_reviews": health}
 
 
-def _with_a_crowd(frames: Frames) -> Frames:
+def _crowd_postcode(frames: Frames) -> Frames:
     """Move some children born in one month to one postcode, with all names wrong in health.
 
     They can be linked only by date of birth and postcode.
@@ -192,7 +192,7 @@ def _with_a_crowd(frames: Frames) -> Frames:
     return settled | {"hv_reviews": health}
 
 
-def changes(cohort: Cohort, records: int, seed: int) -> Iterator[Change]:
+def iter_changes(cohort: Cohort, records: int, seed: int) -> Iterator[Change]:
     """Yield worst-case changes, each kind in turn, with two additions for each removal."""
     rng = np.random.default_rng(seed)
     for number in range(records):
@@ -200,113 +200,115 @@ def changes(cohort: Cohort, records: int, seed: int) -> Iterator[Change]:
         yield kinds[number // 3 % len(kinds) if number % 3 == 2 else (number - number // 3) % len(kinds)](cohort, rng)
 
 
-def _random_row(frame: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+def _pick_row(frame: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
     return frame.iloc[rng.integers(len(frame))].copy()
 
 
-def _pair(cohort: Cohort, rng: np.random.Generator, source: str, near: str) -> tuple[pd.Series, pd.Series]:
+def _pick_pair(cohort: Cohort, rng: np.random.Generator, source: str, near: str) -> tuple[pd.Series, pd.Series]:
     """Return a row of a source, and one of another child who is near it by postcode, date of birth or surname."""
     frame = cohort.frames[source]
     while True:
-        one = _random_row(frame, rng)
+        one = _pick_row(frame, rng)
         others = frame[(frame[near] == one[near]) & (frame.child != one.child)]
         if len(others):
-            return one, _random_row(others, rng)
+            return one, _pick_row(others, rng)
 
 
-def _unnumbered(row: pd.Series) -> pd.Series:
+def _remove_numbers(row: pd.Series) -> pd.Series:
     for number in {"nhs_number", "upn", "local_patient_id"} & set(row.index):
         row[number] = None
     return row
 
 
-def _rival(cohort: Cohort, rng: np.random.Generator) -> Change:
-    row = _random_row(cohort.frames["eyfsp"], rng)
-    rival = _random_row(cohort.frames["hv_reviews"], rng)
+def _add_rival(cohort: Cohort, rng: np.random.Generator) -> Change:
+    row = _pick_row(cohort.frames["eyfsp"], rng)
+    rival = _pick_row(cohort.frames["hv_reviews"], rng)
     said = ["surname", "forename", "sex", "date_of_birth", "postcode"]
     rival[said] = row[said]
-    return Change("the same as a child's Profile, in health", "hv_reviews", _unnumbered(rival))
+    return Change("the same as a child's Profile, in health", "hv_reviews", _remove_numbers(rival))
 
 
-def _co_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
-    one, other = (_random_row(cohort.frames["hv_reviews"], rng) for _ in range(2))
-    return Change("a twin of a child", "hv_reviews", _unnumbered(one.copy()).where(one.index != "forename", other))
+def _add_co_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
+    one, other = (_pick_row(cohort.frames["hv_reviews"], rng) for _ in range(2))
+    return Change("a twin of a child", "hv_reviews", _remove_numbers(one.copy()).where(one.index != "forename", other))
 
 
-def _namesake_at_home(cohort: Cohort, rng: np.random.Generator) -> Change:
-    one, other = (_random_row(cohort.frames["hv_reviews"], rng) for _ in range(2))
-    mixed = _unnumbered(one.copy()).where(~one.index.isin(["forename", "date_of_birth"]), other)
+def _add_namesake_at_home(cohort: Cohort, rng: np.random.Generator) -> Change:
+    one, other = (_pick_row(cohort.frames["hv_reviews"], rng) for _ in range(2))
+    mixed = _remove_numbers(one.copy()).where(~one.index.isin(["forename", "date_of_birth"]), other)
     return Change("surname and postcode of a child", "hv_reviews", mixed)
 
 
-def _namesake(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _add_namesake(cohort: Cohort, rng: np.random.Generator) -> Change:
     source = str(rng.choice(["eyfsp", "hv_reviews"]))
-    one, other = (_random_row(cohort.frames[source], rng) for _ in range(2))
+    one, other = (_pick_row(cohort.frames[source], rng) for _ in range(2))
     names = one.index.isin(["forename", "surname", "council"])
     mixed = other.where(~names, one)
     if source == "eyfsp":
-        mixed["upn"] = stress.upns(np.array([9_000_000]))[0]
-    return Change("both names of a child, in its extract", source, mixed if source == "eyfsp" else _unnumbered(mixed))
+        mixed["upn"] = stress.make_upns(np.array([9_000_000]))[0]
+    return Change(
+        "both names of a child, in its extract", source, mixed if source == "eyfsp" else _remove_numbers(mixed)
+    )
 
 
-def _default_date(cohort: Cohort, rng: np.random.Generator) -> Change:
-    row = _unnumbered(_random_row(cohort.frames["hv_reviews"], rng))
+def _add_default_date(cohort: Cohort, rng: np.random.Generator) -> Change:
+    row = _remove_numbers(_pick_row(cohort.frames["hv_reviews"], rng))
     row["date_of_birth"] = pd.Timestamp("2020-01-01")
     return Change("a child under 1 January", "hv_reviews", row)
 
 
-def _bridge_in_health(cohort: Cohort, rng: np.random.Generator) -> Change:
-    one, other = _pair(cohort, rng, "hv_reviews", str(rng.choice(["council", "date_of_birth", "postcode"])))
+def _add_bridge_in_health(cohort: Cohort, rng: np.random.Generator) -> Change:
+    one, other = _pick_pair(cohort, rng, "hv_reviews", str(rng.choice(["council", "date_of_birth", "postcode"])))
     bridge = other.copy()
     bridge[["nhs_number", "surname", "postcode"]] = one[["nhs_number", "surname", "postcode"]]
     return Change("two children's numbers, in health", "hv_reviews", bridge)
 
 
-def _bridge_in_education(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _add_bridge_in_education(cohort: Cohort, rng: np.random.Generator) -> Change:
     frame = cohort.frames["school_census"]
-    one, other = _random_row(frame, rng), _random_row(frame[frame.nhs_number.notna()], rng)
+    one, other = _pick_row(frame, rng), _pick_row(frame[frame.nhs_number.notna()], rng)
     bridge = one.copy()
     bridge[["nhs_number", "surname", "postcode"]] = other[["nhs_number", "surname", "postcode"]]
     return Change("two children's numbers, in education", "school_census", bridge)
 
 
-def _one_child_more(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _add_child(cohort: Cohort, rng: np.random.Generator) -> Change:
     health = cohort.frames["hv_reviews"]
     children = health.groupby("nhs_number").child.nunique()
-    row = _random_row(health, rng)
+    row = _pick_row(health, rng)
     row["nhs_number"] = str(rng.choice(children.index[children == MAX_CHILDREN_A_NUMBER]))
     return Change("one child too many with a number", "hv_reviews", row)
 
 
-def _one_resident_more(cohort: Cohort, rng: np.random.Generator) -> Change:
-    row = _unnumbered(_random_row(cohort.frames["hv_reviews"], rng))
+def _add_resident(cohort: Cohort, rng: np.random.Generator) -> Change:
+    row = _remove_numbers(_pick_row(cohort.frames["hv_reviews"], rng))
     row["postcode"], row["date_of_birth"] = _HOSTEL, _RESIDENTS_BORN + pd.Timedelta(days=int(rng.integers(31)))
     return Change("one child more at a crowd's postcode", "hv_reviews", row)
 
 
-def _nearly(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _add_nearly(cohort: Cohort, rng: np.random.Generator) -> Change:
     """Return a record near every threshold: a child's record with one field wrong, in a service that already has
     another."""
     source = str(rng.choice(["hv_reviews", "early_years_census"]))
-    row, other = (_random_row(cohort.frames[source], rng) for _ in range(2))
+    row, other = (_pick_row(cohort.frames[source], rng) for _ in range(2))
     wrong = str(rng.choice(["surname", "forename", "date_of_birth", "postcode"]))
     row[wrong] = other[wrong]
     row["council"] = other.council
-    return Change("a child's record with one thing wrong", source, _unnumbered(row))
+    return Change("a child's record with one thing wrong", source, _remove_numbers(row))
 
 
-def _left_out_at_random(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _leave_out_at_random(cohort: Cohort, rng: np.random.Generator) -> Change:
     source = str(rng.choice(list(cohort.frames)))
     return Change("any record", source, int(rng.integers(len(cohort.frames[source]))))
 
 
-def _left_out_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _leave_out_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
     source = str(rng.choice(list(cohort.frames)))
     frame = cohort.frames[source]
     return Change("a twin's record", source, int(rng.choice(np.flatnonzero(frame.twin))))
 
 
-def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
+def _leave_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
     """Return the removal of a record whose link is among the least certain."""
     unsure = cohort.links.nsmallest(50, "match_probability")
     unsure = unsure[unsure.match_rule == "probabilistic"]
@@ -317,23 +319,24 @@ def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
 
 
 _ADDED_KINDS = (
-    _rival, _co_twin, _namesake_at_home, _namesake, _default_date, _bridge_in_health, _bridge_in_education,
-    _one_child_more, _one_resident_more, _nearly,
+    _add_rival, _add_co_twin, _add_namesake_at_home, _add_namesake, _add_default_date,
+    _add_bridge_in_health, _add_bridge_in_education,
+    _add_child, _add_resident, _add_nearly,
 )  # fmt: skip
-_LEFT_OUT = (_left_out_at_random, _left_out_twin, _left_out_unsure)
+_LEFT_OUT = (_leave_out_at_random, _leave_out_twin, _leave_out_unsure)
 
 
 def main() -> None:
-    options = _options()
+    options = _read_options()
     effects = []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as scratch:
             cohort = Cohort(options.children, seed, KeyRing.create(Path(scratch) / "keys"), Path(scratch))
-            effects += [cohort.effect(change) for change in changes(cohort, options.records, seed)]
-    print("\n".join(lines(effects)))
+            effects += [cohort.measure_effect(change) for change in iter_changes(cohort, options.records, seed)]
+    print("\n".join(iter_lines(effects)))
 
 
-def lines(effects: Sequence[Effect]) -> Iterator[str]:
+def iter_lines(effects: Sequence[Effect]) -> Iterator[str]:
     """Yield a Markdown table with one row per kind.
 
     Columns: the number of records, how many of them change 0, 1, 2, ... other rows, and the greatest rho.
@@ -349,7 +352,7 @@ def lines(effects: Sequence[Effect]) -> Iterator[str]:
         yield f"| {word}{kind} | {len(group)} | {shown} | {group.rho.max():.3f} |"
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--children", type=int, default=1_000)
     parser.add_argument("--records", type=int, default=200)

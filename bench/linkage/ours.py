@@ -21,10 +21,10 @@ _PEOPLE = ("surname", "forename", "sex", "date_of_birth", "postcode")
 _ALPHABET = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
-def our_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+def find_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     """Return pairs (left, right: positions) of a Profile row and a review that share a child."""
     with tempfile.TemporaryDirectory() as folder:
-        landing, store = Path(folder) / "landing", Home(Path(folder) / "home").cohort(COHORT)
+        landing, store = Path(folder) / "landing", Home(Path(folder) / "home").get_cohort(COHORT)
         keys = KeyRing.create(Path(folder) / "keys")
         intake = Intake(landing, store.home, keys)
         for source, frame in zip(_SOURCES, (left, right), strict=True):
@@ -48,7 +48,7 @@ def _write(landing: Path, source: str, frame: pd.DataFrame) -> Landed:
         if column.name in _PEOPLE:
             rows[column.name] = frame[column.name].to_numpy() if column.name in frame else None
         elif column.name == "upn":
-            rows["upn"] = _upns(len(frame))
+            rows["upn"] = _make_upns(len(frame))
         elif column.required:
             codes = list(column.codes or ())
             rows[column.name] = codes[-1] if codes else ("2022-05-05" if column.kind is Kind.DATE else "1")
@@ -58,7 +58,7 @@ def _write(landing: Path, source: str, frame: pd.DataFrame) -> Landed:
     return Landed(_COUNCIL, source, COHORT, path)
 
 
-def _upns(count: int) -> list[str]:
+def _make_upns(count: int) -> list[str]:
     digits = np.char.zfill(np.arange(count).astype(str), 12)
     columns = np.array([list(d) for d in digits]).astype(int)
     return [

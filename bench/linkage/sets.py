@@ -43,7 +43,7 @@ class TwoFiles:
         counts = self.left.truth.value_counts()
         return int(self.right.truth.map(counts).fillna(0).sum())
 
-    def without(self, *columns: str) -> TwoFiles:
+    def drop_identifiers(self, *columns: str) -> TwoFiles:
         blank = dict.fromkeys(columns, None)
         name = f"{self.name} without {', '.join(columns)}"
         return TwoFiles(name, self.left.assign(**blank), self.right.assign(**blank))
@@ -58,7 +58,7 @@ def load_all(folder: Path) -> Iterator[TwoFiles]:
             continue
 
 
-def in_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
+def move_to_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
     """Return dates of the cohort 2019/20 with these months and days (text); missing if month or day is.
 
     The year is discarded, but a missing year makes the date missing.
@@ -69,7 +69,7 @@ def in_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
     return (born_in + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)).where(known, None)
 
 
-def by_days(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
+def wrap_days(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
     """Return dates of the cohort 2019/20 that keep the number of days from a fixed day, wrapped around the cohort.
 
     Arguments are text; the result is missing if there is no such day.
@@ -83,8 +83,8 @@ def by_days(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
 _Dated: TypeAlias = Callable[[pd.Series, pd.Series, pd.Series], pd.Series]
 
 
-def _ons(folder: Path) -> Iterator[TwoFiles]:
-    def frame(file: str, dated: _Dated) -> pd.DataFrame:
+def _iter_ons(folder: Path) -> Iterator[TwoFiles]:
+    def build_frame(file: str, dated: _Dated) -> pd.DataFrame:
         d = pd.read_parquet(folder / file).astype("string").replace("", None)
         return pd.DataFrame(
             {
@@ -98,12 +98,12 @@ def _ons(folder: Path) -> Iterator[TwoFiles]:
         )
 
     files = ("census.parquet", "cis.parquet")
-    whole = TwoFiles("ons", *(frame(file, in_cohort) for file in files))
-    yield from (whole, whole.without("sex"), whole.without("date_of_birth"))
-    yield TwoFiles("ons_by_days", *(frame(file, by_days) for file in files))
+    whole = TwoFiles("ons", *(build_frame(file, move_to_cohort) for file in files))
+    yield from (whole, whole.drop_identifiers("sex"), whole.drop_identifiers("date_of_birth"))
+    yield TwoFiles("ons_by_days", *(build_frame(file, wrap_days) for file in files))
 
 
-def _febrl_frame(d: pd.DataFrame, dated: _Dated = in_cohort) -> pd.DataFrame:
+def _build_febrl_frame(d: pd.DataFrame, dated: _Dated = move_to_cohort) -> pd.DataFrame:
     born = d.date_of_birth.astype("string").str.replace("-", "").str.zfill(8)
     return pd.DataFrame(
         {
@@ -117,31 +117,31 @@ def _febrl_frame(d: pd.DataFrame, dated: _Dated = in_cohort) -> pd.DataFrame:
     )
 
 
-def _febrl4(folder: Path) -> Iterator[TwoFiles]:
+def _iter_febrl4(folder: Path) -> Iterator[TwoFiles]:
     one, other = (
         pd.read_csv(folder / f"dataset4{part}.csv", skipinitialspace=True, dtype="string") for part in ("a", "b")
     )
-    whole = TwoFiles("febrl4", _febrl_frame(one), _febrl_frame(other))
-    yield from (whole, whole.without("date_of_birth"))
-    yield TwoFiles("febrl4_by_days", _febrl_frame(one, by_days), _febrl_frame(other, by_days))
+    whole = TwoFiles("febrl4", _build_febrl_frame(one), _build_febrl_frame(other))
+    yield from (whole, whole.drop_identifiers("date_of_birth"))
+    yield TwoFiles("febrl4_by_days", _build_febrl_frame(one, wrap_days), _build_febrl_frame(other, wrap_days))
 
 
-def _febrl123(folder: Path) -> Iterator[TwoFiles]:
+def _iter_febrl123(folder: Path) -> Iterator[TwoFiles]:
     for number in (1, 2, 3):
         d = pd.read_csv(folder / f"dataset{number}.csv", skipinitialspace=True, dtype="string")
         original = d.rec_id.str.endswith("-org")
         first = d.rec_id.str.endswith("-dup-0")
-        yield TwoFiles(f"febrl{number}", _febrl_frame(d[original]), _febrl_frame(d[first]))
+        yield TwoFiles(f"febrl{number}", _build_febrl_frame(d[original]), _build_febrl_frame(d[first]))
 
 
-def _clkhash(folder: Path) -> Iterator[TwoFiles]:
+def _iter_clkhash(folder: Path) -> Iterator[TwoFiles]:
     d = pd.read_parquet(folder / "clkhash_dirty.parquet").astype("string")
     frame = pd.DataFrame(
         {
             "forename": d.first_name,
             "surname": d.surname,
             "sex": None,
-            "date_of_birth": in_cohort(d.dob.str[:4], d.dob.str[5:7], d.dob.str[8:10]),
+            "date_of_birth": move_to_cohort(d.dob.str[:4], d.dob.str[5:7], d.dob.str[8:10]),
             "postcode": d.postcode,
             "truth": d.truth,
         }
@@ -152,7 +152,7 @@ def _clkhash(folder: Path) -> Iterator[TwoFiles]:
 def _address_postcode(*parts: pd.Series) -> pd.Series:
     """Return a postcode for an address without one: one per street and number, so that households share it."""
 
-    def code(address: str) -> str:
+    def read_code(address: str) -> str:
         n = int(hashlib.sha256(address.encode()).hexdigest()[:12], 16)
         letters = "ABDEFGHJLNPQRSTUWXYZ"
         return f"LS{n % 29 + 1} {n // 29 % 9 + 1}{letters[n // 300 % 20]}{letters[n // 6000 % 20]}"
@@ -161,14 +161,14 @@ def _address_postcode(*parts: pd.Series) -> pd.Series:
     text = parts[0].fillna("").astype(str).str.lower()
     for part in parts[1:]:
         text = text + " " + part.fillna("").astype(str).str.lower()
-    return text.map(code).where(~missing, None)
+    return text.map(read_code).where(~missing, None)
 
 
 _ADDRESS = ("street_number", "street_name")
 
 
-def _people(
-    d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...] = _ADDRESS, dated: _Dated = in_cohort
+def _build_people(
+    d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...] = _ADDRESS, dated: _Dated = move_to_cohort
 ) -> pd.DataFrame:
     """Return a frame of pseudopeople in COLUMNS, one row per person; `address` is the prefix of its address columns."""
     missing = pd.Series(None, index=d.index, dtype=object)
@@ -185,27 +185,27 @@ def _people(
     ).drop_duplicates("truth")
 
 
-def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
+def _iter_pseudopeople(folder: Path) -> Iterator[TwoFiles]:
     first, later, forms = (pd.read_parquet(folder / f"pp_{name}.parquet") for name in "acb")
-    yield TwoFiles("pseudopeople_census", _people(first), _people(later))
-    yield TwoFiles("pseudopeople_w2", _people(first), _people(forms, address="mailing_address_"))
+    yield TwoFiles("pseudopeople_census", _build_people(first), _build_people(later))
+    yield TwoFiles("pseudopeople_w2", _build_people(first), _build_people(forms, address="mailing_address_"))
 
 
-def _held_out(folder: Path) -> Iterator[TwoFiles]:
+def _iter_held_out(folder: Path) -> Iterator[TwoFiles]:
     """Yield pairs that nobody looked at while the model was developed."""
     folder = folder / "holdout"
     names = ("census2020_s701", "census2030_s702", "census2040_s703", "w2_2030_s704")
     of_2020, of_2030, of_2040, forms = (pd.read_parquet(folder / f"{name}.parquet") for name in names)
-    yield TwoFiles("held_out_2020_2030", _people(of_2020), _people(of_2030))
-    by_count = [_people(d, dated=by_days) for d in (of_2020, of_2030)]
+    yield TwoFiles("held_out_2020_2030", _build_people(of_2020), _build_people(of_2030))
+    by_count = [_build_people(d, dated=wrap_days) for d in (of_2020, of_2030)]
     yield TwoFiles("held_out_2020_2030_by_days", *by_count)
-    yield TwoFiles("held_out_2030_2040", _people(of_2030), _people(of_2040))
-    streets = [_people(d, address_parts=("street_name",)) for d in (of_2030, of_2040)]
-    yield TwoFiles("held_out_2030_2040_streets", *streets).without("sex")
-    yield TwoFiles("held_out_w2", _people(of_2030), _people(forms, address="mailing_address_"))
+    yield TwoFiles("held_out_2030_2040", _build_people(of_2030), _build_people(of_2040))
+    streets = [_build_people(d, address_parts=("street_name",)) for d in (of_2030, of_2040)]
+    yield TwoFiles("held_out_2030_2040_streets", *streets).drop_identifiers("sex")
+    yield TwoFiles("held_out_w2", _build_people(of_2030), _build_people(forms, address="mailing_address_"))
 
 
-def _historical(folder: Path) -> Iterator[TwoFiles]:
+def _iter_historical(folder: Path) -> Iterator[TwoFiles]:
     """Yield Splink's historical figures: two random records of each person, who has about five to ten."""
     d = pd.read_parquet(folder / "historical_50k.parquet").astype("string")
     d = d[d.first_name.notna() | d.surname.notna()].sample(frac=1, random_state=5)
@@ -215,7 +215,7 @@ def _historical(folder: Path) -> Iterator[TwoFiles]:
             "forename": d.first_name,
             "surname": d.surname,
             "sex": d.gender.str[:1].str.upper().where(d.gender.isin(["male", "female"])),
-            "date_of_birth": in_cohort(d.dob.str[:4], d.dob.str[5:7], d.dob.str[8:10]),
+            "date_of_birth": move_to_cohort(d.dob.str[:4], d.dob.str[5:7], d.dob.str[8:10]),
             "postcode": d.postcode_fake,
             "truth": d.cluster,
         }
@@ -224,13 +224,13 @@ def _historical(folder: Path) -> Iterator[TwoFiles]:
 
 
 LOADERS: dict[str, Callable[[Path], Iterator[TwoFiles]]] = {
-    "clkhash": _clkhash,
-    "febrl123": _febrl123,
-    "febrl4": _febrl4,
-    "ons": _ons,
-    "pseudopeople": _pseudopeople,
-    "held_out": _held_out,
-    "historical": _historical,
+    "clkhash": _iter_clkhash,
+    "febrl123": _iter_febrl123,
+    "febrl4": _iter_febrl4,
+    "ons": _iter_ons,
+    "pseudopeople": _iter_pseudopeople,
+    "held_out": _iter_held_out,
+    "historical": _iter_historical,
 }
 
 
@@ -239,7 +239,7 @@ def make_stress_set(children: int) -> TwoFiles:
 
     Eight councils, with the errors typical of children's records, moves, and 2.9% twins, who are marked.
     """
-    frames = stress.extracts(children, seed=1)
+    frames = stress.draw_extracts(children, seed=1)
     first = [frames[source].drop_duplicates("child") for source in ("eyfsp", "hv_reviews")]
     born = [each.date_of_birth.dt.strftime("%Y-%m-%d") for each in first]
     found = (each.assign(date_of_birth=days, truth=each.child) for each, days in zip(first, born, strict=True))

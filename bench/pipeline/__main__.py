@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.pipeline import extract, layouts
-from bench.pipeline.commands import READINESS, Measured, stored, watch
-from bench.pipeline.page import Size, page
+from bench.pipeline.commands import READINESS, Measured, measure_folders, watch
+from bench.pipeline.page import Size, render_page
 from privacy.keys import KeyRing
 from sources.extract.landing import mark_as_synthetic
 
@@ -26,27 +26,29 @@ _MOST_GIB = 20.0
 
 
 def main() -> None:
-    options = _options()
+    options = _read_options()
     sizes = [
-        _size(
+        _measure_size(
             f"{scale:g}", ["--scale", f"{scale:g}"], full=scale == options.scales[0], as_sent=scale == options.scales[0]
         )
         for scale in options.scales
     ]
     if options.england:
-        sizes.append(_size("England", ["--england", "--scale", f"{options.england:g}"], full=True))
+        sizes.append(_measure_size("England", ["--england", "--scale", f"{options.england:g}"], full=True))
     start = watch("readiness --help", [READINESS, "--help"], Path(tempfile.gettempdir()) / "readiness-help.txt")[0]
     large = [Measured(*way) for way in extract.measure(options.extract_rows)]
-    options.page.write_text(page(_asked(sys.argv[1:]), sizes, start, large, options.extract_rows), encoding="utf-8")
+    options.page.write_text(
+        render_page(_drop_page_option(sys.argv[1:]), sizes, start, large, options.extract_rows), encoding="utf-8"
+    )
 
 
-def _asked(arguments: list[str]) -> list[str]:
+def _drop_page_option(arguments: list[str]) -> list[str]:
     """Return the arguments without the option that says where the page goes."""
     at = arguments.index("--page") if "--page" in arguments else len(arguments)
     return arguments[:at] + arguments[at + 2 :]
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scales", type=float, nargs="+", default=[1, 5, 25], help="times the children of the pilot")
     parser.add_argument("--england", type=float, nargs="?", const=1.0, help="153 councils as well, at this scale")
@@ -55,7 +57,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Size:
+def _measure_size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Size:
     """Measure one size of landing folder: floor, usual script and main job.
 
     If `full`, also measures an unchanged run, `verify` and a correction; if `as_sent`, also the same rows in parts, and
@@ -66,8 +68,8 @@ def _size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Siz
         KeyRing.create(root / "keys", demonstration=True)
         landing, log = ["--landing", str(root / "landing"), "--cohort", COHORT], root / "output.txt"
         synth, _ = watch("synthetic extracts", [READINESS, "synth", *landing, *of, "--contract-names"], log)
-        floor = _script("floor", "floor", root / "landing", root)
-        usual = _script("the usual script", "usual", root / "landing", root, most_gib=_MOST_GIB)
+        floor = _measure_script("floor", "floor", root / "landing", root)
+        usual = _measure_script("the usual script", "usual", root / "landing", root, most_gib=_MOST_GIB)
         run = [READINESS, "run", *landing, "--home", str(root / "home"), "--keys", str(root / "keys")]
         run += ["--release", RELEASE]
         whole, stages = watch("landing to bundle and database", run, log)
@@ -76,44 +78,44 @@ def _size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Siz
             again, _ = watch("the same again, nothing changed", run, log)
             bundle = str(root / "home" / "release" / RELEASE)
             verified, _ = watch("verify the bundle", [READINESS, "verify", bundle], log)
-        held = stored(root / "home")
-        sent = [*_in_parts(root), *_of_several_cohorts(root, of)] if as_sent else []
+        held = measure_folders(root / "home")
+        sent = [*_measure_parts(root), *_measure_several_cohorts(root, of)] if as_sent else []
         if full:
             _correct(root / "landing")
             corrected, _ = watch("one extract corrected, to the children's tables", [*run, "--until", "linkage"], log)
         return Size(name, floor.rows, synth, floor, usual, whole, stages, again, verified, corrected, held, sent)
 
 
-def _in_parts(root: Path) -> list[Measured]:
+def _measure_parts(root: Path) -> list[Measured]:
     """Measure twelve monthly files of each extract: eleven and then the twelfth; all at once; and the usual script."""
     parts, later = root / "parts", root / "later"
     later.mkdir()
-    last = layouts.monthly(root / "landing", COHORT, parts)
+    last = layouts.split_by_month(root / "landing", COHORT, parts)
     for number, path in enumerate(last):
         path.rename(later / str(number))
-    eleven = _linked("eleven monthly parts of each extract", root, parts, "eleven")
+    eleven = _measure_link("eleven monthly parts of each extract", root, parts, "eleven")
     for number, path in enumerate(last):
         (later / str(number)).rename(path)
-    twelfth = _linked("- and the twelfth", root, parts, "eleven")
+    twelfth = _measure_link("- and the twelfth", root, parts, "eleven")
     return [
-        _linked("whole files", root, root / "landing", "whole"),
+        _measure_link("whole files", root, root / "landing", "whole"),
         eleven,
         twelfth,
-        _linked("twelve monthly parts of each, found at once", root, parts, "twelve"),
-        _script("the usual script, all of it, over the twelve parts", "usual", parts, root, most_gib=_MOST_GIB),
+        _measure_link("twelve monthly parts of each, found at once", root, parts, "twelve"),
+        _measure_script("the usual script, all of it, over the twelve parts", "usual", parts, root, most_gib=_MOST_GIB),
     ]
 
 
-def _of_several_cohorts(root: Path, of: list[str]) -> list[Measured]:
+def _measure_several_cohorts(root: Path, of: list[str]) -> list[Measured]:
     """Measure files of one council and source that each hold two cohorts."""
     other = ["--landing", str(root / "earlier"), "--cohort", EARLIER]
     watch("synthetic extracts", [READINESS, "synth", *other, *of, "--contract-names"], root / "output.txt")
-    layouts.several([root / "landing", root / "earlier"], COHORT, root / "several")
-    first = _linked("files of two cohorts each, for one of them", root, root / "several", "several")
-    return [first, _linked("- and for the other", root, root / "several", "several", EARLIER)]
+    layouts.merge_cohorts([root / "landing", root / "earlier"], COHORT, root / "several")
+    first = _measure_link("files of two cohorts each, for one of them", root, root / "several", "several")
+    return [first, _measure_link("- and for the other", root, root / "several", "several", EARLIER)]
 
 
-def _linked(what: str, root: Path, landing: Path, home: str, cohort: str = COHORT) -> Measured:
+def _measure_link(what: str, root: Path, landing: Path, home: str, cohort: str = COHORT) -> Measured:
     """Measure a run from landing to the children's tables, in a separate home folder."""
     run = [READINESS, "run", "--landing", str(landing), "--cohort", cohort, "--home", str(root / f"home-{home}")]
     return watch(what, [*run, "--keys", str(root / "keys"), "--until", "linkage"], root / "output.txt")[0]
@@ -127,7 +129,7 @@ def _correct(landing: Path) -> None:
     mark_as_synthetic(landing, [extract])
 
 
-def _script(what: str, module: str, landing: Path, root: Path, most_gib: float | None = None) -> Measured:
+def _measure_script(what: str, module: str, landing: Path, root: Path, most_gib: float | None = None) -> Measured:
     out = Path(tempfile.mkdtemp(dir=root))
     command = [sys.executable, "-W", "ignore", "-m", f"bench.pipeline.{module}", str(landing), str(out)]
     found, _ = watch(what, command, root / "output.txt", most_gib=most_gib)

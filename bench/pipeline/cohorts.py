@@ -22,7 +22,7 @@ from pathlib import Path
 
 from assets.home.installation import Installation
 from assets.release.fix_release import ReleaseOptions
-from bench.pipeline.commands import READINESS, memory_gib, stored
+from bench.pipeline.commands import READINESS, measure_folders, measure_memory
 from pipelines.run import run_cohort
 from privacy.doors.environment import RETENTION
 from privacy.keys import KeyRing
@@ -30,15 +30,15 @@ from sources.reference.cohorts import Cohort
 
 
 def main() -> None:
-    options = _options()
+    options = _read_options()
     root = options.folder
     root.mkdir(parents=True)
-    os.environ[RETENTION] = str(_long_retention(root))
+    os.environ[RETENTION] = str(_extend_retention(root))
     KeyRing.create(root / "keys", demonstration=True)
     folders = Installation.build(root / "landing", root / "home", root / "keys")
     print("| cohort | seconds | memory after, GiB | peak | Dagster, MiB | restricted, GiB | release, GiB |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    for number, cohort in enumerate(_cohorts(options.last, options.cohorts), 1):
+    for number, cohort in enumerate(_list_cohorts(options.last, options.cohorts), 1):
         synth = [READINESS, "synth", "--landing", str(root / "landing"), "--cohort", cohort.code, "--contract-names"]
         subprocess.run([*synth, *(["--england"] if options.england else [])], check=True, stdout=subprocess.DEVNULL)
         _forget_peak()
@@ -48,15 +48,16 @@ def main() -> None:
         seconds = time.monotonic() - began
         shutil.rmtree(root / "landing")
         gc.collect()
-        held = stored(root / "home")
+        held = measure_folders(root / "home")
         print(
-            f"| {cohort.code} | {seconds:.0f} | {memory_gib('self', 'VmRSS'):.2f} | {memory_gib('self', 'VmHWM'):.2f}"
+            f"| {cohort.code} | {seconds:.0f} | {measure_memory('self', 'VmRSS'):.2f}"
+            f" | {measure_memory('self', 'VmHWM'):.2f}"
             f" | {held['dagster'] * 1024:.1f} | {held['restricted']:.2f} | {held['release']:.2f} |",
             flush=True,
         )
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--england", action="store_true", help="153 councils instead of eight")
@@ -65,13 +66,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _cohorts(last: str, count: int) -> list[Cohort]:
+def _list_cohorts(last: str, count: int) -> list[Cohort]:
     """Return this many cohorts ending with `last`, earliest first."""
     ends = int(last[:4]) + 1
     return [Cohort(f"{end - 1}{end % 100:02d}") for end in range(ends - count + 1, ends + 1)]
 
 
-def _long_retention(root: Path) -> Path:
+def _extend_retention(root: Path) -> Path:
     """Return the project's policy with a longer retention, because the earliest cohort here would have expired."""
     own = (Path(__file__).parents[2] / "privacy" / "retention.yaml").read_text(encoding="utf-8")
     policy = root / "retention.yaml"

@@ -44,7 +44,7 @@ def watch(
         while process.poll() is None:
             said = _STAGE.findall(log.read_text(encoding="utf-8", errors="replace"))
             name, since, peak = stages[-1]
-            stages[-1] = (name, since, max(peak, _resident_gib(process.pid)))
+            stages[-1] = (name, since, max(peak, _measure_resident(process.pid)))
             if len(said) >= len(stages):
                 stages.append((said[len(stages) - 1].lower(), time.monotonic(), 0.0))
             time.sleep(_EVERY)
@@ -57,7 +57,7 @@ def watch(
     return Measured(what, ended - started, max(peak for *_, peak in stages), rows, bool(process.returncode)), parts
 
 
-def memory_gib(process: int | str, which: str) -> float:
+def measure_memory(process: int | str, which: str) -> float:
     """Return `VmRSS` (resident now) or `VmHWM` (peak) of one process, or 0 if it is gone."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
@@ -67,16 +67,16 @@ def memory_gib(process: int | str, which: str) -> float:
     return int(found[1]) / 1024**2 if found else 0.0
 
 
-def _resident_gib(process: int) -> float:
+def _measure_resident(process: int) -> float:
     """Return the resident memory of a process and all its descendants."""
     try:
         started = " ".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
     except OSError:
         return 0.0
-    return memory_gib(process, "VmRSS") + sum(map(_resident_gib, map(int, started.split())))
+    return measure_memory(process, "VmRSS") + sum(map(_measure_resident, map(int, started.split())))
 
 
-def stored(home: Path) -> dict[str, float]:
+def measure_folders(home: Path) -> dict[str, float]:
     """Return the GiB in each folder of a home."""
     return {
         folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1024**3

@@ -52,10 +52,10 @@ def measure(rows: int) -> list[tuple[str, float, float]]:
         KeyRing.create(root / "keys")
         path = root / "leeds" / "eyfsp" / f"{COHORT}.csv"
         write_extract(path, rows)
-        return [(title, *_timed(way, path, root / "keys")) for way, title in WAYS.items()]
+        return [(title, *_time(way, path, root / "keys")) for way, title in WAYS.items()]
 
 
-def _timed(way: str, path: Path, keys: Path) -> tuple[float, float]:
+def _time(way: str, path: Path, keys: Path) -> tuple[float, float]:
     found = measure_command([sys.executable, "-m", "bench.pipeline.extract", way, str(path), str(keys)])
     return float(found.output.split()[-1]), found.peak_gib
 

@@ -43,7 +43,9 @@ class Size:
         )
 
 
-def page(arguments: Sequence[str], sizes: list[Size], start: Measured, large: list[Measured], large_rows: int) -> str:
+def render_page(
+    arguments: Sequence[str], sizes: list[Size], start: Measured, large: list[Measured], large_rows: int
+) -> str:
     """Return the whole page in Markdown."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     command = " ".join(["python -m bench.pipeline", *arguments])
@@ -55,28 +57,28 @@ def page(arguments: Sequence[str], sizes: list[Size], start: Measured, large: li
                 f"Made by `make bench` on {dt.date.today()}: {machine}, DuckDB {duckdb.__version__}.",
                 f"Command: `{command}`.",
                 _HOW,
-                *(_of_size(size) for size in full),
-                *(_as_sent(size) for size in full if size.as_sent),
-                _growth(sizes),
+                *(_render_size(size) for size in full),
+                *(_render_as_sent(size) for size in full if size.as_sent),
+                _render_growth(sizes),
                 f"`readiness --help` takes {start.seconds:.2f} s.",
-                _one_large(large, large_rows),
+                _render_one_large(large, large_rows),
             ]
         )
         + "\n"
     )
 
 
-def _of_size(size: Size) -> str:
+def _render_size(size: Size) -> str:
     extra = [found for found in (size.again, size.verified, size.corrected) if found]
     rows = [size.floor, size.usual, size.whole, *size.stages, *extra]
-    lines = [_line(row, size) for row in rows]
+    lines = [_format_line(row, size) for row in rows]
     stored = ", ".join(f"{name} {gib:.2f}" for name, gib in size.stored.items())
     return (
         f"## {size.title}: {size.rows:,} rows\n\n" + "\n".join([_HEAD, *lines]) + f"\n\nStored after it, GiB: {stored}."
     )
 
 
-def _as_sent(size: Size) -> str:
+def _render_as_sent(size: Size) -> str:
     lines = [f"| {row.what} | {row.seconds:.1f} | {row.peak_gib:.2f} |" for row in size.as_sent]
     return (
         f"## As councils send them, to the children's tables: the {size.rows:,} rows of the pilot\n\n"
@@ -85,30 +87,31 @@ def _as_sent(size: Size) -> str:
     )
 
 
-def _line(row: Measured, size: Size) -> str:
+def _format_line(row: Measured, size: Size) -> str:
     if row.failed:
         return f"| {row.what}: out of memory | {row.seconds:.1f} | {row.peak_gib:.2f} | | |"
     rate = f"{size.rows / row.seconds:,.0f}" if row.seconds >= 0.05 else ""
     return f"| {row.what} | {row.seconds:.1f} | {row.peak_gib:.2f} | {rate} | {row.seconds / size.floor.seconds:.1f} |"
 
 
-def _growth(sizes: list[Size]) -> str:
+def _render_growth(sizes: list[Size]) -> str:
     head = "| size | rows | floor s | usual script s | GiB | landing to bundle s | GiB | microseconds a row |"
     lines = [
-        f"| {size.name} | {size.rows:,} | {size.floor.seconds:.1f} | {_both(size.usual)} | {_both(size.whole)} "
+        f"| {size.name} | {size.rows:,} | {size.floor.seconds:.1f} | {_format_both(size.usual)}"
+        f" | {_format_both(size.whole)} "
         f"| {1e6 * size.whole.seconds / size.rows:,.0f} |"
         for size in sizes
     ]
     return "## Growth\n\n" + "\n".join([head, "|---|---|---|---|---|---|---|---|", *lines])
 
 
-def _both(measured: Measured) -> str:
+def _format_both(measured: Measured) -> str:
     if measured.failed:
         return f"out of memory after {measured.seconds:.0f} | {measured.peak_gib:.2f}"
     return f"{measured.seconds:.1f} | {measured.peak_gib:.2f}"
 
 
-def _one_large(large: list[Measured], rows: int) -> str:
+def _render_one_large(large: list[Measured], rows: int) -> str:
     floor, without, whole = large
     lines = [f"| {way.what} | {way.seconds:.1f} | {way.peak_gib:.2f} |" for way in large]
     hashed = rows / (whole.seconds - without.seconds)

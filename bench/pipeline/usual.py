@@ -21,16 +21,16 @@ _BY = ["fsm_eligible", "ethnicity", "sen_provision", "first_language", "imd_quin
 
 
 def main(landing: Path, out: Path) -> None:
-    children = _children(landing)
+    children = _read_children(landing)
     people = _read(landing, "hv_reviews")
     reviews = people[people.review == "2-2.5Y"].drop_duplicates(["nhs_number"]).reset_index(drop=True)
     settings = _read(landing, "early_years_census").reset_index(drop=True)
-    children["asq3"] = _linked(children, reviews.assign(found=_asq3(reviews)))
-    children["entitled"] = _linked(children, settings.assign(found=settings.entitlement.eq("2YO")))
+    children["asq3"] = _link(children, reviews.assign(found=_read_asq3(reviews)))
+    children["entitled"] = _link(children, settings.assign(found=settings.entitlement.eq("2YO")))
     tables = [[*area, *by, "gld"] for area in _AREAS for by in ([], *([one] for one in _BY), ["asq3"], ["entitled"])]
     scale = (len(tables) / (2 * RHO)) ** 0.5
     for number, columns in enumerate(tables):
-        _noisy(children, columns, scale).to_csv(out / f"table_{number}.csv", index=False)
+        _add_noise(children, columns, scale).to_csv(out / f"table_{number}.csv", index=False)
     print(len(children))
 
 
@@ -42,7 +42,7 @@ def _read(landing: Path, source: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _children(landing: Path) -> pd.DataFrame:
+def _read_children(landing: Path) -> pd.DataFrame:
     """Return one row per pupil, with columns from the school census and the postcode directory."""
     profile = _read(landing, "eyfsp").drop_duplicates("upn", keep="last")
     census = _read(landing, "school_census").drop_duplicates("upn", keep="last")
@@ -54,17 +54,17 @@ def _children(landing: Path) -> pd.DataFrame:
     return joined.reset_index(drop=True)
 
 
-def _asq3(reviews: pd.DataFrame) -> pd.Series:
+def _read_asq3(reviews: pd.DataFrame) -> pd.Series:
     return reviews.filter(like="asq3_").notna().all(axis=1)
 
 
-def _linked(children: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+def _link(children: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
     """Return `found` of the row that each child is linked to; missing if there is none."""
     pairs = clear_text_pairs(children, others)
     return pd.Series(others.found.to_numpy()[pairs.right], index=pairs.left).reindex(children.index)
 
 
-def _noisy(children: pd.DataFrame, columns: list[str], scale: float) -> pd.DataFrame:
+def _add_noise(children: pd.DataFrame, columns: list[str], scale: float) -> pd.DataFrame:
     counts = children.groupby(columns, dropna=False).size().reset_index(name="children")
     space = dp.vector_domain(dp.atom_domain(T=int)), dp.l2_distance(T=float)
     counts["children"] = dp.m.make_gaussian(*space, scale=scale)(counts.children.tolist())

@@ -49,15 +49,15 @@ def _():
 
 @app.cell(hide_code=True)
 def _(Path, duckdb, mo, os):
-    asked = mo.cli_args().get("database") or os.environ.get("READINESS_DATABASE")
+    location = mo.cli_args().get("database") or os.environ.get("READINESS_DATABASE")
     here = Path(mo.notebook_dir() or ".")
     usual = [here / "database.sql", "readiness.duckdb", "release/readiness.duckdb", "home/release/readiness.duckdb"]
-    found = [path for path in map(Path, [asked] if asked else usual) if path.is_file()]
+    found = [path for path in map(Path, [location] if location else usual) if path.is_file()]
     mo.stop(
         not found,
         mo.callout(
             mo.md(
-                f"There is no database at {asked or ', '.join(map(str, usual))}. Give its path: "
+                f"There is no database at {location or ', '.join(map(str, usual))}. Give its path: "
                 "`marimo run questions.py -- --database PATH`, or set `READINESS_DATABASE`."
             ),
             kind="danger",
@@ -70,20 +70,22 @@ def _(Path, duckdb, mo, os):
     else:
         database = duckdb.connect(str(found[0]), read_only=True)
 
-    def rows(sql, *values):
+    def fetch_rows(sql, *values):
         """Return the rows of a query, each as a dictionary."""
         answer = database.execute(sql, values)
         names = [column[0] for column in answer.description]
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
-    return (rows,)
+    return (fetch_rows,)
 
 
 @app.cell(hide_code=True)
-def _(mo, rows):
+def _(fetch_rows, mo):
     cohorts = {
         row["label"]: row["time_period"]
-        for row in rows("SELECT label, time_period FROM releases.current JOIN dimension.cohort USING (time_period)")
+        for row in fetch_rows(
+            "SELECT label, time_period FROM releases.current JOIN dimension.cohort USING (time_period)"
+        )
     }
     mo.stop(not cohorts, mo.callout(mo.md("Every release in this database is withdrawn."), kind="danger"))
     cohort_choice = mo.ui.dropdown(dict(sorted(cohorts.items())), value=max(cohorts), label="Cohort")
@@ -91,9 +93,9 @@ def _(mo, rows):
 
 
 @app.cell(hide_code=True)
-def _(cohort_choice, mo, rows):
+def _(cohort_choice, fetch_rows, mo):
     cohort = cohort_choice.value
-    [release] = rows(
+    [release] = fetch_rows(
         "SELECT r.*, c.label FROM releases.release AS r JOIN releases.current USING (release_version)"
         " JOIN dimension.cohort AS c USING (time_period) WHERE time_period = ?",
         cohort,
@@ -128,14 +130,14 @@ def _(io, mo, plt):
     BLUE, ORANGE, GREY, BLACK = "#1d70b8", "#b35900", "#6f777b", "#0b0c0c"
     # All have a contrast of at least 4.5 to 1 with white; where colour has a meaning, shape or words show it too.
 
-    def picture(figure, title, alternative):
+    def draw_picture(figure, title, alternative):
         """Return the chart below its title, as an image with a text alternative."""
         drawn = io.BytesIO()
         figure.savefig(drawn, format="png", dpi=200, bbox_inches="tight")
         plt.close(figure)
         return mo.vstack([mo.md(f"### {title}"), mo.image(drawn.getvalue(), alt=alternative, width="100%")])
 
-    def intervals(axes, table, label, colour=lambda row: BLUE):
+    def draw_intervals(axes, table, label, colour=lambda row: BLUE):
         """Draw a line and a point for each row, with the first row at the top."""
         shown = [row for row in table if row["percent"] is not None][:MOST]
         for height, row in enumerate(reversed(shown)):
@@ -157,20 +159,20 @@ def _(io, mo, plt):
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
 
-    def in_words(row):
+    def describe_row(row):
         return f"{row['percent']:.1f} (95% interval {row['lower_ci']:.1f} to {row['upper_ci']:.1f})"
 
-    def listed(names):
+    def join_words(names):
         return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
 
-    def figures(table):
-        """Return the rows that a chart is drawn from."""
+    def show_figures(table):
+        """Return a table of the rows that a chart is drawn from."""
         return mo.accordion({"The figures": mo.ui.table(table, selection=None, page_size=25)})
 
     def answer(heading, title, about, text, table, label, unit, height=3.4, limits=(0, 100), together=None, **colours):
         """Return a question and its chart, with a text about it and the rows that it is drawn from."""
         figure, axes = plt.subplots(figsize=(8.4, height))
-        intervals(axes, table, label, **colours)
+        draw_intervals(axes, table, label, **colours)
         if together is not None:
             axes.axvline(together, color=BLACK, linewidth=1, linestyle="--", label="All councils together")
             axes.legend(frameon=False, loc="lower right", fontsize=9)
@@ -179,17 +181,17 @@ def _(io, mo, plt):
         hidden = [label(row) for row in table if row["percent"] is None]
         if hidden:
             text += f" Withheld or not available: {'; '.join(hidden)}."
-        drawn = picture(figure, title, f"{about}, with intervals. {title}.")
-        return mo.vstack([mo.md(f"## {heading}"), drawn, mo.md(text), figures(table)])
+        drawn = draw_picture(figure, title, f"{about}, with intervals. {title}.")
+        return mo.vstack([mo.md(f"## {heading}"), drawn, mo.md(text), show_figures(table)])
 
     MOST = 30  # councils that a chart has room for
-    return BLACK, BLUE, GREY, MOST, ORANGE, answer, figures, in_words, listed, picture
+    return BLACK, BLUE, GREY, MOST, ORANGE, answer, describe_row, draw_picture, join_words, show_figures
 
 
 @app.cell(hide_code=True)
-def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows):
-    funnel = rows("FROM gld_funnel('Total', cohort := ?)", cohort)
-    england = rows(
+def _(BLACK, BLUE, GREY, ORANGE, cohort, draw_picture, fetch_rows, join_words, mo, plt, show_figures):
+    funnel = fetch_rows("FROM gld_funnel('Total', cohort := ?)", cohort)
+    england = fetch_rows(
         "SELECT gld_children_percent AS percent FROM official.gld WHERE geographic_level = 'National'"
         " AND time_period = ? AND breakdown = 'Total' AND sex = 'Total'",
         cohort,
@@ -198,7 +200,7 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
     mo.stop(not placed, mo.md("## 1. Which councils differ from all of them together?\n\nToo little is known to say."))
     sides = [([row["area_name"] for row in placed if row["verdict"] == side], side) for side in ("ahead", "behind")]
     says = "; ".join(
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {side} by more than chance and noise explain"
+        f"{join_words(names)} {'is' if len(names) == 1 else 'are'} {side} by more than chance and noise explain"
         for names, side in sides
         if names
     )
@@ -217,7 +219,7 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
         )
     rates = {
         row["area_name"]: row
-        for row in rows(
+        for row in fetch_rows(
             "SELECT area_name, gld_children_percent_lower_ci AS lower_ci, gld_children_percent_upper_ci AS upper_ci"
             " FROM releases.gld_by_group JOIN releases.current USING (release_version, time_period)"
             " WHERE group_key = 'Total' AND geographic_level = 'Local authority' AND time_period = ?",
@@ -250,7 +252,9 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
     mo.vstack(
         [
             mo.md("## 1. Which councils differ from all of them together?"),
-            picture(funnel_figure, funnel_title, f"Funnel plot of councils by number of children. {funnel_title}."),
+            draw_picture(
+                funnel_figure, funnel_title, f"Funnel plot of councils by number of children. {funnel_title}."
+            ),
             mo.md(
                 f"Of all children assessed, {placed[0]['all_together_percent']}% reached a good level of development"
                 + (f"; in England it was {england[0]['percent']:.1f}%. " if england else ". ")
@@ -258,15 +262,15 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
                 " differed, 5 of 100 releases at most would put any outside. "
                 + "A council outside its limits is a question to ask: they know nothing of who lives there."
             ),
-            figures(funnel),
+            show_figures(funnel),
         ]
     )
     return
 
 
 @app.cell(hide_code=True)
-def _(MOST, answer, cohort, in_words, listed, mo, rows):
-    gaps = rows(
+def _(MOST, answer, cohort, describe_row, fetch_rows, join_words, mo):
+    gaps = fetch_rows(
         """
         SELECT area_name, gld_difference_points AS percent, round(gld_difference_points_lower_ci, 1) AS lower_ci,
                round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag::VARCHAR AS flag
@@ -275,7 +279,7 @@ def _(MOST, answer, cohort, in_words, listed, mo, rows):
         ORDER BY gld_difference_points DESC NULLS LAST""",
         cohort,
     )
-    [all_gap] = rows(
+    [all_gap] = fetch_rows(
         """
         SELECT gld_difference_points AS percent, gld_difference_points_lower_ci AS lower_ci,
                gld_difference_points_upper_ci AS upper_ci
@@ -288,7 +292,7 @@ def _(MOST, answer, cohort, in_words, listed, mo, rows):
     widest = known_gaps[0]
     rivals = [
         row["area_name"]
-        for row in rows(
+        for row in fetch_rows(
             """
             SELECT less_area_name AS area_name FROM gld_compared(?, ?, false, ?, ?)
             WHERE area_name = ? AND less_is_council AND verdict = 'cannot say' ORDER BY less_percent DESC""",
@@ -298,18 +302,18 @@ def _(MOST, answer, cohort, in_words, listed, mo, rows):
         )
     ]
     gap_title = (
-        f"The gap may be widest in {widest['area_name']} or {listed(rivals)}: it may be noise and chance"
+        f"The gap may be widest in {widest['area_name']} or {join_words(rivals)}: it may be noise and chance"
         if 0 < len(rivals) < 4
         else f"{len(rivals) + 1} councils may have the widest gap: it may be noise and chance"
         if rivals
-        else f"The gap is widest in {widest['area_name']}: {in_words(widest)} points"
+        else f"The gap is widest in {widest['area_name']}: {describe_row(widest)} points"
     )
     more = f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else ""
     answer(
         "2. Where are children eligible for free school meals furthest behind?",
         gap_title,
         "Gap by council",
-        f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of the gaps"
+        f"Over all councils, eligible children are {describe_row(all_gap)} points behind. Intervals are those of the"
         " as they were for these children. The title compares the widest with every other for children like these:"
         " noise, chance and the number of pairs. So does the worked query on the widest gap, for all of them." + more,
         gaps,
@@ -323,8 +327,8 @@ def _(MOST, answer, cohort, in_words, listed, mo, rows):
 
 
 @app.cell(hide_code=True)
-def _(answer, cohort, in_words, rows):
-    reviews = rows(
+def _(answer, cohort, describe_row, fetch_rows):
+    reviews = fetch_rows(
         """
         SELECT asq3_outcome::VARCHAR AS outcome, children_count AS children, gld_children_percent AS percent,
                round(gld_children_percent_lower_ci, 1) AS lower_ci, round(gld_children_percent_upper_ci, 1) AS upper_ci,
@@ -334,7 +338,7 @@ def _(answer, cohort, in_words, rows):
         ORDER BY asq3_outcome""",
         cohort,
     )
-    [step] = rows(
+    [step] = fetch_rows(
         """
         SELECT points AS percent, lower_ci, upper_ci, coalesce(is_certain AND points > 0, false) AS is_ahead
         FROM gld_difference('All councils', 'All five domains at or above the cut-off',
@@ -350,7 +354,7 @@ def _(answer, cohort, in_words, rows):
         "3. What became of children by their two-year review?",
         review_title,
         "Rate by outcome of the review",
-        (f"For children like these the difference is {in_words(step)} points. " if step["percent"] else "")
+        (f"For children like these the difference is {describe_row(step)} points. " if step["percent"] else "")
         + "It is an association among children whose review could be linked, not an effect of the review.",
         reviews,
         lambda row: f"{row['outcome']}\n{row['children']:,} children",
@@ -360,8 +364,8 @@ def _(answer, cohort, in_words, rows):
 
 
 @app.cell(hide_code=True)
-def _(BLUE, ORANGE, answer, cohort, rows):
-    dots = rows(
+def _(BLUE, ORANGE, answer, cohort, fetch_rows):
+    dots = fetch_rows(
         """
         SELECT seen_by::VARCHAR AS seen_by, concern_by::VARCHAR AS concern_by, children_count AS children,
                children_count_estimate AS estimate, round(children_count_lower_ci) AS children_lower_ci,
@@ -377,15 +381,16 @@ def _(BLUE, ORANGE, answer, cohort, rows):
     one_only = [row for row in dots if row["concern_by"] in ("Health visitor only", "Setting only")]
     others = [row for row in dots if row["seen_by"] == "Both" and row not in one_only]
 
-    def share(of_one, of_others):
+    def compute_share(of_one, of_others):
         """Return the share of children with one concern from these columns; limits of sums are sums of limits."""
         part = sum(row[of_one] for row in one_only)
         return part / (part + sum(row[of_others] for row in others))
 
     dots_title = (
-        f"Of children seen by both services, only one of the two was concerned for {share('estimate', 'estimate'):.0%}"
-        f" (at least {share('children_lower_ci', 'children_upper_ci'):.1%},"
-        f" at most {share('children_upper_ci', 'children_lower_ci'):.1%})"
+        f"Of children seen by both services, only one of the two was concerned for"
+        f" {compute_share('estimate', 'estimate'):.0%}"
+        f" (at least {compute_share('children_lower_ci', 'children_upper_ci'):.1%},"
+        f" at most {compute_share('children_upper_ci', 'children_lower_ci'):.1%})"
     )
     words = {
         "Both": "Both were concerned",
@@ -409,8 +414,8 @@ def _(BLUE, ORANGE, answer, cohort, rows):
 
 
 @app.cell(hide_code=True)
-def _(answer, cohort, in_words, rows):
-    parents = rows(
+def _(answer, cohort, describe_row, fetch_rows):
+    parents = fetch_rows(
         """
         SELECT q.wording, p.answer::VARCHAR AS answer, p.response_percent AS percent,
                round(p.response_percent_lower_ci, 1) AS lower_ci, round(p.response_percent_upper_ci, 1) AS upper_ci,
@@ -425,7 +430,7 @@ def _(answer, cohort, in_words, rows):
     most = max(shown_answers, key=lambda row: row["percent"], default=None)
     clear = most and [most["answer"]] == [
         row["item"]
-        for row in rows(
+        for row in fetch_rows(
             """
             SELECT item FROM could_be_extreme(?) AS c JOIN dimension.area AS a USING (area_code)
             JOIN dimension.question AS q ON q.question::VARCHAR = c.of_what
@@ -435,7 +440,7 @@ def _(answer, cohort, in_words, rows):
     ]
     parents_title = (
         f"{'The commonest answer is' if clear else 'No answer is surely the commonest; first is'}"
-        f" “{most['answer'].lower()}”, {in_words(most)} per cent"
+        f" “{most['answer'].lower()}”, {describe_row(most)} per cent"
         if most
         else "Too few responses to say"
     )

@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from playwright.sync_api import Page
 
-from tests.support.browser import started
+from tests.support.browser import start_browser
 
 FOLDER = Path(__file__).parent
 READINESS = Path(sys.executable).with_name("readiness")
@@ -117,7 +117,7 @@ def wait_for(address: str, seconds: int = 120) -> None:
 
 
 def main(demo: Path) -> None:
-    with started() as browser:
+    with start_browser() as browser:
         page = browser.new_page(viewport={"width": 900, "height": 1_800})
         release_page(page, demo / "home")
         quality_report(page, demo)

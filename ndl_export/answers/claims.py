@@ -90,7 +90,7 @@ class Judgement:
     figures: list[dict[str, Any]] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
 
-    def to_dict(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the judgement as a dictionary for JSON."""
         return asdict(self)
 
@@ -105,8 +105,8 @@ _RULES: dict[str, tuple[str, str]] = {
 def decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
     """Return a judgement by a rule of `rules.yaml`; what can be said is the answer's sentence."""
     usual, reason = _RULES[rule]
-    said = (answer.sentence, answer.figures) if answer else ()
-    return Judgement(verdict or usual, rule, reason.format(**words), *said)
+    evidence = (answer.sentence, answer.figures) if answer else ()
+    return Judgement(verdict or usual, rule, reason.format(**words), *evidence)
 
 
 def find_worst(judgements: Sequence[Judgement]) -> Judgement:
@@ -137,9 +137,9 @@ class _Judge:
 
     def judge(self) -> Judgement:
         claim = self.claim
-        for rule, said in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
-            if said:
-                return decide(rule, self._answer_anyway(), said=said)
+        for rule, wording in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
+            if wording:
+                return decide(rule, self._answer_anyway(), wording=wording)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
             return decide("other release", release=claim.release, held=", ".join(self.questions.published.releases))
         if claim.added:
@@ -217,13 +217,15 @@ class _Judge:
             return decide("unit", answer, unit=claim.unit, right=shown["unit"])
         if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
             return decide("unreliable", answer)
-        if claim.interval is not None and not self._agrees_with_interval(shown, claim.interval):
+        if claim.interval is not None and not self._is_interval_of(shown, claim.interval):
             return decide("interval", answer)
         return self._compare_value(shown, answer)
 
-    def _agrees_with_interval(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
+    def _is_interval_of(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
         ends = (shown["lower"], shown["upper"])
-        return all(end is not None and abs(end - said) <= 0.1 for end, said in zip(ends, sorted(interval), strict=True))
+        return all(
+            end is not None and abs(end - limit) <= 0.1 for end, limit in zip(ends, sorted(interval), strict=True)
+        )
 
     def _compare_value(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
         value, stated, about = shown["value"], float(self.claim.value or 0), self.claim.about

@@ -218,11 +218,11 @@ class _Tools:
         claim: Annotated[Claim | None, Field(description="A claim in parts, instead of a sentence")] = None,
     ) -> dict[str, Any]:
         """Check a claim before it is published: supported, not supported or cannot be said; with what can be said."""
-        asked = self._questions
-        judgement = check_sentence(asked, sentence) if sentence else check_claim(asked, claim or {})
+        questions = self._questions
+        judgement = check_sentence(questions, sentence) if sentence else check_claim(questions, claim or {})
         releases = sorted({figure["release"] for figure in judgement.figures})
         cited = [self._questions.cite(version) for version in releases]
-        return judgement.to_dict() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
+        return judgement.build_document() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
         releases = sorted({figure["release"] for figure in answer.figures})

@@ -29,7 +29,7 @@ from ndl_export.answers.vocabulary import (
 from ndl_export.api.figures import FIGURES, IS_CURRENT, JSON
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.pages.number_format import capital, join_parts, listed
+from ndl_export.pages.number_format import capitalise, join_parts, join_words
 from ndl_export.site.figures import format_signed
 from ndl_export.site.inference import (
     ROSE_OR_FELL,
@@ -153,7 +153,7 @@ class Questions:
             area, cohort = self.get_area_name(subject.area_code), self.get_label(subject.cohort)
             raise NotPublished(
                 f"{area} has no such figure in {cohort}: it would be too uncertain, or was not measured. Areas"
-                f" that have it: {listed(areas) or 'none'}."
+                f" that have it: {join_words(areas) or 'none'}."
             )
         return found[0]
 
@@ -219,7 +219,7 @@ class Questions:
             whose = f"{words['categories']} in {words['area']} in {words['cohort']}"
             return f"There is no figure for {whose}: {figure['flag_meaning']}."
         flag = f" [{figure['flag']}: {figure['flag_meaning']}]" if figure["flag"] else ""
-        return f"{capital(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
+        return f"{capitalise(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
 
     def _conclude_figure(self, figure: dict[str, Any]) -> tuple[list[str], list[str]]:
         if figure["value"] is None:
@@ -252,7 +252,7 @@ class Questions:
         areas = one.area_code, other.area_code
         rows = [row for row in listed if (row["area_code"], row["less_area_code"]) == areas]
         if not rows or rows[0]["verdict"] is None:
-            return capital(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
+            return capitalise(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
         found = rows[0]
         sign = -1 if one.statistic.opposite else 1
         lower, upper = sorted((sign * found["lower_end"], sign * found["upper_end"]))
@@ -350,7 +350,7 @@ class Questions:
         """Answer how a statistic of an area moved from cohort to cohort."""
         figures = self.list_figures(statistic, "AND f.area_code = ?", area_code)
         if len(figures) < 2:
-            held = listed(self.get_label(each["time_period"]) for each in figures) or "none"
+            held = join_words(self.get_label(each["time_period"]) for each in figures) or "none"
             raise NotPublished(
                 f"A change needs two cohorts, and the releases have {self.get_area_name(area_code)} in: {held}. The"
                 " nearest that can be said is the figure of that cohort."
@@ -369,7 +369,7 @@ class Questions:
             "FROM gld_sum(?, ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, cohort
         )[0]
         if row["gld_percent"] is None:
-            raise NotPublished(capital(row["basis"]) + ".")
+            raise NotPublished(capitalise(row["basis"]) + ".")
         codes = [self.read_area(area) for area in areas]
         figures = []
         for group in groups or [EVERYONE]:

@@ -202,9 +202,9 @@ class _Writer:
 
     def _is_bound(self, item: Item) -> bool:
         """Return whether a phrase such as `more than` or `above` belongs to the number after it."""
-        return any(self._bounds(item, number) for number in self._numbers)
+        return any(self._is_bound_of(item, number) for number in self._numbers)
 
-    def _bounds(self, item: Item, number: Item) -> bool:
+    def _is_bound_of(self, item: Item, number: Item) -> bool:
         between = self.reading.tokens[item.end : number.first]
         return number.first in (item.end, item.end + 1) and {*between} <= {"than", "a", "an", "the"}
 
@@ -226,7 +226,7 @@ class _Writer:
         stated: Number = number.value
         about = "about" if stated.is_fraction else "exactly"
         for item in self.reading.items:
-            if item.kind in _BOUNDS and self._bounds(item, number):
+            if item.kind in _BOUNDS and self._is_bound_of(item, number):
                 about = _BOUNDS[item.kind]
         unit = stated.unit or (
             "responses" if any("response" in each for each in self.everything.measures) else "children"

@@ -59,9 +59,9 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 class UnknownName(Exception):
     """A reader asked for something by a name that no release has."""
 
-    def __init__(self, what: str, asked: str, names: Iterable[str]) -> None:
+    def __init__(self, what: str, request: str, names: Iterable[str]) -> None:
         known = {name.casefold(): name for name in names}
-        found = difflib.get_close_matches(asked.casefold(), known, n=_NEAREST, cutoff=0.4)
+        found = difflib.get_close_matches(request.casefold(), known, n=_NEAREST, cutoff=0.4)
         self.nearest = [known[name] for name in found]
         # The request is not echoed, because a stranger wrote it.
         hint = f"; the nearest: {', '.join(self.nearest)}" if self.nearest else ""
@@ -143,18 +143,18 @@ class Snapshot:
     def _build_where(self, conditions: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, Any]]:
         """Return SQL of the conditions, without any word of the reader, and the values to bind."""
         parts, values = ["true"], dict[str, Any]()
-        for place, (name, asked) in enumerate(conditions.items()):
-            if name == "release" and ALL in asked:
+        for place, (name, choices) in enumerate(conditions.items()):
+            if name == "release" and ALL in choices:
                 continue
             if name in self.names:
-                values[f"v{place}"] = [_find(name, each, self._known[name]) for each in asked]
+                values[f"v{place}"] = [_find(name, each, self._known[name]) for each in choices]
                 condition = f"list_contains($v{place}, {_COLUMNS[name]})"
                 is_current = f"list_contains($v{place}, {quote_text(CURRENT)}) AND {IS_CURRENT}"
                 parts.append(f"({condition} OR {is_current})" if name == "release" else condition)
             elif name in self.filters:
                 values[f"f{place}"] = name
                 known = {category: category for category in self.filters[name]}
-                values[f"v{place}"] = [_find(f"category of {name}", each, known) for each in asked]
+                values[f"v{place}"] = [_find(f"category of {name}", each, known) for each in choices]
                 parts.append(f"list_contains($v{place}, filters[$f{place}])")
             else:
                 raise UnknownName("parameter", name, [*self.names, *self.filters, "limit", "offset", "format"])
@@ -195,12 +195,12 @@ def build_page(page: Page, offset: int, following: str | None) -> bytes:
     return format_document(head).replace(b'"figures": []', f'"figures": [\n{page.content}\n  ]'.encode())
 
 
-def _find(what: str, asked: str, known: Mapping[str, str]) -> str:
+def _find(what: str, request: str, known: Mapping[str, str]) -> str:
     """Return the value of the name in `known` that was asked for, in any letter case. Raises `UnknownName`."""
     for name, value in known.items():
-        if name.casefold() == asked.casefold():
+        if name.casefold() == request.casefold():
             return value
-    raise UnknownName(what, asked, known)
+    raise UnknownName(what, request, known)
 
 
 def _build_csv_columns(filters: Sequence[str]) -> list[str]:

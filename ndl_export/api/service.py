@@ -121,12 +121,12 @@ Names = Annotated[list[str], Query(max_length=MOST_VALUES)]
 
 def _add_figures(app: FastAPI, latest: Latest) -> None:
     """Add the query for figures."""
-    told: dict[int | str, dict[str, Any]] = {200: {"model": shapes.Figures, "content": {"text/csv": {}}}}
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": shapes.Figures, "content": {"text/csv": {}}}}
 
     @app.get(
         f"{_ROOT}/figures",
         summary="Figures by any of their names",
-        responses=told | _PROBLEMS,
+        responses=responses | _PROBLEMS,
         openapi_extra={"parameters": [_FILTERS]},
     )
     def find_figures(
@@ -145,9 +145,9 @@ def _add_figures(app: FastAPI, latest: Latest) -> None:
 
         The answer has at most `limit` figures; `next` leads to those after them.
         """
-        asked = {"release": release, "table": table, "measure": measure, "area": area, "cohort": cohort, "flag": flag}
-        conditions = {name: values for name, values in asked.items() if values}
-        for name in request.query_params.keys() - {*asked, "limit", "offset", "format"}:
+        filters = {"release": release, "table": table, "measure": measure, "area": area, "cohort": cohort, "flag": flag}
+        conditions = {name: values for name, values in filters.items() if values}
+        for name in request.query_params.keys() - {*filters, "limit", "offset", "format"}:
             conditions[name] = request.query_params.getlist(name)
         csv = format == "csv" or (format is None and _is_csv_wanted(request))
         page = latest.get().find_figures(conditions, limit, offset, csv=csv)
@@ -190,8 +190,9 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def answer_invalid(request: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{each['loc'][1] if len(each['loc']) > 1 else ''}: {each['msg']}" for each in error.errors())
-        return _refuse(422, "A parameter is not valid", told)
+        found = error.errors()
+        problems = "; ".join(f"{each['loc'][1] if len(each['loc']) > 1 else ''}: {each['msg']}" for each in found)
+        return _refuse(422, "A parameter is not valid", problems)
 
     @app.exception_handler(NothingReleased)
     def answer_nothing(request: Request, error: NothingReleased) -> Response:

@@ -22,9 +22,9 @@ NOT_CHECKED = "The signature was not checked, so anybody could have made the evi
 def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None) -> list[str]:
     """Return the problems of an answer; `is_signed` checks sums and their signature, or is None to skip that."""
     try:
-        given, rows = answer.get("evidence") or [], {}
+        figures, rows = answer.get("evidence") or [], {}
         problems: list[str] = []
-        for evidence in given if isinstance(given, list) else [given]:
+        for evidence in figures if isinstance(figures, list) else [figures]:
             hashes = json.loads(evidence["row_hashes"])
             problems += _check_release(answer, evidence, hashes, is_signed)
             for row in evidence["rows"]:

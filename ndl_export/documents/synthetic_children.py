@@ -16,7 +16,7 @@ from ndl_export.facts import synthetic
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import join_parts, number
+from ndl_export.pages.number_format import format_number, join_parts
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from privacy.doors.shipped import read_yaml
@@ -71,8 +71,8 @@ def _render_pages(made: synthetic.SyntheticChildren) -> dict[str, bytes]:
         _TEMPLATES,
         synthetic.STATEMENT_FILE,
         **shared,
-        children=number(made.rows.num_rows),
-        changed=number(made.changed),
+        children=format_number(made.rows.num_rows),
+        changed=format_number(made.changed),
         first_column=FIRST_COLUMN,
         files=kit.format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
         not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),

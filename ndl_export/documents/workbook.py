@@ -58,7 +58,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
     notes = {f"[note {number}]": note for number, note in enumerate((*_NOTES, *breaks), start=1)}
     symbols = {f"[{symbol}]": meaning for symbol, meaning in schema.SYMBOLS.items()}
     front = (
-        _cover(facts),
+        _build_cover(facts),
         _build_contents(facts, tables, sheets),
         *(
             Sheet(
@@ -143,7 +143,7 @@ def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
     yield Column(schema.BREAK_COLUMN.label, _NUMBER, breaks)
 
 
-def _cover(facts: ReleaseFacts) -> Sheet:
+def _build_cover(facts: ReleaseFacts) -> Sheet:
     text = kit.render(
         _TEMPLATES,
         "workbook_cover.md",

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import Version
 from ndl_export.files.whole_files import format_json, write_whole
-from ndl_export.pages.number_format import day, month
+from ndl_export.pages.number_format import format_day, format_month
 from privacy.doors.settings_file import Day, InvalidSettings, Settings, read_settings
 from privacy.doors.typed import is_line
 from sources.reference.cohorts import Cohort
@@ -81,8 +81,8 @@ class Upcoming:
     def when(self) -> str:
         """`26 November 2026, 9:30am`, or `November 2026`."""
         if self.date:
-            return f"{day(self.date)}, {TIME_OF_DAY.hour}:{TIME_OF_DAY.minute:02d}am"
-        return month(self.month)
+            return f"{format_day(self.date)}, {TIME_OF_DAY.hour}:{TIME_OF_DAY.minute:02d}am"
+        return format_month(self.month)
 
     @property
     def month(self) -> str:

@@ -142,7 +142,7 @@ def explain_breaks(cohorts: Collection[str], councils: Collection[str], missing:
     found, before = [], None
     for cohort in sorted(cohorts):
         sentences, earlier = [], before or getattr(Cohort(cohort).previous, "code", None)
-        for each in (each for each in load_breaks() if each.separates(earlier, cohort)):
+        for each in (each for each in load_breaks() if each.is_between(earlier, cohort)):
             where = f" in {_format_names(each.councils)}" if each.councils else ""
             unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
             labels = _format_labels(each)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
 from ndl_export.facts.noisy_counts import NoisyCounts, format_cells
 from ndl_export.files.whole_files import format_json
-from ndl_export.pages.number_format import day
+from ndl_export.pages.number_format import format_day
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, build_table, read_definition
 from privacy.linkage.cells import REVIEW
@@ -104,10 +104,10 @@ class RequestedTable:
     @property
     def origin(self) -> str:
         """Sentences on who requested it and why; the last has no full stop."""
-        request = f"{self.asked_by} asked for it on {day(self.asked_on)}"
+        request = f"{self.asked_by} asked for it on {format_day(self.asked_on)}"
         return f"On request: {request}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
 
-    def to_document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the request as JSON-ready values."""
         # Once used, `table` is in `vars` too, because it is cached there.
         own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
@@ -172,7 +172,7 @@ class OnRequest:
             return {}
         measured = sorted(self.noisy_counts)
         listed = {
-            "tables": [each.to_document() for each in self.tables],
+            "tables": [each.build_document() for each in self.tables],
             "measured": [each._asdict() for each in measured],
         }
         found = {ON_REQUEST_FILE: format_json(listed)}

@@ -28,7 +28,7 @@ from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NOISE_COVARIANCE_FILE, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, RequestedTable, merge_tables
 from ndl_export.files.whole_files import format_json, write_whole
-from ndl_export.pages.number_format import day
+from ndl_export.pages.number_format import format_day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, list_geographies
 from privacy.doors.environment import PUBLISHER, get_settings
@@ -347,7 +347,7 @@ class Release(StatedFacts):
     @property
     def citation(self) -> str:
         """How to cite it, in sentences."""
-        published = f"{TITLE}. Release {self.version}, published on {day(self.published_on)}"
+        published = f"{TITLE}. Release {self.version}, published on {format_day(self.published_on)}"
         return f"{self.publisher} ({self.published_on[:4]}). {published}. {self.address}"
 
     @property

@@ -110,9 +110,9 @@ class Store:
             try:
                 if self.protocol in _WEB:
                     return self._stream(name, limit)
-                if self.system.info(self._path(name))["size"] > limit:
+                if self.system.info(self._build_path(name))["size"] > limit:
                     raise self._build_size_error(name, limit)
-                content: bytes = self.system.cat_file(self._path(name))
+                content: bytes = self.system.cat_file(self._build_path(name))
                 return content
             except FileNotFoundError:
                 return None
@@ -127,7 +127,7 @@ class Store:
         """Read a file from a web server, which may not announce its size."""
         content = io.BytesIO()
         # Without a size, fsspec asks for it first, and then an unreachable server looks like one without the file.
-        with self.system.open(self._path(name) + self.query, "rb", block_size=0, size=1) as file:
+        with self.system.open(self._build_path(name) + self.query, "rb", block_size=0, size=1) as file:
             while part := file.read(_CHUNK):
                 content.write(part)
                 if content.tell() > limit:
@@ -144,7 +144,7 @@ class Store:
         with explain_errors(self.url):
             # A listing that fsspec kept would miss what another publisher has sent since.
             self.system.invalidate_cache()
-            found = self.system.find(self._path(folder), detail=True)
+            found = self.system.find(self._build_path(folder), detail=True)
         start = f"{self.root.strip('/')}/"
         # Paths begin with a slash in a file system, and without one in an object store.
         sizes = {path.lstrip("/").removeprefix(start): int(each["size"]) for path, each in found.items()}
@@ -155,7 +155,7 @@ class Store:
 
         Object stores keep its media type, and how long a copy may be cached. Raises `StoreError`.
         """
-        place, kind, caching = self._path(name), get_media_type(name), ASK_FIRST if changes else FOR_EVER
+        place, kind, caching = self._build_path(name), get_media_type(name), ASK_FIRST if changes else FOR_EVER
         headers: dict[str, Any] = {}
         if self.protocol in _S3:
             headers = {"ContentType": kind, "CacheControl": caching}
@@ -165,7 +165,7 @@ class Store:
             if self.protocol in _WHOLE_AT_ONCE:
                 self.system.pipe_file(place, content, **headers)
                 return
-            staged = self._path(f"{_STAGING}/{uuid.uuid4().hex}")
+            staged = self._build_path(f"{_STAGING}/{uuid.uuid4().hex}")
             for folder in (posixpath.dirname(staged), posixpath.dirname(place)):
                 self.system.makedirs(folder, exist_ok=True)
             self.system.pipe_file(staged, content)
@@ -179,20 +179,20 @@ class Store:
     def remove(self, name: str) -> None:
         """Delete a file. Raises `StoreError`."""
         with explain_errors(self.format_address(name)):
-            self.system.rm_file(self._path(name))
+            self.system.rm_file(self._build_path(name))
 
     def clear(self) -> None:
         """Delete the temporary files of processes that were interrupted. Raises `StoreError`."""
         if self.protocol not in _WHOLE_AT_ONCE:
             with explain_errors(self.url):
-                if self.system.exists(self._path(_STAGING)):
-                    self.system.rm(self._path(_STAGING), recursive=True)
+                if self.system.exists(self._build_path(_STAGING)):
+                    self.system.rm(self._build_path(_STAGING), recursive=True)
 
     def format_address(self, name: str) -> str:
         """Return the name of a file in messages."""
         return f"{self.url}/{name}" if name else self.url
 
-    def _path(self, name: str) -> str:
+    def _build_path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
 
 

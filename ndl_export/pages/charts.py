@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from ndl_export.pages.number_format import percent
+from ndl_export.pages.number_format import format_percent
 
 ROW_HEIGHT, AXIS_HEIGHT, REFERENCE_HEIGHT = 48, 26, 24
 """Heights of a row, of the axis at the top, and of the label of each reference line below the axis."""
@@ -65,22 +65,22 @@ class Scale:
     step: float = 1
     unit: str = "%"
 
-    def share(self, value: float) -> float:
+    def compute_share(self, value: float) -> float:
         """Return the position of a value, 0 to 1; values outside the scale are moved to its ends."""
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
-    def at(self, value: float) -> str:
+    def format_position(self, value: float) -> str:
         """Return the horizontal position of a value, such as `42.5%`."""
-        return f"{round(100 * self.share(value), 2):g}%"
+        return f"{round(100 * self.compute_share(value), 2):g}%"
 
-    def side(self, value: float) -> str:
+    def find_alignment(self, value: float) -> str:
         """Return the alignment of a label at a value, so that it stays inside the chart."""
-        share = self.share(value)
+        share = self.compute_share(value)
         return "start" if share < _EDGE else "end" if share > 1 - _EDGE else "middle"
 
-    def down(self, value: float) -> float:
+    def compute_top(self, value: float) -> float:
         """Return the vertical position of a value in a chart over time, in pixels from the top."""
-        return round(PLOT_TOP + PLOT_HEIGHT * (1 - self.share(value)), 1)
+        return round(PLOT_TOP + PLOT_HEIGHT * (1 - self.compute_share(value)), 1)
 
     @property
     def lines(self) -> list[tuple[float, str]]:
@@ -93,7 +93,8 @@ class Scale:
         """Position, label and text alignment of each grid line."""
         sides = {0: "start", len(self.lines) - 1: "end"}
         return [
-            (self.at(value), words, sides.get(number, "middle")) for number, (value, words) in enumerate(self.lines)
+            (self.format_position(value), words, sides.get(number, "middle"))
+            for number, (value, words) in enumerate(self.lines)
         ]
 
 
@@ -116,7 +117,7 @@ def fit_scale(figures: Iterable[Drawable]) -> Scale:
     return Scale(low, high, _STEPS[high - low])
 
 
-def scale_of_counts(figures: Iterable[Drawable]) -> Scale:
+def fit_count_scale(figures: Iterable[Drawable]) -> Scale:
     """Return a scale of counts from 0 to a round number above every interval."""
     largest = max((figure.upper for figure in figures if figure.upper is not None), default=0.0)
     rough = max(largest, 1.0) / _TICKS
@@ -127,7 +128,7 @@ def scale_of_counts(figures: Iterable[Drawable]) -> Scale:
     return Scale(0, step * math.ceil(max(largest, 1.0) / step), step, "")
 
 
-def scale_of_points(figures: Iterable[Drawable]) -> Scale:
+def fit_point_scale(figures: Iterable[Drawable]) -> Scale:
     """Return a scale of percentage points that includes 0 and every interval, between multiples of its step."""
     ends = [end for figure in figures for end in (figure.lower, figure.upper, figure.value) if end is not None]
     step = 10 if max([*ends, 0]) - min([*ends, 0]) <= _MOST_TENS else 20
@@ -140,7 +141,7 @@ SERIES_SYMBOLS = "\N{BLACK CIRCLE}\N{BLACK DIAMOND}"
 """Marks of the first and the second series, for text in a chart."""
 
 
-def scale_note(scale: Scale) -> str:
+def explain_scale(scale: Scale) -> str:
     """Return a note that the axis does not show all percentages, or an empty string if it does."""
     if scale.unit == "%" and (scale.low, scale.high) != (0, 100):
         return f"The scale runs from {scale.low:.0f}% to {scale.high:.0f}%, not from 0% to 100%."
@@ -185,13 +186,13 @@ def build_tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, 
         if number <= MOST_SHADES:
             break
 
-    def kind(value: float | None) -> str:
+    def choose_shade(value: float | None) -> str:
         return "empty" if value is None else f"c{min(int((value - low) // width), number - 1)}"
 
     return TileMap(
         TILE_WIDTH // 2 * (2 + max(x for x, _ in places.values())),
         TILE_ROW * max(y for _, y in places.values()) + TILE_ROW * 4 // 3,
-        [(code, middles[code], kind(figure.value), label, figure) for code, (label, figure) in figures.items()],
+        [(code, middles[code], choose_shade(figure.value), label, figure) for code, (label, figure) in figures.items()],
         [middle for code, middle in middles.items() if code not in figures],
         [
             (f"c{place}", f"{start}% to {'' if start + width == 100 else 'under '}{start + width}%")
@@ -219,7 +220,7 @@ class Bars:
     rects: tuple[Rect, ...]
 
 
-def shares(now: float | None, last: float | None = None, published: float | None = None) -> Bars:
+def draw_shares(now: float | None, last: float | None = None, published: float | None = None) -> Bars:
     """Return a thick bar for a share of this file, and thin bars below for the last delivery and published figure."""
     rects, height = [Rect(0, 0, 100, 9, "track"), Rect(0, 0, 100 * (now or 0), 9, "now")], 9
     for share, top, kind in ((last, 10, "last"), (published, 14, "published")):
@@ -233,7 +234,7 @@ MOST_STACKED = 4
 """Number of colours, which limits the shares that can be stacked."""
 
 
-def stacked(parts: Sequence[float | None]) -> Bars:
+def draw_stacked(parts: Sequence[float | None]) -> Bars:
     """Return the shares of one column end to end, at most `MOST_STACKED`."""
     rects, start = [Rect(0, 0, 100, 9, "track")], 0.0
     for number, share in enumerate(parts):
@@ -246,24 +247,24 @@ _ROW = 12
 """Height of the bars on a scale."""
 
 
-def span(scale: Scale, start: float, end: float, kind: str) -> Bars:
+def draw_span(scale: Scale, start: float, end: float, kind: str) -> Bars:
     """Return a bar from one value to another, over a line at 0."""
-    left, right = sorted((100 * scale.share(start), 100 * scale.share(end)))
+    left, right = sorted((100 * scale.compute_share(start), 100 * scale.compute_share(end)))
     # Listed first below, so that the bar is drawn over it.
-    line = Rect(100 * scale.share(0) - 0.15, 0, 0.3, _ROW, "mark")
+    line = Rect(100 * scale.compute_share(0) - 0.15, 0, 0.3, _ROW, "mark")
     # At least 0.4 wide, so that a bar between equal values shows.
     return Bars(_ROW, (line, Rect(left, 2, max(right - left, 0.4), _ROW - 4, kind)))
 
 
-def interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
+def draw_interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
     """Return a value with its interval."""
-    left, right = 100 * scale.share(lower), 100 * scale.share(upper)
+    left, right = 100 * scale.compute_share(lower), 100 * scale.compute_share(upper)
     return Bars(
         _ROW,
         (
             Rect(0, 5.5, 100, 1, "track"),
             Rect(left, 4, max(right - left, 0.4), 4, "interval"),
-            Rect(100 * scale.share(value) - 0.4, 1, 0.8, _ROW - 2, "point"),
+            Rect(100 * scale.compute_share(value) - 0.4, 1, 0.8, _ROW - 2, "point"),
         ),
     )
 
@@ -288,7 +289,7 @@ class Columns:
     ticks: list[tuple[float, str, str]]
 
 
-def columns(
+def draw_columns(
     labels: Sequence[str], parts: Sequence[float], last: Sequence[float], ticks: Mapping[float, str]
 ) -> Columns:
     """Return the shares of groups as columns, with those of the last delivery as an outline, if any.
@@ -323,7 +324,8 @@ def _describe_columns(labels: Sequence[str], parts: Sequence[float]) -> str:
     if not any(parts):
         return "No rows."
     highest = max(range(len(parts)), key=parts.__getitem__)
-    return f"The largest of {len(parts)} groups is {labels[highest]}, with {percent(parts[highest])} of filled rows."
+    share = format_percent(parts[highest])
+    return f"The largest of {len(parts)} groups is {labels[highest]}, with {share} of filled rows."
 
 
 def _compute_height(share: float, top: float) -> float:

@@ -57,7 +57,7 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    made.filters |= {each.__name__: each for each in number_format.FILTERS} | {
+    made.filters |= number_format.FILTERS | {
         # Consecutive lines with the same value of `key`. jinja2's `groupby` would sort them.
         "runs": lambda lines, key: [(value, list(run)) for value, run in groupby(lines, key=itemgetter(key))],
         "sql": quote_text,

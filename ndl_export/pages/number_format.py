@@ -4,14 +4,14 @@ import datetime as dt
 from collections.abc import Iterable
 
 
-def number(count: float | str | None, decimals: int = 0) -> str:
+def format_number(count: float | str | None, decimals: int = 0) -> str:
     """Format a number with thousands separators, and None as a dash; text is returned unchanged."""
     if isinstance(count, str):
         return count
     return "–" if count is None else f"{count:,.{decimals}f}"
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Format a share in percent with one decimal; only 0 and 1 themselves become 0.0% and 100.0%."""
     if share is None:
         return "–"
@@ -22,23 +22,23 @@ def percent(share: float | None) -> str:
     return f"{share * 100:.1f}%"
 
 
-def points(difference: float) -> str:
+def format_points(difference: float) -> str:
     """Format a difference of two shares in percentage points."""
     return f"{difference * 100:.1f}"
 
 
-def signed(value: float) -> str:
+def format_signed(value: float) -> str:
     """Format a number with its sign and one decimal; zero has no sign."""
     # Rounded before the sign is chosen, or -0.04 would become −0.0.
     rounded = f"{abs(value):.1f}"
     return rounded if rounded == "0.0" else f"{'+' if value > 0 else '−'}{rounded}"
 
 
-def signed_points(difference: float) -> str:
-    return signed(difference * 100)
+def format_signed_points(difference: float) -> str:
+    return format_signed(difference * 100)
 
 
-def rows(number: int) -> str:
+def format_rows(number: int) -> str:
     return format_count(number, "row")
 
 
@@ -54,7 +54,7 @@ def format_size(in_bytes: int) -> str:
     return f"{in_bytes / 1000:,.1f} kB" if in_bytes < 1_000_000 else f"{in_bytes / 1_000_000:,.1f} MB"
 
 
-def row_ranges(numbers: Iterable[int]) -> str:
+def format_row_ranges(numbers: Iterable[int]) -> str:
     """Format row numbers in ascending order, consecutive ones as a range: `3-7, 12`."""
     ranges: list[list[int]] = []
     for number in sorted(numbers):
@@ -70,52 +70,53 @@ def join_parts(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def sentence(words: str) -> str:
+def end_sentence(words: str) -> str:
     """Add a full stop, unless the words end with punctuation."""
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
-def listed(words: Iterable[str]) -> str:
+def join_words(words: Iterable[str]) -> str:
     """Join words: `a, b and c`."""
     *others, last = list(words) or [""]
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def moment(iso: str) -> str:
+def format_time(iso: str) -> str:
     """Format an ISO 8601 time: `24 November 2025, 19:24`."""
     when = dt.datetime.fromisoformat(iso)
     zone = " UTC" if when.utcoffset() == dt.timedelta(0) else ""
     return f"{when.day} {when:%B %Y, %H:%M}{zone}"
 
 
-def day(iso: str) -> str:
+def format_day(iso: str) -> str:
     """Format `2026-11-25` as `25 November 2026`."""
     when = dt.date.fromisoformat(iso)
     return f"{when.day} {when:%B %Y}"
 
 
-def month(key: str) -> str:
+def format_month(key: str) -> str:
     """Format `2022-05` as `May 2022`."""
     return f"{dt.datetime.strptime(key, '%Y-%m'):%B %Y}"
 
 
-def capital(sentence: str) -> str:
+def capitalise(sentence: str) -> str:
     """Capitalise the first letter and leave the rest unchanged."""
     return sentence[:1].upper() + sentence[1:]
 
 
-FILTERS = (
-    number,
-    percent,
-    points,
-    signed,
-    signed_points,
-    rows,
-    row_ranges,
-    listed,
-    moment,
-    day,
-    month,
-    capital,
-    sentence,
-)
+FILTERS = {
+    "number": format_number,
+    "percent": format_percent,
+    "points": format_points,
+    "signed": format_signed,
+    "signed_points": format_signed_points,
+    "rows": format_rows,
+    "row_ranges": format_row_ranges,
+    "listed": join_words,
+    "moment": format_time,
+    "day": format_day,
+    "month": format_month,
+    "capital": capitalise,
+    "sentence": end_sentence,
+}
+"""By name in templates."""

@@ -164,9 +164,9 @@ class ReleaseDiff:
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return JSON-ready values; `moved` has one object per figure, with the columns of `changes.csv`."""
-        asked = any(side.release.requested for side in (self.before, self.now))
+        has_requests = any(side.release.requested for side in (self.before, self.now))
         return (
             {
                 side: {"release": one.release.version, "schema_version": one.schema_version}
@@ -178,7 +178,7 @@ class ReleaseDiff:
                 "figures": {name: _build_figures(one) for name, one in self.figures.items()},
                 "not_compared": list(self.not_compared),
             }
-            | ({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if asked else {})
+            | ({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if has_requests else {})
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ndl_export.facts.official import read_official_cohorts
 from ndl_export.pages.charts import fit_scale
-from ndl_export.site.figures import EVERYONE, Concluded, Figure, Line, official_group
+from ndl_export.site.figures import EVERYONE, Concluded, Figure, Line, find_official_group
 from ndl_export.site.panels import Chart, Panel, Shape
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
@@ -44,7 +44,7 @@ class Findings:
     official: tuple[tuple[str, Figure], ...]
 
 
-def page_of_council(council: str) -> str:
+def name_council_page(council: str) -> str:
     return f"council-{council}"
 
 
@@ -56,7 +56,7 @@ def list_findings(charts: Charts) -> tuple[Findings, ...]:
     found = []
     for panel, other in zip(ready, gaps, strict=True):
         for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True)):
-            england, own = official_group(panel.cohort, line.area, EVERYONE)
+            england, own = find_official_group(panel.cohort, line.area, EVERYONE)
             official = tuple((name, each) for name, each in ((line.area.name, own), ("England", england)) if each)
             seen_by = of_area[panel.cohort, line.area.code]
             figures = line.figures[0], gap.figures, seen_by, official
@@ -79,7 +79,7 @@ def build_council_values(charts: Charts, found: Sequence[Findings], name: str) -
     return {
         "area": own.area,
         "findings": own,
-        "target": _line(panels[0], code).target,
+        "target": _build_line(panels[0], code).target,
         "stands_out": list(_iter_conclusions(charts, code, own.cohort)),
         "beside": [_reduce_panel(panel, own.area, of_region=of_region) for panel in panels],
         "series": _build_series(own.area),
@@ -91,7 +91,7 @@ def _index_charts(charts: Charts) -> dict[str, Chart]:
     return {chart.shape.name: chart for shown in charts.values() for chart in shown}
 
 
-def _line(panel: Panel, code: str) -> Line:
+def _build_line(panel: Panel, code: str) -> Line:
     return next(line for line in panel.lines if line.area.code == code)
 
 
@@ -110,7 +110,7 @@ def _iter_conclusions(charts: Charts, code: str, cohort: str) -> Iterator[tuple[
 
 def _reduce_panel(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
     """Reduce a panel of areas to the council, all councils together, and others (of its region, if there are many)."""
-    together, own = panel.lines[0], _line(panel, area.code)
+    together, own = panel.lines[0], _build_line(panel, area.code)
     region = area.columns["region_code"]
     others = (
         line
@@ -135,7 +135,7 @@ def _build_series(area: Geography) -> Panel | None:
     """Return a panel of the council's official percentages by year with England's, or None if there are none."""
     lines = []
     for cohort in read_official_cohorts():
-        england, own = official_group(cohort, area, EVERYONE)
+        england, own = find_official_group(cohort, area, EVERYONE)
         if own:
             lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
     if not lines:

@@ -43,7 +43,7 @@ class Document:
 
     @property
     def name(self) -> str:
-        return page_of(self.source)
+        return name_document_page(self.source)
 
 
 def is_document(name: str) -> bool:
@@ -51,21 +51,21 @@ def is_document(name: str) -> bool:
     return name.endswith(_MARKDOWN) or name == _RECONCILIATION
 
 
-def page_of(name: str) -> str:
+def name_document_page(name: str) -> str:
     """Return the name of a document's page: `privacy-statement` for `privacy_statement.md`."""
     return PurePath(name).stem.lower().replace("_", "-")
 
 
 def get_address(name: str) -> str:
     """Return the link to a file of the bundle: the page of a document, `../` and the name for any other file."""
-    return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
+    return f"{name_document_page(name)}.html" if is_document(name) else f"../{name}"
 
 
 def render_document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
     """Render the Markdown `text` of the file `name`; names in `addresses` become links to those addresses."""
     tokens = _MARKUP.parse(text)
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
-    title = tokens[titles[0] + 1].content if titles else page_of(name)
+    title = tokens[titles[0] + 1].content if titles else name_document_page(name)
     if titles:
         # A heading is three tokens: opening, text and closing. The page shows the title itself.
         del tokens[titles[0] : titles[0] + 3]
@@ -81,7 +81,7 @@ def render_documents(files: Mapping[str, bytes], names: Collection[str], notice:
     `notice` is removed from the documents, because every page shows it at the top.
     """
     found = []
-    for name in sorted(filter(is_document, files), key=page_of):
+    for name in sorted(filter(is_document, files), key=name_document_page):
         text = files[name].decode()
         text = (
             _render_reconciliation(text) if name == _RECONCILIATION else text.removeprefix(kit.add_notice("", notice))

@@ -50,12 +50,12 @@ class Figure:
     @cached_property
     def text(self) -> str:
         """The figure with its unit and symbol: `63.8%`, `20.8 points`, `34.2% [u]`, or the symbol: `[withheld]`."""
-        return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
+        return self._add_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
 
     @property
     def short(self) -> str:
         """The figure for a chart, without its unit, which is shown once, and `[linkage]`, which its mark shows."""
-        return self._with_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
+        return self._add_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
 
     @cached_property
     def range(self) -> str:
@@ -76,7 +76,7 @@ class Figure:
         shown = "withheld as too uncertain" if self.value is None else self.text
         return f"{shown} (95% interval {self.range})"
 
-    def _with_symbol(self, unit: str) -> str:
+    def _add_symbol(self, unit: str) -> str:
         shown = "" if self.value is None else self._format_number(self.value) + unit
         return join_parts(shown, f"[{self.flag}]" if self.flag else "")
 
@@ -123,12 +123,12 @@ class Line:
     broken: bool = False
 
 
-def england(cohort: str) -> tuple[Figure | None, ...]:
+def find_england(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentage at a good level of development, and None for two further columns."""
     return _find_official(cohort, _ENGLAND), None, None
 
 
-def england_gap(cohort: str) -> tuple[Figure | None, ...]:
+def find_england_gap(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentages for children eligible and not eligible for free school meals, and the gap."""
     eligible, others = (_find_official(cohort, _ENGLAND, (FSM.label, group, ALL.label)) for group in FSM.categories[:2])
     if not (eligible and others):
@@ -136,7 +136,7 @@ def england_gap(cohort: str) -> tuple[Figure | None, ...]:
     return eligible, others, Figure(_GAP, round((others.value or 0) - (eligible.value or 0), 1), None, None, None)
 
 
-def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
+def find_official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
     """Return England's percentage and the area's own for a group of children, each None if not published."""
     return _find_official(cohort, _ENGLAND, levels), _find_official(cohort, area.code, levels)
 
@@ -157,12 +157,12 @@ def _index_official_percentages(cohort: str) -> dict[tuple[str, ...], float]:
 _REMARKS: dict[str, str] = read_yaml(Path(__file__).parent / "templates" / "remarks.yaml")
 
 
-def england_remarks(cohort: str) -> Sentences:
+def explain_england(cohort: str) -> Sentences:
     """Explain the source of England's figures by area, and how they differ from ours."""
     return (_explain_sources("england", cohort, _ENGLAND),)
 
 
-def gld_remarks(cohort: str, area: Geography) -> Sentences:
+def explain_official_gld(cohort: str, area: Geography) -> Sentences:
     """Explain the source of official figures by characteristic, and how they differ from ours."""
     own = _REMARKS["own"] if _format_sources(cohort, area.code) else ""
     return (join_parts(_explain_sources("groups", cohort, _ENGLAND, area.code), own),)
@@ -177,7 +177,7 @@ def _format_sources(cohort: str, *areas: str) -> str:
     return "; ".join(dict.fromkeys(each.source for each in read_official_figures(cohort) if each.area_code in areas))
 
 
-def review_remarks(cohort: str, area: Geography) -> Sentences:
+def explain_official_reviews(cohort: str, area: Geography) -> Sentences:
     """Explain which official figures on the review exist, and why they cannot be compared with ours directly."""
     found = {(each.area_code, each.measure, each.domain): each for each in read_official_reviews(cohort)}
     expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
-from ndl_export.pages.number_format import capital, listed
+from ndl_export.pages.number_format import capitalise, join_words
 from ndl_export.site.figures import Concluded, Levels, Line, format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from privacy.doors.sql import quote_text
@@ -72,7 +72,7 @@ class Conclusions:
 def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
     """Query the database of one release for everything that its pages conclude."""
 
-    def rows(query: str) -> list[tuple[Any, ...]]:
+    def query_rows(query: str) -> list[tuple[Any, ...]]:
         return database.execute(query).fetchall()
 
     found = Conclusions({}, {}, {}, {})
@@ -95,12 +95,12 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
             pair = f"group_key = {first} AND less_group_key = {second}"
             compared.append((name, f"{first}, {second}, true, {year}, {year}", pair))
         england = f"SELECT area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england({year})"
-        for area, *levels, verdict in rows(f"{england} WHERE verdict <> ''"):
+        for area, *levels, verdict in query_rows(f"{england} WHERE verdict <> ''"):
             found.beside_england[cohort, area, tuple(levels)] = verdict
         extremes = f"SELECT area_code, of_what, list(item) FROM could_be_extreme({year})"
-        for area, of_what, items in rows(f"{extremes} WHERE could_be GROUP BY ALL"):
+        for area, of_what, items in query_rows(f"{extremes} WHERE could_be GROUP BY ALL"):
             found.could_be[cohort, area, of_what] = items
-        for area, *distance in rows(
+        for area, *distance in query_rows(
             "SELECT area_code, target_percent, target_year, target, verdict,"
             " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci]"
             f" FROM gld_to_target({everyone}, cohort := {year}) WHERE verdict <> 'no figure'"
@@ -109,7 +109,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
     for name, arguments, where in compared:
         # The verdict is NULL across a break in the series, where nothing may be concluded.
         differences = f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
-        for cohort, area, *difference in rows(f"{differences} WHERE verdict IS NOT NULL AND {where}"):
+        for cohort, area, *difference in query_rows(f"{differences} WHERE verdict IS NOT NULL AND {where}"):
             found.differences[name, cohort, area] = Difference(*difference)
     return found
 
@@ -120,7 +120,7 @@ Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
 """A function that returns the conclusions of a panel from its lines, for a cohort."""
 
 
-def councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which councils are ahead of or behind all councils together (the first line)."""
     together, *others = lines
     verdicts = {
@@ -131,7 +131,7 @@ def councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     return _conclude_apart(verdicts, "councils", _format_inline(together.label))
 
 
-def england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_beside_england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which groups are ahead of or behind England's official figure."""
     verdicts = {
         line.label: verdict
@@ -146,7 +146,7 @@ def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> C
 
     def name(labels: list[str]) -> str:
         """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
-        subject = listed(labels) if len(labels) <= _MOST_IN_A_HEADING else f"{len(labels)} {kind}"
+        subject = join_words(labels) if len(labels) <= _MOST_IN_A_HEADING else f"{len(labels)} {kind}"
         return f"{subject} {'is' if len(labels) == 1 else 'are'}"
 
     apart = {
@@ -168,14 +168,14 @@ def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> C
         yield Concluded(f"{_LIKE_THESE}, {none}.")
 
 
-def council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the first line differs from the second, all councils together."""
     line, together = lines[0].label, _format_inline(lines[1].label)
     difference = found.differences.get((_FROM_ALL, cohort, lines[0].area.code))
     return _conclude_difference(line, together, difference, (f"{line} is", together))
 
 
-def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the children of the first line differ from those of the third."""
     heading = "Children at or above the cut-off in all five domains are", "those below it in two or more"
     difference = found.differences.get((OUTCOMES, cohort, lines[0].area.code))
@@ -197,7 +197,7 @@ def describe_difference(one: str, other: str, found: Difference) -> str:
     return f"{_LIKE_THESE}, {one} less {other} {found.between}: {verdict}."
 
 
-def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude whether there would be a gap by free school meals in the area of the first line."""
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
@@ -216,7 +216,7 @@ def _conclude_changes(
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
             moved = f"{what} {verbs[change.verdict]}" if change.is_certain else ""
-            heading = f"{capital(moved)} from {before.label} to {now.label}" if moved else ""
+            heading = f"{capitalise(moved)} from {before.label} to {now.label}" if moved else ""
             yield Concluded(describe_change(now.label, before.label, change, what, moved), heading)
 
 
@@ -227,18 +227,20 @@ def describe_change(now: str, before: str, change: Difference, what: str, moved:
 
 
 ROSE_OR_FELL = {"ahead": "rose", "behind": "fell"}
-changes = partial(_conclude_changes, name=EVERYONE, what="the figure", verbs=ROSE_OR_FELL)
-gap_changes = partial(_conclude_changes, name=GAP, what="the gap", verbs={"ahead": "widened", "behind": "narrowed"})
+conclude_changes = partial(_conclude_changes, name=EVERYONE, what="the figure", verbs=ROSE_OR_FELL)
+conclude_gap_changes = partial(
+    _conclude_changes, name=GAP, what="the gap", verbs={"ahead": "widened", "behind": "narrowed"}
+)
 
 
-def lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which goals could be the lowest, for the group of children that the last level names."""
     group = lines[0].levels[-1]
     whom = "" if group == EVERYONE else f", {group[0].lower()}{group[1:]}"
     return _conclude_possible(lines, found, (cohort, group), _LIKE_THESE, "lowest", f"the lowest goal{whom}")
 
 
-def most_often(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_most_often(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which answers could be given most often to the question that the first level names."""
     key = cohort, lines[0].levels[0]
     return _conclude_possible(

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import RequestedTable, get_page_name, merge_tables
-from ndl_export.pages.charts import WHOLE, Scale, fit_scale, scale_of_counts, scale_of_points
-from ndl_export.pages.number_format import listed
+from ndl_export.pages.charts import WHOLE, Scale, fit_count_scale, fit_point_scale, fit_scale
+from ndl_export.pages.number_format import join_words
 from ndl_export.site import figures, inference
 from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
@@ -50,7 +50,7 @@ class Areas:
     def together(self) -> Geography:
         return self.every[0]
 
-    def name(self, area: Geography) -> str:
+    def get_area_name(self, area: Geography) -> str:
         """Return the name of an area; that of all councils together mentions the councils that are absent."""
         if area.level != ALL_TOGETHER:
             return area.name
@@ -158,7 +158,8 @@ def build_panels(shape: Shape, release: Release, cohorts: Sequence[str] = ()) ->
 def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
     """Return a panel with a line for each area, whose text is about the first line until a reader chooses another."""
     first, *others = (
-        Line(areas.name(area), area, release.get_figures(shape.list_wanted(), cohort, area)) for area in areas.every
+        Line(areas.get_area_name(area), area, release.get_figures(shape.list_wanted(), cohort, area))
+        for area in areas.every
     )
 
     def describe(line: Line) -> Line:
@@ -179,7 +180,7 @@ def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Are
         shape,
         cohort,
         (first, *map(describe, others)),
-        _scale(shape, lines, england),
+        _choose_scale(shape, lines, england),
         (describe(first).text,),
         inferred=inferred,
         finding=_choose_finding(shape, inferred, first.figures),
@@ -192,7 +193,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
     """Return a panel with a line for each group, beside official figures or those of all councils together."""
     together = area == areas.together
 
-    def line(label: str) -> Line:
+    def build_line(label: str) -> Line:
         wanted = shape.list_wanted(label)
         own = Line(label, area, release.get_figures(wanted, cohort, area), levels=wanted[0][2])
         if shape.official is not say_nothing:
@@ -205,8 +206,8 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
         comparable = of_all.measure.kind is not MeasureKind.COUNT and of_all.value is not None
         return replace(own, compared=of_all if comparable else None)
 
-    lines = tuple(map(line, shape.lines))
-    beside = areas.name(areas.together) if shape.official is say_nothing else ENGLAND
+    lines = tuple(map(build_line, shape.lines))
+    beside = areas.get_area_name(areas.together) if shape.official is say_nothing else ENGLAND
     headings = ("England, official", f"{area.name}, official")[: len(lines[0].official)]
     # A column without any published official figure would be empty.
     shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
@@ -215,10 +216,10 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
         shape,
         cohort,
         tuple(replace(line, official=tuple(compress(line.official, shown))) for line in lines),
-        _scale(shape, lines),
+        _choose_scale(shape, lines),
         shape.say(lines) if shape.together else _describe_figures(shape, lines),
         area,
-        areas.name(area),
+        areas.get_area_name(area),
         together,
         beside if any(line.compared for line in lines) else "",
         inferred=inferred,
@@ -238,7 +239,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
         Figure(TABLES[table].get_measure(name), None, None, None, Flag.NOT_AVAILABLE) for table, name, _ in wanted
     )
 
-    def line(cohort: str, area: Geography) -> Line:
+    def build_line(cohort: str, area: Geography) -> Line:
         # A council that did not take part in this cohort has no rows, and a missing row would count as withheld.
         known = area.code in {each.code for each in of_cohort[cohort].every}
         figures = release.get_figures(wanted, cohort, area) if known else absent
@@ -248,10 +249,10 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
 
     areas = {(area.level, area.code): (area, each.together) for each in of_cohort.values() for area in each.every}
     for area, together in areas.values():
-        lines = tuple(line(cohort, area) for cohort in release.cohorts)
+        lines = tuple(build_line(cohort, area) for cohort in release.cohorts)
         drawn = [line.figures[column] for line in lines for column in shape.drawn]
         shown = drawn + [line.compared for line in lines if line.compared]
-        scale = scale_of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fit_scale(shown)
+        scale = fit_point_scale(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fit_scale(shown)
         # Not `Areas.name`, which names absent councils: they may differ from cohort to cohort.
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         inferred = release.infer(shape.infer, lines, "")
@@ -290,13 +291,13 @@ def _describe_figures(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
     return (*(sentence for line in lines for sentence in shape.say([line])), *([warning] if breaks else []))
 
 
-def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
+def _choose_scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
     figures = [line.figures[column] for line in lines for column in shape.drawn]
     figures += [each for column in shape.drawn[: len(england)] if (each := england[column])]
     if not figures:
         return WHOLE
     if figures[0].measure.kind is MeasureKind.COUNT:
-        return scale_of_counts(figures)
+        return fit_count_scale(figures)
     # A chart by area is one drawing and may fit its intervals; panels within areas are compared with each other.
     return fit_scale(figures) if shape.by_area else WHOLE
 
@@ -374,7 +375,7 @@ def _iter_survey_shapes() -> Iterator[Shape]:
             lines={answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers},
             says=("Given most often: {highest.label}, {highest.figures[0].with_interval}.",),
             otherwise="Every figure here is withheld as too uncertain. The chart and the table give their intervals.",
-            infer=inference.most_often,
+            infer=inference.conclude_most_often,
         )
 
 
@@ -416,7 +417,7 @@ def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
         get_page_name(table.name),
         table.name,
         table.title,
-        listed(entry.label for entry in table.filters),
+        join_words(entry.label for entry in table.filters),
         tuple(measure.label for measure in (*ratios, *counts)),
         "Figures",
         drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
@@ -431,15 +432,15 @@ def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
 def label_rows(table: Table) -> Mapping[str, Levels]:
     """Return the levels of each row by a unique label: its levels except totals, with column names if needed."""
 
-    def label(levels: Levels, *, named: bool) -> str:
+    def build_label(levels: Levels, *, named: bool) -> str:
         pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]
         parts = (f"{entry.label}: {level}" if named else level for entry, level in pairs)
         return ", ".join(parts) or f"All {table.measures[0].of}"
 
     found = [row.levels for row in list_rows(table, all_together=True)]
-    plain = {label(levels, named=False): levels for levels in found}
+    plain = {build_label(levels, named=False): levels for levels in found}
     of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
     # Every label is unique, and no level occurs in two columns.
     if len(plain) == len(found) and sum(map(len, of_columns)) == len(set().union(*of_columns)):
         return plain
-    return {label(levels, named=True): levels for levels in found}
+    return {build_label(levels, named=True): levels for levels in found}

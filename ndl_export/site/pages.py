@@ -29,8 +29,8 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.site.councils import build_council_values, list_findings, page_of_council
-from ndl_export.site.documents import group_files, is_document, page_of, render_documents
+from ndl_export.site.councils import build_council_values, list_findings, name_council_page
+from ndl_export.site.documents import group_files, is_document, name_document_page, render_documents
 from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
@@ -101,8 +101,13 @@ def list_site_names(
     # A chart over time shows nothing with one cohort (`build_panels`), so it has no download either.
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [get_page_name(name) for name in requested]
-    of_councils = map(page_of_council, councils)
-    pages = (*(page.name for page in PAGES), *of_councils, *on_request, *map(page_of, filter(is_document, names)))
+    of_councils = map(name_council_page, councils)
+    pages = (
+        *(page.name for page in PAGES),
+        *of_councils,
+        *on_request,
+        *map(name_document_page, filter(is_document, names)),
+    )
     return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in (*charts, *on_request)))
 
 
@@ -137,7 +142,7 @@ def build_site_files(
     for page in PAGES:
         add(page, "chart_page" if page.lead else page.name, page_charts=charts.get(page.name, ()))
     for name, label in common["councils"].items():
-        add(Page(page_of_council(name), label, ""), "council", council=build_council_values(charts, found, name))
+        add(Page(name_council_page(name), label, ""), "council", council=build_council_values(charts, found, name))
     for request in requested:
         page = Page(get_page_name(request.name), request.table.title, "")
         [chart] = shown = on_request[page.name]
@@ -193,7 +198,7 @@ def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
         "page_cohorts": cohorts,
         "requested": {get_page_name(each.name): each for each in facts.on_request.tables},
         "councils": {area.councils[0]: area.name for area in facts.areas if area.level == LOCAL_AUTHORITY},
-        "page_of_council": page_of_council,
+        "name_council_page": name_council_page,
         "choices": {area.code: area.name for area in facts.areas[1:]},
         "not_sent": format_missing(facts.missing),
         "breaks": explain_breaks(facts.cohorts, facts.councils, facts.missing),

@@ -172,7 +172,7 @@ class Panel:
             lower is not None and upper is not None and upper - lower < narrowest for lower, upper in intervals
         )
         narrow = "Where no bar shows, the interval is narrower than the mark." if hidden else ""
-        return [note for note in (narrow, charts.scale_note(self.scale), *self.remarks) if note]
+        return [note for note in (narrow, charts.explain_scale(self.scale), *self.remarks) if note]
 
     @property
     def references(self) -> list[tuple[int, int, Figure]]:
@@ -189,7 +189,11 @@ class Panel:
     def find_span(self, row: int) -> tuple[str, str] | None:
         """Return both ends of the line between the two figures of a row, or None if one is not shown."""
         first, second = (self.lines[row].figures[column].value for column in self.shape.drawn)
-        return None if first is None or second is None else (self.scale.at(first), self.scale.at(second))
+        return (
+            None
+            if first is None or second is None
+            else (self.scale.format_position(first), self.scale.format_position(second))
+        )
 
     @property
     def stack(self) -> charts.Bars | None:
@@ -199,7 +203,7 @@ class Panel:
         if not self.shape.whole or len(shown) < len(values) or not sum(shown):
             return None
         # Shares of noisy counts need not add up to 100%, and a bar has one length.
-        return charts.stacked([value / sum(shown) for value in shown])
+        return charts.draw_stacked([value / sum(shown) for value in shown])
 
     @cached_property
     def map(self) -> charts.TileMap | None:

@@ -64,7 +64,7 @@ class Column(_Part):
 
     @field_validator("levels", mode="before")
     @classmethod
-    def _listed(cls, levels: object) -> object:
+    def _accept_list(cls, levels: object) -> object:
         """Also accept levels as a list of labels with their categories."""
         # Plans and bundles are JSON with sorted keys, which cannot keep the order of an object's levels.
         if not isinstance(levels, list | tuple) or not all(

@@ -40,7 +40,7 @@ class Detail:
         """Return whether the table has this row in this area."""
         return get_level(area) in self.areas[table].get(levels, ())
 
-    def to_document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the JSON-ready form stored in a plan."""
         return {
             table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
@@ -220,7 +220,7 @@ class Layout:
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
         for each in load_breaks():
-            if each.separates(before, cohort):
+            if each.is_between(before, cohort):
                 rows = np.array([bool(row.attributes & each.attributes) for row in self.rows], dtype=bool)
                 areas = np.array([not each.councils or bool(each.councils & set(a.councils)) for a in self.areas])
                 flags |= rows[self.row_of[own]] & areas[self.area_of[own]]
@@ -246,11 +246,11 @@ class Layout:
         names = list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
-        given, expected = _build_key_strings(data, names), _build_key_strings(self.keys, names)
-        position = pc.index_in(expected, value_set=given)
+        keys, expected = _build_key_strings(data, names), _build_key_strings(self.keys, names)
+        position = pc.index_in(expected, value_set=keys)
         missing = expected.filter(pc.is_null(position))
-        unknown = given.filter(pc.invert(pc.is_in(given, value_set=expected)))
-        twice = len(given) - len(pc.unique(given))
+        unknown = keys.filter(pc.invert(pc.is_in(keys, value_set=expected)))
+        twice = len(keys) - len(pc.unique(keys))
         if len(missing) or len(unknown) or twice:
             found = (*_format_examples("missing", missing), *_format_examples("not in the definition", unknown))
             raise RowsDiffer("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))

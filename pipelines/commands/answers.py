@@ -62,7 +62,7 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
-    answer(judgement.to_dict() | proof, lambda: _describe_judgement(judgement))
+    answer(judgement.build_document() | proof, lambda: _describe_judgement(judgement))
     if judgement.verdict != SUPPORTED:
         end(Ending.HOLD)
 
@@ -84,10 +84,10 @@ def check_answer(file: Path, signer: Path | None) -> None:
     release; sentences are not checked. Needs no bundle and no network. Exit status 1 if anything differs.
     """
     try:
-        given: Any = json.loads(file.read_bytes())
+        document: Any = json.loads(file.read_bytes())
     except ValueError:
         stop(f"{file} is not JSON: give the answer as the service returned it")
-    problems = find_problems(given, signer.read_bytes() if signer else None)
+    problems = find_problems(document, signer.read_bytes() if signer else None)
     facts = {"answer": str(file), "ok": not problems, "signature_checked": signer is not None, "problems": problems}
     answer(facts, lambda: _describe_check(file, problems, signer))
     if problems:

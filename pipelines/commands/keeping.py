@@ -76,7 +76,7 @@ def forget(
         typed = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
         found = find_rows_by_pseudonym(home, typed, code, ring)
     else:
-        found = find_rows(home.extract(str(source), str(code), str(council)), rows, ring, linked=not this_row_only)
+        found = find_rows(home.get_extract(str(source), str(code), str(council)), rows, ring, linked=not this_row_only)
     if yes:
         with show_progress("Removing rows, and rebuilding what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)

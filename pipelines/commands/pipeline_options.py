@@ -66,14 +66,14 @@ def gather(name: str, build: Callable[..., Any], *options: Callable[..., Any]) -
 def add_cohort_options(*, exists: bool = False) -> Callable[..., Any]:
     """Return the options for a home folder and a cohort, passed on as one `CohortStore`, `store`."""
     options = add_home_option(exists=exists), add_option("--cohort")
-    return gather("store", lambda home, cohort: home.cohort(cohort.code), *options)
+    return gather("store", lambda home, cohort: home.get_cohort(cohort.code), *options)
 
 
 def add_extract_options(council: str, source: str) -> Callable[..., Any]:
     """Return the options for an extract, passed on with --home as one `ExtractStore`, `store`."""
     return gather(
         "store",
-        lambda home, cohort, council, source: home.extract(source, cohort.code, council),
+        lambda home, cohort, council, source: home.get_extract(source, cohort.code, council),
         add_option("--cohort"),
         add_option("--council", council, required=True),
         add_option("--source", source, required=True),

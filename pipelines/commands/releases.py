@@ -305,7 +305,7 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
     many signatures as a publication: with --key or --signature you sign, and nothing is withdrawn; with --yes it is, if
     enough have signed.
     """
-    store, to_sign = home.cohort(""), dict[str, str]()
+    store, to_sign = home.get_cohort(""), dict[str, str]()
     with translate_errors(), show_progress(f"Withdrawing {version}"):
         if yes and not signing.is_wanted:
             # only a demonstration's key signs by itself; people sign on their own machines
@@ -355,7 +355,7 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     """
     with show_progress("Comparing"):
         found = compared(_find_bundle(before, home), _find_bundle(now, home))
-    answer(found.as_json(), lambda: describe_differences(found, everything=everything))
+    answer(found.build_document(), lambda: describe_differences(found, everything=everything))
 
 
 def describe_differences(found: ReleaseDiff, *, everything: bool) -> str:

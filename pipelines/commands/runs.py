@@ -150,7 +150,7 @@ def run(
     with show_progress("Loading"), pause_garbage_collection():
         from assets.intake import quality
 
-        if not folders.home.cohort(cohort.code).any_taken:
+        if not folders.home.get_cohort(cohort.code).any_taken:
             quality.start_worker()  # loads in parallel with the imports below
         from assets.release.fix_release import ReleaseOptions
         from pipelines.run import run_cohort

@@ -12,7 +12,7 @@ import click
 from assets.pseudonymise.findings import RuleCount
 from assets.pseudonymise.tokens_file import Pseudonymised, has_quintile
 from assets.pseudonymise.tokens_file import pseudonymise as run
-from ndl_export.pages.number_format import row_ranges
+from ndl_export.pages.number_format import format_row_ranges
 from pipelines.commands import options
 from pipelines.commands.console import show_progress, stop, write_page
 from pipelines.ending import Ending
@@ -66,7 +66,7 @@ def pseudonymise(
     found, done, why = _find_extracts(extract, read.council, source, cohort), [], ""
     ring = KeyRing.load(keys, SENDER)
     # with the linker key a sender could look up its own tokens among those that the pipeline keeps
-    if ring.holds("linker"):
+    if ring.has_key("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in found:
         try:
@@ -170,7 +170,7 @@ def _build_sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
         for rule in found:
             # consecutive rows as a range; only the first rows of each rule are known by number
             left = rule.rows - len(rule.first_rows)
-            known = row_ranges(_list_row_numbers(rule, done.sheet)) + (f" and {left:,} more" if left else "")
+            known = format_row_ranges(_list_row_numbers(rule, done.sheet)) + (f" and {left:,} more" if left else "")
             rows.append((rule.sentence, known, rule.rule, f"{rule.rows:,}"))
         grid = Grid("Most rows first", ("What is wrong", "Rows, by number", "Rule", "How many"), rows, 1)
         yield Section(title, grids=[grid])

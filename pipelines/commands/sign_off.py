@@ -115,7 +115,7 @@ def approve(
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
     that was made. Anything that changes afterwards needs a new signature.
     """
-    store, again = home.cohort(cohort.code if cohort else ""), ""
+    store, again = home.get_cohort(cohort.code if cohort else ""), ""
     with show_progress("Decision sheet"):
         if people:
             request = sign_off.build_people_request(home)

@@ -75,7 +75,7 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for look in iter_looks(landing):
         landed, now = look.landed, time.time()
-        store = home.extract(*landed.key)
+        store = home.get_extract(*landed.key)
         results = [store.quality, store.stopped]
         if landed.several and not store.parts.exists():
             # its time is that at which files were found to contain no row of this cohort

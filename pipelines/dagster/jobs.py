@@ -183,7 +183,7 @@ def nightly_returns(
         return
     day = context.scheduled_execution_time.date()
     home = installation.home_folder
-    linked = [cohort.code for cohort in list_open_cohorts(day) if home.cohort(cohort.code).links.exists()]
+    linked = [cohort.code for cohort in list_open_cohorts(day) if home.get_cohort(cohort.code).links.exists()]
     for cohort in linked:
         yield dg.RunRequest(run_key=f"{cohort}-{day}", partition_key=cohort, tags={runs.WHY: "returns of the night"})
     if not linked:
@@ -321,7 +321,7 @@ def describe_failure(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     return f"The run {run.run_id[:8]}, {what}, failed at {at}. Its log in Dagster says why. {advice}"
 
 
-def alert(text: str, to: str) -> None:
+def send_alert(text: str, to: str) -> None:
     """Send `text` to a URL, as JSON `{"text": ...}`, or to the standard input of a program."""
     if to.startswith(("https://", "http://")):
         body = json.dumps({"text": text}).encode()
@@ -343,7 +343,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
     context.log.error(sentence)
     if to := get_settings().alert:
         try:
-            alert(sentence, to)
+            send_alert(sentence, to)
         except (OSError, subprocess.SubprocessError) as error:
             context.log.error(f"{ALERT} could not be alerted ({type(error).__name__})")
     yield dg.SkipReason(sentence)

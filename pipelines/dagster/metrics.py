@@ -70,7 +70,7 @@ class InstallationCollector(Collector):
 
     def _collect_waiting(self) -> Iterator[Sample]:
         # a decision sheet is written for everything that waits for signatures
-        sheets = self._home.decision_sheet("", "").parent
+        sheets = self._home.get_decision_sheet_path("", "").parent
         for stage in Stage:
             versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]
             yield (stage,), sum(not is_done(self._home, stage, version) for version in versions)

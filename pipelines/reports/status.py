@@ -9,7 +9,7 @@ from assets.linkage.arrivals import Arrival, Entry, Progress, State, explain_arr
 from assets.linkage.inputs import NotLinked
 from assets.release.holds import read_state
 from ndl_export.facts.missing import SOURCES
-from ndl_export.pages.number_format import day, format_count
+from ndl_export.pages.number_format import format_count, format_day
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort, list_open_cohorts
@@ -89,7 +89,7 @@ def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
     outcome = f"{format_count(len(late), 'record')} late, of: {', '.join(behind)}." if late else "Nothing is late."
     return Report(
         kind="timeline",
-        title=f"Records of children from birth to Reception on {day(on.isoformat())}",
+        title=f"Records of children from birth to Reception on {format_day(on.isoformat())}",
         outcome=[outcome],
         sections=[Section("By council", [_TIMELINE_LEGEND], grids)],
         facts={

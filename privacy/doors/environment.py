@@ -129,20 +129,20 @@ def list_set_variables() -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _read_settings(given: tuple[tuple[str, str], ...]) -> Settings:
-    return Settings.read(dict(given))
+def _read_settings(values: tuple[tuple[str, str], ...]) -> Settings:
+    return Settings.read(dict(values))
 
 
 def read_usable_settings(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
     """Return the valid settings, and the problems with the others."""
-    given, problems = {}, []
+    settings, problems = {}, []
     for variable, setting in VARIABLES.items():
         if value := environment.get(variable):
             try:
-                given[setting.name] = setting.metadata[_CHECK](variable, value)
+                settings[setting.name] = setting.metadata[_CHECK](variable, value)
             except InvalidSettings as problem:
                 problems.append(problem)
-    return Settings(**given), problems
+    return Settings(**settings), problems
 
 
 def list_unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

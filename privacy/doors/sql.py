@@ -17,7 +17,7 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
+def quote_parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
     """Return the table function that reads Parquet files at exactly these paths, none of which is treated as a pattern.
 
     `options` are those of `read_parquet`, such as `union_by_name=True`.
@@ -25,7 +25,7 @@ def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
     return _build_reader_sql("read_parquet", [paths] if isinstance(paths, Path) else paths, options)
 
 
-def csv(path: Path, **options: str | bool) -> str:
+def quote_csv(path: Path, **options: str | bool) -> str:
     """Return the table function that reads a CSV file at exactly this path; `options` are those of `read_csv`."""
     return _build_reader_sql("read_csv", [path], options)
 

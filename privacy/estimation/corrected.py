@@ -98,20 +98,20 @@ class Corrected:
     covariance_of_rates: Array
     local: tuple[Local, ...] = ()
 
-    def values(self, figures: Figures) -> Array:
-        return self._compute_in_blocks(lambda each: self.moments.values(self._correct_figures(each)), figures)
+    def compute_values(self, figures: Figures) -> Array:
+        return self._compute_in_blocks(lambda each: self.moments.compute_values(self._correct_figures(each)), figures)
 
-    def variance(self, figures: Figures) -> Array:
+    def compute_variance(self, figures: Figures) -> Array:
         def compute(each: Figures) -> Array:
-            of_noise = self.moments.variance(self._correct_figures(each))
+            of_noise = self.moments.compute_variance(self._correct_figures(each))
             # Computed from noisy counts, so it may come out negative.
             return of_noise + np.maximum(self._compute_linkage_covariance(each, each), 0.0)
 
         return self._compute_in_blocks(compute, figures)
 
-    def covariance(self, left: Figures, right: Figures) -> Array:
+    def compute_covariance(self, left: Figures, right: Figures) -> Array:
         def compute(one: Figures, other: Figures) -> Array:
-            of_noise = self.moments.covariance(self._correct_figures(one), self._correct_figures(other))
+            of_noise = self.moments.compute_covariance(self._correct_figures(one), self._correct_figures(other))
             return of_noise + self._compute_linkage_covariance(one, other)
 
         return self._compute_in_blocks(compute, left, right)
@@ -177,7 +177,7 @@ class Corrected:
             scale, weighed = self._weigh_by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
             name = self._find_attribute(cube)
             assert name is not None
-            moved = self.moments.values(_weigh_cube(weighed, name, self._slopes[rate][name]))
+            moved = self.moments.compute_values(_weigh_cube(weighed, name, self._slopes[rate][name]))
             total = total + coefficient * scale * moved
         return total
 
@@ -216,7 +216,7 @@ class Corrected:
         # a new axis, if any, comes first
         axes = {**({place: each} if axis is None else {}), **cube.selectors, place: each}
         by_place = Cube(axes, {other: selector for other, selector in cube.where.items() if other != place})
-        moved = self.moments.values(_weigh_cube(by_place, name, along[name]))
+        moved = self.moments.compute_values(_weigh_cube(by_place, name, along[name]))
         found = np.moveaxis(moved, axis or 0, -1)
         if axis is None:
             return found * rows[0]
@@ -232,7 +232,7 @@ class Corrected:
         for group, chances in self._parts.items():
             both = _intersect_cubes(left, right, name, _weigh_differences(one, other, chances[name]))
             scale, weighed = self._weigh_by_factors(both, group)
-            total = total + scale * self.moments.values(_weigh_cube(weighed, name, self._inverses[name]))
+            total = total + scale * self.moments.compute_values(_weigh_cube(weighed, name, self._inverses[name]))
         return total
 
     def _correct_figures(self, figures: Figures) -> Figures:
@@ -366,7 +366,7 @@ def _weigh_differences(one: Array, other: Array, chances: Array) -> Array:
 
 @cache
 def _select_each(attribute: Attribute) -> Selector:
-    return Selector.each(attribute)
+    return Selector.for_each(attribute)
 
 
 def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
@@ -407,17 +407,17 @@ class Joined:
     odds: float
     variance_of_odds: float
 
-    def values(self, figures: Figures) -> Array:
-        return self.moments.values(self._correct_figures(figures))
+    def compute_values(self, figures: Figures) -> Array:
+        return self.moments.compute_values(self._correct_figures(figures))
 
-    def variance(self, figures: Figures) -> Array:
+    def compute_variance(self, figures: Figures) -> Array:
         return (
-            self.moments.variance(self._correct_figures(figures))
+            self.moments.compute_variance(self._correct_figures(figures))
             + self.variance_of_odds * self._compute_move(figures) ** 2
         )
 
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        of_noise = self.moments.covariance(self._correct_figures(left), self._correct_figures(right))
+    def compute_covariance(self, left: Figures, right: Figures) -> Array:
+        of_noise = self.moments.compute_covariance(self._correct_figures(left), self._correct_figures(right))
         return of_noise + self.variance_of_odds * self._compute_move(left) * self._compute_move(right)
 
     def _correct_figures(self, figures: Figures) -> Figures:
@@ -428,7 +428,7 @@ class Joined:
     def _compute_move(self, figures: Figures) -> Array | float:
         """Return how much the figures move with the odds."""
         lost = self._list_lost_terms(figures)
-        return self.moments.values(LinearCombination(tuple(lost))) if lost else 0.0
+        return self.moments.compute_values(LinearCombination(tuple(lost))) if lost else 0.0
 
     def _list_lost_terms(self, figures: Figures) -> list[tuple[float, Cube]]:
         """Return the terms of (w - w(U)) N."""

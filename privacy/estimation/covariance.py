@@ -73,7 +73,7 @@ class Covariances:
         self._variances = np.array([1.0 / part.component_precisions for part in parts])
         self._known = _group_constraints(self.constraints)
 
-    def variance(self, figures: Figures) -> Array:
+    def compute_variance(self, figures: Figures) -> Array:
         """Return the variance of each figure; shape of `figures`. Raises WorkloadError outside the workload."""
         terms, total = list_terms(figures), np.zeros(figures.shape)
         for index, (coefficient, cube) in enumerate(terms):
@@ -83,7 +83,7 @@ class Covariances:
         # Rounding may leave a variance of zero just below it.
         return np.maximum(total, 0.0)
 
-    def covariance(self, left: Figures, right: Figures) -> Array:
+    def compute_covariance(self, left: Figures, right: Figures) -> Array:
         """Return the covariance of each figure of `left` with the one of `right` at its position; equal shapes."""
         if left.shape != right.shape:
             raise WorkloadError(f"figures of different shapes: {left.shape} and {right.shape}")
@@ -97,7 +97,9 @@ class Covariances:
         pair = _Pair(self._place_selectors(left), self._place_selectors(right), self._family, self._groups)
         by_group = np.zeros((len(self._variances), *[1] * len(left.shape)))
         for component in pair.list_components():
-            variances = self._variances[:, self._lattice.index(component)].reshape(by_group.shape[0], *[1] * pair.ndim)
+            variances = self._variances[:, self._lattice.find_position(component)].reshape(
+                by_group.shape[0], *[1] * pair.ndim
+            )
             by_group = by_group + pair.multiply(component) * variances
         for known in self._known:
             if set(known.over) <= set(pair.shared):
@@ -112,7 +114,7 @@ class Covariances:
         for name, selector in selectors.items():
             if self._family.get_attribute(name) != selector.attribute:
                 raise WorkloadError(f"cube: attribute {name!r} has another domain than in family {self._family.name!r}")
-        self._lattice.index(name for name, selector in selectors.items() if not self._is_total(selector))
+        self._lattice.find_position(name for name, selector in selectors.items() if not self._is_total(selector))
         return {
             name: _Placed(selectors[name], axes.index(name) if name in axes else None, len(axes))
             for name in self._family.sort_names(selectors)
@@ -178,7 +180,7 @@ class Groups:
         nesting = family.nesting
         assert nesting is not None
         self.inner, self.outer = nesting.inner, nesting.outer
-        self.everything = Selector.total(family.get_attribute(self.inner))
+        self.everything = Selector.for_total(family.get_attribute(self.inner))
         position = {category: index for index, category in enumerate(self.everything.attribute.categories)}
         groups = family.get_attribute(self.outer).categories
         self._members = [[position[member] for member in nesting.members[group]] for group in groups]

@@ -56,7 +56,7 @@ class Estimates(Covariances):
         self._residuals = self._average_components(measurement)
         self._marginals: dict[tuple[str, ...], Array] = {}
 
-    def values(self, figures: Figures) -> Array:
+    def compute_values(self, figures: Figures) -> Array:
         """Estimate rows of the child table; shape of `figures`. Raises WorkloadError outside the workload."""
         total = np.zeros(figures.shape)
         for coefficient, cube in list_terms(figures):
@@ -77,7 +77,7 @@ class Estimates(Covariances):
     def _rebuild_marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
         # Raises WorkloadError for a table outside the workload.
-        self._plan.lattice.index(attributes)
+        self._plan.lattice.find_position(attributes)
         return _spread_components(self._residuals, self._plan.family, attributes)
 
     def _compute_cube(self, cube: Cube) -> Array:
@@ -185,7 +185,7 @@ class NestedEstimates(Estimates):
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
         for component, total in _sum_residuals(self._plan, measurement, nest).items():
-            known = precisions[:, self._lattice.index(self._list_names(component))]
+            known = precisions[:, self._lattice.find_position(self._list_names(component))]
             mean = total / _align_first_axis(nest.repeat_for_members(known) if component[0] else known, total.ndim)
             if component[0]:
                 mean = mean - nest.repeat_for_members(nest.sum_members(mean) / _align_first_axis(nest.sizes, mean.ndim))
@@ -217,7 +217,7 @@ class NestedEstimates(Estimates):
         )
         whole = _spread_components(by_group, self._plan.family, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
-        if self._plan.family.covers(attributes):
+        if self._plan.family.has_marginal_over(attributes):
             members = _spread_components(by_member, self._plan.family, rest) + nest.repeat_for_members(
                 whole / _align_first_axis(nest.sizes, whole.ndim)
             )
@@ -246,7 +246,7 @@ class NestedEstimates(Estimates):
     def _compute_block(self, rows: dict[str, Array]) -> Array:
         # Whole groups need no table of members, which the workload may not have.
         tells_apart = rows[self._nest.inner][:, : len(self._nest.order)].any()
-        self._lattice.index(name for name in rows if tells_apart or name != self._nest.inner)
+        self._lattice.find_position(name for name in rows if tells_apart or name != self._nest.inner)
         return super()._compute_block(rows)
 
 

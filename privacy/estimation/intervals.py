@@ -51,9 +51,9 @@ Rate = tuple[Figures, Figures]
 class Moments(Protocol):
     """A source of values, variances and covariances of figures, such as `Estimates`."""
 
-    def values(self, figures: Figures) -> Array: ...
-    def variance(self, figures: Figures) -> Array: ...
-    def covariance(self, left: Figures, right: Figures) -> Array: ...
+    def compute_values(self, figures: Figures) -> Array: ...
+    def compute_variance(self, figures: Figures) -> Array: ...
+    def compute_covariance(self, left: Figures, right: Figures) -> Array: ...
 
 
 class Remembered:
@@ -63,16 +63,16 @@ class Remembered:
         self._moments = moments
 
     @cache_by_identity
-    def values(self, figures: Figures) -> Array:
-        return self._moments.values(figures)
+    def compute_values(self, figures: Figures) -> Array:
+        return self._moments.compute_values(figures)
 
     @cache_by_identity
-    def variance(self, figures: Figures) -> Array:
-        return self._moments.variance(figures)
+    def compute_variance(self, figures: Figures) -> Array:
+        return self._moments.compute_variance(figures)
 
     @cache_by_identity
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        return self._moments.covariance(left, right)
+    def compute_covariance(self, left: Figures, right: Figures) -> Array:
+        return self._moments.compute_covariance(left, right)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,11 @@ class RatioMoments:
     @classmethod
     def build(cls, moments: Moments, numerator: Figures, denominator: Figures, *more: float) -> Self:
         return cls(
-            moments.values(numerator),
-            moments.values(denominator),
-            moments.variance(numerator),
-            moments.variance(denominator),
-            moments.covariance(numerator, denominator),
+            moments.compute_values(numerator),
+            moments.compute_values(denominator),
+            moments.compute_variance(numerator),
+            moments.compute_variance(denominator),
+            moments.compute_covariance(numerator, denominator),
             *more,
         )
 
@@ -130,8 +130,8 @@ def compute_published_counts(moments: Moments, figures: Figures) -> PublishedFig
     Counts are never withheld.
     """
     # Only shown values are rounded and cut at 0; no sum is computed from them.
-    estimate = moments.values(figures)
-    half_width = Z95 * np.sqrt(moments.variance(figures))
+    estimate = moments.compute_values(figures)
+    half_width = Z95 * np.sqrt(moments.compute_variance(figures))
     return PublishedFigures(
         np.maximum(np.rint(estimate), 0.0),
         np.maximum(estimate - half_width, 0.0),
@@ -183,13 +183,13 @@ def compute_rate_differences(
 
 def _compute_rate_covariance(moments: Moments, first: Rate, second: Rate, one: Array, two: Array) -> Array:
     """Return the covariance of x - rate y of two rates, whose values are `one` and `two`."""
-    (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
+    (xx, xy), (yx, yy) = [[moments.compute_covariance(f, g) for g in second] for f in first]
     return xx - two * xy - one * yx + one * two * yy
 
 
 def compute_count_half_widths(moments: Moments | Covariances, figures: Figures) -> Array:
     """Return the half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
-    return Z95 * np.sqrt(moments.variance(figures))
+    return Z95 * np.sqrt(moments.compute_variance(figures))
 
 
 def compute_rate_half_widths(moments: Moments, numerator: Figures, denominator: Figures) -> Array:

@@ -289,14 +289,18 @@ class SignOffs:
     def build_change_of_people(self, sign_off: SignOff) -> Request | None:
         """Return the request to record the people of a policy; None if it names nobody or changes nothing."""
         before = self.recorded
-        if before.sign_off is None or not sign_off.people or sign_off.to_document() == before.sign_off.to_document():
+        if (
+            before.sign_off is None
+            or not sign_off.people
+            or sign_off.build_document() == before.sign_off.build_document()
+        ):
             return None
-        return self._build_change(before, sign_off.to_document())
+        return self._build_change(before, sign_off.build_document())
 
     def _build_change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
         assert before.sign_off
         whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][2].entry_hash}
-        return whole | {"replaces": before.line, "before": before.sign_off.to_document(), "after": people}
+        return whole | {"replaces": before.line, "before": before.sign_off.build_document(), "after": people}
 
     def _update_recorded(self, number: int) -> Recorded:
         """Return who may sign after a line."""
@@ -375,7 +379,7 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
     books = SignOffs(ledger)
     change = books.build_change_of_people(sign_off)
     if books.recorded.sign_off is None or (change and books.judge(change).is_enough):
-        add_line(ledger, _PEOPLE, sign_off.to_document())
+        add_line(ledger, _PEOPLE, sign_off.build_document())
 
 
 def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:

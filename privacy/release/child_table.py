@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import open_in_memory
-from privacy.doors.sql import parquet, quote_identifier, quote_text
+from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.release.mechanism import Counts
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Nesting
@@ -104,7 +104,7 @@ def _open_table(table: ChildTable) -> duckdb.DuckDBPyConnection:
     if isinstance(table, pa.Table):
         connection.register("children", table)
     else:
-        connection.execute(f"CREATE VIEW children AS FROM {parquet(table)}")
+        connection.execute(f"CREATE VIEW children AS FROM {quote_parquet(table)}")
     return connection
 
 

@@ -58,7 +58,7 @@ class Lattice:
         }
         return cls(family, tuple(_sort_subsets(family, closure)))
 
-    def index(self, names: Iterable[str]) -> int:
+    def find_position(self, names: Iterable[str]) -> int:
         """Return the position of a set of attributes. Raises WorkloadError if no marginal of the workload has it."""
         subset = self.family.sort_names(names)
         try:
@@ -117,7 +117,7 @@ class Lattice:
         """
         weights = np.zeros(len(self.subsets))
         for marginal in self.family.marginals:
-            table = self.index(marginal.attributes)
+            table = self.find_position(marginal.attributes)
             weights += marginal.weight * self.information[:, table] * self.contrasts
         return weights
 
@@ -203,7 +203,7 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
         for identity in active
     ]
     blocks = _sort_subsets(family, {block for terms in parts for term in terms for block in term})
-    variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
+    variances = {block: 1.0 / precisions[lattice.find_position(over + block)] for block in blocks}
     sizes = {block: int(np.prod(family.get_shape(block))) for block in blocks}
     rows = {
         block: np.array(
@@ -229,7 +229,7 @@ def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[s
 def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
     """Return a term's residual parts, by subset E: centred vectors over E times the means of other attributes."""
     names = family.sort_names(term.vectors)
-    vectors = {name: Selector.of(family.get_attribute(name), {name: term.vectors[name]}) for name in names}
+    vectors = {name: Selector.for_groups(family.get_attribute(name), {name: term.vectors[name]}) for name in names}
 
     def build_part(block: tuple[str, ...]) -> Array:
         scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])

@@ -109,7 +109,7 @@ class LedgerCopy:
 
     @classmethod
     def parse(cls, content: bytes) -> LedgerCopy:
-        """Read what `to_json` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
+        """Read what `encode_json` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
         try:
             document = json.loads(content)
             entries = [Entry(**line) for line in document["entries"]]
@@ -118,7 +118,7 @@ class LedgerCopy:
             raise LedgerCorrupt("this copy of the ledger was not written by this version of the software") from None
         return cls(_check_chain(entries), _check_chain(sign_offs))
 
-    def to_json(self) -> bytes:
+    def encode_json(self) -> bytes:
         """Return the copy as JSON."""
         chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
         return json.dumps(chains).encode()
@@ -256,9 +256,9 @@ class Ledger:
             made = SignOffLine(0, encode_canonical_json({"kind": "ledger", "random": _make_nonce()}).decode())
             return (lines[0] if lines else _append_line(logs.sign_offs, lines, made)).entry_hash
 
-    def place(self) -> str:
+    def find_place(self) -> str:
         """Return a hash of the ledger's location, which differs for a copy and for a ledger restored elsewhere."""
-        return compute_sha256(self._storage.place().encode())
+        return compute_sha256(self._storage.find_place().encode())
 
     def sum_other_charges(self, cohort: str, release: str, unit: str = CHILD) -> int:
         """Return the nano-rho that other releases have spent for good from an account."""

@@ -80,7 +80,7 @@ class PostgresStorage(Storage):
             _lock_for_writing(connection)
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
-    def place(self) -> str:
+    def find_place(self) -> str:
         """Return the server's identifier, its timeline (a new one after a restore), and the table's OID."""
         with self._connect() as connection:
             return f"postgresql {_fetch_value(connection, _PLACE)}"

@@ -159,7 +159,7 @@ class Storage(ABC):
         """Open an exclusive write transaction; rolled back if the block raises."""
 
     @abstractmethod
-    def place(self) -> str:
+    def find_place(self) -> str:
         """Return text that identifies this storage but no copy of it."""
 
     @abstractmethod
@@ -216,7 +216,7 @@ class SQLiteStorage(Storage):
                 raise
             connection.execute("COMMIT")
 
-    def place(self) -> str:
+    def find_place(self) -> str:
         """Return the file's inode and creation time, which only a snapshot of the whole disk shares."""
         return f"sqlite {self._path.stat().st_ino} {_read_creation_time(self._path)}"
 

@@ -87,7 +87,7 @@ class Measurement:
     noisy: Mapping[tuple[str, ...], NDArray[Any]]
 
 
-def charge(plan: Plan) -> float:
+def compute_charge(plan: Plan) -> float:
     """Return the cost of the whole plan in rho (zCDP), by OpenDP. Raises ChargeError if it is more than declared."""
     rho = _compute_cost([_make_gaussian(sigma) for sigma in plan.sigmas.values()])
     if rho > plan.rho:
@@ -105,7 +105,7 @@ def compute_epsilon(rho: float, delta: float) -> float:
 def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
     """Draw the noise of every measured marginal once. Raises ValueError first for counts that do not fit the plan."""
     check_counts(plan, counts)
-    rho = charge(plan)
+    rho = compute_charge(plan)
     drawn = noise.add([counts[attributes].ravel() for attributes in plan.sigmas], list(plan.sigmas.values()))
     noisy = {
         attributes: vector.reshape(counts[attributes].shape)

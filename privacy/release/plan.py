@@ -136,10 +136,10 @@ class Plan:
         """(K,): tau_C of every residual component, sum over A containing C of s_A / prod(n_i, i in A\\C)."""
         measured = np.zeros(len(self.lattice.subsets))
         for attributes, sigma in self.sigmas.items():
-            measured[self.lattice.index(attributes)] = sigma**-2.0
+            measured[self.lattice.find_position(attributes)] = sigma**-2.0
         return _compute_precisions(self.lattice.information, measured)
 
-    def to_json(self) -> bytes:
+    def encode_json(self) -> bytes:
         """Return the canonical document: method, budget, attributes with their domains, workload, identities, noise."""
         return encode_canonical_json(
             {
@@ -166,7 +166,7 @@ class Plan:
         except (KeyError, TypeError, json.JSONDecodeError, ValidationError) as error:
             raise PlanError(f"this is not a plan document: {error!r}") from error
         # The hash is over the bytes: the same plan in other bytes would have another identity.
-        if plan.to_json() != document:
+        if plan.encode_json() != document:
             raise PlanError("this plan document is not in canonical form")
         return plan
 
@@ -176,7 +176,7 @@ class Plan:
     @cached_property
     def sha256(self) -> str:
         """Hash of the canonical document; the plan's identity."""
-        return compute_sha256(self.to_json())
+        return compute_sha256(self.encode_json())
 
 
 def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
@@ -282,17 +282,17 @@ def _exchange_precision(information: Array, weights: Array, precisions: Array, k
     receiver, giver = int(gain.argmax()), int(np.where(precisions > 0, gain, np.inf).argmin())
     direction = information[:, receiver] - information[:, giver]
 
-    def still_falls(moved: float) -> bool:
+    def is_falling(moved: float) -> bool:
         # Moving all of it may leave a component without precision, that is an infinite variance.
         with np.errstate(divide="ignore"):
             return bool((weights * direction / (known + moved * direction) ** 2).sum() > 0)
 
     least, most = 0.0, float(precisions[giver])
-    if still_falls(most):
+    if is_falling(most):
         least = most
     for _ in range(BISECTIONS):
         middle = (least + most) / 2
-        least, most = (middle, most) if still_falls(middle) else (least, middle)
+        least, most = (middle, most) if is_falling(middle) else (least, middle)
     exchanged = precisions.copy()
     exchanged[receiver] += least
     exchanged[giver] -= least

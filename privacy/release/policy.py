@@ -144,7 +144,7 @@ class SignOff:
         if self.people and len(self.people) < most:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
-    def to_document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the `sign_off` section of the policy file, JSON-ready; `parse` reads it back."""
         # In the order of the keys, so that another order in the policy is no change of people.
         people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
@@ -152,7 +152,7 @@ class SignOff:
 
     @classmethod
     def parse(cls, content: Any) -> SignOff:
-        """Read what `to_document` returned. Raises PolicyError."""
+        """Read what `build_document` returned. Raises PolicyError."""
         try:
             return TypeAdapter(SignOff).validate_python(content)
         except ValidationError:

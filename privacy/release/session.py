@@ -50,8 +50,8 @@ from privacy.release.mechanism import (
     Measurement,
     NoiseSource,
     OpenDPNoise,
-    charge,
     check_counts,
+    compute_charge,
     compute_epsilon,
     measure,
 )
@@ -155,7 +155,7 @@ def _find_committed(wanted: _Wanted) -> Reservation | None:
 
 def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
     """Count, charge, draw, keep, commit and promote, in this order."""
-    rho = charge(wanted.plan)
+    rho = compute_charge(wanted.plan)
     counts = count()
     check_counts(wanted.plan, counts)
     reservation = _reserve_budget(wanted, rho)

@@ -189,7 +189,7 @@ class Family:
         """Return the domain sizes of the named attributes, in the order given."""
         return tuple(self.get_attribute(name).size for name in names)
 
-    def covers(self, names: Iterable[str]) -> bool:
+    def has_marginal_over(self, names: Iterable[str]) -> bool:
         """Return whether some marginal of the workload holds all the named attributes."""
         wanted = set(names)
         return any(wanted <= set(marginal.attributes) for marginal in self.marginals)
@@ -226,7 +226,7 @@ class Family:
                 self.get_attribute(name).get_weights(vector)
             marginal = self.sort_names((*identity.over, *term.vectors))
             # Without it some of the components on which the equality acts are never measured.
-            if not self.covers(marginal):
+            if not self.has_marginal_over(marginal):
                 raise WorkloadError(
                     f"identity {identity.description!r} needs the marginal {_format_names(marginal)}, "
                     f"which no marginal of family {self.name!r} contains"
@@ -267,25 +267,25 @@ class Selector:
     rows: tuple[tuple[float, ...], ...]
 
     @classmethod
-    def of(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
+    def for_groups(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
         """Return a selector with one row per group: label -> the categories it adds up, or their weights."""
         rows = tuple(attribute.get_weights(vector) for vector in groups.values())
         return cls(attribute, tuple(groups), rows)
 
     @classmethod
-    def each(cls, attribute: Attribute) -> Selector:
+    def for_each(cls, attribute: Attribute) -> Selector:
         """Return a selector with one row per category."""
-        return cls.of(attribute, {category: (category,) for category in attribute.categories})
+        return cls.for_groups(attribute, {category: (category,) for category in attribute.categories})
 
     @classmethod
-    def total(cls, attribute: Attribute, label: str = "Total") -> Selector:
+    def for_total(cls, attribute: Attribute, label: str = "Total") -> Selector:
         """Return a single row that sums over every category."""
-        return cls.of(attribute, {label: attribute.categories})
+        return cls.for_groups(attribute, {label: attribute.categories})
 
     @classmethod
-    def only(cls, attribute: Attribute, *categories: str) -> Selector:
+    def for_categories(cls, attribute: Attribute, *categories: str) -> Selector:
         """Return a single row that sums over the given categories."""
-        return cls.of(attribute, {" + ".join(categories): categories})
+        return cls.for_groups(attribute, {" + ".join(categories): categories})
 
     def __add__(self, other: Selector) -> Selector:
         """Join the rows of both, in order."""

@@ -123,7 +123,7 @@ def iter_problems(
             seen = tuple(name for name in names if name != outer.name)
             inside[seen] = counts.reshape(part.family.get_shape(seen))
         rows = _estimate_row_count(
-            estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])})
+            estimates, Cube({}, where={inner.name: Selector.for_categories(inner, *nesting.members[group])})
         )
         yield _build_problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
 
@@ -137,11 +137,11 @@ def _compute_correction(family: Family, names: Names, estimates: Estimates, publ
             # Published figures of a region are sums over its councils.
             attribute = family.get_attribute(nesting.inner)
             groups = {group: nesting.members[group] for group in family.get_attribute(name).categories}
-            selectors[attribute.name] = Selector.of(attribute, groups)
+            selectors[attribute.name] = Selector.for_groups(attribute, groups)
         else:
-            selectors[name] = Selector.each(attribute)
+            selectors[name] = Selector.for_each(attribute)
     cells = Cube(selectors)
-    return published.values(cells) - estimates.values(cells)
+    return published.compute_values(cells) - estimates.compute_values(cells)
 
 
 def _iter_totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
@@ -149,14 +149,16 @@ def _iter_totals(family: Family, measured: Sequence[Names], place: str, publishe
     for names in measured:
         others = tuple(name for name in names if name != place)
         if len(others) < len(names) and len(others) > 1 and others not in measured:
-            cells = Cube({name: Selector.each(family.get_attribute(name)) for name in others})
+            cells = Cube({name: Selector.for_each(family.get_attribute(name)) for name in others})
             # The model takes one scale for a whole marginal: the root of the mean variance.
-            yield Noisy(others, published.values(cells), float(np.sqrt(published.variance(cells).mean())), names)
+            yield Noisy(
+                others, published.compute_values(cells), float(np.sqrt(published.compute_variance(cells).mean())), names
+            )
 
 
 def _estimate_row_count(estimates: Estimates, rows: Cube) -> int:
     """Return the release's estimate as a number of rows."""
-    return max(0, round(float(estimates.values(rows).item())))
+    return max(0, round(float(estimates.compute_values(rows).item())))
 
 
 def _build_problem(
@@ -217,12 +219,12 @@ def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
             wrong |= impossible[rows[one], rows[other]]
     if any(each.name == FIRST for each in problem.attributes):
 
-        def holds(name: str, category: str) -> NDArray[np.bool_]:
+        def is_in(name: str, category: str) -> NDArray[np.bool_]:
             return np.asarray(rows[name] == problem.get_attribute(name).categories.index(category))
 
         for whole in all_of.wholes:
-            every = np.all([holds(part, all_of.holds) for part in all_of.parts[: whole.of_first]], axis=0)
-            wrong |= holds(whole.name, whole.yes) != every
+            every = np.all([is_in(part, all_of.holds) for part in all_of.parts[: whole.of_first]], axis=0)
+            wrong |= is_in(whole.name, whole.yes) != every
     return int(wrong.sum())
 
 

@@ -174,7 +174,7 @@ def select_payload_rules(contract: SourceContract) -> tuple[Rule, ...]:
 
     The payload has only the month of a date, so a rule about days may find fewer rows than intake did.
     """
-    payload = {column.name for column in contract.with_role(Role.PAYLOAD)}
+    payload = {column.name for column in contract.select_role(Role.PAYLOAD)}
     return tuple(rule for rule in contract.rules if set(rule.columns) <= payload and rule.columns)
 
 
@@ -190,7 +190,7 @@ def name_broken_rows(rule: Rule) -> str:
 
 def select_complete_columns(contract: SourceContract) -> tuple[Column, ...]:
     """Return the payload columns that should be complete, although a blank does not reject the row."""
-    payload = contract.with_role(Role.PAYLOAD)
+    payload = contract.select_role(Role.PAYLOAD)
     return tuple(column for column in payload if column.required and column.blank is not Severity.REJECT)
 
 

@@ -141,7 +141,7 @@ class YearDay:
     month: int
     day: int
 
-    def on(self, cohort: Cohort) -> dt.date:
+    def find_date(self, cohort: Cohort) -> dt.date:
         return dt.date(cohort.first_year + self.years, self.month, self.day)
 
 
@@ -161,7 +161,7 @@ class RecordOnDay:
 
     def find_window(self, cohort: Cohort) -> tuple[dt.date, dt.date]:
         """Return the days on which the records of the cohort's oldest and youngest child are due."""
-        return self.due.on(cohort), self.due.on(cohort)
+        return self.due.find_date(cohort), self.due.find_date(cohort)
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class SourceContract:
     def required(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns if column.required)
 
-    def with_role(self, role: Role) -> tuple[Column, ...]:
+    def select_role(self, role: Role) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.role is role)
 
     @cached_property

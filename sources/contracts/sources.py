@@ -196,7 +196,7 @@ def build_setting_days_sql(cohort: Cohort) -> tuple[str, str]:
     earlier. A concern counts as recorded on the date of the progress check that found it; without one, special
     educational needs count as recorded by that census.
     """
-    census = f"{quote_text(str(_EARLY_YEARS_RECORDS[-1].possible.on(cohort)))}::DATE"
+    census = f"{quote_text(str(_EARLY_YEARS_RECORDS[-1].possible.find_date(cohort)))}::DATE"
     checked = f"WHEN {_CHECK_CONCERN} AND progress_check_date IS NOT NULL THEN progress_check_date"
     return f"least(progress_check_date, {census})", f"CASE {checked} WHEN {_SEN_CONCERN} THEN {census} END"
 

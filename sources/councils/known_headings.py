@@ -65,7 +65,7 @@ def find_similar_column(contract: SourceContract, heading: str) -> str | None:
 
 def is_identifier_heading(contract: SourceContract, heading: str) -> bool:
     """Return whether a heading is a known heading of an identifier, whose values must not be shown."""
-    identifiers = contract.with_role(Role.IDENTIFIER)
+    identifiers = contract.select_role(Role.IDENTIFIER)
     return (
         any(score_heading(column, heading) >= SURE_SCORE for column in identifiers)
         or score_part("full_name", heading) >= SURE_SCORE

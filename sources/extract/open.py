@@ -54,14 +54,14 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     wanted = dict.fromkeys((*headings.values(), *made_from.values()))
     names = [*headings, *inputs.values(), SOURCE_ROW]
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def iter_batches() -> Iterator[pa.RecordBatch]:
         for batch in iter_filled_rows(landed.name, table, list(wanted)):
             trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
             by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
             columns = [by_name[column] for column in (*headings.values(), *made_from.values())]
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
 
-    return OpenExtract(landed, dialect, headings, inputs, batches(), table.set_aside, table)
+    return OpenExtract(landed, dialect, headings, inputs, iter_batches(), table.set_aside, table)
 
 
 def open_table(

@@ -231,7 +231,7 @@ def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.nda
     """
     first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def iter_batches() -> Iterator[pa.RecordBatch]:
         for part, extract in parts.items():
             for batch in extract.batches:
                 at = batch.schema.get_field_index(SOURCE_ROW)
@@ -241,7 +241,7 @@ def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.nda
 
     # parts may come from different sheets
     table = replace(first.table, sheet=None)
-    return replace(first, batches=batches(), set_aside=set_aside, table=table)
+    return replace(first, batches=iter_batches(), set_aside=set_aside, table=table)
 
 
 def normalise_heading(name: str) -> str:

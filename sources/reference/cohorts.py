@@ -113,7 +113,7 @@ class Break:
     councils: frozenset[str] = frozenset()
     not_known: str = ""
 
-    def separates(self, before: str | None, cohort: str) -> bool:
+    def is_between(self, before: str | None, cohort: str) -> bool:
         """Return whether the break is between two cohorts.
 
         `before` is the earlier one, or None for all earlier cohorts.

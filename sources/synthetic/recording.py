@@ -193,7 +193,7 @@ def _shorten_surnames(rng: np.random.Generator, surnames: Texts) -> Texts:
     return np.select([lot < 0.4, lot < 0.75], [first, second], np.strings.replace(surnames, "-", " "))
 
 
-def uppercase(names: Texts, chosen: AnyArray) -> Texts:
+def put_in_capitals(names: Texts, chosen: AnyArray) -> Texts:
     """Return names with the chosen ones in capitals, as some systems export them."""
     capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
     return np.where(chosen, np.asarray(capitals, dtype=NAME_TYPE), names)

@@ -34,7 +34,7 @@ from sources.synthetic.recording import (
     build_rows,
     build_text,
     compute_file_order,
-    uppercase,
+    put_in_capitals,
 )
 
 _LIKELY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
@@ -263,7 +263,7 @@ def draw_review_columns(
     on_file = replace(
         on_file,
         forename=np.where(unnamed, _UNNAMED_FORMS[form], on_file.forename),
-        surname=uppercase(on_file.surname, capitals),
+        surname=put_in_capitals(on_file.surname, capitals),
     )
     return {
         **on_file.build_columns(),

@@ -142,7 +142,7 @@ def list_columns_sent(contract: SourceContract, council: str, contract_names: bo
         # Not drawn: a council has NHS numbers in all its education returns of every cohort, or in none.
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0
         return [column for column in contract.columns if known or column.name != "nhs_number"]
-    kept = (column.name for column in contract.with_role(Role.PAYLOAD))
+    kept = (column.name for column in contract.select_role(Role.PAYLOAD))
     named = {*own.columns, *contract.required, *kept} - set(own.constants)
     return [
         column

@@ -12,8 +12,8 @@ from assets.release.fix_release import ReleaseOptions
 from assets.release.sign_off import build_measurement_request
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from tests.browser.test_site import LARGE_PHONE, NARROWEST, check_apart
-from tests.support.browser import IN_A_BROWSER, started
-from tests.support.release.homes import COHORT, VERSION, home_of, note_taken, quality_of
+from tests.support.browser import IN_A_BROWSER, start_browser
+from tests.support.release.homes import COHORT, VERSION, build_quality, make_home, note_taken
 from tests.support.release.people import ANNA, write_policy, write_publisher
 
 pytestmark = IN_A_BROWSER
@@ -27,18 +27,18 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
     monkeypatch.setattr(fix_release, "_check_current_extracts", lambda *_: None)
     monkeypatch.setattr(deliveries, "read_current", lambda store: deliveries.read(store.quality))  # without rows
-    home = home_of(tmp_path / "home", 50, COUNCILS)
+    home = make_home(tmp_path / "home", 50, COUNCILS)
     for council in COUNCILS:
-        quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
+        quality = build_quality(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_read=quality.rows_read + 40))
-    fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
+    fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
     write_sheet(home, build_measurement_request(home, VERSION, COUNCILS))
-    return home.decision_sheet(VERSION, "measurement")
+    return home.get_decision_sheet_path(VERSION, "measurement")
 
 
 def test_a_decision_sheet_fits_a_telephone(sheet: Path) -> None:
     """Nothing scrolls sideways, the page or a table, and no figure is cut off, broken or on another."""
-    with started() as browser:
+    with start_browser() as browser:
         for width in (NARROWEST, LARGE_PHONE):
             page = browser.new_page(viewport={"width": width, "height": 900})
             page.goto(sheet.as_uri())

@@ -9,10 +9,10 @@ from playwright.sync_api import Browser
 
 from tests.browser.test_site import DESK, NARROWEST, PHONE, axe_faults, opened
 from tests.support.browser import IN_A_BROWSER
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import write
-from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
+from tests.support.returns.pipeline import COHORT, Pipeline, make_pipeline
 
 pytestmark = [pytest.mark.slow, IN_A_BROWSER]
 HOSTILE = (
@@ -32,10 +32,10 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """Two councils; the first children of Leeds have hostile names in the extract of their school."""
-    made = pipeline_at(tmp_path_factory.mktemp("page"))
+    made = make_pipeline(tmp_path_factory.mktemp("page"))
     write_extracts(made.landing, children=240, councils=("leeds", "wirral"))
     for source in ("eyfsp", "hv_reviews"):
-        rows = made.rows("leeds", source)
+        rows = made.read_rows("leeds", source)
         for row, surname in zip(rows, HOSTILE, strict=False):
             row["surname"] = surname
         made.put("leeds", source, rows)
@@ -58,7 +58,7 @@ def written(pipeline: Pipeline, suffix: str) -> Path:
 
 
 @pytest.mark.parametrize("source", ["eyfsp", "hv_reviews"])
-@pytest.mark.parametrize("width", first(1, [NARROWEST, PHONE, DESK]))
+@pytest.mark.parametrize("width", mark_slow_after(1, [NARROWEST, PHONE, DESK]))
 def test_everything_is_for_everyone_and_readable_without_scrolling_sideways(
     browser: Browser, pipeline: Pipeline, source: str, width: int
 ) -> None:

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.support.browser import IN_A_BROWSER, follow
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, Made
 
 pytestmark = IN_A_BROWSER
@@ -34,7 +34,7 @@ RULES = {
 
 def pages_of(made: str, most: int, *more: str) -> list[Any]:
     """The pages of a release and of the one with tables on request; the first `most` and two of these daily."""
-    return [*first(most, [(made, name) for name in (*PAGES, *more)]), *first(2, ON_REQUEST)]
+    return [*mark_slow_after(most, [(made, name) for name in (*PAGES, *more)]), *mark_slow_after(2, ON_REQUEST)]
 
 
 def folder_of(made: str, name: str, request: pytest.FixtureRequest) -> Path:
@@ -77,7 +77,7 @@ def axe_faults(page: Page, *within: str, least: int = 20) -> list[tuple[str, str
 
 
 @pytest.mark.parametrize(
-    ("scheme", "width", "query"), first(1, [("light", DESK, ""), ("dark", PHONE, f"?area={HALTON}")])
+    ("scheme", "width", "query"), mark_slow_after(1, [("light", DESK, ""), ("dark", PHONE, f"?area={HALTON}")])
 )
 @pytest.mark.parametrize(("made", "name"), pages_of("without", 2, *OTHER_DOCUMENTS))
 def test_axe_finds_nothing(
@@ -95,7 +95,7 @@ def test_axe_finds_nothing(
         assert axe_faults(page) == []
 
 
-@pytest.mark.parametrize("scheme", first(1, ["light", "dark"]))
+@pytest.mark.parametrize("scheme", mark_slow_after(1, ["light", "dark"]))
 def test_the_map_is_made_for_everyone(browser: Browser, many: Made, scheme: Literal["light", "dark"]) -> None:
     for width in (DESK, NARROWEST):
         with opened(browser, many.site, "index", "?area=E09000002", width, color_scheme=scheme) as page:
@@ -146,7 +146,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-@pytest.mark.parametrize("script", first(1, [True, False]))
+@pytest.mark.parametrize("script", mark_slow_after(1, [True, False]))
 @pytest.mark.parametrize(("made", "name"), pages_of("whole", 3, *OTHER_DOCUMENTS))
 def test_nothing_is_wider_than_the_narrowest_window(
     browser: Browser, request: pytest.FixtureRequest, made: str, name: str, script: bool
@@ -170,7 +170,7 @@ BOXES = """
 """
 
 
-@pytest.mark.parametrize("width", first(1, [NARROWEST, 641, DESK]))
+@pytest.mark.parametrize("width", mark_slow_after(1, [NARROWEST, 641, DESK]))
 @pytest.mark.parametrize("name", [OF_REVIEWS, OF_SEN])
 def test_a_chart_on_request_has_room_for_its_words(browser: Browser, on_request: Made, name: str, width: int) -> None:
     """Where there is none, the table is open instead."""
@@ -191,7 +191,7 @@ def check_apart(charts: list[list[list[Any]]], width: int) -> None:
                 assert apart, (text, other)
 
 
-@pytest.mark.parametrize("width", first(1, [NARROWEST, DESK, PHONE, LARGE_PHONE]))
+@pytest.mark.parametrize("width", mark_slow_after(1, [NARROWEST, DESK, PHONE, LARGE_PHONE]))
 def test_words_of_a_chart_are_whole_and_have_nothing_on_them(
     browser: Browser, whole: Made, without: Made, two_cohorts: Made, width: int
 ) -> None:
@@ -247,8 +247,8 @@ BROKEN = r"""
 """
 
 
-@pytest.mark.parametrize("width", first(1, [NARROWEST, PHONE, DESK]))
-@pytest.mark.parametrize("query", first(1, [f"?area={HALTON}", ""]))
+@pytest.mark.parametrize("width", mark_slow_after(1, [NARROWEST, PHONE, DESK]))
+@pytest.mark.parametrize("query", mark_slow_after(1, [f"?area={HALTON}", ""]))
 def test_charts_over_time_are_made_for_everyone(browser: Browser, two_cohorts: Made, query: str, width: int) -> None:
     with opened(browser, two_cohorts.site, "index", query, width) as page:
         check_apart(page.evaluate(BOXES), width)
@@ -327,8 +327,8 @@ def test_without_script_everything_can_be_read(browser: Browser, whole: Made) ->
             assert page.locator("table").last.is_visible()
 
 
-@pytest.mark.parametrize("width", first(1, [NARROWEST, DESK]))
-@pytest.mark.parametrize("name", first(4, PAGES))
+@pytest.mark.parametrize("width", mark_slow_after(1, [NARROWEST, DESK]))
+@pytest.mark.parametrize("name", mark_slow_after(4, PAGES))
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(
     browser: Browser, whole: Made, name: str, width: int
 ) -> None:

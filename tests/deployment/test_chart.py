@@ -31,11 +31,11 @@ from pipelines.dagster.jobs import approved_releases, landing_sensor
 from pipelines.definitions import Part, build_definitions
 from privacy.keys import KeyRing
 from sources.extract.landing import READY
-from tests.support import PROJECT, free_port
-from tests.support.daily import first
+from tests.support import PROJECT, find_free_port
+from tests.support.daily import mark_slow_after
 from tests.support.installation import chart, cluster
-from tests.support.installation.chart import named
-from tests.support.waiting import until
+from tests.support.installation.chart import find_manifest
+from tests.support.waiting import wait_until
 
 LOCATIONS = ("restricted", "release")
 SECRETS = {"restricted": {"readiness-keys", "readiness-postgresql"}}
@@ -53,22 +53,26 @@ def before_the_chart() -> list[dict[str, Any]]:
 
 def test_helm_and_kubernetes_accept_the_chart() -> None:
     assert chart.lint() == chart.lint(**WITH_API) == []
-    manifests = [*before_the_chart(), *chart.rendered(**WITH_API)]
+    manifests = [*before_the_chart(), *chart.render_manifests(**WITH_API)]
     written = re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
-    assert chart.faults([*manifests, *(each for text in written for each in yaml.safe_load_all(text))]) == {}
+    assert chart.find_faults([*manifests, *(each for text in written for each in yaml.safe_load_all(text))]) == {}
     known = {each["metadata"]["name"] for each in before_the_chart()}
-    assert {each["metadata"]["namespace"] for each in chart.rendered(**WITH_API)} == known
-    assert {each["metadata"]["namespace"] for each in chart.rendered()} == known - {"readiness-api"}
+    assert {each["metadata"]["namespace"] for each in chart.render_manifests(**WITH_API)} == known
+    assert {each["metadata"]["namespace"] for each in chart.render_manifests()} == known - {"readiness-api"}
     levels = {each["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] for each in before_the_chart()}
     assert levels == {"restricted"}
 
 
 def test_every_pod_is_restricted_and_only_dagsters_own_may_ask_kubernetes() -> None:
-    pods = chart.pods(chart.rendered())
-    assert {name: wrong for name, pod in pods.items() if (wrong := chart.not_restricted(pod))} == {}
+    pods = chart.list_pods(chart.render_manifests())
+    assert {name: wrong for name, pod in pods.items() if (wrong := chart.list_unrestricted(pod))} == {}
     with_token = {name for name, pod in pods.items() if pod["automountServiceAccountToken"]}
     assert with_token == {"Deployment readiness/webserver", "Deployment readiness/daemon"}
-    bound = [each for each in chart.rendered() if each["kind"] in ("RoleBinding", "ClusterRoleBinding", "ClusterRole")]
+    bound = [
+        each
+        for each in chart.render_manifests()
+        if each["kind"] in ("RoleBinding", "ClusterRoleBinding", "ClusterRole")
+    ]
     subjects = {(subject["name"], subject["namespace"]) for each in bound for subject in each["subjects"]}
     assert subjects == {("readiness-dagster", "readiness")}
     assert {each["kind"] for each in bound} == {"RoleBinding"}
@@ -77,7 +81,7 @@ def test_every_pod_is_restricted_and_only_dagsters_own_may_ask_kubernetes() -> N
 def test_every_server_is_asked_whether_it_works() -> None:
     """What is asked of the daemon and the code locations is what Compose asks of them."""
     services = yaml.safe_load((PROJECT / "packaging" / "containers" / "compose.yaml").read_text())["services"]
-    servers = {n: pod for n, pod in chart.pods(chart.rendered()).items() if n.startswith("Deployment ")}
+    servers = {n: pod for n, pod in chart.list_pods(chart.render_manifests()).items() if n.startswith("Deployment ")}
     assert {name.partition("/")[2] for name in servers} == {"webserver", "daemon", "restricted", "release"}
     for name, pod in servers.items():
         (container,) = pod["containers"]
@@ -95,33 +99,33 @@ def test_every_server_is_asked_whether_it_works() -> None:
 
 
 def test_code_servers_have_no_keys_and_dagster_has_no_data() -> None:
-    pods = chart.pods(chart.rendered())
+    pods = chart.list_pods(chart.render_manifests())
     restricted, release = (pods[f"Deployment readiness-{each}/{each}"] for each in LOCATIONS)
-    assert chart.secrets(restricted) == {"readiness-postgresql"}
-    assert chart.secrets(release) == {"readiness-postgresql", "readiness-ledger", "readiness-alert"}
-    assert chart.claims(restricted) == {"readiness-home": True, "readiness-landing": False}
-    assert chart.claims(release) == {"readiness-home": True}
+    assert chart.list_secrets(restricted) == {"readiness-postgresql"}
+    assert chart.list_secrets(release) == {"readiness-postgresql", "readiness-ledger", "readiness-alert"}
+    assert chart.list_claims(restricted) == {"readiness-home": True, "readiness-landing": False}
+    assert chart.list_claims(release) == {"readiness-home": True}
     for role in ("webserver", "daemon"):
-        assert chart.secrets(pods[f"Deployment readiness/{role}"]) == {"readiness-postgresql"}
-        assert chart.claims(pods[f"Deployment readiness/{role}"]) == {}
+        assert chart.list_secrets(pods[f"Deployment readiness/{role}"]) == {"readiness-postgresql"}
+        assert chart.list_claims(pods[f"Deployment readiness/{role}"]) == {}
     for each in LOCATIONS:
         desk = pods[f"CronJob readiness-{each}/desk"]
-        assert (chart.secrets(desk), chart.claims(desk)) == (SECRETS[each], CLAIMS[each])
-        assert named("CronJob", "desk", f"readiness-{each}")["spec"]["suspend"] is True
+        assert (chart.list_secrets(desk), chart.list_claims(desk)) == (SECRETS[each], CLAIMS[each])
+        assert find_manifest("CronJob", "desk", f"readiness-{each}")["spec"]["suspend"] is True
 
 
 def test_the_api_sees_what_is_published_and_nothing_else() -> None:
     """No key, no home, no way out; the release location alone writes what it serves."""
-    manifests = chart.rendered(**WITH_API)
-    pods = chart.pods(manifests)
-    assert {name: wrong for name, pod in pods.items() if (wrong := chart.not_restricted(pod))} == {}
+    manifests = chart.render_manifests(**WITH_API)
+    pods = chart.list_pods(manifests)
+    assert {name: wrong for name, pod in pods.items() if (wrong := chart.list_unrestricted(pod))} == {}
     api = pods["Deployment readiness-api/api"]
-    assert (chart.claims(api), chart.secrets(api)) == ({"readiness-published": False}, set())
+    assert (chart.list_claims(api), chart.list_secrets(api)) == ({"readiness-published": False}, set())
     assert api["securityContext"]["runAsUser"] == 10004
     assert api["automountServiceAccountToken"] is False
     (container,) = api["containers"]
     assert not {"env", "envFrom"} & container.keys()
-    writes = {name for name, pod in pods.items() if chart.claims(pod).get("readiness-published")}
+    writes = {name for name, pod in pods.items() if chart.list_claims(pod).get("readiness-published")}
     assert writes == {"Deployment readiness-release/release", "CronJob readiness-release/desk"}
     (policy,) = (e for e in manifests if e["kind"] == "NetworkPolicy" and e["metadata"]["namespace"] == "readiness-api")
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
@@ -130,7 +134,7 @@ def test_the_api_sees_what_is_published_and_nothing_else() -> None:
 
 
 def test_the_restricted_namespace_has_no_way_out() -> None:
-    policies = [each for each in chart.rendered() if each["kind"] == "NetworkPolicy"]
+    policies = [each for each in chart.render_manifests() if each["kind"] == "NetworkPolicy"]
     out: dict[str, list[int]] = {}
     for each in policies:
         ports = [port["port"] for rule in each["spec"].get("egress", ()) for port in rule["ports"]]
@@ -142,12 +146,12 @@ def test_the_restricted_namespace_has_no_way_out() -> None:
         "readiness-release": [53, 53, 443, 5432],
     }
     for namespace in ("readiness", "readiness-restricted", "readiness-release"):
-        closed = named("NetworkPolicy", "readiness-closed", namespace)["spec"]
+        closed = find_manifest("NetworkPolicy", "readiness-closed", namespace)["spec"]
         assert closed["podSelector"] == {}
         assert closed["policyTypes"] == ["Ingress", "Egress"]
         assert "ingress" not in closed
     for each in LOCATIONS:
-        (rule,) = named("NetworkPolicy", "readiness-location", f"readiness-{each}")["spec"]["ingress"]
+        (rule,) = find_manifest("NetworkPolicy", "readiness-location", f"readiness-{each}")["spec"]["ingress"]
         (source,) = rule["from"]
         assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "readiness"}
 
@@ -161,24 +165,24 @@ def test_the_instance_is_that_of_containers_but_for_the_launcher() -> None:
     assert longest == ours["run_launcher"]["config"]["run_k8s_config"]["job_spec_config"]["active_deadline_seconds"]
     assert ours["run_monitoring"]["max_resume_run_attempts"] == 0
     assert "run_retries" not in ours
-    said = named("ConfigMap", "readiness-dagster")["data"]
+    said = find_manifest("ConfigMap", "readiness-dagster")["data"]
     assert yaml.safe_load(said["dagster.yaml"]) == ours
 
 
 def test_web_server_and_daemon_find_the_code_servers_and_no_run() -> None:
-    workspace = yaml.safe_load(named("ConfigMap", "readiness-dagster")["data"]["workspace.yaml"])
+    workspace = yaml.safe_load(find_manifest("ConfigMap", "readiness-dagster")["data"]["workspace.yaml"])
     servers = [entry["grpc_server"] for entry in workspace["load_from"]]
     assert [each["location_name"] for each in servers] == list(LOCATIONS)
     for server in servers:
         name, namespace = server["host"].split(".")
-        service = named("Service", name, namespace)["spec"]
-        server_pod = named("Deployment", name, namespace)["spec"]["template"]
+        service = find_manifest("Service", name, namespace)["spec"]
+        server_pod = find_manifest("Deployment", name, namespace)["spec"]["template"]
         assert service["selector"].items() <= server_pod["metadata"]["labels"].items()
         assert service["ports"][0]["port"] == server["port"]
         command = server_pod["spec"]["containers"][0]["command"]
         assert command[command.index("-p") + 1] == str(server["port"])
         assert importlib.util.find_spec(command[command.index("-m") + 1])
-        desk = named("CronJob", "desk", namespace)["spec"]["jobTemplate"]["spec"]["template"]
+        desk = find_manifest("CronJob", "desk", namespace)["spec"]["jobTemplate"]["spec"]["template"]
         assert not service["selector"].items() <= desk["metadata"]["labels"].items()
 
 
@@ -211,7 +215,9 @@ JOBS = {"restricted": "retention", "release": "analyst_database"}
 
 def code_server(location: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a location's code server, but for what secrets and maps give it."""
-    (container,) = named("Deployment", location, f"readiness-{location}")["spec"]["template"]["spec"]["containers"]
+    (container,) = find_manifest("Deployment", location, f"readiness-{location}")["spec"]["template"]["spec"][
+        "containers"
+    ]
     return container["command"], {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
@@ -262,26 +268,29 @@ def installed(tmp_path: Path) -> Iterator[Installed]:
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    rights = cluster.rights_of([each for each in chart.rendered() if each["kind"] == "Role"])
-    with cluster.running(rights, tmp_path / "kubeconfig") as api, dg.DagsterInstance.from_config(str(home)) as instance:
+    rights = cluster.list_rights([each for each in chart.render_manifests() if each["kind"] == "Role"])
+    with (
+        cluster.run_cluster(rights, tmp_path / "kubeconfig") as api,
+        dg.DagsterInstance.from_config(str(home)) as instance,
+    ):
         yield Installed(instance, api)
 
 
-@pytest.mark.parametrize("location", first(1, LOCATIONS))
+@pytest.mark.parametrize("location", mark_slow_after(1, LOCATIONS))
 def test_a_run_is_a_job_with_the_secrets_of_its_location_alone(installed: Installed, location: str) -> None:
     installed.launch(location)
     job = installed.job
-    assert chart.faults([job]) == {}
+    assert chart.find_faults([job]) == {}
     assert job["metadata"]["namespace"] == f"readiness-{location}"
-    (pod,) = chart.pods([job]).values()
-    assert (chart.secrets(pod), chart.claims(pod)) == (SECRETS[location], CLAIMS[location])
-    assert chart.not_restricted(pod) == set()
+    (pod,) = chart.list_pods([job]).values()
+    assert (chart.list_secrets(pod), chart.list_claims(pod)) == (SECRETS[location], CLAIMS[location])
+    assert chart.list_unrestricted(pod) == set()
     assert (pod["automountServiceAccountToken"], pod["serviceAccountName"]) == (False, "readiness")
     assert pod["containers"][0]["image"] == yaml.safe_load((chart.CHART / "values.yaml").read_text())["image"]["name"]
     spec = job["spec"]
     assert (spec["backoffLimit"], pod["restartPolicy"], spec["ttlSecondsAfterFinished"]) == (0, "Never", 86400)
     assert pod["terminationGracePeriodSeconds"] >= 120
-    service = named("Service", location, f"readiness-{location}")["spec"]["selector"]
+    service = find_manifest("Service", location, f"readiness-{location}")["spec"]["selector"]
     assert not service.items() <= spec["template"]["metadata"]["labels"].items()
 
 
@@ -301,7 +310,7 @@ def test_whoever_starts_a_run_decides_nothing_of_its_pod(installed: Installed) -
     installed.launch("release")
     plain = installed.job
     installed.launch("release", tags={"dagster-k8s/config": json.dumps(EVIL)})
-    (before,), (after,) = chart.pods([plain]).values(), chart.pods([installed.job]).values()
+    (before,), (after,) = chart.list_pods([plain]).values(), chart.list_pods([installed.job]).values()
     for pod in (before, after):
         del pod["containers"][0]["args"]  # the run's own
     assert before == after
@@ -362,8 +371,8 @@ def test_a_run_of_a_real_code_server_works_by_its_job_alone(installed: Installed
         assert origin.repository_origin.container_context == told("restricted").repository_origin.container_context
         assert origin.repository_origin.container_image == told("restricted").repository_origin.container_image
         run = installed.launch("restricted", origin=origin)
-    (pod,) = chart.pods([installed.job]).values()
-    assert (chart.secrets(pod), chart.claims(pod)) == (SECRETS["restricted"], CLAIMS["restricted"])
+    (pod,) = chart.list_pods([installed.job]).values()
+    assert (chart.list_secrets(pod), chart.list_claims(pod)) == (SECRETS["restricted"], CLAIMS["restricted"])
     (container,) = pod["containers"]
     (tmp_path / "kubeconfig").unlink()
     done = subprocess.run(
@@ -384,14 +393,14 @@ PROGRAM = str(Path(sys.executable).with_name("dagster"))
 @contextmanager
 def asked(environment: dict[str, str], instance: dg.DagsterInstance) -> Iterator[JobPythonOrigin]:
     """What the restricted location's code server says of its job, while it runs."""
-    port = free_port()
+    port = find_free_port()
     command, own = code_server("restricted")
     command = [PROGRAM, *command[1:]]
     command[command.index("-p") + 1] = str(port)
     with subprocess.Popen(command, env=environment | own, cwd=PROJECT, stderr=subprocess.DEVNULL) as server:
         try:
             healthy = [PROGRAM, "api", "grpc-health-check", "-p", str(port)]
-            until(lambda: subprocess.run(healthy, capture_output=True, check=False).returncode == 0, of=server)
+            wait_until(lambda: subprocess.run(healthy, capture_output=True, check=False).returncode == 0, of=server)
             target = GrpcServerTarget(host="127.0.0.1", port=port, socket=None, location_name="restricted")
             with WorkspaceProcessContext(instance, target) as workspace:
                 location = workspace.create_request_context().get_code_location("restricted")

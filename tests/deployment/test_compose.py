@@ -25,8 +25,8 @@ from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landing import list_councils
-from tests.support import PROJECT, environment_without_settings
-from tests.support.areas import lacking
+from tests.support import PROJECT, get_environment_without_settings
+from tests.support.areas import describe_missing
 from tests.support.installation.released import COHORT, Place
 from tests.support.release import postgres
 
@@ -42,10 +42,10 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dags
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    with postgres.server() as server:
-        url = server.url().replace("postgresql:", "postgresql+psycopg2:")
+    with postgres.run_server() as server:
+        url = server.build_url().replace("postgresql:", "postgresql+psycopg2:")
         monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"{url}&options=-csynchronous_commit%3Doff")  # events need no fsync
-        monkeypatch.setenv("READINESS_LEDGER", server.url())
+        monkeypatch.setenv("READINESS_LEDGER", server.build_url())
         with dg.DagsterInstance.from_config(str(home)) as instance:
             assert "Postgres" in type(instance.event_log_storage).__name__
             yield instance
@@ -176,12 +176,12 @@ def test_every_service_is_looked_at_and_bounded() -> None:
         assert isinstance(service["healthcheck"]["test"], str), name  # podman-compose quotes a list wrongly
 
 
-@pytest.mark.skipif(shutil.which("podman-compose") is None, reason=lacking("deployment", "podman-compose"))
+@pytest.mark.skipif(shutil.which("podman-compose") is None, reason=describe_missing("deployment", "podman-compose"))
 @pytest.mark.parametrize("beside", [(), BESIDE])
 def test_podman_compose_reads_what_is_beside_compose_yaml(beside: tuple[str, ...]) -> None:
     files = [word for file in ("compose.yaml", *beside) for word in ("-f", file)]
     command = ["podman-compose", "--env-file", "deployment.env", *files, "config"]
-    environment = environment_without_settings()
+    environment = get_environment_without_settings()
     done = subprocess.run(command, cwd=CONTAINERS, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]

@@ -27,15 +27,19 @@ from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
-from tests.support import PROJECT, environment_without_settings
+from tests.support import PROJECT, get_environment_without_settings
 from tests.support.extracts import COHORT
 from tests.support.installation.commands import READINESS
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
-from tests.support.installation.engine import why_not
+from tests.support.installation.engine import explain_absence
 from tests.support.release.people import read_page
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200), pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(7200),
+    pytest.mark.skipif(bool(explain_absence()), reason=explain_absence() or "-"),
+]
 
 FIRST = "2026.11.0"
 EARLIER = "202324"
@@ -52,7 +56,7 @@ FOLDER = "packaging/containers"
 
 def readiness(*words: str, **settings: str) -> str:
     """What a command of the project prints, outside of containers."""
-    kept = environment_without_settings() | {"PYTHONPATH": str(PROJECT)}
+    kept = get_environment_without_settings() | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run([READINESS, *words], env=kept | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -66,8 +70,8 @@ def sign(deployed: Deployment, version: str, *more: str) -> None:
     """With a key that stays outside of the containers."""
     key = (deployed.root / "ada.pem").read_text()
     about = ["readiness", "approve", "--cohort", COHORT, "--release", version, *more]
-    page = read_page(deployed.inside("release", *about))
-    assert "Signed: " in deployed.inside("release", *about, *page, "--key", "-", given=key)
+    page = read_page(deployed.run_inside("release", *about))
+    assert "Signed: " in deployed.run_inside("release", *about, *page, "--key", "-", given=key)
 
 
 def release(deployed: Deployment, version: str, **more: Any) -> None:
@@ -118,25 +122,25 @@ def check_without_rights(status: str) -> None:
 
 
 def switch_to_containers(deployed: Deployment) -> None:
-    deployed.type("Runs in containers of their own", FOLDER)
+    deployed.run_commands("Runs in containers of their own", FOLDER)
     deployed.in_containers = True
-    deployed.until_loaded()
+    deployed.wait_until_loaded()
 
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Brought up as the page says, with the extracts of four councils in landing."""
     made = Deployment(tmp_path_factory.mktemp("deployed"), f"readiness-{os.getpid()}")
-    with made.at_work():
-        made.type("Build")
-        made.type("Folders, keys and passwords")
+    with made.run_engine():
+        made.run_commands("Build")
+        made.run_commands("Folders, keys and passwords")
         made.fill_in()
         readiness("synth", "--landing", str(made.data / "landing"), "--cohort", COHORT, "--yes")
         for council in set(PILOT) - set(COUNCILS):
             shutil.rmtree(made.data / "landing" / council)
         owned(made.data / "landing")
-        made.type("Start")
-        made.until_loaded()
+        made.run_commands("Start")
+        made.wait_until_loaded()
         yield made
 
 
@@ -149,9 +153,9 @@ def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
         said = " ".join(told["Config"]["Env"]) + steps
         assert not [word for word in ("password=", "SECRET", "TOKEN", "PGPASSWORD") if word in said]
     look = "for c in pip gcc curl; do command -v $c; done; find / -xdev -name '*.pem' -path '*keys*'; ls /src 2>&1"
-    found = deployed.inside("restricted", "sh", "-c", f"{look} || true")
+    found = deployed.run_inside("restricted", "sh", "-c", f"{look} || true")
     assert found == "ls: cannot access '/src': No such file or directory"
-    bill = json.loads(deployed.inside("daemon", "cat", "/opt/readiness/bill.cdx.json"))
+    bill = json.loads(deployed.run_inside("daemon", "cat", "/opt/readiness/bill.cdx.json"))
     assert {"opendp", "dagster", "splink", "libc6", "python3.13"} <= {each["name"] for each in bill["components"]}
     assert "mbi" not in {each["name"] for each in bill["components"]}
 
@@ -159,16 +163,16 @@ def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
 def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:
     mounts, ways_out = {}, set()
     for service in SERVICES:
-        (told,) = json.loads(deployed.engine.ask("inspect", deployed.container(service)))
+        (told,) = json.loads(deployed.engine.ask("inspect", deployed.find_container(service)))
         mounts[service] = {mount["Destination"] for mount in told["Mounts"]} - {"/tmp", "/run/postgresql"}
         assert told["HostConfig"]["ReadonlyRootfs"]
         assert (
             told["HostConfig"]["Memory"] == (8 if service == "restricted" else 4 if service == "release" else 2) << 30
         )
         assert told["HostConfig"]["LogConfig"]["Type"] in ("json-file", "k8s-file")
-        deployed.until_healthy(service)
-        check_without_rights(deployed.inside(service, "cat", "/proc/1/status"))
-        routes = deployed.inside(service, "cat", "/proc/net/route").splitlines()[1:]
+        deployed.wait_until_healthy(service)
+        check_without_rights(deployed.run_inside(service, "cat", "/proc/1/status"))
+        routes = deployed.run_inside(service, "cat", "/proc/net/route").splitlines()[1:]
         if any(route.split()[1] == "00000000" for route in routes):
             ways_out.add(service)
     both = {"/data/home", "/etc/readiness", "/run/keys"}
@@ -180,14 +184,14 @@ def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:
         "daemon": {"/run/secrets/pgpass_dagster"},
     }
     assert ways_out == {"release", "webserver"}
-    refused = deployed.inside("restricted", "sh", "-c", "psql --version 2>&1; touch /opt/x 2>&1 || true")
+    refused = deployed.run_inside("restricted", "sh", "-c", "psql --version 2>&1; touch /opt/x 2>&1 || true")
     assert "Read-only file system" in refused
-    assert "0 wrong" not in deployed.type("What is missing", FOLDER)
+    assert "0 wrong" not in deployed.run_commands("What is missing", FOLDER)
 
 
 def test_people_get_in_through_the_proxy(deployed: Deployment) -> None:
     """And find the web server again when it was started again, perhaps at another address."""
-    deployed.type("TLS and a log-in", further={"openssl passwd -6": "echo horse | openssl passwd -6 -stdin"})
+    deployed.run_commands("TLS and a log-in", further={"openssl passwd -6": "echo horse | openssl passwd -6 -stdin"})
     deployed.compose("-f", "compose.tls.yaml", "up", "--detach", "proxy")
     context = ssl.create_default_context(cafile=str(deployed.root / "srv" / "secrets" / "tls" / "certificate.pem"))
     context.check_hostname = False
@@ -204,15 +208,15 @@ def test_people_get_in_through_the_proxy(deployed: Deployment) -> None:
             return 0
 
     try:
-        until(lambda: status("ada:horse") == 200, every=1)
+        wait_until(lambda: status("ada:horse") == 200, every=1)
         assert status("ada:cow") == 401
-        deployed.until_healthy("proxy")
-        check_without_rights(deployed.inside("proxy", "cat", "/proc/1/status"))
-        deployed.engine.ask("restart", deployed.container("webserver"))
-        until(lambda: status("ada:horse") == 200, every=1)
+        deployed.wait_until_healthy("proxy")
+        check_without_rights(deployed.run_inside("proxy", "cat", "/proc/1/status"))
+        deployed.engine.ask("restart", deployed.find_container("webserver"))
+        wait_until(lambda: status("ada:horse") == 200, every=1)
     finally:
-        deployed.engine.ask("rm", "--force", deployed.container("proxy"))
-    deployed.until_loaded()
+        deployed.engine.ask("rm", "--force", deployed.find_container("proxy"))
+    deployed.wait_until_loaded()
 
 
 def test_a_run_in_its_location(deployed: Deployment) -> None:
@@ -224,10 +228,10 @@ def test_a_run_in_its_location(deployed: Deployment) -> None:
 def test_a_run_whose_location_was_killed_is_told_as_failed(deployed: Deployment) -> None:
     deployed.add_council("leeds")
     run = deployed.launch("restricted", "intake", f"{COHORT}|leeds")
-    deployed.until_started(run)
-    assert deployed.kill(deployed.container("restricted"))
-    assert deployed.until_ended(run) == ["FAILURE"]
-    deployed.until_loaded()
+    deployed.wait_until_started(run)
+    assert deployed.kill(deployed.find_container("restricted"))
+    assert deployed.wait_until_ended(run) == ["FAILURE"]
+    deployed.wait_until_loaded()
     deployed.run("restricted", "intake", f"{COHORT}|leeds")
 
 
@@ -236,10 +240,10 @@ def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment
     deployed.start_sensor("restricted", "landing_sensor")
 
     def intakes() -> list[dict[str, Any]]:
-        return [run for run in deployed.runs() if "docker/container_id" in run["tags"]]
+        return [run for run in deployed.list_runs() if "docker/container_id" in run["tags"]]
 
-    until(lambda: len(intakes()) >= len(COUNCILS), patience=3600, every=2)
-    assert set(deployed.until_ended(*(run["runId"] for run in intakes()))) == {"SUCCESS"}
+    wait_until(lambda: len(intakes()) >= len(COUNCILS), patience=3600, every=2)
+    assert set(deployed.wait_until_ended(*(run["runId"] for run in intakes()))) == {"SUCCESS"}
     ended = intakes()
     assert {run["tags"]["dagster/partition"] for run in ended} == {f"{COHORT}|{council}" for council in COUNCILS}
     at_once = [
@@ -262,12 +266,12 @@ def test_cohorts_go_side_by_side_and_locks_reach_across_containers(deployed: Dep
     paths = "import pathlib; from assets.home.paths import Home; from assets.home.home_lock import lock_home"
     alone = f"{paths}; lock_home({home}, 0.0).__enter__()"
     refused = False
-    while not refused and not set(deployed.status(linkage, intake)) <= ENDED:
-        told = deployed.inside("release", "sh", "-c", f'python -c "{alone}" 2>&1 || true')
+    while not refused and not set(deployed.list_status(linkage, intake)) <= ENDED:
+        told = deployed.run_inside("release", "sh", "-c", f'python -c "{alone}" 2>&1 || true')
         refused = "InUse: /data/home: a run is at work in it" in told
     assert refused
-    assert deployed.until_ended(linkage, intake) == ["SUCCESS", "SUCCESS"]
-    one, other = (run for run in deployed.runs() if run["runId"] in (linkage, intake))
+    assert deployed.wait_until_ended(linkage, intake) == ["SUCCESS", "SUCCESS"]
+    one, other = (run for run in deployed.list_runs() if run["runId"] in (linkage, intake))
     assert max(one["startTime"], other["startTime"]) < min(one["endTime"], other["endTime"])
 
 
@@ -282,7 +286,7 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
         location = "release" if job == "release" else "restricted"
         run = deployed.launch(location, job, COHORT, measuring(FIRST) if job == "release" else None)
         while not (found := deployed.run_containers(run)):
-            assert not ENDED.intersection(deployed.status(run))
+            assert not ENDED.intersection(deployed.list_status(run))
             time.sleep(0.2)
         (told,) = json.loads(deployed.engine.ask("inspect", *found))
         by_place = {mount["Destination"]: mount.get("Source", "") for mount in told["Mounts"]}
@@ -292,17 +296,17 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
         assert told["HostConfig"]["ReadonlyRootfs"]
         assert told["HostConfig"]["Memory"] == (4 if job == "release" else 8) << 30
         check_without_rights(deployed.engine.ask("exec", *found, "cat", "/proc/1/status"))
-        assert deployed.until_ended(run) == ["SUCCESS"]
+        assert deployed.wait_until_ended(run) == ["SUCCESS"]
 
 
 def test_after_a_power_cut_everything_comes_back(deployed: Deployment) -> None:
     """By itself, as the machine starts again; the run that was at work is told as failed, and can be repeated."""
     run = deployed.launch("restricted", "linkage", COHORT)
-    deployed.until_started(run)
+    deployed.wait_until_started(run)
     deployed.engine.cut_power()
     deployed.engine.start()
-    deployed.until_loaded()
-    assert deployed.until_ended(run) == ["FAILURE"]
+    deployed.wait_until_loaded()
+    assert deployed.wait_until_ended(run) == ["FAILURE"]
     deployed.run("restricted", "linkage", COHORT)
 
 
@@ -323,7 +327,7 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     for folder in ("backup", "vault"):
         (deployed.root / folder).mkdir()
         owned(deployed.root / folder)
-    deployed.type("Backup", FOLDER, {"age1...custodian": custodian, "age1...": recipient})
+    deployed.run_commands("Backup", FOLDER, {"age1...custodian": custodian, "age1...": recipient})
     kept = sorted(re.sub(r"-\d.*", "", path.name) for path in (deployed.root / "vault").iterdir())
     assert kept == ["readiness-keys-release", "readiness-keys-restricted"]
     (backup,) = (deployed.root / "backup").glob("readiness-records-*.age")
@@ -333,15 +337,15 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     shutil.copy(deployed.root / "srv" / "secrets" / "release-keys" / "signing.pem", keys)
     owned(one)
     restore = ("restore", "records", "/one/records.age", "--identity", "/one/operator.key", "--yes")
-    deployed.alone(one, *restore)
+    deployed.run_alone(one, *restore)
     bundle = deployed.data / "home" / "release" / FIRST
     restored = one / "home" / "release" / FIRST
     assert read_contents(restored) == read_contents(bundle)
     shutil.rmtree(restored)
-    deployed.alone(one, "run", "--cohort", COHORT, "--release", FIRST)
+    deployed.run_alone(one, "run", "--cohort", COHORT, "--release", FIRST)
     assert read_contents(restored) == read_contents(bundle)
     entries = Ledger(one / "home" / "ledger.sqlite").list_entries()
-    told = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
+    told = json.loads(deployed.run_inside("release", "readiness", "budget", "--json"))
     charged = {charge["entry"] for account in told for charge in account["charges"]}
     assert charged == {entry.entry_hash for entry in entries if entry.entry_hash in charged}
     assert len({(entry.release, entry.family) for entry in entries if entry.release}) == len(charged)
@@ -349,16 +353,16 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
 
 def test_both_databases_move_to_a_new_server(deployed: Deployment) -> None:
     """As to another major version of PostgreSQL, which does not take the folder of the one before."""
-    budget = deployed.inside("release", "readiness", "budget", "--json")
-    runs = {run["runId"] for run in deployed.runs()}
-    deployed.type("A new major version of PostgreSQL", FOLDER)
+    budget = deployed.run_inside("release", "readiness", "budget", "--json")
+    runs = {run["runId"] for run in deployed.list_runs()}
+    deployed.run_commands("A new major version of PostgreSQL", FOLDER)
     deployed.in_containers = False
-    deployed.until_loaded()
-    assert deployed.inside("postgres", "ls", "/var/lib/postgresql/data").split() == ["17", "before"]
-    assert deployed.inside("release", "readiness", "budget", "--json") == budget
+    deployed.wait_until_loaded()
+    assert deployed.run_inside("postgres", "ls", "/var/lib/postgresql/data").split() == ["17", "before"]
+    assert deployed.run_inside("release", "readiness", "budget", "--json") == budget
     # A sensor may request runs at any moment: the earlier ones must be there, and perhaps more.
-    assert runs <= {run["runId"] for run in deployed.runs()}
-    told = deployed.inside("release", "readiness", "doctor")
+    assert runs <= {run["runId"] for run in deployed.list_runs()}
+    told = deployed.run_inside("release", "readiness", "doctor")
     assert re.search(r"PostgreSQL: [1-9]\d* entries, unbroken", told), told
     earlier = "mkdir /var/lib/postgresql/data/16; start-postgres 2>&1 || true"
     said = deployed.engine.ask(
@@ -378,14 +382,14 @@ def kills_in_a_run(deployed: Deployment, chance: random.Random, location: str, j
     """Return what was killed while a run was at work, which is started again until it succeeds."""
     killed: list[str] = []
     while True:
-        deployed.until_loaded()
+        deployed.wait_until_loaded()
         run = deployed.launch(location, job, *more)
         if not killed or chance.random() < 0.5:
             time.sleep(chance.uniform(0, 15))
             if what := deployed.kill_one_at_random(chance):
                 killed.append(what)
                 time.sleep(_UNTIL_IT_IS_NOTICED)
-        (ended,) = deployed.until_ended(run)
+        (ended,) = deployed.wait_until_ended(run)
         print(f"{job}: {ended.lower()}, killed so far: {', '.join(killed) or 'nothing'}", flush=True)
         if ended == "SUCCESS":
             return killed
@@ -393,7 +397,7 @@ def kills_in_a_run(deployed: Deployment, chance: random.Random, location: str, j
 
 def leave_a_container_behind(deployed: Deployment) -> None:
     """As where the daemon is killed between making the container of a run and starting it."""
-    ended = next(run["runId"] for run in deployed.runs() if run["status"] in ENDED)
+    ended = next(run["runId"] for run in deployed.list_runs() if run["status"] in ENDED)
     of = ("--label", f"dagster/run_id={ended}", "--network", f"{deployed.name}-inside")
     deployed.engine.ask("create", *of, f"localhost/{deployed.name}:latest", "true")
 
@@ -406,7 +410,7 @@ def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
         for council in COUNCILS:
             deployed.add_council(council)
         intakes = [deployed.launch("restricted", "intake", f"{COHORT}|{council}") for council in COUNCILS]
-        assert set(deployed.until_ended(*intakes)) == {"SUCCESS"}
+        assert set(deployed.wait_until_ended(*intakes)) == {"SUCCESS"}
         deployed.run("restricted", "linkage", COHORT)
         release(deployed, FIRST)
     seed = random.randrange(1 << 32)
@@ -428,7 +432,7 @@ def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
         killed += [(job, each) for each in what]
     print(f"seed {seed}: {killed}")
 
-    accounts = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
+    accounts = json.loads(deployed.run_inside("release", "readiness", "budget", "--json"))
     for account in accounts:
         charges = [(charge["release"], charge["family"]) for charge in account["charges"]]
         assert len(set(charges)) == len(charges)
@@ -439,7 +443,7 @@ def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
     deployed.run("restricted", "linkage", COHORT)
     assert tables_of(deployed.data / "home") == tables_of(on_one_machine(deployed, tmp_path))
     assert verify(deployed.data / "home" / "release" / FIRST).ok
-    assert "none changed or removed" in deployed.inside("restricted", "readiness", "doctor")
+    assert "none changed or removed" in deployed.run_inside("restricted", "readiness", "doctor")
     assert not list((deployed.data / "home" / "restricted").glob("staging-*"))
     assert not [path for path in (deployed.data / "home" / "release").iterdir() if path.name.startswith(".")]
-    until(lambda: not deployed.run_containers(all_of_them=True), every=1)  # the engine itself removes the last one
+    wait_until(lambda: not deployed.run_containers(all_of_them=True), every=1)  # the engine itself removes the last one

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import PROJECT, free_port, serving
-from tests.support.areas import lacking
-from tests.support.waiting import answers, until
+from tests.support import PROJECT, find_free_port, serve
+from tests.support.areas import describe_missing
+from tests.support.waiting import is_answering, wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None or shutil.which("openssl") is None, reason=lacking("proxy"))
+pytestmark = pytest.mark.skipif(NGINX is None or shutil.which("openssl") is None, reason=describe_missing("proxy"))
 
 PROXY = PROJECT / "packaging" / "containers" / "proxy"
 USER, PASSWORD = "ada", "correct horse"
@@ -59,14 +59,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[str]:
-    with serving(Behind) as address:
+    with serve(Behind) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def port(folder: Path, behind: str) -> Iterator[int]:
     """Where nginx listens, before a server that tells what reaches it."""
-    ours = free_port()
+    ours = find_free_port()
     changed = {
         "/tmp/": f"{folder}/",
         "/run/tls": str(folder / "tls"),
@@ -90,7 +90,7 @@ def port(folder: Path, behind: str) -> Iterator[int]:
     with (folder / "said.txt").open("wb") as said:
         server = subprocess.Popen(command, stdout=said, stderr=said)
     try:
-        until(lambda: answers(ours), of=server, said=folder / "said.txt")
+        wait_until(lambda: is_answering(ours), of=server, said=folder / "said.txt")
         yield ours
     finally:
         server.terminate()

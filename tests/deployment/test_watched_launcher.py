@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
 
-from tests.support import PROJECT, free_port
-from tests.support.waiting import until
+from tests.support import PROJECT, find_free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 CODE = """
@@ -49,7 +49,7 @@ def code_server(folder: Path, *where: str) -> Iterator[None]:
     """Killed with its runs, as the container that it is the first process of."""
     server = dagster(folder, "api", "grpc", *where, "--python-file", "waits.py")
     try:
-        until(lambda: dagster(folder, "api", "grpc-health-check", *where).wait() == 0, of=server)
+        wait_until(lambda: dagster(folder, "api", "grpc-health-check", *where).wait() == 0, of=server)
         yield
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -59,7 +59,7 @@ def code_server(folder: Path, *where: str) -> Iterator[None]:
 @pytest.mark.parametrize("behind", ["an address", "a socket"])
 def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind: str) -> None:
     """While none answers at its address nobody knows; behind a socket there is none."""
-    port = free_port()
+    port = find_free_port()
     place, where = f"host: 127.0.0.1, port: {port}", ("--host", "127.0.0.1", "--port", str(port))
     if behind == "a socket":
         place, where = f"socket: {tmp_path}/waits.sock", ("--socket", f"{tmp_path}/waits.sock")
@@ -74,7 +74,7 @@ def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind
 
         with code_server(tmp_path, *where):
             assert dagster(tmp_path, "job", "launch", "-w", "workspace.yaml", "-j", "waiting").wait() == 0
-            until(lambda: instance.get_runs()[0].status is dg.DagsterRunStatus.STARTED)
+            wait_until(lambda: instance.get_runs()[0].status is dg.DagsterRunStatus.STARTED)
             assert instance.run_launcher.supports_check_run_worker_health
             assert status() is WorkerStatus.RUNNING
         assert status() is (WorkerStatus.RUNNING if behind == "an address" else WorkerStatus.FAILED)

@@ -18,7 +18,7 @@ from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from sources.extract.landing import is_unfinished
 from sources.reference.cohorts import Cohort
-from tests.support.extracts import row, text
+from tests.support.extracts import build_row, format_rows
 
 NAME = "halton/eyfsp/202425.csv"
 
@@ -114,7 +114,7 @@ def test_old_and_marked_files_are_not_waited_for(installation: Installation, mon
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyRing.create(installation.keys)
     extract = put(installation)
-    put(installation, "leeds/eyfsp/202425.csv", text([row("eyfsp")] * 20))
+    put(installation, "leeds/eyfsp/202425.csv", format_rows([build_row("eyfsp")] * 20))
     pauses: list[float] = []
 
     def written_meanwhile(seconds: float) -> None:
@@ -126,7 +126,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
         run_cohort(installation, Cohort("202425"), None, ReleaseOptions(), print)
     assert pauses == [arriving.PAUSE_SECONDS]
     taken = [
-        deliveries.read_current(installation.home.extract("eyfsp", "202425", council))
+        deliveries.read_current(installation.home.get_extract("eyfsp", "202425", council))
         for council in ("halton", "leeds")
     ]
     assert [each is not None for each in taken] == [False, True]

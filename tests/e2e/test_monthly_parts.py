@@ -28,7 +28,7 @@ from sources.extract.landing import find, list_councils
 from sources.synthetic import generate
 from tests.support.extracts import COHORT, mark_synthetic
 from tests.support.release.doubles import held_still
-from tests.support.release.homes import released
+from tests.support.release.homes import make_release
 
 pytestmark = pytest.mark.slow
 MONTHS = 12
@@ -95,8 +95,8 @@ def take_all(landing: Path, home: Home, keys: KeyRing) -> list[object]:
     for source in CONTRACTS:
         landed = [found for council in councils if (found := find(landing, council, source, COHORT))]
         outcomes += intake.ingest_all(landed)
-    link_cohort(home.cohort(COHORT), councils, keys)
-    derive_confidential_tables(home.cohort(COHORT), councils, keys)
+    link_cohort(home.get_cohort(COHORT), councils, keys)
+    derive_confidential_tables(home.get_cohort(COHORT), councils, keys)
     return outcomes
 
 
@@ -110,7 +110,7 @@ def published(landing: Path, home: Home, keys: KeyRing) -> dict[str, object]:
     assert all(isinstance(each, deliveries.ExtractQuality) for each in outcomes), outcomes
     note_landing(home, landing)
     with held_still(), patch.object(sign_off, "read_complete_record", _of_unnamed_files):
-        released(home, keys, list_councils(landing))
+        make_release(home, keys, list_councils(landing))
     build_database(home.release)
     files = (path for path in home.release.rglob("*") if path.is_file())
     found: dict[str, object] = {str(path.relative_to(home.release)): path.read_bytes() for path in files}
@@ -157,7 +157,7 @@ def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(tmp_path: 
     month_by_month(parts, tmp_path / "monthly", home, keys)
     of_whole = published(whole, home_whole := Home(tmp_path / "home-whole"), keys)
     of_parts = published(tmp_path / "monthly", home, keys)
-    quality = deliveries.read_current(home.extract("eyfsp", COHORT, "leeds"))
+    quality = deliveries.read_current(home.get_extract("eyfsp", COHORT, "leeds"))
     assert sum(part.replaced for part in quality.parts.parts)
     assert sum(part.repeated for part in quality.parts.parts)
     for family in FAMILIES:
@@ -169,5 +169,5 @@ def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(tmp_path: 
 
 
 def rows(home: Home, family: str) -> Counter[tuple[object, ...]]:
-    table = pq.read_table(home.cohort(COHORT).confidential(family))
+    table = pq.read_table(home.get_cohort(COHORT).get_confidential_path(family))
     return Counter(map(tuple, table.drop_columns(["child_id"]).to_pandas().itertuples(index=False)))

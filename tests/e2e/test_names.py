@@ -7,9 +7,9 @@ import pytest
 
 from sources.reference.places import load_places
 from tests.support.extracts import COHORT
-from tests.support.installation.commands import readiness
+from tests.support.installation.commands import run_readiness
 from tests.support.intake.corpus import PLANTED
-from tests.support.intake.plants import plants
+from tests.support.intake.plants import iter_plants
 
 pytestmark = pytest.mark.slow
 
@@ -21,22 +21,22 @@ LANGUAGE = re.compile(r"(?<![A-Za-z])QWYJ(?![A-Za-z])", re.IGNORECASE)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("names")
-    for council, (source, put) in zip(load_places(), plants(), strict=False):
+    for council, (source, put) in zip(load_places(), iter_plants(), strict=False):
         put(root / "landing" / council / source)
     (root / "landing" / "Qwyjibo Zorblax").mkdir()
     return root
 
 
 def test_there_are_many() -> None:
-    assert 64 <= len(list(plants())) <= len(load_places())
+    assert 64 <= len(list(iter_plants())) <= len(load_places())
 
 
 def test_no_name_is_repeated(root: Path) -> None:
-    said = [readiness(root, "run", "--cohort", COHORT, "--create-keys")]
+    said = [run_readiness(root, "run", "--cohort", COHORT, "--create-keys")]
     (root / "landing" / "Qwyjibo Zorblax").rmdir()
     for command in ("run --cohort", "status --cohort", "status --json --cohort"):
-        said.append(readiness(root, *command.split(), COHORT))
-    said += [readiness(root, "doctor"), readiness(root, "log")]
+        said.append(run_readiness(root, *command.split(), COHORT))
+    said += [run_readiness(root, "doctor"), run_readiness(root, "log")]
     for each in said:
         assert not PLANTED.search(each.stdout + each.stderr)
         assert "Traceback" not in each.stdout + each.stderr

@@ -11,9 +11,9 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from sources.extract.landing import find
 from tests.support import PROJECT
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.independent import write_extracts
-from tests.support.installation.commands import readiness, settings_of
+from tests.support.installation.commands import build_settings, run_readiness
 from tests.support.returns.agreements import Recipients, write
 
 COHORT, VERSION, NEXT = "202425", "2026.11.0", "2026.11.1"
@@ -39,14 +39,14 @@ class Place:
         return self._ends(4, *arguments)
 
     def _ends(self, status: int, *arguments: str | Path) -> str:
-        environment = {name: value for name, value in settings_of(self.root).items() if name != "READINESS_LANDING"}
+        environment = {name: value for name, value in build_settings(self.root).items() if name != "READINESS_LANDING"}
         done = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
         assert done.exit_code == status, (arguments, done.output, done.exception)
         return done.output
 
     def run(self, version: str, *more: str) -> None:
         """In a process of its own, as people do it."""
-        done = readiness(self.root, "run", "--cohort", COHORT, "--release", version, *more)
+        done = run_readiness(self.root, "run", "--cohort", COHORT, "--release", version, *more)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def file(self, council: str, source: str) -> Path:
@@ -92,7 +92,7 @@ def _returns_are_made_and_opened(place: Place) -> None:
     public = KeyRing.load(place.keys).signing_key.public_key()
     signer.write_bytes(public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
     made = place.home / "restricted" / "returns" / "leeds" / "hv_reviews" / f"{COHORT}.age"
-    options = ["--extract", place.file("leeds", "hv_reviews"), "--key", recipients.key("leeds", "health")]
+    options = ["--extract", place.file("leeds", "hv_reviews"), "--key", recipients.get_key("leeds", "health")]
     place.says("returns", "open", made, *options, "--signer", signer, "--out", out)
     assert {path.suffix for path in out.iterdir()} == {".csv", ".xlsx", ".html"}
     assert "leeds/hv_reviews" in place.says("returns", "log")
@@ -116,7 +116,7 @@ def _releases_are_published_and_withdrawn(place: Place) -> None:
     place.says("publish", NEXT, "--to", to, "--yes")
 
 
-@pytest.mark.parametrize("name", first(1, [NAME, *FURTHER_NAMES]))
+@pytest.mark.parametrize("name", mark_slow_after(1, [NAME, *FURTHER_NAMES]))
 def test_a_council_drafts_its_file_and_pseudonymises_an_extract_there(tmp_path: Path, name: str) -> None:
     place = Place(tmp_path / name)
     place.says("synth", "--landing", place.landing, "--cohort", COHORT, "--scale", "0.002")

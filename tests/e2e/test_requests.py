@@ -35,10 +35,10 @@ from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from privacy.release.ledger import Ledger
 from sources.reference.places import get_place as place_of
-from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
-from tests.support.export.synthetic import of_bundle
-from tests.support.installation.commands import readiness
+from tests.support.export.standard_validators import find_program
+from tests.support.export.synthetic import make_synthetic_children
+from tests.support.installation.commands import run_readiness
 from tests.support.installation.demonstration import COHORT, VERSION
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
@@ -72,7 +72,7 @@ class Place:
         return self.home.release / ANSWERING
 
     def readiness(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return readiness(self.root, *arguments, home=self.home.root, landing=self.landing, **self.settings)
+        return run_readiness(self.root, *arguments, home=self.home.root, landing=self.landing, **self.settings)
 
     def succeed(self, *arguments: object) -> str:
         """Run a command that must succeed, and return its output."""
@@ -190,7 +190,7 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(registered
     before = place.charges()
 
     def approve(signer: Any, *more: str) -> str:
-        key = signer.key_file(tmp_path / "people")
+        key = signer.write_key_file(tmp_path / "people")
         about = ("approve", "--cohort", COHORT, "--release", ANSWERING, *more)
         return place.succeed(*about, *read_page(place.readiness(*about).stdout), "--key", key)
 
@@ -203,7 +203,7 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(registered
         waits = fulfil()
         assert (waits.returncode, place.charges()) == (4, before)
         assert f"readiness approve --home {place.home.root} --cohort {COHORT} --release {ANSWERING}" in waits.stderr
-    sheet = place.home.decision_sheet(ANSWERING, "measurement").read_text(encoding="utf-8")
+    sheet = place.home.get_decision_sheet_path(ANSWERING, "measurement").read_text(encoding="utf-8")
     waiting = registered.answer("request", "list")
     assert [each["name"] for each in waiting if each["asked_by"] in sheet] == names
     again = f"readiness request fulfil {' '.join(names)} --home {place.home.root} --release {ANSWERING}"
@@ -237,7 +237,7 @@ def _independent(bundle: Path) -> SyntheticChildren:
     names = ("ethnic_group", "fsm", "gld")
     categories = {name: FAMILIES["pupil"].get_attribute(name).categories for name in names} | {"council": ("leeds",)}
     rows = pa.table({name: rng.choice(each, 4000).tolist() for name, each in categories.items()})
-    return replace(of_bundle(bundle), rows=rows, categories=categories)
+    return replace(make_synthetic_children(bundle), rows=rows, categories=categories)
 
 
 def _exported(folder: Path, database: Path) -> str:
@@ -245,7 +245,7 @@ def _exported(folder: Path, database: Path) -> str:
     for name in ("notebook", "requests"):
         shutil.copytree(PROJECT / "docs" / name, folder / "docs" / name, dirs_exist_ok=True)
     page = folder / "page.html"
-    command = [program("notebook", "marimo"), "export", "html", folder / "docs/notebook/asking.py", "-o", page]
+    command = [find_program("notebook", "marimo"), "export", "html", folder / "docs/notebook/asking.py", "-o", page]
     settings = {"READINESS_SYNTHETIC": str(folder / "synthetic"), "READINESS_DATABASE": str(database)}
     ran = subprocess.run([*command, "--force"], env=os.environ | settings, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
@@ -272,7 +272,7 @@ def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: P
 def _covered(place: Place, table: RequestedTable) -> Iterator[tuple[str, bool]]:
     """Of each count of each row, whether its interval holds what the confidential table has."""
     definition, linked = table.definition, FAMILIES[table.family].found_by_linkage
-    confidential = pd.read_parquet(place.home.cohort(COHORT).confidential(table.family))
+    confidential = pd.read_parquet(place.home.get_cohort(COHORT).get_confidential_path(table.family))
     (counted, *_) = table.table.measures
     by_links = any(column.attribute in linked for column in definition.columns)
     measures = {f"{counted.name}_as_linked" if by_links else counted.name: pd.Series(True, confidential.index)}

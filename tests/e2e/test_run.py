@@ -20,9 +20,9 @@ from privacy.services import SERVICES
 from sources.reference.places import get_place
 from tests.support.extracts import append
 from tests.support.independent import GOALS, Truth, write_extracts
-from tests.support.installation.commands import readiness
+from tests.support.installation.commands import run_readiness
 from tests.support.installation.rig import Site, check_nothing_leaked
-from tests.support.installation.traces import hashes
+from tests.support.installation.traces import hash_files
 from tests.support.planted import PROFILE, REVIEW
 from tests.support.release.people import read_page
 from tests.support.returns.agreements import Recipients, write
@@ -46,7 +46,7 @@ class Run:
 
 
 def run_release(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return readiness(root, "run", "--cohort", COHORT, "--release", "2026.11.0", *more)
+    return run_readiness(root, "run", "--cohort", COHORT, "--release", "2026.11.0", *more)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
 
 def test_education_is_linked_to_health_visiting(run: Run) -> None:
     home, keys = Home(run.home), KeyRing.load(run.home.parent / "keys")
-    links = RowNumbers(home.cohort(COHORT), keys).replace_keys(pq.read_table(home.cohort(COHORT).links))
+    links = RowNumbers(home.get_cohort(COHORT), keys).replace_keys(pq.read_table(home.get_cohort(COHORT).links))
     rows: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for link in links.to_pylist():
         rows[link["child_id"]][link["source"]].append((link["council"], link["source_row"]))
@@ -109,14 +109,14 @@ def test_running_again_changes_no_byte_and_no_time_of_the_home_and_spends_nothin
             for path in paths
         }
 
-    budget = readiness(run.root, "budget").stdout
+    budget = run_readiness(run.root, "budget").stdout
     before = state()
     again = run_release(run.root)
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.count("unchanged") == 3
     after = state()
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
-    assert readiness(run.root, "budget").stdout == budget
+    assert run_readiness(run.root, "budget").stdout == budget
     assert budget.count("measured") == 3
 
 
@@ -132,7 +132,7 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "no EYFS Profile extract from wirral" in refused.stderr
     assert "Wirral: no EYFS Profile since 31 July 2025" in refused.stdout
-    asked = readiness(root, "status", "--cohort", COHORT)
+    asked = run_readiness(root, "status", "--cohort", COHORT)
     said = " ".join(asked.stdout.split())
     assert "would need --allow-missing for: Wirral (no EYFS Profile since 31 July 2025)" in said
     held = run_release(root, "--allow-missing")
@@ -141,9 +141,9 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert all(name in held.stderr for name in names)
     options = [option for name in names for option in ("--hold", name)]
     key = str(root / "keys" / "demo-approver.pem")
-    page = read_page(readiness(root, "accept", "--cohort", COHORT).stdout)
+    page = read_page(run_readiness(root, "accept", "--cohort", COHORT).stdout)
     options += ["--reason", "They will not come.", *page, "--key", key]
-    accepted = readiness(root, "accept", "--cohort", COHORT, *options)
+    accepted = run_readiness(root, "accept", "--cohort", COHORT, *options)
     assert accepted.returncode == 0, accepted.stderr
     allowed = run_release(root, "--allow-missing")
     assert allowed.returncode == 0, allowed.stderr
@@ -172,18 +172,18 @@ def test_no_byte_of_a_release_changes_whether_returns_are_made_or_not(run: Run, 
     home, recipients, agreements = Home(root / "home"), Recipients(root / "recipients"), root / "agreements"
 
     def digests() -> dict[str, str]:
-        found = hashes(home.release) | hashes(home.cohort(COHORT).linked)
+        found = hash_files(home.release) | hash_files(home.get_cohort(COHORT).linked)
         return {name: digest for name, digest in found.items() if not name.endswith("readiness.duckdb")}
 
     assert not home.returns.exists()
     before = digests()
     for council in run.truth.children:
         write(agreements, council, recipients)
-    made = readiness(root, "returns", "make", "--cohort", COHORT, "--agreements", agreements)
+    made = run_readiness(root, "returns", "make", "--cohort", COHORT, "--agreements", agreements)
     assert made.returncode == 0, made.stderr
     assert len(list(home.returns.glob("*/*/*.age"))) == len(SERVICES) * len(run.truth.children)
     assert digests() == before
     shutil.rmtree(home.release)
-    again = readiness(root, "run", "--cohort", COHORT, "--release", "2026.11.0", agreements=agreements)
+    again = run_readiness(root, "run", "--cohort", COHORT, "--release", "2026.11.0", agreements=agreements)
     assert again.returncode == 0, again.stderr
     assert digests() == before

@@ -15,7 +15,7 @@ from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support.independent import write_extracts
-from tests.support.installation.commands import readiness, settings_of
+from tests.support.installation.commands import build_settings, run_readiness
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ class Site:
         self.settings: dict[str, object] = {name: root / f"{name}.yaml" for name in ("policy", "publisher")}
 
     def readiness(self, *words: object, given: str | None = None, **more: object) -> subprocess.CompletedProcess[str]:
-        return readiness(self.root, *words, given=given, **self.settings | more)
+        return run_readiness(self.root, *words, given=given, **self.settings | more)
 
     def run(self, *more: str) -> subprocess.CompletedProcess[str]:
         return self.readiness("run", "--cohort", COHORT, "--release", VERSION, *more)
@@ -74,7 +74,7 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     assert "readiness approve --home" in sentence
     assert Ledger(site.home.ledger).list_entries() == []
 
-    key = ANNA.key_file(site.root / "people")
+    key = ANNA.write_key_file(site.root / "people")
     assert site.approve().returncode == 0
     signed = site.approve("--key", str(key))
     assert "1 of 1" in signed.stdout, signed.stderr
@@ -85,7 +85,7 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     assert not (site.home.release / "latest").exists()
     assert not (site.home.release / "readiness.duckdb").exists()
 
-    assert site.approve("--publish", "--key", str(BRAM.key_file(site.root / "people"))).returncode == 0
+    assert site.approve("--publish", "--key", str(BRAM.write_key_file(site.root / "people"))).returncode == 0
     published = site.run()
     assert published.returncode == 0, published.stderr
     assert verify(site.home.release / VERSION).ok
@@ -100,13 +100,13 @@ def test_a_key_is_read_from_standard_input(site: Site) -> None:
     refused = site.approve("--key", "-", given="no key\n")
     assert refused.returncode == 1
     assert "what standard input gave is not an Ed25519 private key" in refused.stderr
-    signed = site.approve("--key", "-", given=ANNA.key_file(site.root / "people").read_text())
+    signed = site.approve("--key", "-", given=ANNA.write_key_file(site.root / "people").read_text())
     assert "1 of 1" in signed.stdout, signed.stderr
 
 
 def test_a_placeholder_stops_a_release_before_it_is_charged(site: Site) -> None:
     write_publisher(site.root / "publisher.yaml", address="https://data.authority.example/readiness")
-    for done in (site.run(), site.approve("--key", str(ANNA.key_file(site.root / "people")))):
+    for done in (site.run(), site.approve("--key", str(ANNA.write_key_file(site.root / "people")))):
         assert done.returncode == 1
         (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("readiness: "))
         assert f"{site.root / 'publisher.yaml'}:1:1: address is a placeholder" in sentence
@@ -126,7 +126,7 @@ def test_the_first_commands_keys_do_not_help_beside_a_policy_that_names_people(s
 
 
 def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in settings_of(site.root, **site.settings).items():
+    for name, value in build_settings(site.root, **site.settings).items():
         monkeypatch.setenv(name, value)
     installation = Installation.build()
     definitions = build_definitions(installation)
@@ -149,7 +149,7 @@ def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.Mo
     assert not waits.get_asset_materialization_events()
     assert requested() == []
 
-    key = str(ANNA.key_file(site.root / "people"))
+    key = str(ANNA.write_key_file(site.root / "people"))
     for options, job in (((), "release"), (("--publish",), "republish")):
         assert site.approve("--key", key, *options).returncode == 0
         (request,) = requested()

@@ -17,7 +17,7 @@ from ndl_export.tables import FAMILIES, TABLES
 from privacy.doors.counts import EXACT_BELOW
 from tests.support.extracts import COHORT
 from tests.support.independent import write_extracts
-from tests.support.installation.commands import readiness
+from tests.support.installation.commands import run_readiness
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_extracts(root / "landing", children=1500, councils=COUNCILS)
     (root / "home").mkdir(mode=0o755)
     (root / "home" / "dagster").mkdir(mode=0o777)
-    done = readiness(root, "run", "--cohort", COHORT, "--create-keys")
+    done = run_readiness(root, "run", "--cohort", COHORT, "--create-keys")
     assert done.returncode == 0, done.stderr
     (root / "console.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     return root

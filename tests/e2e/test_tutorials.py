@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.support import PROJECT, environment_without_settings
+from tests.support import PROJECT, get_environment_without_settings
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def shown(language: str, *pages: str) -> str:
 def typed(folder: Path, *pages: str) -> str:
     """What the commands of the pages print; each must end as the page says, with 0 where it says nothing."""
     commands = ENDS_WITH.sub(r'status=0; \g<command> || status=$?; test "$status" = \g<status>', shown("bash", *pages))
-    inherited = environment_without_settings()
+    inherited = get_environment_without_settings()
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder,

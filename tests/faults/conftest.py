@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installation.rig import Ended, Site, finished_site
+from tests.support.installation.rig import Ended, Site, copy_finished_site
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
-    return finished_site(tmp_path_factory)
+    return copy_finished_site(tmp_path_factory)
 
 
 @pytest.fixture

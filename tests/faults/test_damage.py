@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from privacy.release import ledger_storage
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.installation import rig
-from tests.support.installation.rig import COHORT, FIRST, NEXT, Site, kept
+from tests.support.installation.rig import COHORT, FIRST, NEXT, Site, read_kept
 
 pytestmark = pytest.mark.slow
 
@@ -71,11 +71,11 @@ CUTS = {
 
 
 @pytest.mark.parametrize(
-    "which", first(3, rig.chosen(CUTS, "extract", "pseudonymised rows", "links", "published table"))
+    "which", mark_slow_after(3, rig.choose_cases(CUTS, "extract", "pseudonymised rows", "links", "published table"))
 )
 def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
     """It is made again, or a sentence names it and how to get it back."""
-    case, whole = CUTS[which], kept(site)
+    case, whole = CUTS[which], read_kept(site)
     path = site.root / case.file
     content = path.read_bytes()
     cut(path)
@@ -91,7 +91,7 @@ def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
     rig.check_books(site, 1)
     rig.check_sound(site, ())
     rig.check_nothing_leaked(site)
-    assert kept(site) == whole
+    assert read_kept(site) == whole
 
 
 def test_rows_that_were_cut_short_after_their_extract_is_gone(site: Site) -> None:
@@ -122,11 +122,11 @@ LEDGERS = {
 }
 
 
-@pytest.mark.parametrize("which", rig.chosen(LEDGERS, "cut short", "gone"))
+@pytest.mark.parametrize("which", rig.choose_cases(LEDGERS, "cut short", "gone"))
 def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> None:
     """Neither a repeated run nor a revision draws; with the ledger back, both go on."""
     break_it, sentence = LEDGERS[which]
-    whole, copy = kept(site), site.root / "copy.sqlite"
+    whole, copy = read_kept(site), site.root / "copy.sqlite"
     with sqlite3.connect(site.ledger) as ledger, sqlite3.connect(copy) as backup:
         ledger.backup(backup)
     for beside in site.home.glob("ledger.sqlite-*"):
@@ -134,7 +134,7 @@ def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> 
     break_it(site.ledger)
     said = site.run(*rig.REVISION).sentence
     assert re.search(sentence, said), said
-    assert kept(site) == whole
+    assert read_kept(site) == whole
     for beside in site.home.glob("ledger.sqlite-*"):
         beside.unlink()
     shutil.copyfile(copy, site.ledger)
@@ -143,7 +143,7 @@ def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> 
     rig.check_books(site, 2)
     rig.check_sound(site, (NEXT,))
     rig.check_nothing_leaked(site)
-    assert whole.items() <= kept(site).items()
+    assert whole.items() <= read_kept(site).items()
 
 
 def _impatient() -> None:
@@ -186,12 +186,12 @@ def without_rights(path: Path, mode: int) -> Iterator[None]:
             found.chmod(own)
 
 
-@pytest.mark.parametrize("which", rig.chosen(RIGHTS, "measurements", "release"))
+@pytest.mark.parametrize("which", rig.choose_cases(RIGHTS, "measurements", "release"))
 def test_a_folder_without_the_right_to_write(site: Site, which: str) -> None:
     site.send_again()
-    whole = kept(site)
+    whole = read_kept(site)
     with without_rights(site.root / RIGHTS[which], 0o000 if which == "landing" else 0o555):
-        said = site.run(*rig.REVISION, prelude=rig.as_others).sentence
+        said = site.run(*rig.REVISION, prelude=rig.drop_root).sentence
     assert re.search(r"give the account that runs the pipeline the right|check its owner and mode", said), said
     rig.check_books(site, 2)
     rig.check_nothing_leaked(site)
@@ -211,7 +211,7 @@ def _goes_on(site: Site, whole: dict[str, bytes]) -> None:
     rig.check_all_spent_is_kept(site)
     rig.check_sound(site, (NEXT,))
     rig.check_nothing_leaked(site)
-    assert whole.items() <= kept(site).items()
+    assert whole.items() <= read_kept(site).items()
 
 
 @contextmanager
@@ -236,10 +236,10 @@ def small_disk(site: Site, free: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", site.home], check=True)
 
 
-@pytest.mark.parametrize("free", rig.chosen([0, 100_000, 400_000, 2_000_000], 400_000))
+@pytest.mark.parametrize("free", rig.choose_cases([0, 100_000, 400_000, 2_000_000], 400_000))
 def test_a_full_disk(site: Site, free: int) -> None:
     site.send_again()
-    whole = kept(site)
+    whole = read_kept(site)
     with small_disk(site, free) as ballast:
         ended = site.run(*rig.REVISION)
         assert re.search(FULL, ended.sentence), ended.sentence
@@ -253,11 +253,11 @@ def _short_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("size", rig.chosen([4_096, 60_000], 60_000))
+@pytest.mark.parametrize("size", rig.choose_cases([4_096, 60_000], 60_000))
 def test_files_that_may_not_grow(site: Site, size: int) -> None:
     """A quota, which needs no right to mount anything."""
     site.send_again()
-    whole = kept(site)
+    whole = read_kept(site)
     said = site.run(*rig.REVISION, prelude=partial(_short_files, size)).sentence
     assert re.search(FULL, said), said
     rig.check_books(site, 2)

@@ -16,8 +16,8 @@ from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
 from assets.keeping.withdrawing import open_home
 from tests.support.extracts import COHORT
-from tests.support.installation.steps import killed_at_steps
-from tests.support.intake.in_parts import Parts, child
+from tests.support.installation.steps import kill_at_steps
+from tests.support.intake.in_parts import Parts, build_child
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def copy(made: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 def links(home: Home) -> dict[int, str]:
     """The id of the child of each row."""
-    found = pq.read_table(home.cohort(COHORT).links, partitioning=None)
+    found = pq.read_table(home.get_cohort(COHORT).links, partitioning=None)
     return dict(zip(found["row_key"].to_pylist(), found["child_id"].to_pylist(), strict=True))
 
 
@@ -57,7 +57,7 @@ def linked(home: Home, before: dict[int, str]) -> dict[str, object]:
     files = Counter(path.suffix for path in home.restricted.rglob("*") if path.is_file())
     return {
         "links": {row: before.get(row) and child for row, child in links(home).items()},
-        "pupil": pq.read_table(home.cohort(COHORT).confidential("pupil")).num_rows,
+        "pupil": pq.read_table(home.get_cohort(COHORT).get_confidential_path("pupil")).num_rows,
         "files": files,
     }
 
@@ -85,20 +85,20 @@ def test_whatever_comes_next_finishes_it(made: Path, copy: Callable[[str], Path]
         said = [entry for entry in read_entries(home) if entry.what == Processing.WITHDRAWAL]
         assert {entry.note for entry in said} == {"part 2"}
 
-    killed_at_steps(copy, withdraw_second, check, furthest=60)
+    kill_at_steps(copy, withdraw_second, check, furthest=60)
     assert begun > 3
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a further part", "a whole file in place of parts"])
 def test_what_arrives_is_ingested_and_reported(copy: Callable[[str], Path], whole: bool) -> None:
     """Two children corrected, one new, and one row that cannot be kept."""
-    rows = [child(0, sex="M"), child(20, sex="M"), child(200), child(201, sex="X")]
+    rows = [build_child(0, sex="M"), build_child(20, sex="M"), build_child(200), build_child(201, sex="X")]
 
     def sent(name: str) -> Path:
         parts = Parts(copy(name))
         if whole:
             shutil.rmtree(parts.landing / "leeds" / "eyfsp" / COHORT)
-            parts.send(COHORT, *rows, *map(child, range(21, 60)), folder="")
+            parts.send(COHORT, *rows, *map(build_child, range(21, 60)), folder="")
         else:
             parts.send("2026-03", *rows)
         return parts.root
@@ -107,7 +107,7 @@ def test_what_arrives_is_ingested_and_reported(copy: Callable[[str], Path], whol
         parts = Parts(root)
         quality = deliveries.read_current(parts.store)
         assert quality
-        report = json.loads((parts.store.cohort_store.reports("leeds") / "eyfsp.json").read_text())
+        report = json.loads((parts.store.cohort_store.get_reports_folder("leeds") / "eyfsp.json").read_text())
         return {
             "sexes": parts.sexes,
             "parts": quality.parts and [(part.number, part.in_force, part.rows_read) for part in quality.parts.parts],
@@ -127,4 +127,4 @@ def test_what_arrives_is_ingested_and_reported(copy: Callable[[str], Path], whol
             ingest(root)
         assert outcome(root) == wanted
 
-    killed_at_steps(sent, ingest, check, furthest=40)
+    kill_at_steps(sent, ingest, check, furthest=40)

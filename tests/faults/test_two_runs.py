@@ -16,7 +16,7 @@ from assets.home.paths import Home
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support.installation import rig
-from tests.support.installation.rig import COHORT, FIRST, NEXT, Site, kept
+from tests.support.installation.rig import COHORT, FIRST, NEXT, Site, read_kept
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def test_two_runs_of_a_cohort_at_once(site: Site) -> None:
     """Both complete, with the same release, drawn once."""
     site.send_again()
     runs = [site.start(*rig.REVISION) for _ in range(2)]
-    ended = [run.end() for run in runs]
+    ended = [run.wait_for_end() for run in runs]
     assert [each.code for each in ended] == [0, 0], ended
     rig.check_books(site, 2)
     assert len([e for e in Ledger(site.ledger).list_entries() if e.release == NEXT]) == 6
@@ -37,7 +37,7 @@ def test_two_runs_of_a_cohort_at_once(site: Site) -> None:
 def test_two_releases_of_a_cohort_at_once(site: Site) -> None:
     """Each is charged for itself, and the budget holds; an older one that begins after a newer is refused."""
     runs = [site.start("--release", f"2026.11.{number}", "--share", rig.SMALL_SHARE) for number in (1, 2)]
-    older, newer = (run.end() for run in runs)
+    older, newer = (run.wait_for_end() for run in runs)
     assert newer.code == 0, newer
     assert older.code == 0 or "Versions only rise" in older.sentence, older
     made = (FIRST, *(["2026.11.1"] if older.code == 0 else []), "2026.11.2")
@@ -111,11 +111,11 @@ def _two_months_ago() -> None:
 
 def test_a_clock_that_was_turned_back(site: Site) -> None:
     """The ledger goes on in its own order; a repeated run repeats; a correction replaces what came before it."""
-    whole = kept(site)
+    whole = read_kept(site)
     site.send_again()
     again = site.run(prelude=_two_months_ago)
     assert again.code == 0, again.output
-    assert kept(site) == whole
+    assert read_kept(site) == whole
     quality = json.loads((site.restricted / "quality" / "source=eyfsp" / f"cohort={COHORT}" / "leeds.json").read_text())
     assert quality["taken_at"] < min(e.recorded_at for e in Ledger(site.ledger).list_entries())
     assert site.run(*rig.REVISION, prelude=_two_months_ago).code == 0
@@ -131,14 +131,14 @@ def test_a_clock_that_was_turned_back(site: Site) -> None:
 # --- Keys
 
 
-@pytest.mark.parametrize("key", rig.chosen(["linker.key", "signing.pem", "input-mac.key"], "input-mac.key"))
+@pytest.mark.parametrize("key", rig.choose_cases(["linker.key", "signing.pem", "input-mac.key"], "input-mac.key"))
 def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
-    whole, path = kept(site), site.root / "keys" / key
+    whole, path = read_kept(site), site.root / "keys" / key
     held = path.read_bytes()
     path.unlink()
     said = site.run(*rig.REVISION).sentence
     assert key in said, said
-    assert kept(site) == whole
+    assert read_kept(site) == whole
     path.write_bytes(held)
     path.chmod(0o600)
     assert site.run().code == 0
@@ -147,12 +147,12 @@ def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
 
 def test_keys_of_another_set_between_two_runs(site: Site) -> None:
     """Every extract is taken in anew; a release that another key signed is not made again, and nothing is charged."""
-    whole = kept(site)
+    whole = read_kept(site)
     (site.root / "keys").rename(site.root / "old-keys")
     KeyRing.create(site.root / "keys", demonstration=True)
     ended = site.run()
     assert "is signed with another key than this installation's" in ended.sentence
-    assert kept(site) == whole
+    assert read_kept(site) == whole
     rig.check_books(site, 1)
 
 
@@ -161,8 +161,8 @@ def test_keys_of_another_set_between_two_runs(site: Site) -> None:
 @pytest.mark.parametrize("stage", rig.STAGES)
 def test_a_killed_run_is_picked_up_by_the_next(site: Site, finished: tuple[Site, rig.Ended], stage: str) -> None:
     """The next run completes the same version, whatever was killed; no charge is lost."""
-    moments, longest = random.Random(stage), rig.seconds_of(finished[1].output)[rig.STAGES[stage] - 1]
-    before, version = kept(site), NEXT
+    moments, longest = random.Random(stage), rig.parse_seconds(finished[1].output)[rig.STAGES[stage] - 1]
+    before, version = read_kept(site), NEXT
     for number in range(int(rig.KILLS or 1)):
         site.send_again()
         options = ("--release", version, "--share", rig.SMALL_SHARE)
@@ -179,4 +179,4 @@ def test_a_killed_run_is_picked_up_by_the_next(site: Site, finished: tuple[Site,
         rig.check_sound(site, (version,))
         version = f"2026.12.{number}"
     rig.check_nothing_leaked(site)
-    assert before.items() <= kept(site).items()
+    assert before.items() <= read_kept(site).items()

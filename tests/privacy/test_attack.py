@@ -87,7 +87,7 @@ def attack(keys: KeyRing) -> Attack:
             "surname": rng.choice(surnames, CHILDREN, p=SHARES),
             "forename": rng.choice(given, CHILDREN, p=_zipf(GIVEN_NAMES, 0.75)),
             "date_of_birth": born,
-            "postcode": stress._postcodes(rng, council, CHILDREN),
+            "postcode": stress._draw_postcodes(rng, council, CHILDREN),
             "council": np.array(stress.COUNCILS)[council],
             "source_row": np.arange(CHILDREN),
         }

@@ -18,7 +18,7 @@ from sources.extract.landing import Landed, find, list_councils
 from sources.reference.cohorts import Cohort
 from sources.synthetic import generate
 from tests.privacy.test_attack import joined
-from tests.support.intake.numbered import numbered, row_keys_by_number
+from tests.support.intake.numbered import read_numbered, read_row_keys
 
 pytestmark = pytest.mark.slow
 
@@ -41,14 +41,14 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         extracts = [found for council in councils if (found := find(root / "landing", council, source, COHORT))]
         assert not [outcome for outcome in intake.ingest_all(extracts) if isinstance(outcome, Exception)]
         parts += [_rows(landed, home, keys) for landed in extracts]
-    link_cohort(home.cohort(COHORT), councils, keys)
-    links = pq.read_table(home.cohort(COHORT).links).to_pandas()
+    link_cohort(home.get_cohort(COHORT), councils, keys)
+    links = pq.read_table(home.get_cohort(COHORT).links).to_pandas()
     return pd.concat(parts, ignore_index=True).merge(links, on=["source", "council", "row_key"])
 
 
 def _rows(landed: Landed, home: Home, keys: KeyRing) -> pd.DataFrame:
     key = home, keys, landed.source, landed.council
-    kept = numbered(*key).append_column("row_key", row_keys_by_number(*key)["row_key"])
+    kept = read_numbered(*key).append_column("row_key", read_row_keys(*key)["row_key"])
     frame = kept.to_pandas(integer_object_nulls=True)
     sent = pd.read_parquet(landed.path) if landed.path.suffix == ".parquet" else pd.read_csv(landed.path, dtype=str)
     sent = sent.iloc[frame.source_row.astype(int) - 1].reset_index(drop=True)

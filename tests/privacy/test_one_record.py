@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from bench.linkage.one_record import Cohort, changes
+from bench.linkage.one_record import Cohort, iter_changes
 from privacy.doors.database import open_in_memory
 from privacy.keys import KeyRing
 from privacy.linkage.assignment import label_components
@@ -21,9 +21,9 @@ from privacy.linkage.link import link
 from privacy.linkage.rows import CROWD_CHILDREN
 from privacy.linkage.rows import load as load_rows
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.linkage import stress
-from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.populations import Frames, tokenise_frames
 
 KEY = "row_key"
 PLACE = ["source", "council", KEY]
@@ -37,7 +37,7 @@ MOST_ROWS = 7
 
 def of_few(children: int, seed: int) -> Frames:
     """Return a small cohort in which every child is seen by all services."""
-    frames = stress.extracts(1_000, seed)
+    frames = stress.draw_extracts(1_000, seed)
     there = set.intersection(*(set(frame.child) for frame in frames.values()))
     chosen = sorted(there)[:children]
     return {source: frame[frame.child.isin(chosen)].reset_index(drop=True) for source, frame in frames.items()}
@@ -82,7 +82,7 @@ def only(tables: Tables, rows: pd.DataFrame) -> dict[str, pa.Table]:
 
 @pytest.mark.slow
 def test_parts_that_share_no_token_are_linked_as_if_each_were_alone(keys: KeyRing) -> None:
-    tables = tokenised(stress.extracts(300, seed=3), keys)
+    tables = tokenise_frames(stress.draw_extracts(300, seed=3), keys)
     rows = parts(tables)
     half = rows.part % 2 == 0
     assert 0.2 < half.mean() < 0.8
@@ -90,14 +90,14 @@ def test_parts_that_share_no_token_are_linked_as_if_each_were_alone(keys: KeyRin
     pd.testing.assert_frame_equal(whole, halves.sort_index())
 
 
-@pytest.mark.parametrize("source", first(1, ["hv_reviews", "eyfsp"]))
+@pytest.mark.parametrize("source", mark_slow_after(1, ["hv_reviews", "eyfsp"]))
 def test_a_stranger_who_makes_the_cohort_a_size_larger_changes_no_link(keys: KeyRing, source: str) -> None:
     frames = of_few(JUST_UNDER_A_DOUBLING, seed=1)
     unlike = {"surname": "Quillfeather", "forename": "Zebedee", "postcode": "ZE2 9XX", "council": "wirral"}
     stranger = frames[source].head(1).assign(row_key=9_999, date_of_birth=pd.Timestamp("2020-02-29"), **unlike)
     stranger[list({"upn", "nhs_number", "local_patient_id"} & set(stranger))] = None
     larger = frames | {source: pd.concat([frames[source], stranger], ignore_index=True)}
-    before, after = (linked(tokenised(each, keys)) for each in (frames, larger))
+    before, after = (linked(tokenise_frames(each, keys)) for each in (frames, larger))
     pd.testing.assert_frame_equal(before, after.loc[before.index])
 
 
@@ -107,9 +107,9 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
     health = frames["hv_reviews"]
     nameless = health.assign(date_of_birth=None).iloc[::2]
     frames["hv_reviews"] = pd.concat([nameless, health.iloc[1::2]], ignore_index=True).astype(health.dtypes)
-    first = stress.extracts(1_000, seed=9)["hv_reviews"].head(1).assign(row_key=9_999)
+    first = stress.draw_extracts(1_000, seed=9)["hv_reviews"].head(1).assign(row_key=9_999)
     before, after = (
-        linked(tokenised(frames | {"hv_reviews": each}, keys))
+        linked(tokenise_frames(frames | {"hv_reviews": each}, keys))
         for each in (frames["hv_reviews"], pd.concat([frames["hv_reviews"], first], ignore_index=True))
     )
     pd.testing.assert_frame_equal(before, after.loc[before.index])
@@ -144,8 +144,8 @@ def test_a_child_more_at_a_postcode_puts_few_others_into_its_crowd(children: int
 def test_one_record_changes_only_the_part_that_it_is_in(keys: KeyRing, tmp_path: Path, seed: int) -> None:
     cohort = Cohort(400, seed, keys, tmp_path)
     before = linked(cohort.tokens)
-    for change in changes(cohort, records=6, seed=seed * 6):
-        was, now = cohort.tokens[change.source], cohort.changed(change)
+    for change in iter_changes(cohort, records=6, seed=seed * 6):
+        was, now = cohort.tokens[change.source], cohort.apply_change(change)
         after = linked(cohort.tokens | {change.source: now})
         rows = parts(cohort.tokens | {change.source: pa.concat_tables([was, now], promote_options="default")})
         place = rows[PLACE].astype(str).agg("/".join, axis=1)
@@ -167,7 +167,7 @@ def lost_their_names(was: pa.Table, now: pa.Table, source: str) -> list[str]:
 @pytest.mark.slow
 def test_a_record_chosen_to_hurt_changes_few_rows_of_the_childrens_table(keys: KeyRing, tmp_path: Path) -> None:
     cohort = Cohort(1_000, 1, keys, tmp_path)
-    effects = [cohort.effect(change) for change in changes(cohort, records=30, seed=1)]
+    effects = [cohort.measure_effect(change) for change in iter_changes(cohort, records=30, seed=1)]
     rows = np.array([effect.rows for effect in effects])
     assert rows.max() <= MOST_ROWS
     assert (rows <= 1).mean() >= 0.75

@@ -31,7 +31,7 @@ from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.session import StoreError
 from sources.reference.places import PILOT, get_place
-from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, note_linked, released
+from tests.support.release.homes import COHORT, VERSION, add_cohort, make_home, make_release, note_linked
 
 COUNCILS = sorted(PILOT)
 
@@ -44,7 +44,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> dict[int, Path]:
     return {
-        rows: released(home_of(tmp_path_factory.mktemp(f"rows{rows}"), rows, COUNCILS), keys, COUNCILS)
+        rows: make_release(make_home(tmp_path_factory.mktemp(f"rows{rows}"), rows, COUNCILS), keys, COUNCILS)
         for rows in (0, 2000)
     }
 
@@ -74,7 +74,7 @@ def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int,
 def test_one_council_alone_without_a_survey_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
     """Its figures equal those of all councils together, to the last digit; a survey that nobody has run is published as
     not available everywhere."""
-    bundle = released(home_of(tmp_path, 500, ["leeds"], parent_experience=["leeds"]), keys, ["leeds"])
+    bundle = make_release(make_home(tmp_path, 500, ["leeds"], parent_experience=["leeds"]), keys, ["leeds"])
     assert verify(bundle).ok, str(verify(bundle))
     flags = pq.read_table(bundle / "parent_experience.parquet")["response_percent_flag"].to_pylist()
     assert set(flags) <= {"x", "z"}
@@ -89,15 +89,15 @@ def test_one_council_alone_without_a_survey_can_be_released(tmp_path: Path, keys
 def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
     """It fits the plan and its hash is right, but it was not drawn for the recorded charge."""
     for name in ("home", "other"):
-        home = home_of(tmp_path / name, 100, COUNCILS)
-        measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
+        home = make_home(tmp_path / name, 100, COUNCILS)
+        measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
     kept, other = (
         session.build_measurement_path(Home(tmp_path / name).restricted, COHORT, VERSION, "health")
         for name in ("home", "other")
     )
     kept.write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
-        publish_bundle(Home(tmp_path / "home").cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(Home(tmp_path / "home").get_cohort(COHORT), keys, VERSION, COUNCILS)
 
 
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
@@ -105,15 +105,15 @@ MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
 
 @pytest.mark.slow
 def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
-    home = home_of(tmp_path, 3000, COUNCILS, **MISSING)
+    home = make_home(tmp_path, 3000, COUNCILS, **MISSING)
     note_linked(home, COHORT, COUNCILS)  # otherwise the sources that are due hold the release
     write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=MISSING))})
     for family in FAMILIES:
-        measure_family(home.cohort(COHORT), keys, family, VERSION, COUNCILS)
-    bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+        measure_family(home.get_cohort(COHORT), keys, family, VERSION, COUNCILS)
+    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))
     before = read_contents(bundle)
-    assert publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS) == bundle
+    assert publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS) == bundle
     assert read_contents(bundle) == before
     assert find_differing_tables(bundle) == Differing([], [])
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
@@ -122,12 +122,12 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     assert set(councils[councils.children_count_flag == "x"].la_name) == {"Halton"}
     together = total.loc["Pilot councils"]
     assert together.children_count_estimate == pytest.approx(councils.children_count_estimate.sum())
-    expected = pq.read_metadata(home.cohort(COHORT).confidential("pupil")).num_rows
+    expected = pq.read_metadata(home.get_cohort(COHORT).get_confidential_path("pupil")).num_rows
     assert abs(together.children_count_estimate - expected) < 60
 
 
 def fix(home: Home, allow_missing: bool = False) -> None:
-    fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=allow_missing))
+    fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=allow_missing))
 
 
 def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: KeyRing) -> None:
@@ -143,7 +143,7 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
         fix(home)
         assert read_record(home, VERSION)[COHORT].missing == lacking
     add_cohort(home, COHORT, 10, COUNCILS)
-    measure_family(home.cohort(COHORT), keys, "health", VERSION, COUNCILS)
+    measure_family(home.get_cohort(COHORT), keys, "health", VERSION, COUNCILS)
     fix(home)
     note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):

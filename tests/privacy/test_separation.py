@@ -27,7 +27,7 @@ from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file
 from sources.extract.landing import Landed
 from sources.extract.open import open_extract
-from tests.support.extracts import COHORT, row, text, upn
+from tests.support.extracts import COHORT, build_row, format_rows, make_upn
 
 CHILDREN, SURNAMES = 3_000, 400
 LIMIT = 0.01
@@ -67,16 +67,16 @@ def _people() -> pd.DataFrame:
 
 def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools: Tools) -> Written:
     rows = [
-        row(source) | {name: str(value) for name, value in child.items()} | {"date_of_birth": f"{born:%Y-%m-%d}"}
+        build_row(source) | {name: str(value) for name, value in child.items()} | {"date_of_birth": f"{born:%Y-%m-%d}"}
         for child, born in zip(people.to_dict("records"), people.date_of_birth, strict=True)
     ]
     if source == "hv_reviews":
         visits = people.date_of_birth + pd.Timedelta(days=12)
         rows = [r | {"review": "NBV", "review_date": f"{day:%Y-%m-%d}"} for r, day in zip(rows, visits, strict=True)]
     else:
-        rows = [r | {"upn": upn(800_000_000_000 + number)} for number, r in enumerate(rows)]
+        rows = [r | {"upn": make_upn(800_000_000_000 + number)} for number, r in enumerate(rows)]
     path = folder / f"{COHORT}.csv"
-    path.write_text(text(rows, list(rows[0])), encoding="utf-8")
+    path.write_text(format_rows(rows, list(rows[0])), encoding="utf-8")
     landed, contract = Landed("leeds", source, COHORT, path), CONTRACTS[source]
     for name in ("kept", "sent"):
         (folder / name).mkdir()

@@ -19,7 +19,7 @@ from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
-from privacy.release.mechanism import charge
+from privacy.release.mechanism import compute_charge
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.session import OpenDPNoise
@@ -31,7 +31,7 @@ from sources.extract.landing import find
 from sources.extract.open import open_extract
 from sources.reference.places import PILOT
 from sources.synthetic import generate
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 
 COHORT, COUNCIL = "202425", "leeds"
 RELEASES = 4000
@@ -42,13 +42,15 @@ def _right(plan: Plan, cells: int) -> float:
     cells of every marginal: an added row (one cell) or a changed row (two)."""
     sigmas = np.array(list(plan.sigmas.values())).repeat(cells)
     truth = np.random.default_rng(1).integers(0, 2, RELEASES)
-    noise = OpenDPNoise(2 * cells * charge(plan))  # every cell counts as a separate table
+    noise = OpenDPNoise(2 * cells * compute_charge(plan))  # every cell counts as a separate table
     seen = noise.add([truth] * len(sigmas), list(sigmas))
     evidence = sum((noisy - 0.5) / sigma**2 for noisy, sigma in zip(seen, sigmas, strict=True))
     return float(((evidence > 0) == truth).mean())
 
 
-@pytest.mark.parametrize("family", first(1, ["health", *(family for family in FAMILIES if family != "health")]))
+@pytest.mark.parametrize(
+    "family", mark_slow_after(1, ["health", *(family for family in FAMILIES if family != "health")])
+)
 @pytest.mark.parametrize(
     "cells", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["whether counted", "which category"]
 )
@@ -78,7 +80,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     tools = make_tools(keys.limit_to_sender(), None, second_keying=False)
     with SenderWriter(root, of_sent, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
         stream_alone(tools, open_extract(landed, contract, CONTRACT_DIALECT), contract, out)
-    of_stored, extract = row_keys.derive_delivery_keys(keys, *landed.key, taken.file_mac), home.extract(*landed.key)
+    of_stored, extract = row_keys.derive_delivery_keys(keys, *landed.key, taken.file_mac), home.get_extract(*landed.key)
     in_order = []
     for table, its_keys in (
         (sealed.open_sealed(out.kept, keys.get_private_key("intake")).read(), of_sent),

@@ -16,7 +16,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a port of this machine that was free a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], **options: Any) -> Iterator[str]:
+def serve(handler: type[BaseHTTPRequestHandler], **options: Any) -> Iterator[str]:
     """Answer requests with instances of the handler, which get the options and log nothing; yield the address."""
     quiet = type("Quiet", (handler,), {"log_message": lambda *_: None})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, **options)) as server:
@@ -35,6 +35,6 @@ def serving(handler: type[BaseHTTPRequestHandler], **options: Any) -> Iterator[s
             server.shutdown()
 
 
-def environment_without_settings() -> dict[str, str]:
+def get_environment_without_settings() -> dict[str, str]:
     """Return this process's environment without the settings of an installation."""
     return {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}

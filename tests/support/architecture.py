@@ -56,27 +56,28 @@ class Module:
     def nodes(self) -> tuple[ast.AST, ...]:
         return tuple(ast.walk(self.tree))
 
-    def imports(self) -> Iterator[str]:
+    def iter_imports(self) -> Iterator[str]:
         """Yield the dotted names of all its imports, at the top or inside functions."""
         for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
                 yield from (
-                    name if (name := f"{node.module}.{alias.name}") in names() else node.module for alias in node.names
+                    name if (name := f"{node.module}.{alias.name}") in list_names() else node.module
+                    for alias in node.names
                 )
 
 
-def python_files(package: str) -> Iterator[Path]:
+def iter_python_files(package: str) -> Iterator[Path]:
     """Yield the modules of a package, except files that it only passes on to users, such as notebooks."""
     return (path for path in (PROJECT / package).rglob("*.py") if path.parent.name != "templates")
 
 
 @cache
-def modules() -> tuple[Module, ...]:
+def list_modules() -> tuple[Module, ...]:
     found = []
     for package in PACKAGES:
-        for path in sorted(python_files(package)):
+        for path in sorted(iter_python_files(package)):
             name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
             text = path.read_text(encoding="utf-8")
             found.append(Module(name, path.relative_to(PROJECT), text, ast.parse(text)))
@@ -84,30 +85,30 @@ def modules() -> tuple[Module, ...]:
 
 
 @cache
-def names() -> frozenset[str]:
-    return frozenset(module.name for module in modules())
+def list_names() -> frozenset[str]:
+    return frozenset(module.name for module in list_modules())
 
 
 @cache
-def module_imports() -> dict[str, set[str]]:
+def map_module_imports() -> dict[str, set[str]]:
     """Map each module to the product's modules that it imports; parent packages do not count."""
     return {
-        module.name: {name for name in module.imports() if name in names() and name != module.name}
-        for module in modules()
+        module.name: {name for name in module.iter_imports() if name in list_names() and name != module.name}
+        for module in list_modules()
     }
 
 
 @cache
-def room_imports() -> dict[str, set[str]]:
+def map_room_imports() -> dict[str, set[str]]:
     """Map each room to the rooms that its modules import."""
-    rooms = {module.name: module.room for module in modules()}
+    rooms = {module.name: module.room for module in list_modules()}
     found: dict[str, set[str]] = {room: set() for room in rooms.values()}
-    for module, imported in module_imports().items():
+    for module, imported in map_module_imports().items():
         found[rooms[module]] |= {rooms[name] for name in imported} - {rooms[module]}
     return found
 
 
-def circle(graph: Mapping[str, set[str]]) -> list[str]:
+def find_circle(graph: Mapping[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -133,7 +134,7 @@ rect { fill: #e8effa; stroke: #5b7db1; rx: 6 } .band { fill: #f6f7f9; stroke: no
 """
 
 
-def picture() -> str:
+def draw_picture() -> str:
     """Draw the rooms of each package as SVG, with arrows to rooms that import them unless a chain implies them."""
     title = (
         "The rooms of the code. Each package imports those below it; an arrow leads to the room that builds on another."
@@ -152,19 +153,19 @@ def picture() -> str:
             f'<text x="{EDGE}" y="{top + 20}"><tspan class="lane">{package}/</tspan>'
             f'<tspan class="note" dx="10">{html.escape(note)}</tspan></text>'
         )
-        parts += _lane(package, top + 30)
+        parts += _draw_lane(package, top + 30)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _lane(package: str, top: int) -> Iterator[str]:
-    known = room_imports()
+def _draw_lane(package: str, top: int) -> Iterator[str]:
+    known = map_room_imports()
     rooms = [room for room in ORDER[package] if f"{package}.{room}" in known]
     width = (WIDTH - 2 * EDGE - GAP * (len(rooms) - 1)) / len(rooms)
     left = {room: EDGE + number * (width + GAP) for number, room in enumerate(rooms)}
     for room, x in left.items():
         yield f'<rect x="{x:.0f}" y="{top}" width="{width:.0f}" height="{BOX}" />'
         yield f'<text x="{x + width / 2:.0f}" y="{top + 22}" text-anchor="middle">{room}</text>'
-    for earlier, later in _direct({room: known[f"{package}.{room}"] for room in rooms}, package):
+    for earlier, later in _iter_direct({room: known[f"{package}.{room}"] for room in rooms}, package):
         start, end, middle = left[earlier] + width, left[later], top + BOX / 2
         if rooms.index(later) == rooms.index(earlier) + 1:
             yield f'<path class="arrow" d="M{start:.0f} {middle:.0f}H{end - 2:.0f}" marker-end="url(#tip)" />'
@@ -176,18 +177,18 @@ def _lane(package: str, top: int) -> Iterator[str]:
             )
 
 
-def _direct(imports: Mapping[str, set[str]], package: str) -> Iterator[tuple[str, str]]:
+def _iter_direct(imports: Mapping[str, set[str]], package: str) -> Iterator[tuple[str, str]]:
     """Yield the imports between rooms of one package, earlier room first, that are not implied by a chain of others."""
     own = {room: {name for name in imports if f"{package}.{name}" in imported} for room, imported in imports.items()}
 
-    def reaches(start: str, goal: str) -> bool:
-        return any(step == goal or reaches(step, goal) for step in own[start])
+    def is_reachable(start: str, goal: str) -> bool:
+        return any(step == goal or is_reachable(step, goal) for step in own[start])
 
     for later, earlier_rooms in own.items():
         for earlier in sorted(earlier_rooms):
-            if not any(reaches(other, earlier) for other in earlier_rooms - {earlier}):
+            if not any(is_reachable(other, earlier) for other in earlier_rooms - {earlier}):
                 yield earlier, later
 
 
 if __name__ == "__main__":
-    print(picture(), end="")
+    print(draw_picture(), end="")

@@ -28,11 +28,11 @@ AREAS = {
 REQUIRE = "READINESS_TEST_REQUIRE"
 
 
-def lacking(area: str, detail: str = "") -> str:
+def describe_missing(area: str, detail: str = "") -> str:
     return f"{area}: needs {AREAS[area]}" + (f": {detail}" if detail else "")
 
 
-def required() -> set[str]:
+def find_required() -> set[str]:
     """Return the areas whose tests must run. Raises `pytest.UsageError` for an unknown area."""
     named = set(os.environ.get(REQUIRE, "").replace(",", " ").split())
     if unknown := named - set(AREAS):
@@ -41,28 +41,28 @@ def required() -> set[str]:
 
 
 def pytest_configure() -> None:
-    required()
+    find_required()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test of a required area that was skipped because its program is missing."""
     report = yield
-    if (why := _why_skipped(report)) and why.partition(":")[0] in required():
+    if (why := _explain_skip(report)) and why.partition(":")[0] in find_required():
         report.outcome = "failed"
         report.longrepr = f"skipped, though {REQUIRE} asks for it: {why}"
     return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    reasons = Counter(_why_skipped(report) for report in terminalreporter.stats.get("skipped", ()))
+    reasons = Counter(_explain_skip(report) for report in terminalreporter.stats.get("skipped", ()))
     if reasons:
         terminalreporter.section("skipped tests, by reason")
         for why, number in reasons.most_common():
             terminalreporter.line(f"{number:5} {why}")
 
 
-def _why_skipped(report: Any) -> str:
+def _explain_skip(report: Any) -> str:
     if report.outcome != "skipped" or hasattr(report, "wasxfail") or not isinstance(report.longrepr, tuple):
         return ""
     return str(report.longrepr[2]).removeprefix("Skipped: ")

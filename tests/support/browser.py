@@ -7,13 +7,13 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Locator, sync_playwright
 
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 from tests.support.waiting import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _PATIENCE_ON_A_PAGE = 600.0
 """Seconds to wait for an element before it counts as missing."""
-IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=lacking("browser"))
+IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=describe_missing("browser"))
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -21,7 +21,7 @@ _FLAGS = (
 
 
 @contextmanager
-def started() -> Iterator[Browser]:
+def start_browser() -> Iterator[Browser]:
     """Start the browser without a window and without background requests, and yield it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS), timeout=PATIENCE * 1000)

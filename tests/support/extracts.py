@@ -20,13 +20,13 @@ Row = dict[str, str]
 UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
-def upn(number: int) -> str:
+def make_upn(number: int) -> str:
     """Return the unique pupil number with these twelve digits, preceded by its check letter."""
     digits = f"{number:012d}"
     return UPN_LETTERS[sum((i + 2) * int(d) for i, d in enumerate(digits)) % 23] + digits
 
 
-def nhs_number(number: int) -> str | None:
+def make_nhs_number(number: int) -> str | None:
     """Return the NHS number of 999 and these six digits, which nobody has; None if the check digit would be 10."""
     digits = f"999{number:06d}"
     check = 11 - sum((10 - i) * int(d) for i, d in enumerate(digits)) % 11
@@ -42,7 +42,7 @@ PERSON: Row = {
 }
 USUAL: Row = (
     {"la_code": "383", "estab": "2001", "urn": "100001", "academic_year": COHORT}
-    | {"upn": upn(800_000_000_005), "nhs_number_status": "01"}
+    | {"upn": make_upn(800_000_000_005), "nhs_number_status": "01"}
     | dict.fromkeys(GOALS, "2")
     | {"ethnicity": "WBRI", "fsm_eligible": "N", "sen_provision": "N", "first_language": "ENG"}
     | {"setting_urn": "EY1", "entitlement": "UNI", "progress_check_date": "2022-03-01"}
@@ -53,13 +53,13 @@ USUAL: Row = (
 """Values of a valid row. Other columns are empty if they may be, or have their first code."""
 
 
-def columns(source: str) -> list[str]:
+def list_columns(source: str) -> list[str]:
     return [column.name for column in CONTRACTS[source].columns]
 
 
-def row(source: str, *changes: Mapping[str, str], **change: str) -> Row:
+def build_row(source: str, *changes: Mapping[str, str], **change: str) -> Row:
     """Return a valid row with some values changed; raises KeyError if the contract has no such column."""
-    made = {column.name: _sound(column) for column in CONTRACTS[source].columns}
+    made = {column.name: _build_value(column) for column in CONTRACTS[source].columns}
     for changed in (*changes, change):
         if unknown := set(changed) - set(made):
             raise KeyError(f"{source} has no column {', '.join(sorted(unknown))}")
@@ -67,20 +67,20 @@ def row(source: str, *changes: Mapping[str, str], **change: str) -> Row:
     return made
 
 
-def text(rows: Iterable[Mapping[str, str]], header: Sequence[str] | None = None, delimiter: str = ",") -> str:
+def format_rows(rows: Iterable[Mapping[str, str]], header: Sequence[str] | None = None, delimiter: str = ",") -> str:
     """Return rows as the text of an extract; `header` orders the columns, usually those of the first row."""
     there = list(rows)
     names = list(header or there[0])
-    return _lines([names, *([each.get(name, "") for name in names] for each in there)], delimiter)
+    return _format_lines([names, *([each.get(name, "") for name in names] for each in there)], delimiter)
 
 
-def line(path: Path, values: Mapping[str, str]) -> str:
+def format_line(path: Path, values: Mapping[str, str]) -> str:
     """Return a row as a line of a landed text file, in its column order; raises KeyError if a value has no column."""
     with path.open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
     if lost := {name for name, value in values.items() if value} - set(header):
         raise KeyError(f"{path} has no column {', '.join(sorted(lost))}")
-    return _lines([[values.get(name, "") for name in header]])
+    return _format_lines([[values.get(name, "") for name in header]])
 
 
 def mark_synthetic(landing: Path) -> None:
@@ -90,7 +90,7 @@ def mark_synthetic(landing: Path) -> None:
 
 
 def append(path: Path, *rows: Mapping[str, str]) -> None:
-    added = "".join(line(path, values) for values in rows)
+    added = "".join(format_line(path, values) for values in rows)
     with path.open("a", encoding="utf-8") as file:
         file.write(added)
     mark_again(path)
@@ -106,12 +106,12 @@ def mark_again(path: Path) -> None:
 def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> None:
     """Insert rows before the first row of a landed text file, and optionally drop its last row."""
     first, *rest = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    added = [line(path, values) for values in rows]
+    added = [format_line(path, values) for values in rows]
     path.write_text("".join([first, *added, *(rest[:-1] if drop_last else rest)]), encoding="utf-8")
     mark_again(path)
 
 
-def _sound(column: Column) -> str:
+def _build_value(column: Column) -> str:
     if column.name in PERSON:
         return PERSON[column.name]
     if column.name in USUAL or not column.required:
@@ -123,7 +123,7 @@ def _sound(column: Column) -> str:
     return str(int(column.minimum or 0)) if column.kind in (Kind.INTEGER, Kind.DECIMAL) else "x"
 
 
-def _lines(cells: Iterable[Sequence[str]], delimiter: str = ",") -> str:
+def _format_lines(cells: Iterable[Sequence[str]], delimiter: str = ",") -> str:
     written = io.StringIO(newline="")
     csv.writer(written, delimiter=delimiter, lineterminator="\n").writerows(cells)
     return written.getvalue()

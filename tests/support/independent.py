@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, get_place
-from tests.support.extracts import mark_synthetic, nhs_number, row, upn
+from tests.support.extracts import build_row, make_nhs_number, make_upn, mark_synthetic
 
 GOALS = (
     "com_e01 com_e02 pse_e03 pse_e04 pse_e05 phy_e06 phy_e07 lit_e08 lit_e09 lit_e10 mat_e11 mat_e12"
@@ -59,7 +59,7 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
         rows: _Rows = {source: [] for source in CONTRACTS}
         for index in range(children // len(councils)):
             sent = {source: len(written) for source, written in rows.items()}
-            _child(rng, council, number * 100_000 + index, rows, truth, directory)
+            _add_child(rng, council, number * 100_000 + index, rows, truth, directory)
             for source, written in rows.items():
                 for row_number in range(sent[source] + 1, len(written) + 1):
                     truth.child[source, council, row_number] = number * 100_000 + index
@@ -75,7 +75,7 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
     return truth
 
 
-def _child(rng: random.Random, council: str, number: int, rows: _Rows, truth: Truth, directory: list) -> None:
+def _add_child(rng: random.Random, council: str, number: int, rows: _Rows, truth: Truth, directory: list) -> None:
     born = dt.date(2019, 9, 1) + dt.timedelta(days=rng.randrange(366))
     postcode = f"L{rng.randrange(1, 30)} {rng.randrange(1, 9)}{rng.choice('ABDEFG')}{rng.choice('HJLNP')}"
     directory.append((postcode, "E01000001", rng.randrange(1, 11)))
@@ -88,7 +88,7 @@ def _child(rng: random.Random, council: str, number: int, rows: _Rows, truth: Tr
     }
     able = rng.random() < 0.65
     goals = {goal: "2" if able or (goal not in GOALS[9:12] and rng.random() < 0.7) else "1" for goal in GOALS}
-    pupil = {"upn": upn(800_000_000_000 + number)} | person
+    pupil = {"upn": make_upn(800_000_000_000 + number)} | person
     school = {"la_code": get_place(council).old_la_code, "estab": "2001", "urn": "100001", "academic_year": "202425"}
     rows["eyfsp"].append(school | pupil | goals)
     truth.children[council] += 1
@@ -107,7 +107,7 @@ def _child(rng: random.Random, council: str, number: int, rows: _Rows, truth: Tr
             | {"progress_check_outcome": rng.choice(("on_track", "on_track", "concern", "not_done"))}
         )
     if rng.random() < 0.85:
-        _review(rng, person, number, able, rows)
+        _add_review(rng, person, number, able, rows)
         truth.pairs.add(((council, len(rows["eyfsp"])), (council, len(rows["hv_reviews"]))))
     if rng.random() < 0.2:
         rows["parent_experience"].append(
@@ -115,13 +115,13 @@ def _child(rng: random.Random, council: str, number: int, rows: _Rows, truth: Tr
         )
 
 
-def _review(rng: random.Random, person: dict[str, object], number: int, able: bool, rows: _Rows) -> None:
+def _add_review(rng: random.Random, person: dict[str, object], number: int, able: bool, rows: _Rows) -> None:
     seen = dict(person)
     if rng.random() < 0.05:
         seen["forename"] = str(seen["forename"])[:-1] + "x"
     low, high = (35, 60) if able else (10, 60)
     rows["hv_reviews"].append(
-        {"local_patient_id": f"P{number}", "nhs_number": nhs_number(number) or "", "nhs_number_status": "01"}
+        {"local_patient_id": f"P{number}", "nhs_number": make_nhs_number(number) or "", "nhs_number_status": "01"}
         | seen
         | {"review": "2-2.5Y", "review_date": "2022-04-02", "asq3_months": "27"}
         | {
@@ -134,7 +134,7 @@ def _review(rng: random.Random, person: dict[str, object], number: int, able: bo
 
 def _write(path: Path, source: str, rows: list[dict[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    must = {name: value for name, value in row(source).items() if CONTRACTS[source][name].required}
+    must = {name: value for name, value in build_row(source).items() if CONTRACTS[source][name].required}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys([*(rows[0] if rows else ["response_id"]), *must])))
         writer.writeheader()

@@ -5,7 +5,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 from sources.contracts import CONTRACTS
-from tests.support.browser import started
+from tests.support.browser import start_browser
 
 
 def parse_page(page: str) -> ElementTree.Element:
@@ -43,7 +43,7 @@ def check_can_be_read_by_everyone(page: str) -> None:
 
 
 def check_fits_a_telephone_and_a_desk(*pages: str) -> None:
-    with started() as browser:
+    with start_browser() as browser:
         for width in (390, 1200):
             view = browser.new_page(viewport={"width": width, "height": 900})
             for page in pages:

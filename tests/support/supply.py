@@ -14,7 +14,7 @@ from tests.support import PROJECT
 FOLDER = PROJECT / "packaging" / "supply"
 
 
-def script(name: str, folder: Path = FOLDER) -> ModuleType:
+def load_script(name: str, folder: Path = FOLDER) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     return importlib.import_module(name)

@@ -16,7 +16,7 @@ PATIENCE = 600.0
 Found = TypeVar("Found")
 
 
-def until(
+def wait_until(
     look: Callable[[], Found],
     *,
     of: subprocess.Popen[bytes] | None = None,
@@ -36,7 +36,7 @@ def until(
     return found
 
 
-def answers(port: int) -> bool:
+def is_answering(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -14,12 +14,12 @@ from tests.support.architecture import (
     ORDER,
     PACKAGES,
     PROJECT,
-    circle,
-    module_imports,
-    modules,
-    names,
-    picture,
-    room_imports,
+    draw_picture,
+    find_circle,
+    list_modules,
+    list_names,
+    map_module_imports,
+    map_room_imports,
 )
 
 MAY_IMPORT = {
@@ -42,7 +42,7 @@ def _within(name: str, parent: str) -> bool:
 def test_imports_run_one_way(package: str) -> None:
     wrong = [
         f"{module} imports {name}"
-        for module, imported in module_imports().items()
+        for module, imported in map_module_imports().items()
         for name in imported
         if _within(module, package) and not any(_within(name, allowed) for allowed in MAY_IMPORT[package])
     ]
@@ -51,50 +51,50 @@ def test_imports_run_one_way(package: str) -> None:
 
 def test_there_is_no_circle_of_imports_between_modules_or_rooms() -> None:
     """Imports inside functions count: a circle that is hidden there is one all the same."""
-    rooms = {room: imported for room, imported in room_imports().items() if "." in room}
-    assert circle(module_imports()) == []
-    assert circle(rooms) == []
+    rooms = {room: imported for room, imported in map_room_imports().items() if "." in room}
+    assert find_circle(map_module_imports()) == []
+    assert find_circle(rooms) == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_room_imports_none_that_comes_after_it(package: str) -> None:
     rooms = [f"{package}.{room}" for room in ORDER[package]]
-    found = {room for room in room_imports() if room.startswith(f"{package}.")}
+    found = {room for room in map_room_imports() if room.startswith(f"{package}.")}
     assert found == set(rooms), "a room is missing from ORDER, or gone"
     later = [
         f"{room} imports {name}"
         for place, room in enumerate(rooms)
-        for name in room_imports()[room]
+        for name in map_room_imports()[room]
         if name in rooms[place + 1 :]
     ]
     assert not later
 
 
 def test_the_doors_import_nothing_of_ours() -> None:
-    for module in modules():
+    for module in list_modules():
         if module.room == "privacy.doors":
-            assert {name for name in module.imports() if name in names()} <= {
-                name for name in names() if _within(name, "privacy.doors")
+            assert {name for name in module.iter_imports() if name in list_names()} <= {
+                name for name in list_names() if _within(name, "privacy.doors")
             }, module.path
 
 
 def test_dagster_is_known_where_stages_meet_it_and_nowhere_else() -> None:
     knowing = {
         module.name
-        for module in modules()
-        if any(name.partition(".")[0].startswith("dagster") for name in module.imports())
+        for module in list_modules()
+        if any(name.partition(".")[0].startswith("dagster") for name in module.iter_imports())
     }
     assert not {name for name in knowing if not KNOWS_DAGSTER.fullmatch(name)}
 
 
 def test_every_package_says_what_belongs_there() -> None:
-    for module in modules():
+    for module in list_modules():
         assert ast.get_docstring(module.tree), module.path
 
 
 def test_the_picture_is_that_of_the_code() -> None:
     """`make docs` draws it anew."""
-    assert (PROJECT / "docs" / "stages.svg").read_text(encoding="utf-8") == picture()
+    assert (PROJECT / "docs" / "stages.svg").read_text(encoding="utf-8") == draw_picture()
 
 
 # Doors
@@ -176,7 +176,7 @@ DOORS = (
 
 
 def _round_the_door(door: Door) -> Iterator[str]:
-    for module in modules():
+    for module in list_modules():
         if module.name not in door.modules:
             for node in module.nodes:
                 if door.done_by(node):

@@ -14,7 +14,7 @@ from typing import Any
 
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import AFTER, BEFORE, ColumnProfile, Profile, Share, compute_bin_edges
-from ndl_export.pages.number_format import month, percent, points, rows
+from ndl_export.pages.number_format import format_month, format_percent, format_points, format_rows
 from sources.contracts import Kind, SourceContract
 from sources.contracts.people import IMD_QUINTILE, TERM_OF_BIRTH
 from sources.contracts.sources import LANGUAGE_CODES
@@ -107,7 +107,7 @@ def compare_with_published(
         has = column in contract or (column == TERM_OF_BIRTH.name and TERM_OF_BIRTH in contract.derived)
         if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
             published = published_figures.find_shares(place, cohort, topic, dict.fromkeys(groups.values()))
-            mine, theirs = _mix(now, column, groups), _mix(last, column, groups) if last else {}
+            mine, theirs = _compute_mix(now, column, groups), _compute_mix(last, column, groups) if last else {}
             rows += [_build_comparison(topic, name, mine[name], theirs.get(name), published.get(name)) for name in mine]
     return rows
 
@@ -150,7 +150,7 @@ def _build_comparison(
     }
 
 
-def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
+def _compute_mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
     """Return the share of each group among the rows of all groups."""
     counts = dict.fromkeys(groups.values(), 0)
     for key, number in profile.columns[column].groups.items() if column in profile.columns else ():
@@ -172,8 +172,8 @@ def iter_completeness(
         named = name_column(contract, name, now.headings)
         note = None
         if share is not None and last_share is not None and last_share - share > FALL:
-            note = f"{named['heading']} is filled in {percent(share)} of rows."
-            note += f" In the last delivery it was filled in {percent(last_share)}."
+            note = f"{named['heading']} is filled in {format_percent(share)} of rows."
+            note += f" In the last delivery it was filled in {format_percent(last_share)}."
         yield {**named, "filled": column.filled, "share": share, "last_share": last_share, "note": note}
 
 
@@ -238,8 +238,8 @@ def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[
             return [f"{label} ({together[label]})" for label in codes.values()]
         case Kind.DATE:
             inner = keys[1:-1]
-            outside = {BEFORE: f"Before {month(inner[0])}", AFTER: f"After {month(inner[-1])}"}
-            return [outside.get(key) or month(key) for key in keys]
+            outside = {BEFORE: f"Before {format_month(inner[0])}", AFTER: f"After {format_month(inner[-1])}"}
+            return [outside.get(key) or format_month(key) for key in keys]
         case Kind.INTEGER | Kind.DECIMAL:
             *lower, end = ends = compute_bin_edges(described)
             labels = [f"{low:g} to under {high:g}" for low, high in zip(lower[:-1], ends[1:], strict=False)]
@@ -258,11 +258,12 @@ def iter_worth_a_look(
 ) -> Iterator[str]:
     """Yield sentences on numbers of rows, filled columns, values and measures that have changed or are unusual."""
     if last and abs(now.rows_read - last.rows_read) > SIZE_LAST * last.rows_read:
-        yield f"The file has {rows(now.rows_read)}. The last delivery had {last.rows_read:,}."
+        yield f"The file has {format_rows(now.rows_read)}. The last delivery had {last.rows_read:,}."
     if size and size["worth_a_look"]:
         yield (
-            f"We kept {rows(size['rows'])}. The published number of children in {size['area']} for {size['cohort']} is"
-            f" {size['published']:,}, so the file has {percent(size['share'])} of that number."
+            f"We kept {format_rows(size['rows'])}. The published number of children in {size['area']} for"
+            f" {size['cohort']} is"
+            f" {size['published']:,}, so the file has {format_percent(size['share'])} of that number."
         )
     yield from (entry["note"] for entry in completeness if entry["note"])
     was = "In the last delivery it was"
@@ -270,11 +271,11 @@ def iter_worth_a_look(
         if changed := [group for group in column["groups"] if group["changed"]]:
             # rounded, so that floating-point error does not break ties
             group = max(changed, key=lambda each: round(abs(each["share"] - each["last_share"]), 9))
-            share, last_share = percent(group["share"]), percent(group["last_share"])
+            share, last_share = format_percent(group["share"]), format_percent(group["last_share"])
             yield f"{column['heading']}: {group['label']} is {share} of filled rows. {was} {last_share}."
     for figure in figures:
         if figure["changed"] and figure["topic"] in MEASURE_TOPICS.values():
-            yield f"{figure['label']}: {percent(figure['share'])}. {was} {percent(figure['last_share'])}."
+            yield f"{figure['label']}: {format_percent(figure['share'])}. {was} {format_percent(figure['last_share'])}."
     yield from _iter_departures(figures)
 
 
@@ -286,7 +287,7 @@ def _iter_departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
         for figure in departing if topic in MEASURE_TOPICS.values() else departing[:1]:
             more = figure["share"] > figure["published_share"]
             yield (
-                f"{figure['label']}: {percent(figure['share'])} in your file. Published for {figure['published_area']},"
-                f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
-                f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
+                f"{figure['label']}: {format_percent(figure['share'])} in your file. Published for"
+                f" {figure['published_area']}, {format_points(abs(figure['share'] - figure['published_share']))} points"
+                f" {'higher' if more else 'lower'}."
             )

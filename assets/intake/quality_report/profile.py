@@ -14,7 +14,7 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from privacy.doors.sql import parquet, quote_text
+from privacy.doors.sql import quote_parquet, quote_text
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import select_payload_rules
@@ -88,7 +88,7 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
 def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Profile]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
-    columns = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+    columns = {column.name: _build_group_sql(column, cohort) for column in contract.select_role(Role.PAYLOAD)}
     columns |= {each.name: (f"{each.name}::VARCHAR", each.groups) for each in contract.derived}
     terms = []
     for name, (group, keys) in columns.items():
@@ -107,7 +107,7 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
 
 def _fetch_counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
     """Return, for each extract, the number of rows and the values of the SQL aggregates `terms`."""
-    files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
+    files = quote_parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
     found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
     if len(found) < len(extracts):  # GROUP BY returns no row for an empty file

@@ -17,7 +17,7 @@ from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality_report import compare
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages import charts, kit
-from ndl_export.pages.number_format import capital, listed, row_ranges, rows
+from ndl_export.pages.number_format import capitalise, format_row_ranges, format_rows, join_words
 from privacy.doors import files
 from privacy.normalise import VALID
 from privacy.row_keys import split_number
@@ -75,7 +75,7 @@ def report_extract(
     `last` is the previous delivery; for a stopped delivery, the one that stays in place. `sent_again` is the time the
     same file was delivered again, or empty.
     """
-    folder = home.cohort(outcome.cohort).reports(outcome.council)
+    folder = home.get_cohort(outcome.cohort).get_reports_folder(outcome.council)
     if isinstance(outcome, StoppedExtract):
         report = build_stopped_report(outcome, last)
     else:
@@ -95,7 +95,7 @@ def report_extract(
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
     """Return whether the report of a delivery is complete, judging by the expectations file, which is written last."""
-    folder = home.cohort(quality.cohort).reports(quality.council)
+    folder = home.get_cohort(quality.cohort).get_reports_folder(quality.council)
     page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
     if not (page.exists() and expectations.exists()):
         return False
@@ -107,7 +107,7 @@ def report_council(store: CohortStore, council: str) -> None:
     """Write a council's report if one of its extracts' reports is newer."""
     if has_council_report(store, council):
         return
-    folder = store.reports(council)
+    folder = store.get_reports_folder(council)
     reports = [
         json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in _list_extract_pages(folder)
     ]
@@ -117,7 +117,7 @@ def report_council(store: CohortStore, council: str) -> None:
 
 def has_council_report(store: CohortStore, council: str) -> bool:
     """Return whether a council's report is newer than the reports of all its extracts."""
-    folder = store.reports(council)
+    folder = store.get_reports_folder(council)
     # gathered from files, because a run may have read only some of the council's extracts
     gathered, own = folder / f"{ALL_EXTRACTS}.html", _list_extract_pages(folder)
     newest = max((path.stat().st_mtime_ns for path in own), default=0)
@@ -267,7 +267,7 @@ def _add_chart(column: Facts) -> Facts:
         ticks = years or {0: labels[0]} | ({len(labels): labels[-1]} if len(labels) > 1 else {})
     else:
         ticks = {place: f"{edge:g}" for place, edge in enumerate(column["edges"]) if place % 2 == 0}
-    chart = charts.columns(
+    chart = charts.draw_columns(
         [group["label"] for group in groups],
         [group["share"] for group in groups],
         [group["last_share"] or 0.0 for group in groups] if column["last_filled"] else [],
@@ -378,7 +378,7 @@ def build_stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -
     """Return the facts of the report on a stopped extract. `last` is the one that stays in place."""
     file, _, why = stopped.for_sender.partition(": ")
     # without the file's path, because the page names the file
-    reason = capital(why) if file.startswith(f"{stopped.council}/") and why else stopped.for_sender
+    reason = capitalise(why) if file.startswith(f"{stopped.council}/") and why else stopped.for_sender
     return {
         "report": "extract",
         "outcome": STOPPED,
@@ -425,8 +425,8 @@ def _build_finding(rule: RuleCount, now: ExtractQuality) -> Facts:
         "share": rule.rows / max(now.rows_read, 1),
         "row_numbers": numbers,
         "more_rows": more,
-        "numbers": f"{numbers} and {rows(more)} more" if more else numbers,
-        "columns_named": listed(headings) if few else f"{headings[0]} to {headings[-1]} ({len(headings)} columns)",
+        "numbers": f"{numbers} and {format_rows(more)} more" if more else numbers,
+        "columns_named": join_words(headings) if few else f"{headings[0]} to {headings[-1]} ({len(headings)} columns)",
     }
 
 
@@ -436,7 +436,7 @@ def _format_row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     by_part: dict[int, list[int]] = {}
     for part, row in map(split_number, numbers):
         by_part.setdefault(part, []).append(sheet.get_row(row) if (sheet := sheets.get(part)) else row)
-    of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
+    of = ((f" of part {part}" if part else "", format_row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
 
 
@@ -447,7 +447,7 @@ def _build_parts(parts: FromParts | None) -> Facts | None:
     files = []
     for part in parts.parts:
         numbers = (part.sheet.get_row(row) if part.sheet else row for row in part.first_of_no_cohort)
-        files.append(asdict(part) | {"of_no_cohort_numbers": row_ranges(numbers)})
+        files.append(asdict(part) | {"of_no_cohort_numbers": format_row_ranges(numbers)})
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
@@ -455,7 +455,7 @@ def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[Fa
     """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
     found = {rule.rule: rule.rows for rule in now.rules}
     # only a column with a type or a format can hold invalid values
-    columns = [(c, c.kind is not Kind.TEXT or c.name in VALID) for c in contract.with_role(Role.IDENTIFIER)]
+    columns = [(c, c.kind is not Kind.TEXT or c.name in VALID) for c in contract.select_role(Role.IDENTIFIER)]
     return [
         {
             **compare.name_column(contract, column.name, now.headings),

@@ -89,7 +89,7 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {code: _Cohort(release.read_known(code), get_budget_left(home.cohort(code))) for code in codes}
+    cohorts = {code: _Cohort(release.read_known(code), get_budget_left(home.get_cohort(code))) for code in codes}
     return {
         "release": release.version,
         "delta": load_policy().delta,
@@ -172,7 +172,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
     found = []
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
-            instead = parse_request(request.to_document() | change)
+            instead = parse_request(request.build_document() | change)
             plan = cohort.known.plan_requests([instead])[instead.family]
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
@@ -188,7 +188,7 @@ def _summarise_accuracy(exactness: Expected | None, request: Request) -> Facts:
     assert exactness is not None  # a plan that was made for the request gives its table
     return {
         "percentages": int(exactness.points.size),
-        "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),
+        "share_within": round(exactness.compute_share_within(request.accuracy.half_width_points), 4),
         "within_points": request.accuracy.half_width_points,
         "median_half_width": round(float(np.median(exactness.points)), 2),
         "rows": int(exactness.flags.size),
@@ -261,7 +261,7 @@ def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]
     if len(stated) <= 2:
         return document
     positions = [[attribute.categories.index(each) for each in level.categories or ()] for level in stated]
-    shares = list(accumulate(sizes.share(attribute.name, each) for each in positions))
+    shares = list(accumulate(sizes.compute_share(attribute.name, each) for each in positions))
     first = 1 + int(np.argmin([abs(share - shares[-1] / 2) for share in shares[:-1]]))
     merged = {}
     for part in (stated[:first], stated[first:]):

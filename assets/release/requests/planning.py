@@ -68,30 +68,30 @@ class Expected:
         """Half-widths at full detail, in points, as one flat array."""
         return self.half_widths[:, self.detailed].ravel()
 
-    def share_within(self, points: float) -> float:
+    def compute_share_within(self, points: float) -> float:
         """Return the share of the percentages that are published with at most this half-width."""
         published = self.flags[:, self.detailed].ravel() != WITHHELD
         return float((published & (np.round(self.points, DECIMALS) <= points)).mean())
 
-    def meets(self, request: Request) -> bool:
-        return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
+    def is_enough_for(self, request: Request) -> bool:
+        return self.compute_share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
 
 
 def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
     """Return the measured sizes; an attribute not measured by council has the same shares in all."""
     family, estimates = plan.family, build_estimates(plan, measurement)
-    rows = estimates.values(Cube({COUNCIL: Selector.each(family.get_attribute(COUNCIL))}))
+    rows = estimates.compute_values(Cube({COUNCIL: Selector.for_each(family.get_attribute(COUNCIL))}))
     others = [family.get_attribute(name) for name in family.columns if name != COUNCIL]
     # a noisy count may be negative, a number of rows may not
     return Sizes(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
 
 def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array:
-    council, levels = family.get_attribute(COUNCIL), Selector.each(attribute)
-    if family.covers((COUNCIL, attribute.name)):
-        counts = estimates.values(Cube({COUNCIL: Selector.each(council), attribute.name: levels}))
-    elif family.covers((attribute.name,)):
-        counts = estimates.values(Cube({COUNCIL: Selector.total(council), attribute.name: levels}))
+    council, levels = family.get_attribute(COUNCIL), Selector.for_each(attribute)
+    if family.has_marginal_over((COUNCIL, attribute.name)):
+        counts = estimates.compute_values(Cube({COUNCIL: Selector.for_each(council), attribute.name: levels}))
+    elif family.has_marginal_over((attribute.name,)):
+        counts = estimates.compute_values(Cube({COUNCIL: Selector.for_total(council), attribute.name: levels}))
     else:
         counts = np.ones((1, attribute.size))
     counts = np.broadcast_to(np.maximum(counts, 0.0), (council.size, attribute.size))
@@ -151,7 +151,7 @@ class Known:
         # sorted, so that the plan does not depend on the order in which requests are named
         chosen = sorted(
             (each for each in requests if self.cohort in each.cohorts),
-            key=lambda request: (request.name, encode_canonical_json(request.to_document())),
+            key=lambda request: (request.name, encode_canonical_json(request.build_document())),
         )
         by_family = {family: [each for each in chosen if each.family == family] for family in FAMILIES}
         return {family: self._plan_family(family, own) for family, own in by_family.items() if own}
@@ -202,7 +202,7 @@ class Known:
     def _is_met(self, request: Request, plan: Plan | None = None) -> bool:
         """Return whether a request is answered by what is known and by the plan, if given."""
         found = self.estimate(request, plan)
-        return found is not None and found.meets(request)
+        return found is not None and found.is_enough_for(request)
 
     def _iter_out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterator[str]:
         for each in requests:
@@ -210,8 +210,8 @@ class Known:
                 wanted = each.accuracy
                 yield (
                     f"{each.name}: even the whole budget of a cohort, rho {plan.rho:g}, would bring"
-                    f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
-                    f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
+                    f" {found.compute_share_within(wanted.half_width_points):.0%} of its {found.points.size:,}"
+                    f" percentages within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
                 )
 
 
@@ -262,5 +262,5 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
 
 def _read_published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:
     plan = base[family]
-    drawn = NoisyCounts.read(plan.to_json(), pq.read_table(bundle / NOISY_COUNTS_FILE), cohort, family)
+    drawn = NoisyCounts.read(plan.encode_json(), pq.read_table(bundle / NOISY_COUNTS_FILE), cohort, family)
     return estimate_sizes(plan, Measurement(plan.sha256, "as published", "", plan.rho, drawn.counts))

@@ -81,7 +81,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
             )
         if not known.refused and known.request.title == request.title:
             raise Refused(f"{request.name} has the title of {known.name}: give each table its own title")
-    chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.to_document()})
+    chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.build_document()})
     return read_registered_requests(home)[request.name]
 
 
@@ -213,7 +213,10 @@ def add_requests(
             )
     return dict(record) | {
         cohort: _add_cohort_requests(
-            home.cohort(cohort), version, record[cohort], [each for each in requests if cohort in each.request.cohorts]
+            home.get_cohort(cohort),
+            version,
+            record[cohort],
+            [each for each in requests if cohort in each.request.cohorts],
         )
         for cohort in wanted
     }
@@ -241,7 +244,7 @@ def _add_cohort_requests(
             ledger.check_fits(store.cohort, version, own, unit=unit)
     for plan in plans.values():
         keep_plan(store, version, plan)
-    documents = tuple(each.build_table(version).to_document() for each in requests)
+    documents = tuple(each.build_table(version).build_document() for each in requests)
     on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
     return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)
 

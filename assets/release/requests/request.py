@@ -69,14 +69,14 @@ class Request(Definition):
     def table(self) -> Table:
         return build_table(self.definition, FAMILIES[self.family])
 
-    def to_document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the request JSON-ready, with every key, defaults included."""
         return self.model_dump(mode="json")
 
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the canonical JSON; the request's identity."""
-        return hash_json(self.to_document())
+        return hash_json(self.build_document())
 
 
 def read_request(path: Path) -> Request:

@@ -38,20 +38,20 @@ def main(left_path: str, right_path: str, pairs_path: str) -> None:
         for frame in (prepared(left_path), prepared(right_path))
     )
     columns = filled_in_both(left, right)
-    schema = clkhash.schema.from_json_dict(_schema(columns))
-    filters = [_encoded(frame[columns], schema) for frame in (left, right)]
+    schema = clkhash.schema.from_json_dict(_build_schema(columns))
+    filters = [_encode(frame[columns], schema) for frame in (left, right)]
     dice, _, (at, to) = anonlink.candidate_generation.find_candidate_pairs(
         filters, anonlink.similarities.dice_coefficient, THRESHOLD, k=CLOSEST
     )
     pd.DataFrame({"left": at, "right": to, "weight": pd.Series(dice) - THRESHOLD}).to_parquet(pairs_path)
 
 
-def _encoded(frame: pd.DataFrame, schema: clkhash.schema.Schema) -> list[object]:
+def _encode(frame: pd.DataFrame, schema: clkhash.schema.Schema) -> list[object]:
     rows = frame.fillna("").to_numpy().tolist()
     return clkhash.clk.generate_clks(rows, schema, SECRET, validate=False, max_workers=1)
 
 
-def _schema(columns: list[str]) -> dict[str, object]:
+def _build_schema(columns: list[str]) -> dict[str, object]:
     features = []
     for column in columns:
         ngrams, hashes = FEATURES[column]

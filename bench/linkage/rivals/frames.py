@@ -5,7 +5,7 @@ import pandas as pd
 COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode")
 
 
-def prepared(path: str) -> pd.DataFrame:
+def prepare(path: str) -> pd.DataFrame:
     """Return COLUMNS in one case, trimmed, with no spaces in postcodes; placeholders and blanks are missing."""
     frame = pd.read_parquet(path)
     text = {column: frame[column].fillna("").astype(str).str.strip().str.upper() for column in COLUMNS}
@@ -14,6 +14,6 @@ def prepared(path: str) -> pd.DataFrame:
     return pd.DataFrame({column: values.astype(object).where(values != "", None) for column, values in text.items()})
 
 
-def filled_in_both(left: pd.DataFrame, right: pd.DataFrame) -> list[str]:
+def list_filled_in_both(left: pd.DataFrame, right: pd.DataFrame) -> list[str]:
     """Return the columns that have values in both files."""
     return [column for column in COLUMNS if left[column].notna().any() and right[column].notna().any()]

@@ -18,7 +18,7 @@ SLIPS = {"eyfsp": 0.02, "school_census": 0.02, "early_years_census": 0.05, "hv_r
 """Share of each source's surnames, and of its forenames, with an error; a third of this for dates."""
 
 
-def population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> pd.DataFrame:
+def draw_population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> pd.DataFrame:
     """Return the true children; 3 in 100 are twins."""
     home = np.arange(children)
     twin = rng.random(children) < 0.015
@@ -41,7 +41,7 @@ def population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> 
     return frame
 
 
-def recorded(children: pd.DataFrame, source: str, rng: np.random.Generator) -> pd.DataFrame:
+def record(children: pd.DataFrame, source: str, rng: np.random.Generator) -> pd.DataFrame:
     """Return the children as recorded by one source."""
     seen = children[rng.random(len(children)) < KNOWN[source]].reset_index(drop=True)
     moved = rng.random(len(seen)) < MOVED[source]
@@ -70,10 +70,10 @@ def main() -> None:
     sets, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     rng = np.random.default_rng(seed)
     names = pd.read_parquet(sets / "febrl3.parquet")
-    children = population(names[names.rid.str.endswith("org")], int(sys.argv[4]), rng)
+    children = draw_population(names[names.rid.str.endswith("org")], int(sys.argv[4]), rng)
     folder.mkdir(parents=True, exist_ok=True)
     for source in KNOWN:
-        in_contract_columns(recorded(children, source, rng), source).to_parquet(folder / f"{source}.parquet")
+        in_contract_columns(record(children, source, rng), source).to_parquet(folder / f"{source}.parquet")
 
 
 if __name__ == "__main__":

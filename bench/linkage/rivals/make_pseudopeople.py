@@ -24,7 +24,7 @@ _SIZES = (0.35, 0.05, 0.05, 0.07, 0.2, 0.1, 0.07, 0.11)
 """Share of the people in each council."""
 
 
-def recorded(source: str, seed: int) -> pd.DataFrame:
+def record(source: str, seed: int) -> pd.DataFrame:
     """Return the whole population as recorded by one source, everybody as a child born within one school year.
 
     Forms are left out, duplicated, misread and mistyped by pseudopeople's defaults.
@@ -46,33 +46,33 @@ def recorded(source: str, seed: int) -> pd.DataFrame:
             "sex": people["sex"].astype(object).map({"Female": "F", "Male": "M"}),
             "surname": people["last_name"].astype(object),
             "forename": people["first_name"].astype(object),
-            "date_of_birth": _born(people["date_of_birth"].astype(object)),
-            "postcode": np.where(moved, postcodes(len(people), rng), [_postcode(each) for each in address]),
+            "date_of_birth": _move_birthday(people["date_of_birth"].astype(object)),
+            "postcode": np.where(moved, postcodes(len(people), rng), [_read_postcode(each) for each in address]),
             "nhs_number": [nhs_number(each) for each in child],
             "upn": [upn(each) for each in child],
         }
     )
 
 
-def _born(written: pd.Series) -> pd.Series:
+def _move_birthday(written: pd.Series) -> pd.Series:
     """Return the same month and day in the school year of one cohort; None if the date cannot be read."""
     found = pd.to_datetime(written, format="%m/%d/%Y", errors="coerce")
     year = np.where(found.dt.month >= 9, 2019, 2020)
     return pd.Series([f"{y}-{d:%m-%d}" if pd.notna(d) else None for y, d in zip(year, found, strict=True)])
 
 
-def _postcode(address: str) -> str:
+def _read_postcode(address: str) -> str:
     return str(postcodes(1, np.random.default_rng(zlib.crc32(address.encode())))[0])
 
 
-def four_services(folder: Path, seed: int) -> None:
+def write_four_services(folder: Path, seed: int) -> None:
     """Write one Parquet file per source in the columns of the contracts."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in KNOWN:
-        in_contract_columns(recorded(source, seed), source).to_parquet(folder / f"{source}.parquet")
+        in_contract_columns(record(source, seed), source).to_parquet(folder / f"{source}.parquet")
 
 
-def two_files(folder: Path) -> None:
+def write_two_files(folder: Path) -> None:
     """Write censuses and tax forms, to be linked two at a time."""
     census, forms = pseudopeople.generate_decennial_census, pseudopeople.generate_taxes_w2_and_1099
     census(year=2020, seed=SEED).to_parquet(folder / "pp_a.parquet")
@@ -88,6 +88,6 @@ def two_files(folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        four_services(Path(sys.argv[1]), int(sys.argv[2]))
+        write_four_services(Path(sys.argv[1]), int(sys.argv[2]))
     else:
-        two_files(Path(sys.argv[1]))
+        write_two_files(Path(sys.argv[1]))

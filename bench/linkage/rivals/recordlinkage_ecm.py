@@ -33,19 +33,17 @@ def main(left_path: str, right_path: str, pairs_path: str) -> None:
     rules = [rule for rule in RULES if set(rule) <= set(present)]
     passes = [([rule], [column for column in present if column not in rule]) for rule in rules]
     passes = [(blocks, columns) for blocks, columns in passes if len(columns) >= FEWEST_COLUMNS]
-    weighed = [_weighed(left, right, *each) for each in passes or [(rules, present)]]
+    weighed = [_weigh(left, right, *each) for each in passes or [(rules, present)]]
     pairs = pd.concat(weighed).groupby(["left", "right"], as_index=False).weight.max()
     pairs.to_parquet(pairs_path)
 
 
-def _weighed(
-    left: pd.DataFrame, right: pd.DataFrame, blocks: list[tuple[str, ...]], columns: list[str]
-) -> pd.DataFrame:
+def _weigh(left: pd.DataFrame, right: pd.DataFrame, blocks: list[tuple[str, ...]], columns: list[str]) -> pd.DataFrame:
     indexer = recordlinkage.Index()
     for block in blocks:
         indexer.block(list(block))
     candidates = indexer.index(left, right)
-    features = _features(candidates, left, right, columns)
+    features = _compare_features(candidates, left, right, columns)
     classifier = recordlinkage.ECMClassifier(init="jaro")
     classifier.fit(features)
     posterior = classifier.prob(features).to_numpy().clip(1e-12, 1 - 1e-12)
@@ -55,7 +53,9 @@ def _weighed(
     return pairs[pairs.weight >= 0]
 
 
-def _features(candidates: pd.MultiIndex, left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def _compare_features(
+    candidates: pd.MultiIndex, left: pd.DataFrame, right: pd.DataFrame, columns: list[str]
+) -> pd.DataFrame:
     compare = recordlinkage.Compare()
     for column in columns:
         if column == "sex":

@@ -10,14 +10,14 @@ MOVED = {"eyfsp": 0.0, "school_census": 0.01, "early_years_census": 0.06, "hv_re
 """Share of each source's records with a different address."""
 
 
-def postcodes(count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_postcodes(count: int, rng: np.random.Generator) -> np.ndarray:
     letters = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
     numbers, ends = (rng.integers(1, most, count) for most in (40, 10)), (rng.choice(letters, count) for _ in range(2))
     parts = zip(*numbers, *ends, strict=True)
     return np.array([f"L{district} {sector}{first}{last}" for district, sector, first, last in parts])
 
 
-def nhs_number(number: int) -> str:
+def make_nhs_number(number: int) -> str:
     """Return a valid NHS number of the reserved range; a number without a check digit gets its neighbour's."""
     while True:
         body = f"999{number % 1_000_000:06d}"
@@ -27,13 +27,13 @@ def nhs_number(number: int) -> str:
         number += 500_000
 
 
-def upn(number: int) -> str:
+def make_upn(number: int) -> str:
     digits = f"8{number:010d}1"
     total = sum(place * int(digit) for place, digit in enumerate(digits, 2))
     return "ABCDEFGHJKLMNPQRTUVWXYZ"[total % 23] + digits
 
 
-def in_contract_columns(records: pd.DataFrame, source: str) -> pd.DataFrame:
+def select_contract_columns(records: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return records of a source without the identifiers it does not hold, numbered within each council."""
     frame = records.sort_values("council", kind="stable").reset_index(drop=True)
     held = {"eyfsp": ["upn"], "school_census": ["upn"], "hv_reviews": ["nhs_number"]}.get(source, [])

@@ -260,7 +260,7 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
     For `name` and `called` see `Content`, for `within` see `Landed`.
     """
 
-    def plain() -> BinaryIO:
+    def open_plain() -> BinaryIO:
         try:
             return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
         except NotRegular:
@@ -272,10 +272,10 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
         except OSError:
             raise errors.build_error(name, errors.DAMAGED) from None
 
-    format = detect_format(name, plain)
+    format = detect_format(name, open_plain)
     if format is Format.GZIP:
-        return replace(_unzip(name, plain, path.stat().st_size), called=called)
-    return Content(name, format, plain, called)
+        return replace(_unzip(name, open_plain, path.stat().st_size), called=called)
+    return Content(name, format, open_plain, called)
 
 
 def list_contents(archive: Content) -> list[Content]:
@@ -380,7 +380,7 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
     """
 
     @cache
-    def unpacked() -> bytes:
+    def unpack_all() -> bytes:
         data = bytearray()
         with unpack() as stream:
             while block := stream.read(1 << 20):
@@ -390,4 +390,4 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
         room.left -= len(data)
         return bytes(data)
 
-    return lambda: Guarded(name, io.BytesIO(unpacked()))  # type: ignore[return-value]
+    return lambda: Guarded(name, io.BytesIO(unpack_all()))  # type: ignore[return-value]

@@ -35,22 +35,22 @@ from sources.contracts import CONTRACTS
 from sources.extract.landing import list_councils
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
-from tests.support.extracts import prepend, upn
+from tests.support.extracts import make_upn, prepend
 from tests.support.installation.released import COHORT, Place
-from tests.support.installation.traces import hashes
-from tests.support.intake.numbered import numbered
+from tests.support.installation.traces import hash_files
+from tests.support.intake.numbered import read_numbered
 from tests.support.planted import PROFILE
 
 pytestmark = pytest.mark.slow
 
 VERSION = "2026.11.0"
-NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "forename": "Ignatius"}
+NEWCOMER = PROFILE | {"upn": make_upn(899_999_123_459), "surname": "Vanterpool", "forename": "Ignatius"}
 NEWCOMER |= dict.fromkeys(GOALS, "1")
 
 
 def correct(place: Place, name: str = "leeds/eyfsp") -> None:
     """A child more at the top of the file: every other row has another number."""
-    prepend(place.file(name), NEWCOMER)
+    prepend(place.find_file(name), NEWCOMER)
     place.take(name)
 
 
@@ -74,14 +74,14 @@ def children(path: Path) -> list[tuple[object, ...]]:
 
 
 def ids_by_upn(place: Place) -> dict[int, str]:
-    named = {(e["council"], e["source"], e["source_row"]): e["child_id"] for e in place.links()}
-    rows = numbered(place.home, place.keys, "eyfsp", "leeds").select(["source_row", "t_upn"]).to_pylist()
+    named = {(e["council"], e["source"], e["source_row"]): e["child_id"] for e in place.list_links()}
+    rows = read_numbered(place.home, place.keys, "eyfsp", "leeds").select(["source_row", "t_upn"]).to_pylist()
     return {row["t_upn"]: named["leeds", "eyfsp", row["source_row"]] for row in rows if row["t_upn"] is not None}
 
 
 def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
     home, councils = place.home, list_councils(place.landing)
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     correct(place)
     assert find_changes_since_linkage(store, councils) == ["leeds/eyfsp"]
     extracts = {source: list_extract_paths(store, source, councils) for source in CONTRACTS}
@@ -94,7 +94,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert "leeds/eyfsp came in or changed after the linkage, so the cohort was linked again" in said
     assert instance.get_latest_materialization_event(LINKS)
     assert find_changes_since_linkage(store, councils) == []
-    made = children(store.confidential("pupil"))
+    made = children(store.get_confidential_path("pupil"))
     link_cohort(store, councils, place.keys)
     build_confidential_tables(Cohort(COHORT), *linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
@@ -103,18 +103,18 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
 
 def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
     before = ids_by_upn(place)
-    planted = place.child_id("leeds/hv_reviews")
+    planted = place.find_child_id("leeds/hv_reviews")
     correct(place)
     step(place, LINKS)
     after = ids_by_upn(place)
     others = {token: {child for other, child in before.items() if other != token} for token in after}
     assert len(after) == len(before) + 1
     assert not [token for token, child in after.items() if child in others[token]]
-    assert place.child_id("leeds/hv_reviews") == planted
+    assert place.find_child_id("leeds/hv_reviews") == planted
 
 
 def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
-    store = place.home.cohort(COHORT)
+    store = place.home.get_cohort(COHORT)
     store.doubts.unlink()
     assert read_linked_extracts(store) == {}
     step(place, *CONFIDENTIAL.values())
@@ -127,7 +127,7 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
     def measure() -> None:
         release.measure_release(
-            place.home.cohort(COHORT),
+            place.home.get_cohort(COHORT),
             place.keys,
             "2026.11.1",
             councils,
@@ -149,7 +149,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     def other() -> None:
         try:
-            link_cohort(place.home.cohort(COHORT), ["leeds"], place.keys)
+            link_cohort(place.home.get_cohort(COHORT), ["leeds"], place.keys)
         except home_lock.Busy as busy:
             refused.append(str(busy))
 
@@ -161,47 +161,47 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     monkeypatch.setattr(release, "measure_family", measured)
     councils = list_councils(place.landing)
     release.measure_release(
-        place.home.cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
+        place.home.get_cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
     )
     assert len(refused) == 3
 
 
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
-    row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
+    row, child_id = place.find_row("leeds/eyfsp"), place.find_child_id("leeds/eyfsp")
     found = place.find_rows(row)
     correct(place)
-    before = hashes(place.home.restricted / "pseudonymised")
+    before = hash_files(place.home.restricted / "pseudonymised")
     with pytest.raises(Refused, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
     with pytest.raises(Refused, match="run the linkage of the cohort, and start again"):
         place.find_rows(row)
     with pytest.raises(Refused, match="run the linkage of the cohort, and start again"):
         find_rows_by_pseudonym(place.home, child_id, None, place.keys)
-    assert hashes(place.home.restricted / "pseudonymised") == before
+    assert hash_files(place.home.restricted / "pseudonymised") == before
     step(place, LINKS)
     forget(place.home, find_rows_by_pseudonym(place.home, child_id, None, place.keys), place.keys)
-    assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
+    assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")
 
 
 def test_links_of_other_rows_are_not_explained(place: Place) -> None:
     correct(place)
-    rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
+    rows = [parse_row(f"{source}/leeds/{place.find_row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
     with pytest.raises(Refused, match="are not those of the extracts that are in; link the cohort again first"):
-        explain_link(place.home.cohort(COHORT), *rows, place.keys)
+        explain_link(place.home.get_cohort(COHORT), *rows, place.keys)
 
 
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
     ledger = Ledger(place.home.ledger).list_entries()
-    published = hashes(place.home.release / "2026.11.0")
-    measured = hashes(place.home.restricted / "measurements")
+    published = hash_files(place.home.release / "2026.11.0")
+    measured = hash_files(place.home.restricted / "measurements")
     forget(place.home, place.find_rows(), place.keys)
     run(place)
-    assert hashes(place.home.release / "2026.11.0") == published
-    assert hashes(place.home.restricted / "measurements") == measured
+    assert hash_files(place.home.release / "2026.11.0") == published
+    assert hash_files(place.home.restricted / "measurements") == measured
     assert Ledger(place.home.ledger).list_entries() == ledger
     run(place, "2026.11.1", 0.05)
     assert len(Ledger(place.home.ledger).list_entries()) == len(ledger) + 6
-    assert hashes(place.home.release / "2026.11.0") == published
+    assert hash_files(place.home.release / "2026.11.0") == published
 
 
 def test_a_correction_is_not_passed_over_in_silence(place: Place) -> None:
@@ -232,7 +232,7 @@ def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
 
 
 def test_what_is_lost_beside_the_bundle_is_missed_and_put_back(place: Place, tmp_path: Path) -> None:
-    before, councils = hashes(place.home.release), list_councils(place.landing)
+    before, councils = hash_files(place.home.release), list_councils(place.landing)
     for lost in (
         ("site/index.html", "latest", "latest.json", f"api/v1/releases/{VERSION}/gld_headline/E08000035.json"),
         ("api/v1/index.json", "catalogue.jsonld", "feed.xml", f"{VERSION}.zip"),
@@ -247,7 +247,7 @@ def test_what_is_lost_beside_the_bundle_is_missed_and_put_back(place: Place, tmp
         for path in paths:
             path.unlink()
         run(place)
-        assert changed(before, hashes(place.home.release)) <= {DATABASE_FILE}, lost
+        assert changed(before, hash_files(place.home.release)) <= {DATABASE_FILE}, lost
         assert (place.home.release / "latest").is_symlink(), lost
     assert run(place).count("      unchanged") == 3
 
@@ -289,9 +289,9 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
     first = versions()
     assert first.keys() == {key.to_user_string() for key in (LINKS, *CONFIDENTIAL.values())}
     assert {code for _, code in first.values()} == {hash_program()}
-    before = hashes(place.home.restricted)
+    before = hash_files(place.home.restricted)
     assert versions() == first
-    assert hashes(place.home.restricted) == before
+    assert hash_files(place.home.restricted) == before
     correct(place)
     second = versions()
     assert not [
@@ -303,9 +303,9 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
 
 def _tables(home: Home) -> list[object]:
     columns = ["source", "council", "row_key", "match_rule", "match_probability"]
-    made = [pq.read_table(home.cohort(COHORT).links).select(columns)]
+    made = [pq.read_table(home.get_cohort(COHORT).links).select(columns)]
     for family in CONFIDENTIAL:
-        made.append(pq.read_table(home.cohort(COHORT).confidential(family)).drop_columns(["child_id"]))
+        made.append(pq.read_table(home.get_cohort(COHORT).get_confidential_path(family)).drop_columns(["child_id"]))
     return made
 
 
@@ -327,19 +327,19 @@ def test_a_correction_gives_what_a_linkage_from_scratch_gives(copied: Callable[[
     made = []
     for damage in damages:
         place = copied()
-        damage(place.home.cohort(COHORT).pair_cache)
+        damage(place.home.get_cohort(COHORT).pair_cache)
         correct(place)
-        derive_confidential_tables(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
+        derive_confidential_tables(place.home.get_cohort(COHORT), list_councils(place.landing), place.keys)
         made.append(_tables(place.home))
     assert made == [made[0]] * len(damages)
 
 
 def test_what_a_linkage_kept_is_for_it_alone_and_is_told_where_it_was_changed(place: Place) -> None:
-    kept = place.home.cohort(COHORT).pair_cache
+    kept = place.home.get_cohort(COHORT).pair_cache
     assert kept.read_bytes()[:4] == b"PARE"
     assert kept.stat().st_mode & 0o077 == 0
     _flip(kept)
-    prepend(place.file("leeds/eyfsp"), NEWCOMER)
+    prepend(place.find_file("leeds/eyfsp"), NEWCOMER)
     with pytest.raises(RunStopped, match=r"pairs.parquet is damaged: remove it and run the linkage"):
         run(place)
     kept.unlink()

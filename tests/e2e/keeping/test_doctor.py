@@ -11,7 +11,7 @@ from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
 from privacy.doors.environment import InvalidSettings, Settings, list_unknown_variables, read_usable_settings
-from tests.support.installation.commands import readiness
+from tests.support.installation.commands import run_readiness
 from tests.support.installation.released import COHORT, Place
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
@@ -127,7 +127,9 @@ def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
 
 
 def test_the_command_ends_with_one_where_something_is_missing(place: Place) -> None:
-    good, bad = (readiness(place.root, "doctor", "--json", "--keys", place.root / name) for name in ("keys", "none"))
+    good, bad = (
+        run_readiness(place.root, "doctor", "--json", "--keys", place.root / name) for name in ("keys", "none")
+    )
     assert (good.returncode, bad.returncode) == (0, 1), good.stdout + good.stderr
     assert {entry["state"] for entry in json.loads(bad.stdout)} >= {"ok", "missing"}
 

@@ -12,9 +12,9 @@ from assets.keeping.forgetting import forget
 from pipelines.ending import Ending
 from privacy.release.ledger import Ledger
 from tests.support.extracts import COHORT, append
-from tests.support.installation.backups import Safe, tree
+from tests.support.installation.backups import Safe, read_tree
 from tests.support.installation.released import PLANTED, Place
-from tests.support.installation.traces import hashes, traces
+from tests.support.installation.traces import find_traces, hash_files
 from tests.support.planted import PROFILE
 from tests.support.release import postgres
 
@@ -26,7 +26,7 @@ FIRST, REVISION = "2026.11.0", ("--release", "2026.11.1", "--share", "0.05")
 
 
 def run(safe: Safe, *options: str) -> None:
-    done = safe.command("run", "--cohort", COHORT, *options)
+    done = safe.run_command("run", "--cohort", COHORT, *options)
     assert done.exit_code == 0, done.output
 
 
@@ -40,30 +40,30 @@ def moved(safe: Safe, to: Path) -> Safe:
 def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     """With a linkage, a signed release and a removal: verified, repeated to the byte, and charged as it would be."""
     forget(place.home, place.find_rows(), place.keys, objection=True)
-    safe = Safe.beside(place.root)
+    safe = Safe.for_installation(place.root)
     run(safe)
     safe.copy_home()
-    safe.backup("records")
-    safe.backup("keys")
-    before, books = tree(safe.home.root), Ledger(safe.home.ledger).copy()
+    safe.make_backup("records")
+    safe.make_backup("keys")
+    before, books = read_tree(safe.home.root), Ledger(safe.home.ledger).copy()
 
     there = moved(safe, tmp_path / "elsewhere" / "other machine")
-    (keys,), (records,) = (list(there.disk(part).iterdir()) for part in ("keys", "records"))
+    (keys,), (records,) = (list(there.get_disk(part).iterdir()) for part in ("keys", "records"))
     assert there.restore("keys", keys, "--yes").exit_code == 0
     there.put_back()
     assert there.restore("records", records, "--yes").exit_code == 0
 
-    assert tree(there.home.root) == before
+    assert read_tree(there.home.root) == before
     assert Ledger(there.home.ledger).copy() == books
-    assert there.command("verify", there.home.release / FIRST).exit_code == 0
+    assert there.run_command("verify", there.home.release / FIRST).exit_code == 0
     status = ("status", "--cohort", COHORT, "--json")
-    assert json.loads(there.command(*status).stdout) == json.loads(safe.command(*status).stdout)
-    assert there.command("doctor").exit_code == 0
+    assert json.loads(there.run_command(*status).stdout) == json.loads(safe.run_command(*status).stdout)
+    assert there.run_command("doctor").exit_code == 0
     verify(there.home)
 
     shutil.rmtree(there.home.release)
     run(there)
-    made, kept = ({n: of for n, of in hashes(each.home.release).items() if n != DATABASE} for each in (there, safe))
+    made, kept = ({n: of for n, of in hash_files(each.home.release).items() if n != DATABASE} for each in (there, safe))
     assert made == kept
     lines = len(verify(there.home))
     run(there)
@@ -85,23 +85,23 @@ def test_a_child_who_was_removed_after_the_backup_stays_removed(copied: Callable
     """The old backup has the rows; they are removed again, by the newest records, before the home is in place."""
     for objection in (False, True):
         place = copied()
-        safe = Safe.beside(place.root)
-        tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
+        safe = Safe.for_installation(place.root)
+        tokens, child_id = place.find_own_tokens(), place.find_child_id("leeds/eyfsp")
         shutil.rmtree(place.root / "copy", ignore_errors=True)
         safe.copy_home()
         forget(place.home, place.find_rows(), place.keys, objection=objection)
-        after = tree(place.home.root)
-        records = safe.backup("records")
+        after = read_tree(place.home.root)
+        records = safe.make_backup("records")
         safe.put_back()
 
         done = safe.restore("records", records, "--yes")
 
         assert done.exit_code == 0, done.output
         assert "removed again: rows of 3 extracts" in done.stdout
-        assert traces(place.home.root, tokens, {child_id}, place.keys) == []
-        assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
+        assert find_traces(place.home.root, tokens, {child_id}, place.keys) == []
+        assert all((name, place.find_row(name)) not in place.list_linked_rows() for name in PLANTED)
         zones = ("restricted/pseudonymised/", "restricted/forgotten/", "release/")
-        assert {n: c for n, c in tree(place.home.root).items() if n.startswith(zones)} == {
+        assert {n: c for n, c in read_tree(place.home.root).items() if n.startswith(zones)} == {
             n: c for n, c in after.items() if n.startswith(zones)
         }
         run(safe)
@@ -110,45 +110,45 @@ def test_a_child_who_was_removed_after_the_backup_stays_removed(copied: Callable
 
 def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     """The backup has the delivery before, in which nobody can tell which row was the child's: it stays away."""
-    safe = Safe.beside(place.root)
-    tokens = place.own_tokens()
+    safe = Safe.for_installation(place.root)
+    tokens = place.find_own_tokens()
     safe.copy_home()
-    append(place.file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
+    append(place.find_file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
     run(safe, *REVISION)
-    forget(place.home, place.find_rows(place.row("leeds/eyfsp") - 1), place.keys)
+    forget(place.home, place.find_rows(place.find_row("leeds/eyfsp") - 1), place.keys)
     ledger = Ledger(place.home.ledger).copy()
-    records = safe.backup("records")
+    records = safe.make_backup("records")
     safe.put_back()
 
     done = safe.restore("records", records, "--yes")
 
     assert "leeds/eyfsp/202425 was taken out: rows of a later delivery were removed" in done.stdout
     assert "put into landing again and run: leeds/eyfsp/202425" in done.stdout
-    assert traces(place.home.root, tokens, set(), place.keys) == []
+    assert find_traces(place.home.root, tokens, set(), place.keys) == []
     assert Ledger(place.home.ledger).copy() == ledger
     run(safe, *REVISION)  # the newest extract lies in landing: the same release, to the byte
     assert Ledger(place.home.ledger).copy() == ledger
-    assert place.row("leeds/eyfsp") - 1 not in place.rows("leeds/eyfsp")
+    assert place.find_row("leeds/eyfsp") - 1 not in place.list_rows("leeds/eyfsp")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
-    with postgres.server() as started:
+    with postgres.run_server() as started:
         yield started
 
 
 def test_a_ledger_in_postgresql(place: Place, server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes along as lines. A server that outlived the machine, and goes further, stays as it is."""
-    safe = Safe.beside(place.root)
+    safe = Safe.for_installation(place.root)
     books = Ledger(place.home.ledger).copy()
-    monkeypatch.setenv("READINESS_LEDGER", server.emptied())
+    monkeypatch.setenv("READINESS_LEDGER", server.empty())
     Ledger(place.home.ledger).restore(books)
     for path in place.home.root.glob("ledger.sqlite*"):
         path.unlink()
     safe.copy_home()
-    old = safe.backup("records")
+    old = safe.make_backup("records")
     run(safe, *REVISION)
-    newer, records = Ledger(place.home.ledger).copy(), safe.backup("records")
+    newer, records = Ledger(place.home.ledger).copy(), safe.make_backup("records")
     safe.put_back()
 
     outlived = safe.restore("records", old)
@@ -161,6 +161,6 @@ def test_a_ledger_in_postgresql(place: Place, server: postgres.Server, monkeypat
     assert Ledger(place.home.ledger).copy() == newer
 
     safe.put_back()
-    server.emptied()
+    server.empty()
     assert safe.restore("records", records, "--yes").exit_code == 0
     assert Ledger(place.home.ledger).copy() == newer

@@ -21,12 +21,12 @@ from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landing import list_councils
 from tests.support import PROJECT
-from tests.support.extracts import append, mark_again, prepend, upn
-from tests.support.installation.commands import readiness
+from tests.support.extracts import append, make_upn, mark_again, prepend
+from tests.support.installation.commands import run_readiness
 from tests.support.installation.released import COHORT, PLANTED, Place
-from tests.support.installation.steps import killed_at_steps
-from tests.support.installation.traces import hashes, traces
-from tests.support.intake.numbered import numbered, numbered_quarantine
+from tests.support.installation.steps import kill_at_steps
+from tests.support.installation.traces import find_traces, hash_files
+from tests.support.intake.numbered import read_numbered, read_numbered_quarantine
 from tests.support.planted import PROFILE, REVIEW
 
 pytestmark = pytest.mark.slow
@@ -35,18 +35,18 @@ KEY = ("eyfsp", COHORT, "leeds")
 
 
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
-    tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
+    tokens, child_id = place.find_own_tokens(), place.find_child_id("leeds/eyfsp")
     home, forgotten = place.home, place.home.restricted / "forgotten"
     assert len(tokens) > 10
-    before = traces(home.root, tokens, {child_id}, place.keys)
+    before = find_traces(home.root, tokens, {child_id}, place.keys)
     names = {Path(name).name for name in before}
     assert names >= {"leeds.parquet", "halton.parquet", "links.parquet", "children.parquet"}
-    kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
+    kept = {part: hash_files(home.root / part) for part in ("release", "restricted/measurements")}
     ledger = Ledger(home.ledger).list_entries()
     (home.restricted / "staging-dead").mkdir()
-    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.extract(*KEY).tokens.read_bytes())
+    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.get_extract(*KEY).tokens.read_bytes())
 
-    returned, reviewed = home.extract("eyfsp", COHORT, "leeds").return_file, home.cohort(COHORT).reviewed
+    returned, reviewed = home.get_extract("eyfsp", COHORT, "leeds").return_file, home.get_cohort(COHORT).reviewed
     for path in (returned, reviewed):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"what nobody here can open")
@@ -55,27 +55,27 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 
     assert not returned.exists()
     assert not reviewed.parent.exists()
-    assert {f"{e.council}/{e.source}": e.rows for e in found.extracts} == {n: (place.row(n),) for n in PLANTED}
-    assert traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
-    assert traces(forgotten, tokens, {child_id}, place.keys) == []
-    assert {part: hashes(home.root / part) for part in kept} == kept
+    assert {f"{e.council}/{e.source}": e.rows for e in found.extracts} == {n: (place.find_row(n),) for n in PLANTED}
+    assert find_traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
+    assert find_traces(forgotten, tokens, {child_id}, place.keys) == []
+    assert {part: hash_files(home.root / part) for part in kept} == kept
     assert Ledger(home.ledger).list_entries() == ledger
-    assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
-    assert place.rows("leeds/eyfsp") == set(range(1, place.row("leeds/eyfsp")))
+    assert all((name, place.find_row(name)) not in place.list_linked_rows() for name in PLANTED)
+    assert place.list_rows("leeds/eyfsp") == set(range(1, place.find_row("leeds/eyfsp")))
     assert not home.unfinished_removal.exists()
 
 
 def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
     """Same rows, same figures of the extract, same links but for the ids."""
     forget(place.home, place.find_rows(), place.keys)
-    after = deliveries.read(place.home.extract(*KEY).quality)
+    after = deliveries.read(place.home.get_extract(*KEY).quality)
     assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
     (rule,) = [rule for rule in after.rules if rule.rule == "forgotten"]
     assert (rule.rows, rule.first_rows) == (1, ())
     for name in PLANTED:
-        lines = place.file(name).read_text().splitlines(keepends=True)
-        place.file(name).write_text("".join(lines[:-1]))
-        mark_again(place.file(name))
+        lines = place.find_file(name).read_text().splitlines(keepends=True)
+        place.find_file(name).write_text("".join(lines[:-1]))
+        mark_again(place.find_file(name))
     fresh = Place(place.root)
     again = fresh.take("leeds/eyfsp")
     assert (again.profile, again.rows_kept) == (after.profile, after.rows_kept)
@@ -83,21 +83,21 @@ def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> N
 
 def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
     """Of the delivery in force its number goes; of those before it every number, for nobody knows which was which."""
-    broken = PROFILE | {"postcode": "", "upn": upn(899_999_123_457)}
+    broken = PROFILE | {"postcode": "", "upn": make_upn(899_999_123_457)}
     for _ in range(2):
-        append(place.file("leeds/eyfsp"), broken)
+        append(place.find_file("leeds/eyfsp"), broken)
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
-    link_cohort(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
+    link_cohort(place.home.get_cohort(COHORT), list_councils(place.landing), place.keys)
     forget(place.home, place.find_rows(row), place.keys)
-    after = deliveries.read(place.home.extract(*KEY).quality)
+    after = deliveries.read(place.home.get_extract(*KEY).quality)
     assert not any(row in rule.first_rows for rule in after.rules)
-    for path in place.home.extract(*KEY).history.glob("*.json"):
+    for path in place.home.get_extract(*KEY).history.glob("*.json"):
         assert not any(rule["first_rows"] for rule in json.loads(path.read_text())["rules"])
-    report = json.loads((place.home.cohort(COHORT).reports("leeds") / "eyfsp.json").read_text())
+    report = json.loads((place.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.json").read_text())
     assert "forgotten" in {finding["rule"] for finding in report["findings"]}
     assert not any(str(row) in finding["row_numbers"] for finding in report["findings"])
-    assert row not in numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
+    assert row not in read_numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
 
 
 def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
@@ -106,20 +106,20 @@ def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
     place.keys.rotate(place.root / "keys-2")
     again = place.take("leeds/eyfsp", KeyRing.load(place.root / "keys-2"))
     assert not again.unchanged
-    assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
+    assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")
 
 
 def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
     for objects in (False, True):
         place = copied()
         forget(place.home, place.find_rows(), place.keys, objection=objects)
-        namesake = PROFILE | {"upn": upn(899_999_123_457), "postcode": "L98 9ZZ"}
-        prepend(place.file("leeds/eyfsp"), PROFILE | {"postcode": "L1 1AA"}, namesake, drop_last=True)
-        append(place.file("halton/hv_reviews"), REVIEW | {"nhs_number": "", "nhs_number_status": ""})
+        namesake = PROFILE | {"upn": make_upn(899_999_123_457), "postcode": "L98 9ZZ"}
+        prepend(place.find_file("leeds/eyfsp"), PROFILE | {"postcode": "L1 1AA"}, namesake, drop_last=True)
+        append(place.find_file("halton/hv_reviews"), REVIEW | {"nhs_number": "", "nhs_number_status": ""})
         quality, reviews = place.take("leeds/eyfsp"), place.take("halton/hv_reviews")
-        kept = place.rows("leeds/eyfsp")
+        kept = place.list_rows("leeds/eyfsp")
         assert (1 in kept, 2 in kept) == (not objects, True)
-        assert (place.row("halton/hv_reviews") in place.rows("halton/hv_reviews")) != objects
+        assert (place.find_row("halton/hv_reviews") in place.list_rows("halton/hv_reviews")) != objects
         counted = {rule.rule: rule.rows for rule in (*quality.rules, *reviews.rules)}
         assert counted.get("forgotten", 0) == objects
         assert quality.rows_read == quality.rows_kept + quality.rows_rejected
@@ -127,11 +127,13 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
 
 def test_a_rejected_row_of_a_child_who_objects_leaves_no_key_in_the_quarantine(place: Place) -> None:
     forget(place.home, place.find_rows(), place.keys, objection=True)
-    append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7"})
-    append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7", "upn": upn(899_999_123_457), "surname": "Other"})
+    append(place.find_file("leeds/eyfsp"), PROFILE | {"com_e01": "7"})
+    append(
+        place.find_file("leeds/eyfsp"), PROFILE | {"com_e01": "7", "upn": make_upn(899_999_123_457), "surname": "Other"}
+    )
     quality = place.take("leeds/eyfsp")
     theirs, others = quality.rows_read - 1, quality.rows_read
-    named = numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
+    named = read_numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
     assert others in named
     assert theirs not in named
     assert not any(theirs in rule.first_rows for rule in quality.rules)
@@ -144,15 +146,15 @@ def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(
     other = place.take("sefton/eyfsp", keys)
     assert "objections-of-other-keys" in {finding.rule for finding in other.findings if not finding.passed}
     place.take("leeds/eyfsp", keys)
-    prepend(place.file("leeds/eyfsp"), PROFILE, drop_last=True)
+    prepend(place.find_file("leeds/eyfsp"), PROFILE, drop_last=True)
     assert [rule.rows for rule in place.take("leeds/eyfsp", keys).rules if rule.rule == "forgotten"] == [1]
-    assert 1 not in place.rows("leeds/eyfsp")
+    assert 1 not in place.list_rows("leeds/eyfsp")
 
 
 def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> None:
     by_row = place.find_rows()
-    child_id = place.child_id("leeds/eyfsp")
-    last = numbered(place.home, place.keys, "eyfsp", "leeds").to_pylist()[-1]
+    child_id = place.find_child_id("leeds/eyfsp")
+    last = read_numbered(place.home, place.keys, "eyfsp", "leeds").to_pylist()[-1]
     assert find_rows_by_pseudonym(place.home, child_id, None, place.keys) == by_row
     assert find_rows_by_pseudonym(place.home, str(last["t_upn"]), COHORT, place.keys) == by_row
     assert find_rows_by_pseudonym(place.home, f"{last['t_upn']:016x}", None, place.keys) == by_row
@@ -164,8 +166,8 @@ def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> No
 
 def test_one_row_alone(place: Place) -> None:
     forget(place.home, place.find_rows(linked=False), place.keys)
-    rows = place.linked_rows()
-    assert [(name, place.row(name)) in rows for name in PLANTED] == [False, True, True]
+    rows = place.list_linked_rows()
+    assert [(name, place.find_row(name)) in rows for name in PLANTED] == [False, True, True]
 
 
 def test_what_is_not_there(place: Place) -> None:
@@ -175,19 +177,19 @@ def test_what_is_not_there(place: Place) -> None:
         ("camden", 1, "no eyfsp extract of camden is in"),
     ):
         with pytest.raises(Refused, match=sentence):
-            find_rows(place.home.extract("eyfsp", COHORT, council), [row], place.keys, linked=True)
+            find_rows(place.home.get_extract("eyfsp", COHORT, council), [row], place.keys, linked=True)
 
 
 def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Place) -> None:
     """Sefton's extract has come in under other keys since. The other children keep their ids for the next linkage."""
 
-    store = place.home.cohort(COHORT)
+    store = place.home.get_cohort(COHORT)
 
     def links() -> set[tuple[object, ...]]:
         table = pq.read_table(store.links, columns=["source", "council", "row_key", "child_id"])
         return {tuple(row.values()) for row in table.to_pylist()}
 
-    found, before, child_id = place.find_rows(), links(), place.child_id("leeds/eyfsp")
+    found, before, child_id = place.find_rows(), links(), place.find_child_id("leeds/eyfsp")
     place.keys.rotate(place.root / "keys-2")
     place.take("sefton/eyfsp", KeyRing.load(place.root / "keys-2"))
     done = forget(place.home, found, place.keys)
@@ -195,7 +197,7 @@ def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Pla
     assert links() == {row for row in before if child_id not in row}
     assert {f"{council}/{source}" for source, council, *_ in before - links()} == set(PLANTED)
     assert read_linked_extracts(store) == {}
-    assert not store.confidential("pupil").exists()
+    assert not store.get_confidential_path("pupil").exists()
 
 
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
@@ -225,7 +227,7 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
     begun = 0
     made = copied()
-    tokens, child_id = made.own_tokens(), made.child_id("leeds/eyfsp")
+    tokens, child_id = made.find_own_tokens(), made.find_child_id("leeds/eyfsp")
 
     def check(root: Path) -> None:
         nonlocal begun
@@ -237,21 +239,23 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
             # as a step of Dagster opens it
             opening = (build_definitions(place.installation).resources or {})["installation"](None)
             assert opening.open_home() == place.home
-        elif place.row("leeds/eyfsp") in place.rows("leeds/eyfsp"):
+        elif place.find_row("leeds/eyfsp") in place.list_rows("leeds/eyfsp"):
             _forget_first(root)
         finish(place.home, place.keys)
         with block_removals(place.home):
             pass
-        assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
-        assert place.home.cohort(COHORT).confidential("pupil").exists()
+        assert (
+            find_traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
+        )
+        assert place.home.get_cohort(COHORT).get_confidential_path("pupil").exists()
         verify(place.home)
 
-    killed_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)
+    kill_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)
     assert begun > 1
 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
-    row = place.row("leeds/eyfsp")
+    row = place.find_row("leeds/eyfsp")
     forget(place.home, place.find_rows(), place.keys)
     said = [entry for entry in read_entries(place.home) if entry.what == "rows removed on request"]
     assert [f"{entry.council}/{entry.source}" for entry in said] == sorted(PLANTED, key=lambda n: n.split("/"))
@@ -260,18 +264,18 @@ def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
 
 
 def test_the_command_says_what_it_would_do_and_does_it(place: Place) -> None:
-    row = str(place.row("leeds/eyfsp"))
+    row = str(place.find_row("leeds/eyfsp"))
     named = ["--cohort", COHORT, "--council", "leeds", "--source", "eyfsp", "--row", row]
-    before = hashes(place.home.root)
-    dry = readiness(place.root, "forget", *named)
+    before = hash_files(place.home.root)
+    dry = run_readiness(place.root, "forget", *named)
     assert dry.returncode == 4
-    assert hashes(place.home.root) == before
+    assert hash_files(place.home.root) == before
     assert f"leeds/eyfsp: row {row}" in dry.stdout
     assert "halton/early_years_census" in dry.stdout
     assert "Would be removed" in dry.stdout
-    neither = readiness(place.root, "forget", "--cohort", COHORT)
+    neither = run_readiness(place.root, "forget", "--cohort", COHORT)
     assert (neither.returncode, neither.stderr.count("\n")) == (2, 1)
-    done = readiness(place.root, "forget", *named, "--json", "--yes")
+    done = run_readiness(place.root, "forget", *named, "--json", "--yes")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] is True
-    assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
+    assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")

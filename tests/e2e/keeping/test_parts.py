@@ -30,8 +30,8 @@ from privacy.row_keys import parse_row_number
 from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT
-from tests.support.intake.in_parts import REASON, Parts, child
-from tests.support.intake.numbered import numbered
+from tests.support.intake.in_parts import REASON, Parts, build_child
+from tests.support.intake.numbered import read_numbered
 
 pytestmark = pytest.mark.slow
 
@@ -77,8 +77,8 @@ def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
     ]
     assert [finding.rule for finding in quality.holds] == ["rows-far-from-last"]
     cohort = taken.store.cohort_store
-    assert pq.read_table(cohort.confidential("pupil")).num_rows == 30
-    assert REASON in (cohort.reports("leeds") / "eyfsp.html").read_text()
+    assert pq.read_table(cohort.get_confidential_path("pupil")).num_rows == 30
+    assert REASON in (cohort.get_reports_folder("leeds") / "eyfsp.html").read_text()
     said = [entry for entry in read_entries(taken.home) if entry.what == "part of an extract withdrawn"]
     assert [entry.note for entry in said] == ["part 2"]
     assert taken.numbers == [1]
@@ -107,7 +107,7 @@ def test_no_row_of_it_is_left_and_its_file_is_not_read_again(taken: Parts) -> No
     assert not taken.take().failures
     assert taken.sexes == ["F"] * 30
     assert Intake(taken.landing, taken.home, taken.keys).list_needing_intake(COHORT, ["leeds"]) == []
-    taken.send("2026-03", child(40))
+    taken.send("2026-03", build_child(40))
     assert taken.take().rows_kept == 31
     found = {each.landed.path.name for each in shred_taken(taken.landing, taken.home, taken.keys).ready}
     assert found == {"2026-01.csv", "2026-02.csv", "2026-03.csv"}
@@ -124,12 +124,12 @@ def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(sent: Part
     assert not sent.store.cohort_store.links.exists()
     stopped = deliveries.read_stopped(sent.store)
     assert "every part of it was withdrawn" in stopped.sentence
-    sent.send("2026-04", *map(child, range(50, 80)))
+    sent.send("2026-04", *map(build_child, range(50, 80)))
     assert sent.take().rows_kept == 30
 
 
 def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(taken: Parts) -> None:
-    taken.send("2026-05", child(1, **BORN_BEFORE), child(200), child(201, **BORN_BEFORE), folder="")
+    taken.send("2026-05", build_child(1, **BORN_BEFORE), build_child(200), build_child(201, **BORN_BEFORE), folder="")
     assert {code: taken.take(code).rows_kept for code in (COHORT, BEFORE)} == {COHORT: 40, BEFORE: 2}
     done, _ = taken.withdraw(next(part.number for part in PartStore(taken.store).list_kept() if part.of_several))
     assert {(each.store.cohort, each.is_in) for each in done} == {(COHORT, True), (BEFORE, False)}
@@ -159,15 +159,15 @@ def test_the_command_lists_and_withdraws_by_number(taken: Parts) -> None:
 
 def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
     home, policy = sent.home, get_retention()
-    silent = child(202, date_of_birth="", academic_year="")
-    sent.send("2026-05", child(200), child(201, **BORN_BEFORE), silent, folder="")
+    silent = build_child(202, date_of_birth="", academic_year="")
+    sent.send("2026-05", build_child(200), build_child(201, **BORN_BEFORE), silent, folder="")
     for code in (COHORT, BEFORE):
         sent.take(code)
-        link_cohort(home.cohort(code), ["leeds"], sent.keys)
+        link_cohort(home.get_cohort(code), ["leeds"], sent.keys)
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=policy.quarantine_days + 1)
     expire(home, None, None, policy, later)
     assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]
-    sent.send("2026-06", child(50))
+    sent.send("2026-06", build_child(50))
     assert sent.take().rows_kept == 42
     # all but the records of what was done and of who may sign, and the locks
     records = (home.processing_log, home.ledger, home.first_real_extract)
@@ -186,9 +186,9 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
 def three_taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three parts, in the last two of which the second child has another sex."""
     made = Parts(tmp_path_factory.mktemp("three"))
-    made.send("2026-01", *map(child, (1, 2, 3)))
-    made.send("2026-02", child(2, sex="M"), child(4))
-    made.send("2026-03", child(2, sex="M"), child(5))
+    made.send("2026-01", *map(build_child, (1, 2, 3)))
+    made.send("2026-02", build_child(2, sex="M"), build_child(4))
+    made.send("2026-03", build_child(2, sex="M"), build_child(5))
     made.take()
     return made.root
 
@@ -224,7 +224,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Part
     three.link()
     with pytest.raises(Refused, match="has no row 2:3: a row of a part is named 3:17"):
         find_row(three, "2:3", linked=True)
-    rows = numbered(three.home, three.keys, "eyfsp", "leeds")
+    rows = read_numbered(three.home, three.keys, "eyfsp", "leeds")
     of_child = rows.filter(pc.equal(rows["sex"], "M"))
     assert of_child["source_row"].to_pylist() == [parse_row_number("2:1")]
     held = records(three)
@@ -233,11 +233,11 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Part
     assert three.sexes == ["F"] * 4
     listed = deliveries.read(three.store.quality)
     assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
-    assert pq.read_table(three.store.cohort_store.confidential("pupil")).num_rows == 4
+    assert pq.read_table(three.store.cohort_store.get_confidential_path("pupil")).num_rows == 4
     gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
     for stem in {part.kept_in for part in PartStore(three.store).list_kept()}:
         assert not gone & set(pq.read_table(PartStore(three.store).get_files(stem).payload)["row_key"].to_pylist())
-    three.send("2026-04", child(6))
+    three.send("2026-04", build_child(6))
     assert three.take().rows_kept == 5
     again, landed = Home(three.root / "again"), find(three.landing, "leeds", "eyfsp", COHORT)
     again.prepare()
@@ -247,13 +247,13 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Part
 
 def test_an_objection_keeps_the_child_out_of_later_parts(three: Parts) -> None:
     forget(three.home, find_row(three, "2:1", linked=False), three.keys, objection=True)
-    three.send("2026-04", child(2), child(7))
+    three.send("2026-04", build_child(2), build_child(7))
     assert three.take().rows_kept == 5
     assert "M" not in three.sexes
 
 
 def test_parts_are_shredded_and_stay_in_force_and_links_name_part_and_row(three: Parts) -> None:
-    three.send("2026-04", child(6))
+    three.send("2026-04", build_child(6))
     assert len(find_shreddable(three.landing, three.home, three.keys).ready) == 3
     for _ in range(2):
         shred_taken(three.landing, three.home, three.keys)
@@ -268,7 +268,7 @@ def test_a_further_part_leaves_the_ids_of_children_that_it_does_not_speak_of(thr
         return {row[:2]: row[2] for row in read_links(three, "part", "source_row", "child_id")}
 
     before = ids()
-    three.send("2026-04", child(1, sex="M"), child(6))
+    three.send("2026-04", build_child(1, sex="M"), build_child(6))
     three.take()
     after = ids()
     of_others = {row: before[row] for row in before if row != (1, 1)}

@@ -33,8 +33,8 @@ def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
 
 @pytest.mark.slow
 def test_an_explanation_is_an_access(place: Place) -> None:
-    rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
-    explain_link(place.home.cohort(COHORT), *rows, place.keys)
+    rows = [parse_row(f"{source}/leeds/{place.find_row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
+    explain_link(place.home.get_cohort(COHORT), *rows, place.keys)
     last = verify(place.home)[-1]
     assert (last.what, last.note) == (Processing.EXPLANATION, "leeds/eyfsp and leeds/hv_reviews")
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 from tests.support.installation.released import COHORT, Place
 
 pytestmark = pytest.mark.slow
@@ -113,7 +113,7 @@ def test_the_text_fits_a_terminal_and_the_page_says_what_it_says(
     assert "https://" not in markup
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
+@pytest.mark.skipif(VALIDATOR is None, reason=describe_missing("html"))
 def test_a_validator_finds_nothing_in_the_pages(pages: dict[Command, Path]) -> None:
     """But that elements are closed as in XML, and that a frame which scrolls is a region, as in all reports."""
     rules = [word for rule in ("void-style:off", "prefer-native-element:off") for word in ("--rule", rule)]

@@ -19,7 +19,7 @@ from pipelines.run import run_cohort
 from sources.reference.cohorts import Cohort
 from tests.support import PROJECT
 from tests.support.installation.released import COHORT, Place
-from tests.support.installation.traces import hashes
+from tests.support.installation.traces import hash_files
 
 pytestmark = pytest.mark.slow
 
@@ -49,19 +49,19 @@ def test_a_cohort_may_be_held_to_the_month_that_the_policy_says() -> None:
 
 
 def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
-    store = place.home.cohort(COHORT)
+    store = place.home.get_cohort(COHORT)
     stay = ("release", "restricted/measurements", "restricted/releases")
-    before = {part: hashes(place.home.root / part) for part in stay}
+    before = {part: hash_files(place.home.root / part) for part in stay}
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
     assert {entry.what for entry in find_due_items(place.home, None, None, get_retention(), at - DAY).held} == {
         "quarantine"
     }
     returned = (
-        place.home.extract("eyfsp", COHORT, "leeds").return_file,
-        place.home.extract("health", COHORT, "leeds").told_file,
+        place.home.get_extract("eyfsp", COHORT, "leeds").return_file,
+        place.home.get_extract("health", COHORT, "leeds").told_file,
     )
-    others = (store.return_summary("leeds"), store.row_history, store.reviewed)
+    others = (store.get_return_summary_path("leeds"), store.row_history, store.reviewed)
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")
@@ -71,7 +71,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
     assert kinds <= {"measurements", "turns"}
     assert not [path for path in place.home.tokens_zone.rglob("*") if path.is_file()]
-    assert {part: hashes(place.home.root / part) for part in stay} == before
+    assert {part: hash_files(place.home.root / part) for part in stay} == before
     assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
     notes = {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")}
     assert notes >= {"pseudonymised", "tokens", "linked", "reports", "reviews"}
@@ -81,42 +81,42 @@ def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set_policy(tmp_path, monkeypatch, "cohort_months: 72", "cohort_months: 1")
-    before = hashes(place.home.restricted)
+    before = hash_files(place.home.restricted)
     with pytest.raises(CohortExpired, match="may not be held since 1 October 2025"):
         run_cohort(place.installation, Cohort(COHORT), None, ReleaseOptions(), lambda _: None)
     job = build_definitions(place.installation).resolve_job_def("linkage")
     assert not job.execute_in_process(partition_key=COHORT, raise_on_error=False).success
-    assert hashes(place.home.restricted) == before
+    assert hash_files(place.home.restricted) == before
 
 
 def test_quarantine_and_superseded_results_go_after_their_days(place: Place) -> None:
-    with place.file("leeds/eyfsp").open("a") as file:
-        file.write(place.file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
+    with place.find_file("leeds/eyfsp").open("a") as file:
+        file.write(place.find_file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
     place.take("leeds/eyfsp")
-    history = place.home.extract("eyfsp", COHORT, "leeds").history
+    history = place.home.get_extract("eyfsp", COHORT, "leeds").history
     assert len(list(history.iterdir())) == 1
     policy = get_retention()
     at = now() + (policy.superseded_days + 1) * DAY
     expire(place.home, None, None, policy, at)
     assert not list(history.iterdir())
     assert not list(place.home.restricted.glob("quarantine/*/*/*.parquet"))
-    assert place.rows("leeds/eyfsp")
+    assert place.list_rows("leeds/eyfsp")
 
 
 def test_only_files_whose_rows_are_in_are_shredded(place: Place) -> None:
-    place.file("leeds/eyfsp").write_text("not what was taken in\n")
+    place.find_file("leeds/eyfsp").write_text("not what was taken in\n")
     place.take("halton/eyfsp")
-    stopped = place.file("wirral/eyfsp")
+    stopped = place.find_file("wirral/eyfsp")
     good = stopped.read_bytes()
     stopped.write_bytes(good[: len(good) // 2])
     with pytest.raises(Exception, match="wirral/eyfsp"):
         place.take("wirral/eyfsp")
-    (place.landing / "sefton" / "eyfsp" / "elsewhere").hardlink_to(place.file("sefton/eyfsp"))
+    (place.landing / "sefton" / "eyfsp" / "elsewhere").hardlink_to(place.find_file("sefton/eyfsp"))
     found = shred_taken(place.landing, place.home, place.keys, COHORT)
-    assert place.file("leeds/eyfsp").exists()
+    assert place.find_file("leeds/eyfsp").exists()
     assert stopped.exists()
-    assert place.file("sefton/eyfsp").exists()
-    assert not place.file("halton/eyfsp").exists()
+    assert place.find_file("sefton/eyfsp").exists()
+    assert not place.find_file("halton/eyfsp").exists()
     assert len(found.ready) == 40 - 3
     assert {sentence.split()[0].rstrip(":") for sentence in found.kept} == {
         f"{council}/eyfsp/{COHORT}.csv" for council in ("leeds", "sefton", "wirral")
@@ -129,7 +129,7 @@ def test_only_files_whose_rows_are_in_are_shredded(place: Place) -> None:
 def test_the_bytes_are_overwritten_before_the_name_goes(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = place.file("halton/eyfsp")
+    path = place.find_file("halton/eyfsp")
     content, seen, unlink = path.read_bytes(), list[bytes](), os.unlink
 
     def unlinked(name: str | Path, *, dir_fd: int | None = None) -> None:
@@ -146,13 +146,13 @@ def test_the_bytes_are_overwritten_before_the_name_goes(
 def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
     """Another file in the place of one that was taken in, none, and a folder in its way."""
     looked_at = ready(place)
-    path, gone = place.file("halton/eyfsp"), place.file("leeds/eyfsp")
+    path, gone = place.find_file("halton/eyfsp"), place.find_file("leeds/eyfsp")
     corrected = path.read_bytes() + b"\n"
     path.write_bytes(corrected)
     gone.unlink()
     assert not shred(place.home, place.keys, looked_at[path])
     assert not shred(place.home, place.keys, looked_at[gone])
-    barred = place.file("sefton/eyfsp")
+    barred = place.find_file("sefton/eyfsp")
     (barred.with_name(f".shredding-{barred.name}") / "deeper").mkdir(parents=True)
     assert not shred(place.home, place.keys, looked_at[barred])
     assert barred.exists()
@@ -164,7 +164,7 @@ def test_a_link_out_of_a_councils_folder_holds_no_other_file_up(place: Place, tm
     (tmp_path / "elsewhere.csv").write_text("another's\n")
     (place.landing / "leeds" / "eyfsp" / "all years.csv").symlink_to(tmp_path / "elsewhere.csv")
     found = find_shreddable(place.landing, place.home, place.keys)
-    assert place.file("halton/eyfsp") in {file.landed.path for file in found.ready}
+    assert place.find_file("halton/eyfsp") in {file.landed.path for file in found.ready}
     assert "a file of leeds/eyfsp: was not taken in with its present content; it stays" in found.kept
 
 
@@ -173,7 +173,7 @@ def test_a_folder_changed_for_a_link_since_it_was_looked_at_is_left_alone(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: bool
 ) -> None:
     """Even where what it leads to is the same, byte for byte."""
-    path = place.file("halton/eyfsp")
+    path = place.find_file("halton/eyfsp")
     file = ready(place)[path]
 
     def swap() -> None:
@@ -196,7 +196,7 @@ def test_a_folder_changed_for_a_link_since_it_was_looked_at_is_left_alone(
 
 def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> None:
     """With retention too, which shreds what has lain long enough."""
-    left = place.file("halton/eyfsp").rename(place.file("halton/eyfsp").with_name(".shredding-202425.csv"))
+    left = place.find_file("halton/eyfsp").rename(place.find_file("halton/eyfsp").with_name(".shredding-202425.csv"))
     shred_taken(place.landing, place.home, place.keys, "202324")
     assert not left.exists()
     left.write_text("pupils\n")
@@ -206,7 +206,7 @@ def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> No
 
 def test_nothing_that_a_sender_calls_so_takes_another_file_along(place: Place, tmp_path: Path) -> None:
     """Links to a file, to a folder and to nowhere, a second name, a pipe, a folder of folders."""
-    folder, other = place.landing / "leeds" / "eyfsp", place.file("sefton/eyfsp")
+    folder, other = place.landing / "leeds" / "eyfsp", place.find_file("sefton/eyfsp")
     (tmp_path / "victims").mkdir()
     victims = [tmp_path / "victims" / "a.csv", tmp_path / "victims" / "b.csv"]
     for victim in (*victims, tmp_path / "c.csv"):
@@ -229,14 +229,14 @@ def test_nothing_that_a_sender_calls_so_takes_another_file_along(place: Place, t
 
 def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
     """A file that is gone is not a council that is missing; the release is found again, byte for byte."""
-    before = hashes(place.home.release)
+    before = hash_files(place.home.release)
     shred_taken(place.landing, place.home, place.keys)
     assert not [path for path in place.landing.rglob(f"{COHORT}.*") if path.is_file()]
     run_cohort(place.installation, Cohort(COHORT), None, ReleaseOptions(), lambda _: None)
-    after = hashes(place.home.release)
+    after = hash_files(place.home.release)
     of_release = {name: digest for name, digest in before.items() if name.startswith("2026.11.0")}
     assert of_release == {name: after[name] for name in of_release}
-    assert deliveries.read_current(place.home.extract("eyfsp", COHORT, "leeds"))
+    assert deliveries.read_current(place.home.get_extract("eyfsp", COHORT, "leeds"))
 
 
 def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:
@@ -265,7 +265,7 @@ def test_the_job_removes_and_the_schedule_asks_for_it_daily(
     _set_policy(tmp_path, monkeypatch, "landing_days: 30", "landing_days: 0")
     definitions = build_definitions(place.installation)
     assert definitions.resolve_job_def("retention").execute_in_process().success
-    assert not place.file("leeds/eyfsp").exists()
+    assert not place.find_file("leeds/eyfsp").exists()
     (schedule,) = [s for s in definitions.schedules or () if s.name == "daily_retention"]
     assert schedule.cron_schedule == "30 3 * * *"
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED

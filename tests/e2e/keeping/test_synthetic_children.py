@@ -17,7 +17,7 @@ from ndl_export.tables import FAMILIES
 from pipelines.cli import main
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.places import get_place
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 from tests.support.installation.released import Place
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def synthesise(bundle: Path, out: Path, *more: str) -> Result:
 @pytest.fixture(scope="module")
 def alone(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Synthetic children of the bundle, and what the command says of them."""
-    pytest.importorskip("mbi", reason=lacking("synthetic"))
+    pytest.importorskip("mbi", reason=describe_missing("synthetic"))
     out = tmp_path_factory.mktemp("children") / "one"
     done = synthesise(bundle, out, "--json")
     assert done.exit_code == 0, done.output
@@ -100,7 +100,7 @@ def test_nothing_is_written_over_and_the_cohort_must_be_there(bundle: Path, tmp_
 
 
 def test_beside_the_release_they_are_signed_and_made_again_to_the_byte(released: Place, tmp_path: Path) -> None:
-    pytest.importorskip("mbi", reason=lacking("synthetic"))
+    pytest.importorskip("mbi", reason=describe_missing("synthetic"))
     home = Path(shutil.copytree(released.home.root, tmp_path / "home", symlinks=True))
     run = CliRunner().invoke
     done = run(main, ["synthesise", VERSION, "--home", str(home), "--keys", str(released.root / "keys")])

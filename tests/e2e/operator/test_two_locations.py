@@ -10,8 +10,8 @@ import yaml
 from assets.home.paths import Home
 from pipelines.dagster.instance import open_instance
 from tests.support.installation.rig import COHORT, Site
-from tests.support.installation.server import served
-from tests.support.waiting import until
+from tests.support.installation.server import serve_site
+from tests.support.waiting import wait_until
 
 RUNS = "{ runsOrError { ... on Runs { results { status jobName } } } }"
 SENSORS = """query S($in: RepositorySelector!) { sensorsOrError(repositorySelector: $in) {
@@ -23,7 +23,7 @@ TICKS = """query T($in: SensorSelector!) { sensorOrError(sensorSelector: $in) {
 @pytest.mark.slow
 def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, list[bytes]]) -> None:
     url, got = hook
-    site = Site.made(tmp_path)
+    site = Site.create(tmp_path)
     with open_instance(Home(site.home)):
         pass
     workspace = tmp_path / "workspace.yaml"
@@ -33,7 +33,7 @@ def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, li
         for name in names
     ]
     workspace.write_text(yaml.safe_dump({"load_from": modules}))
-    with served(site, workspace=workspace, settings={"READINESS_ALERT": url}) as server:
+    with serve_site(site, workspace=workspace, settings={"READINESS_ALERT": url}) as server:
         found = {
             name: server.ask(SENSORS, **{"in": {"repositoryName": "__repository__", "repositoryLocationName": name}})
             for name in names
@@ -44,15 +44,15 @@ def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, li
         config = {"config": {"version": "2026.11.0"}}
         ops = {"ops": {"release__measurements": config, "release__bundle": config}}
         server.launch("release", "release", {"dagster/partition": COHORT}, ops)
-        server.until(RUNS, lambda runs: [r["status"] for r in runs["runsOrError"]["results"]] == ["FAILURE"] * 2)
-        until(lambda: len(got) >= 2)
+        server.query_until(RUNS, lambda runs: [r["status"] for r in runs["runsOrError"]["results"]] == ["FAILURE"] * 2)
+        wait_until(lambda: len(got) >= 2)
         told = time.time()
         selector = {
             "repositoryName": "__repository__",
             "repositoryLocationName": "release",
             "sensorName": "failed_runs",
         }
-        server.until(
+        server.query_until(
             TICKS,
             lambda found: any(
                 tick["timestamp"] > told and tick["status"] != "STARTED"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support import PROJECT, free_port
+from tests.support import PROJECT, find_free_port
 from tests.support.installation.commands import READINESS
 from tests.support.installation.server import Server
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ ASKED = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStat
 @contextmanager
 def started(home: Path, said: Path) -> Iterator[str]:
     """The address that `readiness ui` answers at, until it is interrupted."""
-    port = free_port()
+    port = find_free_port()
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     command = [READINESS, "ui", "--home", home, "--landing", home / "landing", "--keys", home / "keys"]
     with said.open("wb") as output:
@@ -51,7 +51,7 @@ def _can_be_interrupted() -> None:
 def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:
     home, said = tmp_path / "O'Brien's 100% höme", tmp_path / "said.txt"
     with started(home, said) as url:
-        until(lambda: f"{url}  (home" in said.read_text(), every=0.5)
+        wait_until(lambda: f"{url}  (home" in said.read_text(), every=0.5)
         (entry,) = Server(url).ask(ASKED)["workspaceOrError"]["locationEntries"]
     assert entry == {"name": "readiness", "loadStatus": "LOADED"}
     settings = (home / "dagster" / "dagster.yaml").read_text()

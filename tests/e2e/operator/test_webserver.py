@@ -16,11 +16,11 @@ import yaml
 from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import BY, RELEASE, WHY
 from tests.support import PROJECT
-from tests.support.browser import IN_A_BROWSER, started
-from tests.support.installation.rig import COHORT, COUNCILS, FIRST, Site, check_nothing_leaked, finished_site
-from tests.support.installation.server import Server, served
+from tests.support.browser import IN_A_BROWSER, start_browser
+from tests.support.installation.rig import COHORT, COUNCILS, FIRST, Site, check_nothing_leaked, copy_finished_site
+from tests.support.installation.server import Server, serve_site
 from tests.support.planted import IDENTIFIERS
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +40,12 @@ BACKFILL = """mutation B($params: LaunchBackfillParams!) { launchPartitionBackfi
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return finished_site(tmp_path_factory)[0].copy(tmp_path_factory.mktemp("served"))
+    return copy_finished_site(tmp_path_factory)[0].copy(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
 def server(site: Site) -> Iterator[Server]:
-    with served(site) as running:
+    with serve_site(site) as running:
         yield running
 
 
@@ -117,7 +117,7 @@ def test_what_containers_and_pods_ask_of_a_server_is_answered(server: Server, si
         return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=False).returncode
 
     assert asked("webserver", tmp_path) == 0
-    until(lambda: asked("daemon", site.home / "dagster") == 0)
+    wait_until(lambda: asked("daemon", site.home / "dagster") == 0)
     assert asked("daemon", tmp_path) == 1
 
 
@@ -130,7 +130,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
         *("/locations/readiness/jobs/release/playground", "/jobs", "/automation", "/runs"),
         "/assets/restricted/children?view=lineage&lineageScope=upstream",
     )
-    with started() as browser:
+    with start_browser() as browser:
         opened, said = [], list[str]()
         for path in paths:
             page = browser.new_page(viewport={"width": 1500, "height": 1000})
@@ -162,6 +162,8 @@ def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> No
             if {"key": "dagster/backfill", "value": backfill} in run["tags"]
         ]
 
-    found = server.until(RUNS, lambda found: any(r["status"] in ("SUCCESS", "FAILURE") for r in of_backfill(found)))
+    found = server.query_until(
+        RUNS, lambda found: any(r["status"] in ("SUCCESS", "FAILURE") for r in of_backfill(found))
+    )
     assert [run["status"] for run in of_backfill(found)] == ["SUCCESS"]
     check_nothing_leaked(site)

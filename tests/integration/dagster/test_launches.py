@@ -21,8 +21,8 @@ from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support import PROJECT
-from tests.support.installation.commands import settings_of
-from tests.support.installation.launching import WHERE, Desk, executing_at_once, opened
+from tests.support.installation.commands import build_settings
+from tests.support.installation.launching import WHERE, Desk, make_executing_instance, open_desk
 
 COHORT = "202425"
 SECRET = "a-password-Zzyzxwick"
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An installation in the environment, whose ledger was charged, and a folder beside it that no run may use."""
     root = tmp_path_factory.mktemp("launches")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings_of(root, publish_to=root / "published").items():
+        for name, value in build_settings(root, publish_to=root / "published").items():
             patch.setenv(name, value)
         patch.setenv("DEPLOYMENT_PASSWORD", SECRET)
         KeyRing.create(root / "keys", demonstration=True)
@@ -52,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def desk(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with opened(executing_at_once(tmp_path_factory.mktemp("history"))) as desk:
+    with open_desk(make_executing_instance(tmp_path_factory.mktemp("history"))) as desk:
         yield desk
 
 
@@ -305,8 +305,8 @@ def test_what_is_done_to_dagsters_history_moves_no_budget_and_no_file(root: Path
 def test_every_sensor_and_schedule_can_be_tested(root: Path, desk: Desk) -> None:
     repository, before = build_definitions().get_repository_def(), read_state(root)
     noon = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
-    found = {each.name: desk.dry_run("sensor", each.name) for each in repository.sensor_defs}
-    found |= {each.name: desk.dry_run("schedule", each.name, timestamp=noon) for each in repository.schedule_defs}
+    found = {each.name: desk.try_out("sensor", each.name) for each in repository.sensor_defs}
+    found |= {each.name: desk.try_out("schedule", each.name, timestamp=noon) for each in repository.schedule_defs}
     assert set(found) > {"restricted_automation", "landing_sensor", "nightly_intake"}
     assert {name: each["error"] for name, each in found.items() if each["error"]} == {}
     assert read_state(root) == before
@@ -322,7 +322,7 @@ def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
                 desk.instance.report_runless_asset_event(
                     dg.AssetMaterialization(["restricted", "eyfsp"], partition=key)
                 )
-            found = desk.dry_run("sensor", "restricted_automation", cursor=cursor)
+            found = desk.try_out("sensor", "restricted_automation", cursor=cursor)
         cursor = found["cursor"]
         asked.append([{tag["key"]: tag["value"] for tag in run["tags"]} for run in found["runRequests"]])
     assert asked[:2] == [[], []]
@@ -336,7 +336,7 @@ def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
 
 def launch_queued(folder: Path, tags: Mapping[str, str]) -> tuple[dict[str, Any], list[dg.DagsterRunStatus]]:
     """What is answered to a launch where runs are queued as the shipped settings say, and how its run stands."""
-    with opened(open_instance(Home(folder))) as desk:
+    with open_desk(open_instance(Home(folder))) as desk:
         return desk.launch("retention", tags), [run.status for run in desk.instance.get_runs()]
 
 

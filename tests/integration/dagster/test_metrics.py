@@ -17,9 +17,9 @@ from assets.home.paths import Home
 from pipelines.cli import main
 from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
-from tests.support import free_port
+from tests.support import find_free_port
 from tests.support.installation.commands import READINESS
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 NAMES = {
     "readiness_last_success_timestamp_seconds",
@@ -43,8 +43,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     ledger.approve("202425", 0.3)
     ledger.commit(ledger.reserve("202425", "2026.11.0", "pupil", 0.1, "a" * 64, "c" * 64), "b" * 64)
     (home.held / "2026.11.0").mkdir(parents=True)
-    quality = home.extract("eyfsp", "202425", "leeds").quality
-    for path in (home.decision_sheet("2026.11.0", "publication"), quality):
+    quality = home.get_extract("eyfsp", "202425", "leeds").quality
+    for path in (home.get_decision_sheet_path("2026.11.0", "publication"), quality):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('{"rows_read": 4711}')
     os.utime(quality, (1_790_000_000, 1_790_000_000))
@@ -104,7 +104,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None
 
 
 def test_it_answers_scrapes(home: Home) -> None:
-    port = free_port()
+    port = find_free_port()
     with subprocess.Popen([READINESS, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
 
         def scrape() -> bytes:
@@ -116,6 +116,6 @@ def test_it_answers_scrapes(home: Home) -> None:
             return b""
 
         try:
-            assert set(parse_metrics(until(scrape, of=process).decode())) == NAMES
+            assert set(parse_metrics(wait_until(scrape, of=process).decode())) == NAMES
         finally:
             process.kill()

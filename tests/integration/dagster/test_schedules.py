@@ -65,7 +65,7 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     for council in ("leeds", "wirral", "halton"):
         landed(installation, council)
     landed(installation, "sefton", ready=False)  # just now: perhaps half written
-    done = home.extract("eyfsp", "202425", "wirral").stopped
+    done = home.get_extract("eyfsp", "202425", "wirral").stopped
     done.parent.mkdir(parents=True)
     done.write_text("{}")
     (request,) = find_requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
@@ -74,7 +74,7 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     assert request.tags[RANGE_END] == build_partition_key("leeds", "202425")
     assert "neither taken nor stopped" in request.tags[WHY]
     for council in ("leeds", "halton"):
-        path = home.extract("eyfsp", "202425", council).quality
+        path = home.get_extract("eyfsp", "202425", council).quality
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     assert find_requests(nightly_intake(at(2026, 11, 26, 2, 0), installation=installation)) == []
@@ -98,7 +98,7 @@ def test_the_linkage_of_a_term_names_the_last_assessed_cohort(month: tuple[int, 
 def test_returns_of_every_linked_open_cohort_are_renewed_at_night(installation: Installation) -> None:
     night = at(2026, 11, 29, 6, 0)
     for cohort in ("202526", "202627", "203132"):  # the first left Reception in August
-        links = installation.home_folder.cohort(cohort).links
+        links = installation.home_folder.get_cohort(cohort).links
         links.parent.mkdir(parents=True)
         links.touch()
     assert find_requests(nightly_returns(night, installation=installation)) == []  # nothing is agreed

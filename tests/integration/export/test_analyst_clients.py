@@ -21,9 +21,9 @@ import pytest
 from ndl_export.analyst_db.build import MACROS, NOTEBOOK_FILE, WORKED_QUERIES
 from ndl_export.facts.description import DATABASE_FILE
 from tests.support import PROJECT
-from tests.support.areas import lacking
-from tests.support.export.standard_validators import program
-from tests.support.export.store_servers import web_server
+from tests.support.areas import describe_missing
+from tests.support.export.standard_validators import find_program
+from tests.support.export.store_servers import run_web_server
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def finds(python: Path, database: Path) -> Any:
 @pytest.mark.parametrize(("environment", "version"), [("duckdb-oldest", "1.2.0"), ("notebook", "1.")])
 def test_an_older_client_finds_the_same(environment: str, version: str, two_cohorts: Path) -> None:
     database = two_cohorts / DATABASE_FILE
-    theirs, ours = finds(program(environment, "python"), database), finds(Path(sys.executable), database)
+    theirs, ours = finds(find_program(environment, "python"), database), finds(Path(sys.executable), database)
     assert theirs.pop("version").startswith(version)
     assert ours.pop("version") == duckdb.__version__
     assert theirs == ours
@@ -72,7 +72,7 @@ def test_the_notebook_of_an_unpacked_archive_answers_from_the_files_beside_it(
 
 def _export(page: Path, database: Path | None, notebook: Path | None = None, folder: Path | None = None) -> None:
     notebook = notebook or Path(shutil.copy(NOTEBOOK, page.parent))  # marimo keeps notes of a session beside it
-    command = [program("notebook", "marimo"), "export", "html", notebook, "-o", page]
+    command = [find_program("notebook", "marimo"), "export", "html", notebook, "-o", page]
     surroundings = {name: value for name, value in os.environ.items() if name != "READINESS_DATABASE"}
     if database:
         surroundings["READINESS_DATABASE"] = str(database)
@@ -98,14 +98,14 @@ for each in duckdb.extract_statements(sys.stdin.read()):
 
 @pytest.fixture(scope="module")
 def server(two_releases: Path) -> Iterator[str]:
-    with web_server(two_releases) as address:
+    with run_web_server(two_releases) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A Python with the libraries of the page and their surroundings, DuckDB's extension in place."""
-    python = program("remote")
+    python = find_program("remote")
     surroundings = os.environ | {"HOME": str(tmp_path_factory.mktemp("home"))}
     subprocess.run([python, "-c", PREPARED], env=surroundings, check=True)
     return python, surroundings
@@ -131,7 +131,7 @@ def test_a_snippet_finds_the_council(
     if language == "r":
         rscript = shutil.which("Rscript")
         if rscript is None:
-            pytest.skip(lacking("r"))
+            pytest.skip(describe_missing("r"))
         command = [rscript, "-"]
     ran = subprocess.run(command, input=run, env=surroundings, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, (title, ran.stderr)

@@ -22,14 +22,14 @@ from tests.support.export.analyst import (
     TOTAL,
     Row,
     answer,
-    chance,
-    changed,
-    correlated,
-    ends,
-    published,
+    combine_correlated,
+    compute_chance,
+    compute_ends,
+    list_published,
+    open_changed,
     read_from,
 )
-from tests.support.release.accuracy import largest_correlation
+from tests.support.release.accuracy import measure_correlation
 
 LONDON = [name for name, entry in load_places().items() if entry.region_name == "London"]
 
@@ -49,7 +49,7 @@ reader = read_from("two_cohorts")
 
 
 def council_rows(tables: dict[str, pa.Table]) -> list[Row]:
-    return published(tables, "gld_headline", **COUNCILS, **TOTAL)
+    return list_published(tables, "gld_headline", **COUNCILS, **TOTAL)
 
 
 def with_chance(arm: float, variance: float) -> float:
@@ -70,10 +70,10 @@ def test_a_rate_is_the_published_one(
     area: str, characteristic: str, reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
 ) -> None:
     found = answer(reader, f"FROM gld_rate('{area}', '{characteristic}')")
-    expected = published(tables, "gld_headline", la_name="Leeds", breakdown_topic=FSM, sex="Total")
+    expected = list_published(tables, "gld_headline", la_name="Leeds", breakdown_topic=FSM, sex="Total")
     assert [row["child_group"] for row in found] == [ELIGIBLE, OTHERS]
     for row, own in zip(found, expected, strict=True):
-        percent, lower, upper = ends(own)
+        percent, lower, upper = compute_ends(own)
         assert row["gld_percent"] == percent
         assert (row["lower_ci"], row["upper_ci"]) == (round(lower, 1), round(upper, 1))
         assert row["flag"] == own["gld_children_percent_flag"]
@@ -131,8 +131,8 @@ def test_a_difference_that_is_published_is_exact_either_way_round(
 ) -> None:
     times: list[float] = []
     for area in ("Leeds", "Halton", "Sefton", "Wirral"):
-        [own] = published(tables, "gld_differences", la_name=area, comparison="Not eligible less eligible")
-        points, low, high = ends(own, "gld_difference_points")
+        [own] = list_published(tables, "gld_differences", la_name=area, comparison="Not eligible less eligible")
+        points, low, high = compute_ends(own, "gld_difference_points")
         [found] = answer(reader, f"FROM gld_difference('{area}', '{OTHERS}', '{area}', '{ELIGIBLE}')")
         [turned] = answer(reader, f"FROM gld_difference('{area}', '{ELIGIBLE}', '{area}', '{OTHERS}')")
         assert found["basis"] == turned["basis"] == "exact: gld_differences"
@@ -141,8 +141,8 @@ def test_a_difference_that_is_published_is_exact_either_way_round(
         if points is None:  # withheld: nothing is certain
             assert not found["is_certain"]
             continue
-        groups = published(tables, "gld_headline", la_name=area, breakdown_topic=FSM, sex="Total")
-        of_both = sum(chance(row) for row in groups if row["breakdown"] in (ELIGIBLE, OTHERS))
+        groups = list_published(tables, "gld_headline", la_name=area, breakdown_topic=FSM, sex="Total")
+        of_both = sum(compute_chance(row) for row in groups if row["breakdown"] in (ELIGIBLE, OTHERS))
         assert found["lower_ci"] == pytest.approx(-turned["upper_ci"], abs=0.006)
         if found["lower_ci"] > -100:  # no difference is larger
             times.append((points - found["lower_ci"]) / with_chance(points - low, of_both))
@@ -153,19 +153,19 @@ def test_a_difference_that_is_published_is_exact_either_way_round(
 
 def test_a_council_less_all_together_is_exact(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
     comparison = "Eligible: area less all councils together"
-    [own] = published(tables, "gld_differences", la_name="Wirral", comparison=comparison)
+    [own] = list_published(tables, "gld_differences", la_name="Wirral", comparison=comparison)
     [found] = answer(reader, f"FROM gld_difference('Wirral', '{ELIGIBLE}', 'all councils', '{ELIGIBLE}')")
     [turned] = answer(reader, f"FROM gld_difference('Pilot councils', '{ELIGIBLE}', 'Wirral', '{ELIGIBLE}')")
-    points, low, high = ends(own, "gld_difference_points")
+    points, low, high = compute_ends(own, "gld_difference_points")
     assert [found[end] for end in THESE] == [round(low, 2), round(high, 2)]
     assert [turned[end] for end in THESE] == [-round(high, 2), -round(low, 2)]
-    rows = published(tables, "gld_headline", breakdown=ELIGIBLE, sex="Total")
+    rows = list_published(tables, "gld_headline", breakdown=ELIGIBLE, sex="Total")
     [council], [together] = (
         [row for row in rows if row[name] == wanted]
         for name, wanted in (("la_name", "Wirral"), ("geographic_level", "Pilot councils"))
     )
     among = council["children_count_estimate"] / together["children_count_estimate"]
-    variance = chance(council) * (1 - 2 * among) + chance(together)
+    variance = compute_chance(council) * (1 - 2 * among) + compute_chance(together)
     assert 1 <= (points - found["lower_ci"]) / with_chance(points - low, variance) <= most_asked(9)
 
 
@@ -191,9 +191,9 @@ def test_a_difference_that_is_not_published_takes_the_bound_on_the_correlation(
         answer(reader, f"{find} AND area_name = '{area}' AND time_period = '{cohort}'")[0]
         for area, cohort in (("St. Helens", "202425"), (less, "202324" if options else "202425"))
     )
-    (p, pl, pu), (q, ql, qu) = ends(one), ends(other)
+    (p, pl, pu), (q, ql, qu) = compute_ends(one), compute_ends(other)
     [found] = answer(reader, f"FROM gld_difference('St. Helens', 'everyone', '{less}', 'everyone'{options})")
-    down, up = correlated(p - pl, qu - q, correlation), correlated(pu - p, q - ql, correlation)
+    down, up = combine_correlated(p - pl, qu - q, correlation), combine_correlated(pu - p, q - ql, correlation)
     assert (found["basis"], found["points"]) == (basis, pytest.approx(p - q, abs=0.051))
     assert [found[end] for end in THESE] == [
         pytest.approx(max(p - q - down, -100), abs=0.006),
@@ -201,7 +201,7 @@ def test_a_difference_that_is_not_published_takes_the_bound_on_the_correlation(
     ]
     assert found["lower_ci"] <= found[THESE[0]] <= found[THESE[1]] <= found["upper_ci"]
     if correlation == NOISE_CORRELATION:
-        of_both = chance(one) + chance(other)
+        of_both = compute_chance(one) + compute_chance(other)
         assert 1 <= (found["points"] - found["lower_ci"]) / with_chance(down, of_both) <= most_asked(36)
 
 
@@ -215,7 +215,7 @@ def test_across_a_break_no_change_is_certain(two_cohorts: Path, tmp_path: Path) 
         {of_leeds} AND time_period = '{cohort}'"""
         for cohort, percent in (("202324", 30), ("202425", 70))
     )
-    with changed(two_cohorts, tmp_path, *certain) as con:
+    with open_changed(two_cohorts, tmp_path, *certain) as con:
         [found], series = answer(con, change), answer(con, "FROM gld_over_time('Leeds', 'Total')")
         assert (found["is_certain"], series[-1]["is_certain"]) == (True, True)
         con.execute(f"UPDATE releases.gld_headline SET series_break = 'b' {of_leeds} AND time_period = '202425'")
@@ -251,15 +251,15 @@ def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_
 )
 def test_noise_of_councils_is_correlated_by_no_more_than_the_bound(councils: list[str], bound: float) -> None:
     """The bound is not idle: the worst release comes near it. The pilot's is in `tests/privacy/mechanism`."""
-    assert largest_correlation(sorted(councils)) <= bound
+    assert measure_correlation(sorted(councils)) <= bound
 
 
 def test_chances_of_ranks(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
     found = answer(reader, "FROM gld_rank('Total')")
     rows = [row for row in council_rows(tables) if row["gld_children_percent"] is not None]
-    figures = {row["la_name"]: ends(row) for row in rows}
+    figures = {row["la_name"]: compute_ends(row) for row in rows}
     sigma = {
-        row["la_name"]: math.hypot(max(u - p, p - low) / norm.ppf(0.975), math.sqrt(chance(row)))
+        row["la_name"]: math.hypot(max(u - p, p - low) / norm.ppf(0.975), math.sqrt(compute_chance(row)))
         for row, (p, low, u) in zip(rows, figures.values(), strict=True)
     }
     assert [row["area_name"] for row in found] == sorted(figures, key=lambda name: -figures[name][0])
@@ -281,7 +281,7 @@ def test_chances_of_ranks(reader: duckdb.DuckDBPyConnection, tables: dict[str, p
 def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
     found = {row["area_name"]: row for row in answer(reader, "FROM gld_to_target('Total')")}
     for row in council_rows(tables):
-        (p, low, high), told = ends(row), found[row["la_name"]]
+        (p, low, high), told = compute_ends(row), found[row["la_name"]]
         assert (told["child_group"], told["target_percent"], told["target_year"]) == ("Total", 75, 2028)
         if p is None:
             assert told["verdict"] == "no figure"

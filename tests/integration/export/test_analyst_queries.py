@@ -10,9 +10,9 @@ import pytest
 from ndl_export.analyst_db.build import WORKED_QUERIES, WorkedQuery
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
-from tests.support.daily import first
-from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, chance, ends, published
-from tests.support.release.comparisons import Z, certain_from
+from tests.support.daily import mark_slow_after
+from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, compute_chance, compute_ends, list_published
+from tests.support.release.comparisons import Z, compute_certain_from
 
 
 def run(directory: Path, title: str) -> list[Row]:
@@ -30,7 +30,7 @@ def test_each_answers_and_is_explained(query: WorkedQuery, two_releases: Path) -
     assert query.meaning.endswith(".")
 
 
-@pytest.mark.parametrize("query", first(6, WORKED_QUERIES), ids=lambda query: query.title)
+@pytest.mark.parametrize("query", mark_slow_after(6, WORKED_QUERIES), ids=lambda query: query.title)
 def test_a_second_cohort_in_a_release_does_not_get_mixed_in(
     query: WorkedQuery, two_releases: Path, two_cohorts: Path
 ) -> None:
@@ -48,7 +48,7 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     figures = {
         (f.area_name, f.breakdown_topic, f.breakdown): f for f in read_official_figures("202425") if f.sex == "Total"
     }
-    rows = published(tables, "gld_headline", **COUNCILS, sex="Total")
+    rows = list_published(tables, "gld_headline", **COUNCILS, sex="Total")
     ours = {(row["la_name"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
     found = run(two_releases, "By characteristic, beside official figures")
     assert {row["breakdown_topic"] for row in found} >= {
@@ -62,10 +62,10 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
         key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
         own, england = figures.get(key), figures["England", *key[1:]].percent
         assert row["official"] == (own and round(own.percent, 2))
-        percent, low, high = ends(ours[key])
+        percent, low, high = compute_ends(ours[key])
         if percent is not None:
             for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
-                distance = sign * (percent - england) / ((arm / Z) ** 2 + chance(ours[key])) ** 0.5
+                distance = sign * (percent - england) / ((arm / Z) ** 2 + compute_chance(ours[key])) ** 0.5
                 assert (row["beside_england"] == verdict) <= (distance > Z)
                 assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None
@@ -90,21 +90,21 @@ def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Pa
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
-    headline = published(tables, "gld_headline", **TOTAL)
+    headline = list_published(tables, "gld_headline", **TOTAL)
     of = {row["la_name"] or row["english_devolved_area_name"] or "together": row for row in headline}
     distances, councils = {}, set()
-    for row in published(tables, "gld_differences", comparison="All children: area less all councils together"):
+    for row in list_published(tables, "gld_differences", comparison="All children: area less all councils together"):
         name, (points, low, high) = (
             row["la_name"] or row["english_devolved_area_name"],
-            ends(row, "gld_difference_points"),
+            compute_ends(row, "gld_difference_points"),
         )
         if name and points is not None:
             share = of[name]["children_count_estimate"] / of["together"]["children_count_estimate"]
-            variance = chance(of[name]) * (1 - 2 * share) + chance(of["together"])
+            variance = compute_chance(of[name]) * (1 - 2 * share) + compute_chance(of["together"])
             noise = (points - (low if points > 0 else high)) / Z
             distances[name] = abs(points) / (noise**2 + variance) ** 0.5
             councils |= {row["la_name"]}
-    (needed,) = certain_from(np.array([list(distances.values())]), 0.025)
+    (needed,) = compute_certain_from(np.array([list(distances.values())]), 0.025)
     expected = {name for name in councils & set(distances) if distances[name] > needed}
     found = run(two_releases, "Which councils differ from all together")
     assert {row["area_name"] for row in found} == expected

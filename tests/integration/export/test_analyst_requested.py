@@ -18,13 +18,13 @@ from ndl_export.tables.definition import InvalidDefinition
 from ndl_export.tables.schema import list_columns
 from tests.support.export.analyst import read_from
 from tests.support.export.fake_release import fake_tables
-from tests.support.export.requested import REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
+from tests.support.export.requested import REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, build_facts_with, build_requested
 
 
 def with_requests(bundle: Path, directory: Path, version: str, requests: Sequence[RequestedTable], seed: int) -> Path:
     """A bundle's folder as the database reads it: that of another release, with these tables besides."""
     folder = Path(shutil.copytree(bundle, directory / version))
-    facts, tables = facts_with(requests, version), fake_tables(seed=seed, requested=requests)
+    facts, tables = build_facts_with(requests, version), fake_tables(seed=seed, requested=requests)
     for name, content in facts.on_request.build_files(version).items():
         (folder / name).write_bytes(content)
     (folder / "privacy_statement.json").write_text(json.dumps(facts.privacy_record))
@@ -152,7 +152,7 @@ ODD_WORDS = {
 
 
 def test_words_and_names_that_sql_has_a_use_for_stay_words(bundle: Path, tmp_path: Path) -> None:
-    asked = dataclasses.replace(requested(ODD_WORDS), asked_by="Robert'); DROP TABLE requests;-- ?")
+    asked = dataclasses.replace(build_requested(ODD_WORDS), asked_by="Robert'); DROP TABLE requests;-- ?")
     folder = with_requests(bundle, tmp_path, "2026.12.0", (asked,), 2)
     with duckdb.connect() as own, duckdb.connect(str(build_database(tmp_path)), read_only=True) as built:
         own.execute(f"SET file_search_path = '{folder}'")
@@ -179,11 +179,11 @@ def test_every_name_in_the_database_or_of_a_table_s_file_is_taken(two_releases: 
     assert names <= TAKEN
     for name in ("requests", "gld_headline_all_rows"):
         with pytest.raises(InvalidDefinition, match=f"{name} is already the name of something else in a release"):
-            requested({**REVIEWED, "name": name}, "health")
+            build_requested({**REVIEWED, "name": name}, "health")
 
 
 @pytest.mark.parametrize("name", ["flag", "area", "release_version", "gld_children_percent_flag"])
 def test_a_column_cannot_be_called_as_another_of_the_table_or_its_view(name: str) -> None:
     column = {"attribute": "sex", "name": name}
     with pytest.raises(InvalidDefinition, match=name):
-        _ = requested({**SEN_BY_MEALS, "columns": [column]}).table
+        _ = build_requested({**SEN_BY_MEALS, "columns": [column]}).table

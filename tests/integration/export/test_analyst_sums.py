@@ -14,7 +14,7 @@ import pytest
 from ndl_export.analyst_db.build import build_database
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from privacy.estimation.intervals import Z95, RatioMoments
-from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, changed, read_from
+from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, open_changed, read_from
 
 CITY_REGION = ("Halton", "Knowsley", "Liverpool", "Sefton", "St. Helens", "Wirral")
 ASIAN, BLACK = "Asian / Asian British", "Black / African / Caribbean / Black British"
@@ -125,7 +125,7 @@ def test_a_release_without_covariances_gives_no_interval_and_says_so(two_release
 
 def test_a_group_that_is_not_published_everywhere_is_named(two_releases: Path, tmp_path: Path) -> None:
     delete = "DELETE FROM releases.gld_headline WHERE area_name = 'Wirral' AND breakdown = 'White'"
-    with changed(two_releases, tmp_path, delete) as connection:
+    with open_changed(two_releases, tmp_path, delete) as connection:
         found = sums(connection, "'Leeds + Wirral', 'White'")
     assert found["basis"] == "no figure: no row of this group in Wirral"
     assert all(found[name] is None for name in ("gld_percent", "lower_ci", "upper_ci", "children", "gld_children"))

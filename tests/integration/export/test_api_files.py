@@ -23,7 +23,7 @@ from ndl_export.facts.release_facts import read_releases
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS
 from tests.support.export.fake_release import fake_facts, fake_tables
-from tests.support.export.requested import SEN, facts_with
+from tests.support.export.requested import SEN, build_facts_with
 
 FIRST, SECOND = "2026.11.0", "2027.02.0"
 DAY, REASON = dt.date(2027, 3, 5), "an extract was of another year"
@@ -178,7 +178,7 @@ def test_a_further_release_leaves_the_files_of_older_ones_as_they_were(
 ) -> None:
     own = Path(shutil.copytree(release_dir, tmp_path / "release", symlinks=True))
     before = states(api(own) / "releases" / FIRST)
-    facts = facts_with((SEN,))
+    facts = build_facts_with((SEN,))
     write_bundle(own, facts, fake_tables(requested=facts.on_request.tables), signing_key)
     assert states(api(own) / "releases" / FIRST) == before
     (table,) = [each for each in read(own, "tables.json")["tables"] if each["name"] == SEN.name]

@@ -24,8 +24,8 @@ from ndl_export.api.queries import Latest
 from ndl_export.api.service import LONGEST_QUERY, MOST_FIGURES, create_app
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.tables import TABLES
-from tests.support import PROJECT, free_port
-from tests.support.waiting import until
+from tests.support import PROJECT, find_free_port
+from tests.support.waiting import wait_until
 
 FIRST, SECOND = "2026.11.0", "2027.02.0"
 ROOT = "/api/v1"
@@ -298,7 +298,7 @@ def test_its_process_has_nothing_of_the_restricted_zone() -> None:
 
 
 def test_the_command_serves_until_it_is_stopped(two_releases: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     start = "from pipelines.cli import main; main()"
     command = [sys.executable, "-c", start, "serve", str(two_releases), "--port", str(port)]
     with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as served:
@@ -313,7 +313,7 @@ def test_the_command_serves_until_it_is_stopped(two_releases: Path) -> None:
                 with urllib.request.urlopen(address, timeout=60) as answer:
                     return bool(json.load(answer)["total"])
 
-            until(answers)
+            wait_until(answers)
             taken = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
             assert (taken.returncode, "nothing can listen at 127.0.0.1" in taken.stderr) == (1, True)
         finally:

@@ -24,9 +24,9 @@ from ndl_export.facts.release_facts import Earlier, Release, build_release, read
 from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
 from pipelines.commands.releases import describe_differences
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_privacy_record, fake_tables
-from tests.support.export.requested import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
+from tests.support.export.requested import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, build_supplement_facts, narrow
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def with_values(data: pa.Table, row: int, **values: float | None) -> pa.Table:
     return data
 
 
-@examples(30)
+@limit_examples(30)
 @given(p=st.floats(20, 80), c=st.floats(20, 80), width=st.floats(0.5, 15))
 def test_a_percentage_has_moved_where_the_interval_of_its_change_leaves_out_zero(
     tables: dict[str, pa.Table], p: float, c: float, width: float
@@ -193,8 +193,8 @@ def releases(
     narrower by a fifth."""
     directory = tmp_path_factory.mktemp("sharper")
     write_bundle(directory, fake_facts(BASE), tables, signing_key)
-    facts = supplement_facts(earlier={})
-    made = narrowed(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
+    facts = build_supplement_facts(earlier={})
+    made = narrow(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
     write_bundle(directory, facts, made, signing_key)
     return directory
 
@@ -203,7 +203,7 @@ def test_the_diff_says_the_same(releases: Path) -> None:
     found = diff(releases / BASE, releases / SUPPLEMENT)
     assert found.changes == ()
     assert found.not_compared == ()
-    said = json.loads(json.dumps(found.as_json()))
+    said = json.loads(json.dumps(found.build_document()))
     assert said["tables_on_request"] == {"new": [TOGETHER, LINKED, WAITS], "gone": []}
     assert said["figures"]["gld_headline"]["median_width_ratio"] == pytest.approx(0.8)
     assert said["figures"]["asq3_outcomes"]["median_width_ratio"] == pytest.approx(1.0)

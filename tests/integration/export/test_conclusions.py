@@ -18,9 +18,9 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.rows import list_rows
 from ndl_export.tables.schema import Flag
 from sources.reference.places import PILOT
-from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, published
+from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, list_published
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
-from tests.support.release.comparisons import certain_from, pilot_sizes, simulate
+from tests.support.release.comparisons import compute_certain_from, read_pilot_sizes, simulate
 
 MONTE_CARLO = 3
 """Standard errors that a simulated share may be off."""
@@ -34,7 +34,7 @@ def most(share: float, releases: int) -> float:
 def test_equal_councils_are_told_apart_in_one_release_of_twenty_at_most(councils: str | int) -> None:
     """One comparison at a time calls something certain in half of the pilot's releases, and in all of England's."""
     rng = np.random.default_rng(2)
-    sizes = rng.lognormal(8.2, 0.5, councils).round() if isinstance(councils, int) else pilot_sizes()
+    sizes = rng.lognormal(8.2, 0.5, councils).round() if isinstance(councils, int) else read_pilot_sizes()
     releases, rates = 4000 if len(sizes) == 8 else 60, np.full(len(sizes), 65.0)
     found = simulate(sizes, rates, releases)
     assert found.any_certain <= most(0.05, releases)
@@ -47,16 +47,16 @@ def test_equal_councils_are_told_apart_in_one_release_of_twenty_at_most(councils
 @pytest.mark.parametrize("spread", [0.5, 2.0, 5.0])
 def test_ranks_hold_together_and_verdicts_are_true_where_councils_differ(spread: float) -> None:
     rates = np.random.default_rng(3).normal(65, spread, 8)
-    found = simulate(pilot_sizes(), rates, 1500)
+    found = simulate(read_pilot_sizes(), rates, 1500)
     assert found.any_wrong <= most(0.05, 1500)
     assert found.ranks_hold >= 1 - most(0.05, 1500)
-    assert spread < 5 or found.power_of_pairs(8) > 0.95
+    assert spread < 5 or found.compute_power_of_pairs(8) > 0.95
 
 
 def test_certain_from_is_holm() -> None:
     """Worked out anew, step by step, with the quantiles of another library."""
     lists = np.abs(np.random.default_rng(5).normal(0, 2.5, (200, 12)))
-    for distances, needed in zip(lists, certain_from(lists, 0.05), strict=True):
+    for distances, needed in zip(lists, compute_certain_from(lists, 0.05), strict=True):
         rejected = 0
         for place, distance in enumerate(sorted(distances, reverse=True), start=1):
             if distance <= norm.isf(0.05 / (2 * 12 - place + 1)):
@@ -69,7 +69,7 @@ def test_certain_from_is_holm() -> None:
 def tables_with(seed: int, spread: float) -> dict[str, pa.Table]:
     """Made-up tables in which councils' rates are so many points apart (standard deviation), with noise of 0.3."""
     rng, tables = np.random.default_rng(seed), fake_tables(seed=seed)
-    councils = published(tables, "gld_headline", **COUNCILS, **TOTAL)
+    councils = list_published(tables, "gld_headline", **COUNCILS, **TOTAL)
     sizes = np.array([row["children_count_estimate"] for row in councils])
     rates = 65 + rng.normal(0, np.hypot(spread, 48 / np.sqrt(sizes)))
     all_together = float(rates @ sizes / sizes.sum())

@@ -10,7 +10,7 @@ import pytest
 from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import build_csv_files
 from sources.reference.places import load_places
-from tests.support.export.ees_screener import faults, read, screen
+from tests.support.export.ees_screener import list_failures, list_faults, read
 from tests.support.export.fake_release import fake_tables
 
 INDEX = "dataset_names.csv"
@@ -20,7 +20,7 @@ INVALID = set('"<>|:*?\\/& ') | set(map(chr, range(32)))
 
 @pytest.mark.parametrize("name", TABLES)
 def test_csv_files_pass_the_screener(name: str, bundle: Path) -> None:
-    assert screen(bundle / f"{name}.csv", bundle / f"{name}.meta.csv") == []
+    assert list_failures(bundle / f"{name}.csv", bundle / f"{name}.meta.csv") == []
 
 
 def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
     for file, content in build_csv_files({name: data}, TABLES).items():
         (tmp_path / file).write_bytes(content)
     files = read(tmp_path / f"{name}.csv", tmp_path / f"{name}.meta.csv")
-    assert files.levels("geographic_level") == {"National", "Regional", "Local authority", "English devolved area"}
-    assert faults(files) == []
+    assert files.list_levels("geographic_level") == {"National", "Regional", "Local authority", "English devolved area"}
+    assert list_faults(files) == []
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
 def test_the_screener_finds_a_planted_fault(number: int, part: str, change: dict[str, str], bundle: Path) -> None:
     files = read(bundle / "gld_headline.csv", bundle / "gld_headline.meta.csv")
     getattr(files, part)[-1].update(change)
-    assert any(found.startswith(f"{number}: ") for found in faults(files))
+    assert any(found.startswith(f"{number}: ") for found in list_faults(files))
 
 
 def list_upload_faults(archive: Path) -> list[str]:

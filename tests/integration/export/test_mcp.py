@@ -13,10 +13,10 @@ import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
 from ndl_export.bundle.row_hashes import check_answer
-from tests.support import PROJECT, free_port
-from tests.support.areas import lacking
-from tests.support.daily import first
-from tests.support.waiting import PATIENCE, answers, until
+from tests.support import PROJECT, find_free_port
+from tests.support.areas import describe_missing
+from tests.support.daily import mark_slow_after
+from tests.support.waiting import PATIENCE, is_answering, wait_until
 
 Arguments = dict[str, Any]
 LEEDS: Arguments = {"measure": "ready for school", "area": "Leeds"}
@@ -89,19 +89,19 @@ async def _call(server: Any) -> Session:
         return Session(tools, results, await client.call_tool("prove", {"figures": figures}))
 
 
-@pytest.fixture(scope="module", params=first(1, ["stdio", "http"]))
+@pytest.fixture(scope="module", params=mark_slow_after(1, ["stdio", "http"]))
 def session(request: pytest.FixtureRequest, series: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """Return the answers to all calls, in one session with the command."""
     arguments = ["-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
     if request.param == "stdio":
         server = StdioServerParameters(command=sys.executable, args=arguments, cwd=PROJECT)
         return anyio.run(_call, stdio_client(server))
-    port = free_port()
+    port = find_free_port()
     said = tmp_path_factory.mktemp("mcp") / "said"
     command = [sys.executable, *arguments, "--transport", "http", "--port", str(port)]
     with said.open("wb") as file, subprocess.Popen(command, cwd=PROJECT, stdout=file, stderr=file) as served:
         try:
-            until(lambda: answers(port), of=served, said=said)
+            wait_until(lambda: is_answering(port), of=served, said=said)
             return anyio.run(_call, f"http://127.0.0.1:{port}/mcp")
         finally:
             served.terminate()
@@ -153,7 +153,7 @@ def test_its_process_has_nothing_of_the_restricted_zone(modules: str, allowed: s
     assert not loaded & {"dagster", "splink", "opendp"}
 
 
-@pytest.mark.skipif(shutil.which("mcp-inspector") is None, reason=lacking("inspector"))
+@pytest.mark.skipif(shutil.which("mcp-inspector") is None, reason=describe_missing("inspector"))
 def test_the_official_inspector_understands_it(series: Path) -> None:
     server = [sys.executable, "-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
 

@@ -27,7 +27,7 @@ from ndl_export.tables.schema import SYMBOLS
 from sources.reference.cohorts import Cohort, list_cohort_codes, load_breaks
 from sources.reference.places import PILOT, get_place
 from tests.support.export.bundles import MISSING
-from tests.support.export.ees_screener import screen
+from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 
 HALTON = "E06000006"
@@ -52,7 +52,7 @@ def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) ->
 
 def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> None:
     for name in TABLES:
-        assert screen(incomplete / f"{name}.csv", incomplete / f"{name}.meta.csv") == []
+        assert list_failures(incomplete / f"{name}.csv", incomplete / f"{name}.meta.csv") == []
     report = validate(str(incomplete / "datapackage.json"))
     assert report.valid, report.flatten(["name", "type", "note"])
 
@@ -204,6 +204,6 @@ def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
     for name in TABLES:
         data = pq.read_table(series / f"{name}.parquet")
         assert pc.unique(data["time_period"]).to_pylist() == list(COHORTS)
-        assert screen(series / f"{name}.csv", series / f"{name}.meta.csv") == []
+        assert list_failures(series / f"{name}.csv", series / f"{name}.meta.csv") == []
     report = validate(str(series / "datapackage.json"))
     assert report.valid, report.flatten(["name", "type", "note"])

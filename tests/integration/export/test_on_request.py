@@ -39,11 +39,11 @@ from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.integration.export.test_ees import INVALID, list_upload_faults
 from tests.integration.export.test_verify import Unlisted
-from tests.support import serving
-from tests.support.daily import first
-from tests.support.export.accessible_workbook import not_met
-from tests.support.export.bundles import resign
-from tests.support.export.ees_screener import screen
+from tests.support import serve
+from tests.support.daily import mark_slow_after
+from tests.support.export.accessible_workbook import list_not_met
+from tests.support.export.bundles import sign_again
+from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
@@ -51,12 +51,12 @@ from tests.support.export.requested import (
     SUPPLEMENT,
     TOGETHER,
     WAITS,
-    requested_tables,
-    supplement_facts,
+    build_requested_tables,
+    build_supplement_facts,
 )
 from tests.support.export.standard_validators import run_validator
-from tests.support.release.examples import small_family
-from tests.unit.release.test_estimates import noisy
+from tests.support.release.dense import draw_noisy
+from tests.support.release.examples import build_small_family
 
 BARE = "bare_table"
 NAMES = (BARE, LINKED, WAITS, TOGETHER)
@@ -76,7 +76,7 @@ def files_of(name: str) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def facts() -> ReleaseFacts:
     """The facts of a release with tables on request, one of them of one level alone."""
-    found = supplement_facts(earlier={})
+    found = build_supplement_facts(earlier={})
     bare = replace(found.on_request.tables[1], definition=read_definition(DEFINITIONS[BARE]))
     return replace(found, on_request=replace(found.on_request, tables=(bare, *found.on_request.tables)))
 
@@ -122,13 +122,13 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
 
 @pytest.mark.slow
 def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
-    with serving(Unlisted, directory=str(supplement.parent)) as address:
+    with serve(Unlisted, directory=str(supplement.parent)) as address:
         assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 @pytest.mark.slow
 def test_one_of_several_cohorts_is_sound_too(tmp_path: Path, signing_key: Ed25519PrivateKey) -> None:
-    facts = supplement_facts()
+    facts = build_supplement_facts()
     tables = fake_tables(cohorts=COHORTS, requested=facts.on_request.tables)
     bundle = write_bundle(tmp_path, facts, tables, signing_key)
     assert verify(bundle).faults == ()
@@ -314,7 +314,7 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("attack", first(3, ATTACKS))
+@pytest.mark.parametrize("attack", mark_slow_after(3, ATTACKS))
 def test_no_other_story_can_be_told_of_it(
     supplement: Path, tmp_path: Path, signing_key: Ed25519PrivateKey, attack: str
 ) -> None:
@@ -328,14 +328,14 @@ def test_no_other_story_can_be_told_of_it(
     for name, content in files.items():
         if content is not before.get(name):
             (folder / name).write_bytes(content)
-    resign(folder, signing_key)
+    sign_again(folder, signing_key)
     assert sentence in str(verify(folder))
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"on_request": OnRequest(requested_tables((COHORT,)))}, "leaves out what the privacy statement says"),
+        ({"on_request": OnRequest(build_requested_tables((COHORT,)))}, "leaves out what the privacy statement says"),
         ({"on_request": OnRequest()}, "leaves out what the privacy statement says"),
         ({"privacy_record": fake_facts(SUPPLEMENT).privacy_record}, "does not say that anything was measured of pupil"),
     ],
@@ -376,7 +376,7 @@ def test_every_validator_takes_them(supplement: Path) -> None:
         loaded = said["loaded"][f"{supplement}/{name}"]
         assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
     assert validate(str(supplement / "datapackage.json")).valid
-    assert not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
+    assert list_not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
 
 
 @pytest.mark.slow
@@ -384,7 +384,7 @@ def test_explore_education_statistics_takes_those_with_an_official_area(suppleme
     upload = supplement / "ees_bulk_upload.zip"
     assert list_upload_faults(upload) == []
     for name in (LINKED, WAITS, BARE):
-        assert screen(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
+        assert list_failures(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
     with zipfile.ZipFile(upload) as archive:
         names = {name.partition(".")[0] for name in archive.namelist()}
         titles = [
@@ -412,7 +412,7 @@ def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
 
 
 def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
-    own = requested_tables()[0]
+    own = build_requested_tables()[0]
     title = TABLES["joined_dots"].title.replace(": ", ", ")
     alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
     faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
@@ -421,29 +421,29 @@ def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
 
 def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp_path: Path) -> None:
     """Its code, run as it stands, on a family without identities."""
-    family = replace(small_family(), identities=())
+    family = replace(build_small_family(), identities=())
     base = make_plan(family, 0.1, delta=1e-6)
     later = [
         make_plan(replace(family, marginals=tuple(Marginal(names) for names in asked)), 0.02, delta=1e-6)
         for asked in ((("fsm", "asq", "gld"),), (("council", "asq", "gld"), ("dots",)))
     ]
-    (own, *more) = [(plan, noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
-    first = {COHORT: {"small": NoisyCounts(own[0].to_json(), own[1].noisy)}}
+    (own, *more) = [(plan, draw_noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
+    first = {COHORT: {"small": NoisyCounts(own[0].encode_json(), own[1].noisy)}}
     releases = (SUPPLEMENT, "2027.01.0")
     further = {
-        Further(COHORT, "small", release): NoisyCounts(plan.to_json(), counts.noisy)
+        Further(COHORT, "small", release): NoisyCounts(plan.encode_json(), counts.noisy)
         for release, (plan, counts) in zip(releases, more, strict=True)
     }
-    asked = OnRequest(requested_tables((COHORT,)), further)
+    asked = OnRequest(build_requested_tables((COHORT,)), further)
     for name, content in asked.build_files("2027.01.0").items():
         (tmp_path / name).write_bytes(content)
     pq.write_table(first[COHORT]["small"].build_table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
-    (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
-    (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)
+    (tmp_path / "noise_plan_small.json").write_bytes(own[0].encode_json())
+    (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(build_supplement_facts(earlier={})), re.DOTALL)
     recipe: dict[str, Any] = {}
     exec(code, recipe)
     estimates = build_estimates(*combine_measurements(*own, more))
     for wanted in (("fsm", "gld", "asq"), ("council", "gld", "asq"), ("dots",), ()):
-        cube = Cube({name: Selector.each(family.get_attribute(name)) for name in wanted})
+        cube = Cube({name: Selector.for_each(family.get_attribute(name)) for name in wanted})
         found = recipe["estimates"](tmp_path, COHORT, "small", wanted)
-        np.testing.assert_allclose(found, estimates.values(cube).reshape(found.shape), atol=1e-6)
+        np.testing.assert_allclose(found, estimates.compute_values(cube).reshape(found.shape), atol=1e-6)

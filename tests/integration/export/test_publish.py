@@ -32,10 +32,10 @@ from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused
 from pipelines.cli import main
 from tests.support import PROJECT
-from tests.support.export.bundles import charged, publish
+from tests.support.export.bundles import charge, publish
 from tests.support.export.reader import Seen, look
-from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment
-from tests.support.export.synthetic import of_bundle
+from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, build_s3_environment, run_azure_server
+from tests.support.export.synthetic import make_synthetic_children
 from tests.support.release.people import approve_withdrawal
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_pat
 def test_a_container_of_azure_serves_the_release_as_it_is(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with azure_server() as environment:
+    with run_azure_server() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         url = f"abfs://{BUCKET}/readiness"
@@ -245,7 +245,7 @@ def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, pl
     ledger.rename(own.parent / "kept")
     code, said = run_publish(own, SECOND, place, "--yes")
     assert (code, f"there is no ledger at {ledger}" in said) == (5, True)
-    charged(ledger, SECOND)
+    charge(ledger, SECOND)
     code, said = run_publish(own, SECOND, place)
     assert (code, f"the charge that {own / FIRST} states for pupil" in said) == (5, True)
     (own.parent / "kept").rename(ledger)
@@ -265,7 +265,7 @@ NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHA
     [
         ({}, "there is no such bucket or folder"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "it does not allow this with the credentials in the environment"),
-        (s3_environment(1) | {"AWS_MAX_ATTEMPTS": "1"}, "it cannot be reached, or the connection broke off"),
+        (build_s3_environment(1) | {"AWS_MAX_ATTEMPTS": "1"}, "it cannot be reached, or the connection broke off"),
         (NO_CREDENTIALS, "there are no credentials for it in the environment"),
     ],
 )
@@ -319,7 +319,7 @@ def test_synthetic_children_go_with_their_release_and_its_withdrawal(
 ) -> None:
     """Made after the release was published, they are sent by publishing it again; withdrawn, nothing leads to them."""
     publish(own, SECOND, place)
-    write_synthetic(own, of_bundle(own / SECOND), signing_key)
+    write_synthetic(own, make_synthetic_children(own / SECOND), signing_key)
     sent = publish(own, SECOND, place).sent
     folder = f"{SYNTHETIC_FOLDER}/{SECOND}"
     assert {name for name in sent if name.startswith(folder)} == {f"{folder}/{name}" for name in SYNTHETIC_FILES}
@@ -343,7 +343,7 @@ def test_synthetic_children_that_do_not_verify_are_not_sent(
     own: Path, place: str, signing_key: Ed25519PrivateKey, own_key: bool, content: bytes | None, fault: str
 ) -> None:
     key = signing_key if own_key else Ed25519PrivateKey.generate()
-    folder = write_synthetic(own, of_bundle(own / SECOND), key)
+    folder = write_synthetic(own, make_synthetic_children(own / SECOND), key)
     if content:
         (folder / CSV_FILE).write_bytes(content)
     with pytest.raises(PublishRefused, match=fault):

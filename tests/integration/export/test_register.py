@@ -18,9 +18,9 @@ from ndl_export.bundle.release_directory import refresh, replace_register, withd
 from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
-from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with
+from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, build_asked_table, build_facts_with
 from tests.support.export.standard_validators import run_validator
-from tests.support.site.dom import parse, words
+from tests.support.site.dom import get_words, parse
 
 DAY = dt.date(2026, 12, 20)
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
@@ -32,7 +32,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signi
     """A release directory with a release that answers two requests after one without any; to be read, not written."""
     directory = tmp_path_factory.mktemp("register") / "release"
     shutil.copytree(release_dir, directory, symlinks=True)
-    facts = facts_with((SEN, REVIEWS))
+    facts = build_facts_with((SEN, REVIEWS))
     write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), signing_key)
     replace_register(directory, ASKED, BUDGETS)
     return directory
@@ -49,7 +49,7 @@ def page(directory: Path) -> str:
 
 def sections(directory: Path) -> dict[str, str]:
     found = parse(page(directory)).iter("section")
-    return {name: words(each) for each in found if (name := each.get("aria-labelledby"))}
+    return {name: get_words(each) for each in found if (name := each.get("aria-labelledby"))}
 
 
 def catalogue(directory: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_it_is_what_its_documentation_says(published: Path) -> None:
 )
 def test_what_cannot_be_is_no_entry(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        replace(asked_table(SEN, Status.ASKED), **change)
+        replace(build_asked_table(SEN, Status.ASKED), **change)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ def test_hostile_words_stay_words(own: Path) -> None:
     root = parse(page(own))
     assert len(list(root.iter("script"))) == 1
     assert not list(root.iter("b"))
-    assert "<script>alert(1)</script>" in words(root)
+    assert "<script>alert(1)</script>" in get_words(root)
     replace_register(own, [], [])
     assert list(sections(own)) == []

@@ -26,7 +26,7 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SCHEMA_VERSION
 from pipelines.cli import main
 from tests.support import PROJECT
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 SNAPSHOTS = PROJECT / "tests" / "support" / "export" / "published_schema"
 SCHEMA = read_dictionary(build_data_dictionary_csv())
@@ -73,7 +73,7 @@ def test_each_change_has_its_weight(place: Place, value: Any, weight: Weight, wh
     assert compute_next_version("1.2.3", (found,)) == version
 
 
-@examples(60)
+@limit_examples(60)
 @given(st.sets(st.sampled_from(range(5)), max_size=3), st.sets(st.sampled_from(range(5, 10)), max_size=3))
 def test_the_heaviest_of_several_changes_counts(major: set[int], lighter: set[int]) -> None:
     changes = list_schema_changes(SCHEMA, edited(SCHEMA, *((RULE[n][0], RULE[n][1]) for n in sorted(lighter | major))))

@@ -42,9 +42,9 @@ from ndl_export.facts.synthetic import (
     SyntheticChildren,
 )
 from privacy.keys import KeyRing
-from tests.support.export.bundles import resign
+from tests.support.export.bundles import sign_again
 from tests.support.export.standard_validators import run_validator
-from tests.support.export.synthetic import NOTICE, of_bundle
+from tests.support.export.synthetic import NOTICE, make_synthetic_children
 
 VERSION = "2026.11.0"
 
@@ -53,7 +53,7 @@ VERSION = "2026.11.0"
 def written(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
     """A release directory with one version and its synthetic children; to be read, not written."""
     made = Path(shutil.copytree(release_dir, tmp_path_factory.mktemp("synthetic") / "release", symlinks=True))
-    write_synthetic(made, of_bundle(made / VERSION), signing_key)
+    write_synthetic(made, make_synthetic_children(made / VERSION), signing_key)
     return made
 
 
@@ -69,7 +69,7 @@ def folder(directory: Path) -> Path:
 
 @pytest.fixture
 def made(bundle: Path) -> SyntheticChildren:
-    found = of_bundle(bundle)
+    found = make_synthetic_children(bundle)
     return replace(found, release={**found.release, "notice": NOTICE})
 
 
@@ -88,7 +88,7 @@ def test_the_folder_is_whole_and_sound(folder: Path, tmp_path: Path) -> None:
     found = verify(folder)
     assert (found.faults, found.version, found.synthetic) == ((), VERSION, True)
     assert "synthetic children of release 2026.11.0" in str(found)
-    write_unsigned(tmp_path / "out", of_bundle(folder.parents[1] / VERSION))
+    write_unsigned(tmp_path / "out", make_synthetic_children(folder.parents[1] / VERSION))
     assert {path.name for path in (tmp_path / "out").iterdir()} == UNSIGNED_FILES
     assert not verify(tmp_path / "out").ok
 
@@ -109,20 +109,20 @@ def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signi
     assert "was withdrawn on 2026-12-05" in dataset["dct:description"]["@value"]
     assert not (directory / "site").exists()
     assert "was withdrawn on 2026-12-05" in str(verify(folder))
-    missing = of_bundle(directory / VERSION)
+    missing = make_synthetic_children(directory / VERSION)
     with pytest.raises(BundleRefused, match=r"no release 2026\.12\.0"):
         write_synthetic(directory, replace(missing, release={**missing.release, "version": "2026.12.0"}), signing_key)
     with pytest.raises(BundleRefused, match="withdrawn"):
-        write_synthetic(directory, of_bundle(directory / VERSION), signing_key)
+        write_synthetic(directory, make_synthetic_children(directory / VERSION), signing_key)
 
 
 def test_what_stands_stays_and_is_not_written_over(
     directory: Path, folder: Path, signing_key: Ed25519PrivateKey
 ) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    write_synthetic(directory, of_bundle(directory / VERSION), signing_key)
+    write_synthetic(directory, make_synthetic_children(directory / VERSION), signing_key)
     with pytest.raises(BundleRefused, match="holds other synthetic children"):
-        write_synthetic(directory, of_bundle(directory / VERSION, seed=8), signing_key)
+        write_synthetic(directory, make_synthetic_children(directory / VERSION, seed=8), signing_key)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [VERSION]
 
@@ -142,7 +142,7 @@ def test_the_asset_makes_them_of_the_current_release(
     KeyRing.create(tmp_path / "keys")
 
     def publish_three(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
-        made = of_bundle(home.release / version, seed)
+        made = make_synthetic_children(home.release / version, seed)
         write_synthetic(home.release, made, keys.signing_key)
         return made
 
@@ -184,7 +184,7 @@ def test_signed_rows_that_look_real_are_found(
     folder: Path, signing_key: Ed25519PrivateKey, old: bytes, new: bytes, file: str, what: str
 ) -> None:
     (folder / file).write_bytes((folder / file).read_bytes().replace(old, new))
-    resign(folder, signing_key)
+    sign_again(folder, signing_key)
     assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
 
 

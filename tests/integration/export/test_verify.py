@@ -24,9 +24,9 @@ from ndl_export.files import signing
 from ndl_export.files.stores import StoreError
 from ndl_export.files.whole_files import format_json
 from pipelines.cli import main
-from tests.support import serving
-from tests.support.daily import examples
-from tests.support.export.bundles import resign
+from tests.support import serve
+from tests.support.daily import limit_examples
+from tests.support.export.bundles import sign_again
 
 pytestmark = pytest.mark.slow
 
@@ -67,12 +67,12 @@ def test_without_the_publishers_key_the_report_says_so(bundle: Path) -> None:
 def test_a_bundle_signed_by_someone_else_is_only_caught_by_the_publishers_key(copy: Path, trusted: Path) -> None:
     other = Ed25519PrivateKey.generate()
     (copy / "public_key.pem").write_bytes(signing.get_public_pem(other))
-    resign(copy, other)
+    sign_again(copy, other)
     assert verify(copy).ok
     assert [str(fault) for fault in verify(copy, trusted).faults] == ["public_key.pem: this is not the trusted key"]
 
 
-@examples(60, [HealthCheck.function_scoped_fixture])
+@limit_examples(60, [HealthCheck.function_scoped_fixture])
 @example(place=0.0, bits=1)
 @example(place=1.0, bits=1)
 @given(place=st.one_of(st.floats(0, 1, exclude_max=True), st.floats(0.996, 1)), bits=st.integers(1, 255))
@@ -140,7 +140,7 @@ def test_signed_content_that_is_wrong_is_reported(
     """Replaces a part of a file, or all of it, and signs the bundle with the publisher's own key."""
     path = copy / file
     path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
-    resign(copy, signing_key)
+    sign_again(copy, signing_key)
     (found,) = verify(copy).faults
     assert fault in found.what
     assert old is None or found.file == file
@@ -158,7 +158,7 @@ class Unlisted(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def web(release_dir: Path) -> Iterator[str]:
-    with serving(Unlisted, directory=str(release_dir)) as address:
+    with serve(Unlisted, directory=str(release_dir)) as address:
         yield address
 
 
@@ -185,7 +185,7 @@ def test_folder_and_archives_on_a_web_server_are_sound(web: str) -> None:
 
 
 def test_a_folder_of_several_cohorts_has_a_plan_for_each(series: Path) -> None:
-    with serving(Unlisted, directory=str(series.parent)) as address:
+    with serve(Unlisted, directory=str(series.parent)) as address:
         report = verify(f"{address}/{series.name}")
     assert report.ok, report
 
@@ -199,7 +199,7 @@ def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     assert f"Release {VERSION} was withdrawn on 2026-12-05: Wrong year." in str(report)
 
 
-@examples(25, [HealthCheck.function_scoped_fixture])
+@limit_examples(25, [HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from(FILES),
     harm=st.sampled_from(["flip", "cut", "append", "empty", "remove", "rename", "add"]),
@@ -268,7 +268,7 @@ class Failing(Unlisted):
     ],
 )
 def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str, tmp_path: Path) -> None:
-    with serving(Failing, directory=str(tmp_path)) as address:
+    with serve(Failing, directory=str(tmp_path)) as address:
         assert run_verify(f"{address}/{name}") == (5, f"readiness: {address}/{name}: {said}\n")
 
 

@@ -44,7 +44,7 @@ def send(home: Home) -> Result:
 def with_openssl(home: Home) -> str:
     """Anna's signature under the file to sign, made without the command."""
     to_sign = withdraw(home).output.partition("File to sign: ")[2].split("\n")[0]
-    key, made = ANNA.key_file(home.root.parent / "people"), home.root.parent / "anna.sig"
+    key, made = ANNA.write_key_file(home.root.parent / "people"), home.root.parent / "anna.sig"
     signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(key), "-in", to_sign, "-out", str(made)]
     subprocess.run(signing, check=True, capture_output=True)
     return str(made)
@@ -53,7 +53,7 @@ def with_openssl(home: Home) -> str:
 def signed_by_both(home: Home) -> None:
     first = withdraw(home, "--signature", with_openssl(home))
     assert "as privacy lead; 1 of 2. Another person must sign" in first.output
-    key = str(BRAM.key_file(home.root.parent / "people"))
+    key = str(BRAM.write_key_file(home.root.parent / "people"))
     second = withdraw(home, *read_page(withdraw(home).output), "--key", key)
     assert "as statistics lead; 2 of 2. Now withdraw it" in second.output
 

@@ -19,8 +19,8 @@ from ndl_export.files.ods import Column, Sheet, build_workbook, find_differing_s
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference.places import load_places
-from tests.support.areas import lacking
-from tests.support.export.accessible_workbook import POINTS, Workbook, not_met
+from tests.support.areas import describe_missing
+from tests.support.export.accessible_workbook import POINTS, Workbook, list_not_met
 from tests.support.export.fake_release import fake_facts, fake_tables
 
 NAME = "school_readiness_tables.ods"
@@ -52,7 +52,7 @@ def few(tables: dict[str, pa.Table]) -> Workbook:
 
 def test_every_point_of_the_checklist_is_met(bundle: Path, tables: dict[str, pa.Table]) -> None:
     published = (bundle / NAME).read_bytes()
-    assert not_met(published) == []
+    assert list_not_met(published) == []
     assert published == build_workbook_file(fake_facts(), tables)
 
 
@@ -81,7 +81,7 @@ PLANTED: dict[str, Plant] = {
 @pytest.mark.parametrize("point", PLANTED)
 def test_the_checker_finds_a_planted_fault(point: str, few: Workbook) -> None:
     (planted,) = [each for each in POINTS if each.startswith(point)]
-    assert planted in not_met(pack_flat_zip(PLANTED[point](few.parts)))
+    assert planted in list_not_met(pack_flat_zip(PLANTED[point](few.parts)))
 
 
 def test_it_has_a_sheet_for_every_table_and_leads_to_each(book: Workbook) -> None:
@@ -178,7 +178,7 @@ def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: st
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("soffice") is None, reason=lacking("workbook"))
+@pytest.mark.skipif(shutil.which("soffice") is None, reason=describe_missing("workbook"))
 def test_libreoffice_reads_every_cell(bundle: Path, tmp_path: Path) -> None:
     command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", "xlsx"]
     subprocess.run([*command, "--outdir", str(tmp_path), str(bundle / NAME)], check=True, capture_output=True)

@@ -53,7 +53,7 @@ class Place:
             staged = Staged(kept, tokens, quarantine, {}, 17, 17, (), {})
             deliveries.accept(self.home, quality, staged)
         looked_at = dt.datetime.fromisoformat(taken_at).timestamp()
-        os.utime(self.home.extract(*landed.key).quality, (looked_at, looked_at))
+        os.utime(self.home.get_extract(*landed.key).quality, (looked_at, looked_at))
 
     def stop(self, landed: Landed, stopped_at: str) -> None:
         about = (landed.council, landed.source, landed.cohort, landed.path.name)
@@ -100,7 +100,7 @@ def test_a_delivery_lands_is_taken_comes_again_and_is_gone_from_landing(at: Plac
     assert (found.state, found.since, found.in_since) == (State.LANDED, TODAY, day)
     assert not describe_absent_sources([found])
     assert describe_waiting_deliveries([found])[0].startswith("Halton: EYFS Profile landed, not taken since ")
-    at.home.extract(*landed.key).quality.touch()  # it was looked at
+    at.home.get_extract(*landed.key).quality.touch()  # it was looked at
     assert at.find().state is State.TAKEN
     landed.path.unlink()
     at.take(landed, "2025-07-10T08:00:00+00:00")

@@ -25,13 +25,13 @@ from sources.errors import ExtractStopped
 from sources.extract.landing import find
 from sources.reference.places import PILOT, load_places
 from tests.support.intake import corpus_files, corpus_values
-from tests.support.intake.corpus import COHORT, PLANTED, Case, around, text
-from tests.support.intake.numbered import numbered, numbered_quarantine
+from tests.support.intake.corpus import COHORT, PLANTED, Case, format_text, surround
+from tests.support.intake.numbered import read_numbered, read_numbered_quarantine
 
 pytestmark = pytest.mark.slow
 """Some 120 cases, each taken in twice."""
 
-CASES = [*corpus_values.cases(), *corpus_files.cases()]
+CASES = [*corpus_values.iter_cases(), *corpus_files.iter_cases()]
 _COUNCILS = [council for council in load_places() if council not in PILOT]
 """None of them has a council file."""
 Outcome = ExtractQuality | ExtractStopped
@@ -58,20 +58,20 @@ class Seen:
 
     def hash_files(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
-        store = self.home.extract(self.case.source, COHORT, self.council)
+        store = self.home.get_extract(self.case.source, COHORT, self.council)
         paths = (store.pseudonymised, store.tokens, store.quarantine, store.quality)
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
 
     def quarantined(self, *, kept: bool) -> dict[int, set[str]]:
         found: dict[int, set[str]] = {}
-        lines = numbered_quarantine(self.home, self.keys, self.case.source, self.council)
+        lines = read_numbered_quarantine(self.home, self.keys, self.case.source, self.council)
         for line in lines.to_pylist():
             if line["row_kept"] == kept:
                 found.setdefault(line["source_row"], set()).add(line["rule"])
         return found
 
     def kept(self) -> tuple[int, ...]:
-        return tuple(numbered(self.home, self.keys, self.case.source, self.council)["source_row"].to_pylist())
+        return tuple(read_numbered(self.home, self.keys, self.case.source, self.council)["source_row"].to_pylist())
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def _take_good_ones_before(intake: Intake, seen: Sequence[Seen]) -> None:
     paths = [one.landing / one.council / one.case.source / f"{COHORT}.csv" for one in seen]
     for path, one in zip(paths, seen, strict=True):
         path.parent.mkdir(parents=True)
-        path.write_bytes(text(around(one.case.source)))
+        path.write_bytes(format_text(surround(one.case.source)))
     assert all(isinstance(outcome, ExtractQuality) for outcome in _outcomes(intake, seen))
     for path in paths:
         path.unlink()

@@ -21,14 +21,14 @@ from sources.onboarding import sample as sampling
 from sources.onboarding.write import format_scalar
 from sources.reference.code_lists import GOALS
 from sources.synthetic import generate
-from tests.support.extracts import upn
+from tests.support.extracts import make_upn
 from tests.support.intake.desk import Desk
-from tests.support.intake.files import as_csv
+from tests.support.intake.files import build_csv
 
 ROWS = 60
 FORENAMES = "Amelia Noah Zoë Isla Leo Aisha Yusuf Freya Jack Ivy".split()
 SURNAMES = "Thornton Ashby Camwell Elford Harley Kelwood Norfield Pelworth Stanby Yorkton Ingham Farson".split()
-SECRETS = ("Qwyjibo", "Zebediah", "LS99 1QX", upn(900_000_000_001), "999 123 4567", "2020-03-29", "29/03/2020")
+SECRETS = ("Qwyjibo", "Zebediah", "LS99 1QX", make_upn(900_000_000_001), "999 123 4567", "2020-03-29", "29/03/2020")
 Run = Callable[..., Result]
 
 
@@ -55,7 +55,7 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write(path: Path, rows: list[dict[str, str]], delimiter: str = ",", encoding: str = "utf-8") -> Path:
-    path.write_bytes(as_csv([list(rows[0]), *(list(row.values()) for row in rows)], encoding, delimiter=delimiter))
+    path.write_bytes(build_csv([list(rows[0]), *(list(row.values()) for row in rows)], encoding, delimiter=delimiter))
     return path
 
 
@@ -65,7 +65,7 @@ def _children() -> list[dict[str, str]]:
         {
             "la_code": "380",
             "estab": "2001",
-            "upn": upn(800_000_000_000 + number),
+            "upn": make_upn(800_000_000_000 + number),
             "surname": SURNAMES[number % len(SURNAMES)],
             "forename": FORENAMES[number % len(FORENAMES)],
             "sex": "FM"[number % 2],
@@ -105,7 +105,7 @@ def test_the_afternoon(readiness: Run, tmp_path: Path, desk: Desk, monkeypatch: 
     tokens = "source_row, sex, com_e01, exp_e17, term_of_birth, COLUMNS('^t_')"
     desk.land(_write(tmp_path / "plain.csv", _children()).read_bytes(), council="bradford")
     desk.take(council="bradford")
-    expected = desk.kept(council="bradford", columns=tokens)
+    expected = desk.list_kept(council="bradford", columns=tokens)
 
     labels = {"1": "Not yet", "2": "Exp", "A": "Absent"}
     theirs = [
@@ -149,7 +149,7 @@ def test_the_afternoon(readiness: Run, tmp_path: Path, desk: Desk, monkeypatch: 
     monkeypatch.setenv("READINESS_COUNCILS", str(folder))
     desk.land(sample.read_bytes(), council="bradford")
     assert desk.take(council="bradford").rows_rejected == 0
-    assert desk.kept(council="bradford", columns=tokens) == expected
+    assert desk.list_kept(council="bradford", columns=tokens) == expected
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ DRAFTS: dict[str, tuple[Callable[[Row], Row], Draft | None, dict[str, str | None
 def test_values_outrank_headings(tmp_path: Path, name: str) -> None:
     change, derived, columns = DRAFTS[name]
     path = tmp_path / "sample.csv"
-    path.write_bytes(as_csv(_in_words(change)))
+    path.write_bytes(build_csv(_in_words(change)))
     draft, text = _drafted(path)
     assert draft.get("derived") == derived
     drafted: Draft = draft["columns"]
@@ -355,9 +355,9 @@ def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(
 ) -> None:
     monkeypatch.setattr(sampling, "_MIB_SNIFFED", 2)
     path = tmp_path / "sample.csv.gz"
-    path.write_bytes(gzip.compress(as_csv(_in_words()) + b"\n" * (8 << 20), 1)[:-500])
+    path.write_bytes(gzip.compress(build_csv(_in_words()) + b"\n" * (8 << 20), 1)[:-500])
     assert sampling.detect_encoding(path) == "utf-8"
-    path.write_bytes(gzip.compress(as_csv(_in_words()))[:-20])
+    path.write_bytes(gzip.compress(build_csv(_in_words()))[:-20])
     with pytest.raises(ExtractStopped, match="is cut off or damaged"):
         sampling.detect_encoding(path)
 

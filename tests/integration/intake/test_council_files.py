@@ -20,7 +20,7 @@ from sources.councils.dialect import (
 )
 from sources.errors import ExtractStopped
 from sources.reference.places import UnknownCouncil, load_places, resolve
-from tests.support.intake.desk import Desk, eyfsp, reviews
+from tests.support.intake.desk import Desk, build_eyfsp, build_reviews
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> 
 
 def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "delimiter: ab\n    encoding: x\n")
-    desk.land(eyfsp())
+    desk.land(build_eyfsp())
     with pytest.raises(ExtractStopped, match=r"leeds\.yaml:4:16, leeds\.yaml:5:15; `readiness council check"):
         desk.take()
 
@@ -207,7 +207,7 @@ def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> Non
 
 def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "derived: {sex: {first_of: [Legal sex, Known sex]}}\n")
-    desk.land(eyfsp().replace("sex", "Legal sexe", 1))
+    desk.land(build_eyfsp().replace("sex", "Legal sexe", 1))
     with pytest.raises(ExtractStopped, match=r"column 'sex', perhaps renamed to column [0-9]+; 'sex'\. Add") as stopped:
         desk.take()
     own = r"'Legal sex' .sex., perhaps renamed to 'Legal sexe'; 'Known sex' .sex."
@@ -224,24 +224,24 @@ def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: 
 )
 def test_formats_of_a_file_and_of_a_column(own_folder: Path, desk: Desk, formats: str, written: str) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + f"{formats}\n    columns: {{sex: S}}\n")
-    desk.land(eyfsp({"date_of_birth": written}, {"date_of_birth": "29.02.2020"}).replace("sex", "S", 1))
+    desk.land(build_eyfsp({"date_of_birth": written}, {"date_of_birth": "29.02.2020"}).replace("sex", "S", 1))
     quality = desk.take()
-    assert desk.kept(columns="term_of_birth") == ["Spring-born", None]
+    assert desk.list_kept(columns="term_of_birth") == ["Spring-born", None]
     (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
     assert found.first_rows == (2,)
     assert "must be a date written" in found.sentence
 
 
 def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
-    desk.land(reviews({}, {"review_date": "2022-31-03"}), source="hv_reviews")
+    desk.land(build_reviews({}, {"review_date": "2022-31-03"}), source="hv_reviews")
     quality = desk.take("hv_reviews")
     assert [count.rule for count in quality.rules] == ["review_date-invalid"]
-    assert desk.kept("hv_reviews", columns="review_date")[1] is None
+    assert desk.list_kept("hv_reviews", columns="review_date")[1] is None
 
 
 def test_dates_in_another_order_stop_the_extract(desk: Desk) -> None:
     days = [f"2020-{day:02d}-{month:02d}" for day, month in zip(range(1, 29), (3, 5, 7, 8) * 7, strict=True)]
-    desk.land(eyfsp(*({"date_of_birth": day} for day in days)))
+    desk.land(build_eyfsp(*({"date_of_birth": day} for day in days)))
     with pytest.raises(ExtractStopped, match="date_of_birth-invalid"):
         desk.take()
 
@@ -252,7 +252,7 @@ def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk) -> Non
     )
     changes = [{"sex": "9.0"}, {"sex": "Unknown"}, {"postcode": "NONE"}, {}, {"surname": "Shaw"}, {"sex": "X"}]
     changes[1] |= {"forename": "Tom"}
-    desk.land(eyfsp(*changes).replace("sex", "S", 1))
+    desk.land(build_eyfsp(*changes).replace("sex", "S", 1))
     quality = desk.take()
     assert {count.rule: count.first_rows for count in quality.rules} == {
         "sex-blank": (1, 2),

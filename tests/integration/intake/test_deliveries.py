@@ -30,15 +30,15 @@ from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, find, hash_content
 from sources.extract.open import open_extract
 from sources.reference.published_figures import InvalidExpectedRows
-from tests.support.daily import examples
-from tests.support.extracts import row, text
-from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.daily import limit_examples
+from tests.support.extracts import build_row, format_rows
+from tests.support.intake.desk import COHORT, Desk, build_eyfsp
 
 KEY = ("eyfsp", COHORT, "leeds")
 
 
 def children(number: int, **changes: str) -> str:
-    return eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
+    return build_eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
 
 
 def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk) -> None:
@@ -46,15 +46,15 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     first = desk.take()
     desk.land(children(31, sex="M"))
     second = desk.take()
-    assert desk.kept(columns="sex") == ["M"] * 31
-    (kept,) = desk.home.extract(*KEY).history.iterdir()
+    assert desk.list_kept(columns="sex") == ["M"] * 31
+    (kept,) = desk.home.get_extract(*KEY).history.iterdir()
     assert kept.stem == first.file_mac != second.file_mac
     earlier = deliveries.read(kept)
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
     desk.land(children(30))
     assert not desk.take().unchanged
-    assert desk.kept(columns="sex") == ["F"] * 30
-    assert len(list(desk.home.extract(*KEY).history.iterdir())) == 2
+    assert desk.list_kept(columns="sex") == ["F"] * 30
+    assert len(list(desk.home.get_extract(*KEY).history.iterdir())) == 2
     assert desk.take().file_mac == first.file_mac
 
 
@@ -76,13 +76,13 @@ def test_a_crash_between_rows_and_result_is_mended(desk: Desk, tmp_path: Path) -
     desk.land(children(30))
     desk.take()
     result = tmp_path / "earlier.json"
-    shutil.copy(desk.home.extract(*KEY).quality, result)
+    shutil.copy(desk.home.get_extract(*KEY).quality, result)
     desk.land(children(31, sex="M"))
     desk.take()
-    shutil.copy(result, desk.home.extract(*KEY).quality)
+    shutil.copy(result, desk.home.get_extract(*KEY).quality)
     desk.land(children(30))
     assert not desk.take().unchanged
-    assert desk.kept(columns="sex") == ["F"] * 30
+    assert desk.list_kept(columns="sex") == ["F"] * 30
 
 
 def expect(desk: Desk, rows: str) -> None:
@@ -104,7 +104,7 @@ def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: D
     for rows in (100, 81, 60, 95, 130, 100):
         desk.land(children(rows))
         rules[rows] = list_holds(desk.take())
-        assert len(desk.kept()) == rows
+        assert len(desk.list_kept()) == rows
     both = ["rows-far-from-expected", "rows-far-from-last"]
     assert rules == {100: [], 81: [], 60: both, 95: [], 130: both}
 
@@ -114,7 +114,7 @@ def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(de
     quality = desk.take()
     assert list_holds(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
-    page = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    page = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
     expect(desk, "99")
     again = desk.take()
@@ -138,10 +138,10 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, beside: 
         with pytest.raises(ExtractStopped):
             desk.take()
         path.write_text(children(3), encoding="utf-8")
-    assert deliveries.read_stopped(desk.home.extract(*KEY))
+    assert deliveries.read_stopped(desk.home.get_extract(*KEY))
     assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
-    assert deliveries.read_stopped(desk.home.extract(*KEY)) is None
+    assert deliveries.read_stopped(desk.home.get_extract(*KEY)) is None
     assert list_intakes(desk.home)[KEY][-1].what == Processing.INTAKE
     assert desk.take().unchanged
     assert len(list_intakes(desk.home)[KEY]) == 3
@@ -154,18 +154,18 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch
     def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         given = real(tools, wanted)
         with path.open("a", encoding="utf-8") as file:
-            file.write(eyfsp().splitlines()[1] + "\n")
+            file.write(build_eyfsp().splitlines()[1] + "\n")
         return given
 
     monkeypatch.setattr(assets.intake.context, "tokenise_all", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
-    assert not desk.home.extract(*KEY).pseudonymised.exists()
+    assert not desk.home.get_extract(*KEY).pseudonymised.exists()
 
 
 def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     """Great Expectations looks at both together; what one of them fails is the one's alone."""
-    thin = eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
+    thin = build_eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
     leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))
     content = children(20).replace("383,", "380,")
     bradford = Landed("bradford", "eyfsp", COHORT, desk.land(content, council="bradford"))
@@ -174,7 +174,9 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     assert not isinstance(second, ExtractStopped)
     assert "sex-thin" in {finding.rule for finding in first.findings if not finding.passed}
     assert "sex-thin" in {finding.rule for finding in second.findings if finding.passed}
-    council = json.loads((desk.home.cohort(COHORT).reports("bradford") / "council.json").read_text(encoding="utf-8"))
+    council = json.loads(
+        (desk.home.get_cohort(COHORT).get_reports_folder("bradford") / "council.json").read_text(encoding="utf-8")
+    )
     assert council["council"] == "bradford"
 
 
@@ -209,7 +211,7 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
         replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
     replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
-    assert desk.kept(columns="imd_quintile") == [2]
+    assert desk.list_kept(columns="imd_quintile") == [2]
 
 
 @pytest.mark.usefixtures("read_here")
@@ -217,14 +219,14 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.land(children(60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
-    at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
-    desk.home.extract(*KEY).quality.unlink()
+    at_once, names_at_once = desk.list_kept(columns=tokens), desk.list_kept(columns="t_names")
+    desk.home.get_extract(*KEY).quality.unlink()
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "CHUNK_ROWS", 7)
     monkeypatch.setattr(assets.pseudonymise.split_writer, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.delimited, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
-    assert desk.kept(columns=tokens) == at_once
-    names = desk.kept(columns="t_names")
+    assert desk.list_kept(columns=tokens) == at_once
+    names = desk.list_kept(columns="t_names")
     assert all(name in (None, before) for name, before in zip(names, names_at_once, strict=True))
     assert names.count(None) > names_at_once.count(None), "which child alone has its names a chunk does not show"
 
@@ -256,9 +258,12 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 
 
 def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> Untokenised:
-    said = [row(source) | {name: value for name, value in child.items() if name in row(source)} for child in children]
+    said = [
+        build_row(source) | {name: value for name, value in child.items() if name in build_row(source)}
+        for child in children
+    ]
     path = folder / f"{COHORT}.csv"
-    path.write_text(text(said, list(said[0])), encoding="utf-8")
+    path.write_text(format_rows(said, list(said[0])), encoding="utf-8")
     contract = CONTRACTS[source]
     extract = open_extract(
         Landed(council, source, COHORT, path), contract, load_council_file(council).get_dialect(source)
@@ -269,7 +274,7 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     )
 
 
-@examples(30)
+@limit_examples(30)
 @given(EXTRACTS)
 def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, list[dict[str, str]]]]) -> None:
     with TemporaryDirectory() as folder:

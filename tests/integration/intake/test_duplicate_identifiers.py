@@ -9,12 +9,12 @@ from privacy.services import MAX_CHILDREN_A_NUMBER
 from sources.contracts.extract_rules import MAX_SHARE_OF_MANY, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY
 from sources.extract.table import SOURCE_ROW
-from tests.support.extracts import COHORT, nhs_number, row, text, upn
+from tests.support.extracts import COHORT, build_row, format_rows, make_nhs_number, make_upn
 from tests.support.intake.desk import Desk
 
 OWN = {
-    "upn": [upn(number) for number in range(1, 900)],
-    "nhs_number": [number for each in range(1, 999) if (number := nhs_number(each))],
+    "upn": [make_upn(number) for number in range(1, 900)],
+    "nhs_number": [number for each in range(1, 999) if (number := make_nhs_number(each))],
     "local_patient_id": [f"P{number}" for number in range(900)],
 }
 NAMES = [f"Amelia{one}{other}" for one in "abcdefghijklmnopqrstuvwxyz" for other in "abcdefghijklmnopqrstuvwxyz"]
@@ -24,8 +24,8 @@ def extract(source: str, number: str, rows: int, shared: int) -> bytes:
     """An extract of different children, the first of whom share one number."""
     own = OWN[number]
     numbers = [own[max(each, shared - 1)] for each in range(rows)]
-    each = [row(source) | {"forename": name, number: of} for name, of in zip(NAMES, numbers, strict=False)]
-    return text(each).encode()
+    each = [build_row(source) | {"forename": name, number: of} for name, of in zip(NAMES, numbers, strict=False)]
+    return format_rows(each).encode()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_one_number_on_all_rows_is_reported_and_holds_a_release(desk: Desk, sour
     assert counted[OF_MANY[number].id].rows == 40
     assert "upn-of-two-children" not in counted
     assert NUMBER_OF_MANY.id in {finding.rule for finding in quality.holds}
-    page = (desk.home.cohort(COHORT).reports("leeds") / f"{source}.html").read_text(encoding="utf-8")
+    page = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / f"{source}.html").read_text(encoding="utf-8")
     assert "many children" in page
     assert OWN[number][40] not in page
 
@@ -64,8 +64,8 @@ def test_a_share_of_the_rows_decides_what_happens(desk: Desk, shared: int, is_to
 def test_a_number_written_in_groups_is_the_same_number(desk: Desk) -> None:
     number = OWN["nhs_number"][0]
     written = [number, f"{number[:3]} {number[3:6]} {number[6:]}", f"{number[:3]}-{number[3:6]}-{number[6:]}"]
-    rows = [row("hv_reviews", forename=name, nhs_number=written[at % 3]) for at, name in enumerate(NAMES[:9])]
-    desk.land(text(rows).encode(), "hv_reviews")
+    rows = [build_row("hv_reviews", forename=name, nhs_number=written[at % 3]) for at, name in enumerate(NAMES[:9])]
+    desk.land(format_rows(rows).encode(), "hv_reviews")
     counted = {count.rule: count.rows for count in desk.take("hv_reviews").rules}
     assert counted[OF_MANY["nhs_number"].id] == 9
 

@@ -9,9 +9,9 @@ from sources.errors import ExtractStopped
 from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.code_lists import GOALS
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.intake.desk import Desk
-from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml
+from tests.support.intake.standards import build_assessment, build_children, build_contract_csv, build_eyfsp_xml
 
 SECRET = "Qwyjibo"
 CHILD = {"upn": "A1", "surname": SECRET, "forename": "Amelia", "sex": "F"} | {
@@ -45,7 +45,7 @@ def pupil(inside: str, around: str = "") -> dict[str, Any]:
 
 def assessed() -> str:
     """A pupil with a result: a file without any is no return."""
-    return f"<Pupil>{staged(assessment('com_e01', '1'))}</Pupil>"
+    return f"<Pupil>{staged(build_assessment('com_e01', '1'))}</Pupil>"
 
 
 def staged(*assessments: str, stage: str = "EYF") -> str:
@@ -54,25 +54,25 @@ def staged(*assessments: str, stage: str = "EYF") -> str:
 
 @pytest.mark.parametrize(
     ("encoding", "namespace"),
-    first(
+    mark_slow_after(
         2,
         [("UTF-8", "http://example.org/ctf"), ("UTF-16", ""), ("UTF-8", ""), ("ISO-8859-1", ""), ("windows-1252", "")],
     ),
 )
 def test_the_same_children_as_text_and_as_xml(desk: Desk, encoding: str, namespace: str) -> None:
-    rows = children()
-    path = desk.land(contract_csv("eyfsp", rows))
+    rows = build_children()
+    path = desk.land(build_contract_csv("eyfsp", rows))
     desk.take()
-    expected, set_aside = desk.kept(columns="*"), desk.quarantined()
+    expected, set_aside = desk.list_kept(columns="*"), desk.list_quarantined()
     path.unlink()
-    desk.land(eyfsp_xml(rows, encoding, namespace), suffix=".xml")
+    desk.land(build_eyfsp_xml(rows, encoding, namespace), suffix=".xml")
     quality = desk.take()
-    assert desk.kept(columns="*") == expected
-    assert desk.quarantined() == set_aside
+    assert desk.list_kept(columns="*") == expected
+    assert desk.list_quarantined() == set_aside
     assert quality.rows_read == len(rows)
 
 
-TWO = assessment("com_e01", "2")
+TWO = build_assessment("com_e01", "2")
 COUNTS_TWO = {"com_e01": "2", "academic_year": "202425"}
 OTHER_ORDER = "<StageAssessment><Result>A</Result><Component>E17</Component><Subject>EXP</Subject></StageAssessment>"
 SHAPES: list[tuple[str, dict[str, str]]] = [
@@ -90,18 +90,18 @@ SHAPES: list[tuple[str, dict[str, str]]] = [
         (staged(TWO.replace(">E01<", f">{component}<")), COUNTS_TWO)
         for component in ("E01", "e01", "COM_E01", "COME01", "COM E01")
     ),
-    (staged(assessment("com_e01", "1"), TWO), COUNTS_TWO),
+    (staged(build_assessment("com_e01", "1"), TWO), COUNTS_TWO),
     (
         staged(
-            assessment("com_e01", "2", "<ResultDate>2025-06-20</ResultDate>"),
-            assessment("com_e01", "1", "<ResultDate>2025-05-01</ResultDate>"),
+            build_assessment("com_e01", "2", "<ResultDate>2025-06-20</ResultDate>"),
+            build_assessment("com_e01", "1", "<ResultDate>2025-05-01</ResultDate>"),
         ),
         COUNTS_TWO,
     ),
-    (staged(TWO, assessment("com_e01", "1").replace("2025", "2024")), COUNTS_TWO),
-    (staged(TWO, assessment("com_e01", "1").replace(">R<", ">T<")), COUNTS_TWO),
+    (staged(TWO, build_assessment("com_e01", "1").replace("2025", "2024")), COUNTS_TWO),
+    (staged(TWO, build_assessment("com_e01", "1").replace(">R<", ">T<")), COUNTS_TWO),
     (staged(TWO.replace("COM", "MAT")), {}),
-    (staged(assessment("com_e02", "1"), stage="KS1") + staged(TWO), COUNTS_TWO),
+    (staged(build_assessment("com_e02", "1"), stage="KS1") + staged(TWO), COUNTS_TWO),
     (
         "<StageAssessments><KeyStage><StageAssessment>"
         + OTHER_ORDER
@@ -151,7 +151,7 @@ def test_each_school_says_its_own_place() -> None:
 
 
 def test_utf_8_that_says_it_is_utf_16_is_read() -> None:
-    text = eyfsp_xml([CHILD]).decode().replace("UTF-8", "utf-16")
+    text = build_eyfsp_xml([CHILD]).decode().replace("UTF-8", "utf-16")
     assert read(text)[0]["surname"] == SECRET
 
 
@@ -167,7 +167,7 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
     ("content", "message"),
     [
         ("", "is cut off or damaged; send it again: line 1"),
-        (eyfsp_xml([CHILD])[:-300], "is cut off or damaged; send it again: line"),
+        (build_eyfsp_xml([CHILD])[:-300], "is cut off or damaged; send it again: line"),
         ("<Pupils>\n<Pupil>" + SECRET, "is cut off or damaged; send it again: line 2"),
         (
             f"<Pupils>\n<Pupil>{SECRET}</Pupils>",
@@ -182,8 +182,11 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
         (f"<Pupil><!--{SECRET * 2_000_000}--></Pupil>", "a tag or comment is longer than 8 MB"),
         (f"<a>{SECRET}</a>", "it has no Pupil element"),
         (f"<Pupils><Pupil><Surname>{SECRET}</Surname></Pupil></Pupils>", "no pupil has a result of an early learning"),
-        (eyfsp_xml([CHILD]).replace(b"<Stage>EYF", b"<Stage>KS1"), "no pupil has a result of an early learning goal"),
-        (eyfsp_xml([CHILD]).replace(b"<Component>E01", b"<Component>G01"), "pre-2021 early learning goals"),
+        (
+            build_eyfsp_xml([CHILD]).replace(b"<Stage>EYF", b"<Stage>KS1"),
+            "no pupil has a result of an early learning goal",
+        ),
+        (build_eyfsp_xml([CHILD]).replace(b"<Component>E01", b"<Component>G01"), "pre-2021 early learning goals"),
     ],
 )
 def test_what_cannot_be_read_is_stopped_in_words(content: bytes | str, message: str) -> None:

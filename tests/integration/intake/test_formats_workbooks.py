@@ -19,24 +19,32 @@ from sources.errors import ExtractStopped
 from sources.extract.readers import workbooks
 from sources.extract.readers.content import Content, detect_format
 from sources.extract.readers.workbooks import open_workbook
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (
     RELATIONS,
     SHEET,
     STRINGS,
     Landing,
-    as_sheets,
-    as_xlsx,
-    children,
-    members_of,
-    saved,
-    with_shared_strings,
-    zipped,
+    build_children,
+    build_sheets,
+    build_xlsx,
+    build_zip,
+    read_members,
+    save,
+    share_strings,
 )
-from tests.support.intake.spreadsheets import WRITERS, Error, Formula, as_ods, as_xls, as_xlsb, compound_file
+from tests.support.intake.spreadsheets import (
+    WRITERS,
+    Error,
+    Formula,
+    build_compound_file,
+    build_ods,
+    build_xls,
+    build_xlsb,
+)
 
-ROWS = children(*[{}] * 3)
+ROWS = build_children(*[{}] * 3)
 SURNAME = EYFSP_HEADER.index("surname") + 1
 
 
@@ -46,17 +54,17 @@ unchecked = pytest.mark.parametrize("suffix", [".xls", ".xlsb", ".ods"])
 
 def _book(change: Callable[[Any, Any], None]) -> bytes:
     """The rows as .xlsx, after a change to the workbook and the sheet."""
-    return as_xlsx(ROWS, lambda book: change(book, book.active))
+    return build_xlsx(ROWS, lambda book: change(book, book.active))
 
 
 def _edited(content: bytes, *edits: tuple[str, str], part: str = SHEET) -> bytes:
     """A workbook with texts of one part replaced."""
-    parts = members_of(content)
+    parts = read_members(content)
     text = parts[part].decode()
     for old, new in edits:
         assert old in text
         text = text.replace(old, new)
-    return zipped(parts | {part: text.encode()})
+    return build_zip(parts | {part: text.encode()})
 
 
 def _texts(content: bytes) -> list[dict[tuple[int, int], str | None]]:
@@ -95,10 +103,10 @@ CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES
 
 
 @pytest.mark.slow
-@examples(100)
+@limit_examples(100)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
 def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:
-    expected = _texts(as_sheets({"Sheet": rows}))
+    expected = _texts(build_sheets({"Sheet": rows}))
     for suffix, write in WRITERS.items():
         assert _texts(write({"Sheet": rows})) == expected, suffix
 
@@ -123,7 +131,7 @@ def test_hidden_sheets_are_not_read(landing: Landing, suffix: str) -> None:
 
 @every
 def test_the_sheet_that_the_council_file_names(landing: Landing, suffix: str) -> None:
-    landing.put(WRITERS[suffix]({"Spring": ROWS, "Autumn": children({"surname": "Autumn"})}), suffix)
+    landing.put(WRITERS[suffix]({"Spring": ROWS, "Autumn": build_children({"surname": "Autumn"})}), suffix)
     with pytest.raises(ExtractStopped, match=r"several sheets .* \('sheet'\): sheet 1, sheet 2$"):
         landing.read()
     assert [row["surname"] for row in landing.read(Dialect(sheet=" autumn ")).rows.values()] == ["Autumn"]
@@ -206,7 +214,7 @@ DIMENSION = f'<dimension ref="A1:{openpyxl.utils.get_column_letter(len(EYFSP_HEA
 
 
 def test_the_dimensions_that_a_sheet_states_may_be_wrong(landing: Landing) -> None:
-    landing.put(_edited(as_xlsx(ROWS), (DIMENSION, '<dimension ref="A1:B2"')), ".xlsx")
+    landing.put(_edited(build_xlsx(ROWS), (DIMENSION, '<dimension ref="A1:B2"')), ".xlsx")
     assert landing.read().rows[3]["surname"] == "Thornton"
 
 
@@ -216,8 +224,8 @@ DECLARATIONS = (ENTITIES, '<!DOCTYPE x SYSTEM "file:///etc/passwd">', f"<!--{'x'
 
 def _declaring(part: str, declaration: str) -> bytes:
     """A workbook with a document type declaration in one part."""
-    content = as_ods({"Extract": ROWS}) if part == "content.xml" else with_shared_strings(as_xlsx(ROWS))
-    text = members_of(content)[part].decode()
+    content = build_ods({"Extract": ROWS}) if part == "content.xml" else share_strings(build_xlsx(ROWS))
+    text = read_members(content)[part].decode()
     return _edited(content, (text, declaration + re.sub(r"^<\?xml.*?\?>", "", text)), part=part)
 
 
@@ -230,8 +238,8 @@ def _formulas(formula: Any) -> bytes:
 
 
 def _without(part: str) -> bytes:
-    parts = members_of(with_shared_strings(as_xlsx(ROWS)))
-    return zipped({name: content for name, content in parts.items() if name != part})
+    parts = read_members(share_strings(build_xlsx(ROWS)))
+    return build_zip({name: content for name, content in parts.items() if name != part})
 
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
@@ -251,7 +259,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         for number, declaration in enumerate(DECLARATIONS)
     },
     **{
-        f"xlsx, {new or 'no end'} for {old}": (_edited(as_xlsx(ROWS), (old, new)), "damaged")
+        f"xlsx, {new or 'no end'} for {old}": (_edited(build_xlsx(ROWS), (old, new)), "damaged")
         for old, new in {
             '<row r="2"': '<row r="99999999999999999999"',
             '<row r="3"': '<row r="x"',
@@ -265,26 +273,29 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "xlsx, no shared texts": (_without(STRINGS), "damaged"),
     "xlsx, 21 rows above the header": (_book(lambda _, sheet: sheet.insert_rows(1, 21)), "no visible sheet"),
     "xls, broken off": (OLE + "Workbook".encode("utf-16-le"), "damaged"),
-    "xls, a password": (as_xls({"Extract": ROWS}, begin=FILEPASS), "protected by a password"),
-    "xls, an encrypted package": (compound_file({"EncryptedPackage": b"x"}), "protected by a password"),
-    "xls, macros": (compound_file({"Workbook": b"x", "_VBA_PROJECT_CUR": b"x"}), "without macros"),
+    "xls, a password": (build_xls({"Extract": ROWS}, begin=FILEPASS), "protected by a password"),
+    "xls, an encrypted package": (build_compound_file({"EncryptedPackage": b"x"}), "protected by a password"),
+    "xls, macros": (build_compound_file({"Workbook": b"x", "_VBA_PROJECT_CUR": b"x"}), "without macros"),
     "xls, Excel 4": (b"\x09\4\6\0\0\0\x10\0" + bytes(50), "Excel 95 or older; open it in Excel and save it as .xlsx"),
-    "xls, a letter": (compound_file({"WordDocument": b"x"}), "an office document"),
-    "xlsx, macros": (zipped(members_of(as_xlsx(ROWS)) | {"xl/vbaProject.bin": b"x"}), "without macros"),
-    "xlsx, a letter": (zipped({"[Content_Types].xml": b"", "word/document.xml": b""}), "an office document"),
-    "xlsx, broken off": (as_xlsx(ROWS)[:-500], "damaged"),
-    "xlsx, no cells": (saved(openpyxl.Workbook()), "no visible sheet"),
-    "xlsx, wide": (as_xlsx([[*EYFSP_HEADER, *(f"x{n}" for n in range(600))]]), "more than 500 columns"),
-    "xlsb, macros": (zipped(members_of(as_xlsb({"Extract": ROWS})) | {"xl/vbaProject.bin": b"x"}), "without macros"),
-    "xlsb, no parts": (zipped({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "damaged"),
+    "xls, a letter": (build_compound_file({"WordDocument": b"x"}), "an office document"),
+    "xlsx, macros": (build_zip(read_members(build_xlsx(ROWS)) | {"xl/vbaProject.bin": b"x"}), "without macros"),
+    "xlsx, a letter": (build_zip({"[Content_Types].xml": b"", "word/document.xml": b""}), "an office document"),
+    "xlsx, broken off": (build_xlsx(ROWS)[:-500], "damaged"),
+    "xlsx, no cells": (save(openpyxl.Workbook()), "no visible sheet"),
+    "xlsx, wide": (build_xlsx([[*EYFSP_HEADER, *(f"x{n}" for n in range(600))]]), "more than 500 columns"),
+    "xlsb, macros": (
+        build_zip(read_members(build_xlsb({"Extract": ROWS})) | {"xl/vbaProject.bin": b"x"}),
+        "without macros",
+    ),
+    "xlsb, no parts": (build_zip({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "damaged"),
     "ods, a password": (
-        as_ods({"Extract": ROWS}, more={"META-INF/manifest.xml": ENCRYPTED}),
+        build_ods({"Extract": ROWS}, more={"META-INF/manifest.xml": ENCRYPTED}),
         "protected by a password",
     ),
-    "ods, encrypted whole": (zipped({"mimetype": b"x", "encrypted-package": b"x"}), "protected by a password"),
-    "ods, macros": (as_ods({"Extract": ROWS}, more={"Basic/Standard/Module1.xml": "x"}), "without macros"),
-    "ods, a letter": (as_ods({}).replace(b"spreadsheet", b"text-master"), "an office document"),
-    "ods, no content": (zipped({"mimetype": SPREADSHEET, "content.xml": b""}), "damaged"),
+    "ods, encrypted whole": (build_zip({"mimetype": b"x", "encrypted-package": b"x"}), "protected by a password"),
+    "ods, macros": (build_ods({"Extract": ROWS}, more={"Basic/Standard/Module1.xml": "x"}), "without macros"),
+    "ods, a letter": (build_ods({}).replace(b"spreadsheet", b"text-master"), "an office document"),
+    "ods, no content": (build_zip({"mimetype": SPREADSHEET, "content.xml": b""}), "damaged"),
     "a web page": (b"<html><table><tr><td>surname", "web page under another name; open it in Excel and save it"),
     "a workbook of Excel 2003 in XML": (XML_2003, "XML form of 2003; save it as .xlsx"),
 }

@@ -26,11 +26,11 @@ from sources.errors import ExtractStopped
 from sources.extract.landing import Landed
 from sources.extract.open import open_extract
 from sources.reference.places import PILOT, load_places
-from tests.support.daily import examples, first
-from tests.support.intake.corpus import COHORT, PLANTED, Table, many, table
-from tests.support.intake.files import members_of, zipped
+from tests.support.daily import limit_examples, mark_slow_after
+from tests.support.intake.corpus import COHORT, PLANTED, Table, build_many, build_table
+from tests.support.intake.files import build_zip, read_members
 from tests.support.intake.forms import FORMS, STANDARDS, Form
-from tests.support.intake.numbered import numbered, numbered_quarantine
+from tests.support.intake.numbered import read_numbered, read_numbered_quarantine
 
 EXAMPLES = int(os.environ.get("READINESS_FUZZ_EXAMPLES", "2"))
 
@@ -80,9 +80,9 @@ def _anything(rng: random.Random) -> str:
 def changed_bytes(content: bytes, rng: random.Random, changes: Sequence[int]) -> bytes:
     """Some bytes changed, chunks doubled, dropped or moved, the end cut off; often within a member of an archive."""
     if zipfile.is_zipfile(io.BytesIO(content)) and rng.randrange(2):
-        members = members_of(content)
+        members = read_members(content)
         name = rng.choice(sorted(members))
-        return zipped(members | {name: changed_bytes(members[name], rng, changes)})
+        return build_zip(members | {name: changed_bytes(members[name], rng, changes)})
     changed = bytearray(content)
     for _ in range(rng.choice(changes)):
         at, to = (rng.randrange(len(changed) + 1) for _ in range(2))
@@ -108,12 +108,12 @@ def changed_bytes(content: bytes, rng: random.Random, changes: Sequence[int]) ->
 @cache
 def _sound(source: str, form: str) -> bytes:
     _, write = (FORMS | STANDARDS.get(source, {}))[form]
-    return write(table(many(source)))
+    return write(build_table(build_many(source)))
 
 
 @pytest.mark.parametrize(
     ("source", "form"),
-    first(
+    mark_slow_after(
         10,
         [
             *(("eyfsp", form) for form in (*FUZZED, "old workbook", "binary workbook", "open document", "xml")),
@@ -121,7 +121,7 @@ def _sound(source: str, form: str) -> bytes:
         ],
     ),
 )
-@examples(60)
+@limit_examples(60)
 @given(seed=st.integers(0, 2**32))
 def test_a_changed_file_is_read_or_stopped(
     tmp_path_factory: pytest.TempPathFactory, source: str, form: str, seed: int
@@ -139,8 +139,8 @@ def test_a_changed_file_is_read_or_stopped(
     assert not stopped or (stopped.__cause__ is None and not PLANTED.search(str(stopped)))
 
 
-@pytest.mark.parametrize("source", first(1, CONTRACTS))
-@examples(EXAMPLES, list(HealthCheck))
+@pytest.mark.parametrize("source", mark_slow_after(1, CONTRACTS))
+@limit_examples(EXAMPLES, list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, keys: KeyRing) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -167,14 +167,16 @@ def _land(landing: Path, council: str, source: str, form: Form, rng: random.Rand
     suffix, write = form
     path = landing / council / source / f"{COHORT}{suffix}"
     path.parent.mkdir(parents=True)
-    path.write_bytes(changed_bytes(write(changed_cells(table(many(source, 12)), rng)), rng, (0, 0, 1, 2, 5)))
+    path.write_bytes(
+        changed_bytes(write(changed_cells(build_table(build_many(source, 12)), rng)), rng, (0, 0, 1, 2, 5))
+    )
     return Landed(council, source, COHORT, path)
 
 
 def _adds_up(home: Home, keys: KeyRing, quality: ExtractQuality, of_tables: bool) -> None:
     """Every row that was read is in place or in quarantine. Numbers of CSDS rows count in tables of their own."""
-    kept = numbered(home, keys, quality.source, quality.council)["source_row"].to_pylist()
-    lines = numbered_quarantine(home, keys, quality.source, quality.council).to_pylist()
+    kept = read_numbered(home, keys, quality.source, quality.council)["source_row"].to_pylist()
+    lines = read_numbered_quarantine(home, keys, quality.source, quality.council).to_pylist()
     aside = {line["source_row"] for line in lines if not line["row_kept"]}
     assert quality.rows_read == quality.rows_kept + quality.rows_rejected
     assert len(kept) == len(set(kept)) == quality.rows_kept > 0

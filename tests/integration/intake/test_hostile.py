@@ -18,14 +18,14 @@ from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, describe_unread_entries, find
 from tests.support import PROJECT
-from tests.support.intake.corpus import COHORT, many, rows, table, text
+from tests.support.intake.corpus import COHORT, build_many, build_rows, build_table, format_text
 from tests.support.intake.desk import Desk
-from tests.support.intake.files import STRINGS, as_parquet, as_xlsx, members_of, with_shared_strings, zipped
-from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
-from tests.support.intake.standards import csds, csds_files, eyfsp_xml
+from tests.support.intake.files import STRINGS, build_parquet, build_xlsx, build_zip, read_members, share_strings
+from tests.support.intake.spreadsheets import build_ods, build_xls, build_xlsb
+from tests.support.intake.standards import build_csds, build_csds_files, build_eyfsp_xml
 from tests.support.waiting import PATIENCE
 
-CSV, TABLE = text(many("eyfsp")), table(many("eyfsp"))
+CSV, TABLE = format_text(build_many("eyfsp")), build_table(build_many("eyfsp"))
 MOST_MIB = 1024
 Put = Callable[[Path], None]
 
@@ -51,7 +51,7 @@ def test_what_is_no_file_is_not_waited_for(desk: Desk, put: Put, within: bool) -
     place = folder / COHORT / "CYP201.csv" if within else folder / f"{COHORT}.csv"
     place.parent.mkdir(parents=True)
     if within:
-        for name, content in csds_files(csds(rows("hv_reviews", {}))).items():
+        for name, content in build_csds_files(build_csds(build_rows("hv_reviews", {}))).items():
             if "CYP201" not in name:
                 (place.parent / name).write_text(content)
     put(place)
@@ -75,7 +75,7 @@ def test_a_source_folder_that_is_a_link_is_not_followed(desk: Desk, tmp_path: Pa
         ("eyfsp", [f"{COHORT}.csv"]),
         ("eyfsp", [f"{COHORT}/one.csv", f"{COHORT}/two.csv"]),
         ("eyfsp", ["all years.csv"]),
-        ("hv_reviews", [f"{COHORT}/{name}" for name in csds_files(csds(rows("hv_reviews", {})))]),
+        ("hv_reviews", [f"{COHORT}/{name}" for name in build_csds_files(build_csds(build_rows("hv_reviews", {})))]),
         ("eyfsp", [""]),
     ],
     ids=["whole", "parts", "of several cohorts", "tables", "the folder itself"],
@@ -85,7 +85,7 @@ def test_a_file_that_was_changed_for_a_link_since_it_was_found_is_not_followed(
 ) -> None:
     """Nothing of the file that it leads to is read, which may be another council's, or a key."""
     folder, elsewhere = desk.landing / "leeds" / source, tmp_path / "elsewhere"
-    content = csds_files(csds(rows("hv_reviews", {}))) if source == "hv_reviews" else {}
+    content = build_csds_files(build_csds(build_rows("hv_reviews", {}))) if source == "hv_reviews" else {}
     for name in files:
         place = folder / (name or f"{COHORT}.csv")
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -111,17 +111,17 @@ def test_a_home_folder_that_no_database_can_open_is_refused_at_once(tmp_path: Pa
 
 
 def test_two_children_under_one_upn_are_told(desk: Desk) -> None:
-    first, second, third = rows("eyfsp", {}, {}, {})
+    first, second, third = build_rows("eyfsp", {}, {}, {})
     other = {"upn": first["upn"], "surname": "Other", "forename": "Another", "date_of_birth": "2020-02-02"}
     moved = {"upn": third["upn"], "surname": "Married", "postcode": ""}
-    desk.land(text([first, second | other, third, third | moved]))
+    desk.land(format_text([first, second | other, third, third | moved]))
     found = {count.rule: count.first_rows for count in desk.take().rules}
     assert found["upn-of-two-children"] == (1, 2)
 
 
 @pytest.mark.parametrize("where", ["header", "year", "date"])
 def test_a_year_9999_in_a_return_breaks_a_rule(desk: Desk, where: str) -> None:
-    sound = eyfsp_xml(rows("eyfsp", {}, {}))
+    sound = build_eyfsp_xml(build_rows("eyfsp", {}, {}))
     if where == "header":
         odd = sound.replace(b"<Header>", b"<Header><AcademicYear>9999</AcademicYear>", 1)
     else:
@@ -138,15 +138,15 @@ def test_a_year_9999_in_a_return_breaks_a_rule(desk: Desk, where: str) -> None:
 
 def test_what_a_language_column_holds_is_not_kept(desk: Desk) -> None:
     written = ("ENG", "enb", "LEE", "URD", "REF", "Zorblax", "")
-    census = zip(many("school_census", len(written)), written, strict=True)
-    desk.land(text([row | {"first_language": value} for row, value in census]), "school_census")
+    census = zip(build_many("school_census", len(written)), written, strict=True)
+    desk.land(format_text([row | {"first_language": value} for row, value in census]), "school_census")
     desk.take("school_census")
-    assert desk.kept("school_census", columns="first_language") == ["ENG", "ENG", "OTH", "OTH", None, None, None]
+    assert desk.list_kept("school_census", columns="first_language") == ["ENG", "ENG", "OTH", "OTH", None, None, None]
 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
 def test_every_payload_column_is_a_code_a_bounded_number_or_a_date(contract: SourceContract) -> None:
-    for column in contract.with_role(Role.PAYLOAD):
+    for column in contract.select_role(Role.PAYLOAD):
         bounded = column.minimum is not None and column.maximum is not None
         assert (column.kind is Kind.CODE and column.codes) or column.kind is Kind.DATE or bounded, column.name
 
@@ -173,7 +173,7 @@ def _prefixes() -> bytes:
 
 def _strings() -> bytes:
     texts = "<si><t>" + "Q" * 1000 + "</t></si>"
-    return zipped(members_of(with_shared_strings(as_xlsx(TABLE))) | {STRINGS: f"<sst>{texts * 600_000}</sst>"})
+    return build_zip(read_members(share_strings(build_xlsx(TABLE))) | {STRINGS: f"<sst>{texts * 600_000}</sst>"})
 
 
 _END = "</table:table>"
@@ -184,7 +184,9 @@ _FILL = f"<table:table-row>{_CELL}</table:table-cell></table:table-row>" * 600_0
 def _rows_like_it() -> bytes:
     full = _FILL[: _FILL.index("</table:table-row>")].replace("Q", "Q" * 5000)
     repeated = full.replace("<table:table-row", '<table:table-row table:number-rows-repeated="1000000"', 1)
-    return as_ods({"Sheet": TABLE}, change=lambda content: content.replace(_END, f"{repeated}</table:table-row>{_END}"))
+    return build_ods(
+        {"Sheet": TABLE}, change=lambda content: content.replace(_END, f"{repeated}</table:table-row>{_END}")
+    )
 
 
 def _of_all_pupils() -> bytes:
@@ -209,15 +211,15 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a file name without end": (".csv.gz", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"A" * 60_000_000),
     "shared texts of 600 MB": (".xlsx", _strings),
     "a text in a million rows of 500 columns": (".ods", _rows_like_it),
-    "80 MB of cells": (".ods", lambda: as_ods({"Sheet": TABLE}, change=lambda text: text.replace(_END, _FILL))),
-    "an old workbook of 300 MB": (".xls", lambda: as_xls({"Sheet": TABLE}) + bytes(300 << 20)),
+    "80 MB of cells": (".ods", lambda: build_ods({"Sheet": TABLE}, change=lambda text: text.replace(_END, _FILL))),
+    "an old workbook of 300 MB": (".xls", lambda: build_xls({"Sheet": TABLE}) + bytes(300 << 20)),
     "a binary part of 600 MB": (
         ".xlsb",
-        lambda: zipped(members_of(as_xlsb({"Sheet": TABLE})) | {"xl/sharedStrings.bin": bytes(600_000_000)}),
+        lambda: build_zip(read_members(build_xlsb({"Sheet": TABLE})) | {"xl/sharedStrings.bin": bytes(600_000_000)}),
     ),
     "tables of 150 MB": (
         ".zip",
-        lambda: zipped({f"CYP{n}.csv": b"a,b\n" + b"\n" * 30_000_000 for n in ("001", "101", "201", "202", "612")}),
+        lambda: build_zip({f"CYP{n}.csv": b"a,b\n" + b"\n" * 30_000_000 for n in ("001", "101", "201", "202", "612")}),
     ),
     "what is said of all pupils": (".xml", _of_all_pupils),
 }
@@ -225,7 +227,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 def _parquet(columns: dict[str, object], **options: object) -> bytes:
-    return as_parquet(pa.table(columns), compression="zstd", **options)
+    return build_parquet(pa.table(columns), compression="zstd", **options)
 
 
 _TAKE = """

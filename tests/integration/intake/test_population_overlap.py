@@ -9,7 +9,7 @@ from assets.linkage.inputs import read_extracts
 from assets.linkage.population_overlap import Overlap, read_overlaps, record_overlaps, set_baseline
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
-from tests.support.extracts import COHORT, row, text, upn
+from tests.support.extracts import COHORT, build_row, format_rows, make_upn
 from tests.support.intake.desk import Desk
 
 NAME, ROWS = "leeds/eyfsp", 40
@@ -19,17 +19,17 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def send(desk: Desk, first: int, changed: str = "") -> Overlap:
     """A delivery of the children numbered from `first`, taken in and noted as the linkage does it."""
     rows = [
-        row("eyfsp", upn=upn(each), surname=f"Thornton{LETTERS[each // 26]}{LETTERS[each % 26]}")
+        build_row("eyfsp", upn=make_upn(each), surname=f"Thornton{LETTERS[each // 26]}{LETTERS[each % 26]}")
         for each in range(first, first + ROWS)
     ]
     rows[0] |= {"postcode": changed or rows[0]["postcode"]}
-    desk.land(text(rows).encode())
+    desk.land(format_rows(rows).encode())
     desk.take()
     return noted(desk)
 
 
 def noted(desk: Desk) -> Overlap:
-    store = desk.home.cohort(COHORT)
+    store = desk.home.get_cohort(COHORT)
     record_overlaps(store, desk.keys, read_extracts(store, ["leeds"], SERVICES))
     return read_overlaps(store)[NAME]
 
@@ -47,12 +47,12 @@ def test_without_the_samples_a_replacement_is_not_compared(desk: Desk, note_too:
     for path in [*desk.home.tokens_zone.rglob("*.sample"), *desk.home.tokens_zone.rglob("*.newest")]:
         path.unlink()
     if note_too:
-        desk.home.cohort(COHORT).overlaps.unlink()
+        desk.home.get_cohort(COHORT).overlaps.unlink()
     other = send(desk, 100)
     assert (other.replaces, other.shared) == (True, None)
     again = send(desk, 100, "LS2 9JT")  # what could not be compared is nothing to compare with
     assert (again.replaces, again.shared) == (True, None)
-    set_baseline(desk.home.cohort(COHORT))  # people signed it
+    set_baseline(desk.home.get_cohort(COHORT))  # people signed it
     assert send(desk, 100, "LS1 4AP").shared == 1.0
 
 
@@ -75,13 +75,13 @@ def test_small_steps_add_up_until_people_sign(desk: Desk) -> None:
     send(desk, 0)
     shares = [send(desk, first).shared for first in (5, 10, 15)]
     assert shares == pytest.approx([35 / 40, 30 / 40, 25 / 40])
-    set_baseline(desk.home.cohort(COHORT))
-    set_baseline(desk.home.cohort(COHORT))
+    set_baseline(desk.home.get_cohort(COHORT))
+    set_baseline(desk.home.get_cohort(COHORT))
     assert send(desk, 20).shared == pytest.approx(35 / 40)
 
 
 def test_the_same_file_taken_in_anew_is_what_it_was(desk: Desk) -> None:
     send(desk, 0)
     other = send(desk, 100)
-    desk.home.extract("eyfsp", COHORT, "leeds").quality.unlink()
+    desk.home.get_extract("eyfsp", COHORT, "leeds").quality.unlink()
     assert send(desk, 100) == other

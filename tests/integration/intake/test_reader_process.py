@@ -21,7 +21,7 @@ from sources.extract import reader_process
 from sources.extract.landing import find
 from sources.extract.reader_process import Reader, Serve
 from tests.support.intake import served
-from tests.support.intake.corpus import COHORT, many, table, text
+from tests.support.intake.corpus import COHORT, build_many, build_table, format_text
 from tests.support.intake.desk import Desk
 
 _SECONDS = 30
@@ -38,7 +38,7 @@ class _OpenKeys(modular.KmsClient):
 
 def _with_an_encrypted_column() -> bytes:
     """Parquet whose footer anybody can read, and one column nobody."""
-    header, *rows = table(many("eyfsp"))
+    header, *rows = build_table(build_many("eyfsp"))
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header)}
     how = modular.EncryptionConfiguration("key", column_keys={"key": ["surname"]}, plaintext_footer=True)
     keys = modular.CryptoFactory(_OpenKeys).file_encryption_properties(modular.KmsConnectionConfig(), how)
@@ -49,7 +49,7 @@ def _with_an_encrypted_column() -> bytes:
 
 def _that_repeats_a_long_value() -> bytes:
     """Parquet of some kilobytes that stands for 8 GiB."""
-    header, row, *_ = table(many("eyfsp"))
+    header, row, *_ = build_table(build_many("eyfsp"))
     long = pa.DictionaryArray.from_arrays(pa.array([0] * 8192, pa.int32()), pa.array(["Q" * (1 << 20)]))
     columns = {name: pa.array([value] * 8192) for name, value in zip(header, row, strict=True)} | {"surname": long}
     file = io.BytesIO()
@@ -69,7 +69,7 @@ def test_a_file_that_ends_its_reader_costs_its_own_extract_alone(
 ) -> None:
     desk.land(content(), suffix=".parquet")
     for council in ("halton", "wirral"):
-        desk.land(text(many("eyfsp")), council=council)
+        desk.land(format_text(build_many("eyfsp")), council=council)
     found = [find(desk.landing, council, "eyfsp", COHORT) for council in ("halton", "leeds", "wirral")]
     first, stopped, last = desk.intake.ingest_all(each for each in found if each)
     assert isinstance(stopped, ExtractStopped)
@@ -80,17 +80,17 @@ def test_a_file_that_ends_its_reader_costs_its_own_extract_alone(
 @pytest.mark.parametrize(
     ("serve", "why"),
     [
-        (served.holds_memory, "memory limit of 0.0625 GiB"),
-        (served.takes_time, "limit of 1 seconds of processor time"),
-        (served.crashes, "the reader crashed"),
-        (served.sends_rows_that_point_past_their_end, "the reader crashed"),
-        (served.says_nothing, "no progress in 2 seconds"),
+        (served.hold_memory, "memory limit of 0.0625 GiB"),
+        (served.take_time, "limit of 1 seconds of processor time"),
+        (served.crash, "the reader crashed"),
+        (served.send_rows_past_their_end, "the reader crashed"),
+        (served.say_nothing, "no progress in 2 seconds"),
     ],
 )
 def test_why_a_reader_was_stopped_is_told(monkeypatch: pytest.MonkeyPatch, serve: Serve, why: str) -> None:
     monkeypatch.setattr(reader_process, "MEMORY_BYTES", 64 << 20)
-    monkeypatch.setattr(reader_process, "CPU_SECONDS", 1 if serve is served.takes_time else 20)
-    silent = 2 / 20 if serve is served.says_nothing else 20
+    monkeypatch.setattr(reader_process, "CPU_SECONDS", 1 if serve is served.take_time else 20)
+    silent = 2 / 20 if serve is served.say_nothing else 20
     monkeypatch.setattr(reader_process, "SILENT_PER_CPU_SECOND", silent)
     with pytest.raises(ExtractStopped, match=f"^a file: the file could not be read.*stopped: {why}"):
         list(Reader("a file", 0, serve))
@@ -98,12 +98,12 @@ def test_why_a_reader_was_stopped_is_told(monkeypatch: pytest.MonkeyPatch, serve
 
 def test_an_error_of_a_reader_is_told_without_what_it_says() -> None:
     with pytest.raises(ExtractStopped, match=r"^a file: .*ValueError at served\.py") as stopped:
-        list(Reader("a file", 0, served.fails))
+        list(Reader("a file", 0, served.fail))
     assert "Qwyjibo" not in str(stopped.value)
 
 
 def test_a_reader_leaves_no_core_file_and_no_process() -> None:
-    reader = Reader("a file", 0, served.what_it_may)
+    reader = Reader("a file", 0, served.show_limits)
     process, core = json.loads(reader.receive_bytes())
     assert core == 0
     assert list(reader) == []
@@ -111,7 +111,7 @@ def test_a_reader_leaves_no_core_file_and_no_process() -> None:
 
 
 def test_a_reader_that_nobody_waits_for_is_ended() -> None:
-    reader = Reader("a file", 0, served.says_nothing)
+    reader = Reader("a file", 0, served.say_nothing)
     process = int(reader.receive_bytes())
     assert _runs(process)
     reader.close()
@@ -119,16 +119,16 @@ def test_a_reader_that_nobody_waits_for_is_ended() -> None:
 
 
 def test_a_template_that_was_killed_is_started_again() -> None:
-    assert Reader("a file", 0, served.what_it_may).receive_bytes()
+    assert Reader("a file", 0, served.show_limits).receive_bytes()
     _, template = reader_process._start_template()
     os.kill(template.pid, signal.SIGKILL)
     template.wait()
-    assert Reader("a file", 0, served.what_it_may).receive_bytes()
+    assert Reader("a file", 0, served.show_limits).receive_bytes()
 
 
 def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_killed() -> None:
     """The other reader had a copy of what tells that end: the first was waited for as long as the other ran."""
-    first, other = (Reader("a file", 0, served.says_nothing) for _ in range(2))
+    first, other = (Reader("a file", 0, served.say_nothing) for _ in range(2))
     process, of_other = int(first.receive_bytes()), int(other.receive_bytes())
     _, template = reader_process._start_template()
     os.kill(template.pid, signal.SIGKILL)
@@ -149,9 +149,9 @@ def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_ki
 
 
 def test_a_reader_has_nothing_of_the_template_or_of_another_reader() -> None:
-    first = Reader("a file", 0, served.says_nothing)
+    first = Reader("a file", 0, served.say_nothing)
     first.receive_bytes()
-    second = Reader("a file", 0, served.what_is_open)
+    second = Reader("a file", 0, served.list_open)
     assert len(json.loads(second.receive_bytes())) == len(("its end of the pipe", "what closes with it"))
     first.close()
 

@@ -14,8 +14,8 @@ from assets.intake.deliveries import ExtractQuality
 from sources.contracts import CONTRACTS, Role, Severity
 from sources.contracts.extract_rules import list_extract_rules, select_payload_rules
 from tests.support import PROJECT
-from tests.support.daily import first
-from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.daily import mark_slow_after
+from tests.support.intake.desk import COHORT, Desk, build_eyfsp
 from tests.support.waiting import PATIENCE
 
 UPDATE = "python -m assets.intake.quality writes them"
@@ -36,16 +36,18 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
         rules |= {expectation.meta["rule"] for expectation in suite.expectations}
     contract = CONTRACTS[source]
     wanted = {rule.id for rule in (*list_extract_rules(contract), *select_payload_rules(contract))}
-    for column in contract.with_role(Role.PAYLOAD):
+    for column in contract.select_role(Role.PAYLOAD):
         wanted |= {f"{column.name}-codes"} if column.codes else set()
         wanted |= {f"{column.name}-filled"} if column.blank is Severity.REJECT else set()
     assert wanted <= rules
 
 
 def test_results_lie_beside_the_report_without_a_value(desk: Desk) -> None:
-    desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
+    desk.land(build_eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     desk.take()
-    said = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.expectations.json").read_text(encoding="utf-8")
+    said = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.expectations.json").read_text(
+        encoding="utf-8"
+    )
     found = json.loads(said)
     failed = [entry["rule"] for entry in found["results"] if not entry["passed"]]
     assert failed == ["rows-far-from-expected"]
@@ -55,9 +57,9 @@ def test_results_lie_beside_the_report_without_a_value(desk: Desk) -> None:
 
 
 def test_a_rule_across_columns_is_judged_on_what_was_kept(desk: Desk) -> None:
-    from tests.support.intake.desk import reviews
+    from tests.support.intake.desk import build_reviews
 
-    desk.land(reviews({"asq3_months": ""}, {"asq3_months": ""}, {}), "hv_reviews")
+    desk.land(build_reviews({"asq3_months": ""}, {"asq3_months": ""}, {}), "hv_reviews")
     quality_of = desk.take("hv_reviews")
     (finding,) = [each for each in quality_of.findings if each.rule == "asq3-score-without-age"]
     assert (finding.passed, finding.severity, finding.unexpected_rows) == (False, "warning", 2)
@@ -95,9 +97,9 @@ print(found == quality.judge(of_one_extract()), any(not finding.passed for findi
 @pytest.fixture
 def kept(desk: Desk) -> Path:
     """The rows of an extract that was taken in."""
-    desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
+    desk.land(build_eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     assert isinstance(desk.take(), ExtractQuality)
-    return desk.home.extract("eyfsp", COHORT, "leeds").pseudonymised
+    return desk.home.get_extract("eyfsp", COHORT, "leeds").pseudonymised
 
 
 def start(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:
@@ -136,7 +138,7 @@ def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, 
     assert lines[-1].startswith("FileNotFoundError: ")
 
 
-@pytest.mark.parametrize("end", first(2, ["os.kill(os.getpid(), signal.SIGKILL)", "", "raise SystemExit(1)"]))
+@pytest.mark.parametrize("end", mark_slow_after(2, ["os.kill(os.getpid(), signal.SIGKILL)", "", "raise SystemExit(1)"]))
 def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> None:
     assert read_output(start(tmp_path, "", f"print(process().poll() is None, flush=True); {end}")) == ["True"]
 

@@ -21,14 +21,14 @@ from pipelines.ending import Ending
 from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing
 from tests.support import PROJECT
-from tests.support.areas import lacking
-from tests.support.installation.backups import Safe, tree
+from tests.support.areas import describe_missing
+from tests.support.installation.backups import Safe, read_tree
 from tests.support.release.anchored import COHORT, Books
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Safe:
-    return Safe.small(tmp_path_factory.mktemp("made"))
+    return Safe.for_small_installation(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def _refused(result: object, sentence: str, ending: Ending = Ending.INPUT) -> No
 
 
 def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
-    before, entries_before = tree(safe.home.root), safe.books.ledger.list_entries()
+    before, entries_before = read_tree(safe.home.root), safe.books.ledger.list_entries()
     keys = {path.name: path.read_bytes() for path in safe.keys.iterdir()}
     safe.copy_home()
-    records, held = safe.backup("records"), safe.backup("keys")
+    records, held = safe.make_backup("records"), safe.make_backup("keys")
     for file in (records, held):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     shutil.rmtree(safe.home.root)
@@ -61,17 +61,17 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     assert not safe.home.ledger.exists()
     done = safe.restore("records", records, "--yes")
     assert done.exit_code == 0, done.output
-    assert tree(safe.home.root) == before
+    assert read_tree(safe.home.root) == before
     assert safe.books.ledger.list_entries() == entries_before
     assert (safe.home.release / "latest").readlink() == Path("2026.11.0")
     assert {stat.S_IMODE(path.stat().st_mode) for path in backups.list_record_paths(safe.home)} == {0o600}
     assert [line.what for line in read_entries(safe.home)][-2:] == [Processing.BACKUP, Processing.RESTORE]
 
 
-@pytest.mark.skipif(shutil.which("age") is None, reason=lacking("age"))
+@pytest.mark.skipif(shutil.which("age") is None, reason=describe_missing("age"))
 def test_stock_tools_open_it(safe: Safe) -> None:
     """And it holds no key."""
-    command = f"age -d -i {safe.identity('operator')} {safe.backup('records')} | tar -t"
+    command = f"age -d -i {safe.get_identity('operator')} {safe.make_backup('records')} | tar -t"
     names = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.split()
     assert (names[0], *names[-2:]) == ("ledger.json", backups.MANIFEST, backups.MAC)
     assert "restricted/processing_log.jsonl" in names
@@ -79,16 +79,20 @@ def test_stock_tools_open_it(safe: Safe) -> None:
 
 
 def test_nobody_can_open_keys_and_what_they_open(safe: Safe) -> None:
-    safe.backup("records")
-    to = ("--recipient", safe.recipient("operator"))
-    disk = safe.disk("keys")
-    _refused(safe.command("backup", "keys", "--into", disk, *to), "records were backed up to that")
-    safe.backup("keys")
-    to = ("--recipient", safe.recipient("custodian"))
+    safe.make_backup("records")
+    to = ("--recipient", safe.get_recipient("operator"))
+    disk = safe.get_disk("keys")
+    _refused(safe.run_command("backup", "keys", "--into", disk, *to), "records were backed up to that")
+    safe.make_backup("keys")
+    to = ("--recipient", safe.get_recipient("custodian"))
     _refused(
-        safe.command("backup", "records", "--into", safe.disk("records"), *to), "keys were backed up to that recipient"
+        safe.run_command("backup", "records", "--into", safe.get_disk("records"), *to),
+        "keys were backed up to that recipient",
     )
-    _refused(safe.command("backup", "records", "--into", disk, *safe.to("records")), "keys are not kept beside")
+    _refused(
+        safe.run_command("backup", "records", "--into", disk, *safe.build_recipient_option("records")),
+        "keys are not kept beside",
+    )
 
 
 def test_backups_of_two_locations_keys_say_which_is_which(safe: Safe) -> None:
@@ -101,28 +105,30 @@ def test_backups_of_two_locations_keys_say_which_is_which(safe: Safe) -> None:
         folder.mkdir(mode=0o700)
         for name in names & whole:
             shutil.copy(safe.keys / name, folder)
-        made = safe.backup("keys", "--keys", str(folder))
+        made = safe.make_backup("keys", "--keys", str(folder))
         assert made.name.startswith(f"readiness-keys-{location}-20")
         shutil.rmtree(folder)
         back = safe.restore("keys", made, "--yes", "--keys", str(folder))
         assert f"restored: the key set of the {location} location of epoch 1" in back.stdout, back.output
         assert {path.name for path in folder.iterdir()} == names & whole
-    assert safe.backup("keys").name.startswith("readiness-keys-20")
+    assert safe.make_backup("keys").name.startswith("readiness-keys-20")
 
 
 def test_places_and_recipients_that_are_refused(safe: Safe) -> None:
     through = safe.root / "link"
     through.symlink_to(safe.home.restricted)
-    lost, disk = "would be lost with it", safe.disk("records")
+    lost, disk = "would be lost with it", safe.get_disk("records")
     for place, sentence in (
         (safe.home.restricted, lost),
         (safe.keys, lost),
         (through, lost),
         (safe.root / "nowhere", "is its disk mounted"),
     ):
-        _refused(safe.command("backup", "records", "--into", place, *safe.to("records")), sentence)
-    assert safe.command("backup", "records", "--into", disk).exit_code == Ending.USAGE
-    _refused(safe.command("backup", "records", "--into", disk, "--recipient", "age1no"), "no age public key")
+        _refused(
+            safe.run_command("backup", "records", "--into", place, *safe.build_recipient_option("records")), sentence
+        )
+    assert safe.run_command("backup", "records", "--into", disk).exit_code == Ending.USAGE
+    _refused(safe.run_command("backup", "records", "--into", disk, "--recipient", "age1no"), "no age public key")
     assert list(disk.iterdir()) == []
 
 
@@ -155,29 +161,29 @@ def test_one_that_is_damaged_or_forged_changes_nothing(safe: Safe, what: str, mo
     with monkeypatch.context() as patched:
         if what in FORGED:
             patched.setattr(backups, *FORGED[what][:2])
-        file = safe.backup("records")
+        file = safe.make_backup("records")
     if what in DAMAGE:
         file.write_bytes(DAMAGE[what](file.read_bytes()))
     safe.lose_ledger()
-    before = tree(safe.home.root)
+    before = read_tree(safe.home.root)
     _refused(safe.restore("records", file, "--yes"), FORGED[what][2] if what in FORGED else file.name)
-    assert (tree(safe.home.root), safe.home.ledger.exists()) == (before, False)
+    assert (read_tree(safe.home.root), safe.home.ledger.exists()) == (before, False)
     assert not Path("/evil").exists()
 
 
 def test_one_that_is_not_for_this_key_installation_or_part(safe: Safe, tmp_path: Path) -> None:
-    file, keys, yes = safe.backup("records"), safe.backup("keys"), ("--yes", "--identity")
-    operator, custodian = safe.identity("operator"), safe.identity("custodian")
-    _refused(safe.command("restore", "records", file, *yes, custodian), "is not encrypted to the key you gave")
-    _refused(safe.command("restore", "records", keys, *yes, custodian), "this is a backup of keys, not of records")
-    other = Safe.small(tmp_path / "other")
-    _refused(other.command("restore", "records", file, *yes, operator), "are of different installations")
+    file, keys, yes = safe.make_backup("records"), safe.make_backup("keys"), ("--yes", "--identity")
+    operator, custodian = safe.get_identity("operator"), safe.get_identity("custodian")
+    _refused(safe.run_command("restore", "records", file, *yes, custodian), "is not encrypted to the key you gave")
+    _refused(safe.run_command("restore", "records", keys, *yes, custodian), "this is a backup of keys, not of records")
+    other = Safe.for_small_installation(tmp_path / "other")
+    _refused(other.run_command("restore", "records", file, *yes, operator), "are of different installations")
     operator.chmod(0o644)
     _refused(safe.restore("records", file, "--yes"), "can be read by others than its owner")
 
 
 def test_keys_that_are_there_are_not_replaced(safe: Safe) -> None:
-    keys = safe.backup("keys")
+    keys = safe.make_backup("keys")
     _refused(safe.restore("keys", keys, "--yes"), "is not empty, and nothing in it is replaced")
     safe.keys.rename(safe.root / "was")
     safe.keys.mkdir()
@@ -194,22 +200,22 @@ def test_an_old_copy_goes_on_with_newer_records(safe: Safe, with_ledger: bool) -
             shutil.copy(path, safe.root / "copy")
     safe.books.measure("2026.12.0")
     record(safe.home, Processing.MEASUREMENT, cohort=COHORT)
-    records, ledger = safe.backup("records"), safe.books.ledger.list_entries()
-    kept = {name: content for name, content in tree(safe.home.root).items() if "measurements" in name}
+    records, ledger = safe.make_backup("records"), safe.books.ledger.list_entries()
+    kept = {name: content for name, content in read_tree(safe.home.root).items() if "measurements" in name}
     safe.put_back()
     assert safe.restore("records", records, "--yes").exit_code == 0
     assert safe.books.ledger.list_entries() == ledger
-    assert kept.items() <= tree(safe.home.root).items()
+    assert kept.items() <= read_tree(safe.home.root).items()
 
 
 def test_records_that_do_not_go_on_from_the_copy(safe: Safe) -> None:
     safe.copy_home()
-    records = safe.backup("records")
+    records = safe.make_backup("records")
     safe.put_back()
     record(safe.home, Processing.AUDIT, cohort=COHORT)
-    before = tree(safe.home.root)
+    before = read_tree(safe.home.root)
     _refused(safe.restore("records", records, "--yes"), "do not match")
-    assert tree(safe.home.root) == before
+    assert read_tree(safe.home.root) == before
 
 
 def test_a_release_that_was_published_since_is_missed(safe: Safe) -> None:
@@ -217,7 +223,7 @@ def test_a_release_that_was_published_since_is_missed(safe: Safe) -> None:
     place = safe.root / "published"
     books = Books(safe.home, str(place))
     safe.copy_home()
-    old = safe.backup("records")
+    old = safe.make_backup("records")
     books.release("2026.12.0")
     books.publish("2026.12.0", str(place))
     safe.put_back()
@@ -229,21 +235,21 @@ def test_a_release_that_was_published_since_is_missed(safe: Safe) -> None:
 
 def test_the_ledger_alone(safe: Safe) -> None:
     """Lost from a home folder that is well otherwise; an old copy is seen through by what is stored."""
-    old = safe.backup("records")
+    old = safe.make_backup("records")
     safe.books.measure("2026.12.0")
-    new, ledger = safe.backup("records"), safe.books.ledger.list_entries()
+    new, ledger = safe.make_backup("records"), safe.books.ledger.list_entries()
     safe.lose_ledger()
-    before = tree(safe.home.root)
+    before = read_tree(safe.home.root)
     assert safe.restore("records", new, "--yes").exit_code == 0
-    assert (safe.books.ledger.list_entries(), tree(safe.home.root)) == (ledger, before)
+    assert (safe.books.ledger.list_entries(), read_tree(safe.home.root)) == (ledger, before)
     assert safe.restore("records", old, "--yes").exit_code == 0  # the one that is there goes further, and stays
     assert safe.books.ledger.list_entries() == ledger
 
 
 def test_a_ledger_that_went_another_way_is_not_mixed(safe: Safe) -> None:
-    old = safe.backup("records")
+    old = safe.make_backup("records")
     safe.books.measure("2026.12.0")
-    newer = safe.backup("records")
+    newer = safe.make_backup("records")
     safe.lose_ledger()
     for path in safe.home.restricted.glob("measurements/*/release=2026.12.0/*"):
         path.unlink()
@@ -256,22 +262,22 @@ def test_a_ledger_that_went_another_way_is_not_mixed(safe: Safe) -> None:
 
 def test_a_ledger_that_lacks_a_measurement_is_not_backed_up(safe: Safe) -> None:
     safe.lose_ledger()
-    to = ("--into", safe.disk("records"), *safe.to("records"))
-    _refused(safe.command("backup", "records", *to), "there is no ledger at", Ending.FAULT)
+    to = ("--into", safe.get_disk("records"), *safe.build_recipient_option("records"))
+    _refused(safe.run_command("backup", "records", *to), "there is no ledger at", Ending.FAULT)
     assert not list(safe.home.root.glob("ledger.sqlite*"))
     safe.books.ledger.get_identity()  # another, begun anew
-    _refused(safe.command("backup", "records", *to), "does not have the charge", Ending.FAULT)
-    assert list(safe.disk("records").iterdir()) == []
+    _refused(safe.run_command("backup", "records", *to), "does not have the charge", Ending.FAULT)
+    assert list(safe.get_disk("records").iterdir()) == []
 
 
 def test_keys_of_before_a_rotation_stay_away(safe: Safe) -> None:
-    keys = safe.backup("keys")
-    safe.backup("records")
+    keys = safe.make_backup("keys")
+    safe.make_backup("records")
     safe.copy_home()
     KeyRing.load(safe.keys).rotate(safe.root / "keys-2")
     safe.keys.rename(safe.root / "keys-1")
     (safe.root / "keys-2").rename(safe.keys)
-    records = safe.backup("records")
+    records = safe.make_backup("records")
     safe.keys.rename(safe.root / "keys-2")
     _refused(safe.restore("keys", keys, "--yes"), "which replaced them")
     (safe.root / "keys-2").rename(safe.keys)
@@ -293,17 +299,17 @@ def test_a_run_and_a_backup_wait_for_each_other(safe: Safe, monkeypatch: pytest.
     code = f"{_IN_USE} print(flush=True); time.sleep(3600)"
     with subprocess.Popen([sys.executable, "-c", code, safe.home.root], stdout=subprocess.PIPE, cwd=PROJECT) as run:
         run.stdout.readline()
-        to = ("--into", safe.disk("records"), *safe.to("records"))
-        _refused(safe.command("backup", "records", *to), "a run is at work in it", Ending.HOLD)
+        to = ("--into", safe.get_disk("records"), *safe.build_recipient_option("records"))
+        _refused(safe.run_command("backup", "records", *to), "a run is at work in it", Ending.HOLD)
         run.kill()
-    safe.backup("records")
+    safe.make_backup("records")
 
 
 def test_no_run_begins_while_the_home_is_being_restored(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
     """And none after a restore that broke off, until the copy is put back."""
     safe.copy_home()
     record(safe.home, Processing.MEASUREMENT, cohort=COHORT)
-    records, tried = safe.backup("records"), []
+    records, tried = safe.make_backup("records"), []
     safe.put_back()
 
     def replacing(*given: Path) -> None:
@@ -316,7 +322,7 @@ def test_no_run_begins_while_the_home_is_being_restored(safe: Safe, monkeypatch:
     assert safe.restore("records", records, "--yes").exit_code != 0
     monkeypatch.undo()
     assert tried == [True]
-    _refused(safe.command("run", "--cohort", COHORT), "its restore broke off", Ending.HOLD)
+    _refused(safe.run_command("run", "--cohort", COHORT), "its restore broke off", Ending.HOLD)
     _refused(safe.restore("records", records, "--yes"), "its restore broke off", Ending.HOLD)
     safe.put_back()
     assert safe.restore("records", records, "--yes").exit_code == 0
@@ -333,23 +339,25 @@ def test_records_on_another_disk_are_followed(safe: Safe) -> None:
 
 def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:
     def said() -> list[str]:
-        found = json.loads(safe.command("doctor", "--json").stdout)
+        found = json.loads(safe.run_command("doctor", "--json").stdout)
         return [each["sentence"] for each in found if each["what"] in ("backup", "home") and each["state"] == "look"]
 
     record(safe.home, Processing.MEASUREMENT, cohort=COHORT)
-    said_of_keys = safe.command("backup", "keys", "--into", safe.disk("keys"), *safe.to("keys")).stdout
+    said_of_keys = safe.run_command(
+        "backup", "keys", "--into", safe.get_disk("keys"), *safe.build_recipient_option("keys")
+    ).stdout
     assert re.search(r"\.age, [1-9][\d.,]* (kB|bytes), read back", said_of_keys), said_of_keys
     assert [each.partition(" on ")[0] for each in said()] == ["something was measured"]
-    safe.backup("records")
+    safe.make_backup("records")
     safe.home.restoring.touch()
     (found,) = said()
     assert "a restore is in progress or was interrupted" in found
 
 
 def test_a_home_that_a_later_version_has_worked_on_is_left_alone(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tree(safe.home.root)
+    before = read_tree(safe.home.root)
     monkeypatch.setattr(paths, "get_software_version", lambda: "0.0.9")
     with pytest.raises(MadeByLater, match=r"last worked on by readiness 0\.1\.0, and this is 0\.0\.9: install that"):
         safe.home.prepare()
-    _refused(safe.command("run", "--cohort", COHORT), "was last worked on by readiness 0.1.0")
-    assert before.items() <= tree(safe.home.root).items()
+    _refused(safe.run_command("run", "--cohort", COHORT), "was last worked on by readiness 0.1.0")
+    assert before.items() <= read_tree(safe.home.root).items()

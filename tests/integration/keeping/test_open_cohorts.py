@@ -17,13 +17,13 @@ from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
-from tests.support.extracts import nhs_number, text
-from tests.support.intake.desk import REVIEW_ROW, Desk, desk_at, make_desk
-from tests.support.intake.numbered import numbered
+from tests.support.extracts import format_rows, make_nhs_number
+from tests.support.intake.desk import REVIEW_ROW, Desk, make_desk, open_desk
+from tests.support.intake.numbered import read_numbered
 
 BEFORE, RIGHT, AFTER = "202930", "203031", "203132"
 WRONG_BIRTH, BIRTH = "2025-08-30", "2025-09-30"
-NUMBER, *NUMBERS = filter(None, map(nhs_number, range(200_000, 200_010)))
+NUMBER, *NUMBERS = filter(None, map(make_nhs_number, range(200_000, 200_010)))
 CHILD = {"surname": "Zzyzxwick", "forename": "Quixolinda", "nhs_number": NUMBER, "nhs_number_status": "01"}
 VISIT = {"review": "NBV", "review_date": "2025-10-09", "asq3_months": "", "asq3_communication": ""}
 OTHERS = [
@@ -37,12 +37,12 @@ def deliver(desk: Desk, council: str, cohort: str, birth: str, *children: dict[s
     path = desk.landing / council / "hv_reviews" / f"{cohort}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [REVIEW_ROW | VISIT | {"date_of_birth": birth} | change for change in (*OTHERS, *children)]
-    path.write_text(text(rows, list(REVIEW_ROW)))
+    path.write_text(format_rows(rows, list(REVIEW_ROW)))
     return desk.intake.ingest(find(desk.landing, council, "hv_reviews", cohort))
 
 
 def held(home: Home, desk: Desk, council: str, cohort: str) -> int:
-    return len(numbered(home, desk.keys, "hv_reviews", council, cohort))
+    return len(read_numbered(home, desk.keys, "hv_reviews", council, cohort))
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,13 @@ def linked(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Path:
     deliver(desk, "leeds", RIGHT, BIRTH, CHILD)
     deliver(desk, "halton", RIGHT, BIRTH, CHILD | {"nhs_number": "", "nhs_number_status": ""})
     for cohort in (BEFORE, RIGHT):
-        link_cohort(desk.home.cohort(cohort), ["leeds", "halton"], desk.keys)
+        link_cohort(desk.home.get_cohort(cohort), ["leeds", "halton"], desk.keys)
     return folder
 
 
 @pytest.fixture
 def open_cohorts(linked: Path, tmp_path: Path, keys: KeyRing) -> Desk:
-    return desk_at(shutil.copytree(linked, tmp_path / "copy", symlinks=True), keys)
+    return open_desk(shutil.copytree(linked, tmp_path / "copy", symlinks=True), keys)
 
 
 def found_in(found: Forgotten) -> set[tuple[str, str]]:
@@ -75,11 +75,11 @@ EVERYWHERE = {(BEFORE, "leeds"), (RIGHT, "leeds"), (RIGHT, "halton")}
 def test_a_request_reaches_every_open_cohort(open_cohorts: Desk, cohort: str) -> None:
     desk = open_cohorts
     row = len(OTHERS) + 1
-    store = desk.home.extract("hv_reviews", cohort, "leeds")
+    store = desk.home.get_extract("hv_reviews", cohort, "leeds")
     assert found_in(find_rows(store, [row], desk.keys, linked=False)) == {(cohort, "leeds")}
     found = find_rows(store, [row], desk.keys, linked=True)
     assert found_in(found) == EVERYWHERE
-    token = numbered(desk.home, desk.keys, "hv_reviews", "leeds", cohort)["t_nhs"][row - 1].as_py()
+    token = read_numbered(desk.home, desk.keys, "hv_reviews", "leeds", cohort)["t_nhs"][row - 1].as_py()
     assert found_in(find_rows_by_pseudonym(desk.home, str(token), cohort, desk.keys)) == EVERYWHERE
     forget(desk.home, found, desk.keys)
     assert {held(desk.home, desk, council, code) for code, council in EVERYWHERE} == {len(OTHERS)}
@@ -87,7 +87,7 @@ def test_a_request_reaches_every_open_cohort(open_cohorts: Desk, cohort: str) ->
 
 def test_later_deliveries_of_every_cohort_come_in_without_a_child_who_objects(open_cohorts: Desk) -> None:
     desk = open_cohorts
-    store = desk.home.extract("hv_reviews", BEFORE, "leeds")
+    store = desk.home.get_extract("hv_reviews", BEFORE, "leeds")
     forget(desk.home, find_rows(store, [len(OTHERS) + 1], desk.keys, linked=True), desk.keys, objection=True)
     assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT}
     sefton = deliver(desk, "sefton", RIGHT, BIRTH, CHILD | {"postcode": "LS2 9JT"})
@@ -122,7 +122,7 @@ def test_a_child_who_can_be_in_no_table_is_removed_a_year_after_reception(open_c
 
 
 def stand_in_for_profile(home: Home, cohort: str) -> Path:
-    profile = home.extract("eyfsp", cohort, "sefton").tokens
+    profile = home.get_extract("eyfsp", cohort, "sefton").tokens
     profile.parent.mkdir(parents=True)
     profile.write_bytes(b"tokens of a Profile")
     return profile
@@ -142,13 +142,13 @@ def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: De
     profile.parent.rmdir()
     assert due(desk.home, at - dt.timedelta(1)) == set()
     assert due(desk.home, at) == {BEFORE}
-    child = find_rows(desk.home.extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
+    child = find_rows(desk.home.get_extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
     forget(desk.home, child, desk.keys, objection=True)
     expire(desk.home, None, None, policy, at)
     assert {extract.cohort for extract in desk.home.iter_extracts("pseudonymised", "parquet")} == {RIGHT}
     # more files of the cohort may come, and the same ones again
     assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT}
-    assert desk.home.extract("hv_reviews", BEFORE, "leeds").forgotten.exists()
+    assert desk.home.get_extract("hv_reviews", BEFORE, "leeds").forgotten.exists()
 
 
 def test_a_late_delivery_is_kept_as_long_again_but_no_longer_than_any_cohort() -> None:

@@ -12,9 +12,9 @@ from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_BOTH, SEVERAL, Differs
 from privacy.linkage.link import link
 from privacy.linkage.missed import estimate_missed
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.linkage import stress
-from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.populations import Frames, tokenise_frames
 
 CHILD = {
     "council": "leeds",
@@ -34,7 +34,7 @@ def linked(keys: KeyRing) -> Linked:
 
     def found(frames: Frames) -> pd.DataFrame:
         agreement = Agreement()
-        links = link(tokenised(frames, keys), children=26_000, watchers=(agreement,)).links
+        links = link(tokenise_frames(frames, keys), children=26_000, watchers=(agreement,)).links
         facts = agreement.count_children(links).to_pandas()
         assert facts.child_id.is_unique
         return links.to_pandas().merge(facts, on="child_id", how="left")
@@ -68,7 +68,7 @@ PUPIL, VISITOR, SETTING, EVERY = DIFFERS
         ({}, {}, EXCHANGED, differs(NAMES, SETTING, "near")),
         ({}, OTHER_HOME, TYPED, {SEVERAL}),
         ({}, {}, None, {NOT_BOTH}),
-        *first(
+        *mark_slow_after(
             0,
             [
                 ({}, OTHER_DATE, {}, differs("date_of_birth", VISITOR, "near", "far")),
@@ -87,7 +87,7 @@ def test_the_cell_of_a_child_in_three_services(
     assert CELLS[link_rows(linked, rows).cell] in expected
 
 
-ONE_UPN, OTHER_UPN = (str(each) for each in stress.upns(np.array([1, 2])))
+ONE_UPN, OTHER_UPN = (str(each) for each in stress.make_upns(np.array([1, 2])))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_record_with_next_to_nothing_cannot_be_searched_for(linked: Linked) ->
 
 @pytest.mark.slow
 def test_the_order_of_rows_and_other_children_change_no_cell(linked: Linked) -> None:
-    sent = stress.extracts(600, seed=9)
+    sent = stress.draw_extracts(600, seed=9)
     mirrored = {source: frame.iloc[::-1] for source, frame in sent.items()}
     first, second = (found.set_index(["source", "council", "row_key"]).cell for found in map(linked, (sent, mirrored)))
     pd.testing.assert_series_equal(first.sort_index(), second.sort_index())
@@ -120,7 +120,7 @@ def test_the_order_of_rows_and_other_children_change_no_cell(linked: Linked) -> 
 @pytest.mark.parametrize("slips", [1.0, 3.0])
 def test_the_estimate_is_near_the_truth(linked: Linked, slips: float) -> None:
     """Seeds on which nothing was chosen. Bounds are three times the estimate's own deviation."""
-    sent = stress.extracts(26_000, seed=31, slips=slips)
+    sent = stress.draw_extracts(26_000, seed=31, slips=slips)
     found = linked(sent)
     cells = found.drop_duplicates("child_id").cell.fillna(0).astype(int)
     counts = np.bincount(cells, minlength=len(CELLS)).astype(float)

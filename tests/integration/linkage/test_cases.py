@@ -13,7 +13,7 @@ import pytest
 
 from privacy.linkage.link import LinkResult, link
 from privacy.pseudonyms import TOKEN_COLUMNS
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
@@ -27,9 +27,9 @@ BASE = {
     "surname": "Fenwick", "forename": "Oliver", "sex": "M", "date_of_birth": "2020-03-09",
     "postcode": "LS6 3XY", "council": "leeds",
 }  # fmt: skip
-NHS = stress.nhs_numbers(pd.RangeIndex(400_000, 400_020).to_numpy())
-UPN = stress.upns(pd.RangeIndex(900_000, 900_020).to_numpy())
-TEMPORARY_UPN = stress.upns(pd.RangeIndex(910_000, 910_020).to_numpy(), temporary=True)
+NHS = stress.make_nhs_numbers(pd.RangeIndex(400_000, 400_020).to_numpy())
+UPN = stress.make_upns(pd.RangeIndex(900_000, 900_020).to_numpy())
+TEMPORARY_UPN = stress.make_upns(pd.RangeIndex(910_000, 910_020).to_numpy(), temporary=True)
 
 
 def record(source: str, upn: int | None = None, **changes: Any) -> tuple[str, dict[str, Any]]:
@@ -42,7 +42,7 @@ review, setting = partial(record, "hv_reviews"), partial(record, "early_years_ce
 
 @pytest.fixture(scope="module")
 def crowd() -> Frames:
-    return stress.extracts(CHILDREN, seed=7)
+    return stress.draw_extracts(CHILDREN, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +120,9 @@ DIFFERENT_CHILD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("pupil", "other", "is_same"),
     [
-        *first(2, [pytest.param({}, changes, True, id=name) for name, changes in SAME_CHILD.items()]),
-        *first(2, [pytest.param(*both, True, id=both[0]["forename"]) for both in NAMES]),
-        *first(2, [pytest.param({}, changes, False, id=name) for name, changes in DIFFERENT_CHILD.items()]),
+        *mark_slow_after(2, [pytest.param({}, changes, True, id=name) for name, changes in SAME_CHILD.items()]),
+        *mark_slow_after(2, [pytest.param(*both, True, id=both[0]["forename"]) for both in NAMES]),
+        *mark_slow_after(2, [pytest.param({}, changes, False, id=name) for name, changes in DIFFERENT_CHILD.items()]),
     ],
 )
 def test_a_profile_and_a_review(
@@ -265,7 +265,9 @@ CASES: dict[str, tuple[str, Rows]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("expected", "rows"), first(7, [pytest.param(*case, id=name) for name, case in CASES.items()]))
+@pytest.mark.parametrize(
+    ("expected", "rows"), mark_slow_after(7, [pytest.param(*case, id=name) for name, case in CASES.items()])
+)
 def test_rows_of_a_child(children: Children, expected: str, rows: Rows) -> None:
     """`expected` lists the rows of each child, with a bar between children; other rows may be anybody's."""
     ids = children(rows)
@@ -274,7 +276,7 @@ def test_rows_of_a_child(children: Children, expected: str, rows: Rows) -> None:
     assert len({ids[names[0]] for names in groups}) == len(groups)
 
 
-@pytest.mark.parametrize("every", first(1, [10, 1]))
+@pytest.mark.parametrize("every", mark_slow_after(1, [10, 1]))
 def test_a_default_nhs_number_makes_no_child_of_many(
     crowd: Frames, linked: Callable[[Frames], LinkResult], every: int
 ) -> None:

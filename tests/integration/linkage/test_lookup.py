@@ -14,7 +14,7 @@ from privacy.linkage import blocks, candidates, rows
 from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
 from privacy.linkage.link import LinkResult, link
 from privacy.pseudonyms import TOKEN_COLUMNS
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.linkage import stress
 
 _PATTERNS = 120
@@ -70,7 +70,7 @@ def test_every_pair_of_a_block_is_found(con: duckdb.DuckDBPyConnection, children
 
 def test_a_pair_weighs_what_its_kind_does(con: duckdb.DuckDBPyConnection, tokenise: Tokenise) -> None:
     """All pairs of some patterns: Splink on each, against Splink on one of each kind."""
-    table = rows.load(con, tokenise(stress.extracts(12, seed=1)))
+    table = rows.load(con, tokenise(stress.draw_extracts(12, seed=1)))
     left, right = (ends.ravel() for ends in np.meshgrid(np.arange(len(table)), np.arange(len(table))))
     alone = candidates.score_pairs(con, list(zip(left.tolist(), right.tolist(), strict=True)), 60_000)
     kinds = candidates.weigh(con, table, pa.table({"l": left, "r": right}), 60_000)
@@ -84,17 +84,17 @@ def test_a_pair_weighs_what_its_kind_does(con: duckdb.DuckDBPyConnection, tokeni
 
 def test_who_has_the_same_name_sounds_the_same(tokenise: Tokenise) -> None:
     """So that two names are looked at by their sounds alone (`blocks`), wherever they have one."""
-    sent = pd.concat([table.to_pandas() for table in tokenise(stress.extracts(400, seed=3)).values()])
+    sent = pd.concat([table.to_pandas() for table in tokenise(stress.draw_extracts(400, seed=3)).values()])
     names = sent.dropna(subset="t_surname_dob").groupby("t_surname_dob").t_surname_sound_dob
     assert (names.nunique(dropna=False) == 1).all()
 
 
-@pytest.mark.parametrize("children", first(1, [60_000, 600_000]))
+@pytest.mark.parametrize("children", mark_slow_after(1, [60_000, 600_000]))
 def test_no_pair_that_counts_is_passed_over(tokenise: Tokenise, monkeypatch: pytest.MonkeyPatch, children: int) -> None:
     _, surnames, girls, boys, _ = stress._GROUPS[0]
     names = (surnames[:12], girls[:10], boys[:10])
     monkeypatch.setattr(stress, "_GROUPS", ((1.0, *names, 0.0),))
-    tokens = tokenise(stress.extracts(3_000, seed=4))
+    tokens = tokenise(stress.draw_extracts(3_000, seed=4))
     fewer, looked_at = _linked(tokens, children, monkeypatch)
     monkeypatch.setattr(blocks, "_list_common_bands", lambda *_: [])
     all_pairs, all_looked_at = _linked(tokens, children, monkeypatch)

@@ -96,7 +96,7 @@ def test_a_mark_holds_all_that_a_pattern_says(tokenise: Callable[[dict[str, pd.D
     """A column that is neither hashed into the tie, nor follows from those that are, nor is in the mark, would let
     pairs be recalled that weigh otherwise today."""
     with open_in_memory() as con:
-        rows.load(con, tokenise(stress.extracts(20, seed=1)))
+        rows.load(con, tokenise(stress.draw_extracts(20, seed=1)))
         columns = {name for name, *_ in con.execute("DESCRIBE patterns").fetchall()}
     hashed = {"service", "sex", *TOKEN_COLUMNS}
     follow = {"pattern", "tie", "has_dob", "has_postcode", "has_surname", "has_forename"}
@@ -107,7 +107,7 @@ def test_a_mark_holds_all_that_a_pattern_says(tokenise: Callable[[dict[str, pd.D
 @pytest.mark.parametrize("seed", range(3))
 def test_after_many_changes(tokenise: Callable[[dict[str, pd.DataFrame]], Tables], seed: int) -> None:
     """Links after each change from scratch, and with what the linkage before kept."""
-    tables, rng = tokenise(stress.extracts(600, seed=seed)), np.random.default_rng(seed)
+    tables, rng = tokenise(stress.draw_extracts(600, seed=seed)), np.random.default_rng(seed)
     all_sent: Extracts = {
         (source, council): table.filter(pa.compute.equal(table["council"], council))
         for source, table in tables.items()

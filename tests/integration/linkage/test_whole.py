@@ -19,7 +19,7 @@ KEY = ["source", "council", "row_key"]
 
 @pytest.fixture(scope="module")
 def frames() -> Frames:
-    return stress.extracts(CHILDREN, seed=3)
+    return stress.draw_extracts(CHILDREN, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,15 @@ from scipy.stats import binom
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.report import Control, NegativeControl, compute_upper_limit
-from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, Frames, all_at_once, false_links, plain, tokenised
+from tests.support.linkage.populations import (
+    KINDS,
+    RIGHT_SOURCE,
+    Frames,
+    count_false_links,
+    draw_all_at_once,
+    draw_plain,
+    tokenise_frames,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -21,24 +29,24 @@ CHILDREN = 2_500
 def test_the_limits_hold_the_true_number_of_false_links(kind: Callable[[int, int], Frames], keys: KeyRing) -> None:
     frames = kind(CHILDREN, 1)
     control = NegativeControl()
-    result = link(tokenised(frames, keys), watchers=[control])
+    result = link(tokenise_frames(frames, keys), watchers=[control])
     one_to_one = {step["step"]: step["linked_one_to_one"] for step in result.steps}
     steps = {found.step: found for found in control.controls if found.step in RIGHT_SOURCE}
     assert set(steps) == set(RIGHT_SOURCE)
     for step, found in steps.items():
-        false, linked = false_links(frames, result.links, RIGHT_SOURCE[step])
+        false, linked = count_false_links(frames, result.links, RIGHT_SOURCE[step])
         assert found.links == one_to_one[step] <= linked
         assert false <= found.compute_close_limit()
         assert false <= found.compute_cautious_limit()
-        if kind is plain:
+        if kind is draw_plain:
             assert found.compute_close_limit() < 0.01 * found.links
-        if kind is all_at_once and step == "health to children":
+        if kind is draw_all_at_once and step == "health to children":
             assert false > 20
             assert found.compute_close_limit() < 5 * false
 
 
 def test_watching_changes_no_link(frames: Frames, keys: KeyRing) -> None:
-    tokens = tokenised(frames, keys)
+    tokens = tokenise_frames(frames, keys)
     columns = ["source", "council", "row_key", "match_rule", "match_probability"]
     assert link(tokens, watchers=[NegativeControl()]).links.select(columns).equals(link(tokens).links.select(columns))
 

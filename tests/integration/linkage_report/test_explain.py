@@ -24,10 +24,10 @@ from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.explain import Row, explain
 from privacy.linkage.model import convert_to_probability
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.linkage.linked_home import COHORT
-from tests.support.linkage.populations import Frames, tokenised
-from tests.support.linkage.stress import nhs_numbers, upns
+from tests.support.linkage.populations import Frames, tokenise_frames
+from tests.support.linkage.stress import make_nhs_numbers, make_upns
 
 pytestmark = pytest.mark.slow
 
@@ -59,15 +59,15 @@ def tokens(keys: KeyRing) -> dict[str, pa.Table]:
         made = pd.DataFrame(people, columns=columns).assign(council="leeds", row_key=range(len(people)), **more)
         return made.assign(date_of_birth=pd.to_datetime(made.date_of_birth))
 
-    numbers = nhs_numbers(np.arange(len(REVIEWS)))
+    numbers = make_nhs_numbers(np.arange(len(REVIEWS)))
     numbers[5:] = None
-    pupils = frame(PEOPLE, upn=upns(np.arange(len(PEOPLE))))
-    return tokenised({"eyfsp": pupils, "hv_reviews": frame(REVIEWS, nhs_number=numbers)}, keys)
+    pupils = frame(PEOPLE, upn=make_upns(np.arange(len(PEOPLE))))
+    return tokenise_frames({"eyfsp": pupils, "hv_reviews": frame(REVIEWS, nhs_number=numbers)}, keys)
 
 
 @pytest.mark.parametrize(
     ("one", "other", "linked", "why"),
-    first(
+    mark_slow_after(
         3,
         [
             (("eyfsp", 2), ("hv_reviews", 2), True, "one to one"),
@@ -102,7 +102,7 @@ def test_each_reason(
 
 def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRing) -> None:
     """For a child with one review and no setting, the posterior of the link is that of the explanation."""
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     paths = {source: list_extract_paths(store, source, list_councils(store)) for source in frames}
     links = pq.read_table(store.links).to_pandas()
     with_setting = links.child_id[links.source == "early_years_census"]
@@ -130,7 +130,9 @@ def run(key_folder: Path) -> Run:
 
 
 def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
-    links = RowNumbers(home.cohort(COHORT), keys).replace_keys(pq.read_table(home.cohort(COHORT).links)).to_pandas()
+    links = (
+        RowNumbers(home.get_cohort(COHORT), keys).replace_keys(pq.read_table(home.get_cohort(COHORT).links)).to_pandas()
+    )
     linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
     rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
     as_json = run(home, *rows, "--json")

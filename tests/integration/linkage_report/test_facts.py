@@ -19,7 +19,7 @@ from privacy.linkage.report import Report
 from privacy.normalise import load_given_name_bands, load_surname_bands
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import COHORT
-from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.populations import Frames, tokenise_frames
 
 LINKED, MISSED = pupil.ASQ3.categories[0], pupil.NO_REVIEW
 
@@ -27,7 +27,7 @@ LINKED, MISSED = pupil.ASQ3.categories[0], pupil.NO_REVIEW
 def test_every_row_and_link_is_counted_and_patterns_of_the_review_band_add_up(
     facts: dict[str, Any], home: Home, frames: Frames
 ) -> None:
-    links = pq.read_table(home.cohort(COHORT).links).to_pandas()
+    links = pq.read_table(home.get_cohort(COHORT).links).to_pandas()
     assert facts["children"] == links.child_id.nunique()
     counted = {(line["source"], line["match_rule"]): line["rows"] for line in facts["rows_by_source_and_rule"]}
     assert counted == links.groupby(["source", "match_rule"]).size().to_dict()
@@ -86,7 +86,7 @@ def test_weighting_and_rates_by_hand(tmp_path: Path) -> None:
 
 def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -> None:
     """Three reviews lose all but a surname and sex, two all but common names; two pupils have one UPN."""
-    frames = stress.extracts(600, seed=2)
+    frames = stress.draw_extracts(600, seed=2)
     frames["school_census"].loc[0, "upn"] = frames["school_census"].upn[1]
     reviews = frames["hv_reviews"]
     reviews[["forename", "postcode"]] = reviews[["forename", "postcode"]].astype(object)
@@ -96,7 +96,7 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     bands = (load_surname_bands(), load_given_name_bands())
     reviews.loc[3:4, ["surname", "forename"]] = [min(names, key=names.__getitem__) for names in bands]
     report = Report()
-    link(tokenised(frames, keys), watchers=report.watchers)
+    link(tokenise_frames(frames, keys), watchers=report.watchers)
     found = {line["lacks"]: line for line in report.counted["unlinkable"] if line["source"] == "hv_reviews"}
     alone = found["surname, forename, date of birth, postcode"]
     assert (alone["rows"], alone["rows_with_own_number"]) == (3, 0)

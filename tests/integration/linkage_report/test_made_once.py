@@ -18,7 +18,7 @@ from privacy.keys import KeyRing
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS
 from sources.extract.landing import find
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 from tests.support.independent import write_extracts
 from tests.support.linkage.linked_home import COHORT
 
@@ -29,7 +29,7 @@ Made = dict[str, tuple[bytes, int]]
 def linked(home: Home, keys: KeyRing, tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     shutil.copytree(home.root, made.root)
-    derive_confidential_tables(made.cohort(COHORT), list_councils(made.cohort(COHORT)), keys)
+    derive_confidential_tables(made.get_cohort(COHORT), list_councils(made.get_cohort(COHORT)), keys)
     return made
 
 
@@ -40,7 +40,7 @@ def made(home: Home) -> Made:
 
 
 def run(home: Home, keys: KeyRing) -> None:
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     councils = list_councils(store)
     link_cohort(store, councils, keys)
     derive_confidential_tables(store, councils, keys)
@@ -53,23 +53,23 @@ def test_again_with_nothing_changed_no_byte_and_no_time_changes(linked: Home, ke
     assert not [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
 
 
-@pytest.mark.parametrize("lost", first(1, ["doubts.parquet", "linkage.html", "links.parquet"]))
+@pytest.mark.parametrize("lost", mark_slow_after(1, ["doubts.parquet", "linkage.html", "links.parquet"]))
 def test_what_is_lost_is_made_again_and_children_keep_their_ids(linked: Home, keys: KeyRing, lost: str) -> None:
     """Without the links the ids are lost, and the tables get the new ones."""
-    store = linked.cohort(COHORT)
+    store = linked.get_cohort(COHORT)
     before = pq.read_table(store.links)
     (store.linked / lost).unlink()
     run(linked, keys)
     assert (store.linked / lost).exists()
     now = pq.read_table(store.links)
     assert (now == before) == (lost != "links.parquet")
-    pupils = pq.read_table(store.confidential("pupil"))["child_id"].to_pylist()
+    pupils = pq.read_table(store.get_confidential_path("pupil"))["child_id"].to_pylist()
     assert set(pupils) <= set(now["child_id"].to_pylist())
 
 
 def test_a_table_with_other_bytes_is_made_again(linked: Home, keys: KeyRing) -> None:
-    store = linked.cohort(COHORT)
-    table = store.confidential("pupil")
+    store = linked.get_cohort(COHORT)
+    table = store.get_confidential_path("pupil")
     before = table.read_bytes()
     for other in (before[:-1], before[:100], before[:-1] + bytes([before[-1] ^ 1]), b""):
         table.write_bytes(other)
@@ -79,7 +79,7 @@ def test_a_table_with_other_bytes_is_made_again(linked: Home, keys: KeyRing) -> 
 
 
 def test_another_program_or_other_parameters_make_all_again(linked: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = linked.cohort(COHORT)
+    store = linked.get_cohort(COHORT)
     councils = list_councils(store)
     assert is_current(store, councils)
     for what in ("hash_program", "hash_parameters"):
@@ -125,7 +125,7 @@ def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(
     landing = tmp_path / "landing"
     write_extracts(landing, children=80, councils=COUNCILS)
     home, old = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     ingest(landing, home, old)
     link_cohort(store, COUNCILS, old)
     before = pq.read_table(store.links)

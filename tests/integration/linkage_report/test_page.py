@@ -11,7 +11,7 @@ from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support import report_pages
-from tests.support.browser import IN_A_BROWSER, started
+from tests.support.browser import IN_A_BROWSER, start_browser
 from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames
 
@@ -31,7 +31,7 @@ def test_fits_a_telephone_and_a_desk_and_all_of_it_is_printed(page: str, tmp_pat
     report_pages.check_fits_a_telephone_and_a_desk(page)
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
-    with started() as browser:
+    with start_browser() as browser:
         shown = browser.new_page()
         shown.goto(path.as_uri())
         assert not shown.locator("table").first.is_visible()
@@ -44,10 +44,10 @@ def test_no_token_no_child_and_no_row_is_in_it(home: Home, frames: Frames, keys:
     tokens: set[str] = set()
     for source, frame in frames.items():
         for council in frame.council.unique():
-            rows = open_tokens(home.extract(source, COHORT, council), keys).read()
+            rows = open_tokens(home.get_extract(source, COHORT, council), keys).read()
             tokens.update(str(value) for name in rows.column_names if name in TOKEN_COLUMNS for value in rows[name])
     assert len(tokens) > CHILDREN
-    for text in (page, home.cohort(COHORT).linkage_report.read_text(encoding="utf-8")):
+    for text in (page, home.get_cohort(COHORT).linkage_report.read_text(encoding="utf-8")):
         assert not re.search(r"\b[0-9a-f]{32}\b", text)
         assert not tokens & set(re.findall(r"(?<![\d.])\d{8,}(?![\d.])", text))
         assert "source_row" not in text

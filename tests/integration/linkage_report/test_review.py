@@ -27,8 +27,8 @@ from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, compute_chanc
 from privacy.services import SERVICES
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import CHILDREN, COHORT
-from tests.support.linkage.populations import Frames, tokenised
-from tests.support.returns.agreements import Recipients, telling, write
+from tests.support.linkage.populations import Frames, tokenise_frames
+from tests.support.returns.agreements import Recipients, format_terms, write
 
 TAKEN, TODAY = dt.date(2026, 11, 1), dt.date.today()
 """Day on which every delivery was taken, and today."""
@@ -38,7 +38,7 @@ Watched = tuple[ReviewPairs, pa.Table]
 @pytest.fixture(scope="module")
 def watched(keys: KeyRing) -> Watched:
     """A linkage of records with many slips that was watched, and its links."""
-    watcher, extracts = ReviewPairs(b"k" * 32), tokenised(stress.extracts(CHILDREN, 7, slips=6.0), keys)
+    watcher, extracts = ReviewPairs(b"k" * 32), tokenise_frames(stress.draw_extracts(CHILDREN, 7, slips=6.0), keys)
     return watcher, link(extracts, watchers=[watcher], children=CHILDREN).links
 
 
@@ -59,13 +59,13 @@ def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipie
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, home: Home, keys: KeyRing, agreements: Path) -> Home:
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
-    draw_review(found.cohort(COHORT), load_all(agreements), keys, TODAY)
+    draw_review(found.get_cohort(COHORT), load_all(agreements), keys, TODAY)
     return found
 
 
 @pytest.fixture
 def store(drawn: Home, tmp_path: Path) -> CohortStore:
-    return Home(Path(shutil.copytree(drawn.root, tmp_path / "home"))).cohort(COHORT)
+    return Home(Path(shutil.copytree(drawn.root, tmp_path / "home"))).get_cohort(COHORT)
 
 
 @pytest.fixture
@@ -126,13 +126,13 @@ def test_the_sample_is_a_function_of_key_and_links_and_of_a_pairs_own_pupil(watc
 def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     drawn: Home, keys: KeyRing, recipients: Recipients, signer: Path
 ) -> None:
-    store = drawn.cohort(COHORT)
+    store = drawn.get_cohort(COHORT)
     found = {each["pair"]: each for each in read_pairs(store).to_pylist()}
     seen: dict[str, list[str]] = {}
     numbers = RowNumbers(store, keys)
     for path in sorted(store.review.glob("*/*.age")):
         council, source = path.parent.name, path.stem
-        text = open_sheet(path, recipients.key(council, SERVICES[source]), signer).decode()
+        text = open_sheet(path, recipients.get_key(council, SERVICES[source]), signer).decode()
         rows = list(csv.DictReader(io.StringIO(text)))
         assert [*rows[0]] == ["pair", "row", "compare_with", "what_to_do", "second_review", "decision", "reviewer"]
         for row in rows:
@@ -143,7 +143,7 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     assert all(sorted(each) == sorted([DECIDES, HANDS_OVER]) for each in seen.values())
     council = found[next(iter(seen))]["council"]
     with pytest.raises(Exception, match="not encrypted to your key"):
-        open_sheet(store.review / council / "eyfsp.age", recipients.key(council, "health"), signer)
+        open_sheet(store.review / council / "eyfsp.age", recipients.get_key(council, "health"), signer)
 
 
 def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
@@ -151,7 +151,7 @@ def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
 ) -> None:
     """Each sheet says that the other service has such a record: both must be allowed to tell the other."""
     for council in frames["eyfsp"].council.unique():
-        write(tmp_path / "agreements", council, recipients, telling("health", "education", ["known_to"]))
+        write(tmp_path / "agreements", council, recipients, format_terms("health", "education", ["known_to"]))
     for terms in (load_all(tmp_path / "agreements"), {}):
         assert draw_review(store, terms, keys, TODAY) == (1, [])
         assert not list(store.review.glob("*/*.age"))  # nor do those made before stay
@@ -184,7 +184,7 @@ def test_by_the_commands_which_print_no_number_of_pairs(
     sheets = sorted(store.review.glob("*/*.age"))
     assert len(output.splitlines()) == len(sheets) + 2
     out, (council, source) = tmp_path / "sheet.csv", sheets[0].parts[-2:]
-    key = recipients.key(council, SERVICES[source.removesuffix(".age")])
+    key = recipients.get_key(council, SERVICES[source.removesuffix(".age")])
     opening = ["open", str(sheets[0]), "--key", str(key), "--signer", str(signer), "--out", str(out)]
     run(*opening)
     assert out.read_text(encoding="utf-8").replace('"', "").startswith("pair,row")
@@ -208,7 +208,7 @@ def test_decisions_become_the_measured_table_and_a_report(store: CohortStore, tm
     report = json.loads(take_review(store, [write_decisions(tmp_path, rows)]).read_bytes())
     assert report["reviewers"] == {"pairs": 2, "same": 0.5, "kappa": 0.0}
     reviewed = pq.read_table(store.reviewed)
-    assert reviewed.num_rows == pq.read_metadata(store.confidential("pupil")).num_rows
+    assert reviewed.num_rows == pq.read_metadata(store.get_confidential_path("pupil")).num_rows
     cell = {row["child_id"]: row["review_health"] for row in reviewed.to_pylist()}
     decided = [cell[child].partition(": ")[2] for child in measured["child_id"].to_pylist()]
     assert decided[:3] == ["match", "cannot tell", "cannot tell"]

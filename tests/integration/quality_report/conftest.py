@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
-from tests.support.intake.desk import Desk, desk, eyfsp
+from tests.support.intake.desk import Desk, build_eyfsp, desk
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
@@ -30,6 +30,6 @@ def profiles() -> Text:
     """The text of an EYFS Profile extract in contract form, no two rows alike: one for each mapping of changes."""
 
     def text(*changes: dict[str, str]) -> str:
-        return eyfsp(*({"urn": str(700_000 + number)} | change for number, change in enumerate(changes)))
+        return build_eyfsp(*({"urn": str(700_000 + number)} | change for number, change in enumerate(changes)))
 
     return text

@@ -18,18 +18,18 @@ from assets.intake.quality_report.report import (
 )
 from sources.errors import ExtractStopped
 from sources.reference.code_lists import GOALS
-from tests.support.daily import first
-from tests.support.extracts import COHORT, row, text, upn
+from tests.support.daily import mark_slow_after
+from tests.support.extracts import COHORT, build_row, format_rows, make_upn
 from tests.support.intake.desk import EYFSP_HEADER, Desk
-from tests.support.intake.files import as_xlsx, children
-from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
+from tests.support.intake.files import build_children, build_xlsx
+from tests.support.intake.spreadsheets import build_ods, build_xls, build_xlsb
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
 Change = dict[str, str]
 Report = Callable[..., dict[str, Any]]
 GOOD: list[Change] = [{}] * 60
-OWN = [{"upn": upn(383_200_024_000 + number)} for number in range(60)]
+OWN = [{"upn": make_upn(383_200_024_000 + number)} for number in range(60)]
 SECRET = "Qwyjibo"
 STOPPED = StoppedExtract("leeds", "eyfsp", COHORT, "202425.csv", "", "2025-11-20T09:30", "too odd", "too odd")
 
@@ -67,13 +67,15 @@ def test_findings_by_importance_with_their_rows(report: Report) -> None:
         assert words in page
 
 
-@pytest.mark.parametrize("suffix", first(2, [".xlsx", ".ods", ".xls", ".xlsb"]))
+@pytest.mark.parametrize("suffix", mark_slow_after(2, [".xlsx", ".ods", ".xls", ".xlsb"]))
 def test_rows_of_a_sheet_are_numbered_as_in_the_sheet(desk: Desk, suffix: str) -> None:
-    titled = [["Leeds"], ["By the school"], *children({}, {"com_e01": "3"}, {})]
+    titled = [["Leeds"], ["By the school"], *build_children({}, {"com_e01": "3"}, {})]
     if suffix == ".xlsx":
-        content = as_xlsx(titled, lambda book: setattr(book.active, "title", SECRET))
+        content = build_xlsx(titled, lambda book: setattr(book.active, "title", SECRET))
     else:
-        content = {".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}[suffix]({SECRET: titled, "Notes": [["a"]]})
+        content = {".xls": build_xls, ".xlsb": build_xlsb, ".ods": build_ods}[suffix](
+            {SECRET: titled, "Notes": [["a"]]}
+        )
     desk.land(b"", suffix=suffix).write_bytes(content)
     taken = desk.take()
     report = build_extract_report(taken, None)
@@ -177,7 +179,7 @@ def first_of(page: str) -> str:
 
 
 def read_report(desk: Desk, name: str = "eyfsp") -> tuple[dict[str, Any], str]:
-    folder = desk.home.cohort(COHORT).reports("leeds")
+    folder = desk.home.get_cohort(COHORT).get_reports_folder("leeds")
     return json.loads((folder / f"{name}.json").read_text("utf-8")), (folder / f"{name}.html").read_text("utf-8")
 
 
@@ -206,7 +208,7 @@ def test_a_file_with_every_row_twice(deliver: Deliver, profiles: Text) -> None:
 def test_the_same_file_again(desk: Desk, profiles: Text) -> None:
     path = desk.land(profiles(*OWN))
     desk.take()
-    quality = desk.home.extract("eyfsp", COHORT, "leeds").quality
+    quality = desk.home.get_extract("eyfsp", COHORT, "leeds").quality
     os.utime(quality, (1, 1))  # it was looked at long before the file came
     assert desk.take().unchanged
     report, page = read_report(desk)
@@ -239,7 +241,7 @@ def test_a_file_with_every_row_shifted_is_not_reported_row_by_row(desk: Desk, pr
 
 
 def test_files_in_each_others_folder(desk: Desk, profiles: Text) -> None:
-    desk.land(text([row("school_census")] * 3))
+    desk.land(format_rows([build_row("school_census")] * 3))
     desk.land(profiles(*OWN), "school_census")
     boxes = {name: first_of(stopped_page(desk, name)) for name in ("eyfsp", "school_census")}
     assert "This looks like your Spring school census, Reception: it has all columns of that" in boxes["eyfsp"]

@@ -20,8 +20,8 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.policy import PolicyError, load_policy
-from tests.support.installation.commands import settings_of
-from tests.support.release.homes import COHORT, VERSION, home_of, released
+from tests.support.installation.commands import build_settings
+from tests.support.release.homes import COHORT, VERSION, make_home, make_release
 
 COUNCILS = ["leeds"]
 
@@ -43,7 +43,7 @@ def test_versions_are_of_about_now(version: str, is_new: bool) -> None:
 def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "landing" / "leeds").mkdir(parents=True)
     run = ["run", "--create-keys", "--cohort", COHORT, *options]
-    done = CliRunner(env=settings_of(tmp_path)).invoke(main, run)
+    done = CliRunner(env=build_settings(tmp_path)).invoke(main, run)
     assert done.exit_code == 1
     assert done.output.startswith("readiness: a release")
     assert "[1/" not in done.output
@@ -51,31 +51,31 @@ def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options
 
 
 def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path: Path) -> None:
-    home = home_of(tmp_path, 50, COUNCILS)
+    home = make_home(tmp_path, 50, COUNCILS)
     asked = ReleaseOptions(allow_missing=False, share=0.01)
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
-        fix_release(home.cohort(COHORT), VERSION, COUNCILS, asked)
+        fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}
     ledger = Ledger(home.ledger)
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
-    assert fix_release(home.cohort(COHORT), VERSION, COUNCILS, asked) == [COHORT]
+    assert fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked) == [COHORT]
 
 
 @pytest.mark.parametrize("name", [VERSION, f"{VERSION}.zip"])
 def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) -> None:
-    home = home_of(tmp_path, 50, COUNCILS)
+    home = make_home(tmp_path, 50, COUNCILS)
     home.release.mkdir(parents=True, exist_ok=True)
     (home.release / name).write_bytes(b"")
     with pytest.raises(ReleaseConflict, match="is there, and cohort 202425 was not measured for it"):
-        fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 @pytest.mark.slow
 def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: Path, keys: KeyRing) -> None:
-    home = home_of(tmp_path, 50, COUNCILS)
-    store = home.cohort(COHORT)
-    released(home, keys, COUNCILS, VERSION)
+    home = make_home(tmp_path, 50, COUNCILS)
+    store = home.get_cohort(COHORT)
+    make_release(home, keys, COUNCILS, VERSION)
     fix_release(store, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
         measure_family(store, keys, family, REVISION, COUNCILS)
@@ -98,13 +98,13 @@ REVISION = "2026.11.1"
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """A cohort that has been released once, at the whole of the policy's split."""
-    made = home_of(tmp_path_factory.mktemp("home"), 200, COUNCILS)
-    released(made, keys, COUNCILS, VERSION)
+    made = make_home(tmp_path_factory.mktemp("home"), 200, COUNCILS)
+    make_release(made, keys, COUNCILS, VERSION)
     return made
 
 
 def begin(home: Home, version: str, share: float | None) -> None:
-    fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    fix_release(home.get_cohort(COHORT), version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: K
         begin(home, REVISION, None)
     assert before == (home.ledger.read_bytes() if isinstance(home.ledger, Path) else b"")
     begin(home, REVISION, 0.233)
-    bundle = released(home, keys, COUNCILS, REVISION)
+    bundle = make_release(home, keys, COUNCILS, REVISION)
     assert verify(bundle).ok, str(verify(bundle))
     record = json.loads((bundle / "privacy_statement.json").read_text())
     charged = {each["unit"]: each["budget"]["charged_by_this_release_rho"] for each in record["cohorts"][0]["accounts"]}
@@ -127,8 +127,8 @@ def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: K
     with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.233, not 1"):
         begin(home, REVISION, 1.0)
     kept = (bundle / "SHA256SUMS").read_bytes()
-    assert released(home, keys, COUNCILS, REVISION) == bundle
-    assert released(home, keys, COUNCILS, VERSION).name == VERSION
+    assert make_release(home, keys, COUNCILS, REVISION) == bundle
+    assert make_release(home, keys, COUNCILS, VERSION).name == VERSION
     assert (bundle / "SHA256SUMS").read_bytes() == kept
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from pipelines.cli import main
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import compute_epsilon
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 
 CHARGES = (
     ("2026.11.0", "pupil", 0.1),
@@ -67,7 +67,7 @@ def test_the_table_has_every_charge_with_its_state(home: Path) -> None:
 
 
 def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("psycopg2", reason=lacking("postgresql"))
+    pytest.importorskip("psycopg2", reason=describe_missing("postgresql"))
     monkeypatch.setenv("READINESS_LEDGER", "postgresql://someone:s3cret@127.0.0.1:1/nothing")
     landing = home / "landing"
     (landing / "leeds" / "eyfsp").mkdir(parents=True)

@@ -19,7 +19,7 @@ from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import Ledger
 from tests.support.installation.backups import Safe
-from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.homes import COHORT, VERSION, make_home
 from tests.support.release.people import ANNA, sign_page
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -30,9 +30,9 @@ COUNCILS = ["leeds"]
 @pytest.fixture
 def safe(tmp_path: Path) -> Safe:
     """A home with confidential tables, its keys, and people who may back it up."""
-    home_of(tmp_path / "home", 200, COUNCILS)
+    make_home(tmp_path / "home", 200, COUNCILS)
     KeyRing.create(tmp_path / "keys")
-    return Safe.beside(tmp_path)
+    return Safe.for_installation(tmp_path)
 
 
 def approve(home: Home) -> Result:
@@ -40,7 +40,7 @@ def approve(home: Home) -> Result:
 
 
 def measure(home: Home, keys: Path, version: str = VERSION) -> None:
-    measure_release(home.cohort(COHORT), KeyRing.load(keys), version, COUNCILS, ReleaseOptions())
+    measure_release(home.get_cohort(COHORT), KeyRing.load(keys), version, COUNCILS, ReleaseOptions())
 
 
 def charged(home: Home) -> int:
@@ -75,7 +75,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     """The release was signed before the backup and measured after it, and no newer record is left."""
     approve(safe.home)
     safe.copy_home()
-    backup = safe.backup("records")
+    backup = safe.make_backup("records")
     measure(safe.home, safe.keys)
     safe.put_back()
     done = safe.restore("records", backup, "--yes")
@@ -88,7 +88,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert ledger[-1].state is State.LOOK
     assert "would be drawn and paid for a second time" in ledger[-1].sentence
     assert approve(safe.home).exit_code == 0
-    sheet = safe.home.decision_sheet(VERSION, "measurement").read_text(encoding="utf-8")
+    sheet = safe.home.get_decision_sheet_path(VERSION, "measurement").read_text(encoding="utf-8")
     assert re.search(
         r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
     )
@@ -103,7 +103,7 @@ def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Saf
     shutil.rmtree(safe.home.root)
     safe.books.home.prepare()
     safe.books.release(VERSION)
-    records = safe.backup("records")
+    records = safe.make_backup("records")
     safe.books.release("2026.12.0")
     safe.books.lose_ledger()
     done = safe.restore("records", records, "--yes")
@@ -132,11 +132,11 @@ def test_a_version_below_a_known_one_is_refused(safe: Safe, known: str) -> None:
             write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
         for asked in (ReleaseOptions(), ReleaseOptions(reuse=True)):
             with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
-                check_options(safe.home.cohort(COHORT), version, asked)
+                check_options(safe.home.get_cohort(COHORT), version, asked)
 
 
 def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
     charge(safe.home, "2026.10.0", "2026.11.1")
     (safe.home.held / "2026.10.3").mkdir(parents=True)
     for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
-        check_options(safe.home.cohort(COHORT), version, ReleaseOptions())
+        check_options(safe.home.get_cohort(COHORT), version, ReleaseOptions())

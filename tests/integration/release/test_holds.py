@@ -28,7 +28,7 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from sources.reference.published_figures import find_published_rows
-from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
+from tests.support.release.homes import COHORT, VERSION, build_quality, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -41,12 +41,12 @@ RIGHT = "A school of ours moved to Cheshire."
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return home_of(tmp_path / "home", 50, COUNCILS)
+    return make_home(tmp_path / "home", 50, COUNCILS)
 
 
 def put(home: Home, *about: Any, **numbers: Any) -> None:
     """The result of an intake, with the rules that it broke."""
-    note_taken(home, quality_of(*about, **numbers))
+    note_taken(home, build_quality(*about, **numbers))
 
 
 def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
@@ -54,7 +54,7 @@ def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
 
 
 def names(home: Home, cohort: str = COHORT) -> list[str]:
-    return [hold.name for hold in holds.iter_holds(home.cohort(cohort))]
+    return [hold.name for hold in holds.iter_holds(home.get_cohort(cohort))]
 
 
 def open_holds(home: Home) -> list[str]:
@@ -87,7 +87,7 @@ def status(home: Home) -> str:
 
 
 def measure(home: Home, keys: KeyRing) -> None:
-    measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
+    measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
 
 
 def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(home: Home, keys: KeyRing) -> None:
@@ -102,7 +102,7 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     sheet_alone = command(home, "--release", VERSION, who=None, what="approve")
     assert (sheet_alone.exit_code, f"({HOLD})" in sheet_alone.output) == (0, True)
     assert "held, so it cannot be signed yet: Wirral, EYFS Profile: about 60%" in sheet_alone.output
-    assert FEWER in home.decision_sheet(VERSION, "measurement").read_text()
+    assert FEWER in home.get_decision_sheet_path(VERSION, "measurement").read_text()
     assert f"({HOLD})" in status(home)
     accepted = accept(home)
     assert HOLD not in status(home)
@@ -113,7 +113,7 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert Ledger(home.ledger).list_entries() == []
     assert "cannot be signed yet" not in command(home, "--release", VERSION, who=None, what="approve").output
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
-    sheet = home.decision_sheet(VERSION, "measurement").read_text()
+    sheet = home.get_decision_sheet_path(VERSION, "measurement").read_text()
     assert f"{ANNA.name}, {ANNA.role}" in sheet
     assert RIGHT in sheet
     measure(home, keys)
@@ -139,7 +139,9 @@ def test_an_acceptance_is_of_the_file_that_was_in_and_of_every_fact_about_it(hom
     with pytest.raises(WaitsForApproval, match="this differs: what was accepted of what is held"):
         measure(home, keys)
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
-    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("b", "other rows of it")}))
+    write_record(
+        home.get_cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("b", "other rows of it")})
+    )
     assert open_holds(home) == [HOLD]
 
 
@@ -149,7 +151,7 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
     put_wirral(home)
     publisher = Signer("Release Machine", "machine", keys.signing_key)
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, publisher])))
-    stranger = accept(home, who=Signer.new("Somebody Else"))
+    stranger = accept(home, who=Signer.create("Somebody Else"))
     assert (stranger.exit_code, "belongs to no recorded signer" in stranger.output) == (1, True)
     accept(home, who=publisher)
     begun = pytest.raises(WaitsForAcceptance)
@@ -164,7 +166,7 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
 
 def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) -> None:
     put_wirral(home)
-    key = str(ANNA.key_file(home.root.parent / "people"))
+    key = str(ANNA.write_key_file(home.root.parent / "people"))
     asked = ["accept", "--home", str(home.root), "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key]
     read = read_page(command(home, who=None).output)
     put_wirral(home, rows=1200, mac="b")
@@ -182,14 +184,14 @@ def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_
     cause = ["--cause", "rows-far-from-expected", "--reason", RIGHT]
     two = [*cause, "--council", "halton", "--council", "wirral"]
     to_sign = command(home, *two, who=None).output.partition("File to sign: ")[2].split("\n")[0]
-    signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.key_file(tmp_path)), "-in", to_sign]
+    signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.write_key_file(tmp_path)), "-in", to_sign]
     subprocess.run([*signing, "-out", str(tmp_path / "signature")], check=True, capture_output=True)
     signed = ("--signature", str(tmp_path / "signature"))
     for other in (cause, [*cause, "--council", "halton"], ["--hold", HOLD, "--reason", RIGHT]):
         assert "the signature is of something else" in command(home, *other, *signed, who=None).output
     code = (tmp_path / "signature").read_bytes().hex()
     with pytest.raises(MayNotSign):
-        holds.accept_configured(home.cohort(COHORT), keys, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
+        holds.accept_configured(home.get_cohort(COHORT), keys, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
     assert closed_holds(home) == []
     assert command(home, *two, *signed, who=None).exit_code == 0
     assert closed_holds(home) == [f"{each}/eyfsp/rows-far-from-expected" for each in ("halton", "wirral")]
@@ -229,9 +231,9 @@ def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, 
     forged = code[:-1] + ("1" if code[-1] == "0" else "0")
     for reason, signature in ((RIGHT, ""), ("another reason", code), (RIGHT, forged), (RIGHT, "yes")):
         with pytest.raises(MayNotSign):
-            holds.accept_configured(home.cohort(COHORT), keys, [HOLD], reason, signature)
+            holds.accept_configured(home.get_cohort(COHORT), keys, [HOLD], reason, signature)
     for _ in range(2):
-        holds.accept_configured(home.cohort(COHORT), keys, [HOLD], RIGHT, code)
+        holds.accept_configured(home.get_cohort(COHORT), keys, [HOLD], RIGHT, code)
     ((_, acceptance),) = holds.read_state(home, [COHORT]).closed
     assert (acceptance.name, acceptance.reason) == (ANNA.name, RIGHT)
 
@@ -265,7 +267,7 @@ def test_a_source_that_was_due_or_taken_in_and_is_not_in(home: Home) -> None:
     later = "203031"
     sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:], "parent_experience": []}
     for cohort in (COHORT, later):
-        write_record(home.cohort(cohort), LinkageRecord(COUNCILS, sent))
+        write_record(home.get_cohort(cohort), LinkageRecord(COUNCILS, sent))
     assert names(home) == ["halton/hv_reviews/due-and-missing"]  # nobody has sent the survey: there was none
     assert names(home, later) == []  # not due yet
     record(home, Processing.INTAKE, "hv_reviews", later, "halton", file_mac="a")
@@ -278,13 +280,13 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     folder.mkdir(parents=True)
     (folder / "Reviews of Amelia Thornton.dat").write_text("x")
     note_landing(home, landing)
-    (hold,) = holds.iter_holds(home.cohort(COHORT))
+    (hold,) = holds.iter_holds(home.get_cohort(COHORT))
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
     (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
-    (other,) = holds.iter_holds(home.cohort(COHORT))
+    (other,) = holds.iter_holds(home.get_cohort(COHORT))
     assert (other.name, other.about != hold.about) == (hold.name, True)
     (folder / "Reviews of Amelia Thornton.dat").unlink()
     note_landing(home, landing)
@@ -318,12 +320,12 @@ def test_a_replacement_of_other_children_or_that_cannot_be_compared_is_held(home
     ):
         note_compared(home, shared, mac, "leeds/eyfsp")
         assert names(home) == found
-    home.cohort(COHORT).overlaps.write_text("{")
+    home.get_cohort(COHORT).overlaps.write_text("{")
     assert names(home) == not_compared
     put(home, "leeds", "parent_experience", 10, "older")
     put(home, "leeds", "parent_experience", 10, "new")  # has no children to compare
     assert names(home) == not_compared
-    for path in home.extract("parent_experience", COHORT, "leeds").history.glob("*.json"):
+    for path in home.get_extract("parent_experience", COHORT, "leeds").history.glob("*.json"):
         path.unlink()  # nor rows
     assert names(home) == [*not_compared, "leeds/parent_experience/not-compared"]
 
@@ -334,26 +336,26 @@ def test_what_people_signed_is_what_later_deliveries_are_compared_with(home: Hom
     note_compared(home, 1.0, "newer", "wirral/eyfsp")
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
-    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "older"
+    assert read_overlaps(home.get_cohort(COHORT))["wirral/eyfsp"].compared_with == "older"
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     measure(home, keys)
-    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "newer"
+    assert read_overlaps(home.get_cohort(COHORT))["wirral/eyfsp"].compared_with == "newer"
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut short", "of another delivery", "without the log"])
 def test_an_extract_whose_result_is_gone_is_held(home: Home, damage: str) -> None:
     put_wirral(home)
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
-    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "s")}))
+    write_record(home.get_cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "s")}))
     assert names(home) == [HOLD]
-    place = home.extract("eyfsp", COHORT, "wirral").quality
+    place = home.get_extract("eyfsp", COHORT, "wirral").quality
     match damage:
         case "removed":
             place.unlink()
         case "cut short":
             place.write_bytes(place.read_bytes()[:-2])
         case "of another delivery":
-            deliveries.keep(place, quality_of("wirral", "eyfsp", 3209, "b"))
+            deliveries.keep(place, build_quality("wirral", "eyfsp", 3209, "b"))
         case _:
             for path in home.restricted.glob("processing_log*"):
                 path.unlink()
@@ -378,7 +380,7 @@ def test_a_council_that_is_left_out_is_held(home: Home) -> None:
 def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
     """Half of a Profile: fewer rows and children than before, and so more of everything else for each child. A misnamed
     file: it is not read, and what it holds is missing."""
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     for council in COUNCILS:
         put(home, council, "eyfsp", 1000)
         for source in ("hv_reviews", "early_years_census", "parent_experience"):
@@ -430,7 +432,7 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     published = find_published_rows("eyfsp", "wirral")
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
-    fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
+    fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
     usual = build_measurement_request(home, VERSION, COUNCILS)
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
@@ -443,7 +445,7 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     put(home, "wirral", "eyfsp", 320, expected=330)
     with pytest.raises(WaitsForApproval, match="this differs: the operator's expected numbers of rows"):
         measure_release(
-            home.cohort(COHORT), KeyRing.create(home.root.parent / "other"), VERSION, COUNCILS, ReleaseOptions()
+            home.get_cohort(COHORT), KeyRing.create(home.root.parent / "other"), VERSION, COUNCILS, ReleaseOptions()
         )
 
 

@@ -73,16 +73,16 @@ def estimates(plan: Plan, table: pa.Table) -> Estimates:
 def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligible_or_not(plan: Plan) -> None:
     """The more children have no UPN in common, the more rows are not found; totals stay."""
     council, fsm = plan.family.get_attribute("council"), plan.family.get_attribute("fsm")
-    eligible = Cube({"council": Selector.total(council), "fsm": Selector.total(fsm) + Selector.each(fsm)})
+    eligible = Cube({"council": Selector.for_total(council), "fsm": Selector.for_total(fsm) + Selector.for_each(fsm)})
     plainly = estimates(plan, children(without_upn=0.2))
     few, many = (correct_estimates(plan.family, estimates(plan, children(without_upn=share))) for share in (0.01, 0.2))
-    total, yes, no, unknown = many.values(eligible)[0] - plainly.values(eligible)[0]
+    total, yes, no, unknown = many.compute_values(eligible)[0] - plainly.compute_values(eligible)[0]
     assert FSM.categories[-1] == UNKNOWN
     assert total == 0
     assert yes > 10
     assert no > 10
     assert unknown == pytest.approx(-yes - no)
-    assert (many.variance(eligible)[0, 1:] > few.variance(eligible)[0, 1:]).all()
+    assert (many.compute_variance(eligible)[0, 1:] > few.compute_variance(eligible)[0, 1:]).all()
 
 
 def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_said_to_be_doubtful(plan: Plan) -> None:
@@ -91,23 +91,26 @@ def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_
     assert find_doubtful_groups(plan.family, otherwise) == {ASIAN}
     groups = plan.family.get_attribute("ethnic_group")
     linked = Cube(
-        {"council": Selector.total(plan.family.get_attribute("council")), "ethnic_group": Selector.each(groups)},
-        {"asq3": Selector.only(plan.family.get_attribute("asq3"), *pupil.LINKED)},
+        {
+            "council": Selector.for_total(plan.family.get_attribute("council")),
+            "ethnic_group": Selector.for_each(groups),
+        },
+        {"asq3": Selector.for_categories(plan.family.get_attribute("asq3"), *pupil.LINKED)},
     )
     moments = correct_estimates(plan.family, otherwise)
-    added = (moments.values(linked) / otherwise.values(linked) - 1)[0]
+    added = (moments.compute_values(linked) / otherwise.compute_values(linked) - 1)[0]
     found = estimate_error_rates(plan.family, otherwise).rates[REVIEW_MISSED]
     assert added[0] > 5 * max(added[1:])
     assert added[0] > 2 * found
-    assert moments.variance(linked)[0, 0] > 1.5 * moments.variance(linked)[0, 1]
+    assert moments.compute_variance(linked)[0, 0] > 1.5 * moments.compute_variance(linked)[0, 1]
 
 
 def test_concerns_of_records_that_are_missed_are_brought_back(plan: Plan) -> None:
     """Those of children without a concern become fewer by as many, and so do those whom no other service had seen."""
     council, concern = plan.family.get_attribute("council"), plan.family.get_attribute("first_concern")
-    every = Cube({"council": Selector.total(council), "first_concern": Selector.each(concern)})
+    every = Cube({"council": Selector.for_total(council), "first_concern": Selector.for_each(concern)})
     found = estimates(plan, children(of_asian=0.2))
-    before, after = found.values(every)[0], correct_estimates(plan.family, found).values(every)[0]
+    before, after = found.compute_values(every)[0], correct_estimates(plan.family, found).compute_values(every)[0]
     moved = dict(zip(concern.categories, after - before, strict=True))
     assert sum(moved.values()) == pytest.approx(0, abs=1e-6)
     assert moved[pupil.NO_CONCERN] < 0

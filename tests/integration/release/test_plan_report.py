@@ -43,13 +43,13 @@ def test_one_council_is_shown_alone_and_must_take_part(tmp_path: Path) -> None:
 
 def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None:
     policy = load_policy()
-    room = compute_remaining_budget(Home(spent).cohort(COHORT), 0.5)
+    room = compute_remaining_budget(Home(spent).get_cohort(COHORT), 0.5)
     assert not room.fits
     assert room.left_rho == {
         unit: pytest.approx(account.cap_rho - sum(account.split.values())) for unit, account in policy.accounts.items()
     }
-    assert compute_remaining_budget(Home(spent).cohort(COHORT), room.largest_share).fits
-    assert not compute_remaining_budget(Home(spent).cohort(COHORT), room.largest_share + 0.001).fits
+    assert compute_remaining_budget(Home(spent).get_cohort(COHORT), room.largest_share).fits
+    assert not compute_remaining_budget(Home(spent).get_cohort(COHORT), room.largest_share + 0.001).fits
     refused = plan(spent, "--share", "0.5")
     assert refused.exit_code == 3
     message = " ".join(refused.output.split())

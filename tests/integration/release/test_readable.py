@@ -14,11 +14,11 @@ from ndl_export.tables import FAMILIES
 from ndl_export.tables.pupil import NEITHER, UNSEARCHABLE
 from ndl_export.tables.schema import ColumnRole, get_column_name
 from privacy.release.child_table import UNIT_COLUMN, count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from sources.reference.places import PILOT
-from tests.support.release.usable import made_up
+from tests.support.release.usable import make_up
 
 COUNCILS = tuple(sorted(PILOT))
 ASIAN = "Asian / Asian British"
@@ -30,7 +30,7 @@ def replaced(table: pa.Table, column: str, values: list[str] | list[int]) -> pa.
 
 def unusual_children() -> pa.Table:
     """Sefton, of whose children some 60 were expected to be Asian, has 300."""
-    table = made_up("pupil", COUNCILS, 1)
+    table = make_up("pupil", COUNCILS, 1)
     ethnic = np.array(table["ethnic_group"].to_pylist(), dtype=object)
     sefton = np.flatnonzero(pc.equal(table["council"], "sefton").to_numpy(zero_copy_only=False))
     ethnic[sefton] = np.where(ethnic[sefton] == ASIAN, "White", ethnic[sefton])
@@ -40,7 +40,7 @@ def unusual_children() -> pa.Table:
 
 def unusual_responses() -> pa.Table:
     """A quarter of 2,400 parents have no funded place."""
-    table = made_up("parents", COUNCILS, 1)
+    table = make_up("parents", COUNCILS, 1)
     table = replaced(table.take(np.resize(np.arange(len(table)), 2400)), UNIT_COLUMN, list(range(2400)))
     return replaced(table, "fsm_or_funded", ["No" if row % 4 == 0 else "Yes" for row in range(2400)])
 
@@ -49,9 +49,9 @@ def unusual_responses() -> pa.Table:
 def released() -> dict[str, pa.Table]:
     policy = load_policy()
     plans = {family: plan_family(family, COUNCILS, policy) for family in FAMILIES}
-    made = {"pupil": unusual_children(), "health": made_up("health", COUNCILS, 1), "parents": unusual_responses()}
+    made = {"pupil": unusual_children(), "health": make_up("health", COUNCILS, 1), "parents": unusual_responses()}
     drawn = {
-        family: measure(plan, count_cells(made[family], plan), OpenDPNoise(charge(plan)))
+        family: measure(plan, count_cells(made[family], plan), OpenDPNoise(compute_charge(plan)))
         for family, plan in plans.items()
     }
     measured = [MeasuredCohort("202425", "2026.11.0", plans, drawn)]

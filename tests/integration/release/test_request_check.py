@@ -34,7 +34,7 @@ from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support import PROJECT
 from tests.support.release.homes import COHORT, VERSION
-from tests.support.release.sizes import known, noisy_counts
+from tests.support.release.sizes import build_known, build_noisy_counts
 
 EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 ASKED = read_request(PROJECT / "docs" / "requests" / "gld_by_ethnic_group_and_fsm.yaml")
@@ -66,9 +66,9 @@ def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_re
     facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
-    base = known(councils).base
-    files = build_noisy_files({COHORT: noisy_counts(base)}, version)
-    plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
+    base = build_known(councils).base
+    files = build_noisy_files({COHORT: build_noisy_counts(base)}, version)
+    plans = {(COHORT, family): plan.encode_json() for family, plan in base.items()}
     for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
     for name, content in (files | (on_request or OnRequest()).build_files(version)).items():
@@ -96,7 +96,7 @@ def answered(request: Request, plan: Plan, version: str) -> OnRequest:
         request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
     )
     counts = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
-    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.to_json(), counts)})
+    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.encode_json(), counts)})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def home(made: Home, tmp_path: Path) -> Home:
 
 
 def request(**changes: Any) -> Request:
-    return parse_request(ASKED.to_document() | changes)
+    return parse_request(ASKED.build_document() | changes)
 
 
 def check(home: Home, *asked: Request | Path, options: tuple[str, ...] = ()) -> Result:
@@ -121,7 +121,7 @@ def check(home: Home, *asked: Request | Path, options: tuple[str, ...] = ()) -> 
 
 def written(folder: Path, asked: Request) -> Path:
     path = folder / f"{asked.name}-{asked.sha256[:8]}.yaml"
-    path.write_text(yaml.safe_dump(asked.to_document(), sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump(asked.build_document(), sort_keys=False), "utf-8")
     return path
 
 
@@ -156,7 +156,7 @@ def test_no_confidential_file_is_opened_and_the_answer_is_the_same_whatever_they
     """A request can be neither refused nor shaped by data."""
     spent, before = Ledger(home.ledger).list_entries(), facts(home, ASKED, WAITING)
     for family in ("pupil", "parents"):
-        table = home.cohort(COHORT).confidential(family)
+        table = home.get_cohort(COHORT).get_confidential_path(family)
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_bytes(b"no table at all")
     with opened() as paths:
@@ -202,7 +202,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
     known = find_release(made, [merged], None).read_known(COHORT)
     exact = known.estimate(merged)
-    assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
+    assert answer["known"]["share_within"] == exact.compute_share_within(5.0) == 1.0
 
 
 @pytest.mark.slow

@@ -27,21 +27,21 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
-from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, home_of, list_charges, released
-from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
+from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, list_charges, make_home, make_release
+from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, build_request
 
 COUNCILS = ["leeds", "wirral"]
 LATER = "2026.11.2"
 
 
 def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUPPLEMENT) -> Path:
-    return released(home, keys, COUNCILS, version, reuse=True, requests=names)
+    return make_release(home, keys, COUNCILS, version, reuse=True, requests=names)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
-    home = home_of(tmp_path_factory.mktemp("home"), 3000, COUNCILS)
-    released(home, keys, COUNCILS)
+    home = make_home(tmp_path_factory.mktemp("home"), 3000, COUNCILS)
+    make_release(home, keys, COUNCILS)
     return home
 
 
@@ -54,7 +54,7 @@ def home(made: Home, tmp_path: Path) -> Home:
 def supplement(made: Home, keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The release, and one that answers a request; to be read and not written."""
     home = copy_home(made, tmp_path_factory.mktemp("answered"))
-    answered(home, keys, ask(home, asking()))
+    answered(home, keys, ask(home, build_request()))
     return home
 
 
@@ -104,14 +104,17 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
     home = copy_home(supplement, tmp_path)
     before = list_charges(home)
     with pytest.raises(Refused, match=f"asks what gld_by_ethnic_group_and_fsm asks.*release {SUPPLEMENT} answered it"):
-        ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
+        ask(home, build_request("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
     with pytest.raises(Refused, match=f"answered in release {SUPPLEMENT} already"):
         fix_release(
-            home.cohort(COHORT), LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"])
+            home.get_cohort(COHORT),
+            LATER,
+            COUNCILS,
+            ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]),
         )
     with pytest.raises(Refused, match="has the title of gld_by_ethnic_group_and_fsm"):
-        ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
-    names = ask(home, asking("a_part_of_it", columns=["ethnic_group"], title="By ethnic group alone"))
+        ask(home, build_request("a_part_of_it", columns=["ethnic_group"]))
+    names = ask(home, build_request("a_part_of_it", columns=["ethnic_group"], title="By ethnic group alone"))
     assert verify(answered(home, keys, names, LATER)).ok
     assert list_charges(home) == before
     assert [table.name for table in _tables(home, LATER)] == ["gld_by_ethnic_group_and_fsm", "a_part_of_it"]
@@ -119,8 +122,8 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
 
 @pytest.mark.slow
 def test_one_that_is_free_beside_one_that_is_measured(home: Home, keys: KeyRing) -> None:
-    free = asking("by_sen", columns=["sen_provision"], title="By SEN provision")
-    bundle = answered(home, keys, ask(home, free, asking()))
+    free = build_request("by_sen", columns=["sen_provision"], title="By SEN provision")
+    bundle = answered(home, keys, ask(home, free, build_request()))
     assert verify(bundle).ok, str(verify(bundle))
     (further,) = [f for f in json.loads((bundle / "privacy_statement.json").read_bytes())["families"] if "tables" in f]
     assert further["tables"] == ["gld_by_ethnic_group_and_fsm"]
@@ -148,8 +151,8 @@ def test_later_releases_of_the_same_counts_publish_it_again(
 
 def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     """Not the same rows: estimated together with the old ones they would be of nobody."""
-    names = ask(home, asking())
-    path = home.cohort(COHORT).confidential("pupil")
+    names = ask(home, build_request())
+    path = home.get_cohort(COHORT).get_confidential_path("pupil")
     pq.write_table(pq.read_table(path).slice(1), path)
     before = list_charges(home)
     with pytest.raises(Refused, match="release a revision of the cohort"):
@@ -160,8 +163,11 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
 @pytest.mark.slow
 def test_who_was_removed_on_request_is_in_no_later_measurement(home: Home, keys: KeyRing) -> None:
     """A removal leaves the deliveries as they were, and a mark in the restricted zone."""
-    names = ask(home, asking())
-    path, mark = home.cohort(COHORT).confidential("pupil"), home.extract("eyfsp", COHORT, "leeds").forgotten
+    names = ask(home, build_request())
+    path, mark = (
+        home.get_cohort(COHORT).get_confidential_path("pupil"),
+        home.get_extract("eyfsp", COHORT, "leeds").forgotten,
+    )
     pq.write_table(pq.read_table(path).slice(1), path)
     mark.parent.mkdir(parents=True)
     mark.write_text("{}")
@@ -172,49 +178,53 @@ def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys:
     ledger = Ledger(home.ledger)
     rho = ledger.compute_remaining(COHORT) - 1e-6
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", rho, "p", "m"), "f" * 64)
-    names = ask(home, asking())
+    names = ask(home, build_request())
     before = list_charges(home)
     with pytest.raises(BudgetExceeded):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
     assert (read_record(home, SUPPLEMENT), list_charges(home)) == ({}, before)
 
 
 def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_path: Path) -> None:
-    names, before = ask(home, asking()), list_charges(home)
+    names, before = ask(home, build_request()), list_charges(home)
     folder = Path(shutil.copytree(key_folder, tmp_path / "keys"))
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
         measure_release(
-            home.cohort(COHORT), KeyRing.load(folder), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names)
+            home.get_cohort(COHORT),
+            KeyRing.load(folder),
+            SUPPLEMENT,
+            COUNCILS,
+            ReleaseOptions(reuse=True, requests=names),
         )
     assert list_charges(home) == before
-    sheet = home.decision_sheet(SUPPLEMENT, "measurement").read_text()
+    sheet = home.get_decision_sheet_path(SUPPLEMENT, "measurement").read_text()
     assert "Example University" in sheet
     assert "tables on request" in sheet
 
 
 @pytest.mark.slow
 def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> None:
-    names = ask(home, asking(), asking("by_sen", columns=["sen_provision"], title="By SEN provision"))
+    names = ask(home, build_request(), build_request("by_sen", columns=["sen_provision"], title="By SEN provision"))
     answered(home, keys, names[:1])
     with pytest.raises(ReleaseConflict, match="was begun to answer gld_by_ethnic_group_and_fsm"):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) -> None:
     """Nor what nobody has asked for."""
-    refused, other = ask(home, asking(), asking("of_another_cohort", title="Another", cohorts=["202324"]))
+    refused, other = ask(home, build_request(), build_request("of_another_cohort", title="Another", cohorts=["202324"]))
     refuse(home, refused, "the same is published by the department", TODAY)
     for name, message in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
         with pytest.raises((Refused, ReleaseConflict), match=message):
-            fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
+            fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(Refused, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
 
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
-        fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
+        fix_release(home.get_cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
     return list(read_record(home, version).requested)
 
 
@@ -223,17 +233,20 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
     made: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Homes with other children and the same ledger: the same plan, record, answer and sheet."""
-    monkeypatch.setattr(Ledger, "place", lambda _: "the same")
+    monkeypatch.setattr(Ledger, "find_place", lambda _: "the same")
     outcomes = []
     for number, rows in enumerate((3000, 20)):
         home = copy_home(made, tmp_path / str(number))
         for family in FAMILIES:
-            path = home.cohort(COHORT).confidential(family)
+            path = home.get_cohort(COHORT).get_confidential_path(family)
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
         sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
-        plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
+        plans = [
+            home.get_cohort(COHORT).get_request_plan_path(SUPPLEMENT, family).read_bytes()
+            for family in ("pupil", "parents")
+        ]
         answer = check_requests(home, [parse_request(each) for each in OF_EACH_FAMILY], VERSION)
         outcomes.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
     assert outcomes[0] == outcomes[1]
@@ -242,17 +255,17 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
 @pytest.mark.slow
 def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_path: Path) -> None:
     """Each is charged for itself, and a request of one of them has rows of that one."""
-    home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
+    home, earlier = make_home(tmp_path, 3000, COUNCILS), "202324"
     add_cohort(home, earlier, 2000, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
-        released(home, keys, COUNCILS, version, cohort, others=others)
+        make_release(home, keys, COUNCILS, version, cohort, others=others)
     names = ask(
         home,
-        asking(cohorts=[earlier, COHORT]),
-        asking("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
+        build_request(cohorts=[earlier, COHORT]),
+        build_request("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
     )
     assert find_base_release(home, names) == (VERSION, [COHORT, earlier])
-    bundle = released(home, keys, COUNCILS, SUPPLEMENT, reuse=True, others=[earlier], requests=names)
+    bundle = make_release(home, keys, COUNCILS, SUPPLEMENT, reuse=True, others=[earlier], requests=names)
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}

@@ -28,7 +28,7 @@ from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path
 from tests.support.release.doubles import held_still
-from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, list_charges, released
+from tests.support.release.homes import COHORT, VERSION, copy_home, list_charges, make_home, make_release
 from tests.support.release.people import Signer, name_people
 
 COUNCILS = ["leeds", "wirral"]
@@ -42,11 +42,11 @@ FOUND = {
 
 def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> None:
     """A sample whose decisions were taken in: so many children of each category, with each service."""
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     sample = Sample(number, {}, "", ROWS)
     files.make_folder(store.review)
     files.write_json(store.review / "sample.json", vars(sample))
-    children = pq.read_table(store.confidential("pupil"), columns=["child_id"])
+    children = pq.read_table(store.get_confidential_path("pupil"), columns=["child_id"])
     cells = [each for each, count in found.items() for _ in range(count)]
     column = pa.array(cells + [OUTSIDE] * (children.num_rows - len(cells)))
     for name in COLUMNS.values():
@@ -55,15 +55,15 @@ def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> Non
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    measure_release(home.get_cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """A release with a review; to be read and not written."""
-    home = home_of(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
+    home = make_home(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
     review(home)
-    released(home, keys, COUNCILS)
+    make_release(home, keys, COUNCILS)
     return home
 
 
@@ -101,11 +101,11 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
     with held_still():
         found = []
         for name in ("drawn", "not drawn"):
-            home = home_of(tmp_path / name, 600, COUNCILS)
+            home = make_home(tmp_path / name, 600, COUNCILS)
             if name == "drawn":
                 review(home)
-                home.cohort(COHORT).reviewed.unlink()
-            fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+                home.get_cohort(COHORT).reviewed.unlink()
+            fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
             found.append((kept, build_measurement_request(home, VERSION, COUNCILS)))
         assert found[0] == found[1]
@@ -117,14 +117,14 @@ def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path:
     with held_still():
         drawn, requests = [], []
         for name in ("all", "one fewer"):
-            home = home_of(tmp_path / name, 600, COUNCILS)
+            home = make_home(tmp_path / name, 600, COUNCILS)
             review(home)
             if name == "one fewer":
-                whole = pq.read_table(home.cohort(COHORT).reviewed)
-                pq.write_table(whole.slice(1), home.cohort(COHORT).reviewed)
+                whole = pq.read_table(home.get_cohort(COHORT).reviewed)
+                pq.write_table(whole.slice(1), home.get_cohort(COHORT).reviewed)
             measure(home, keys)
             drawn.append(json.loads(build_measurement_path(home.restricted, COHORT, VERSION, REVIEW).read_bytes()))
-            requests.append(home.cohort(COHORT).request_plan(VERSION, REVIEW).read_bytes())
+            requests.append(home.get_cohort(COHORT).get_request_plan_path(VERSION, REVIEW).read_bytes())
         assert requests[0] == requests[1]
         assert drawn[0]["measurement"]["rho"] == drawn[1]["measurement"]["rho"]
         for one, other in zip(*(each["measurement"]["marginals"] for each in drawn), strict=True):
@@ -134,7 +134,7 @@ def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path:
 
 def test_nothing_of_a_review_but_the_noisy_tallies_is_in_a_release(made: Home) -> None:
     """The ids of pairs and children, and the true tallies as the report has them, are in no file of the bundle."""
-    ids = pq.read_table(made.cohort(COHORT).reviewed)["child_id"].to_pylist()[:40]
+    ids = pq.read_table(made.get_cohort(COHORT).reviewed)["child_id"].to_pylist()[:40]
     for path in (made.release / VERSION).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -155,8 +155,8 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     made: Home, keys: KeyRing, tmp_path: Path
 ) -> None:
     home = copy_home(made, tmp_path)
-    assert find_measuring_release(home.cohort(COHORT)) == VERSION
-    bundle = released(home, keys, COUNCILS, LATER, share=0.2)
+    assert find_measuring_release(home.get_cohort(COHORT)) == VERSION
+    bundle = make_release(home, keys, COUNCILS, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for _, version, family in list_charges(home) if version == LATER] == ["pupil", "health", "parents"]
     assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
@@ -164,8 +164,8 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
 
 
 def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
-    home = home_of(tmp_path, 600, COUNCILS)
-    store = home.cohort(COHORT)
+    home = make_home(tmp_path, 600, COUNCILS)
+    store = home.get_cohort(COHORT)
     review(home)
     facts = json.loads((store.review / "sample.json").read_bytes())
     files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
@@ -176,11 +176,11 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
 def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request names its plan and its input: other decisions need another signature. The sheet has its charge."""
     keys = KeyRing.create(tmp_path / "keys")
-    name_people(tmp_path, monkeypatch, [Signer.new("A. Lead")])
-    home = home_of(tmp_path / "home", 600, COUNCILS)
+    name_people(tmp_path, monkeypatch, [Signer.create("A. Lead")])
+    home = make_home(tmp_path / "home", 600, COUNCILS)
     review(home)
     with pytest.raises(WaitsForApproval):
-        measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert list_charges(home) == []
     request = build_measurement_request(home, VERSION, COUNCILS)
     assert REVIEW in request["cohorts"][COHORT]["plans"]
@@ -190,7 +190,7 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
 
 
 def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path: Path, keys: KeyRing) -> None:
-    home = home_of(tmp_path, 600, COUNCILS)
+    home = make_home(tmp_path, 600, COUNCILS)
     review(home)
     measure(home, keys)
     review(home, number=2)

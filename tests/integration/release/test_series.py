@@ -25,7 +25,7 @@ from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.session import StoreError
 from tests.support.release import homes
-from tests.support.release.homes import COHORT, add_cohort, copy_home, home_of, list_charges
+from tests.support.release.homes import COHORT, add_cohort, copy_home, list_charges, make_home
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 
 def landed(folder: Path) -> Home:
-    home = home_of(folder, 400, COUNCILS)
+    home = make_home(folder, 400, COUNCILS)
     add_cohort(home, EARLIER, 300, COUNCILS)
     return home
 
@@ -43,7 +43,7 @@ def landed(folder: Path) -> Home:
 def released(
     home: Home, keys: KeyRing, cohort: str, version: str, others: Sequence[str] = (), *, reuse: bool = False
 ) -> Path:
-    return homes.released(home, keys, COUNCILS, version, cohort, allow_missing=True, others=others, reuse=reuse)
+    return homes.make_release(home, keys, COUNCILS, version, cohort, allow_missing=True, others=others, reuse=reuse)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,9 @@ def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path:
 
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     first, *_ = fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
-    kept = measure_family(home.cohort(first), keys, "health", SECOND, COUNCILS)
+    kept = measure_family(home.get_cohort(first), keys, "health", SECOND, COUNCILS)
     with pytest.raises(ReleaseConflict, match="has no stored measurement"):
         publish_bundle(store, keys, SECOND, COUNCILS)
     assert not (home.release / SECOND).exists()
@@ -138,16 +138,16 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
         fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert len(list_charges(home)) == len(set(list_charges(home))) == 2 * len(FAMILIES)
-    again = measure_family(home.cohort(first), keys, "health", SECOND, COUNCILS)
+    again = measure_family(home.get_cohort(first), keys, "health", SECOND, COUNCILS)
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
 
 def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
-    for path in home.cohort(EARLIER).linked.glob("*.parquet"):
+    for path in home.get_cohort(EARLIER).linked.glob("*.parquet"):
         rows = pq.read_table(path)
         pq.write_table(rows.filter(pc.not_equal(rows["council"], "leeds")), path)
-    homes.released(home, keys, [name for name in COUNCILS if name != "leeds"], FIRST, EARLIER, allow_missing=True)
+    homes.make_release(home, keys, [name for name in COUNCILS if name != "leeds"], FIRST, EARLIER, allow_missing=True)
     bundle = released(home, keys, COHORT, SECOND, [EARLIER])
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])
@@ -166,7 +166,7 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
 
     def begin(cohort: str, version: str, *others: str, reuse: bool = False) -> None:
         fix_release(
-            copy.cohort(cohort), version, COUNCILS, ReleaseOptions(allow_missing=False, others=others, reuse=reuse)
+            copy.get_cohort(cohort), version, COUNCILS, ReleaseOptions(allow_missing=False, others=others, reuse=reuse)
         )
 
     with pytest.raises(SeriesRefused, match="name only others beside it"):
@@ -182,5 +182,5 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(StoreError, match="keep earlier releases in the release directory"):
-        publish_bundle(copy.cohort(COHORT), keys, SECOND, COUNCILS)
+        publish_bundle(copy.get_cohort(COHORT), keys, SECOND, COUNCILS)
     assert list_charges(copy) == paid

@@ -36,7 +36,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
-from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, note_compared, note_taken, quality_of
+from tests.support.release.homes import COHORT, VERSION, build_quality, copy_home, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -46,7 +46,7 @@ REVISION = "2026.11.1"
 
 
 def linked_home(folder: Path) -> Home:
-    home = home_of(folder / "home", 200, COUNCILS)
+    home = make_home(folder / "home", 200, COUNCILS)
     link(home, "1")
     return home
 
@@ -60,9 +60,9 @@ def link(home: Home, file_mac: str) -> None:
     """The record of a linkage in which the deliveries have this MAC."""
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
     extracts = {f"{council}/eyfsp": Extract(file_mac * 64, "e" * 64) for council in COUNCILS}
-    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, extracts))
+    write_record(home.get_cohort(COHORT), LinkageRecord(COUNCILS, sent, extracts))
     for council in COUNCILS:
-        note_taken(home, quality_of(council, "eyfsp", mac=file_mac * 64))
+        note_taken(home, build_quality(council, "eyfsp", mac=file_mac * 64))
     note_compared(home, 1.0, file_mac * 64, *extracts)
 
 
@@ -73,7 +73,7 @@ def approve(home: Home, who: Signer | None, *options: str) -> Result:
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
+    measure_release(home.get_cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def made(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
         approve(home, ANNA)
         measure(home, keys)
         with pytest.raises(WaitsForApproval):
-            publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+            publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
     return home
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRi
         measure(home, keys)
     assert Ledger(home.ledger).list_entries() == []
     assert not list(home.restricted.glob("measurements/**/*.json"))
-    assert home.decision_sheet(VERSION, "measurement").exists()
+    assert home.get_decision_sheet_path(VERSION, "measurement").exists()
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert cap.kind == "APPROVE"
     assert signature in {line.entry_hash for line in Ledger(home.ledger).sign_offs()}
     with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
     assert list_versions(home.release) == []
@@ -143,7 +143,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
     assert "1 of 1" in approve(home, BRAM, "--publish").output
     held = read_contents(home.held / VERSION)
-    bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
     assert bundle == home.release / VERSION
     assert read_contents(bundle) == held
     assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
@@ -166,7 +166,7 @@ def test_another_delivery_after_the_signature_needs_another(home: Home, keys: Ke
 def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_sign_it(
     home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mallory = Signer.new("Mallory Unnamed")
+    mallory = Signer.create("Mallory Unnamed")
     approve(home, BRAM)
     name_people(tmp_path, monkeypatch, [mallory])
     assert "no recorded signer" in approve(home, mallory, "--share", "0.9").output
@@ -182,7 +182,7 @@ def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_si
 def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: KeyRing) -> None:
     """The operator asks for another share once the lead has read the sheet."""
     read = read_page(approve(home, None).output)
-    key = str(ANNA.key_file(home.root.parent / "people"))
+    key = str(ANNA.write_key_file(home.root.parent / "people"))
     command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
     for options, message in (
         ((*read, "--share", "0.9"), "the page is not the one that was read"),
@@ -197,9 +197,12 @@ def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: Key
 
 def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_path: Path) -> None:
     written = approve(home, None).output
-    sheet, to_sign = home.decision_sheet(VERSION, "measurement"), written.partition("File to sign: ")[2].split("\n")[0]
+    sheet, to_sign = (
+        home.get_decision_sheet_path(VERSION, "measurement"),
+        written.partition("File to sign: ")[2].split("\n")[0],
+    )
     own = tmp_path / "own-machine"
-    key = str(BRAM.key_file(own))
+    key = str(BRAM.write_key_file(own))
     taken = shutil.copy(to_sign, own / "to-sign")
     assert compute_sha256(sheet.read_bytes()) in Path(taken).read_text()
     command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", "to-sign", "-out", "signature"]
@@ -247,7 +250,7 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
 def test_what_is_measured_is_read_back_and_published_again_without_anybody(
     unpublished: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = unpublished.cohort(COHORT)
+    store = unpublished.get_cohort(COHORT)
     approve(unpublished, ANNA, "--publish")
     before = read_contents(publish_bundle(store, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
@@ -265,7 +268,7 @@ def test_a_held_bundle_that_was_changed_is_not_published(unpublished: Home, keys
     approve(unpublished, ANNA, "--publish")
     (unpublished.held / VERSION / "README.md").write_text("Other figures.")
     assert "is not as it was made" in approve(unpublished, BRAM, "--publish").output
-    bundle = publish_bundle(unpublished.cohort(COHORT), keys, VERSION, COUNCILS)
+    bundle = publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION, COUNCILS)
     assert "Other figures." not in (bundle / "README.md").read_text()
 
 
@@ -291,13 +294,13 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(un
     assert "before it is published" in sent.output
     assert not target.exists()
     with pytest.raises(WaitsForApproval, match="before it is published"):
-        publish_bundle(unpublished.cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION, COUNCILS)
     assert not (unpublished.release / "latest").exists()
 
 
 def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
     shown = approve(home, ANNA).output
-    sheet = home.decision_sheet(VERSION, "measurement")
+    sheet = home.get_decision_sheet_path(VERSION, "measurement")
     assert compute_sha256(sheet.read_bytes()) in shown
     request = build_measurement_request(home, VERSION, COUNCILS)
     assert render_sheet(home, request) == sheet.read_text()
@@ -311,7 +314,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     assert "can be used" not in text, "how many rates are published is public, and follows from the plan alone"
     shown_numbers = {int(found) for found in re.findall(r"(?<![\w.,])\d{2,}(?![\w.,%])", text.replace(",", ""))}
     plan = plan_family("pupil", COUNCILS, load_policy())
-    counted = count_cells(home.cohort(COHORT).confidential("pupil"), plan)
+    counted = count_cells(home.get_cohort(COHORT).get_confidential_path("pupil"), plan)
     cells = {int(cell) for counts in counted.values() for cell in counts.ravel() if cell >= 60}
     assert not shown_numbers & cells
 
@@ -326,11 +329,11 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     approve(home, public)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     message = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert message == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
-    sheet = compute_sha256(home.decision_sheet(VERSION, "measurement").read_bytes())
+    sheet = compute_sha256(home.get_decision_sheet_path(VERSION, "measurement").read_bytes())
     assert not [name for name, content in read_contents(home.held / VERSION).items() if sheet[:16].encode() in content]
     page = render_privacy_page(record)
     assert "Carla Openwood" in page
@@ -353,7 +356,7 @@ def test_a_publication_that_broke_off_is_finished(
     unpublished: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """At whatever step: the next run finds it approved, and nobody has to sign again."""
-    store = unpublished.cohort(COHORT)
+    store = unpublished.get_cohort(COHORT)
     approve(unpublished, ANNA, "--publish")
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)

@@ -16,12 +16,12 @@ from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
 from privacy.release.approval import Recorded, SignOffs
 from privacy.release.ledger import Ledger
 from sources.extract.landing import find
-from tests.support.extracts import COHORT, row, text
+from tests.support.extracts import COHORT, build_row, format_rows
 from tests.support.independent import write_extracts
 from tests.support.release.people import ANNA, BRAM, Signer, write_policy
 
 COUNCILS = ("halton", "leeds")
-MALLORY = Signer.new("Mallory Unnamed")
+MALLORY = Signer.create("Mallory Unnamed")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration:
     note_signers(home, demonstration)
     path = home.root.parent / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
     synthetic = path.read_bytes()
-    path.write_text(text([row("eyfsp")] * 20))
+    path.write_text(format_rows([build_row("eyfsp")] * 20))
     ingest(home, demonstration)
     path.write_bytes(synthetic)
     ingest(home, demonstration)
@@ -103,7 +103,7 @@ def test_a_real_extract_in_parts_ends_it_as_well(home: Home, demonstration: KeyR
     part = home.root.parent / "landing" / "leeds" / "eyfsp" / COHORT / "2025-01.csv"
     part.parent.with_name(f"{COHORT}.csv").unlink()
     part.parent.mkdir()
-    part.write_text(text([row("eyfsp")] * 20))
+    part.write_text(format_rows([build_row("eyfsp")] * 20))
     ingest(home, demonstration)
     note_signers(home, demonstration)
     assert recorded(home).keys == []

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from assets.returns.agreements import InvalidAgreement, load, load_all
 from pipelines.cli import main
 from privacy.returns.agreement import Fact, First, NewChildren
-from tests.support.returns.agreements import Recipients, telling, write
+from tests.support.returns.agreements import Recipients, format_terms, write
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def changed(path: Path, old: str, new: str) -> Path:
 
 
 def test_a_sound_file_is_read(tmp_path: Path, keys: Recipients) -> None:
-    tells = telling("health", "education", ["known_to", "concern_recorded"], "wirral")
+    tells = format_terms("health", "education", ["known_to", "concern_recorded"], "wirral")
     agreement = load(write(tmp_path, "leeds", keys, tells, accepts_from=["wirral"]))
     assert (agreement.council, agreement.accepts_from) == ("leeds", {"wirral"})
     (line,) = agreement.tells
@@ -100,11 +100,11 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, keys: Recipients, 
 
 def test_two_services_never_share_a_key(tmp_path: Path, keys: Recipients) -> None:
     path = write(tmp_path / "a", "leeds", keys)
-    shared = keys.public("leeds", "education")
-    changed(path, keys.public("leeds", "health"), shared)
+    shared = keys.read_public("leeds", "education")
+    changed(path, keys.read_public("leeds", "health"), shared)
     assert "each service has a key of its own" in wrong(path)
     write(tmp_path / "b", "leeds", keys)
-    changed(write(tmp_path / "b", "wirral", keys), keys.public("wirral", "health"), shared)
+    changed(write(tmp_path / "b", "wirral", keys), keys.read_public("wirral", "health"), shared)
     with pytest.raises(InvalidAgreement, match="is the key of leeds/education too"):
         load_all(tmp_path / "b")
 
@@ -121,7 +121,7 @@ def test_the_starting_file_says_what_to_fill_in_and_then_holds(tmp_path: Path, k
     assert checked.output.count("still to be filled in") == path.read_text().count('"TODO')
     text = path.read_text()
     for service in ("education", "settings", "health"):
-        text = text.replace('key: "TODO: age1..."', f"key: {keys.public('leeds', service)}", 1)
+        text = text.replace('key: "TODO: age1..."', f"key: {keys.read_public('leeds', service)}", 1)
     text = text.replace('"TODO: first day, as 2026-09-01"', "2020-01-01")
     text = text.replace('"TODO: last day, as 2027-08-31"', "2020-12-31").replace('"TODO', '"a team')
     path.write_text(text)

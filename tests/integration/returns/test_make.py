@@ -22,8 +22,8 @@ from pipelines.reports.doctor import State, examine
 from privacy.chained_log import LogBroken, append, read_entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
-from tests.support.returns.agreements import everything, telling, write
-from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, TODAY, Pipeline, pipeline_at
+from tests.support.returns.agreements import format_all_terms, format_terms, write
+from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, TODAY, Pipeline, make_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ KNOWN_TO = {service: ["known_to"] for service in SERVICE_NAMES}
 
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    pipeline = pipeline_at(tmp_path_factory.mktemp("linked"))
+    pipeline = make_pipeline(tmp_path_factory.mktemp("linked"))
     write_extracts(pipeline.landing, children=80, councils=COUNCILS)
     pipeline.ingest_and_link(COUNCILS)
     return pipeline
@@ -83,7 +83,7 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     told = {f"leeds/told-{service}-{COHORT}.age" for service in SERVICE_NAMES}
     log = {"disclosures.jsonl", "disclosures.head.json"}
     assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet", f"made-{COHORT}.json"}
-    assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
+    assert {contact["council"] for f in pipeline.read_facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
         "leeds"
     }
     for path in files(pipeline):
@@ -98,7 +98,7 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
         ({"starts": str(TODAY + DAY)}, f"the agreement ISA-leeds-1 starts on {TODAY + DAY}"),
         ({"services": ["settings", "health"]}, "the agreement ISA-leeds-1 names no recipient for education"),
         (
-            {"tells": telling("education", "health", ["known_to"])},
+            {"tells": format_terms("education", "health", ["known_to"])},
             "no agreement lets any service tell education anything",
         ),
     ],
@@ -108,13 +108,13 @@ def test_where_the_agreement_does_not_stand_nothing_is_made_and_what_was_made_go
 ) -> None:
     agree(pipeline, **agreement)
     assert sentences(pipeline)["leeds/eyfsp"] == f"nothing is made: {said}"
-    assert not pipeline.file("leeds", "eyfsp").exists()
+    assert not pipeline.get_file("leeds", "eyfsp").exists()
     agree(pipeline)
     pipeline.make()
-    assert pipeline.file("leeds", "eyfsp").exists()
+    assert pipeline.get_file("leeds", "eyfsp").exists()
     agree(pipeline, **agreement)
     assert sentences(pipeline)["leeds/eyfsp"] == f"the return made before is withdrawn, nothing is made: {said}"
-    assert not pipeline.file("leeds", "eyfsp").exists()
+    assert not pipeline.get_file("leeds", "eyfsp").exists()
     last = [e for e in read_entries(pipeline.home.disclosures) if e["source"] == "eyfsp"][-1]
     assert (last["what"], last["reason"], last["rows"]) == ("withdrawn", said, 0)
 
@@ -126,17 +126,17 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     again = sentences(pipeline, TODAY + DAY)
     assert again["leeds/eyfsp"] == "unchanged since it was last made"
     assert {path: path.read_bytes() for path in files(pipeline)} == before
-    agree(pipeline, tells=everything(KNOWN_TO))
+    agree(pipeline, tells=format_all_terms(KNOWN_TO))
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
     for source in SERVICES:
-        contacts = [contact for fact in pipeline.facts("leeds", source) for contact in fact["known_to"]]
+        contacts = [contact for fact in pipeline.read_facts("leeds", source) for contact in fact["known_to"]]
         assert {tuple(contact) for contact in contacts} == {("council", "service")}
     lines = read_entries(pipeline.home.disclosures)
     assert [line["serial"] for line in lines if line["source"] == "eyfsp"] == [1, 2]
     assert len(lines) == 2 * len((*SERVICES, *SERVICE_NAMES))
-    pipeline.file("leeds", "eyfsp").write_bytes(b"lost or changed")
+    pipeline.get_file("leeds", "eyfsp").write_bytes(b"lost or changed")
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
-    assert pipeline.facts("leeds", "eyfsp")
+    assert pipeline.read_facts("leeds", "eyfsp")
 
 
 def test_a_night_on_which_nothing_changed_reads_no_row(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,10 +161,10 @@ def test_a_night_on_which_nothing_changed_reads_no_row(pipeline: Pipeline, monke
     assert not is_read()
     agree(pipeline, new_children="new_children: {first_delivery: at_once, after_days: 7}\n")
     assert is_read()
-    pipeline.file("leeds", "eyfsp").write_bytes(b"lost or changed")
+    pipeline.get_file("leeds", "eyfsp").write_bytes(b"lost or changed")
     assert is_read()
-    store = pipeline.home.cohort(COHORT)
-    store.return_summary("leeds").unlink()
+    store = pipeline.home.get_cohort(COHORT)
+    store.get_return_summary_path("leeds").unlink()
     assert is_read()
     store.returns_record.write_text("{}")
     assert is_read()
@@ -175,9 +175,9 @@ def test_a_row_that_is_no_longer_new_renews_the_returns(pipeline: Pipeline) -> N
     agree(pipeline, new_children="")
     pipeline.make()
     assert sentences(pipeline, TODAY + 27 * DAY)["leeds/eyfsp"] == "unchanged since it was last made"
-    assert not pipeline.facts("leeds", "eyfsp")
+    assert not pipeline.read_facts("leeds", "eyfsp")
     assert sentences(pipeline, TODAY + 28 * DAY)["leeds/eyfsp"].startswith("made for")
-    assert pipeline.facts("leeds", "eyfsp")
+    assert pipeline.read_facts("leeds", "eyfsp")
 
 
 def test_a_clock_that_went_back_gives_no_agreement_its_life_again(pipeline: Pipeline) -> None:
@@ -223,14 +223,14 @@ def test_the_log_says_who_what_and_how_many(pipeline: Pipeline) -> None:
     found = json.loads(command(pipeline, "log", "--json").output)
     line = next(entry for entry in found if entry["source"] == "eyfsp")
     assert (line["council"], line["recipient_name"]) == ("leeds", "education team of leeds")
-    assert line["rows"] == len(pipeline.facts("leeds", "eyfsp"))
+    assert line["rows"] == len(pipeline.read_facts("leeds", "eyfsp"))
     assert line["tells"]["leeds/settings"] == [
         "concern_recorded",
         "known_to",
         "known_to_no_other",
         "last_contact_month",
     ]
-    assert line["agreements"] == pipeline.opened("leeds", "eyfsp").header.agreements
+    assert line["agreements"] == pipeline.read_opened("leeds", "eyfsp").header.agreements
     assert f"leeds/eyfsp  for education team of leeds, {line['rows']} rows" in command(pipeline, "log").output
 
 
@@ -284,7 +284,7 @@ def test_a_log_that_was_changed_or_replaced_is_noticed(
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
-    store = pipeline.home.cohort(COHORT)
+    store = pipeline.home.get_cohort(COHORT)
     agree(pipeline)
     pipeline.make()
     path, links = store.row_history, store.links
@@ -304,7 +304,7 @@ def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
 
 def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     """Row numbers would be those of another file."""
-    pipeline = pipeline_at(tmp_path)
+    pipeline = make_pipeline(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
     pipeline.ingest(["leeds"])
     agree(pipeline)
@@ -319,13 +319,13 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
         pipeline.make()
     pipeline.link(["leeds"])
     pipeline.make()
-    assert pipeline.facts("leeds", "eyfsp")
+    assert pipeline.read_facts("leeds", "eyfsp")
 
 
 def test_a_review_is_not_said_to_be_missing_once_it_came_or_if_a_month_is_not_in(tmp_path: Path) -> None:
-    pipeline = pipeline_at(tmp_path)
+    pipeline = make_pipeline(tmp_path)
     write_extracts(pipeline.landing, children=160, councils=("leeds",))
-    of_one_month = pipeline.rows("leeds", "hv_reviews")
+    of_one_month = pipeline.read_rows("leeds", "hv_reviews")
     reviews = [row | {"review_date": REVIEW_DAYS[number % len(REVIEW_DAYS)]} for number, row in enumerate(of_one_month)]
     agree(pipeline)
 
@@ -333,12 +333,12 @@ def test_a_review_is_not_said_to_be_missing_once_it_came_or_if_a_month_is_not_in
         pipeline.put("leeds", "hv_reviews", rows)
         pipeline.ingest_and_link(["leeds"])
         pipeline.make()
-        return {fact["row"] for fact in pipeline.facts("leeds", "eyfsp") if "reviews_not_recorded" in fact}
+        return {fact["row"] for fact in pipeline.read_facts("leeds", "eyfsp") if "reviews_not_recorded" in fact}
 
     before = missing(reviews)
     assert before
     row = min(before)
-    child = pipeline.rows("leeds", "eyfsp")[row - 1]
+    child = pipeline.read_rows("leeds", "eyfsp")[row - 1]
     own = {name: child[name] for name in ("surname", "forename", "date_of_birth", "postcode", "sex")}
     came = reviews[0] | own | {"nhs_number": "", "local_patient_id": "came later"}
     assert missing([*reviews, came]) == before - {row}
@@ -349,17 +349,17 @@ def test_a_review_is_not_said_to_be_missing_once_it_came_or_if_a_month_is_not_in
 
 
 def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:
-    pipeline = pipeline_at(tmp_path)
+    pipeline = make_pipeline(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
     pipeline.extract("leeds", "early_years_census").unlink()
     pipeline.ingest_and_link(["leeds"])
     agree(pipeline)
     pipeline.make()
     assert (
-        pipeline.opened("leeds", "eyfsp").header.absence_why_not
+        pipeline.read_opened("leeds", "eyfsp").header.absence_why_not
         == "not every extract of leeds/settings that was due is in"
     )
-    assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "eyfsp"))
-    summary = json.loads(pipeline.home.cohort(COHORT).return_summary("leeds").read_text())
+    assert not any("known_to_no_other" in fact for fact in pipeline.read_facts("leeds", "eyfsp"))
+    summary = json.loads(pipeline.home.get_cohort(COHORT).get_return_summary_path("leeds").read_text())
     alone = {row["service"]: row["alone"] for row in summary["services"]}
     assert alone == {"education": None, "health": None}

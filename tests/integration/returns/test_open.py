@@ -27,11 +27,11 @@ from privacy.returns import seal
 from privacy.row_keys import parse_row_number
 from privacy.services import SERVICES
 from sources.contracts.model import add_months
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 from tests.support.independent import write_extracts
-from tests.support.intake.spreadsheets import as_xls
+from tests.support.intake.spreadsheets import build_xls
 from tests.support.returns.agreements import Recipients
-from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, Pipeline, pipeline_at
+from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, Pipeline, make_pipeline
 
 AGE = shutil.which("age")
 FORMULA = "=HYPERLINK(1)"
@@ -44,13 +44,13 @@ IN_FIRST_PART, CORRECTED, UNUSABLE = 40, slice(1, 21), 4
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """A school in Leeds has written a formula for a surname; Wirral sent Parquet and a workbook; Sefton sent its
     Profile in two parts, and tokens in place of its reviews."""
-    made = pipeline_at(tmp_path_factory.mktemp("opened"))
+    made = make_pipeline(tmp_path_factory.mktemp("opened"))
     write_extracts(made.landing, children=240, councils=COUNCILS)
-    first, *rest = made.rows("leeds", "eyfsp")
+    first, *rest = made.read_rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
     reviews = [
         row | {"review_date": REVIEW_DAYS[number % len(REVIEW_DAYS)]}
-        for number, row in enumerate(made.rows("leeds", "hv_reviews"))
+        for number, row in enumerate(made.read_rows("leeds", "hv_reviews"))
     ]
     made.put("leeds", "hv_reviews", reviews)
     table = pyarrow.csv.read_csv(made.extract("wirral", "hv_reviews"))
@@ -59,7 +59,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     pq.write_table(text, made.landing / "wirral" / "hv_reviews" / f"{COHORT}.parquet")
     made.extract("wirral", "eyfsp").rename(made.root / "wirral.csv")
     with (made.root / "wirral.csv").open(newline="") as file:
-        sheet = as_xls({"Notes": [["a"]], "Reception": [["Wirral"], *TITLE_ROWS, *csv.reader(file)]})
+        sheet = build_xls({"Notes": [["a"]], "Reception": [["Wirral"], *TITLE_ROWS, *csv.reader(file)]})
     (made.landing / "wirral" / "eyfsp" / f"{COHORT}.xls").write_bytes(sheet)
     _put_in_parts(made.extract("sefton", "eyfsp"))
     _send_tokens(made)
@@ -81,7 +81,7 @@ def _put_in_parts(whole: Path) -> None:
 
 def _send_tokens(made: Pipeline) -> None:
     """The extract and its keys stay at the sender; its first rows cannot be used."""
-    rows = made.rows("sefton", "hv_reviews")
+    rows = made.read_rows("sefton", "hv_reviews")
     made.put("sefton", "hv_reviews", [*[rows[0] | {"review": "no such review"}] * UNUSABLE, *rows])
     own = made.root / "sender"
     (own / "keys").mkdir(parents=True, mode=0o700)
@@ -115,9 +115,9 @@ def test_each_return_opens_with_its_own_key_and_extract(pipeline: Pipeline, coun
 
 
 def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
-    rows, sent = pipeline.table("leeds", "eyfsp"), pipeline.rows("leeds", "eyfsp")
+    rows, sent = pipeline.read_table("leeds", "eyfsp"), pipeline.read_rows("leeds", "eyfsp")
     assert sorted(int(row["Row"]) for row in rows) == list(range(1, len(sent) + 1))
-    facts = {str(fact["row"]): fact for fact in pipeline.facts("leeds", "eyfsp")}
+    facts = {str(fact["row"]): fact for fact in pipeline.read_facts("leeds", "eyfsp")}
     for row in rows:
         own, fact = sent[int(row["Row"]) - 1], facts.get(row["Row"], {})
         assert (row["UPN"], row["Forename"]) == (own["upn"], own["forename"])
@@ -137,12 +137,12 @@ def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
 def test_rows_of_a_sheet_have_its_numbers(pipeline: Pipeline) -> None:
     with (pipeline.root / "wirral.csv").open() as file:
         sent = {str(number): row["upn"] for number, row in enumerate(csv.DictReader(file), 3 + len(TITLE_ROWS))}
-    assert {row["Row"]: row["UPN"] for row in pipeline.table("wirral", "eyfsp")} == sent
+    assert {row["Row"]: row["UPN"] for row in pipeline.read_table("wirral", "eyfsp")} == sent
 
 
 def test_the_senders_own_concern_is_told_apart(pipeline: Pipeline) -> None:
-    own = [row["concern"] == "Y" for row in pipeline.rows("leeds", "hv_reviews")]
-    rows = pipeline.table("leeds", "hv_reviews")
+    own = [row["concern"] == "Y" for row in pipeline.read_rows("leeds", "hv_reviews")]
+    rows = pipeline.read_table("leeds", "hv_reviews")
     assert TITLES[Situation.CONCERN_BOTH] in {row["What was returned"] for row in rows}
     only_elsewhere = [row for row in rows if row["What was returned"] == TITLES[Situation.CONCERN_ELSEWHERE]]
     assert only_elsewhere
@@ -150,7 +150,7 @@ def test_the_senders_own_concern_is_told_apart(pipeline: Pipeline) -> None:
 
 
 def test_no_cell_is_a_formula(pipeline: Pipeline) -> None:
-    assert f"'{FORMULA}" in {row["Surname"] for row in pipeline.table("leeds", "eyfsp")}
+    assert f"'{FORMULA}" in {row["Surname"] for row in pipeline.read_table("leeds", "eyfsp")}
     sheet = openpyxl.load_workbook(pipeline.root / "opened" / f"leeds-eyfsp-{COHORT}.xlsx").active
     cells = [cell for row in sheet.iter_rows() for cell in row]
     assert FORMULA in [cell.value for cell in cells]
@@ -158,7 +158,7 @@ def test_no_cell_is_a_formula(pipeline: Pipeline) -> None:
 
 
 def test_another_key_or_extract_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
-    for key in (pipeline.recipients.key("leeds", "health"), pipeline.recipients.key("wirral", "education")):
+    for key in (pipeline.recipients.get_key("leeds", "health"), pipeline.recipients.get_key("wirral", "education")):
         refused(pipeline, "is not encrypted to your key", key=key)
     said = f"is not the file that {COHORT}.age is about, which is eyfsp of leeds, cohort {COHORT}, to the byte"
     refused(pipeline, said, extract=pipeline.extract("wirral", "eyfsp"))
@@ -169,7 +169,7 @@ def test_another_key_or_extract_is_refused(pipeline: Pipeline, tmp_path: Path) -
 
 def sealed(pipeline: Pipeline, path: Path, council: str = "leeds", key: Any = None, **header: Any) -> Path:
     """The return about the Profile of a council, with another header or signing key."""
-    opened = pipeline.opened(council, "eyfsp")
+    opened = pipeline.read_opened(council, "eyfsp")
     content = seal.seal(replace(opened.header, **header), list(opened.facts), key or pipeline.keys.signing_key)
     path.write_bytes(content)
     return path
@@ -179,10 +179,10 @@ def test_a_file_that_is_not_the_pipelines_is_refused(pipeline: Pipeline, tmp_pat
     """Changed, cut short, signed by another, not signed, or encrypted again to somebody else by whoever may read it."""
     import pyrage
 
-    original, file = pipeline.file("leeds", "eyfsp").read_bytes(), tmp_path / "forged.age"
-    mine = age.read_identity(pipeline.recipients.key("leeds", "education"))
+    original, file = pipeline.get_file("leeds", "eyfsp").read_bytes(), tmp_path / "forged.age"
+    mine = age.read_identity(pipeline.recipients.get_key("leeds", "education"))
     public, others = (
-        pyrage.x25519.Recipient.from_str(pipeline.recipients.public(council, "education"))
+        pyrage.x25519.Recipient.from_str(pipeline.recipients.read_public(council, "education"))
         for council in ("leeds", "wirral")
     )
     for content, said in (
@@ -196,19 +196,21 @@ def test_a_file_that_is_not_the_pipelines_is_refused(pipeline: Pipeline, tmp_pat
     refused(pipeline, "was not signed with the key", file=sealed(pipeline, file, key=Ed25519PrivateKey.generate()))
     refused(pipeline, "does not hold the rows that it says", file=sealed(pipeline, file, rows=1))
     file.write_bytes(pyrage.encrypt(pyrage.decrypt(original, [mine]), [others]))
-    refused(pipeline, "was made for another recipient", file=file, key=pipeline.recipients.key("wirral", "education"))
+    refused(
+        pipeline, "was made for another recipient", file=file, key=pipeline.recipients.get_key("wirral", "education")
+    )
 
 
 def test_the_same_bytes_with_other_rows_are_refused(pipeline: Pipeline, tmp_path: Path) -> None:
     """As under a council file that skips a line: each fact would be told of the child below."""
-    rows = pipeline.opened("leeds", "eyfsp").header.extract_rows + 1
+    rows = pipeline.read_opened("leeds", "eyfsp").header.extract_rows + 1
     file = sealed(pipeline, tmp_path / "other.age", extract_rows=rows)
     refused(pipeline, f"and had {rows} at the pipeline; give the council file", file=file)
 
 
 def test_an_older_return_says_that_a_newer_exists(pipeline: Pipeline, tmp_path: Path) -> None:
     """The highest number opened with a key is kept beside it: nothing else can be known away from the pipeline."""
-    key = Path(shutil.copy(pipeline.recipients.key("wirral", "education"), tmp_path / "own.key"))
+    key = Path(shutil.copy(pipeline.recipients.get_key("wirral", "education"), tmp_path / "own.key"))
     kept = tmp_path / "own.key.serials.json"
     for serial, is_older in ((2, False), (3, False), (3, False), (2, True), (1, True)):
         file = sealed(pipeline, tmp_path / f"{serial}.age", "wirral", serial=serial)
@@ -227,7 +229,7 @@ def test_a_key_or_folder_that_cannot_be_used_is_named(pipeline: Pipeline, tmp_pa
     refused(pipeline, "is not the pipeline's public key", signer=pipeline.extract("leeds", "eyfsp"))
     missing = pipeline.open("leeds", "eyfsp", key=tmp_path / "none")
     assert (missing.exit_code, "does not exist" in missing.output) == (2, True)
-    key = Path(shutil.copy(pipeline.recipients.key("leeds", "education"), tmp_path / "open.key"))
+    key = Path(shutil.copy(pipeline.recipients.get_key("leeds", "education"), tmp_path / "open.key"))
     key.chmod(0o644)
     refused(pipeline, "can be read by others than its owner", key=key)
     key.write_text("nothing\n")
@@ -236,10 +238,16 @@ def test_a_key_or_folder_that_cannot_be_used_is_named(pipeline: Pipeline, tmp_pa
     refused(pipeline, "cannot be written to", out=key / "below")
 
 
-@pytest.mark.skipif(AGE is None, reason=lacking("age"))
+@pytest.mark.skipif(AGE is None, reason=describe_missing("age"))
 def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     def decrypt(service: str) -> subprocess.CompletedProcess[bytes]:
-        command = ["age", "-d", "-i", pipeline.recipients.key("leeds", service), pipeline.file("leeds", "eyfsp")]
+        command = [
+            "age",
+            "-d",
+            "-i",
+            pipeline.recipients.get_key("leeds", service),
+            pipeline.get_file("leeds", "eyfsp"),
+        ]
         return subprocess.run(command, capture_output=True, check=False)
 
     done = decrypt("education")
@@ -247,15 +255,15 @@ def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     first, header, *rows = done.stdout.decode().split("\n")
     assert first.startswith("readiness-return-2 ")
     assert json.loads(header)["council"] == "leeds"
-    assert [json.loads(row) for row in rows] == pipeline.facts("leeds", "eyfsp")
+    assert [json.loads(row) for row in rows] == pipeline.read_facts("leeds", "eyfsp")
     assert decrypt("health").returncode != 0
 
 
 def test_nothing_in_returns_can_be_read_without_the_key(pipeline: Pipeline) -> None:
     """Neither what an extract holds nor any fact of a row is in a file of the folder."""
-    rows = pipeline.rows("leeds", "eyfsp")
+    rows = pipeline.read_rows("leeds", "eyfsp")
     values = {row[name] for row in rows for name in ("upn", "surname", "date_of_birth", "postcode")}
-    facts = {fact for source in SERVICES for fact in pipeline.opened("leeds", source).facts}
+    facts = {fact for source in SERVICES for fact in pipeline.read_opened("leeds", source).facts}
     for path in filter(Path.is_file, pipeline.home.returns.rglob("*")):
         content = path.read_bytes()
         assert not [text for text in (*values, *facts) if text.encode() in content], path
@@ -279,7 +287,7 @@ def test_it_opens_under_any_name_and_warns_of_an_agreement_that_has_ended(pipeli
 
 
 def test_keygen_never_replaces_a_key(tmp_path: Path) -> None:
-    path = Recipients(tmp_path).key("leeds", "health")
+    path = Recipients(tmp_path).get_key("leeds", "health")
     before = path.read_bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     done = CliRunner().invoke(council_main, ["returns", "keygen", "--out", str(path)])
@@ -296,10 +304,10 @@ def test_facts_are_about_the_row_in_force_of_each_part(pipeline: Pipeline) -> No
     for part, path in enumerate(sorted(folder.iterdir()), 1):
         with path.open() as file:
             sent |= {f"{part}:{number}": row["upn"] for number, row in enumerate(csv.DictReader(file), 1)}
-    assert {row["Row"]: row["UPN"] for row in pipeline.table("sefton", "eyfsp", extract=folder)} == sent
+    assert {row["Row"]: row["UPN"] for row in pipeline.read_table("sefton", "eyfsp", extract=folder)} == sent
     places = range(CORRECTED.start + 1, CORRECTED.stop + 1)
     before, now = ({parse_row_number(f"{part}:{place}") for place in places} for part in (1, 2))
-    facts = {fact["row"] for fact in pipeline.facts("sefton", "eyfsp")}
+    facts = {fact["row"] for fact in pipeline.read_facts("sefton", "eyfsp")}
     assert facts <= {parse_row_number(name) for name in sent}
     assert not facts & before
     assert facts & now
@@ -320,9 +328,9 @@ def test_a_return_about_tokens_opens_beside_their_extract_alone(pipeline: Pipeli
     own, name = pipeline.root / "sender", ("sefton", "hv_reviews")
     with (own / f"{COHORT}.csv").open() as file:
         sent = {str(number): row for number, row in enumerate(csv.DictReader(file), 1)}
-    table = pipeline.table(*name, extract=own / f"{COHORT}.csv")
+    table = pipeline.read_table(*name, extract=own / f"{COHORT}.csv")
     assert {row["Row"]: row["Forename"] for row in table} == {n: row["forename"] for n, row in sent.items()}
-    known = {str(fact["row"]) for fact in pipeline.facts(*name) if "known_to" in fact}
+    known = {str(fact["row"]) for fact in pipeline.read_facts(*name) if "known_to" in fact}
     assert known
     assert not known & set(map(str, range(1, UNUSABLE + 1)))
     refused(pipeline, "holds tokens", *name, extract=own / "to-send" / f"{COHORT}.tokens.parquet")

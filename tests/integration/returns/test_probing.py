@@ -19,10 +19,10 @@ from assets.returns.row_history import MOST_ALIKE
 from pipelines.cli import main
 from privacy.chained_log import read_entries
 from privacy.returns.seal import RECEIPT_FORMAT, unseal_document
-from tests.support.extracts import nhs_number, upn
+from tests.support.extracts import make_nhs_number, make_upn
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import write
-from tests.support.returns.pipeline import COHORT, TODAY, pipeline_at
+from tests.support.returns.pipeline import COHORT, TODAY, make_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ _PERSON = ("surname", "forename", "sex", "date_of_birth", "postcode")
 def twin(own: Row, review: Row, number: int) -> Row:
     """The review of a twin of one's own child, whom the school does not know."""
     family = {name: own[name] for name in ("surname", "sex", "date_of_birth", "postcode")}
-    numbers = {"nhs_number": nhs_number(500 + number), "local_patient_id": f"T{number}"}
+    numbers = {"nhs_number": make_nhs_number(500 + number), "local_patient_id": f"T{number}"}
     return review | family | {"forename": ("Zebedee", "Xanthe")[own["sex"] == "F"]} | numbers
 
 
@@ -58,21 +58,21 @@ class World:
     old_receipt: dict[str, object]
 
     def __init__(self, root: Path, known: bool) -> None:
-        self.pipeline = pipeline_at(root)
+        self.pipeline = make_pipeline(root)
         write_extracts(self.pipeline.landing, children=CHILDREN, councils=(COUNCIL,))
-        here = {person(row) for row in self.pipeline.rows(COUNCIL, SOURCE)}
-        reviewed = {person(row): row for row in self.pipeline.rows(COUNCIL, "hv_reviews") if person(row) in here}
+        here = {person(row) for row in self.pipeline.read_rows(COUNCIL, SOURCE)}
+        reviewed = {person(row): row for row in self.pipeline.read_rows(COUNCIL, "hv_reviews") if person(row) in here}
         self.targets = [reviewed[each] for each in sorted(reviewed)[:TARGETS]]
         gone = {person(row) for row in self.targets}
         for source in ("eyfsp", "school_census", *(() if known else ("early_years_census", "hv_reviews"))):
             self.pipeline.put(
-                COUNCIL, source, [row for row in self.pipeline.rows(COUNCIL, source) if person(row) not in gone]
+                COUNCIL, source, [row for row in self.pipeline.read_rows(COUNCIL, source) if person(row) not in gone]
             )
         write(self.pipeline.agreements, COUNCIL, self.pipeline.recipients, new_children="")
-        self.baseline = [row | {"nhs_number": ""} for row in self.pipeline.rows(COUNCIL, SOURCE)]
+        self.baseline = [row | {"nhs_number": ""} for row in self.pipeline.read_rows(COUNCIL, SOURCE)]
         self.twins = [twin(self.baseline[n], review, n) for n, review in enumerate(self.targets)]
         if known:
-            self.pipeline.put(COUNCIL, "hv_reviews", [*self.pipeline.rows(COUNCIL, "hv_reviews"), *self.twins])
+            self.pipeline.put(COUNCIL, "hv_reviews", [*self.pipeline.read_rows(COUNCIL, "hv_reviews"), *self.twins])
 
     def facts(self, rows: Iterable[Row] | None, on: dt.date) -> dict[int, str]:
         """The facts of a delivery with these rows, by row; of the one that is in where there are none."""
@@ -80,14 +80,14 @@ class World:
             self.pipeline.put(COUNCIL, SOURCE, rows)
             self.pipeline.ingest_and_link([COUNCIL])
         self.pipeline.make(on)
-        if not self.pipeline.file(COUNCIL, SOURCE).exists():
+        if not self.pipeline.get_file(COUNCIL, SOURCE).exists():
             return {}
-        return {json.loads(fact)["row"]: fact for fact in self.pipeline.opened(COUNCIL, SOURCE).facts}
+        return {json.loads(fact)["row"]: fact for fact in self.pipeline.read_opened(COUNCIL, SOURCE).facts}
 
     def read_receipt(self) -> dict[str, object]:
         """What the prober is told of who was told about its rows."""
-        file = self.pipeline.home.extract("education", COHORT, COUNCIL).told_file
-        key = self.pipeline.recipients.key(COUNCIL, "education")
+        file = self.pipeline.home.get_extract("education", COHORT, COUNCIL).told_file
+        key = self.pipeline.recipients.get_key(COUNCIL, "education")
         document, _ = unseal_document(RECEIPT_FORMAT, file, key, self.pipeline.signer)
         return {name: said for name, said in json.loads(document).items() if name != "made_on"}
 
@@ -108,7 +108,7 @@ def planted(world: World) -> list[Row]:
     """A row of a child of the school each, with the person of a target and a number that passes its check."""
     like = world.baseline[: len(world.targets)]
     return [
-        row | {name: target[name] for name in _PERSON} | {"upn": upn(700_000_000_000 + number)}
+        row | {name: target[name] for name in _PERSON} | {"upn": make_upn(700_000_000_000 + number)}
         for number, (row, target) in enumerate(zip(like, world.targets, strict=True))
     ]
 
@@ -137,7 +137,7 @@ def an_own_child_with_anothers_address(world: World) -> list[Row]:
 
 def under_the_nhs_number_of_a_target(world: World) -> list[Row]:
     """Own children's rows, unchanged but for the number: a first-class link, to a row that is new."""
-    numbers = (target["nhs_number"] or nhs_number(n) for n, target in enumerate(world.targets, 1))
+    numbers = (target["nhs_number"] or make_nhs_number(n) for n, target in enumerate(world.targets, 1))
     probes = [row | {"nhs_number": number} for row, number in zip(world.baseline, numbers, strict=False)]
     return [*probes, *world.baseline[len(probes) :]]
 
@@ -151,7 +151,7 @@ def a_few_variants(world: World) -> list[Row]:
     spelt = [target["forename"][:length] for length in range(2, 2 + MOST_ALIKE // 2)]
     return [
         *world.baseline,
-        *(target | {"forename": name, "upn": upn(710_000_000_000 + n)} for n, name in enumerate(spelt)),
+        *(target | {"forename": name, "upn": make_upn(710_000_000_000 + n)} for n, name in enumerate(spelt)),
     ]
 
 
@@ -243,7 +243,7 @@ def test_a_return_says_the_same_whether_others_know_the_child_or_not(
     sent = delivery(worlds[0])
     assert not [row for row in known if sent[row - 1] not in worlds[0].baseline], "a row that is new"
     assert len(known) > 0.7 * len(worlds[0].baseline)
-    first, second = (world.pipeline.opened(COUNCIL, SOURCE).header for world in worlds)
+    first, second = (world.pipeline.read_opened(COUNCIL, SOURCE).header for world in worlds)
     own = {
         name: getattr(first, name) for name in ("recipient", "sender_key", "sender_mac", "extract_mac", "agreements")
     }
@@ -253,16 +253,18 @@ def test_a_return_says_the_same_whether_others_know_the_child_or_not(
 def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(worlds: tuple[World, World]) -> None:
     world = worlds[0]
     target, *_ = planted(world)
-    variants = [target | {"postcode": f"L{n} 1AH", "upn": upn(720_000_000_000 + n)} for n in range(1, MOST_ALIKE + 2)]
+    variants = [
+        target | {"postcode": f"L{n} 1AH", "upn": make_upn(720_000_000_000 + n)} for n in range(1, MOST_ALIKE + 2)
+    ]
     on = LATER + dt.timedelta(days=2)
     assert world.facts([*world.baseline, *variants], on) == {}
     (made,) = [one for one in world.pipeline.make(on) if one.source == SOURCE]
     assert made.sentence.startswith("nothing is made: its delivery is unusual")
     assert "look like variants of one child" in made.sentence
     assert not any(letter.isdigit() for letter in made.sentence)
-    summary = json.loads(world.pipeline.home.cohort(COHORT).return_summary(COUNCIL).read_text())
+    summary = json.loads(world.pipeline.home.get_cohort(COHORT).get_return_summary_path(COUNCIL).read_text())
     assert summary["held"][SOURCE]["most_alike"] == len(variants)
-    page = world.pipeline.home.cohort(COHORT).return_summary(COUNCIL).with_suffix(".html").read_text()
+    page = world.pipeline.home.get_cohort(COHORT).get_return_summary_path(COUNCIL).with_suffix(".html").read_text()
     assert "Deliveries that wait" in page
     assert release(world, "hv_reviews").exit_code == 1
     forged = release(world, SOURCE, "Two schools sent twice.\n   7  2026-11-27  released")
@@ -291,17 +293,17 @@ def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tu
     facts = world.facts(None, day + dt.timedelta(days=28))
     plants = range(len(world.baseline) + 1, len(world.baseline) + TARGETS + 1)
     assert any(row in facts for row in plants)
-    told = world.pipeline.home.extract("health", COHORT, COUNCIL).told_file
+    told = world.pipeline.home.get_extract("health", COHORT, COUNCIL).told_file
     out = world.pipeline.root / "told"
-    key = world.pipeline.recipients.key(COUNCIL, "health")
+    key = world.pipeline.recipients.get_key(COUNCIL, "health")
     options = ["--key", str(key), "--signer", str(world.pipeline.signer), "--out", str(out)]
     done = CliRunner().invoke(main, ["returns", "told", str(told), *options])
     assert done.exit_code == 0, done.output
     with (out / f"{COUNCIL}-health-{COHORT}-told-rows.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    reviews = world.pipeline.rows(COUNCIL, "hv_reviews")
+    reviews = world.pipeline.read_rows(COUNCIL, "hv_reviews")
     targets = {person(row) for row in world.targets}
     asked = {person(reviews[int(row["Row"]) - 1]) for row in rows if row["Receiver"] == "leeds/education"}
     assert asked & targets
-    other = ["--key", str(world.pipeline.recipients.key(COUNCIL, "settings")), *options[2:]]
+    other = ["--key", str(world.pipeline.recipients.get_key(COUNCIL, "settings")), *options[2:]]
     assert CliRunner().invoke(main, ["returns", "told", str(told), *other]).exit_code == 1

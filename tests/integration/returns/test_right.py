@@ -12,9 +12,9 @@ from privacy.returns.facts import Doubts
 from sources.reference.places import PILOT
 from tests.support.independent import write_extracts
 from tests.support.linkage import stress
-from tests.support.linkage.populations import tokenised
+from tests.support.linkage.populations import tokenise_frames
 from tests.support.returns import accuracy
-from tests.support.returns.pipeline import Pipeline, pipeline_at
+from tests.support.returns.pipeline import Pipeline, make_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ missing of most children in these extracts, and are not told of."""
 
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    return accuracy.synthetic(tmp_path_factory.mktemp("told"), seed=20_261_125, scale=0.4)
+    return accuracy.ingest_synthetic(tmp_path_factory.mktemp("told"), seed=20_261_125, scale=0.4)
 
 
 @pytest.mark.parametrize("across", [False, True], ids=["own council", "all councils"])
@@ -40,7 +40,7 @@ def test_of_every_kind_nearly_every_fact_is_right_and_most_are_told(linked: Pipe
     found = accuracy.judge(linked, PILOT)
     print(found)
     for kind, least in LEAST_TOLD.items():
-        right, wrong, withheld = accuracy.total(found, kind)
+        right, wrong, withheld = accuracy.sum_counts(found, kind)
         assert right + wrong > 400, kind
         assert right / (right + wrong) >= RIGHT, (kind, right, wrong)
         assert right / (right + withheld) >= least, (kind, right, withheld)
@@ -48,19 +48,19 @@ def test_of_every_kind_nearly_every_fact_is_right_and_most_are_told(linked: Pipe
 
 def test_movers_are_told_across_councils(linked: Pipeline) -> None:
     accuracy.agree(linked, COUNCILS, across=True)
-    contacts = [contact for fact in linked.facts("knowsley", "eyfsp") for contact in fact.get("known_to", ())]
+    contacts = [contact for fact in linked.read_facts("knowsley", "eyfsp") for contact in fact.get("known_to", ())]
     assert {contact["council"] for contact in contacts} == set(COUNCILS)
 
 
 def test_records_with_many_slips(tmp_path: Path) -> None:
     """Absence is the hardest to tell: of children left without a partner, many have one under other names and dates.
     Before, 1 in 3 of those told to nurseries were wrong."""
-    pipeline = accuracy.stressed(tmp_path, seed=7, children=8_000, slips=3)
+    pipeline = accuracy.ingest_stressed(tmp_path, seed=7, children=8_000, slips=3)
     accuracy.agree(pipeline, PILOT, across=False)
     found = accuracy.judge(pipeline, PILOT)
     print(found)
     for kind in LEAST_TOLD:
-        right, wrong, _ = accuracy.total(found, kind)
+        right, wrong, _ = accuracy.sum_counts(found, kind)
         assert right >= (0.95 if kind in (Fact.NO_OTHER, Fact.REVIEW) else 0.998) * (right + wrong), (
             kind,
             right,
@@ -74,29 +74,29 @@ def test_before_school_health_visitors_are_told_whom_no_nursery_has(
     tmp_path: Path, slips: float | None, least: float
 ) -> None:
     if slips is None:
-        pipeline = accuracy.synthetic(tmp_path, seed=7, scale=0.4, before_school=True)
+        pipeline = accuracy.ingest_synthetic(tmp_path, seed=7, scale=0.4, before_school=True)
     else:
-        pipeline = accuracy.stressed(tmp_path, seed=7, children=8_000, slips=slips, before_school=True)
+        pipeline = accuracy.ingest_stressed(tmp_path, seed=7, children=8_000, slips=slips, before_school=True)
     accuracy.agree(pipeline, PILOT, across=True, on=accuracy.BEFORE_SCHOOL)
     found = accuracy.judge(pipeline, PILOT)
     print(found)
     right, wrong, _ = found["hv_reviews"][Fact.NO_OTHER]
     assert right > 400
     assert right >= least * (right + wrong)
-    right, wrong, _ = accuracy.total(found, Fact.LAST_CONTACT)
+    right, wrong, _ = accuracy.sum_counts(found, Fact.LAST_CONTACT)
     assert right >= 0.998 * (right + wrong)
     # a nursery is told of health visiting too, where it is true of enough of its children
-    assert all(pipeline.opened(council, "early_years_census").header.absence_why_not is None for council in PILOT)
+    assert all(pipeline.read_opened(council, "early_years_census").header.absence_why_not is None for council in PILOT)
 
 
 def test_another_generator(tmp_path: Path) -> None:
-    pipeline = pipeline_at(tmp_path)
+    pipeline = make_pipeline(tmp_path)
     truth = write_extracts(pipeline.landing, children=800, seed=11, councils=COUNCILS)
     pipeline.make_first(COUNCILS)
     known = wrong = 0
     for council in COUNCILS:
         reviewed = {row for (at, row), _ in truth.pairs if at == council}
-        for fact in pipeline.facts(council, "eyfsp"):
+        for fact in pipeline.read_facts(council, "eyfsp"):
             to_health = any(contact["service"] == "health" for contact in fact.get("known_to", ()))
             known += to_health
             wrong += to_health and fact["row"] not in reviewed
@@ -113,7 +113,7 @@ def doubted(keys: KeyRing, education: pd.DataFrame, health: pd.DataFrame) -> Pai
     """The true children of each doubtful pair of rows, and whether it is likely."""
     frames = {"eyfsp": education, "hv_reviews": health}
     watcher = Doubts()
-    links = link(tokenised(frames, keys), watchers=[watcher]).links
+    links = link(tokenise_frames(frames, keys), watchers=[watcher]).links
     truth = pd.concat([frame.assign(source=source) for source, frame in frames.items()])
     child_of = links.to_pandas().merge(truth, on=["source", "council", "row_key"])[["child_id", "child"]]
     named = dict(child_of.drop_duplicates("child_id").itertuples(index=False))
@@ -126,7 +126,7 @@ def doubted(keys: KeyRing, education: pd.DataFrame, health: pd.DataFrame) -> Pai
 
 def population() -> pd.DataFrame:
     """Children of Leeds who look alike in nothing; the first two are twins of one sex."""
-    people = stress.population(CHILDREN, seed=5)
+    people = stress.draw_population(CHILDREN, seed=5)
     people = people[~people.twin].assign(council="leeds").reset_index(drop=True)
     people.loc[1, ["surname", "date_of_birth", "postcode"]] = people.loc[0, ["surname", "date_of_birth", "postcode"]]
     people.loc[[0, 1], "sex"] = "F"

@@ -17,9 +17,9 @@ from privacy.pseudonyms import PSEUDONYM_VERSION
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed
-from tests.support.daily import first
-from tests.support.intake.desk import COHORT, Desk, eyfsp
-from tests.support.intake.sender import Sender, put, reviews, rewrite, unsealed
+from tests.support.daily import mark_slow_after
+from tests.support.intake.desk import COHORT, Desk, build_eyfsp
+from tests.support.intake.sender import Sender, build_reviews, put, rewrite, unseal
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +30,11 @@ SECRET = "Zzyzxwick"
 @pytest.fixture
 def tokens(sender: Sender, pipeline: Desk) -> Path:
     """A sound tokens file of nine rows, as it lies in landing."""
-    return put(sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))), pipeline)
+    return put(sender.pseudonymise(sender.write(build_eyfsp(*[{}] * 9, {"com_e01": "3"}))), pipeline)
 
 
 def manifest_of(path: Path, keys: KeyRing) -> dict[str, Any]:
-    return json.loads(unsealed(path, keys).metadata.metadata[MANIFEST_KEY.encode()])
+    return json.loads(unseal(path, keys).metadata.metadata[MANIFEST_KEY.encode()])
 
 
 def refused(pipeline: Desk, source: str = "eyfsp") -> str:
@@ -43,13 +43,13 @@ def refused(pipeline: Desk, source: str = "eyfsp") -> str:
     sentence = str(stopped.value)
     assert "please report this" not in sentence
     assert SECRET not in sentence
-    assert not pipeline.home.extract(source, COHORT, "leeds").pseudonymised.exists()
+    assert not pipeline.home.get_extract(source, COHORT, "leeds").pseudonymised.exists()
     return sentence
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    first(
+    mark_slow_after(
         2,
         [
             ({"council": "wirral"}, "made for another council, not for leeds"),
@@ -124,8 +124,8 @@ def test_another_key(sender: Sender, pipeline: Desk, keys: KeyRing, key: str, tm
     KeyRing.create(other)
     for name in {"linkage.key", "upn.key", "nhs.key", "intake.pub.pem"} - {key}:
         shutil.copy(sender.keys / name, other)
-    sender.run(sender.write(eyfsp()), keys=other)
-    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
+    sender.run(sender.write(build_eyfsp()), keys=other)
+    put(sender.get_out() / f"{COHORT}.tokens.parquet", pipeline)
     sentence, name = refused(pipeline), key.removesuffix(".key")
     if name in keys.fingerprints:
         assert f"not made with a {name} key of fingerprint {keys.fingerprints[name]}" in sentence
@@ -143,7 +143,7 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    first(
+    mark_slow_after(
         4,
         [
             (lambda t: t.append_column("surname", pa.array([SECRET] * 9)), "unexpected column 64"),
@@ -168,13 +168,13 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
 def test_rows_that_no_sound_pass_writes(
     tokens: Path, pipeline: Desk, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
-    rewrite(tokens, pipeline.keys, change(unsealed(tokens, pipeline.keys).read()))
+    rewrite(tokens, pipeline.keys, change(unseal(tokens, pipeline.keys).read()))
     assert message in refused(pipeline)
 
 
 @pytest.mark.parametrize(
     ("name", "values", "message"),
-    first(
+    mark_slow_after(
         4,
         [
             ("asq3_communication", [61.0], "outside its range"),
@@ -184,18 +184,18 @@ def test_rows_that_no_sound_pass_writes(
     ),
 )
 def test_numbers_that_are_none(sender: Sender, pipeline: Desk, name: str, values: list[float], message: str) -> None:
-    path = put(sender.pseudonymise(sender.write(reviews(), "hv_reviews")), pipeline, "hv_reviews")
-    rewrite(path, pipeline.keys, _with(name, values)(unsealed(path, pipeline.keys).read()))
+    path = put(sender.pseudonymise(sender.write(build_reviews(), "hv_reviews")), pipeline, "hv_reviews")
+    rewrite(path, pipeline.keys, _with(name, values)(unseal(path, pipeline.keys).read()))
     assert message in refused(pipeline, "hv_reviews")
 
 
 def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Desk) -> None:
     """As an earlier version wrote them."""
-    pq.write_table(unsealed(tokens, pipeline.keys).read(), tokens)
+    pq.write_table(unseal(tokens, pipeline.keys).read(), tokens)
     assert "is not sealed to this pipeline" in refused(pipeline)
 
 
-@pytest.mark.parametrize("cut", first(4, [0, 4, 100, 2000, -1, -8, -200]))
+@pytest.mark.parametrize("cut", mark_slow_after(4, [0, 4, 100, 2000, -1, -8, -200]))
 def test_a_file_cut_short(tokens: Path, pipeline: Desk, cut: int) -> None:
     tokens.write_bytes(tokens.read_bytes()[:cut])
     assert "send it again" in refused(pipeline)
@@ -203,10 +203,10 @@ def test_a_file_cut_short(tokens: Path, pipeline: Desk, cut: int) -> None:
 
 def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: Path) -> None:
     """Tokens are random bits, in which only the tag of the cipher shows damage."""
-    sound = sender.pseudonymise(sender.write(eyfsp(*[{}] * 9)))
+    sound = sender.pseudonymise(sender.write(build_eyfsp(*[{}] * 9)))
     content, damaged = sound.read_bytes(), tmp_path / sound.name
     landed, contract = Landed("leeds", "eyfsp", COHORT, damaged), CONTRACTS["eyfsp"]
-    rows, found = unsealed(sound, keys).read(), 0
+    rows, found = unseal(sound, keys).read(), 0
     for start in range(0, len(content), len(content) // 120):
         end = start + 16
         damaged.write_bytes(content[:start] + bytes(byte ^ 0x55 for byte in content[start:end]) + content[end:])
@@ -218,7 +218,7 @@ def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: 
 
 
 def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Desk) -> None:
-    put(sender.write(eyfsp()), pipeline)
+    put(sender.write(build_eyfsp()), pipeline)
     with pytest.raises(ExtractStopped, match="are both in the folder"):
         pipeline.take("eyfsp")
 
@@ -239,19 +239,19 @@ def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipel
 def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Desk, has_directory: bool) -> None:
     sender.directory.write_text("postcode,imd_decile\nLS1 4AP,9\n")
     more = ["--postcode-directory", str(sender.directory)] if has_directory else []
-    sender.run(sender.write(eyfsp()), *more)
-    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
+    sender.run(sender.write(build_eyfsp()), *more)
+    put(sender.get_out() / f"{COHORT}.tokens.parquet", pipeline)
     quality = pipeline.take("eyfsp")
     (found,) = [finding for finding in quality.findings if finding.column == "imd_quintile"]
     assert (found.severity, found.passed) == ("warning", False)
     assert ("another postcode directory" if has_directory else "had no postcode directory") in found.sentence
-    assert pipeline.table("eyfsp")["imd_quintile"].to_pylist() == ([5] if has_directory else [None])
+    assert pipeline.read_table("eyfsp")["imd_quintile"].to_pylist() == ([5] if has_directory else [None])
 
 
 def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Desk) -> None:
     pipeline.take("eyfsp")
-    before = pipeline.table("eyfsp")
-    rewrite(tokens, pipeline.keys, _with("sex", [SECRET] * 9)(unsealed(tokens, pipeline.keys).read()))
+    before = pipeline.read_table("eyfsp")
+    rewrite(tokens, pipeline.keys, _with("sex", [SECRET] * 9)(unseal(tokens, pipeline.keys).read()))
     with pytest.raises(ExtractStopped):
         pipeline.take("eyfsp")
-    assert pipeline.table("eyfsp").equals(before)
+    assert pipeline.read_table("eyfsp").equals(before)

@@ -16,11 +16,11 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
 from sources.extract.landing import Landed, find, list_councils
 from sources.synthetic import generate
-from tests.support.daily import first
-from tests.support.extracts import upn
-from tests.support.intake.desk import COHORT, Desk, eyfsp
-from tests.support.intake.numbered import numbered_quarantine
-from tests.support.intake.sender import Sender, put, reviews, unsealed
+from tests.support.daily import mark_slow_after
+from tests.support.extracts import make_upn
+from tests.support.intake.desk import COHORT, Desk, build_eyfsp
+from tests.support.intake.numbered import read_numbered_quarantine
+from tests.support.intake.sender import Sender, build_reviews, put, unseal
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +38,12 @@ ODD_PEOPLE: list[dict[str, str]] = [
     {},
     {},
 ]
-ODD_NUMBERS = [{"upn": "not a upn"}, {"upn": ""}, {"upn": upn(800_000_000_012)}, {"sex": ""}]
+ODD_NUMBERS = [{"upn": "not a upn"}, {"upn": ""}, {"upn": make_upn(800_000_000_012)}, {"sex": ""}]
 EXTRACTS = {
-    "eyfsp": eyfsp(*ODD_PEOPLE, *ODD_NUMBERS, {"com_e01": "3"}, {}) + "a,row,cut,short\n",
-    "hv_reviews": reviews(*ODD_PEOPLE, {"nhs_number": "0000000000"}, {"local_patient_id": " "}, {"review": "8Y"}, {}),
+    "eyfsp": build_eyfsp(*ODD_PEOPLE, *ODD_NUMBERS, {"com_e01": "3"}, {}) + "a,row,cut,short\n",
+    "hv_reviews": build_reviews(
+        *ODD_PEOPLE, {"nhs_number": "0000000000"}, {"local_patient_id": " "}, {"review": "8Y"}, {}
+    ),
 }
 
 
@@ -57,7 +59,7 @@ def _landed(landing: Path, source: str) -> list[Landed]:
     return [landed for landed in found if landed]
 
 
-@pytest.mark.parametrize("source", first(1, CONTRACTS))
+@pytest.mark.parametrize("source", mark_slow_after(1, CONTRACTS))
 def test_every_synthetic_extract(
     source: str, synthetic: Path, sender_keys: Path, keys: KeyRing, tmp_path: Path
 ) -> None:
@@ -76,9 +78,9 @@ def test_every_synthetic_extract(
     assert len(sent) == len(extracts) == 8
     for mine, other in zip(ours.intake.ingest_all(extracts), theirs.intake.ingest_all(sent), strict=True):
         assert (other.rows_read, other.rules, other.findings) == (mine.rows_read, mine.rules, mine.findings)
-        kept = ours.table(source, mine.council)
+        kept = ours.read_table(source, mine.council)
         assert kept.num_rows
-        assert kept.equals(theirs.table(source, mine.council))
+        assert kept.equals(theirs.read_table(source, mine.council))
 
 
 @pytest.mark.parametrize("source", EXTRACTS)
@@ -95,12 +97,12 @@ def test_odd_names_and_bad_rows(
     monkeypatch.setattr("assets.pseudonymise.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
     put(sender.pseudonymise(extract), theirs, source)
     other = theirs.take(source)
-    kept = ours.table(source)
-    assert kept.equals(theirs.table(source))
+    kept = ours.read_table(source)
+    assert kept.equals(theirs.read_table(source))
     assert mine.rows_rejected
     assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
     assert mine.headings == other.headings
-    here, there = (numbered_quarantine(p.home, p.keys, source, "leeds") for p in (ours, theirs))
+    here, there = (read_numbered_quarantine(p.home, p.keys, source, "leeds") for p in (ours, theirs))
     assert sorted(map(str, here.to_pylist())) == sorted(map(str, there.to_pylist()))
 
 
@@ -108,7 +110,7 @@ def test_odd_names_and_bad_rows(
 def test_a_tokens_file_has_the_columns_that_its_contract_gives(
     source: str, synthetic: Path, sender: Sender, keys: KeyRing
 ) -> None:
-    made = unsealed(sender.pseudonymise(synthetic / "leeds" / source / f"{COHORT}.csv"), keys).schema_arrow
+    made = unseal(sender.pseudonymise(synthetic / "leeds" / source / f"{COHORT}.csv"), keys).schema_arrow
     assert made.remove_metadata().equals(build_tokens_schema(CONTRACTS[source]))
     assert (source in PEOPLE) == any(name in TOKEN_COLUMNS for name in made.names)
 
@@ -117,18 +119,20 @@ def test_taken_once_and_known_by_its_own_mac(sender: Sender, pipeline: Desk) -> 
     put(sender.pseudonymise(sender.write(EXTRACTS["eyfsp"])), pipeline)
     first, again = pipeline.take("eyfsp"), pipeline.take("eyfsp")
     assert (first.unchanged, again.unchanged) == (False, True)
-    metadata = pq.read_metadata(pipeline.home.extract("eyfsp", COHORT, "leeds").pseudonymised).metadata
+    metadata = pq.read_metadata(pipeline.home.get_extract("eyfsp", COHORT, "leeds").pseudonymised).metadata
     assert metadata[MAC_KEY.encode()] == first.file_mac.encode()
-    put(sender.pseudonymise(sender.write(eyfsp({}, {}, {}, *ODD_PEOPLE))), pipeline)
+    put(sender.pseudonymise(sender.write(build_eyfsp({}, {}, {}, *ODD_PEOPLE))), pipeline)
     assert not pipeline.take("eyfsp").unchanged
-    assert [path.stem for path in pipeline.home.extract("eyfsp", COHORT, "leeds").history.iterdir()] == [first.file_mac]
+    assert [path.stem for path in pipeline.home.get_extract("eyfsp", COHORT, "leeds").history.iterdir()] == [
+        first.file_mac
+    ]
 
 
 def test_no_token_of_the_sender_is_one_of_the_pipeline(sender: Sender, pipeline: Desk) -> None:
     tokens = sender.pseudonymise(sender.write(EXTRACTS["eyfsp"]))
     put(tokens, pipeline)
     pipeline.take("eyfsp")
-    sent, kept = (_tokens(table) for table in (unsealed(tokens, pipeline.keys).read(), pipeline.table("eyfsp")))
+    sent, kept = (_tokens(table) for table in (unseal(tokens, pipeline.keys).read(), pipeline.read_table("eyfsp")))
     assert len(sent) == len(kept) > 50
     assert not sent & kept
 

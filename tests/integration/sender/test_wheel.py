@@ -16,9 +16,9 @@ import pytest
 
 from tests.integration.sender.test_same_rows import EXTRACTS
 from tests.support import PROJECT
-from tests.support.intake.desk import COHORT, Desk, eyfsp
-from tests.support.intake.sender import Sender, put, unsealed
-from tests.support.site.dom import words
+from tests.support.intake.desk import COHORT, Desk, build_eyfsp
+from tests.support.intake.sender import Sender, put, unseal
+from tests.support.site.dom import get_words
 
 pytestmark = pytest.mark.slow
 
@@ -159,34 +159,37 @@ def test_the_installed_tool_makes_the_pipelines_tokens(
         str(extract),
         f"--postcode-directory={sender.directory}",
         f"--keys={sender.keys}",
-        f"--out={sender.out(source)}",
+        f"--out={sender.get_out(source)}",
     )
     assert status == 0, output
     assert not {module.partition(".")[0] for module in modules} & set(HEAVY)
-    tokens = sender.out(source) / f"{COHORT}.tokens.parquet"
+    tokens = sender.get_out(source) / f"{COHORT}.tokens.parquet"
     put(tokens, pipeline, source)
     taken = pipeline.take(source)
-    kept = pipeline.table(source)
+    kept = pipeline.read_table(source)
     (pipeline.landing / "leeds" / source / tokens.name).unlink()
     put(extract, pipeline, source)
     mine = pipeline.take(source)
-    assert kept.equals(pipeline.table(source))
+    assert kept.equals(pipeline.read_table(source))
     assert (taken.rules, taken.rows_kept) == (mine.rules, mine.rows_kept)
-    before = unsealed(tokens, pipeline.keys).metadata.metadata
-    assert unsealed(sender.pseudonymise(extract), pipeline.keys).metadata.metadata == before
+    before = unseal(tokens, pipeline.keys).metadata.metadata
+    assert unseal(sender.pseudonymise(extract), pipeline.keys).metadata.metadata == before
 
 
 def test_the_installed_tool_makes_a_page_of_what_to_mend(installed: list[str], sender: Sender, tmp_path: Path) -> None:
     """Also where it stops; the page asks for nothing but itself and says no value."""
-    texts = {"sound": eyfsp(*[{}] * 9, {"com_e01": "3", "surname": "Zzyzxwick"}), "stops": "surname,upn\nZzyzxwick,a\n"}
+    texts = {
+        "sound": build_eyfsp(*[{}] * 9, {"com_e01": "3", "surname": "Zzyzxwick"}),
+        "stops": "surname,upn\nZzyzxwick,a\n",
+    }
     for name, text in texts.items():
         extract, page = sender.write(text, "eyfsp"), tmp_path / f"{name}.html"
-        options = (f"--keys={sender.keys}", f"--out={sender.out('eyfsp')}", f"--html={page}")
+        options = (f"--keys={sender.keys}", f"--out={sender.get_out('eyfsp')}", f"--html={page}")
         status, output, _ = run_installed(installed, "pseudonymise", str(extract), *options)
         assert (status, str(page) in output) == (int(name == "stops"), True), output
         shown = ElementTree.fromstring(page.read_text(encoding="utf-8"))
-        assert words(shown.find(".//h1")) == "EYFS Profile return, Leeds, 2024/25"
+        assert get_words(shown.find(".//h1")) == "EYFS Profile return, Leeds, 2024/25"
         assert "Zzyzxwick" not in page.read_text(encoding="utf-8")
-        cells = [words(cell) for cell in shown.iter("td")]
+        cells = [get_words(cell) for cell in shown.iter("td")]
         assert ("10" in cells, "com_e01-invalid" in cells) == (name == "sound",) * 2
-        assert ("missing column" in words(shown)) == (name == "stops")
+        assert ("missing column" in get_words(shown)) == (name == "stops")

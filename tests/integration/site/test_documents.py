@@ -3,7 +3,7 @@
 import re
 
 from ndl_export.site.documents import render_documents
-from tests.support.site.dom import parse, words
+from tests.support.site.dom import get_words, parse
 from tests.support.site.pages import DOCUMENTS, Made
 
 HOSTILE = """**Made up.**
@@ -33,8 +33,8 @@ def test_markup_in_a_document_stays_words() -> None:
     assert document.title == "A title with <b>markup</b> & `code`"
     root = parse(f"<!DOCTYPE html>\n<html>{document.body}</html>")
     assert not {each.tag for each in root.iter()} & {"script", "img", "b"}
-    assert "<script>alert(1)</script>" in words(root)
-    assert "Made up." not in words(root)
+    assert "<script>alert(1)</script>" in get_words(root)
+    assert "Made up." not in get_words(root)
     assert {link.get("href") for link in root.iter("a")} == {
         "https://example.org/x.png",
         "notes.html",
@@ -46,7 +46,7 @@ def test_markup_in_a_document_stays_words() -> None:
 def test_every_document_says_on_its_page_what_it_says(whole: Made) -> None:
     for name in DOCUMENTS - {"reconciliation.csv"}:
         text = (whole.site.parent / name).read_text(encoding="utf-8")
-        shown = words(next(parse(whole.page(name.partition(".")[0].lower().replace("_", "-"))).iter("main")))
+        shown = get_words(next(parse(whole.read_page(name.partition(".")[0].lower().replace("_", "-"))).iter("main")))
         prose = re.sub(r"```\w*|^#+ |^- |^\d+\. |[|`*\\]|\(https?:[^)]*\)|[\[\]<>]|---", " ", text, flags=re.MULTILINE)
         missing = [word for word in prose.split() if word not in shown]
         assert not missing, (name, missing[:5])

@@ -27,10 +27,10 @@ from tests.support.site.checks import (
     WITH_A_VALIDATOR,
     check_valid,
     check_words_stay_words,
-    linked_files,
+    find_linked_files,
 )
-from tests.support.site.dom import has_class, parse, words
-from tests.support.site.expected import ELIGIBLE, GROUPS, NOT_ELIGIBLE, ROWS, SEEN, Published, places
+from tests.support.site.dom import get_words, has_class, parse
+from tests.support.site.expected import ELIGIBLE, GROUPS, NOT_ELIGIBLE, ROWS, SEEN, Published, find_places
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
 
 TOGETHER = "Pilot councils"
@@ -50,7 +50,7 @@ def _panels(site: Path) -> list[Panel]:
             for panel in section.iter("div"):
                 if has_class(panel, "panel"):
                     name = section.get("aria-labelledby", "")
-                    heading = words(panel.find("h3")).partition(", 20")[0]
+                    heading = get_words(panel.find("h3")).partition(", 20")[0]
                     area = "" if name in ROWS and ROWS[name] is None else area_of(heading)
                     found.append((name, panel.get("data-cohort", ""), area, panel))
     return found
@@ -67,7 +67,7 @@ def body_rows(panel: Element) -> list[Element]:
 
 def own_cells(row: Element) -> list[str]:
     """The cells of a row but those of official statistics."""
-    return [words(each) for each in row if not has_class(each, "official")]
+    return [get_words(each) for each in row if not has_class(each, "official")]
 
 
 def test_the_folder_holds_the_same_files_whatever_the_figures(made: Made) -> None:
@@ -85,7 +85,9 @@ def check_figures(made: Made, found: list[Panel]) -> None:
         assert len(rows) == ROWS[chart] or ROWS[chart] is None
         for row in rows:
             label, *cells = own_cells(row)
-            expected = [published.cell(place, cohort, area or area_of(label)) for place in places(chart, label)]
+            expected = [
+                published.find_cell(place, cohort, area or area_of(label)) for place in find_places(chart, label)
+            ]
             assert cells == expected, (chart, area, label)
 
 
@@ -117,17 +119,17 @@ def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> N
     assert sorted({chart for chart, *_ in found}) == ["gap-over-time", "gld-over-time"]
     assert {area for _, area, _ in found} == {area.name for area in list_geographies(PILOT)}
     for chart, area, panel in found:
-        sources = places(chart.replace("over-time", "by-area"), "")
+        sources = find_places(chart.replace("over-time", "by-area"), "")
         sources = sources if chart == "gap-over-time" else [sources[0], sources[2]]
-        (first, *cells), (second, *later) = ([words(each) for each in row] for row in body_rows(panel))
+        (first, *cells), (second, *later) = ([get_words(each) for each in row] for row in body_rows(panel))
         assert (first, second) == ("2024/25", "2025/26 [b]" if area == TOGETHER else "2025/26")
-        assert cells == [published.cell(place, COHORT, area) for place in sources]
+        assert cells == [published.find_cell(place, COHORT, area) for place in sources]
         gone = area == "Liverpool City Region"
-        assert later == [("[x]" if gone else published.cell(place, LATER, area)) for place in sources]
-        text = words(panel)
+        assert later == [("[x]" if gone else published.find_cell(place, LATER, area)) for place in sources]
+        text = get_words(panel)
         assert ("England, official statistics (2024/25: 68.3%)" in text) == (chart == "gld-over-time")
         assert ("There is a break in the series before 2025/26 [b]" in text) == (area == TOGETHER)
-    about = two_cohorts.page("about")
+    about = two_cohorts.read_page("about")
     assert "2025/26: all councils together are not the same ones as in 2024/25" in about
 
 
@@ -151,7 +153,7 @@ def test_every_area_is_told_how_far_it_is_from_the_target_as_the_macro_answers(w
         found = con.sql("FROM gld_to_target('Total')").to_arrow_table().to_pylist()
     macro = {(row["area_name"], row["target_percent"]): row for row in found}
     [panel] = [panel for chart, _, _, panel in panels(whole) if chart == "gld-by-area"]
-    said = {p.get("data-row", ""): words(p) for p in panel.iter("p") if has_class(p, "words")}
+    said = {p.get("data-row", ""): get_words(p) for p in panel.iter("p") if has_class(p, "words")}
     assert set(said) == set(names)
     verdicts = set()
     for code, sentence in said.items():
@@ -172,8 +174,10 @@ def test_every_area_is_told_how_far_it_is_from_the_target_as_the_macro_answers(w
 def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Made) -> None:
     told = 0
     for chart, _, area, panel in panels(made):
-        cells = {words(cell) for cell in panel.iter("td")}
-        said = [words(p) for p in panel.iter("p") if has_class(p, "words")] + [words(d) for d in panel.iter("desc")]
+        cells = {get_words(cell) for cell in panel.iter("td")}
+        said = [get_words(p) for p in panel.iter("p") if has_class(p, "words")] + [
+            get_words(d) for d in panel.iter("desc")
+        ]
         for sentence in said:
             found = [f"{shown or '[withheld]'} {interval}" for shown, interval in TOLD.findall(sentence)]
             assert set(found) <= cells, (chart, area, sentence)
@@ -206,8 +210,12 @@ def test_sentences_say_which_figure_is_which(whole: Made) -> None:
     for chart, cohort, area, panel in panels(whole):
         if chart in FIRST_SENTENCES:
             rows, shown = FIRST_SENTENCES[chart]
-            cells = [published.cell(place, cohort, area or TOGETHER) for row in rows for place in places(chart, row)]
-            first = TARGET.sub("", next(words(p) for p in panel.iter("p") if has_class(p, "words")))
+            cells = [
+                published.find_cell(place, cohort, area or TOGETHER)
+                for row in rows
+                for place in find_places(chart, row)
+            ]
+            first = TARGET.sub("", next(get_words(p) for p in panel.iter("p") if has_class(p, "words")))
             assert [found[0] for found in TOLD.finditer(first)] == [told(cell) for cell in cells[shown]]
             checked.add(chart)
     assert checked == set(FIRST_SENTENCES)
@@ -220,23 +228,25 @@ COMPARING = re.compile(r"\b(ahead of|behind|ahead|rose|fell|widened|narrowed|wou
 def test_only_conclusions_about_children_like_these_compare(made: Made, two_cohorts: Made) -> None:
     """Nothing else says ahead, behind, rose or fell: text must be a conclusion, and a heading one of its section."""
     told = compared = plain = 0
-    for root in (parse(each.page(name)) for each in (made, two_cohorts) for name in CHART_PAGES):
-        assert "Would it be so for children like these?" in words(root)
+    for root in (parse(each.read_page(name)) for each in (made, two_cohorts) for name in CHART_PAGES):
+        assert "Would it be so for children like these?" in get_words(root)
         for paragraph in root.iter("p"):
             if has_class(paragraph, "alike"):
-                assert LIKE_THESE.match(words(paragraph))
+                assert LIKE_THESE.match(get_words(paragraph))
                 told += 1
             elif not has_class(paragraph, "intro"):
-                assert not COMPARING.search(words(paragraph)), words(paragraph)
+                assert not COMPARING.search(get_words(paragraph)), get_words(paragraph)
         for section in root.iter("section"):
-            concluded = " ".join(words(p) for p in section.iter("p") if has_class(p, "alike"))
+            concluded = " ".join(get_words(p) for p in section.iter("p") if has_class(p, "alike"))
             for finding in (
                 each for h2 in section.iter("h2") for each in h2.iter("span") if has_class(each, "finding")
             ):
-                assert "[" not in words(finding)
-                found = re.search(r"\b(ahead|behind|rose|fell|widened|narrowed|lowest|most often)\b", words(finding))
+                assert "[" not in get_words(finding)
+                found = re.search(
+                    r"\b(ahead|behind|rose|fell|widened|narrowed|lowest|most often)\b", get_words(finding)
+                )
                 gap = "|there would be a gap" if found and found[1] in ("ahead", "behind") else ""
-                assert not found or re.search(found[1] + gap, concluded), words(finding)
+                assert not found or re.search(found[1] + gap, concluded), get_words(finding)
                 compared += bool(found)
                 plain += not found
     assert told > 10
@@ -250,8 +260,8 @@ def test_a_change_has_the_direction_of_its_interval(two_cohorts: Made) -> None:
     for chart, cohort, area, panel in panels(two_cohorts):
         if chart != "gld-over-time" or cohort:
             continue
-        said = [words(p) for p in panel.iter("p") if has_class(p, "alike")]
-        shown = all("%" in words(row[1]).split(" ")[0] for row in body_rows(panel))
+        said = [get_words(p) for p in panel.iter("p") if has_class(p, "alike")]
+        shown = all("%" in get_words(row[1]).split(" ")[0] for row in body_rows(panel))
         assert bool(said) == (shown and area != TOGETHER)
         for sentence in said:
             [lower] = re.findall("2025/26 less 2024/25 would be between (−?[0-9.]+) and ", sentence)
@@ -267,23 +277,26 @@ def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
     for chart, _, area, panel in panels(whole):
         if chart != "gld-by-group":
             continue
-        heads = [words(each).partition(", official")[0] for each in panel.iter("th") if has_class(each, "official")]
+        heads = [get_words(each).partition(", official")[0] for each in panel.iter("th") if has_class(each, "official")]
         assert heads == ["England", *([area] if (area, "Total", "Total", "Total") in official else [])]
         for row in body_rows(panel):
-            cells = [words(each) for each in row if has_class(each, "official")]
-            found = [official.get((name, *GROUPS[words(row[0])])) for name in heads]
+            cells = [get_words(each) for each in row if has_class(each, "official")]
+            found = [official.get((name, *GROUPS[get_words(row[0])])) for name in heads]
             assert cells == [f"{each.percent:.1f}%" if each else "–" for each in found]
             seen.update(each.key for each in found if each)
     assert len(seen) > 80
 
 
 def test_nothing_follows_from_how_made_up_figures_and_official_ones_compare(whole: Made) -> None:
-    files = whole.made_of(replace(whole.facts, notice="Made up."))
+    files = whole.render_pages(replace(whole.facts, notice="Made up."))
     made_up = {name: files[f"{name}.html"].decode() for name in ("index", "groups")}
     for name, times in (("index", 2), ("groups", 1)):
         assert made_up[name].count("comparing the two shows nothing") >= times
-        assert "comparing the two shows nothing" not in whole.page(name)
-    assert ("ahead of England’s" in whole.page("groups"), "ahead of England’s" in made_up["groups"]) == (True, False)
+        assert "comparing the two shows nothing" not in whole.read_page(name)
+    assert ("ahead of England’s" in whole.read_page("groups"), "ahead of England’s" in made_up["groups"]) == (
+        True,
+        False,
+    )
 
 
 def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None:
@@ -300,17 +313,17 @@ def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None
             assert not list(panel.iter("tfoot"))
             continue
         [foot] = panel.iter("tfoot")
-        assert [words(cell) for cell in foot.iter("td")] == expected[chart]
-        scale = [number(words(tick)) for tick in panel.iter("text") if has_class(tick, "tick")]
-        named = [words(each).split()[-1] for each in panel.iter("text") if has_class(each, "reference")]
+        assert [get_words(cell) for cell in foot.iter("td")] == expected[chart]
+        scale = [number(get_words(tick)) for tick in panel.iter("text") if has_class(tick, "tick")]
+        named = [get_words(each).split()[-1] for each in panel.iter("text") if has_class(each, "reference")]
         assert named == (cells := [cell for cell in expected[chart] if "%" in cell])
         for row in (each for each in panel.iter("g") if has_class(each, "row")):
             drawn = [line.get("x1", "").rstrip("%") for line in row.iter("line") if has_class(line, "beside")]
             lines = [scale[0] + (scale[-1] - scale[0]) * float(place) / 100 for place in drawn]
             assert lines == pytest.approx([float(cell.rstrip("%")) for cell in cells], abs=0.02)
-        key = " ".join(words(each) for each in panel.iter("li"))
+        key = " ".join(get_words(each) for each in panel.iter("li"))
         assert all(f": {cell}" in key for cell in expected[chart] if "%" in cell)
-        assert "DfE, Early years foundation stage profile results, 2024/25" in words(panel)
+        assert "DfE, Early years foundation stage profile results, 2024/25" in get_words(panel)
 
 
 def test_a_chart_draws_what_its_heading_promises(whole: Made, two_cohorts: Made) -> None:
@@ -318,8 +331,8 @@ def test_a_chart_draws_what_its_heading_promises(whole: Made, two_cohorts: Made)
     spans = 0
     for _, _, _, panel in [*panels(whole), *panels(two_cohorts)]:
         for drawing in (each for each in panel.iter("svg") if has_class(each, "chart")):
-            told = [words(mark.find("title")) for mark in drawing.iter("g") if mark.find("title") is not None]
-            gap = "gap in the good level" in words(drawing.find("title"))
+            told = [get_words(mark.find("title")) for mark in drawing.iter("g") if mark.find("title") is not None]
+            gap = "gap in the good level" in get_words(drawing.find("title"))
             assert all(re.search(r"points|withheld" if gap else r"%", each) for each in told)
     for chart, _, _, panel in panels(whole):
         for row in panel.iter("g"):
@@ -332,20 +345,20 @@ def test_a_chart_draws_what_its_heading_promises(whole: Made, two_cohorts: Made)
 
 
 def test_many_councils_are_on_a_map_and_few_are_not(many: Made, whole: Made) -> None:
-    assert '<figure class="map">' not in whole.page("index")
-    root = parse(many.page("index"))
+    assert '<figure class="map">' not in whole.read_page("index")
+    root = parse(many.read_page("index"))
     [drawing] = (each for figure in root.iter("figure") if has_class(figure, "map") for each in figure.findall("svg"))
     published = Published(many.tables)
     tiles = {tile.get("data-row", ""): tile for tile in drawing.iter("g")}
     named = {resolve(council).new_la_code: resolve(council).la_name for council in many.facts.councils}
     assert set(tiles) == set(named)
     assert len(list(drawing.iter("use"))) == 153
-    classes = dict(re.findall(r'class="sample tile (c\d)".*?</svg> (\d+% to (?:under )?\d+%)', many.page("index")))
+    classes = dict(re.findall(r'class="sample tile (c\d)".*?</svg> (\d+% to (?:under )?\d+%)', many.read_page("index")))
     for code, name in named.items():
-        cell = published.cell(places("gld-by-area", "")[0], COHORT, name)
-        assert words(tiles[code].find("title")) == f"{name}: {told(cell)}"
+        cell = published.find_cell(find_places("gld-by-area", "")[0], COHORT, name)
+        assert get_words(tiles[code].find("title")) == f"{name}: {told(cell)}"
         kind = tiles[code].get("class", "").removeprefix("tile ")
-        text = words(tiles[code].find("text"))
+        text = get_words(tiles[code].find("text"))
         if cell.startswith("[withheld]"):
             assert (kind, text) == ("empty", "")
             continue
@@ -354,39 +367,43 @@ def test_many_councils_are_on_a_map_and_few_are_not(many: Made, whole: Made) -> 
         assert low <= figure < high or figure == high == 100
         assert abs(int(text) - figure) <= 0.55
         assert ("scale" in tiles[code].find("use").get("transform", "")) == ("[u]" in cell)
-    assert "Open Innovations (MIT licence)" in words(root)
+    assert "Open Innovations (MIT licence)" in get_words(root)
 
 
 def test_the_overview_leads_with_three_findings_about_each_area(made: Made) -> None:
     """How many were ready, the gap, and who had been seen; those of all councils together are shown."""
     published = Published(made.tables)
-    boxes = [box for box in parse(made.page("index")).iter("div") if has_class(box, "findings")]
+    boxes = [box for box in parse(made.read_page("index")).iter("div") if has_class(box, "findings")]
     assert [box.get("data-area") for box in boxes if box.get("hidden") is None] == [""]
     for box in boxes:
-        area = next(words(each.find("strong")) for each in box.iter("p") if has_class(each, "whose"))
+        area = next(get_words(each.find("strong")) for each in box.iter("p") if has_class(each, "whose"))
         check_findings(box, area_of(area), published)
 
 
 def check_findings(box: Element, area: str, published: Published) -> None:
-    sources = [places("gld-by-area", "")[0], places("gap-by-area", "")[2], places("seen-by", "Neither")[0]]
+    sources = [
+        find_places("gld-by-area", "")[0],
+        find_places("gap-by-area", "")[2],
+        find_places("seen-by", "Neither")[0],
+    ]
     headlines = [each for each in box.iter("div") if has_class(each, "headline")]
     for headline, source in zip(headlines, sources, strict=True):
-        expected = published.cell(source, COHORT, area)
+        expected = published.find_cell(source, COHORT, area)
         if expected.startswith("["):
-            assert "the figure is" in words(headline), (area, words(headline))
+            assert "the figure is" in get_words(headline), (area, get_words(headline))
             continue
         figure, interval = re.fullmatch(r"(−?[\d.]+(?:%| points)(?: \[(?:u|linkage)\])?) (.*)", expected).groups()
-        assert words(headline).startswith(f"{figure} ")
-        assert f"95% interval {interval}" in words(headline)
-        assert ("[u]: low reliability" in words(headline)) == ("[u]" in figure)
+        assert get_words(headline).startswith(f"{figure} ")
+        assert f"95% interval {interval}" in get_words(headline)
+        assert ("[u]: low reliability" in get_words(headline)) == ("[u]" in figure)
         about = f"about {number(figure.split('%')[0]):.0f} in every 100" if source is sources[0] else ""
-        assert about in words(headline) or "[u]" in figure
-    shares = [published.cell(places("seen-by", row)[0], COHORT, area).split(" ")[0] for row in SEEN]
+        assert about in get_words(headline) or "[u]" in figure
+    shares = [published.find_cell(find_places("seen-by", row)[0], COHORT, area).split(" ")[0] for row in SEEN]
     parts = [rect for each in box.iter("svg") if has_class(each, "stack") for rect in each.iter("rect")]
     if any(share.startswith("[") for share in shares):
         assert not parts
         return
-    assert [words(each).partition(": ")[2].split(" ")[0] for each in headlines[2].iter("li")] == shares
+    assert [get_words(each).partition(": ")[2].split(" ")[0] for each in headlines[2].iter("li")] == shares
     starts, widths = ([number(rect.get(of, "")) for rect in parts] for of in ("x", "width"))
     values = np.array([number(share) for share in shares])
     assert np.allclose(widths, 100 * values / values.sum(), atol=0.02)
@@ -395,23 +412,27 @@ def check_findings(box: Element, area: str, published: Published) -> None:
 
 def test_a_council_has_a_page_that_begins_with_its_own_figures(made: Made) -> None:
     """Then what is beside them: England, official figures of every year, other councils, the target, whom to ask."""
-    published, index = Published(made.tables), parse(made.page("index"))
+    published, index = Published(made.tables), parse(made.read_page("index"))
     named = {resolve(council).la_name: f"council-{council}" for council in made.facts.councils}
     [listed] = [each for each in index.iter("ul") if has_class(each, "councils")]
-    assert {words(link): link.get("href") for link in listed.iter("a")} == {n: f"{p}.html" for n, p in named.items()}
+    assert {get_words(link): link.get("href") for link in listed.iter("a")} == {
+        n: f"{p}.html" for n, p in named.items()
+    }
     for name, page in named.items():
-        main = next(parse(made.page(page)).iter("main"))
-        assert words(main.find("h1")) == name
+        main = next(parse(made.read_page(page)).iter("main"))
+        assert get_words(main.find("h1")) == name
         check_findings(next(box for box in main.iter("div") if has_class(box, "findings")), name, published)
         sections = {section.get("aria-labelledby", ""): section for section in main.iter("section")}
         for chart in ("gld-by-area", "gap-by-area", "neither-by-area"):
             rows = body_rows(sections[chart])
-            labels = [words(row[0]) for row in rows]
+            labels = [get_words(row[0]) for row in rows]
             assert labels[0] == name
             assert set(labels[2:]) == set(named) - {name}
             for row in rows:
                 label, *cells = own_cells(row)
-                assert cells == [published.cell(place, COHORT, area_of(label)) for place in places(chart, label)]
+                assert cells == [
+                    published.find_cell(place, COHORT, area_of(label)) for place in find_places(chart, label)
+                ]
         official = {
             f"{row[:4]}/{row[4:]}": {
                 each.area_name: f"{each.percent:.1f}%"
@@ -420,16 +441,18 @@ def test_a_council_has_a_page_that_begins_with_its_own_figures(made: Made) -> No
             }
             for row in ("202122", "202223", "202324", "202425")
         }
-        told = {words(row[0]): [words(cell) for cell in row[1:]] for row in body_rows(sections["official-series"])}
+        told = {
+            get_words(row[0]): [get_words(cell) for cell in row[1:]] for row in body_rows(sections["official-series"])
+        }
         assert told == {f"20{year[2:]}": [of[name], of["England"]] for year, of in official.items()}
-        figure = published.cell(places("gld-by-area", "")[0], COHORT, name)
-        assert bool(TARGET.search(words(sections["target"]))) == (not figure.startswith("[x]"))
-        assert made.facts.contact in words(sections["ask"])
+        figure = published.find_cell(find_places("gld-by-area", "")[0], COHORT, name)
+        assert bool(TARGET.search(get_words(sections["target"]))) == (not figure.startswith("[x]"))
+        assert made.facts.contact in get_words(sections["ask"])
 
 
 def test_a_council_that_has_not_sent_the_newest_cohort_has_the_one_before(two_cohorts: Made) -> None:
     for council, year in (("halton", "2024/25"), ("leeds", "2025/26")):
-        text = words(next(parse(two_cohorts.page(f"council-{council}")).iter("main")))
+        text = get_words(next(parse(two_cohorts.read_page(f"council-{council}")).iter("main")))
         assert re.match(rf".*children who finished Reception in {year} ", text), text[:200]
         assert "[x]. The gap" not in text
 
@@ -443,18 +466,18 @@ def test_what_stands_out_is_what_may_be_concluded_and_no_more(whole: Made) -> No
     for chart, _, area, panel in panels(whole):
         for paragraph in (p for p in panel.iter("p") if has_class(p, "alike")):
             code = paragraph.get("data-row") or ("" if not area or chart.startswith("parents") else area)
-            if not UNSURE.search(words(paragraph)):
-                said.setdefault(code, set()).add(words(paragraph))
+            if not UNSURE.search(get_words(paragraph)):
+                said.setdefault(code, set()).add(get_words(paragraph))
     told = 0
     for council in whole.facts.councils:
         section = next(
             each
-            for each in parse(whole.page(f"council-{council}")).iter("section")
+            for each in parse(whole.read_page(f"council-{council}")).iter("section")
             if each.get("aria-labelledby") == "stands-out"
         )
         place = resolve(council)
         expected = said.get(place.new_la_code, set()) | said.get(place.la_name, set())
-        items = [words(each)[len(words(each.find("strong"))) :].strip() for each in section.iter("li")]
+        items = [get_words(each)[len(get_words(each.find("strong"))) :].strip() for each in section.iter("li")]
         found = {item for item in expected if any(each.startswith(item) for each in items)}
         assert (len(items), found) == (len(expected), expected)
         told += len(items)
@@ -464,17 +487,17 @@ def test_what_stands_out_is_what_may_be_concluded_and_no_more(whole: Made) -> No
 def test_marks_stand_where_their_figures_are(made: Made) -> None:
     drawn = 0
     for _chart, _, _, panel in panels(made):
-        cells = [words(cell) for cell in panel.iter("td") if not has_class(cell, "official")]
+        cells = [get_words(cell) for cell in panel.iter("td") if not has_class(cell, "official")]
         drawings = [each for each in panel.iter("svg") if has_class(each, "chart")]
         assert len(drawings) == (set(cells) != {"[x]"})
         if not drawings:
             continue
         (drawing,) = drawings
-        ticks = [number(words(tick)) for tick in drawing.iter("text") if has_class(tick, "tick")]
+        ticks = [number(get_words(tick)) for tick in drawing.iter("text") if has_class(tick, "tick")]
         low, high = ticks[0], ticks[-1]
         assert np.allclose(np.diff(ticks), (high - low) / (len(ticks) - 1))
         for mark in (group for group in drawing.iter("g") if group.find("title") is not None):
-            told = words(mark.find("title"))
+            told = get_words(mark.find("title"))
             interval = re.search(r"95% interval ([\d.,]+)%? to ([\d.,]+)%?\)", told)
             assert interval
             line, point = mark.find("line"), mark.find("use")
@@ -500,14 +523,14 @@ def test_downloads_hold_the_figures_of_their_charts(made: Made) -> None:
         with (made.site / f"{chart}.csv").open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
         alike = ROWS[chart] is None or chart.startswith("reviews")
-        count = len(places(chart, "")) if alike else 1 if chart == "gld-by-group" else 2
+        count = len(find_places(chart, "")) if alike else 1 if chart == "gld-by-group" else 2
         assert len(lines) % count == 0
         for start in range(0, len(lines), count):
             row = lines[start : start + count]
             area = area_of(row[0]["area"])
-            for line, place in zip(row, places(chart, row[0]["row"]), strict=True):
+            for line, place in zip(row, find_places(chart, row[0]["row"]), strict=True):
                 assert line["measure"] == place[1]
-                shown = published.cell(place, line["cohort"], area)
+                shown = published.find_cell(place, line["cohort"], area)
                 unit = {"%": "%", "pp": " points"}.get(line["unit"], "")
                 given = [f"{grouped(line['figure'])}{unit}"] if line["figure"] else []
                 given += [f"[{line['flag']}]"] if line["flag"] else []
@@ -526,16 +549,16 @@ def grouped(text: str) -> str:
 
 def test_symbols_are_explained_where_they_stand(made: Made) -> None:
     for _, _, _, panel in panels(made):
-        text = " ".join(words(row) for row in body_rows(panel))
-        explained = {words(entry) for entry in panel.iter("li") if has_class(entry, "symbol")}
+        text = " ".join(get_words(row) for row in body_rows(panel))
+        explained = {get_words(entry) for entry in panel.iter("li") if has_class(entry, "symbol")}
         assert explained == {f"{found} {FLAG_MEANINGS[found[1:-1]]}" for found in re.findall(r"\[[a-z]+\]", text)}
-    about = [words(entry) for entry in parse(made.page("about")).iter("div") if entry.find("dt") is not None]
+    about = [get_words(entry) for entry in parse(made.read_page("about")).iter("div") if entry.find("dt") is not None]
     assert {f"[{symbol}]{meaning}" for symbol, meaning in SYMBOLS.items()} <= set(about)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_asks_nothing_of_the_network(made: Made, page: str) -> None:
-    text = made.page(page)
+    text = made.read_page(page)
     root = parse(text)
     assert not re.search(r"url\(|@import", text)
     if page not in DOCUMENT_PAGES:
@@ -555,7 +578,7 @@ def test_asks_nothing_of_the_network(made: Made, page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: str) -> None:
-    root = parse(made.page(page))
+    root = parse(made.read_page(page))
     assert root.get("lang") == "en-GB"
     levels = [int(each.tag[1]) for each in root.iter() if re.fullmatch("h[1-6]", each.tag)]
     assert levels.count(1) == 1
@@ -568,13 +591,13 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
             assert set(each.get(name, "").split()) <= set(ids)
     assert all(each.get("aria-label") for each in root.iter("section") if each.find("table") is not None)
     for table in root.iter("table"):
-        assert page in DOCUMENT_PAGES or words(table.find("caption"))
+        assert page in DOCUMENT_PAGES or get_words(table.find("caption"))
         assert all(head.get("scope") in ("col", "row") for head in table.iter("th"))
         assert len({len(row) for row in table.iter("tr")}) == 1
     for drawing in root.iter("svg"):
         if has_class(drawing, "chart"):
-            assert words(drawing.find("title"))
-            assert words(drawing.find("desc"))
+            assert get_words(drawing.find("title"))
+            assert get_words(drawing.find("desc"))
         else:
             assert drawing.get("aria-hidden") == "true"
     assert {"header", "nav", "main", "footer"} <= {each.tag for each in root.iter()}
@@ -584,36 +607,36 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
 
 @pytest.mark.parametrize("place", PLACES)
 def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str, tmp_path: Path) -> None:
-    linked = linked_files(made, place, tmp_path)
+    linked = find_linked_files(made, place, tmp_path)
     assert len(linked) > 80
     beside = {"readiness.duckdb", "2026.11.0.zip", "2026.11.0.tar"}
     assert linked & beside == (beside if place == "site" else set())
 
 
 def test_every_file_of_the_bundle_is_linked_and_described(made: Made) -> None:
-    page = next(each for each in parse(made.page("downloads")).iter("main"))
+    page = next(each for each in parse(made.read_page("downloads")).iter("main"))
     linked = {link.get("href", "") for link in page.iter("a")}
     expected = {f"../{path.name}" for path in made.site.parent.iterdir() if path.is_file()}
     assert expected <= linked
     assert {f"{name}.html" for name in DOCUMENT_PAGES} <= linked
     for section in page.iter("section"):
         for entry in (each for part in section.iter("ul") for each in part.iter("li")):
-            names = " ".join(words(link) for link in entry.iter("a"))
-            assert len(words(entry)) > len(names) + 8, words(entry)
+            names = " ".join(get_words(link) for link in entry.iter("a"))
+            assert len(get_words(entry)) > len(names) + 8, get_words(entry)
 
 
 def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> None:
     for page in CHART_PAGES:
         said = "Not complete. Some councils have not sent all records: Halton: no EYFS Profile;"
-        assert said in words(parse(without.page(page)))
-        assert "Not complete" not in whole.page(page)
-    assert "Complete: every council has sent every source" in words(parse(whole.page("about")))
-    assert "All councils but Halton, children who finished" in words(parse(without.page("index")))
+        assert said in get_words(parse(without.read_page(page)))
+        assert "Not complete" not in whole.read_page(page)
+    assert "Complete: every council has sent every source" in get_words(parse(whole.read_page("about")))
+    assert "All councils but Halton, children who finished" in get_words(parse(without.read_page("index")))
 
 
 def test_hostile_words_stay_words(whole: Made) -> None:
     publisher, contact = HOSTILE
-    files = whole.made_of(replace(whole.facts, publisher=publisher, contact=contact))
+    files = whole.render_pages(replace(whole.facts, publisher=publisher, contact=contact))
     check_words_stay_words(content for name, content in files.items() if name.endswith(".html"))
 
 

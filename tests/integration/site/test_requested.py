@@ -17,18 +17,26 @@ from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.rows import list_rows
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, fake_tables
-from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
+from tests.support.export.requested import (
+    MEALS,
+    REVIEWED,
+    REVIEWS,
+    SEN,
+    SEN_BY_MEALS,
+    build_facts_with,
+    build_requested,
+)
 from tests.support.site.checks import (
     HOSTILE,
     PLACES,
     WITH_A_VALIDATOR,
     check_valid,
     check_words_stay_words,
-    linked_files,
+    find_linked_files,
 )
-from tests.support.site.dom import has_class, parse, words
-from tests.support.site.expected import cell
-from tests.support.site.pages import Made, concluded
+from tests.support.site.dom import get_words, has_class, parse
+from tests.support.site.expected import format_cell
+from tests.support.site.pages import Made, conclude
 
 OF_SEN, OF_REVIEWS = "request-sen-by-meals", "request-reviewed-by-sex"
 TOGETHER = "All councils together"
@@ -37,13 +45,13 @@ TOGETHER = "All councils together"
 def panels(page: str) -> dict[tuple[str, str], Element]:
     """By area and cohort."""
     found = (each for each in parse(page).iter("div") if has_class(each, "panel"))
-    return {(words(each.find("h3")).partition(", 20")[0], each.get("data-cohort", "")): each for each in found}
+    return {(get_words(each.find("h3")).partition(", 20")[0], each.get("data-cohort", "")): each for each in found}
 
 
 def figures(panel: Element) -> dict[str, list[str]]:
     """The cells of each row of its table, by what the row is called."""
     (body,) = panel.iter("tbody")
-    return {label: cells for label, *cells in ([words(each) for each in row] for row in body)}
+    return {label: cells for label, *cells in ([get_words(each) for each in row] for row in body)}
 
 
 def published(request: RequestedTable, data: pa.Table, measures: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
@@ -53,12 +61,12 @@ def published(request: RequestedTable, data: pa.Table, measures: tuple[str, ...]
         area = TOGETHER if row["geographic_level"] == "Pilot councils" else row["area_name"]
         levels = [row[entry.name] for entry in request.table.filters]
         label = ", ".join(level for level in levels if level != "Total") or "All children"
-        found.setdefault(area, {})[label] = [cell(row, measure) for measure in measures]
+        found.setdefault(area, {})[label] = [format_cell(row, measure) for measure in measures]
     return found
 
 
 def test_every_figure_is_that_of_the_table(on_request: Made) -> None:
-    shown = {area: figures(panel) for (area, _), panel in panels(on_request.page(OF_SEN)).items()}
+    shown = {area: figures(panel) for (area, _), panel in panels(on_request.read_page(OF_SEN)).items()}
     measures = ("gld_children_percent", "gld_children_count", "children_count")
     assert shown == published(SEN, on_request.tables[SEN.name], measures)
     assert {len(own) for own in shown.values()} == {36}
@@ -66,11 +74,11 @@ def test_every_figure_is_that_of_the_table(on_request: Made) -> None:
 
 
 def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_others(on_request: Made) -> None:
-    page = on_request.page(OF_REVIEWS)
+    page = on_request.read_page(OF_REVIEWS)
     shown = {area: figures(panel) for (area, _), panel in panels(page).items()}
     assert shown == published(REVIEWS, on_request.tables[REVIEWS.name], ("children_percent", "reviewed_children_count"))
     assert list(shown) == [TOGETHER]
-    assert "The table has no other figures." in words(parse(page))
+    assert "The table has no other figures." in get_words(parse(page))
     assert "<select" not in page
 
 
@@ -89,10 +97,10 @@ def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_requ
 
 def test_words_of_the_request_stand_on_its_page_and_on_the_release_page(on_request: Made) -> None:
     asked = ("University of Leeds, Children's Centre", "20 November 2026", "who's served by it", "2026.12.0")
-    own, index = (words(parse(on_request.page(name))) for name in (OF_SEN, "index"))
+    own, index = (get_words(parse(on_request.read_page(name))) for name in (OF_SEN, "index"))
     assert all(each in text for text in (own, index) for each in asked)
     assert SEN.table.title in own
-    sections = parse(on_request.page("index")).iter("section")
+    sections = parse(on_request.read_page("index")).iter("section")
     linked = {link.get("href") for s in sections if s.get("aria-labelledby") == "on-request" for link in s.iter("a")}
     for name, page in ((SEN.name, OF_SEN), (REVIEWS.name, OF_REVIEWS)):
         assert {f"{page}.html", *(f"../{name}{end}" for end in (".parquet", ".csv", "_all_rows.csv"))} <= linked
@@ -100,7 +108,7 @@ def test_words_of_the_request_stand_on_its_page_and_on_the_release_page(on_reque
 
 @pytest.mark.parametrize("place", PLACES)
 def test_every_link_leads_to_something_that_is_there(on_request: Made, place: str, tmp_path: Path) -> None:
-    linked = linked_files(on_request, place, tmp_path)
+    linked = find_linked_files(on_request, place, tmp_path)
     assert {f"{OF_SEN}.html", f"{OF_REVIEWS}.html", f"{OF_REVIEWS}.csv", f"{SEN.name}.meta.csv"} <= linked
     assert place == "site" or {path.name for path in on_request.site.parent.iterdir() if path.is_file()} <= linked
     register = {"requests.html", "requests.json"}
@@ -115,8 +123,8 @@ def test_a_validator_finds_nothing(on_request: Made) -> None:
 
 def made_again(asked: Sequence[RequestedTable], others: Made, **missing: tuple[str, ...]) -> dict[str, bytes]:
     """The pages of a release with these tables, of which there is no bundle; `missing` has councils by source."""
-    facts, tables = facts_with(asked, missing=missing), fake_tables(missing=missing, requested=asked)
-    return build_site_files(facts, tables, others.others, [*others.others], concluded(facts, tables))
+    facts, tables = build_facts_with(asked, missing=missing), fake_tables(missing=missing, requested=asked)
+    return build_site_files(facts, tables, others.others, [*others.others], conclude(facts, tables))
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:
@@ -129,7 +137,7 @@ def test_hostile_words_stay_words(on_request: Made) -> None:
 def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_together(
     on_request: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = requested({**SEN_BY_MEALS, "name": "by_sex", "columns": ["fsm", "sex"]})
+    asked = build_requested({**SEN_BY_MEALS, "name": "by_sex", "columns": ["fsm", "sex"]})
 
     def page(name: str = "request-by-sex") -> str:
         return made_again((asked, SEN), on_request)[f"{name}.html"].decode()
@@ -153,7 +161,7 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
 def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) -> None:
     page = made_again((SEN,), on_request, eyfsp=("halton",))[f"{OF_SEN}.html"].decode()
     shown = panels(page)
-    assert "These figures are not available [x]" in words(shown["Halton", COHORT])
+    assert "These figures are not available [x]" in get_words(shown["Halton", COHORT])
     assert ("All councils but Halton", COHORT) in shown
 
 
@@ -166,7 +174,7 @@ def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
         {"attribute": "sex", "label": "A girl", "levels": {"Yes": ["Female"]}},
     ]
     alike = {**SEN_BY_MEALS, "columns": columns}
-    table = requested(alike).table
+    table = build_requested(alike).table
     assert list(label_rows(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
-    for each in (SEN.table, table, requested(REVIEWED, "health").table):
+    for each in (SEN.table, table, build_requested(REVIEWED, "health").table):
         assert list(label_rows(each).values()) == [row.levels for row in list_rows(each, all_together=True)]

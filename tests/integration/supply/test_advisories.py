@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import PROJECT, serving
-from tests.support.supply import run, script
+from tests.support import PROJECT, serve
+from tests.support.supply import load_script, run
 
-pinned, advisories = script("pinned"), script("advisories")
+pinned, advisories = load_script("pinned"), load_script("advisories")
 TODAY = datetime.datetime.now(datetime.UTC).date()
 HALF_A_YEAR = datetime.timedelta(days=184)
 
@@ -53,7 +53,7 @@ def osv_server(found: Mapping[str, str], status: int = 200) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-    with serving(Handler) as address:
+    with serve(Handler) as address:
         yield address
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.support import PROJECT
 from tests.support.export.standard_validators import run_validator
-from tests.support.supply import FOLDER, script
+from tests.support.supply import FOLDER, load_script
 
-pinned, sbom = script("pinned"), script("sbom")
+pinned, sbom = load_script("pinned"), load_script("sbom")
 
 
 def exported(uv: Path) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.supply import run, script
+from tests.support.supply import load_script, run
 
-pinned, licences, sbom = script("pinned"), script("licences"), script("sbom")
+pinned, licences, sbom = load_script("pinned"), load_script("licences"), load_script("sbom")
 
 
 def test_every_package_that_is_shipped_has_an_allowed_licence(uv: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from tests.support import PROJECT
-from tests.support.supply import script
+from tests.support.supply import load_script
 
-pinned, release_files = script("pinned"), script("release_files")
+pinned, release_files = load_script("pinned"), load_script("release_files")
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
 STRAY = {"sources/councils/stray.csv": "name\nA Child\n", "privacy/left.key": "secret", "keys/linkage.key": "secret"}

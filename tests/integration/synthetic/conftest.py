@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sources.synthetic import generate
-from tests.support.once import made_once
+from tests.support.once import make_once
 
 COHORT, SCALE = "202425", 0.2
 
@@ -17,7 +17,7 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         generate(folder / "landing", COHORT, scale=SCALE)
 
-    return made_once(tmp_path_factory, "pilot", make) / "landing"
+    return make_once(tmp_path_factory, "pilot", make) / "landing"
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +27,4 @@ def pilot_in_contract_form(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         generate(folder / "landing", COHORT, scale=SCALE, contract_names=True)
 
-    return made_once(tmp_path_factory, "contract", make) / "landing"
+    return make_once(tmp_path_factory, "contract", make) / "landing"

@@ -42,7 +42,7 @@ def test_two_open_cohorts_are_taken_in_and_ended_records_deleted(
                 assert abs(sum(part.deletions for part in parts) - sent.deletes.sum()) <= 1
                 assert sum(part.of_nothing for part in parts) <= 1
                 ended = sent.person_id.isin(sent.person_id[sent.deletes])
-                kept = pq.read_metadata(home.extract(source, cohort, council).pseudonymised).num_rows
+                kept = pq.read_metadata(home.get_extract(source, cohort, council).pseudonymised).num_rows
                 assert abs(kept - (~ended).sum()) <= 0.02 * len(sent) + 1
                 deleted += int(sent.deletes.sum())
     assert deleted

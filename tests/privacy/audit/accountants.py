@@ -20,11 +20,11 @@ from tests.support.release.crash import (
     FIRST,
     PLAN,
     Scene,
-    evidence,
-    killed_at,
+    check_evidence,
+    finish,
+    kill_at,
+    list_steps,
     measure_in,
-    outcome,
-    steps_of,
 )
 
 DISCRETISATION = 1e-3
@@ -32,7 +32,7 @@ DISCRETISATION = 1e-3
 
 def check_charge(folder: Path) -> None:
     """Measure a small family by the real path, and raise AssertionError if its ledger charged less than the cost."""
-    scene = Scene.made(folder / "home")
+    scene = Scene.create(folder / "home")
     measure_in(scene, "audited")
     charged = Ledger(scene.location).find(COHORT, "audited", FAMILY)
     exact = fsum(0.5 / sigma**2 for sigma in PLAN.sigmas.values())
@@ -67,8 +67,8 @@ def by_renyi(plan: Plan) -> float:
 
 def check_once(folder: Path) -> None:
     """Raise AssertionError for two draws for one charge, a draw without a charge, or a charge left open."""
-    scene = Scene.made(folder / "home")
-    names = steps_of(scene, "whole")
-    assert killed_at(scene, "killed", names.index("after draw")) == -signal.SIGKILL
-    outcome(scene, "killed")
-    evidence(scene, [FIRST, "whole", "killed"])
+    scene = Scene.create(folder / "home")
+    names = list_steps(scene, "whole")
+    assert kill_at(scene, "killed", names.index("after draw")) == -signal.SIGKILL
+    finish(scene, "killed")
+    check_evidence(scene, [FIRST, "whole", "killed"])

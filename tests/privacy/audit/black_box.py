@@ -34,8 +34,8 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.support.release.doubles import Integers, OneByOne
-from tests.support.release.examples import small_family, small_table
-from tests.support.release.homes import COHORT, home_of
+from tests.support.release.examples import build_small_family, draw_small_table
+from tests.support.release.homes import COHORT, make_home
 
 CONFIDENCE = 1 - 1e-6
 PILOT_SHARE = 0.2
@@ -95,7 +95,7 @@ class _Zero(OneByOne):
     def __init__(self, rho: float) -> None:
         pass
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 
@@ -103,16 +103,16 @@ class Small:
     """A small family, measured and estimated; counts, their intervals and the charge are published."""
 
     def __init__(self, rho: float) -> None:
-        self._plan = make_plan(small_family(), rho, delta=1e-6)
-        self._table: pa.Table = small_table(4, seed=3)
+        self._plan = make_plan(build_small_family(), rho, delta=1e-6)
+        self._table: pa.Table = draw_small_table(4, seed=3)
         self._counts: dict[object, Counts] = {}
         self._cubes = [
-            Cube({name: Selector.each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
+            Cube({name: Selector.for_each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
             for marginal in self._plan.family.marginals
         ]
 
     def rho(self) -> float:
-        return session.charge(self._plan)
+        return session.compute_charge(self._plan)
 
     def numbers(self, rows: int) -> Vector:
         made = self._made(rows)
@@ -121,10 +121,10 @@ class Small:
     def _made(self, rows: int) -> Measurement:
         if rows not in self._counts:
             self._counts[rows] = count_cells(self._table.slice(0, rows), self._plan)
-        return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.charge(self._plan)))
+        return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.compute_charge(self._plan)))
 
     def _published(self, estimates: Estimates, cubes: Sequence[Cube]) -> Vector:
-        parts = [np.ravel(estimates.values(cube)) for cube in cubes]
+        parts = [np.ravel(estimates.compute_values(cube)) for cube in cubes]
         for cube in cubes:
             shown = compute_published_counts(estimates, cube)
             parts += [np.ravel(shown.value), np.ravel(shown.lower), np.ravel(shown.upper)]
@@ -137,19 +137,21 @@ class SmallOnRequest(Small):
 
     def __init__(self, rho: float, on_request: float) -> None:
         super().__init__(rho)
-        requested = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
+        requested = replace(build_small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
         self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
-        self._requested = Cube({name: Selector.each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")})
+        self._requested = Cube(
+            {name: Selector.for_each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")}
+        )
 
     def rho(self) -> float:
-        return super().rho() + session.charge(self._further)
+        return super().rho() + session.compute_charge(self._further)
 
     def numbers(self, rows: int) -> Vector:
         made = self._made(rows)
         key = (rows, "on request")
         if key not in self._counts:
             self._counts[key] = count_cells(self._table.slice(0, rows), self._further)
-        more = measure(self._further, self._counts[key], session.OpenDPNoise(session.charge(self._further)))
+        more = measure(self._further, self._counts[key], session.OpenDPNoise(session.compute_charge(self._further)))
         first = self._published(Estimates(self._plan, made), self._cubes)
         again = Estimates(*combine_measurements(self._plan, made, [(self._further, more)]))
         return np.concatenate([first, self._published(again, [*self._cubes, self._requested]), [made.rho, more.rho]])
@@ -174,8 +176,8 @@ class Bundles:
 
     def numbers(self, rows: int) -> Vector:
         """Make a release in a new ledger and store, so that no cap is reached, and return every published number."""
-        home = home_of(self._folder / f"release{self._made}", rows, self._councils)
-        store = home.cohort(COHORT)
+        home = make_home(self._folder / f"release{self._made}", rows, self._councils)
+        store = home.get_cohort(COHORT)
         self._made += 1
         captured: list[Any] = []
 

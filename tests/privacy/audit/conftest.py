@@ -12,8 +12,8 @@ from tests.privacy.audit.extracts import WORST, Neighbours, neighbours
 from tests.privacy.audit.residuals import check_residuals
 from tests.privacy.audit.sensitivity import check_sensitivity
 from tests.privacy.audit.shape import check_shape
-from tests.support.once import made_once
-from tests.support.release.examples import small_plan
+from tests.support.once import make_once
+from tests.support.release.examples import make_small_plan
 
 IS_FULL = os.environ.get("READINESS_AUDIT") == "full"
 """Set by `make audit`."""
@@ -35,7 +35,7 @@ SIZE = {name: sizes[IS_FULL] for name, sizes in SIZES.items()}
 @pytest.fixture(scope="session")
 def worst_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Neighbours:
     """Return neighbours, linked once, that differ by a child with repeated rows, three reviews and two councils."""
-    folder = made_once(tmp_path_factory, "neighbours", lambda folder: neighbours(folder, WORST))
+    folder = make_once(tmp_path_factory, "neighbours", lambda folder: neighbours(folder, WORST))
     return Neighbours.in_folder(folder)
 
 
@@ -48,7 +48,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory, worst_neighbours: Neighbours
 
     folder = partial(tmp_path_factory.mktemp, "part")
     return {
-        "residuals": lambda: check_residuals(small_plan(), 200),
+        "residuals": lambda: check_residuals(make_small_plan(), 200),
         "sensitivity": lambda: check_sensitivity(worst_neighbours, ("pupil", "health")),
         "black box": lambda: check_black_box(Small(0.5), 0, 300),
         "shape": lambda: check_shape(folder(), 300, ["leeds"]),

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from privacy.release.mechanism import OpenDPNoise, charge, measure
-from tests.support.release.examples import small_plan
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
+from tests.support.release.examples import make_small_plan
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -41,9 +41,9 @@ def _check_all_end_well(processes: list[Any]) -> None:
 
 
 def _drawn() -> None:
-    plan = small_plan()
+    plan = make_small_plan()
     counts = {a: np.full(plan.family.get_shape(a), 7, dtype=np.int64) for a in plan.sigmas}
-    measure(plan, counts, OpenDPNoise(charge(plan)))
+    measure(plan, counts, OpenDPNoise(compute_charge(plan)))
 
 
 def _draw(draws: int) -> None:

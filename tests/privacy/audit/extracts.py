@@ -15,7 +15,7 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landing import find
 from sources.reference.code_lists import DOMAINS, QUESTIONS
-from tests.support.extracts import COHORT, nhs_number, prepend, row, upn
+from tests.support.extracts import COHORT, build_row, make_nhs_number, make_upn, prepend
 from tests.support.independent import GOALS, write_extracts
 
 COUNCILS = ("leeds", "sefton")
@@ -31,18 +31,18 @@ _PERSON = {
     "date_of_birth": "2020-03-07",
     "postcode": "LS6 3QS",
 }
-_PROFILE = row("eyfsp", _PERSON, upn=upn(811_111_111_111))
+_PROFILE = build_row("eyfsp", _PERSON, upn=make_upn(811_111_111_111))
 _ELSEWHERE = _PROFILE | {"la_code": "343"}
-_CENSUS = row("school_census", _PERSON, upn=_PROFILE["upn"], fsm_eligible="Y")
-_SETTING = row("early_years_census", _PERSON, entitlement="2YO", progress_check_outcome="concern")
-_REVIEW = row(
+_CENSUS = build_row("school_census", _PERSON, upn=_PROFILE["upn"], fsm_eligible="Y")
+_SETTING = build_row("early_years_census", _PERSON, entitlement="2YO", progress_check_outcome="concern")
+_REVIEW = build_row(
     "hv_reviews",
     _PERSON,
     dict.fromkeys(DOMAINS, "60") | {"asq3_communication": "10", "concern": "Y"},
     local_patient_id="P-Q",
-    nhs_number=str(nhs_number(811_112)),
+    nhs_number=str(make_nhs_number(811_112)),
 )
-_RESPONSE = row("parent_experience", dict.fromkeys(QUESTIONS, ""), response_id="999999", child_age_band="5") | {
+_RESPONSE = build_row("parent_experience", dict.fromkeys(QUESTIONS, ""), response_id="999999", child_age_band="5") | {
     "main_barrier": "9"
 }
 
@@ -129,4 +129,4 @@ def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:
         for outcome in intake.ingest_all(landed):
             if isinstance(outcome, Exception):
                 raise outcome
-    link_cohort(home.cohort(COHORT), COUNCILS, keys)
+    link_cohort(home.get_cohort(COHORT), COUNCILS, keys)

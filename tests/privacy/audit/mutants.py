@@ -41,14 +41,14 @@ class _Noise(OneByOne):
 
 
 class _Halved(_Noise):
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return self._discrete(counts, sigma / 2)
 
 
 class _Reused(_Noise):
     """One vector of noise, drawn for the first table, is reused for all others, scaled to their sigma."""
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         if not self._draws:
             self._first, self._sigma = self._discrete(np.zeros(64, dtype=np.int64), sigma), sigma
         self._draws += 1
@@ -56,7 +56,7 @@ class _Reused(_Noise):
 
 
 class _Float(_Noise):
-    def drawn(self, counts: Integers, sigma: float) -> Any:
+    def draw(self, counts: Integers, sigma: float) -> Any:
         return counts + np.random.default_rng().normal(0, sigma, counts.shape)
 
 
@@ -64,7 +64,7 @@ class _Seeded(_Noise):
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(20261101)
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 
@@ -88,7 +88,7 @@ def _leaking_count() -> Iterator[None]:
     """State the true number of rows in the privacy statement."""
 
     def publish(store: CohortStore, record: Any) -> Any:
-        return record | {"rows": pq.read_metadata(store.confidential("pupil")).num_rows}
+        return record | {"rows": pq.read_metadata(store.get_confidential_path("pupil")).num_rows}
 
     with _publishing(statement, "build_privacy_record", publish):
         yield
@@ -99,7 +99,7 @@ def _suppressing() -> Iterator[None]:
     """Withhold rates in tables of fewer than ten children."""
 
     def publish(store: CohortStore, tables: Mapping[str, pa.Table]) -> Any:
-        few = {f: pq.read_metadata(store.confidential(f)).num_rows < 10 for f in FAMILIES}
+        few = {f: pq.read_metadata(store.get_confidential_path(f)).num_rows < 10 for f in FAMILIES}
         of_few = {table.name for family, is_few in few.items() if is_few for table in FAMILIES[family].tables}
         return {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
 
@@ -148,9 +148,9 @@ def _drawing_on_retry() -> Iterator[None]:
 @contextmanager
 def _undercharging() -> Iterator[None]:
     """Charge half of what OpenDP's privacy map says, and raise the source's limit."""
-    charge, begin = session.charge, OpenDPNoise.__init__
+    charge, begin = session.compute_charge, OpenDPNoise.__init__
     with (
-        patch.object(session, "charge", lambda plan: charge(plan) / 2),
+        patch.object(session, "compute_charge", lambda plan: charge(plan) / 2),
         patch.object(OpenDPNoise, "__init__", lambda self, rho: begin(self, 1000.0)),
     ):
         yield

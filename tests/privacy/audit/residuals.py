@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from privacy.release import session
-from privacy.release.mechanism import charge, measure
+from privacy.release.mechanism import compute_charge, measure
 from privacy.release.plan import Plan
 
 CHANCE = 1e-7
@@ -49,7 +49,7 @@ def draw_residuals(plan: Plan, releases: int) -> Residuals:
     counts = {names: np.full(plan.family.get_shape(names), 11, dtype=np.int64) for names in plan.sigmas}
     rows = []
     for _ in range(releases):
-        noisy = measure(plan, counts, session.OpenDPNoise(charge(plan))).noisy
+        noisy = measure(plan, counts, session.OpenDPNoise(compute_charge(plan))).noisy
         rows.append(np.concatenate([np.asarray(noisy[names] - 11, dtype=np.float64).ravel() for names in plan.sigmas]))
     sizes = [counts[names].size for names in plan.sigmas]
     return Residuals(plan, np.array(rows), np.repeat(np.arange(len(sizes)), sizes))

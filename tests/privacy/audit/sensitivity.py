@@ -11,19 +11,19 @@ from assets.linkage.inputs import list_extract_paths
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import charge, measure
+from privacy.release.mechanism import compute_charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from tests.privacy.audit.extracts import COHORT, COUNCILS, Neighbours
 from tests.support.release.doubles import NoNoise
-from tests.support.release.requests import further_plans
+from tests.support.release.requests import make_further_plans
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:
     """Raise AssertionError if a child changes more than is charged for, or nothing in a family of `moved`."""
-    policy, on_request = load_policy(), further_plans(COUNCILS)
+    policy, on_request = load_policy(), make_further_plans(COUNCILS)
     with tempfile.TemporaryDirectory() as folder:
         tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]
         for family in FAMILIES:
@@ -41,13 +41,13 @@ def _check(plan: Plan, tables: list[Path], moved: bool) -> None:
     worst = max(distances, key=lambda names: distances[names])
     assert distances[worst] <= 1, f"{family} over {worst} moves by {distances[worst]:.3f} in L2"
     cost = math.fsum(d**2 / (2 * plan.sigmas[names] ** 2) for names, d in distances.items())
-    assert cost <= charge(plan) <= plan.rho
+    assert cost <= compute_charge(plan) <= plan.rho
     assert (distances[worst] == 1) == moved, f"{family}: the planted child is misplaced"
 
 
 def _tables(home: Home, folder: Path) -> dict[str, Path]:
     """Derive the confidential tables and return their paths."""
-    store = home.cohort(COHORT)
+    store = home.get_cohort(COHORT)
     folder.mkdir()
     tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
     extracts = {source: list_extract_paths(store, source, COUNCILS) for source in CONTRACTS}

@@ -25,9 +25,9 @@ from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
 from tests.support.release.doubles import Integers, OneByOne, held_still
-from tests.support.release.homes import home_of, released
+from tests.support.release.homes import make_home, make_release
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, ask
-from tests.support.release.sizes import sizes_of
+from tests.support.release.sizes import build_sizes
 
 
 class DataBlindNoise(OneByOne):
@@ -38,7 +38,7 @@ class DataBlindNoise(OneByOne):
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(5)
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return np.rint(self._generator.normal(40, 30, counts.shape)).astype(np.int64)
 
 
@@ -46,8 +46,8 @@ def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request:
     """Raise AssertionError naming the first file of a release, or of one with requests, that differs between inputs."""
 
     def make(name: str, number: int) -> Path:
-        home = home_of(folder / name, number, councils)
-        bundle = released(home, keys, councils)
+        home = make_home(folder / name, number, councils)
+        bundle = make_release(home, keys, councils)
         return _answer_requests(home, keys, councils) if on_request else bundle
 
     keys = KeyRing.create(folder / "keys", demonstration=True)
@@ -66,10 +66,10 @@ def _answer_requests(home: Home, keys: KeyRing, councils: Sequence[str]) -> Path
     """Answer requests, planned from the demonstration's sizes: noise that ignores data gives no group sizes."""
 
     def read_sizes(*arguments: Any) -> Sizes:
-        return sizes_of(tuple(sorted(councils)), arguments[-1])
+        return build_sizes(tuple(sorted(councils)), arguments[-1])
 
     with patch.object(request_planning, "_read_published_sizes", read_sizes):
-        return released(home, keys, councils, SUPPLEMENT, reuse=True, requests=ask(home, *OF_EACH_FAMILY))
+        return make_release(home, keys, councils, SUPPLEMENT, reuse=True, requests=ask(home, *OF_EACH_FAMILY))
 
 
 def _check_same(one: Path, other: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.privacy.audit.conftest import IS_FULL, Part
 from tests.privacy.audit.mutants import MUTANTS
-from tests.support.daily import first
+from tests.support.daily import mark_slow_after
 
 CAUGHT_BY = {
     "halved noise": ("residuals", "variance"),
@@ -24,7 +24,7 @@ CAUGHT_BY = {
 _LONGEST = ("suppression on a true count", "true count in a manifest")
 
 
-@pytest.mark.parametrize("mutant", first(8, sorted(MUTANTS, key=_LONGEST.__contains__)))
+@pytest.mark.parametrize("mutant", mark_slow_after(8, sorted(MUTANTS, key=_LONGEST.__contains__)))
 def test_it_is_caught(mutant: str, parts: Mapping[str, Part]) -> None:
     part, says = CAUGHT_BY[mutant]
     with MUTANTS[mutant](), pytest.raises(AssertionError, match=says):

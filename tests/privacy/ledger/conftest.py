@@ -7,5 +7,5 @@ from tests.support.release import postgres
 
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[postgres.Server]:
-    with postgres.server() as started:
+    with postgres.run_server() as started:
         yield started

@@ -19,7 +19,7 @@ from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import PUBLISH_TO
 from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, LedgerCorrupt
-from tests.support.release.anchored import COHORT, FAMILY, OTHER_KEY, Books, sealed
+from tests.support.release.anchored import COHORT, FAMILY, OTHER_KEY, Books, seal
 
 FIRST, SECOND, THIRD = "2026.11.0", "2026.11.1", "2026.11.2"
 UNKNOWN = "another ledger, or an old copy. Restore the newest copy of the ledger from a backup"
@@ -33,7 +33,7 @@ def place() -> str:
 @pytest.fixture
 def books(tmp_path: Path, place: str) -> Books:
     """Return a home with one release of its cohort, published at its configured place."""
-    made = Books.at(tmp_path / "home", place)
+    made = Books.for_folder(tmp_path / "home", place)
     made.release(FIRST)
     made.publish(FIRST, place)
     return made
@@ -85,8 +85,8 @@ def test_a_bundle_anywhere_stops_a_ledger_that_was_lost(
 
 
 def test_a_second_home_is_stopped_before_its_charge_and_before_publication(books: Books, tmp_path: Path) -> None:
-    assert UNKNOWN in refused(Books.at(tmp_path / "second", books.target), FIRST)
-    unset = Books.at(tmp_path / "third")
+    assert UNKNOWN in refused(Books.for_folder(tmp_path / "second", books.target), FIRST)
+    unset = Books.for_folder(tmp_path / "third")
     unset.release(SECOND)  # it has no place of publication, so its charge is only known in its home
     with pytest.raises(LedgerCorrupt, match="another ledger"):
         unset.publish(SECOND, str(books.target))
@@ -95,7 +95,7 @@ def test_a_second_home_is_stopped_before_its_charge_and_before_publication(books
 
 def test_of_two_copies_of_a_ledger_one_may_publish(books: Books, tmp_path: Path) -> None:
     shutil.copytree(books.home.root, tmp_path / "copy")
-    copy = Books.at(tmp_path / "copy")
+    copy = Books.for_folder(tmp_path / "copy")
     books.release(SECOND)
     copy.release(THIRD)
     books.publish(SECOND, str(books.target))
@@ -143,7 +143,7 @@ def test_an_archive_alone_is_an_anchor(books: Books, suffix: str) -> None:
 
 
 def test_a_statement_without_its_charges_stops_as_well(books: Books) -> None:
-    sealed(books.home.release / FIRST, {"release": FIRST, "cohorts": [], "families": [{"family": FAMILY}]})
+    seal(books.home.release / FIRST, {"release": FIRST, "cohorts": [], "families": [{"family": FAMILY}]})
     assert "its privacy statement does not say what it was charged" in refused(books)
 
 
@@ -175,7 +175,7 @@ def test_a_bundle_that_another_key_signed(books: Books, tmp_path: Path) -> None:
         SignedByAnother, match=r"release/2026\.11\.0 is signed with another key than this installation's"
     ):
         read_published_charges(books.home, keys)
-    foreign = Books.at(tmp_path / "foreign", key=OTHER_KEY)
+    foreign = Books.for_folder(tmp_path / "foreign", key=OTHER_KEY)
     foreign.release(THIRD)
     with pytest.raises(SignedByAnother):
         foreign.publish(THIRD, str(books.target))
@@ -185,7 +185,7 @@ def test_the_place_that_is_set_is_looked_at(tmp_path: Path, monkeypatch: pytest.
     keys, place = KeyRing.create(tmp_path / "keys"), tmp_path / "served"
     monkeypatch.setenv(PUBLISH_TO, str(place))
     assert read_published_charges(Home(tmp_path / "second"), keys) == []
-    books = Books.at(tmp_path / "home", key=keys.signing_key)
+    books = Books.for_folder(tmp_path / "home", key=keys.signing_key)
     books.release(FIRST)
     books.publish(FIRST, str(place))
     (charge,) = read_published_charges(Home(tmp_path / "second"), keys)

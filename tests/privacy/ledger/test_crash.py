@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
+from tests.support.release.crash import (
+    FIRST,
+    Scene,
+    check_evidence,
+    finish,
+    kill_at,
+    kill_at_random,
+    list_steps,
+    make_quick_folder,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -17,50 +26,50 @@ KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "100"))
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     if request.param == "sqlite":
-        return Scene.made(tmp_path / "home")
-    return Scene.made(tmp_path / "home", request.getfixturevalue("database_server").emptied())
+        return Scene.create(tmp_path / "home")
+    return Scene.create(tmp_path / "home", request.getfixturevalue("database_server").empty())
 
 
 def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
-    names = steps_of(scene, "whole")
+    names = list_steps(scene, "whole")
     assert names.count("after draw") == 1
     assert names.count("after commit") == 2
     assert names.count("after replace") == 2
     releases = [f"step{number}" for number in range(len(names))]
     ends = []
     for number, release in enumerate(releases):
-        assert killed_at(scene, release, number) == -signal.SIGKILL, names[number]
-        ends.append(outcome(scene, release))
+        assert kill_at(scene, release, number) == -signal.SIGKILL, names[number]
+        ends.append(finish(scene, release))
     assert [end for end, _ in groupby(ends)] == ["measured", "found"]
     reserved, committed = (at for at, name in enumerate(names) if name == "after commit")
     assert ends == ["measured"] * committed + ["found"] * (len(names) - committed)
-    assert evidence(scene, [FIRST, "whole", *releases])["VOID"] == committed - reserved
+    assert check_evidence(scene, [FIRST, "whole", *releases])["VOID"] == committed - reserved
 
 
 @pytest.mark.parametrize("left", ["nothing", "a draw", "a commit"])
 def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str) -> None:
     """Wherever the second run is killed, the third ends as the second would have."""
-    names = steps_of(scene, "whole")
+    names = list_steps(scene, "whole")
     commits = [at for at, name in enumerate(names) if name == "after commit"]
     first = {"nothing": names.index("before draw"), "a draw": names.index("after replace"), "a commit": commits[1]}[
         left
     ]
-    assert killed_at(scene, "again", first) == -signal.SIGKILL
-    picking_up = steps_of(scene, "again")
+    assert kill_at(scene, "again", first) == -signal.SIGKILL
+    picking_up = list_steps(scene, "again")
     assert ("after draw" in picking_up) == (left != "a commit")
     releases = [f"step{number}" for number in range(len(picking_up))]
     for number, release in enumerate(releases):
-        assert killed_at(scene, release, first) == -signal.SIGKILL
-        assert killed_at(scene, release, number) == -signal.SIGKILL, picking_up[number]
+        assert kill_at(scene, release, first) == -signal.SIGKILL
+        assert kill_at(scene, release, number) == -signal.SIGKILL, picking_up[number]
         redrawn = left != "a commit" and number < len(picking_up) - picking_up[::-1].index("after commit") - 1
-        assert outcome(scene, release) == ("measured" if redrawn else "found")
-    evidence(scene, [FIRST, "whole", "again", *releases])
+        assert finish(scene, release) == ("measured" if redrawn else "found")
+    check_evidence(scene, [FIRST, "whole", "again", *releases])
 
 
 @pytest.mark.timeout(3600)
 def test_kills_at_random_moments() -> None:
-    with quick_folder() as folder:
-        ends = random_kills(folder, KILLS, seed=0)
+    with make_quick_folder() as folder:
+        ends = kill_at_random(folder, KILLS, seed=0)
     assert ends["killed"] >= KILLS
     assert ends["measured"]
     assert ends["given back"]

@@ -20,7 +20,7 @@ from privacy.release.ledger import (
     StatedCharge,
 )
 from privacy.release.ledger_storage import LedgerUnavailable
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 from tests.support.release.backends import PostgreSQL, SQLite, approved
 
 PLAN, MAC = "p" * 64, "m" * 64
@@ -30,7 +30,7 @@ PLAN, MAC = "p" * 64, "m" * 64
 def backend(request, tmp_path):
     if request.param == "sqlite":
         return SQLite(tmp_path)
-    return PostgreSQL(request.getfixturevalue("database_server").emptied())
+    return PostgreSQL(request.getfixturevalue("database_server").empty())
 
 
 @pytest.fixture
@@ -46,32 +46,32 @@ def following(ledger, **changes):
 
 
 def test_a_ledger_keeps_its_place_while_it_is_written_and_read(backend, ledger):
-    place = ledger.place()
+    place = ledger.find_place()
     ledger.reserve("202425", "2026.11.0", "pupil", 0.185, PLAN, MAC)
-    assert Ledger(backend.location).place() == ledger.place() == place
+    assert Ledger(backend.location).find_place() == ledger.find_place() == place
 
 
 def test_a_copy_of_a_file_is_at_another_place_and_a_file_that_was_moved_is_not(tmp_path):
     """Also a copy that replaced the original with all its times: inodes are reused, birth times are not."""
     one, two, three = (tmp_path / f"{name}.sqlite" for name in ("one", "two", "three"))
-    place = Ledger(one).place()
+    place = Ledger(one).find_place()
     shutil.copy2(one, two)
-    assert Ledger(two).place() != place
+    assert Ledger(two).find_place() != place
     one.rename(three)
-    assert Ledger(three).place() == place
+    assert Ledger(three).find_place() == place
     three.unlink()
     shutil.copy2(two, three)
-    assert Ledger(three).place() not in (place, Ledger(two).place())
+    assert Ledger(three).find_place() not in (place, Ledger(two).find_place())
 
 
 def test_tables_that_were_made_anew_are_at_another_place(database_server):
     """Such as tables restored from a dump, for a worker that may only read and add rows."""
     from privacy.release.ledger_postgres import _PLACE
 
-    place = Ledger(location := database_server.emptied()).place()
-    PostgreSQL(location).raw("CREATE ROLE reader; GRANT USAGE ON SCHEMA readiness_ledger TO reader")
-    PostgreSQL(location).raw(f"SET ROLE reader; {' '.join(_PLACE.split())}")
-    assert Ledger(database_server.emptied()).place() != place
+    place = Ledger(location := database_server.empty()).find_place()
+    PostgreSQL(location).execute_raw("CREATE ROLE reader; GRANT USAGE ON SCHEMA readiness_ledger TO reader")
+    PostgreSQL(location).execute_raw(f"SET ROLE reader; {' '.join(_PLACE.split())}")
+    assert Ledger(database_server.empty()).find_place() != place
 
 
 def test_a_release_is_charged_and_ended(ledger):
@@ -161,9 +161,9 @@ def test_raw_sql_can_neither_change_nor_remove(ledger, backend):
     for table in ("entries", "sign_offs"):
         for statement in backend.changes:
             with pytest.raises(backend.refused, match="append-only"):
-                backend.raw(statement.format(table))
+                backend.execute_raw(statement.format(table))
     with pytest.raises(backend.refused, match="must follow the last one"):
-        backend.raw("INSERT INTO sign_offs VALUES (7, '{}', '', '', 'a')")
+        backend.execute_raw("INSERT INTO sign_offs VALUES (7, '{}', '', '', 'a')")
     assert ledger.compute_remaining("202425") == 0.1
     assert (ledger.get_identity(), len(ledger.sign_offs())) == (identity, 2)
 
@@ -229,7 +229,7 @@ def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering)
     table = "sign_offs" if "sign_offs" in tampering else "entries"
     for trigger in ("never_update", "never_delete"):
         backend.drop(trigger, table)
-    backend.raw(tampering)
+    backend.execute_raw(tampering)
     with pytest.raises(LedgerCorrupt, match="altered"):
         ledger.verify_chain()
     uses = {
@@ -252,7 +252,7 @@ def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, backend):
     ledger.commit(charge, "f" * 64)
     ledger.check_known([published])
     backend.drop("never_delete")
-    backend.raw("DELETE FROM entries WHERE seq > 1")
+    backend.execute_raw("DELETE FROM entries WHERE seq > 1")
     ledger.verify_chain()
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         ledger.check_known([published])
@@ -270,7 +270,7 @@ def test_entries_that_follow_from_nothing_are_seen(ledger, backend):
 def test_the_file_is_durable(tmp_path):
     backend = SQLite(tmp_path)
     ledger = approved(backend)
-    assert backend.raw("PRAGMA journal_mode") == [("wal",)]
+    assert backend.execute_raw("PRAGMA journal_mode") == [("wal",)]
     with closing(ledger._storage._connect()) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
@@ -289,7 +289,7 @@ def test_racing_charges_cannot_overspend(backend, ledger):
     ledger.verify_chain()
 
 
-@examples(15, [HealthCheck.function_scoped_fixture])
+@limit_examples(15, [HealthCheck.function_scoped_fixture])
 @given(amounts=st.lists(st.floats(1e-6, 0.2), max_size=8))
 def test_the_books_always_balance(ledger, amounts):
     cohort = f"c{len(ledger.list_entries())}"

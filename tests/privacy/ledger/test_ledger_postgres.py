@@ -11,7 +11,7 @@ import pytest
 
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.ledger_storage import LedgerUnavailable
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, approved
 from tests.support.waiting import PATIENCE
@@ -38,7 +38,7 @@ def holding(held, location):
 
 @pytest.fixture
 def backend(database_server: postgres.Server) -> PostgreSQL:
-    return PostgreSQL(database_server.emptied())
+    return PostgreSQL(database_server.empty())
 
 
 def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
@@ -123,14 +123,14 @@ def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server)
     from psycopg2.errors import InsufficientPrivilege
 
     approved(backend)
-    backend.raw(
+    backend.execute_raw(
         "CREATE ROLE worker LOGIN; GRANT USAGE ON SCHEMA readiness_ledger TO worker; "
         "GRANT SELECT, INSERT ON readiness_ledger.entries TO worker"
     )
     url = backend.location.replace(postgres.OWNER, "worker", 1)
     with pytest.raises(LedgerUnavailable, match=r"SELECT and INSERT on .*sign_offs"):
         Ledger(url).add_sign_off("{}")
-    backend.raw("GRANT SELECT, INSERT ON readiness_ledger.sign_offs TO worker")
+    backend.execute_raw("GRANT SELECT, INSERT ON readiness_ledger.sign_offs TO worker")
     ledger = Ledger(url)
     ledger.add_sign_off("{}")
     ledger.commit(ledger.reserve("202425", "1", "pupil", 0.1, "p" * 64, "m" * 64), "f" * 64)
@@ -146,7 +146,7 @@ def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server)
 
 def test_a_table_without_its_triggers_is_refused(backend):
     approved(backend)
-    backend.raw("ALTER TABLE entries DISABLE TRIGGER never_update")
+    backend.execute_raw("ALTER TABLE entries DISABLE TRIGGER never_update")
     with pytest.raises(LedgerUnavailable, match="lost its trigger never_update"):
         Ledger(backend.location)
 
@@ -173,7 +173,7 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
 
     def broken() -> None:
         with ledger._storage.begin_writing() as logs:
-            backend.raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            backend.execute_raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
             logs.entries.read()
 
     with pytest.raises(LedgerUnavailable, match=r"broke off.*run again finds out"):
@@ -182,7 +182,7 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
 
 
 def test_a_server_that_is_not_there_is_said_without_the_password():
-    pytest.importorskip("psycopg2", reason=lacking("postgresql"))
+    pytest.importorskip("psycopg2", reason=describe_missing("postgresql"))
     with pytest.raises(LedgerUnavailable, match="cannot be reached") as refused:
         Ledger("postgresql://someone:s3cret@127.0.0.1:1/nothing")
     assert "s3cret" not in str(refused.value)

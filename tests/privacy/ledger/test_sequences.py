@@ -17,7 +17,7 @@ from ndl_export.bundle.read import UnreadableAnchor
 from privacy.release import session
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.session import StoreError
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 from tests.support.release.anchored import CAP, COHORT, FAMILY, Books
 
 VERSIONS = st.integers(0, 5).map(lambda number: f"2026.11.{number}")
@@ -57,7 +57,10 @@ class Sequences(RuleBasedStateMachine):
         super().__init__()
         self.root = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         places = {name: str(self.root / name) for name in ("here", "there")}
-        self.homes = {"one": Books.at(self.root / "one", places["here"]), "two": Books.at(self.root / "two")}
+        self.homes = {
+            "one": Books.for_folder(self.root / "one", places["here"]),
+            "two": Books.for_folder(self.root / "two"),
+        }
         self.places, self.backups = places, 0
 
     def teardown(self) -> None:
@@ -138,13 +141,13 @@ class Sequences(RuleBasedStateMachine):
 
 
 TestSequences = pytest.mark.slow(Sequences.TestCase)
-TestSequences.settings = settings(examples(40), stateful_step_count=40, suppress_health_check=list(HealthCheck))
+TestSequences.settings = settings(limit_examples(40), stateful_step_count=40, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_at_each_step_is_undone_or_finished(step: str, tmp_path: Path) -> None:
     """It never costs budget: three releases fit within the cap, whatever died before each."""
-    books = Books.at(tmp_path / "home")
+    books = Books.for_folder(tmp_path / "home")
     for version in ("2026.11.0", "2026.11.1"):
         with killed_at(step):
             books.release(version)

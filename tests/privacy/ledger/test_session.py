@@ -21,11 +21,11 @@ from privacy.release.ledger import (
     ReleaseConflict,
     StatedCharge,
 )
-from privacy.release.mechanism import OPENDP, OpenDPNoise, charge, measure
+from privacy.release.mechanism import OPENDP, OpenDPNoise, compute_charge, measure
 from privacy.release.session import StoreError, settle
 from tests.support.release.crash import WARM
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
-from tests.support.release.examples import measure_small, small_plan
+from tests.support.release.examples import make_small_plan, measure_small
 from tests.support.waiting import PATIENCE
 
 CHARGE = ("202425", "2026.11.0", "small")
@@ -73,7 +73,7 @@ class NotingNoise(OpenDPNoise):
     """OpenDP noise that records which process draws."""
 
     def __init__(self, notes):
-        super().__init__(charge(small_plan()))
+        super().__init__(compute_charge(make_small_plan()))
         self.notes = notes
 
     def add(self, vectors, sigmas):
@@ -83,7 +83,7 @@ class NotingNoise(OpenDPNoise):
 
 
 def same(one, other):
-    return all((one.noisy[a] == other.noisy[a]).all() for a in small_plan().sigmas)
+    return all((one.noisy[a] == other.noisy[a]).all() for a in make_small_plan().sigmas)
 
 
 def test_it_is_charged_stored_and_read_back_ever_after(home):
@@ -92,8 +92,10 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
     assert same(first, again)
     assert first.noise_source == OPENDP
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
-    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
-    stored = session.read_measurement(home / "restricted", *CHARGE, plan=small_plan())
+    assert ledger_of(home).compute_remaining("202425") == pytest.approx(
+        0.3 - compute_charge(make_small_plan()), abs=2e-9
+    )
+    stored = session.read_measurement(home / "restricted", *CHARGE, plan=make_small_plan())
     reservation = ledger_of(home).find(*CHARGE)
     content = session.build_measurement_path(home / "restricted", *CHARGE).read_bytes()
     assert reservation.end.measurement_sha256 == compute_sha256(content)
@@ -113,7 +115,9 @@ def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
     first = ask(home)
     assert same(first, ask(home, ForbiddenNoise()))
     assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "VOID", "RESERVE", "COMMIT"]
-    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
+    assert ledger_of(home).compute_remaining("202425") == pytest.approx(
+        0.3 - compute_charge(make_small_plan()), abs=2e-9
+    )
 
 
 def test_of_processes_at_once_exactly_one_draws(home):
@@ -129,7 +133,8 @@ def test_of_processes_at_once_exactly_one_draws(home):
 
 
 @pytest.mark.parametrize(
-    ("change", "what"), [({"plan": small_plan(0.09)}, "another plan"), ({"input_mac": "b" * 64}, "another child table")]
+    ("change", "what"),
+    [({"plan": make_small_plan(0.09)}, "another plan"), ({"input_mac": "b" * 64}, "another child table")],
 )
 def test_another_plan_or_input_under_the_same_release_is_refused(home, change, what):
     ask(home)
@@ -144,7 +149,7 @@ def test_a_charge_that_does_not_fit_draws_nothing(home):
     with pytest.raises(
         BudgetExceeded, match=r"would fit, with noise 1\.\d\d times as wide, epsilon 2\.14 instead of 3\.13 at delta"
     ):
-        ask(home, release="3", plan=small_plan(0.2), noise=ForbiddenNoise())
+        ask(home, release="3", plan=make_small_plan(0.2), noise=ForbiddenNoise())
     with pytest.raises(BudgetNotApproved):
         ask(home, cohort="202526", noise=ForbiddenNoise())
     assert kinds(home).count("RESERVE") == 2
@@ -170,14 +175,14 @@ def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):
 
 
 def measurement_of(home, paid_by):
-    plan = small_plan()
+    plan = make_small_plan()
     counts = {a: np.zeros(plan.family.get_shape(a), dtype=np.int64) for a in plan.sigmas}
     measurement = replace(measure(plan, counts, NoNoise()), noise_source=OPENDP)
     return session.StoredMeasurement(*CHARGE, "a" * 64, paid_by, measurement)
 
 
 def reserve(home):
-    return ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
+    return ledger_of(home).reserve(*CHARGE, compute_charge(make_small_plan()), make_small_plan().sha256, "a" * 64)
 
 
 def test_a_file_that_another_charge_paid_for_is_removed_unread(home):
@@ -262,7 +267,7 @@ def test_a_ledger_that_does_not_know_what_is_published_charges_nothing(home, cha
 
 def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
     """Its draw belongs to a charge that was refunded: it is not used, and the next run removes it."""
-    slow = ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
+    slow = ledger_of(home).reserve(*CHARGE, compute_charge(make_small_plan()), make_small_plan().sha256, "a" * 64)
     first = ask(home)
     sha256 = session.keep_drawn(home / "restricted", measurement_of(home, slow.entry.entry_hash))
     with pytest.raises(ReleaseConflict, match="already ended"):

@@ -12,14 +12,20 @@ from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import compute_count_half_widths, compute_published_counts, compute_rate_half_widths
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
-from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table, largest_correlation, release_errors
+from tests.support.release.accuracy import (
+    CHARACTERISTICS,
+    LARGE,
+    draw_child_table,
+    measure_correlation,
+    measure_errors,
+)
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import published_rates
-from tests.support.release.usable import usable_rates
+from tests.support.release.examples import compute_published_rates
+from tests.support.release.usable import count_usable_rates
 
 QUESTIONED = sum(len(set(question.categories) - {NOT_APPLICABLE}) for question in QUESTIONS)
 """Number of answers to all questions in the survey of parents."""
@@ -31,18 +37,18 @@ budget."""
 @pytest.fixture(scope="module")
 def pilot():
     plan = plan_family("pupil", sorted(PILOT), load_policy())
-    return plan, count_cells(child_table(sorted(PILOT), 1), plan)
+    return plan, count_cells(draw_child_table(sorted(PILOT), 1), plan)
 
 
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
-    axes = {name: Selector.each(family.get_attribute(name)) for name in ("council", characteristic)}
-    return Cube(axes, {"gld": Selector.only(family.get_attribute("gld"), "Yes")}), Cube(axes)
+    axes = {name: Selector.for_each(family.get_attribute(name)) for name in ("council", characteristic)}
+    return Cube(axes, {"gld": Selector.for_categories(family.get_attribute("gld"), "Yes")}), Cube(axes)
 
 
 def test_expected_half_widths_are_those_of_the_release(pilot):
     plan, counts = pilot
     estimates, true = (
-        Estimates(plan, measure(plan, counts, noise)) for noise in (OpenDPNoise(charge(plan)), NoNoise())
+        Estimates(plan, measure(plan, counts, noise)) for noise in (OpenDPNoise(compute_charge(plan)), NoNoise())
     )
     reliability = load_policy().reliability
     for name in CHARACTERISTICS:
@@ -55,33 +61,35 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         exact = np.rint(true.compute_marginal(("council", name, "gld")))
         size = exact.sum(axis=2)
         expected = compute_rate_half_widths(true, numerator, denominator)
-        released = published_rates(estimates, numerator, denominator, reliability)
+        released = compute_published_rates(estimates, numerator, denominator, reliability)
         large = size >= 500
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
         # a denominator drowned in noise may be anything
         nothing = SimpleNamespace(
-            values=lambda figures: np.zeros(figures.shape), variance=true.variance, covariance=true.covariance
+            values=lambda figures: np.zeros(figures.shape),
+            variance=true.compute_variance,
+            covariance=true.compute_covariance,
         )
         assert (compute_rate_half_widths(nothing, numerator, denominator) == 50).all()
 
 
 def test_the_published_tables_are_as_far_ahead():
     """A few releases of the project's tables, as one may be far off; `bench.release` measures many."""
-    cells = release_errors(sorted(PILOT), 4)
-    assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("each", LARGE)
-    assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("detailed", LARGE)
+    cells = measure_errors(sorted(PILOT), 4)
+    assert cells.compute_mean_absolute("release", LARGE) < TARGET * cells.compute_mean_absolute("each", LARGE)
+    assert cells.compute_mean_absolute("release", LARGE) < TARGET * cells.compute_mean_absolute("detailed", LARGE)
 
 
 def test_most_published_rates_are_usable_and_hold_the_truth():
-    found = usable_rates(sorted(PILOT), 2)
-    assert found.share() >= 0.98
-    assert found.number() >= 0.5 * found.defined()
+    found = count_usable_rates(sorted(PILOT), 2)
+    assert found.compute_share() >= 0.98
+    assert found.count_published() >= 0.5 * found.count_defined()
     for area in ("Pilot councils", "Liverpool City Region", "Leeds"):
-        assert found.number(table="parent_experience", area=area) >= QUESTIONED
-        assert found.share(table="parent_experience", area=area) > 0.95
+        assert found.count_published(table="parent_experience", area=area) >= QUESTIONED
+        assert found.compute_share(table="parent_experience", area=area) > 0.95
     assert 0.93 < found.coverage < 0.98
 
 
 def test_councils_are_almost_independent():
     """The worked query assumes this, and the macros their bound, for the interval of a difference of two councils."""
-    assert largest_correlation(sorted(PILOT)) < 0.03 < NOISE_CORRELATION
+    assert measure_correlation(sorted(PILOT)) < 0.03 < NOISE_CORRELATION

@@ -43,7 +43,7 @@ def england() -> dict[str, pa.Table]:
 
 
 def test_every_table_is_sound_and_agrees_with_every_other(england: dict[str, pa.Table]) -> None:
-    plans = {("202425", name): plan_family(name, COUNCILS, load_policy()).to_json() for name in FAMILIES}
+    plans = {("202425", name): plan_family(name, COUNCILS, load_policy()).encode_json() for name in FAMILIES}
     assert find_table_faults(england, build_table_layouts(tuple(COUNCILS), ("202425",), {}, plans)) == []
 
 

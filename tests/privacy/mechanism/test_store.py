@@ -8,18 +8,18 @@ import pytest
 
 from privacy.release import session
 from privacy.release.canonical import compute_sha256, encode_canonical_json
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.session import StoredMeasurement, StoreError
-from tests.support.release.examples import small_plan
+from tests.support.release.examples import make_small_plan
 
 KEY = ("202425", "2026.11.0", "small")
 
 
 @pytest.fixture
 def written(tmp_path):
-    plan = small_plan()
+    plan = make_small_plan()
     counts = {a: np.full(plan.family.get_shape(a), 3, dtype=np.int64) for a in plan.sigmas}
-    measurement = measure(plan, counts, OpenDPNoise(charge(plan)))
+    measurement = measure(plan, counts, OpenDPNoise(compute_charge(plan)))
     sha256 = session.keep_drawn(tmp_path, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
     session.promote_drawn(tmp_path, *KEY, "b" * 64)
     return tmp_path, measurement, sha256
@@ -28,7 +28,7 @@ def written(tmp_path):
 def test_what_is_written_is_read(written):
     root, measurement, sha256 = written
     path = root / "measurements" / "cohort=202425" / "release=2026.11.0" / "small.json"
-    stored = session.read_measurement(root, *KEY, plan=small_plan(), sha256=sha256)
+    stored = session.read_measurement(root, *KEY, plan=make_small_plan(), sha256=sha256)
     assert sha256 == compute_sha256(path.read_bytes())
     assert (stored.input_mac, stored.ledger_entry) == ("a" * 64, "b" * 64)
     assert stored.measurement.rho == measurement.rho
@@ -66,22 +66,22 @@ def test_a_file_that_does_not_agree_is_refused(written, change, message):
     rewritten = {"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))}
     path.write_bytes(encode_canonical_json(rewritten))
     with pytest.raises(StoreError, match=message):
-        session.read_measurement(root, *KEY, plan=small_plan())
+        session.read_measurement(root, *KEY, plan=make_small_plan())
 
 
 def test_an_altered_or_missing_file_is_refused(written):
     root, _, _ = written
     path = session.build_measurement_path(root, *KEY)
     with pytest.raises(StoreError, match="ledger recorded"):
-        session.read_measurement(root, *KEY, plan=small_plan(), sha256="0" * 64)
+        session.read_measurement(root, *KEY, plan=make_small_plan(), sha256="0" * 64)
     altered = path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c')
     for content, message in ((altered, "was altered"), (b"[", "not a measurement file")):
         path.write_bytes(content)
         with pytest.raises(StoreError, match=message):
-            session.read_measurement(root, *KEY, plan=small_plan())
+            session.read_measurement(root, *KEY, plan=make_small_plan())
     path.unlink()
     with pytest.raises(StoreError, match="not in the store"):
-        session.read_measurement(root, *KEY, plan=small_plan())
+        session.read_measurement(root, *KEY, plan=make_small_plan())
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden"])

@@ -67,9 +67,9 @@ class Workbook:
 
     @cached_property
     def sheets(self) -> list[Sheet]:
-        return [self._sheet(table) for table in self.content.iter(f"{TABLE}table")]
+        return [self._read_sheet(table) for table in self.content.iter(f"{TABLE}table")]
 
-    def _sheet(self, table: etree._Element) -> Sheet:
+    def _read_sheet(self, table: etree._Element) -> Sheet:
         rows = list(table.iter(f"{TABLE}table-row"))
         return Sheet(
             table.get(f"{TABLE}name"),
@@ -93,7 +93,7 @@ class Workbook:
     def cells(self) -> list[str]:
         return [cell for sheet in self.sheets for row in sheet.rows for cell in row]
 
-    def style(self, name: str, attribute: str) -> str | None:
+    def find_style(self, name: str, attribute: str) -> str | None:
         """Return the value of an attribute of a style's properties."""
         found = self.find(f"//*[@style:name='{name}']//@{attribute}")
         return str(found[0]) if found else None
@@ -121,7 +121,7 @@ POINTS: dict[str, Callable[[Workbook], bool]] = {
         len(sheet.marked) == 1 and len(set(sheet.table[0])) == len(sheet.table[0]) for sheet in book.tables
     ),
     "Wrap text within cells": lambda book: all(
-        book.style(name, "fo:wrap-option") == "wrap" for name in ("Words", "Table_20_heading")
+        book.find_style(name, "fo:wrap-option") == "wrap" for name in ("Words", "Table_20_heading")
     ),
     "Only leave cells with no data empty in certain circumstances": lambda book: all(
         cell.strip() for sheet in book.tables for row in sheet.table for cell in row
@@ -176,6 +176,6 @@ POINTS: dict[str, Callable[[Workbook], bool]] = {
 """Checks by point of the checklist; each returns whether the point is met."""
 
 
-def not_met(content: bytes) -> list[str]:
+def list_not_met(content: bytes) -> list[str]:
     book = Workbook(content)
     return [point for point, met in POINTS.items() if not met(book)]

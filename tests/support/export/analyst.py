@@ -36,7 +36,7 @@ def read_from(directory: str) -> Any:
 
 
 @contextmanager
-def changed(directory: Path, scratch: Path, *statements: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_changed(directory: Path, scratch: Path, *statements: str) -> Iterator[duckdb.DuckDBPyConnection]:
     copy = scratch / "copy.duckdb"
     copy.write_bytes((directory / DATABASE_FILE).read_bytes())
     with duckdb.connect(str(copy)) as connection:
@@ -45,20 +45,20 @@ def changed(directory: Path, scratch: Path, *statements: str) -> Iterator[duckdb
         yield connection
 
 
-def published(tables: dict[str, pa.Table], table: str, **where: str) -> list[Row]:
+def list_published(tables: dict[str, pa.Table], table: str, **where: str) -> list[Row]:
     return [row for row in tables[table].to_pylist() if all(row[name] == value for name, value in where.items())]
 
 
-def ends(row: Row, measure: str = "gld_children_percent") -> tuple[float, float, float]:
+def compute_ends(row: Row, measure: str = "gld_children_percent") -> tuple[float, float, float]:
     return row[measure], row[f"{measure}_lower_ci"], row[f"{measure}_upper_ci"]
 
 
-def chance(row: Row) -> float:
+def compute_chance(row: Row) -> float:
     """Return the binomial variance of a row's rate, in squared percentage points."""
     percent = 50 if row["gld_children_percent"] is None else row["gld_children_percent"]
     return max(percent * (100 - percent), 0.0) / max(row["children_count_estimate"], 1.0)
 
 
-def correlated(one: float, other: float, correlation: float) -> float:
+def combine_correlated(one: float, other: float, correlation: float) -> float:
     """Return one side of the interval of a difference, from sides whose noise is correlated."""
     return math.sqrt(one**2 + other**2 + 2 * correlation * one * other)

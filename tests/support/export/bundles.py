@@ -22,8 +22,8 @@ from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
-from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, plan_sha256
-from tests.support.once import made_once
+from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, hash_plan
+from tests.support.once import make_once
 from tests.support.release.people import approve_publication
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -35,7 +35,7 @@ MISSING = {
 }
 
 
-def made_release(
+def make_release(
     factory: pytest.TempPathFactory,
     name: str,
     councils: tuple[str, ...] = PILOT,
@@ -48,7 +48,7 @@ def made_release(
         write_bundle(directory, facts, made, KEY)
         build_database(directory)
 
-    return made_once(factory, name, make)
+    return make_once(factory, name, make)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def tables() -> dict[str, pa.Table]:
 @pytest.fixture(scope="session")
 def release_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a release directory with one version; read-only."""
-    return made_release(tmp_path_factory, "whole")
+    return make_release(tmp_path_factory, "whole")
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def bundle(release_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def incomplete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bundle of a release without the sources in `MISSING`, in which every flag occurs; read-only."""
-    return made_release(tmp_path_factory, "without", missing=MISSING) / "2026.11.0"
+    return make_release(tmp_path_factory, "without", missing=MISSING) / "2026.11.0"
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def two_releases(
         write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), signing_key)
         build_database(directory)
 
-    return made_once(tmp_path_factory, "releases", make)
+    return make_once(tmp_path_factory, "releases", make)
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +116,7 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) ->
         (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": [*missing], "missing": missing}))
         build_database(directory)
 
-    return made_once(tmp_path_factory, "cohorts", make)
+    return make_once(tmp_path_factory, "cohorts", make)
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +128,7 @@ def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519Private
         facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
         write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
 
-    return made_once(tmp_path_factory, "series", make) / "2026.11.0"
+    return make_once(tmp_path_factory, "series", make) / "2026.11.0"
 
 
 @pytest.fixture(scope="module")
@@ -137,20 +137,20 @@ def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey
 
     def make(home: Path) -> None:
         for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
-            paid = charged(home / "ledger.sqlite", version)
+            paid = charge(home / "ledger.sqlite", version)
             write_bundle(home / "release", fake_facts(version, paid=paid), fake_tables(seed=seed), signing_key)
             approve_publication(Home(home), version)
 
-    made = made_once(tmp_path_factory, "home-of-two", make)  # copied, because whoever reads the ledger writes beside it
+    made = make_once(tmp_path_factory, "home-of-two", make)  # copied, because whoever reads the ledger writes beside it
     return Path(shutil.copytree(made, tmp_path_factory.mktemp("home") / "home", symlinks=True)) / "release"
 
 
-def charged(ledger: Path, version: str) -> dict[str, str]:
+def charge(ledger: Path, version: str) -> dict[str, str]:
     """Charge a release to the ledger at the path, and return the hash of its entry by family."""
     books, paid = Ledger(ledger), {}
     books.approve(COHORT, 1.0)
     for family in FAMILIES:
-        charge = books.reserve(COHORT, version, family, 0.01, plan_sha256(family), "m" * 64)
+        charge = books.reserve(COHORT, version, family, 0.01, hash_plan(family), "m" * 64)
         paid[family] = books.commit(charge, "f" * 64).entry.entry_hash
     return paid
 
@@ -160,7 +160,7 @@ def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Pu
     return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)
 
 
-def resign(folder: Path, key: Ed25519PrivateKey) -> None:
+def sign_again(folder: Path, key: Ed25519PrivateKey) -> None:
     """Make sums and signature fit the content of the folder."""
     for name, content in sign_files(key, read_contents(folder)).items():
         (folder / name).write_bytes(content)

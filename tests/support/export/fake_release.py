@@ -80,7 +80,7 @@ def fake_facts(
 
 def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:
     counts = {("council",): np.arange(len(councils), dtype=np.int64) - 1}
-    return {family: NoisyCounts(_plan(family, councils), counts) for family in FAMILIES}
+    return {family: NoisyCounts(_build_plan(family, councils), counts) for family in FAMILIES}
 
 
 def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
@@ -102,15 +102,15 @@ def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
     return pa.table(dict(zip(COVARIANCE_SCHEMA.names, columns, strict=True)), schema=COVARIANCE_SCHEMA)
 
 
-def _plan(family: str, councils: tuple[str, ...]) -> bytes:
+def _build_plan(family: str, councils: tuple[str, ...]) -> bytes:
     """Return the part of a plan that a bundle reads: the number of children by council, measured once."""
     attributes = [{"name": "council", "categories": sorted(councils)}]
     measured = [{"attributes": ["council"], "sigma": 8.0}]
     return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
 
 
-def plan_sha256(family: str, councils: tuple[str, ...] = PILOT) -> str:
-    return hashlib.sha256(_plan(family, councils)).hexdigest()
+def hash_plan(family: str, councils: tuple[str, ...] = PILOT) -> str:
+    return hashlib.sha256(_build_plan(family, councils)).hexdigest()
 
 
 def fake_privacy_record(
@@ -129,7 +129,7 @@ def fake_privacy_record(
             "mechanism": "discrete Gaussian",
             "noise_source": "opendp",
             "ledger_entry": paid.get(name, "ab" * 32),
-            "plan_sha256": plan_sha256(name, councils),
+            "plan_sha256": hash_plan(name, councils),
             **parameters,
         }
         for cohort in measured
@@ -172,11 +172,13 @@ def fake_tables(
     layouts = build_table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
-    shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
-    return {name: _table(expected, sizes, shares[expected.table.family], rng) for name, expected in layouts.items()}
+    shares = {name: _draw_shares(family, rng) for name, family in FAMILIES.items()}
+    return {
+        name: _draw_table(expected, sizes, shares[expected.table.family], rng) for name, expected in layouts.items()
+    }
 
 
-def _shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+def _draw_shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, float]]:
     """Return the share of each category, summing to 1 for each attribute and equal on both sides of shared totals."""
     shares = {}
     for attribute in family.attributes:
@@ -195,13 +197,15 @@ def _shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, flo
     return shares
 
 
-def _table(
+def _draw_table(
     expected: Layout, sizes: Mapping[str, float], shares: Mapping[str, Mapping[str, float]], rng: np.random.Generator
 ) -> pa.Table:
     area_sizes = np.array([math.fsum(sizes[council] for council in area.councils) for area in expected.areas])
 
-    def estimates(measure: str) -> NDArray[np.float64]:
-        of_row = [_share(row.counts[measure], shares) if measure in row.counts else np.nan for row in expected.rows]
+    def draw_estimates(measure: str) -> NDArray[np.float64]:
+        of_row = [
+            _compute_share(row.counts[measure], shares) if measure in row.counts else np.nan for row in expected.rows
+        ]
         return np.array(of_row)[expected.row_of] * area_sizes[expected.area_of]
 
     columns: dict[str, pa.Array] = {name: expected.keys[name] for name in expected.keys.column_names}
@@ -211,14 +215,14 @@ def _table(
         absent = ~(applies & expected.available)
         symbols = np.where(applies, Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value)
         if measure.is_count:
-            columns |= _count_columns(measure, estimates(measure.name), absent, symbols)
+            columns |= _count_columns(measure, draw_estimates(measure.name), absent, symbols)
         else:
-            columns |= _ratio_columns(measure, absent, symbols, rng)
+            columns |= _build_ratio_columns(measure, absent, symbols, rng)
     schema = build_arrow_schema(expected.table)
     return pa.table(columns).select(schema.names).cast(schema)
 
 
-def _share(counted: Children, shares: Mapping[str, Mapping[str, float]]) -> float:
+def _compute_share(counted: Children, shares: Mapping[str, Mapping[str, float]]) -> float:
     return math.prod(
         math.fsum(shares[name][each] for each in sorted(categories))
         for name, categories in sorted(counted, key=itemgetter(0))
@@ -234,11 +238,11 @@ def _count_columns(
         get_column_name(measure, ColumnRole.ESTIMATE): pa.array(estimate, mask=absent),
         get_column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
         get_column_name(measure, ColumnRole.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
-        get_column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, "")),
+        get_column_name(measure, ColumnRole.FLAG): _build_flags(np.where(absent, symbols, "")),
     }
 
 
-def _ratio_columns(
+def _build_ratio_columns(
     measure: Measure, absent: NDArray[np.bool_], symbols: NDArray[np.str_], rng: np.random.Generator
 ) -> dict[str, pa.Array]:
     largest = float(measure.kind.most or len(GOALS))
@@ -256,9 +260,9 @@ def _ratio_columns(
         ),
         get_column_name(measure, ColumnRole.LOWER): pa.array(lower, mask=absent),
         get_column_name(measure, ColumnRole.UPPER): pa.array(upper, mask=absent),
-        get_column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, flag)),
+        get_column_name(measure, ColumnRole.FLAG): _build_flags(np.where(absent, symbols, flag)),
     }
 
 
-def _flags(symbols: NDArray[np.str_]) -> pa.Array:
+def _build_flags(symbols: NDArray[np.str_]) -> pa.Array:
     return pa.array(symbols, mask=symbols == "")

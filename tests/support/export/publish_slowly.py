@@ -16,12 +16,12 @@ one_publisher.BEAT_SECONDS = float(beat)
 send_content = upload._send_content
 
 
-def waiting(*args: object) -> None:
+def wait(*args: object) -> None:
     send_content(*args)
     Path(signal).touch()
     while not Path(go).exists():
         time.sleep(0.02)
 
 
-upload._send_content = waiting
+upload._send_content = wait
 publish(Path(release_dir), version, url)

@@ -17,7 +17,7 @@ release_dir, version, url, log, steps = sys.argv[1:]
 put, done, lock = Store.put, 0, threading.Lock()
 
 
-def counted(self: Store, name: str, content: bytes, *, changes: bool) -> None:
+def put_and_count(self: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Put a file and log it; once STEPS files are in place, kill the process shortly after the next one begins."""
     global done
     if name.startswith(one_publisher.FOLDER):
@@ -31,5 +31,5 @@ def counted(self: Store, name: str, content: bytes, *, changes: bool) -> None:
 
 
 one_publisher.DEAD_AFTER_SECONDS = 0.5
-Store.put = counted
+Store.put = put_and_count
 publish(Path(release_dir), version, url)

@@ -57,10 +57,14 @@ def look(url: str, scratch: Path) -> Seen:
         assert {latest["zip"], latest["tar"], latest["page"]} <= sizes.keys()
     _check_api(read, sizes, set(datasets))
     pages = {
-        version for name in sizes if re.fullmatch(r"site/\w.*\.html", name) for version in _led_to(name, read, sizes)
+        version
+        for name in sizes
+        if re.fullmatch(r"site/\w.*\.html", name)
+        for version in _follow_links(name, read, sizes)
     }
     seen = Seen(
-        *map(frozenset, (datasets, fed, _databases(read("readiness.duckdb"), scratch), pages)), latest.get("version")
+        *map(frozenset, (datasets, fed, _query_databases(read("readiness.duckdb"), scratch), pages)),
+        latest.get("version"),
     )
     assert seen.feed | seen.database | seen.pages | ({seen.latest} if seen.latest else set()) <= seen.catalogue
     return seen
@@ -82,7 +86,7 @@ def _check_api(read, sizes, versions) -> None:
         assert total.hexdigest() == listed["sha256"]
 
 
-def _led_to(name, read, sizes) -> set[str]:
+def _follow_links(name, read, sizes) -> set[str]:
     """Return the one version that a page of `site/` links to; fail if the target of any link is missing."""
     links = re.findall(r'href="(?!#|mailto:|data:|https?:)([^"#?]+)', read(name).decode())
     paths = {posixpath.normpath(posixpath.join("site", link)) for link in links}
@@ -92,7 +96,7 @@ def _led_to(name, read, sizes) -> set[str]:
     return versions
 
 
-def _databases(content: bytes, scratch: Path) -> set[str]:
+def _query_databases(content: bytes, scratch: Path) -> set[str]:
     if not content:
         return set()
     path = scratch / "seen.duckdb"

@@ -37,7 +37,7 @@ SEN_BY_MEALS, REVIEWED = DEFINITIONS["sen_by_meals"], DEFINITIONS["reviewed_by_s
 MEALS = "Gets 'free' school meals"
 
 
-def requested(
+def build_requested(
     definition: Mapping[str, Any], family: str = "pupil", release: str = SUPPLEMENT, cohorts: Sequence[str] = (COHORT,)
 ) -> RequestedTable:
     return RequestedTable(
@@ -51,21 +51,21 @@ def requested(
     )
 
 
-SEN, REVIEWS = requested(SEN_BY_MEALS), requested(REVIEWED, "health")
+SEN, REVIEWS = build_requested(SEN_BY_MEALS), build_requested(REVIEWED, "health")
 
 
-def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[RequestedTable, ...]:
+def build_requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[RequestedTable, ...]:
     """Return a table of linked children in all `cohorts`, one of responses in the newest, and one of all councils
     together, for which nothing was measured."""
     found = (
-        requested(DEFINITIONS[LINKED], "pupil", cohorts=cohorts),
-        *(requested(DEFINITIONS[name], "parents") for name in (WAITS, TOGETHER)),
+        build_requested(DEFINITIONS[LINKED], "pupil", cohorts=cohorts),
+        *(build_requested(DEFINITIONS[name], "parents") for name in (WAITS, TOGETHER)),
     )
     purpose = "To see whether reviews tell readiness apart in deprived areas"
     return tuple(replace(each, asked_by="A university", purpose=purpose) for each in found)
 
 
-def facts_with(
+def build_facts_with(
     requests: Sequence[RequestedTable],
     version: str = SUPPLEMENT,
     missing: Missing = MappingProxyType({}),
@@ -77,7 +77,7 @@ def facts_with(
     rows have noisy counts of every cohort.
     """
     measured = {
-        Further(cohort, each.family, SUPPLEMENT): _drawn(each)
+        Further(cohort, each.family, SUPPLEMENT): _draw(each)
         for each in requests
         if each.definition.geography == "councils"
         for cohort in each.cohorts
@@ -86,11 +86,11 @@ def facts_with(
     return replace(facts, on_request=asked, privacy_record=_record_with(facts.privacy_record, asked))
 
 
-def supplement_facts(earlier: Mapping[str, str] = MappingProxyType({EARLIER: "2025.11.0"})) -> ReleaseFacts:
-    return facts_with(requested_tables((*earlier, COHORT)), earlier=earlier)
+def build_supplement_facts(earlier: Mapping[str, str] = MappingProxyType({EARLIER: "2025.11.0"})) -> ReleaseFacts:
+    return build_facts_with(build_requested_tables((*earlier, COHORT)), earlier=earlier)
 
 
-def _drawn(table: RequestedTable) -> NoisyCounts:
+def _draw(table: RequestedTable) -> NoisyCounts:
     """Return noisy counts of a table; their plan states its purpose, as plans of requests do."""
     attribute = FAMILIES[table.family].get_attribute(table.definition.columns[0].attribute)
     attributes = [{"name": attribute.name, "categories": list(attribute.categories)}]
@@ -112,7 +112,7 @@ def _record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]
         names = [request["definition"]["name"] for request in json.loads(counts.plan)["detail"]["requests"]]
         found["families"].append(
             own
-            | _parameters(_RHO)
+            | _build_parameters(_RHO)
             | {"plan_sha256": hashlib.sha256(counts.plan).hexdigest(), "measured_in": each.release, "tables": names}
         )
     for entry in found["cohorts"]:
@@ -123,19 +123,19 @@ def _record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]
             for account in entry["accounts"]
         }
         for account in entry["accounts"]:
-            account["privacy_parameters"] = _parameters(spent[account["unit"]])
-        entry["privacy_parameters"] = _parameters(spent["child"])
-        entry["joint_parameters"] = _parameters(math.fsum(spent.values()))
+            account["privacy_parameters"] = _build_parameters(spent[account["unit"]])
+        entry["privacy_parameters"] = _build_parameters(spent["child"])
+        entry["joint_parameters"] = _build_parameters(math.fsum(spent.values()))
     largest = max(found["cohorts"], key=lambda entry: float(entry["privacy_parameters"]["rho"]))
     return found | {name: largest[name] for name in ("privacy_parameters", "joint_parameters")}
 
 
-def _parameters(rho: float) -> dict[str, float]:
+def _build_parameters(rho: float) -> dict[str, float]:
     epsilon = math.ceil(compute_epsilon(rho, _DELTA) * 1e4) / 1e4
     return {"rho": rho, "epsilon": epsilon, "delta": PARAMETERS["pupil"]["delta"]}
 
 
-def narrowed(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str, pa.Table]:
+def narrow(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str, pa.Table]:
     """Return the tables with a family's intervals narrowed by the factor `by`: 0.5 halves the distance of both ends."""
     found = {}
     for name, data in tables.items():
@@ -150,7 +150,7 @@ def narrowed(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str
     return found
 
 
-def asked_table(
+def build_asked_table(
     request: RequestedTable, status: Status = Status.ANSWERED, reason: str = "", rho: float | None = None
 ) -> AskedTable:
     """Return a table as recorded in the register of requests; `rho` is what it cost in its one cohort."""
@@ -169,11 +169,13 @@ def asked_table(
 
 
 ASKED = (
-    asked_table(SEN, rho=0.02),
-    asked_table(REVIEWS, rho=0.0),
-    asked_table(requested({**SEN_BY_MEALS, "name": "sen_alone", "title": "SEN & nothing else"}), Status.ASKED),
-    asked_table(
-        requested({**REVIEWED, "name": "reviewed_again"}, "health"),
+    build_asked_table(SEN, rho=0.02),
+    build_asked_table(REVIEWS, rho=0.0),
+    build_asked_table(
+        build_requested({**SEN_BY_MEALS, "name": "sen_alone", "title": "SEN & nothing else"}), Status.ASKED
+    ),
+    build_asked_table(
+        build_requested({**REVIEWED, "name": "reviewed_again"}, "health"),
         Status.REFUSED,
         "It asks what reviewed_by_sex says, of fewer children than can be shown",
     ),

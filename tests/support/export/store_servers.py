@@ -12,9 +12,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.support import free_port
-from tests.support.areas import lacking
-from tests.support.waiting import answers, until
+from tests.support import find_free_port
+from tests.support.areas import describe_missing
+from tests.support.waiting import is_answering, wait_until
 
 BUCKET = "bucket"
 S3_KEY, S3_SECRET = "publisher", "secret-of-the-tests"
@@ -22,7 +22,7 @@ AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZ
 """The documented default key of Azurite."""
 
 
-def s3_environment(port: int) -> dict[str, str]:
+def build_s3_environment(port: int) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": S3_KEY,
         "AWS_SECRET_ACCESS_KEY": S3_SECRET,
@@ -33,19 +33,19 @@ def s3_environment(port: int) -> dict[str, str]:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+def run_s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """Run a server whose buckets are the folders in `folder`; yield the environment of its clients."""
-    program = _rclone()
+    program = _find_rclone()
     (folder / BUCKET).mkdir(parents=True)
-    port = free_port()
+    port = find_free_port()
     command = [program, "serve", "s3", "--auth-key", f"{S3_KEY},{S3_SECRET}", "--addr", f"127.0.0.1:{port}", folder]
-    with _running(command, port):
-        yield s3_environment(port)
+    with _run(command, port):
+        yield build_s3_environment(port)
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
+    with run_s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
         yield environment
 
 
@@ -59,14 +59,14 @@ def in_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[str]:
+def run_web_server(folder: Path) -> Iterator[str]:
     """Run an ordinary web server of a folder, which supports range requests; yield its address."""
-    program, port = _rclone(), free_port()
-    with _running([program, "serve", "http", "--addr", f"127.0.0.1:{port}", "--copy-links", str(folder)], port):
+    program, port = _find_rclone(), find_free_port()
+    with _run([program, "serve", "http", "--addr", f"127.0.0.1:{port}", "--copy-links", str(folder)], port):
         yield f"http://127.0.0.1:{port}"
 
 
-def _rclone() -> str:
+def _find_rclone() -> str:
     program = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("rclone is not installed, whose servers this needs")
@@ -74,18 +74,18 @@ def _rclone() -> str:
 
 
 @contextmanager
-def azure_server() -> Iterator[dict[str, str]]:
+def run_azure_server() -> Iterator[dict[str, str]]:
     """Run a server with one container; yield the environment of its clients."""
     program = shutil.which("azurite-blob")
     if program is None:
-        pytest.skip(lacking("azure"))
-    port = free_port()
+        pytest.skip(describe_missing("azure"))
+    port = find_free_port()
     connection = (
         f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURE_KEY};"
         f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
     )
     options = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--blobPort", str(port)]
-    with _running([program, *options], port):
+    with _run([program, *options], port):
         from azure.storage.blob import BlobServiceClient
 
         BlobServiceClient.from_connection_string(connection).create_container(BUCKET)
@@ -93,10 +93,10 @@ def azure_server() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _running(command: list[str | Path], port: int) -> Iterator[None]:
+def _run(command: list[str | Path], port: int) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: answers(port), of=process)
+        wait_until(lambda: is_answering(port), of=process)
         yield
     finally:
         process.kill()

@@ -13,7 +13,7 @@ NOTICE = "Synthetic data: no figure is about a real child."
 CATEGORIES = {"council": ("leeds", "sefton"), "gld": ("Yes", "No")}
 
 
-def of_bundle(bundle: Path, seed: int = 7) -> SyntheticChildren:
+def make_synthetic_children(bundle: Path, seed: int = 7) -> SyntheticChildren:
     """Return three rows, which no model drew, for the bundle in a folder."""
     return SyntheticChildren(
         release=json.loads((bundle / "datapackage.json").read_bytes()),

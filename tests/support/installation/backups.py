@@ -15,7 +15,7 @@ from assets.home.processing_log import Processing, record
 from pipelines.cli import main
 from privacy.doors.age import create_identity
 from privacy.keys import KeyRing
-from tests.support.installation.commands import settings_of
+from tests.support.installation.commands import build_settings
 from tests.support.release.anchored import Books
 
 _LEDGER = shutil.ignore_patterns("ledger.sqlite*")
@@ -28,20 +28,20 @@ class Safe:
     root: Path
 
     @classmethod
-    def beside(cls, root: Path) -> Safe:
+    def for_installation(cls, root: Path) -> Safe:
         """Create the keys and disks for an existing installation."""
         made = cls(root)
         for person in ("operator", "custodian"):
-            create_identity(made.identity(person))
+            create_identity(made.get_identity(person))
             (root / "disks" / person).mkdir(parents=True)
         return made
 
     @classmethod
-    def small(cls, root: Path) -> Safe:
+    def for_small_installation(cls, root: Path) -> Safe:
         """Create an installation with a release, a few files, and no rows."""
-        made = cls.beside(root)
+        made = cls.for_installation(root)
         KeyRing.create(made.keys)
-        books = Books.at(made.home.root)
+        books = Books.for_folder(made.home.root)
         books.release("2026.11.0")
         record(books.home, Processing.LINKAGE, cohort="202425")
         for name in ("tokens/source=eyfsp/cohort=202425/leeds.parquet", "restricted/quality/a/b.json"):
@@ -63,32 +63,34 @@ class Safe:
     def books(self) -> Books:
         return Books(self.home)
 
-    def identity(self, person: str) -> Path:
+    def get_identity(self, person: str) -> Path:
         return self.root / "people" / f"{person}.key"
 
-    def recipient(self, person: str) -> str:
-        return self.identity(person).read_text().split()[3]
+    def get_recipient(self, person: str) -> str:
+        return self.get_identity(person).read_text().split()[3]
 
-    def disk(self, part: str) -> Path:
-        return self.root / "disks" / self.person(part)
+    def get_disk(self, part: str) -> Path:
+        return self.root / "disks" / self.get_person(part)
 
     @staticmethod
-    def person(part: str) -> str:
+    def get_person(part: str) -> str:
         return "custodian" if part == "keys" else "operator"
 
-    def backup(self, part: str, *options: str) -> Path:
-        made = self.command("backup", part, "--into", self.disk(part), "--json", *self.to(part), *options)
+    def make_backup(self, part: str, *options: str) -> Path:
+        made = self.run_command(
+            "backup", part, "--into", self.get_disk(part), "--json", *self.build_recipient_option(part), *options
+        )
         assert made.exit_code == 0, made.output
         return Path(json.loads(made.stdout)["file"])
 
-    def to(self, part: str) -> tuple[str, str]:
-        return "--recipient", self.recipient(self.person(part))
+    def build_recipient_option(self, part: str) -> tuple[str, str]:
+        return "--recipient", self.get_recipient(self.get_person(part))
 
     def restore(self, part: str, file: Path, *options: Any) -> Result:
-        return self.command("restore", part, file, "--identity", self.identity(self.person(part)), *options)
+        return self.run_command("restore", part, file, "--identity", self.get_identity(self.get_person(part)), *options)
 
-    def command(self, *words: Any) -> Result:
-        return CliRunner(env=settings_of(self.root)).invoke(main, [str(word) for word in words])
+    def run_command(self, *words: Any) -> Result:
+        return CliRunner(env=build_settings(self.root)).invoke(main, [str(word) for word in words])
 
     def copy_home(self) -> Path:
         """Copy the home folder as a file backup does: everything except the ledger."""
@@ -104,7 +106,7 @@ class Safe:
             path.unlink()
 
 
-def tree(root: Path) -> dict[str, bytes]:
+def read_tree(root: Path) -> dict[str, bytes]:
     """Return every file of a home folder except the ledger's and the log's, which keep changing."""
     found = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
     gone = ("ledger.sqlite", "restricted/processing_log", "restricted/turns", "dagster/")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.support import serving
+from tests.support import serve
 
 _VERBS = {"POST": "create", "GET": "get", "DELETE": "delete", "PUT": "update", "PATCH": "patch"}
 _PATH = re.compile(r"/(?:api|apis/(?P<group>[a-z.]+))/v1/namespaces/(?P<namespace>[^/]+)/(?P<path>[^?]+)")
@@ -43,7 +43,7 @@ class Cluster:
         right = (asked["namespace"], resource, verb)
         if right not in self.rights:
             self.refused.add(right)
-            return 403, _status(403, f"{verb} {resource} in {asked['namespace']} is forbidden")
+            return 403, _build_status(403, f"{verb} {resource} in {asked['namespace']} is forbidden")
         self.used.add(right)
         return self._do(verb, kind, asked["namespace"], name, parse_qs(parts.query), body)
 
@@ -62,18 +62,18 @@ class Cluster:
             pods = [{"metadata": {"name": f"{each}-x", "namespace": namespace}} for each in there]
             return 200, {"apiVersion": "v1", "kind": "PodList", "items": pods}
         if kind == "jobs" and (namespace, name) not in self.jobs:
-            return 404, _status(404, f"{name} not found")
+            return 404, _build_status(404, f"{name} not found")
         if verb == "delete":
             self.jobs.pop((namespace, name), None)
-            return 200, _status(200, "")
+            return 200, _build_status(200, "")
         return 200, self.jobs[namespace, name]
 
 
-def _status(code: int, message: str) -> dict[str, Any]:
+def _build_status(code: int, message: str) -> dict[str, Any]:
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
 
 
-def rights_of(roles: list[dict[str, Any]]) -> set[Right]:
+def list_rights(roles: list[dict[str, Any]]) -> set[Right]:
     """Return the rights that Role manifests grant in their namespaces."""
     return {
         (role["metadata"]["namespace"], f"{group}/{resource}".lstrip("/"), verb)
@@ -86,7 +86,7 @@ def rights_of(roles: list[dict[str, Any]]) -> set[Right]:
 
 
 @contextmanager
-def running(rights: set[Right], kubeconfig: Path) -> Iterator[Cluster]:
+def run_cluster(rights: set[Right], kubeconfig: Path) -> Iterator[Cluster]:
     """Run a cluster's API for the block and write `kubeconfig` for it."""
     cluster = Cluster(rights)
 
@@ -101,7 +101,7 @@ def running(rights: set[Right], kubeconfig: Path) -> Iterator[Cluster]:
 
         do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _handle
 
-    with serving(Handler) as address:
+    with serve(Handler) as address:
         named = {"name": "test", "cluster": {"server": address}}
         context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
         config = {"clusters": [named], "contexts": [context], "users": [{"name": "test", "user": {}}]}

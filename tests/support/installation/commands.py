@@ -11,22 +11,22 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from tests.support import serving
+from tests.support import serve
 
 READINESS = Path(sys.executable).with_name("readiness")
 
 
-def settings_of(root: Path, **settings: object) -> dict[str, str]:
+def build_settings(root: Path, **settings: object) -> dict[str, str]:
     """Return the settings of the installation with the folders landing, home and keys in `root`, and further ones."""
     folders = {name: root / name for name in ("landing", "home", "keys")}
     return {f"READINESS_{name.upper()}": str(value) for name, value in (folders | settings).items()}
 
 
-def readiness(
+def run_readiness(
     root: Path, *words: object, given: str | None = None, **settings: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a command for the installation in `root`; `given` is its standard input."""
-    command, environment = [str(READINESS), *map(str, words)], os.environ | settings_of(root, **settings)
+    command, environment = [str(READINESS), *map(str, words)], os.environ | build_settings(root, **settings)
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False, input=given)
 
 
@@ -48,5 +48,5 @@ def hook() -> Iterator[tuple[str, list[bytes]]]:
             self.send_response(204)
             self.end_headers()
 
-    with serving(Handler) as address:
+    with serve(Handler) as address:
         yield f"{address}/secret", got

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import PROJECT, free_port
+from tests.support import PROJECT, find_free_port
 from tests.support.installation.engine import BASE, COMPOSE, ENGINE, Engine
 from tests.support.installation.server import Server
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 PAGE = PROJECT / "docs" / "deployment.md"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -29,7 +29,7 @@ _PARTITION = """mutation P($in: RepositorySelector!, $key: String!) {
   addDynamicPartition(repositorySelector: $in, partitionsDefName: "councils", partitionKey: $key) { __typename } }"""
 
 
-def shown(heading: str) -> str:
+def read_command(heading: str) -> str:
     text = PAGE.read_text(encoding="utf-8")
     (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     blocks = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
@@ -43,8 +43,8 @@ class Deployment:
 
     root: Path
     name: str
-    port: int = field(default_factory=free_port)
-    tls_port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
+    tls_port: int = field(default_factory=find_free_port)
     in_containers: bool = False
 
     @property
@@ -55,9 +55,9 @@ class Deployment:
     def data(self) -> Path:
         return self.root / "srv" / "data"
 
-    def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
+    def run_commands(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
         """Run the commands below a heading of the page in a folder, with the words of `further` replaced."""
-        commands = shown(heading)
+        commands = read_command(heading)
         build = f"{ENGINE} build --network host --build-arg BASE={BASE}"
         if CERTIFICATES.exists():
             build += f" --secret id=ca,src={CERTIFICATES}"
@@ -103,14 +103,14 @@ class Deployment:
         command = [*COMPOSE.split(), "-p", self.name, "--env-file", env, "-f", "compose.yaml", *more, *words]
         return self.engine.do(command, cwd=PROJECT / "packaging" / "containers")
 
-    def container(self, service: str) -> str:
+    def find_container(self, service: str) -> str:
         between = {"podman": "_", "docker": "-"}[ENGINE]
         return between.join((self.name, service, "1"))
 
-    def inside(self, service: str, *command: str, given: str | None = None) -> str:
-        return self.engine.ask("exec", "-i", self.container(service), *command, input=given)
+    def run_inside(self, service: str, *command: str, given: str | None = None) -> str:
+        return self.engine.ask("exec", "-i", self.find_container(service), *command, input=given)
 
-    def alone(self, folder: Path, *words: str) -> str:
+    def run_alone(self, folder: Path, *words: str) -> str:
         """Run a command in a single container, with the home and keys in a folder, and return its output."""
         volumes = (f"{self.data}/landing:/data/landing", f"{self.data}/settings:/etc/readiness:ro", f"{folder}:/one")
         settings = {
@@ -133,22 +133,22 @@ class Deployment:
         """The same server for use while it may be restarting: it may take 60 seconds to respond."""
         return Server(f"http://127.0.0.1:{self.port}", 60)
 
-    def until_loaded(self, patience: float = 1200) -> None:
+    def wait_until_loaded(self, patience: float = 1200) -> None:
         """Wait until both code locations and the database respond."""
         deadline, found = time.monotonic() + patience, None
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
                 found = self.starting_server.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
                 if [each["locationOrLoadError"]["__typename"] for each in found] == ["RepositoryLocation"] * 2:
-                    self.runs()
+                    self.list_runs()
                     return
             time.sleep(1)
-        said = {each: self.engine.ask("logs", "--tail", "20", self.container(each)) for each in SERVICES}
+        said = {each: self.engine.ask("logs", "--tail", "20", self.find_container(each)) for each in SERVICES}
         raise AssertionError(f"{found}\n{said}")
 
-    def until_healthy(self, service: str) -> None:
+    def wait_until_healthy(self, service: str) -> None:
         """Wait until a service's health check passes; run it here, because Podman's timers need systemd."""
-        container = self.container(service)
+        container = self.find_container(service)
         ask = {
             "podman": ("healthcheck", "run", container),
             "docker": ("inspect", "--format", "{{.State.Health.Status}}", container),
@@ -159,9 +159,9 @@ class Deployment:
                 return self.engine.ask(*ask) in ("", "healthy")
             return False
 
-        until(look, every=2)
+        wait_until(look, every=2)
 
-    def runs(self) -> list[dict[str, Any]]:
+    def list_runs(self) -> list[dict[str, Any]]:
         found = self.starting_server.ask(_RUNS)["runsOrError"]["results"]
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
 
@@ -175,7 +175,7 @@ class Deployment:
                 return self.server.launch(location, job, tags, config)
             return ""
 
-        return until(look, every=1)
+        return wait_until(look, every=1)
 
     def add_council(self, council: str) -> None:
         selector = {"repositoryName": "__repository__", "repositoryLocationName": "restricted"}
@@ -185,23 +185,23 @@ class Deployment:
         selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "sensorName": sensor}
         assert self.server.ask(_SENSOR, **{"in": selector})["startSensor"]["__typename"] == "Sensor"
 
-    def status(self, *ids: str) -> list[str]:
-        found = {run["runId"]: run["status"] for run in self.runs()}
+    def list_status(self, *ids: str) -> list[str]:
+        found = {run["runId"]: run["status"] for run in self.list_runs()}
         return [found[each] for each in ids]
 
-    def until_started(self, run: str) -> None:
+    def wait_until_started(self, run: str) -> None:
         def look() -> bool:
-            status = self.status(run)
+            status = self.list_status(run)
             assert not ENDED.intersection(status), self.server.ask(_EVENTS, run=run)
             return status == ["STARTED"]
 
-        until(look)
+        wait_until(look)
 
-    def until_ended(self, *ids: str, patience: float = 3600) -> list[str]:
+    def wait_until_ended(self, *ids: str, patience: float = 3600) -> list[str]:
         deadline, status = time.monotonic() + patience, list[str]()
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
-                status = self.status(*ids)
+                status = self.list_status(*ids)
                 if set(status) <= ENDED:
                     return status
             time.sleep(1)
@@ -210,7 +210,7 @@ class Deployment:
     def run(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> None:
         """Start a run, wait for it, and check that it succeeded."""
         run = self.launch(location, job, partition, config)
-        assert self.until_ended(run) == ["SUCCESS"], self.server.ask(_EVENTS, run=run)
+        assert self.wait_until_ended(run) == ["SUCCESS"], self.server.ask(_EVENTS, run=run)
 
     def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
         """Return the ids of the containers of a run, or of all runs; `all_of_them` includes those that do not run."""
@@ -231,12 +231,12 @@ class Deployment:
         if runs and chance.random() < 0.7:
             return "a run" if self.kill(chance.choice(runs)) else ""
         service = chance.choice([each for each in SERVICES if each != "webserver"])
-        return service if self.kill(self.container(service)) else ""
+        return service if self.kill(self.find_container(service)) else ""
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def run_engine(self) -> Iterator[None]:
         """Run an engine for the block; afterwards only the deployment's files are left."""
-        with self.engine.at_work():
+        with self.engine.hold_running():
             try:
                 yield
             finally:

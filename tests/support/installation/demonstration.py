@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import PROJECT
 from tests.support.installation.commands import READINESS
-from tests.support.once import made_once
+from tests.support.once import make_once
 
 COHORT, VERSION = "202425", "2026.11.0"
 
@@ -25,4 +25,4 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             subprocess.run([READINESS, *words.split(), "--cohort", COHORT], cwd=folder, check=True, capture_output=True)
 
-    return made_once(tmp_path_factory, "demonstration", make)
+    return make_once(tmp_path_factory, "demonstration", make)

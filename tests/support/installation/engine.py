@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import environment_without_settings
-from tests.support.areas import lacking
-from tests.support.waiting import until
+from tests.support import get_environment_without_settings
+from tests.support.areas import describe_missing
+from tests.support.waiting import wait_until
 
 ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
 """podman, or docker."""
@@ -32,14 +32,14 @@ _OF_RUNC = Path("/run/runc")
 _RESTART_UNIT = Path("/usr/lib/systemd/system/podman-restart.service")
 
 
-def why_not() -> str:
+def explain_absence() -> str:
     """Return why no containers can be run here; empty if they can."""
     missing = [name for name in _NEEDED if not shutil.which(name)]
     if ENGINE == "podman" and not _RESTART_UNIT.exists():
         missing.append(_RESTART_UNIT.name)
     if missing:
-        return lacking("deployment", f"{', '.join(missing)} cannot be found")
-    return "" if os.getuid() == 0 else lacking("deployment", "this is not root")
+        return describe_missing("deployment", f"{', '.join(missing)} cannot be found")
+    return "" if os.getuid() == 0 else describe_missing("deployment", "this is not root")
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = environment_without_settings()
+        kept = get_environment_without_settings()
         here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {
             "CONTAINERS_CONF": str(self.root / "containers.conf"),
@@ -100,7 +100,7 @@ class Engine:
         (self.root / "building").mkdir()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def hold_running(self) -> Iterator[None]:
         """Run the engine for the block, with a base image of Debian packages, and remove everything afterwards.
 
         Skips the test if no container can be run.
@@ -128,7 +128,9 @@ class Engine:
         done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
         self.ask("network", "rm", self.name)
         if done.returncode:
-            pytest.skip(lacking("deployment", f"containers do not run: {done.stderr.strip().splitlines()[-1]}"))
+            pytest.skip(
+                describe_missing("deployment", f"containers do not run: {done.stderr.strip().splitlines()[-1]}")
+            )
 
     def start(self) -> None:
         """Start the engine with its socket, and the containers that start with the machine, as systemd does."""
@@ -140,7 +142,7 @@ class Engine:
         }[ENGINE]
         with (self.root / "engine.log").open("a") as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        until(self.socket.exists, of=process, said=self.root / "engine.log")
+        wait_until(self.socket.exists, of=process, said=self.root / "engine.log")
         self.socket.chmod(0o660)
         if ENGINE == "podman":
             (words,) = re.findall(r"^ExecStart=(.*)", _RESTART_UNIT.read_text(), re.MULTILINE)

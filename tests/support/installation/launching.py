@@ -46,7 +46,7 @@ class Desk:
         assert not answer.errors, answer.errors
         return answer.data
 
-    def dry_run(self, what: str, name: str, **options: Any) -> dict[str, Any]:
+    def try_out(self, what: str, name: str, **options: Any) -> dict[str, Any]:
         """Return the result of testing a `sensor` or `schedule` in the UI."""
         kind = what.capitalize()
         typed = "$cursor: String" if what == "sensor" else "$timestamp: Float"
@@ -89,7 +89,7 @@ class Desk:
         return str(error.cls_name).rpartition(".")[2]
 
 
-def executing_at_once(folder: Path) -> dg.DagsterInstance:
+def make_executing_instance(folder: Path) -> dg.DagsterInstance:
     """Return an instance in which a run ends before the response to its launch."""
     log = {
         "module": OpenEventLog.__module__,
@@ -100,7 +100,7 @@ def executing_at_once(folder: Path) -> dg.DagsterInstance:
 
 
 @contextmanager
-def opened(instance: dg.DagsterInstance) -> Iterator[Desk]:
+def open_desk(instance: dg.DagsterInstance) -> Iterator[Desk]:
     target = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(LOCATION), attribute="defs")
     origin = InProcessCodeLocationOrigin(target, entry_point=DEFAULT_DAGSTER_ENTRY_POINT, location_name="readiness")
     with instance, WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as process:

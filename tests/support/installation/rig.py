@@ -30,9 +30,9 @@ from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from tests.support.extracts import COHORT, append, mark_synthetic
 from tests.support.independent import write_extracts
-from tests.support.installation.commands import settings_of
+from tests.support.installation.commands import build_settings
 from tests.support.installation.traces import decode
-from tests.support.once import made_once
+from tests.support.once import make_once
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 from tests.support.waiting import PATIENCE
 
@@ -100,7 +100,7 @@ class Site:
         return self.home / "ledger.sqlite"
 
     @classmethod
-    def made(cls, root: Path) -> Site:
+    def create(cls, root: Path) -> Site:
         """Create an installation with two councils and one child whose identifiers occur nowhere else."""
         site = cls(root)
         write_extracts(site.landing, children=160, councils=COUNCILS)
@@ -120,26 +120,26 @@ class Site:
                 file.write("\n")
 
     def run(self, *options: str, prelude: Prelude | None = None) -> Ended:
-        return self.start(*options, prelude=prelude).end()
+        return self.start(*options, prelude=prelude).wait_for_end()
 
     def start(self, *options: str, prelude: Prelude | None = None) -> Running:
         (self.root / "tmp").mkdir(exist_ok=True)
         said = self.root / f"said-{time.monotonic_ns()}.txt"
         said.touch()
-        process = WARM.Process(target=_command, args=(self, options, said, prelude))
+        process = WARM.Process(target=_run_command, args=(self, options, said, prelude))
         process.start()
         return Running(process, said)
 
 
-def finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
+def copy_finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
     """Return an installation with a finished release, made once per test run for copying, and how its run ended."""
 
     def make(folder: Path) -> None:
-        ended = Site.made(folder / "site").run()
+        ended = Site.create(folder / "site").run()
         assert ended.code == 0, ended.output
         (folder / "ended.json").write_text(json.dumps(asdict(ended)))
 
-    made = made_once(factory, "finished", make)
+    made = make_once(factory, "finished", make)
     return Site(made / "site"), Ended(**json.loads((made / "ended.json").read_text()))
 
 
@@ -156,16 +156,16 @@ class Running:
 
     def kill(self) -> Ended:
         self.process.kill()
-        return self.end()
+        return self.wait_for_end()
 
-    def end(self) -> Ended:
+    def wait_for_end(self) -> Ended:
         self.process.join(PATIENCE)
         assert self.process.exitcode is not None, self.said.read_text()
         return Ended(self.process.exitcode, self.said.read_text())
 
 
-def _command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude | None) -> None:
-    os.environ |= settings_of(site.root) | {"TMPDIR": str(site.root / "tmp")}
+def _run_command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude | None) -> None:
+    os.environ |= build_settings(site.root) | {"TMPDIR": str(site.root / "tmp")}
     handle = os.open(said, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -178,7 +178,7 @@ def _command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude 
     main(["run", "--cohort", COHORT, *named, *options])
 
 
-def as_others() -> None:
+def drop_root() -> None:
     """Make file permissions apply to this process even if it runs as root."""
     if os.geteuid() == 0:
         libc, overrides = ctypes.CDLL(None, use_errno=True), 1 << 1 | 1 << 2
@@ -189,7 +189,7 @@ def as_others() -> None:
         assert libc.capset(header, held) == 0
 
 
-def chosen(cases: Iterable[Case], *always: Case) -> list[Case]:
+def choose_cases(cases: Iterable[Case], *always: Case) -> list[Case]:
     """Return all cases of a fault if `KILLS` is set, otherwise those that always run."""
     return list(cases) if KILLS else list(always)
 
@@ -197,7 +197,7 @@ def chosen(cases: Iterable[Case], *always: Case) -> list[Case]:
 # --- What must hold after any fault
 
 
-def kept(site: Site) -> dict[str, bytes]:
+def read_kept(site: Site) -> dict[str, bytes]:
     """Return the files that must never be lost: finished releases, and measurements that were charged."""
     paths = [path for path in site.release.glob("*.*.*/**/*") if path.is_file()]
     paths += (site.restricted / "measurements").glob("*/*/*.json")
@@ -253,7 +253,7 @@ def check_sound(site: Site, versions: tuple[str, ...] = (FIRST,)) -> None:
         assert runs.execute(open_runs).fetchall() == []
 
 
-def seconds_of(output: str) -> list[float]:
+def parse_seconds(output: str) -> list[float]:
     return [float(found) for found in re.findall(r"done in ([0-9.]+) s", output)]
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import PROJECT, free_port
-from tests.support.installation.commands import settings_of
+from tests.support import PROJECT, find_free_port
+from tests.support.installation.commands import build_settings
 from tests.support.installation.rig import Site
-from tests.support.waiting import PATIENCE, answers, until
+from tests.support.waiting import PATIENCE, is_answering, wait_until
 
 _LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -48,7 +48,7 @@ class Server:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
 
-    def until(self, query: str, good: Any, **variables: Any) -> Any:
+    def query_until(self, query: str, good: Any, **variables: Any) -> Any:
         """Repeat a query until its answer is `good`, and return it."""
         found: list[Any] = []
 
@@ -56,15 +56,17 @@ class Server:
             found[:] = [self.ask(query, **variables)]
             return bool(good(*found))
 
-        until(look, every=0.5)
+        wait_until(look, every=0.5)
         return found[0]
 
 
 @contextmanager
-def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    port = free_port()
+def serve_site(
+    site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    port = find_free_port()
     own = {"DAGSTER_HOME": str(site.home / "dagster"), "PYTHONPATH": str(PROJECT)}
-    environment = os.environ | settings_of(site.root) | own | dict(settings or {})
+    environment = os.environ | build_settings(site.root) | own | dict(settings or {})
     programs = [
         ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)],
         ["dagster-daemon", "run", "-w", str(workspace)],
@@ -77,7 +79,7 @@ def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, st
         for name, *options in programs
     ]
     try:
-        until(lambda: answers(port), of=processes[0], said=site.root / "servers.txt")
+        wait_until(lambda: is_answering(port), of=processes[0], said=site.root / "servers.txt")
         yield Server(f"http://127.0.0.1:{port}")
     finally:
         for process in processes:

@@ -15,7 +15,7 @@ _STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink"
 """Python's audit events for operations that change a disk, raised before the operation."""
 
 
-def _dies_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
+def _kill_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
     """Run `act` in this process, and kill it when it begins the given step below a folder."""
     left, below = step, str(root)
 
@@ -30,7 +30,7 @@ def _dies_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
     sys.exit(act(root))
 
 
-def killed_at_steps(
+def kill_at_steps(
     copy: Callable[[str], Path], act: Callable[[Path], int], check: Callable[[Path], None], furthest: int
 ) -> None:
     """Kill `act` at steps from first to last, each in a copy of a folder, and check what is left.
@@ -42,7 +42,7 @@ def killed_at_steps(
     died = 0
     while True:
         root = copy(f"step{step}")
-        process = WARM.Process(target=_dies_at, args=(step, root, act))
+        process = WARM.Process(target=_kill_at, args=(step, root, act))
         process.start()
         process.join(PATIENCE)
         assert process.exitcode in (KILLED, 0)

@@ -13,7 +13,7 @@ from privacy.doors import sealed
 from privacy.keys import KeyRing
 
 
-def traces(
+def find_traces(
     root: Path, tokens: Collection[int], texts: Collection[str], keys: KeyRing, but: Path | None = None
 ) -> list[str]:
     """Return the files, also sealed ones, with a text or a token (binary or written out), except below `but`."""
@@ -48,6 +48,6 @@ def decode(path: Path, keys: KeyRing) -> bytes:
     return text.encode()
 
 
-def hashes(root: Path) -> dict[str, str]:
+def hash_files(root: Path) -> dict[str, str]:
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from sources.contracts import CONTRACTS
 from sources.reference.code_lists import DOMAINS, QUESTIONS, SERVICES
-from tests.support.extracts import COHORT, nhs_number, row, upn
-from tests.support.intake.files import as_csv
+from tests.support.extracts import COHORT, build_row, make_nhs_number, make_upn
+from tests.support.intake.files import build_csv
 
 Row = dict[str, str]
 Table = list[list[str]]
 
 SURNAME, FORENAME, POSTCODE, BORN = "Qwyjibo", "Zorblax", "ZE3 9JW", "2019-11-23"
 _FIRST_UPN, _FIRST_NHS = 997_700_000_000, 777_000
-_NHS_NUMBERS = [number for index in range(300) if (number := nhs_number(_FIRST_NHS + index))]
+_NHS_NUMBERS = [number for index in range(300) if (number := make_nhs_number(_FIRST_NHS + index))]
 PLANTED = re.compile(
     "qwyjib|zorbla|ze3 ?9jw|9977000000|999777|2019-11-2[0-9]|2[0-9][/.-]11[/.-](20)?19|11/23/2019|23[ -]nov|23 november"
     "|20191123|(?<![0-9a-z.])43792(?![0-9a-z])",
@@ -48,7 +48,7 @@ class Case:
             path.write_bytes(content)
 
 
-def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
+def build_case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
     return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)
 
 
@@ -65,7 +65,7 @@ _OWN = {
 SOUND: dict[str, Row] = {
     source: {
         name: value
-        for name, value in row(source, PERSON if "sex" in contract else {}, _OWN.get(source, {})).items()
+        for name, value in build_row(source, PERSON if "sex" in contract else {}, _OWN.get(source, {})).items()
         if name not in _LEFT_OUT.get(source, ())
     }
     for source, contract in CONTRACTS.items()
@@ -73,50 +73,50 @@ SOUND: dict[str, Row] = {
 """A row of each source; `child` fills in the child's numbers."""
 
 
-def child(source: str, number: int, **change: str) -> Row:
+def build_child(source: str, number: int, **change: str) -> Row:
     row = dict(SOUND[source])
     numbers = {
-        "upn": upn(_FIRST_UPN + number),
-        "nhs_number": nhs_of(number),
+        "upn": make_upn(_FIRST_UPN + number),
+        "nhs_number": make_nhs_number(number),
         "local_patient_id": f"P{SURNAME}{number}",
         "response_id": f"R{SURNAME}{number}",
     }
     return row | {name: value for name, value in numbers.items() if name in row} | change
 
 
-def nhs_of(number: int) -> str:
+def make_nhs_number(number: int) -> str:
     """Return the `number`th valid NHS number that starts with 999777."""
     return _NHS_NUMBERS[number]
 
 
-def rows(source: str, *changes: Row) -> list[Row]:
-    return [child(source, number) | change for number, change in enumerate(changes)]
+def build_rows(source: str, *changes: Row) -> list[Row]:
+    return [build_child(source, number) | change for number, change in enumerate(changes)]
 
 
-def around(source: str, **change: str) -> list[Row]:
+def surround(source: str, **change: str) -> list[Row]:
     """Return the changed row between two valid ones."""
-    return rows(source, {}, change, {})
+    return build_rows(source, {}, change, {})
 
 
-def table(source_rows: Sequence[Row], header: Sequence[str] | None = None) -> Table:
+def build_table(source_rows: Sequence[Row], header: Sequence[str] | None = None) -> Table:
     names = list(header or source_rows[0])
     return [names, *([row.get(name, "") for name in names] for row in source_rows)]
 
 
-def text(source_rows: Sequence[Row], encoding: str = "utf-8", **form: object) -> bytes:
-    return as_csv(table(source_rows), encoding, **form)
+def format_text(source_rows: Sequence[Row], encoding: str = "utf-8", **form: object) -> bytes:
+    return build_csv(build_table(source_rows), encoding, **form)
 
 
-def many(source: str, count: int = 24) -> list[Row]:
+def build_many(source: str, count: int = 24) -> list[Row]:
     first = dt.date.fromisoformat(BORN)
     return [
-        child(source, number)
+        build_child(source, number)
         | ({"date_of_birth": str(first - dt.timedelta(number % 4))} if "sex" in SOUND[source] else {})
         for number in range(count)
     ]
 
 
-def moved(source_rows: Sequence[Row], **headings: str) -> Table:
+def move_headings(source_rows: Sequence[Row], **headings: str) -> Table:
     """Return the table with some headings replaced."""
-    header, *body = table(source_rows)
+    header, *body = build_table(source_rows)
     return [[headings.get(name, name) for name in header], *body]

@@ -15,38 +15,47 @@ from tests.support.intake.corpus import (
     SURNAME,
     Case,
     Row,
-    around,
-    case,
-    many,
-    moved,
-    rows,
-    table,
-    text,
+    build_case,
+    build_many,
+    build_rows,
+    build_table,
+    format_text,
+    move_headings,
+    surround,
 )
-from tests.support.intake.files import as_arrow, as_csv, as_parquet, as_xlsx, zipped
-from tests.support.intake.standards import census_xml, csds, csds_files, eyfsp_xml
+from tests.support.intake.files import build_arrow, build_csv, build_parquet, build_xlsx, build_zip
+from tests.support.intake.standards import build_census_xml, build_csds, build_csds_files, build_eyfsp_xml
 
-THREE = rows("eyfsp", {}, {}, {})
-SOUND = table(THREE)
-CSV = text(THREE)
+THREE = build_rows("eyfsp", {}, {}, {})
+SOUND = build_table(THREE)
+CSV = format_text(THREE)
 ALL = (1, 2, 3)
 
 
-def cases() -> Iterator[Case]:
-    for part in (_wrong_place, _moved, _dates, _lines, _workbooks, _xml, _csds, _parquet):
+def iter_cases() -> Iterator[Case]:
+    for part in (
+        _iter_wrong_places,
+        _iter_moved,
+        _iter_dates,
+        _iter_lines,
+        _iter_workbooks,
+        _iter_xml,
+        _iter_csds,
+        _iter_parquet,
+    ):
         yield from part()
     yield Case("a folder of a Profile", "eyfsp", {f"{COHORT}/a": CSV}, stops="not a file or a folder of CSDS")
-    yield case("eyfsp", "a refused suffix", CSV, ".gpg", stops="encrypted")
+    yield build_case("eyfsp", "a refused suffix", CSV, ".gpg", stops="encrypted")
 
 
-def _wrong_place() -> Iterator[Case]:
+def _iter_wrong_places() -> Iterator[Case]:
     for source, sent, title in (
         ("eyfsp", "school_census", "your Spring school census"),
         ("school_census", "eyfsp", "your EYFS Profile"),
         ("hv_reviews", "parent_experience", "your Survey of parents"),
         ("parent_experience", "hv_reviews", "your Health-visitor reviews"),
     ):
-        yield case(source, f"{sent} for {source}", text(around(sent)), stops=f"looks like {title}")
+        yield build_case(source, f"{sent} for {source}", format_text(surround(sent)), stops=f"looks like {title}")
     for name, change, stops in (
         ("another cohort", {"date_of_birth": "2014-11-23"}, "looks like 2019/20: 24 of 24 dates"),
         ("the cohort before", {"date_of_birth": "2018-11-23"}, "looks like 2023/24: 24 of 24 dates"),
@@ -55,15 +64,17 @@ def _wrong_place() -> Iterator[Case]:
         ("no date at all", {"date_of_birth": f"born to {SURNAME}"}, "24 of 24 rows: .*date_of_birth-invalid[^']*$"),
         ("a goal in words", {"com_e01": f"{FORENAME} can"}, "no usable row.*24 of 24 rows: .*com_e01-invalid"),
     ):
-        yield case("eyfsp", name, text([row | change for row in many("eyfsp")]), stops=stops)
+        yield build_case("eyfsp", name, format_text([row | change for row in build_many("eyfsp")]), stops=stops)
     foreign = [{"la_code": "999"} | row for row in THREE]
     aside = {row: {"another-council"} for row in ALL}
-    yield case("eyfsp", "three of another council", text(foreign), stops="no usable row.*another-council", aside=aside)
+    yield build_case(
+        "eyfsp", "three of another council", format_text(foreign), stops="no usable row.*another-council", aside=aside
+    )
     old = [{name.replace("com_e", "com_g"): value for name, value in row.items()} for row in THREE]
-    yield case("eyfsp", "goals before 2021", text(old), stops="pre-2021 early learning goals")
+    yield build_case("eyfsp", "goals before 2021", format_text(old), stops="pre-2021 early learning goals")
 
 
-def _moved() -> Iterator[Case]:
+def _iter_moved() -> Iterator[Case]:
     for source, one, other, stops in (
         ("eyfsp", "upn", "surname", "'surname' look like upn"),
         ("eyfsp", "surname", "postcode", "'surname' look like postcode"),
@@ -74,32 +85,37 @@ def _moved() -> Iterator[Case]:
         ("hv_reviews", "date_of_birth", "postcode", "'postcode' look like date_of_birth"),
         ("early_years_census", "nhs_number", "surname", "'surname' look like nhs_number"),
     ):
-        swapped = as_csv(moved(many(source), **{one: other, other: one}))
-        yield case(source, f"swapped: {one}, {other}", swapped, stops=stops)
-    further = [row | {"nhs_number": "Y", "NHS No": row["nhs_number"]} for row in many("hv_reviews")]
+        swapped = build_csv(move_headings(build_many(source), **{one: other, other: one}))
+        yield build_case(source, f"swapped: {one}, {other}", swapped, stops=stops)
+    further = [row | {"nhs_number": "Y", "NHS No": row["nhs_number"]} for row in build_many("hv_reviews")]
     stops = "values under 'NHS No' look like nhs_number"
-    yield case("hv_reviews", "numbers in a further column", text(further), stops=stops)
+    yield build_case("hv_reviews", "numbers in a further column", format_text(further), stops=stops)
 
 
-def _dates() -> Iterator[Case]:
+def _iter_dates() -> Iterator[Case]:
     for form in ("%d/%m/%Y", "%d/%m/%y", "%m/%d/%Y", "%d-%b-%Y", "%d.%m.%Y", "%Y%m%d", "%d %B %Y"):
         written = [
-            row | {"date_of_birth": dt.date.fromisoformat(row["date_of_birth"]).strftime(form)} for row in many("eyfsp")
+            row | {"date_of_birth": dt.date.fromisoformat(row["date_of_birth"]).strftime(form)}
+            for row in build_many("eyfsp")
         ]
         stops = f"24 of 24 rows: .*date_of_birth-invalid.*like {form}; say date_format"
-        yield case("eyfsp", f"every date {form}", text(written), stops=stops)
-    serial = [row | {"date_of_birth": "43792"} for row in many("school_census")]
-    yield case("school_census", "every date a day number", text(serial), stops="look like excel; say date_format")
-    half = many("eyfsp")
+        yield build_case("eyfsp", f"every date {form}", format_text(written), stops=stops)
+    serial = [row | {"date_of_birth": "43792"} for row in build_many("school_census")]
+    yield build_case(
+        "school_census", "every date a day number", format_text(serial), stops="look like excel; say date_format"
+    )
+    half = build_many("eyfsp")
     for row in half[::3]:
         row["date_of_birth"] = "23/11/2019"
     warned = {row: {"date_of_birth-invalid"} for row in range(1, 25, 3)}
-    yield case("eyfsp", "a third of the dates", text(half), kept=tuple(range(1, 25)), warned=warned)
-    reviewed = [row | {"review_date": "01/02/2022"} for row in many("hv_reviews")]
-    yield case("hv_reviews", "review dates, day or month first", text(reviewed), stops="look like %d/%m/%Y or %m/%d/%Y")
+    yield build_case("eyfsp", "a third of the dates", format_text(half), kept=tuple(range(1, 25)), warned=warned)
+    reviewed = [row | {"review_date": "01/02/2022"} for row in build_many("hv_reviews")]
+    yield build_case(
+        "hv_reviews", "review dates, day or month first", format_text(reviewed), stops="look like %d/%m/%Y or %m/%d/%Y"
+    )
 
 
-def _lines() -> Iterator[Case]:
+def _iter_lines() -> Iterator[Case]:
     header, first, second, third = CSV.decode().splitlines(keepends=True)
     for name, content, expected in (
         (
@@ -119,41 +135,43 @@ def _lines() -> Iterator[Case]:
         ),
         ("cut in a row", (header + first + second)[:-40], {"stops": "is cut off in its last row"}),
     ):
-        yield case("eyfsp", f"lines: {name}", content.encode(), **expected)
+        yield build_case("eyfsp", f"lines: {name}", content.encode(), **expected)
     bomb = CSV + b"," * (len(SOUND[0]) - 1) + b"\n" * 4_000_000
-    yield case("eyfsp", "a zip bomb", zipped({f"{SURNAME}.csv": bomb}), ".zip", stops="unpacks to far more")
+    yield build_case("eyfsp", "a zip bomb", build_zip({f"{SURNAME}.csv": bomb}), ".zip", stops="unpacks to far more")
 
 
-def _workbooks() -> Iterator[Case]:
+def _iter_workbooks() -> Iterator[Case]:
     column = {name: number for number, name in enumerate(SOUND[0], 1)}
 
-    def called_as_a_child(book: Workbook) -> None:
+    def name_after_child(book: Workbook) -> None:
         book.worksheets[0].title = f"{FORENAME} {SURNAME}"
 
-    def merged(book: Workbook) -> None:
+    def merge_cells(book: Workbook) -> None:
         at = column["surname"]
         book.worksheets[0].merge_cells(start_row=3, end_row=4, start_column=at, end_column=at)
 
-    def since_1904(book: Workbook) -> None:
+    def set_1904(book: Workbook) -> None:
         book.epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904
         for row in range(2, 5):
             book.worksheets[0].cell(row, column["date_of_birth"]).value = dt.datetime(2019, 11, 23)
 
-    def far_below(book: Workbook) -> None:
+    def write_far_below(book: Workbook) -> None:
         book.worksheets[0].cell(900, 1).value = "Total"
 
     for change, expected in (
-        (called_as_a_child, {}),
-        (merged, {"warned": {3: {"surname-blank"}}}),
-        (since_1904, {}),
-        (far_below, {"aside": {899: {"garbled-row"}}}),
+        (name_after_child, {}),
+        (merge_cells, {"warned": {3: {"surname-blank"}}}),
+        (set_1904, {}),
+        (write_far_below, {"aside": {899: {"garbled-row"}}}),
     ):
-        yield case("eyfsp", f"workbook: {change.__name__}", as_xlsx(SOUND, change), ".xlsx", kept=ALL, **expected)
+        yield build_case(
+            "eyfsp", f"workbook: {change.__name__}", build_xlsx(SOUND, change), ".xlsx", kept=ALL, **expected
+        )
 
 
-def _xml() -> Iterator[Case]:
-    sound = eyfsp_xml(THREE).replace(b"<LEA>383</LEA>", b"")
-    census, not_read = census_xml(THREE), "XML file, which is not read for this source"
+def _iter_xml() -> Iterator[Case]:
+    sound = build_eyfsp_xml(THREE).replace(b"<LEA>383</LEA>", b"")
+    census, not_read = build_census_xml(THREE), "XML file, which is not read for this source"
     twice = sound.replace(b"<Component>E02</Component>", b"<Component>E01</Component>", 1)
     of_three = sound.replace(b"<Result>2</Result>", b"<Result>3</Result>", 1)
     for name, source, content, expected in (
@@ -163,22 +181,22 @@ def _xml() -> Iterator[Case]:
         ("a census", "school_census", census, {"stops": not_read}),
         ("a census for a return", "eyfsp", census, {"stops": "no pupil has a result of an early learning goal"}),
     ):
-        yield case(source, f"xml: {name}", content, ".xml", **expected)
+        yield build_case(source, f"xml: {name}", content, ".xml", **expected)
 
 
-def _csds() -> Iterator[Case]:
-    tables = csds(rows("hv_reviews", {}, {}, {}))
-    files = csds_files(tables)
+def _iter_csds() -> Iterator[Case]:
+    tables = build_csds(build_rows("hv_reviews", {}, {}, {}))
+    files = build_csds_files(tables)
     activity, score, people = "CARE ACTIVITY IDENTIFIER", "PERSON SCORE", "CYP001_2024-25.csv"
 
-    def changed(table: str, change: Callable[[list[Row]], list[Row]]) -> dict[str, str]:
-        return csds_files({**tables, table: change([dict(row) for row in tables[table]])})
+    def change_table(table: str, change: Callable[[list[Row]], list[Row]]) -> dict[str, str]:
+        return build_csds_files({**tables, table: change([dict(row) for row in tables[table]])})
 
-    high = changed("CYP612", lambda rows: [row | ({score: "61"} if row[activity] == "A1" else {}) for row in rows])
-    without = changed("CYP202", lambda rows: [rows[0], rows[2]])
+    high = change_table("CYP612", lambda rows: [row | ({score: "61"} if row[activity] == "A1" else {}) for row in rows])
+    without = change_table("CYP202", lambda rows: [rows[0], rows[2]])
     one_more = files | {people: files[people] + f"{SURNAME},one\n"}
     for name, content, expected in (
-        ("every score twice", changed("CYP612", lambda rows: rows * 2), {"kept": ALL}),
+        ("every score twice", change_table("CYP612", lambda rows: rows * 2), {"kept": ALL}),
         ("scores of 61", high, {"kept": ALL, "warned": {2: {f"{domain}-invalid" for domain in DOMAINS}}}),
         ("no activity", without, {"kept": (1, 2), "aside": {9: {"assessment-without-activity"}}}),
         ("a malformed person", one_more, {"kept": ALL, "aside": {4: {"malformed-row-cyp001"}}}),
@@ -190,12 +208,14 @@ def _csds() -> Iterator[Case]:
         yield Case(f"csds: {name}", "hv_reviews", inside, **expected)
 
 
-def _parquet() -> Iterator[Case]:
+def _iter_parquet() -> Iterator[Case]:
     for name, column, values, expected in (
         ("lists", "surname", pa.array([[SURNAME]] * 3), {"stops": "lists.*surname"}),
         ("not a number", "com_e01", pa.array([2, float("nan"), 1]), {"kept": (1, 3), "aside": {2: {"com_e01-blank"}}}),
         ("truth values", "com_e01", pa.array([True] * 3), {"stops": "no usable row"}),
     ):
-        frame = as_arrow(SOUND).set_column(SOUND[0].index(column), column, values)
-        yield case("eyfsp", f"parquet: {name}", as_parquet(frame), ".parquet", **expected)
-    yield case("eyfsp", "parquet: no row", as_parquet(as_arrow(SOUND).slice(3)), ".parquet", stops="no usable row")
+        frame = build_arrow(SOUND).set_column(SOUND[0].index(column), column, values)
+        yield build_case("eyfsp", f"parquet: {name}", build_parquet(frame), ".parquet", **expected)
+    yield build_case(
+        "eyfsp", "parquet: no row", build_parquet(build_arrow(SOUND).slice(3)), ".parquet", stops="no usable row"
+    )

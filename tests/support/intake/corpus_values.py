@@ -3,14 +3,24 @@
 from collections.abc import Iterator, Sequence
 
 from sources.reference.code_lists import GOALS
-from tests.support.extracts import upn
-from tests.support.intake.corpus import FORENAME, PERSON, SURNAME, Case, Row, case, nhs_of, rows, text
+from tests.support.extracts import make_upn
+from tests.support.intake.corpus import (
+    FORENAME,
+    PERSON,
+    SURNAME,
+    Case,
+    Row,
+    build_case,
+    build_rows,
+    format_text,
+    make_nhs_number,
+)
 
-_UPN, _NHS = upn(997_700_000_008), nhs_of(8)
+_UPN, _NHS = make_upn(997_700_000_008), make_nhs_number(8)
 _WRONG_LETTER = ("A" if _UPN[0] != "A" else "B") + _UPN[1:]
 
 
-def _temporary(number: int) -> str:
+def _make_temporary(number: int) -> str:
     digits = f"{number:011d}"
     letters = "ABCDEFGHJKLMNPQRTUVWXYZ"
     total = sum((index + 2) * int(digit) for index, digit in enumerate(digits)) + 13 * letters.index("A")
@@ -26,7 +36,7 @@ Change = tuple[Row, str, set[str]]
 """A row's changed values, its outcome, and the rules that it breaks."""
 
 
-def _of_dates() -> Iterator[Value]:
+def _iter_dates() -> Iterator[Value]:
     wrong = ("31/02/2020", "2020-13-01", "2019-02-29", "43792", "43792.0", "23/11/19", "11/23/2019", "23/11/2019")
     wrong += ("23 Nov 2019", "99999-01-01", "２０１９-11-23", "2019-11-23T10:30:00Z", "20191123", *NO_VALUES)
     for value in wrong:
@@ -40,7 +50,7 @@ def _of_dates() -> Iterator[Value]:
     yield "eyfsp", "date_of_birth", "2018-11-23", WARNED, {"born-outside-cohort"}
 
 
-def _of_codes() -> Iterator[Value]:
+def _iter_codes() -> Iterator[Value]:
     for value in ("3", "0", "２", "22", "2;1", "two", "2.5", *NO_VALUES):
         yield "eyfsp", "com_e01", value, ASIDE, {"com_e01-invalid"}
     yield "eyfsp", "com_e01", "", ASIDE, {"com_e01-blank"}
@@ -76,7 +86,7 @@ def _of_codes() -> Iterator[Value]:
     yield "parent_experience", "main_barrier", f"The nurse called {FORENAME} lazy", WARNED, {"main_barrier-invalid"}
 
 
-def _of_numbers() -> Iterator[Value]:
+def _iter_numbers() -> Iterator[Value]:
     for value in (
         "61",
         "-1",
@@ -97,8 +107,8 @@ def _of_numbers() -> Iterator[Value]:
         yield "hv_reviews", "asq3_gross_motor", value, KEPT, set()
 
 
-def _of_identifiers() -> Iterator[Value]:
-    for value in (_UPN, _UPN.lower(), f" {_UPN[:4]} {_UPN[4:]} ", _temporary(99_770_000_000)):
+def _iter_identifiers() -> Iterator[Value]:
+    for value in (_UPN, _UPN.lower(), f" {_UPN[:4]} {_UPN[4:]} ", _make_temporary(99_770_000_000)):
         yield "eyfsp", "upn", value, KEPT, set()
     for value in (_WRONG_LETTER, "8.0E+11", _UPN[:-1], _UPN + "0", *NO_VALUES):
         yield "eyfsp", "upn", value, WARNED, {"upn-invalid"}
@@ -136,21 +146,23 @@ _NAMES = {
 }
 
 
-def _of_names() -> Iterator[Value]:
+def _iter_names() -> Iterator[Value]:
     for name in _NAMES.values():
         yield "eyfsp", "surname", name, KEPT, set()
         yield "hv_reviews", "forename", name, KEPT, set()
 
 
-def cases() -> Iterator[Case]:
+def iter_cases() -> Iterator[Case]:
     """Yield a file for each column, with every value in a separate row between two valid ones."""
-    values = [value for part in (_of_dates, _of_codes, _of_numbers, _of_identifiers, _of_names) for value in part()]
+    values = [
+        value for part in (_iter_dates, _iter_codes, _iter_numbers, _iter_identifiers, _iter_names) for value in part()
+    ]
     for source, column in dict.fromkeys(value[:2] for value in values):
         of_column = [value[2:] for value in values if value[:2] == (source, column)]
         changes = [({column: value}, becomes, rules) for value, becomes, rules in of_column]
         if column == "upn":  # otherwise only the UPN distinguishes these children
             changes = [({"forename": FORENAME + "o" * i} | change[0], *change[1:]) for i, change in enumerate(changes)]
-        yield _case(source, f"values of {column}", changes)
+        yield _build_case(source, f"values of {column}", changes)
     nameless = {"surname-blank", "forename-blank", "no-name"}
     blank = dict.fromkeys(PERSON, "") | {"upn": ""}
     changes = [
@@ -158,22 +170,26 @@ def cases() -> Iterator[Case]:
         (dict.fromkeys(GOALS, "a"), KEPT, set()),
         (blank, WARNED, {f"{name}-blank" for name in blank} | {"no-name"}),
     ]
-    yield _case("eyfsp", "several columns", changes)
-    twice = rows("school_census", {}, {}, {})
+    yield _build_case("eyfsp", "several columns", changes)
+    twice = build_rows("school_census", {}, {}, {})
     twice[1] = twice[0]
-    yield case("school_census", "a row twice", text(twice), kept=(1, 2, 3), warned={2: {"repeated-row"}})
-    answers = rows("parent_experience", {}, {}, {})
+    yield build_case("school_census", "a row twice", format_text(twice), kept=(1, 2, 3), warned={2: {"repeated-row"}})
+    answers = build_rows("parent_experience", {}, {}, {})
     answers[1]["response_id"] = answers[0]["response_id"]
-    yield case(
-        "parent_experience", "response sent twice", text(answers), kept=(1, 3), aside={2: {"response-sent-twice"}}
+    yield build_case(
+        "parent_experience",
+        "response sent twice",
+        format_text(answers),
+        kept=(1, 3),
+        aside={2: {"response-sent-twice"}},
     )
 
 
-def _case(source: str, name: str, changes: Sequence[Change]) -> Case:
+def _build_case(source: str, name: str, changes: Sequence[Change]) -> Case:
     """Return a case with the changed rows, each after two valid ones."""
-    children = rows(source, *(change for changed, *_ in changes for change in ({}, {}, changed)), {})
+    children = build_rows(source, *(change for changed, *_ in changes for change in ({}, {}, changed)), {})
     number = {index: 3 * index + 3 for index in range(len(changes))}
     aside = {number[index]: rules for index, (_, becomes, rules) in enumerate(changes) if becomes == ASIDE}
     warned = {number[index]: rules for index, (_, becomes, rules) in enumerate(changes) if becomes == WARNED}
     kept = tuple(row for row in range(1, len(children) + 1) if row not in aside)
-    return case(source, f"{source}: {name}", text(children), kept=kept, aside=aside, warned=warned)
+    return build_case(source, f"{source}: {name}", format_text(children), kept=kept, aside=aside, warned=warned)

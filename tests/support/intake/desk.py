@@ -16,25 +16,25 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
 from sources.extract.landing import find
-from tests.support.extracts import COHORT, PERSON, columns, row, text
-from tests.support.intake.numbered import numbered, numbered_quarantine
+from tests.support.extracts import COHORT, PERSON, build_row, format_rows, list_columns
+from tests.support.intake.numbered import read_numbered, read_numbered_quarantine
 
 DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
-EYFSP_HEADER = [name for name in columns("eyfsp") if name != "nhs_number"]
-EYFSP_ROW = {name: value for name, value in row("eyfsp").items() if name in EYFSP_HEADER}
+EYFSP_HEADER = [name for name in list_columns("eyfsp") if name != "nhs_number"]
+EYFSP_ROW = {name: value for name, value in build_row("eyfsp").items() if name in EYFSP_HEADER}
 _SAID = ("review", "asq3_months", *PERSON)
-REVIEW_ROW = dict.fromkeys(columns("hv_reviews"), "") | {name: row("hv_reviews")[name] for name in _SAID}
+REVIEW_ROW = dict.fromkeys(list_columns("hv_reviews"), "") | {name: build_row("hv_reviews")[name] for name in _SAID}
 REVIEW_ROW |= {"review_date": "2022-05-01", "asq3_communication": "24.02"}
 
 
-def eyfsp(*changes: dict[str, str], delimiter: str = ",") -> str:
+def build_eyfsp(*changes: dict[str, str], delimiter: str = ",") -> str:
     """Return the text of an EYFS Profile extract: one row for each mapping of changed values."""
-    return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter)
+    return format_rows((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter)
 
 
-def reviews(*changes: dict[str, str]) -> str:
+def build_reviews(*changes: dict[str, str]) -> str:
     """Return the text of an extract of health-visitor reviews: one row for each mapping of changed values."""
-    return text((REVIEW_ROW | change for change in changes), columns("hv_reviews"))
+    return format_rows((REVIEW_ROW | change for change in changes), list_columns("hv_reviews"))
 
 
 @dataclass
@@ -56,16 +56,16 @@ class Desk:
     def take(self, source: str = "eyfsp", council: str = "leeds") -> ExtractQuality:
         return self.intake.ingest(find(self.landing, council, source, COHORT))
 
-    def table(self, source: str, council: str = "leeds") -> pa.Table:
-        return numbered(self.home, self.keys, source, council)
+    def read_table(self, source: str, council: str = "leeds") -> pa.Table:
+        return read_numbered(self.home, self.keys, source, council)
 
-    def kept(self, source: str = "eyfsp", council: str = "leeds", columns: str = "source_row") -> list[Any]:
-        kept = duckdb.from_arrow(self.table(source, council))
+    def list_kept(self, source: str = "eyfsp", council: str = "leeds", columns: str = "source_row") -> list[Any]:
+        kept = duckdb.from_arrow(self.read_table(source, council))
         rows = kept.query("kept", f"SELECT {columns} FROM kept ORDER BY source_row").fetchall()
         return [row[0] if len(row) == 1 else row for row in rows]
 
-    def quarantined(self, source: str = "eyfsp", council: str = "leeds") -> set[tuple[int, str]]:
-        found = duckdb.from_arrow(numbered_quarantine(self.home, self.keys, source, council))
+    def list_quarantined(self, source: str = "eyfsp", council: str = "leeds") -> set[tuple[int, str]]:
+        found = duckdb.from_arrow(read_numbered_quarantine(self.home, self.keys, source, council))
         return set(found.filter("NOT row_kept").project("source_row, rule").fetchall())
 
 
@@ -91,9 +91,9 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
 def make_desk(folder: Path, keys: KeyRing) -> Desk:
     (folder / "landing" / "reference").mkdir(parents=True)
     (folder / "landing" / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
-    return desk_at(folder, keys)
+    return open_desk(folder, keys)
 
 
-def desk_at(folder: Path, keys: KeyRing) -> Desk:
+def open_desk(folder: Path, keys: KeyRing) -> Desk:
     landing, home = folder / "landing", Home(folder / "home")
     return Desk(landing, home, Intake(landing, home, keys), keys)

@@ -59,28 +59,28 @@ class Landing:
         return Read(rows, {rule.id: numbers for rule, numbers in extract.set_aside.items() if numbers})
 
 
-def children(*changes: dict[str, str]) -> list[list[str]]:
+def build_children(*changes: dict[str, str]) -> list[list[str]]:
     """Return a header and one row for each mapping of changed values."""
     return [EYFSP_HEADER, *([str((EYFSP_ROW | change)[name]) for name in EYFSP_HEADER] for change in changes)]
 
 
-def as_csv(rows: Iterable[Sequence[object]], encoding: str = "utf-8", **form: object) -> bytes:
+def build_csv(rows: Iterable[Sequence[object]], encoding: str = "utf-8", **form: object) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, **{"lineterminator": "\n"} | form).writerows(rows)
     return text.getvalue().encode(encoding)
 
 
-def as_xlsx(rows: Iterable[Sequence[object]], change: Callable[[openpyxl.Workbook], None] | None = None) -> bytes:
+def build_xlsx(rows: Iterable[Sequence[object]], change: Callable[[openpyxl.Workbook], None] | None = None) -> bytes:
     book = openpyxl.Workbook()
     sheet = book.active
     for row in rows:
         sheet.append(list(row))
     if change:
         change(book)
-    return saved(book)
+    return save(book)
 
 
-def as_sheets(sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) -> bytes:
+def build_sheets(sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) -> bytes:
     book = openpyxl.Workbook()
     book.remove(book.worksheets[0])
     for name, rows in sheets.items():
@@ -88,24 +88,24 @@ def as_sheets(sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) -> bytes:
         sheet.sheet_state = "hidden" if name in hidden else "visible"
         for row in rows:
             sheet.append(list(row))
-    return saved(book)
+    return save(book)
 
 
-def saved(book: openpyxl.Workbook) -> bytes:
+def save(book: openpyxl.Workbook) -> bytes:
     file = io.BytesIO()
     book.save(file)
     return file.getvalue()
 
 
-def with_shared_strings(content: bytes) -> bytes:
+def share_strings(content: bytes) -> bytes:
     """Return openpyxl's workbook with the texts of its first sheet in a shared table, as Excel writes them."""
-    members = members_of(content)
+    members = read_members(content)
     texts: dict[str, int] = {}
 
-    def shared(found: re.Match[str]) -> str:
+    def share(found: re.Match[str]) -> str:
         return f' t="s"><v>{texts.setdefault(found[1], len(texts))}</v></c>'
 
-    sheet = re.sub(r' t="inlineStr"><is>(.*?)</is></c>', shared, members[SHEET].decode(), flags=re.DOTALL)
+    sheet = re.sub(r' t="inlineStr"><is>(.*?)</is></c>', share, members[SHEET].decode(), flags=re.DOTALL)
     table = "".join(f"<si>{text}</si>" for text in texts)
     strings = f'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{table}</sst>'
     kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
@@ -114,23 +114,23 @@ def with_shared_strings(content: bytes) -> bytes:
     type_of_table = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
     override = f'<Override PartName="/{STRINGS}" ContentType="{type_of_table}"/></Types>'
     types = members[_CONTENT_TYPES].decode().replace("</Types>", override)
-    return zipped(members | {SHEET: sheet, STRINGS: strings, RELATIONS: relations, _CONTENT_TYPES: types})
+    return build_zip(members | {SHEET: sheet, STRINGS: strings, RELATIONS: relations, _CONTENT_TYPES: types})
 
 
-def as_arrow(rows: Rows) -> pa.Table:
+def build_arrow(rows: Rows) -> pa.Table:
     header, *body = rows
     columns = [pa.array(column) for column in zip(*body, strict=True)]
     return pa.Table.from_arrays(columns, names=[str(name) for name in header])
 
 
-def as_parquet(rows: Rows | pa.Table, **options: Any) -> bytes:
+def build_parquet(rows: Rows | pa.Table, **options: Any) -> bytes:
     file = io.BytesIO()
-    table = rows if isinstance(rows, pa.Table) else as_arrow(rows)
+    table = rows if isinstance(rows, pa.Table) else build_arrow(rows)
     pyarrow.parquet.write_table(table, file, **options)
     return file.getvalue()
 
 
-def zipped(members: Mapping[str, bytes | str]) -> bytes:
+def build_zip(members: Mapping[str, bytes | str]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -138,10 +138,10 @@ def zipped(members: Mapping[str, bytes | str]) -> bytes:
     return file.getvalue()
 
 
-def members_of(archive: bytes) -> dict[str, bytes]:
+def read_members(archive: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
 
 
-def as_gzip(content: bytes) -> bytes:
+def build_gzip(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)

@@ -12,17 +12,17 @@ from assets.keeping.withdrawing import Withdrawn, withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from privacy.keys import KeyRing
 from sources.extract.landing import find
-from tests.support.extracts import COHORT, nhs_number, row, text, upn
-from tests.support.intake.numbered import numbered
+from tests.support.extracts import COHORT, build_row, format_rows, make_nhs_number, make_upn
+from tests.support.intake.numbered import read_numbered
 
 REASON = "It is of Bradford."
 
 
-def child(number: int, **changes: str) -> dict[str, str]:
+def build_child(number: int, **changes: str) -> dict[str, str]:
     """Return a child's row; no two children have the same numbers or the same two names."""
     names = {"surname": f"Surname{chr(97 + number % 26)}", "forename": f"Name{chr(97 + number // 26)}"}
-    numbers = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(number * 11 + 1))}
-    return row("eyfsp", names, numbers, changes)
+    numbers = {"upn": make_upn(800_000_000_000 + number), "nhs_number": str(make_nhs_number(number * 11 + 1))}
+    return build_row("eyfsp", names, numbers, changes)
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Parts:
 
     @property
     def store(self) -> ExtractStore:
-        return self.home.extract("eyfsp", COHORT, "leeds")
+        return self.home.get_extract("eyfsp", COHORT, "leeds")
 
     @property
     def numbers(self) -> list[int]:
@@ -54,13 +54,13 @@ class Parts:
 
     @property
     def sexes(self) -> list[str]:
-        return sorted(numbered(self.home, self.keys, "eyfsp", "leeds")["sex"].to_pylist())
+        return sorted(read_numbered(self.home, self.keys, "eyfsp", "leeds")["sex"].to_pylist())
 
     def send(self, name: str, *rows: dict[str, str], folder: str = COHORT) -> Path:
         """Write a file into the folder of the cohort, or of the source for a file of several cohorts."""
         path = self.landing / "leeds" / "eyfsp" / folder / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text(rows))
+        path.write_text(format_rows(rows))
         return path
 
     def send_thirty_and_ten(self) -> None:
@@ -71,8 +71,8 @@ class Parts:
         (self.landing / "reference").mkdir(parents=True)
         expected = f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},35\n"
         (self.landing / "reference" / "expected_rows.csv").write_text(expected)
-        self.send("2026-01", *map(child, range(30)))
-        self.send("2026-02", *(child(n, sex="M") for n in range(3)), *map(child, range(100, 110)))
+        self.send("2026-01", *map(build_child, range(30)))
+        self.send("2026-02", *(build_child(n, sex="M") for n in range(3)), *map(build_child, range(100, 110)))
 
     def take(self, cohort: str = COHORT) -> ExtractQuality:
         return Intake(self.landing, self.home, self.keys).ingest(find(self.landing, "leeds", "eyfsp", cohort))

@@ -32,18 +32,18 @@ class Sender:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def out(self, source: str = "eyfsp", council: str = "leeds") -> Path:
+    def get_out(self, source: str = "eyfsp", council: str = "leeds") -> Path:
         return self.root / "out" / council / source
 
     def run(self, extract: Path, *more: str, out: Path | None = None, keys: Path | None = None) -> Result:
-        folder = out or self.out(extract.parent.name, extract.parent.parent.name)
+        folder = out or self.get_out(extract.parent.name, extract.parent.parent.name)
         command = ["pseudonymise", str(extract), "--keys", str(keys or self.keys), "--out", str(folder)]
         return CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
 
     def pseudonymise(self, extract: Path, *more: str) -> Path:
         done = self.run(extract, "--postcode-directory", str(self.directory), *more)
         assert done.exit_code == 0, done.output
-        return self.out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
+        return self.get_out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
 
 
 @pytest.fixture(scope="session")
@@ -82,19 +82,19 @@ def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") 
     return Path(shutil.copy(path, folder / path.name))
 
 
-def reviews(*changes: dict[str, str]) -> str:
+def build_reviews(*changes: dict[str, str]) -> str:
     numbers = {"local_patient_id": "P1", "nhs_number": "9434765919"}
-    return intake.reviews(*(numbers | change for change in changes or ({},)))
+    return intake.build_reviews(*(numbers | change for change in changes or ({},)))
 
 
-def unsealed(path: Path, keys: KeyRing) -> pq.ParquetFile:
+def unseal(path: Path, keys: KeyRing) -> pq.ParquetFile:
     """Open a tokens file as the pipeline's intake does."""
     return sealed.open_sealed(path, keys.get_private_key("intake"))
 
 
 def rewrite(path: Path, keys: KeyRing, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
     """Change the rows or manifest of a tokens file, as a careless or hostile sender could."""
-    held = unsealed(path, keys)
+    held = unseal(path, keys)
     text = held.metadata.metadata[MANIFEST_KEY.encode()] if manifest is None else manifest
     rows = (held.read() if table is None else table).replace_schema_metadata({MANIFEST_KEY: text} if text else None)
     properties = sealed.build_encryption(keys.get_public_key("intake"))

@@ -15,12 +15,12 @@ from sources.extract.reader_process import ROWS
 Wait = Callable[[], bytes]
 
 
-def what_it_may(_: Wait) -> Iterator[bytes]:
+def show_limits(_: Wait) -> Iterator[bytes]:
     """Yield the process id and the limit of its core file."""
     yield json.dumps([os.getpid(), resource.getrlimit(resource.RLIMIT_CORE)[0]]).encode()
 
 
-def what_is_open(_: Wait) -> Iterator[bytes]:
+def list_open(_: Wait) -> Iterator[bytes]:
     """Yield the descriptors of open pipes and sockets."""
     yield json.dumps([handle for handle in range(256) if _is_a_pipe(handle)]).encode()
 
@@ -32,32 +32,32 @@ def _is_a_pipe(handle: int) -> bool:
     return False
 
 
-def holds_memory(_: Wait) -> Iterator[bytes]:
+def hold_memory(_: Wait) -> Iterator[bytes]:
     yield str(len(bytearray(1 << 30))).encode()
 
 
-def takes_time(_: Wait) -> Iterator[bytes]:
+def take_time(_: Wait) -> Iterator[bytes]:
     while True:
         pass
     yield b""
 
 
-def says_nothing(_: Wait) -> Iterator[bytes]:
+def say_nothing(_: Wait) -> Iterator[bytes]:
     yield str(os.getpid()).encode()
     time.sleep(600)
 
 
-def crashes(_: Wait) -> Iterator[bytes]:
+def crash(_: Wait) -> Iterator[bytes]:
     yield b"begun"
     os.abort()
 
 
-def fails(_: Wait) -> Iterator[bytes]:
+def fail(_: Wait) -> Iterator[bytes]:
     raise ValueError("Qwyjibo")
     yield b""
 
 
-def sends_rows_that_point_past_their_end(wait: Wait) -> Iterator[bytes]:
+def send_rows_past_their_end(wait: Wait) -> Iterator[bytes]:
     """Send rows whose lengths exceed the data, as a reader compromised by a file could."""
     said, sink = "Q" * 7_777, pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, (rows := pa.record_batch({"surname": [said]})).schema) as stream:

@@ -10,9 +10,9 @@ from xml.sax.saxutils import escape
 
 from sources.contracts import CONTRACTS
 from sources.reference.code_lists import DOMAINS, GOALS, load_snomed_codes
-from tests.support.extracts import nhs_number, upn
-from tests.support.extracts import row as sound_row
-from tests.support.intake.files import as_csv, as_sheets
+from tests.support.extracts import build_row as sound_row
+from tests.support.extracts import make_nhs_number, make_upn
+from tests.support.intake.files import build_csv, build_sheets
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
@@ -42,7 +42,7 @@ HEADINGS = {
 }
 
 
-def children() -> list[dict[str, str]]:
+def build_children() -> list[dict[str, str]]:
     """Return Profile rows with the oddities of real ones: names of several words or scripts, and values left out."""
     changes = [
         *NAMES,
@@ -50,11 +50,11 @@ def children() -> list[dict[str, str]]:
         *({"estab": "2002"}, {"postcode": "ls29jt"}, {"date_of_birth": "1900-01-01"}),
         *(dict.fromkeys(GOALS, "A"), dict.fromkeys(GOALS, ""), {"com_e01": "1", "exp_e17": "1"}, {"com_e01": "A"}),
     ]
-    rows = [sound_row("eyfsp", {"upn": upn(800_000_000_000 + n)}, change) for n, change in enumerate(changes)]
+    rows = [sound_row("eyfsp", {"upn": make_upn(800_000_000_000 + n)}, change) for n, change in enumerate(changes)]
     return [{name: row[name] for name in row if name not in ("nhs_number", "urn")} for row in rows]
 
 
-def reviews() -> list[dict[str, str]]:
+def build_reviews() -> list[dict[str, str]]:
     """Return rows of reviews, with and without ASQ-3, with a score missing or out of range, or of other kinds."""
     without = dict.fromkeys((*DOMAINS, "asq3_months"), "")
     changes = [
@@ -65,7 +65,7 @@ def reviews() -> list[dict[str, str]]:
         *({name: ""} for name in ("sex", "postcode", "nhs_number")),
         {"date_of_birth": "1900-01-01"},
     ]
-    numbers = filter(None, map(nhs_number, range(99)))
+    numbers = filter(None, map(make_nhs_number, range(99)))
     rows = [
         sound_row("hv_reviews", {"local_patient_id": f"P{n:05d}", "nhs_number": next(numbers)}, change)
         for n, change in enumerate(changes)
@@ -73,11 +73,13 @@ def reviews() -> list[dict[str, str]]:
     return [{name: row[name] for name in row if name not in ("concern", "referral")} for row in rows]
 
 
-def contract_csv(source: str, rows: Rows) -> str:
-    return _csv([column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)], rows)
+def build_contract_csv(source: str, rows: Rows) -> str:
+    return _build_csv(
+        [column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)], rows
+    )
 
 
-def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "") -> bytes:
+def build_eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "") -> bytes:
     attribute = f' xmlns="{namespace}"' if namespace else ""
     text = "".join(
         [
@@ -85,14 +87,14 @@ def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "") -> bytes
             "<Header><DocumentName>Common Transfer File</DocumentName>",
             "<SourceSchool><LEA>383</LEA><AcademicYear>2024</AcademicYear></SourceSchool>",
             "<DestSchool><LEA>999</LEA><Estab>9999</Estab></DestSchool></Header>\n<CTFpupilData>\n",
-            *(_pupil(row) for row in rows),
+            *(_build_pupil(row) for row in rows),
             "</CTFpupilData></CTfile>\n",
         ]
     )
     return text.encode(encoding, "xmlcharrefreplace")
 
 
-def census_xml(rows: Rows) -> bytes:
+def build_census_xml(rows: Rows) -> bytes:
     """Return the school census of these children as schools return it: pupils on roll, without results."""
     pupils = "".join(
         f"<PupilOnRoll><PupilIdentifiers><UPN>{row['upn']}</UPN><Surname>{escape(row['surname'])}</Surname>"
@@ -104,18 +106,18 @@ def census_xml(rows: Rows) -> bytes:
     return f"<Message>{header}<Pupils><PupilsOnRoll>{pupils}</PupilsOnRoll></Pupils></Message>".encode()
 
 
-def _pupil(row: Row) -> str:
+def _build_pupil(row: Row) -> str:
     names = {"Estab": "estab", "UPN": "upn", "Surname": "surname", "Forename": "forename", "Sex": "sex"}
     told = "".join(f"<{tag}>{escape(row[name])}</{tag}>" for tag, name in names.items() if row.get(name))
     birth = f"<DOB>{row['date_of_birth']}</DOB>" if row.get("date_of_birth") else ""
     lines = "<AddressLines><AddressLine1>1 High St</AddressLine1></AddressLines>"
     postcode = f"<Address>{lines}<PostCode>{row['postcode']}</PostCode></Address>" if row.get("postcode") else ""
-    results = "".join(assessment(goal, row[goal]) for goal in GOALS if row.get(goal))
+    results = "".join(build_assessment(goal, row[goal]) for goal in GOALS if row.get(goal))
     stages = f"<StageAssessments><KeyStage><Stage>EYF</Stage>{results}</KeyStage></StageAssessments>"
     return f"<Pupil>{told}{birth}{postcode}{stages if results else ''}</Pupil>\n"
 
 
-def assessment(goal: str, result: str, more: str = "") -> str:
+def build_assessment(goal: str, result: str, more: str = "") -> str:
     area, component = goal.upper().split("_")
     return (
         f"<StageAssessment><Locale>ENG</Locale><Year>2025</Year><Subject>{area}</Subject><Method>TA</Method>"
@@ -124,7 +126,7 @@ def assessment(goal: str, result: str, more: str = "") -> str:
     )
 
 
-def csds(rows: Rows) -> Tables:
+def build_csds(rows: Rows) -> Tables:
     """Return the tables of these reviews: one referral and one contact each, with other tools and activities."""
     codes = {(measure, months): code for code, (measure, months) in load_snomed_codes().items()}
     tables: Tables = defaultdict(list)
@@ -156,8 +158,8 @@ def csds(rows: Rows) -> Tables:
     return tables
 
 
-def csds_files(tables: Tables) -> dict[str, str]:
-    return {f"{table}_2024-25.csv": _csv(list(rows[0]), rows) for table, rows in tables.items()}
+def build_csds_files(tables: Tables) -> dict[str, str]:
+    return {f"{table}_2024-25.csv": _build_csv(list(rows[0]), rows) for table, rows in tables.items()}
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
@@ -167,10 +169,10 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def workbook(tables: Tables) -> bytes:
+def build_workbook(tables: Tables) -> bytes:
     sheets = {f"{table} 2024-25": [[*rows[0]], *([*row.values()] for row in rows)] for table, rows in tables.items()}
-    return as_sheets({"Read me": []} | sheets)
+    return build_sheets({"Read me": []} | sheets)
 
 
-def _csv(header: Sequence[str], rows: Rows) -> str:
-    return as_csv([header, *([row.get(name, "") for name in header] for row in rows)]).decode()
+def _build_csv(header: Sequence[str], rows: Rows) -> str:
+    return build_csv([header, *([row.get(name, "") for name in header] for row in rows)]).decode()

@@ -18,8 +18,8 @@ from privacy.keys import KeyRing
 from privacy.row_keys import derive_delivery_keys
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.code_lists import GOALS
-from tests.support.linkage.populations import Frames, plain, tokenised
-from tests.support.release.homes import quality_of
+from tests.support.linkage.populations import Frames, draw_plain, tokenise_frames
+from tests.support.release.homes import build_quality
 
 COHORT = "202425"
 CHILDREN = 1_500
@@ -29,7 +29,7 @@ _TYPES = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32()
 
 @pytest.fixture(scope="session")
 def frames() -> Frames:
-    return plain(CHILDREN, seed=5)
+    return draw_plain(CHILDREN, seed=5)
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +42,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
         "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
         "normaliser": normalise.NORMALISER_VERSION,
     }
-    for source, tokens in tokenised(frames, keys).items():
-        table = with_payload(source, tokens, rng)
+    for source, tokens in tokenise_frames(frames, keys).items():
+        table = add_payload(source, tokens, rng)
         table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
-            quality = replace(quality_of(council, source, mac=""), made_under=made_under)
-            write_json(made.extract(source, COHORT, council).quality, asdict(quality))
+            quality = replace(build_quality(council, source, mac=""), made_under=made_under)
+            write_json(made.get_extract(source, COHORT, council).quality, asdict(quality))
 
     def keep_exact(exact: dict[str, Any]) -> dict[str, Any]:
         (made.root / _FACTS).write_text(json.dumps(exact), encoding="utf-8")
@@ -56,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("assets.linkage.link.coarsen_facts", keep_exact)
-        link_cohort(made.cohort(COHORT), sorted(frames["eyfsp"].council.unique()), keys)
+        link_cohort(made.get_cohort(COHORT), sorted(frames["eyfsp"].council.unique()), keys)
     return made
 
 
@@ -68,14 +68,14 @@ def facts(home: Home) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def page(home: Home) -> str:
-    return home.cohort(COHORT).linkage_report.with_suffix(".html").read_text(encoding="utf-8")
+    return home.get_cohort(COHORT).linkage_report.with_suffix(".html").read_text(encoding="utf-8")
 
 
 def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing) -> None:
     """Write payload and tokens to separate files, as an intake does."""
     row_keys = derive_delivery_keys(keys, source, COHORT, council, "")
     with home.open_staging() as staging:
-        tokens, store = keys.get_public_key("tokens"), home.extract(source, COHORT, council)
+        tokens, store = keys.get_public_key("tokens"), home.get_extract(source, COHORT, council)
         with SplitWriter(staging, row_keys, tokens, {}, lambda table: np.zeros(len(table), bool)) as out:
             out.write(rows)
         assert out.tokens
@@ -83,7 +83,7 @@ def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing)
         promote(out.tokens, store.tokens)
 
 
-def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
+def add_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
     """Add random values for columns used by the child table; the rest are missing."""
     size = tokens.num_rows
     chosen: dict[str, Any] = {
@@ -94,7 +94,7 @@ def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.
         "review": np.full(size, "2-2.5Y"),
         "entitlement": rng.choice(["2YO", "UNI"], size),
     }
-    for column in CONTRACTS[source].with_role(Role.PAYLOAD):
+    for column in CONTRACTS[source].select_role(Role.PAYLOAD):
         if column.name not in tokens.column_names:
             kind = _TYPES.get(column.kind, pa.int32())
             values = pa.array(chosen[column.name]) if column.name in chosen else pa.nulls(size, kind)

@@ -18,51 +18,57 @@ RIGHT_SOURCE = {"settings to education": "early_years_census", "health to childr
 EDUCATION = ("eyfsp", "school_census")
 
 
-def plain(children: int, seed: int) -> Frames:
-    return stress.extracts(children, seed)
+def draw_plain(children: int, seed: int) -> Frames:
+    return stress.draw_extracts(children, seed)
 
 
-def without_postcodes(children: int, seed: int) -> Frames:
-    return {source: frame.assign(postcode=None) for source, frame in plain(children, seed).items()}
+def draw_without_postcodes(children: int, seed: int) -> Frames:
+    return {source: frame.assign(postcode=None) for source, frame in draw_plain(children, seed).items()}
 
 
-def few_surnames(children: int, seed: int) -> Frames:
-    frames = plain(children, seed)
+def draw_few_surnames(children: int, seed: int) -> Frames:
+    frames = draw_plain(children, seed)
     return {source: frame.assign(surname=frame.surname.str.upper().str[:1] + "ABC") for source, frame in frames.items()}
 
 
-def partners_absent(children: int, seed: int, frames: Frames | None = None) -> Frames:
+def draw_partners_absent(children: int, seed: int, frames: Frames | None = None) -> Frames:
     """Return a population in which half of the children reviewed by health visitors are in no other service."""
-    frames = dict(frames or plain(children, seed))
+    frames = dict(frames or draw_plain(children, seed))
     there = np.random.default_rng(seed).random(children) < 0.5
     for source in (*EDUCATION, "early_years_census"):
         frames[source] = frames[source][there[frames[source].child]].reset_index(drop=True)
     return frames
 
 
-def all_at_once(children: int, seed: int) -> Frames:
+def draw_all_at_once(children: int, seed: int) -> Frames:
     """Return a population with few surnames, no postcodes, and half of the children in no other service."""
-    frames = {source: frame.assign(postcode=None) for source, frame in few_surnames(children, seed).items()}
-    return partners_absent(children, seed, frames)
+    frames = {source: frame.assign(postcode=None) for source, frame in draw_few_surnames(children, seed).items()}
+    return draw_partners_absent(children, seed, frames)
 
 
-KINDS: tuple[Callable[[int, int], Frames], ...] = (plain, partners_absent, without_postcodes, few_surnames, all_at_once)
+KINDS: tuple[Callable[[int, int], Frames], ...] = (
+    draw_plain,
+    draw_partners_absent,
+    draw_without_postcodes,
+    draw_few_surnames,
+    draw_all_at_once,
+)
 
 
-def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
+def tokenise_frames(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
     con = duckdb.connect()
     pseudonyms.prepare(con)
-    return {source: _tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
+    return {source: _build_tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
 
 
-def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
+def _build_tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
     con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
     sent = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
     columns = set(frame.columns) & {*normalise.INPUTS, "local_patient_id"}
     return pseudonyms.tokenise(con, sent, columns, ["council", "row_key", "sex"], keys)
 
 
-def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
+def count_false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
     """Count the children of `source` that are linked to another service, and those without a true record there."""
     columns = ["source", "council", "row_key", "child"]
     truth = pd.concat([frame.assign(source=name)[columns] for name, frame in frames.items()])
@@ -78,7 +84,7 @@ def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]
 def tokenise(keys: KeyRing) -> Callable[[Frames], dict[str, pa.Table]]:
     """Return a function: contract-named frames by source -> token tables by source."""
 
-    return lambda frames: tokenised(frames, keys)
+    return lambda frames: tokenise_frames(frames, keys)
 
 
 @pytest.fixture(scope="session")

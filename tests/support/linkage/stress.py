@@ -26,7 +26,7 @@ _NICKNAMES: dict[str, str] = _NAMES["nicknames"]
 _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
-def population(children: int, seed: int = 1) -> pd.DataFrame:
+def draw_population(children: int, seed: int = 1) -> pd.DataFrame:
     """Return one row per child: child, family, group (of names), twin, council, sex, surname, forename, date_of_birth,
     postcode, upn, nhs_number."""
     rng = np.random.default_rng(seed)
@@ -42,10 +42,10 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
     surname, forename = np.empty(children, object), np.empty(children, object)
     for g, (_, surnames, girls, boys, tail) in enumerate(_GROUPS):
         mine = group == g
-        surname[mine] = _surnames(rng, mine.sum(), surnames, tail)
+        surname[mine] = _draw_surnames(rng, mine.sum(), surnames, tail)
         for s, names in (("F", girls), ("M", boys)):
             chosen = mine & (sex == s)
-            forename[chosen] = _zipf(rng, chosen.sum(), np.array(names, object), 0.55)
+            forename[chosen] = _draw_zipf(rng, chosen.sum(), np.array(names, object), 0.55)
     surname = surname[home]
     for _ in range(8):  # twins never have the same forename
         same = np.zeros(children, bool)
@@ -56,7 +56,7 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
     days = rng.integers(0, 366, children)[family]
     born = pd.Timestamp("2019-09-01") + pd.to_timedelta(days, unit="D")
     council = rng.choice(8, children, p=_COUNCIL_SHARES)[home]
-    postcode = _postcodes(rng, council, children)[home]
+    postcode = _draw_postcodes(rng, council, children)[home]
     return pd.DataFrame(
         {
             "child": np.arange(children),
@@ -69,13 +69,13 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
             "forename": forename,
             "date_of_birth": born,
             "postcode": postcode,
-            "upn": upns(rng.permutation(children)),
-            "nhs_number": nhs_numbers(rng.permutation(children)),
+            "upn": make_upns(rng.permutation(children)),
+            "nhs_number": make_nhs_numbers(rng.permutation(children)),
         }
     )
 
 
-def extracts(
+def draw_extracts(
     children: int,
     seed: int = 1,
     nhs_on_education: float = 0.0,
@@ -86,22 +86,22 @@ def extracts(
 
     Errors are `slips` times as frequent as usual, and in some councils `slips_of` times as frequent again.
     """
-    people = population(children, seed)
+    people = draw_population(children, seed)
     people["slips"] = people.council.map(slips_of or {}).astype(float).fillna(1.0)
     rng = np.random.default_rng(seed + 1)
-    eyfsp = _seen(rng, people, 0.985, moved=0.0, errors=0.4 * slips)
-    census = _seen(rng, people, 0.98, moved=0.01, errors=0.4 * slips)
+    eyfsp = _record_seen(rng, people, 0.985, moved=0.0, errors=0.4 * slips)
+    census = _record_seen(rng, people, 0.98, moved=0.01, errors=0.4 * slips)
     for frame in (eyfsp, census):
         temporary = rng.random(len(frame)) < 0.004
-        frame.loc[temporary, "upn"] = upns(frame.child.to_numpy()[temporary], temporary=True)
+        frame.loc[temporary, "upn"] = make_upns(frame.child.to_numpy()[temporary], temporary=True)
         frame.loc[rng.random(len(frame)) >= nhs_on_education, "nhs_number"] = None
-    settings = _seen(rng, people, 0.88, moved=0.06, errors=slips)
+    settings = _record_seen(rng, people, 0.88, moved=0.06, errors=slips)
     second = settings.sample(frac=0.12, random_state=seed)
-    settings = pd.concat([settings, _with_errors(rng, second.copy(), 0.5 * slips)], ignore_index=True)
+    settings = pd.concat([settings, _add_errors(rng, second.copy(), 0.5 * slips)], ignore_index=True)
     settings["nhs_number"] = None
-    health = _seen(rng, people, 0.85, moved=0.09, errors=slips)
+    health = _record_seen(rng, people, 0.85, moved=0.09, errors=slips)
     again = health.sample(frac=0.3, random_state=seed)
-    health = pd.concat([health, _with_errors(rng, again.copy(), 0.3 * slips)], ignore_index=True)
+    health = pd.concat([health, _add_errors(rng, again.copy(), 0.3 * slips)], ignore_index=True)
     health["local_patient_id"] = "P" + health.child.astype(str)
     health.loc[rng.random(len(health)) < 0.04, "nhs_number"] = None
     frames = {"eyfsp": eyfsp, "school_census": census, "early_years_census": settings, "hv_reviews": health}
@@ -118,7 +118,7 @@ def extracts(
     return frames
 
 
-def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
+def make_upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
     if not len(numbers):
         return np.zeros(0, object)
     digits = np.char.zfill(numbers.astype(str), 11)
@@ -130,7 +130,7 @@ def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
     return np.array([f"{a}{''.join(map(str, c))}{ends}" for a, c in zip(letters, columns, strict=True)], object)
 
 
-def nhs_numbers(numbers: np.ndarray) -> np.ndarray:
+def make_nhs_numbers(numbers: np.ndarray) -> np.ndarray:
     """Return valid NHS numbers in the reserved 999 range; where the check digit would be 10, the next number."""
     out = []
     for n in numbers:
@@ -143,13 +143,13 @@ def nhs_numbers(numbers: np.ndarray) -> np.ndarray:
     return np.array(out, object)
 
 
-def _zipf(rng: np.random.Generator, n: int, values: np.ndarray, power: float) -> np.ndarray:
+def _draw_zipf(rng: np.random.Generator, n: int, values: np.ndarray, power: float) -> np.ndarray:
     weights = np.arange(1, len(values) + 1) ** -power
     return rng.choice(values, n, p=weights / weights.sum())
 
 
-def _surnames(rng: np.random.Generator, n: int, common: list[str], tail: float) -> np.ndarray:
-    names = _zipf(rng, n, np.array(common, object), 0.7)
+def _draw_surnames(rng: np.random.Generator, n: int, common: list[str], tail: float) -> np.ndarray:
+    names = _draw_zipf(rng, n, np.array(common, object), 0.7)
     made = rng.random(n) < tail
     starts, middles = rng.choice(_SYLLABLES, n), rng.choice(["", "", *_SYLLABLES], n)
     parts = zip(starts, middles, rng.choice(_ENDINGS, n), strict=True)
@@ -163,7 +163,7 @@ def _redraw(rng: np.random.Generator, group: np.ndarray, sex: np.ndarray) -> np.
     return np.array([rng.choice(_GROUPS[g][2 if s == "F" else 3]) for g, s in zip(group, sex, strict=True)], object)
 
 
-def _postcodes(rng: np.random.Generator, council: np.ndarray, children: int) -> np.ndarray:
+def _draw_postcodes(rng: np.random.Generator, council: np.ndarray, children: int) -> np.ndarray:
     areas = np.array(["LS", "W", "WA", "L", "L", "PR", "WA", "CH"])
     district = council * 7 + rng.integers(1, 8, len(council))
     unit = rng.integers(0, max(60, children // 5), len(council))
@@ -174,36 +174,38 @@ def _postcodes(rng: np.random.Generator, council: np.ndarray, children: int) -> 
     )  # fmt: skip
 
 
-def _seen(rng: np.random.Generator, people: pd.DataFrame, coverage: float, moved: float, errors: float) -> pd.DataFrame:
+def _record_seen(
+    rng: np.random.Generator, people: pd.DataFrame, coverage: float, moved: float, errors: float
+) -> pd.DataFrame:
     seen = people[rng.random(len(people)) < coverage].reset_index(drop=True)
     movers = rng.random(len(seen)) < moved
     council = np.where(rng.random(len(seen)) < 0.2, rng.choice(COUNCILS, len(seen)), seen.council)
-    elsewhere = _postcodes(rng, np.searchsorted(np.sort(COUNCILS), council), len(people))
+    elsewhere = _draw_postcodes(rng, np.searchsorted(np.sort(COUNCILS), council), len(people))
     seen["postcode"] = np.where(movers, elsewhere, seen.postcode)
     seen["council"] = np.where(movers, council, seen.council)
-    return _with_errors(rng, seen, errors)
+    return _add_errors(rng, seen, errors)
 
 
-def _with_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> pd.DataFrame:
+def _add_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> pd.DataFrame:
     """Add typing errors, swaps, short names and placeholders, each at its own rate times `rate`."""
     n = len(frame)
     frame = frame.reset_index(drop=True)
 
-    def hit(share: float) -> np.ndarray:
+    def draw_hits(share: float) -> np.ndarray:
         return rng.random(n) < share * rate * frame.slips.to_numpy()
 
     short = frame.forename.map(_NICKNAMES)
-    frame["forename"] = np.where(hit(0.06) & short.notna(), short, frame.forename)
+    frame["forename"] = np.where(draw_hits(0.06) & short.notna(), short, frame.forename)
     for column, share in (("surname", 0.025), ("forename", 0.025)):
-        wrong = hit(share)
-        frame.loc[wrong, column] = _typos(rng, frame.loc[wrong, column])
-    half = frame.surname.str.contains("-") & hit(0.25)
+        wrong = draw_hits(share)
+        frame.loc[wrong, column] = _add_typos(rng, frame.loc[wrong, column])
+    half = frame.surname.str.contains("-") & draw_hits(0.25)
     frame.loc[half, "surname"] = frame.surname[half].str.split("-").str[0 if rng.random() < 0.5 else 1]
-    changed = hit(0.008)
+    changed = draw_hits(0.008)
     frame.loc[changed, "surname"] = rng.permutation(frame.surname)[: changed.sum()]
-    swapped = hit(0.004)
+    swapped = draw_hits(0.004)
     frame.loc[swapped, ["surname", "forename"]] = frame.loc[swapped, ["forename", "surname"]].to_numpy()
-    flipped = hit(0.008) & (frame.date_of_birth.dt.day <= 12)
+    flipped = draw_hits(0.008) & (frame.date_of_birth.dt.day <= 12)
     born = frame.date_of_birth
     turned = pd.to_datetime(
         {
@@ -212,21 +214,21 @@ def _with_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> 
             "day": born.dt.month.where(flipped, born.dt.day),
         }
     )
-    off = pd.to_timedelta(np.where(hit(0.006), rng.choice([-10, -1, 1, 10, 30], n), 0), unit="D")
+    off = pd.to_timedelta(np.where(draw_hits(0.006), rng.choice([-10, -1, 1, 10, 30], n), 0), unit="D")
     frame["date_of_birth"] = turned + off
-    frame.loc[hit(0.004), "date_of_birth"] = pd.Timestamp("1900-01-01")
-    frame.loc[hit(0.006), "forename"] = "Baby"
-    frame.loc[hit(0.004), "postcode"] = "ZZ99 3VZ"
-    wrong = hit(0.008)
-    frame.loc[wrong, "postcode"] = _typos(rng, frame.loc[wrong, "postcode"])
-    upper = hit(0.3)
+    frame.loc[draw_hits(0.004), "date_of_birth"] = pd.Timestamp("1900-01-01")
+    frame.loc[draw_hits(0.006), "forename"] = "Baby"
+    frame.loc[draw_hits(0.004), "postcode"] = "ZZ99 3VZ"
+    wrong = draw_hits(0.008)
+    frame.loc[wrong, "postcode"] = _add_typos(rng, frame.loc[wrong, "postcode"])
+    upper = draw_hits(0.3)
     frame["surname"] = np.where(upper, frame.surname.str.upper(), frame.surname)
     frame["forename"] = np.where(upper, frame.forename.str.upper(), frame.forename)
-    frame.loc[hit(0.003), "sex"] = None
+    frame.loc[draw_hits(0.003), "sex"] = None
     return frame
 
 
-def _typos(rng: np.random.Generator, values: pd.Series) -> list[str]:
+def _add_typos(rng: np.random.Generator, values: pd.Series) -> list[str]:
     out = []
     for value in values:
         at, kind = int(rng.integers(0, max(1, len(value) - 1))), rng.integers(0, 4)

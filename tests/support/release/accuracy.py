@@ -28,12 +28,12 @@ from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import NoisyRates, model_rates
 from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
+from privacy.release.mechanism import Counts, OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
 from sources.reference.published_figures import estimate_council_size
-from tests.support.release.examples import published_rates
+from tests.support.release.examples import compute_published_rates
 
 Array = NDArray[np.float64]
 LARGE = 200
@@ -61,7 +61,7 @@ class Truth:
 ADDITIVE = Truth()
 
 
-def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
+def draw_child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
     rng = np.random.default_rng(seed)
     sizes = [round(estimate_council_size(name)) for name in councils]
     council = np.repeat(np.arange(len(councils)), sizes)
@@ -69,12 +69,12 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
     codes = {"council": council}
     chance = 0.68 + rng.normal(0, 0.03, len(councils))[council]
     for attribute in FAMILY.attributes:
-        each = np.array([_shares(attribute, name) for name in councils])
+        each = np.array([_compute_shares(attribute, name) for name in councils])
         shares = each.mean(axis=0)
         drawn = [rng.choice(len(own), size, p=own / own.sum()) for own, size in zip(each, sizes, strict=True)]
         codes[attribute.name] = np.concatenate(drawn)
         if attribute.name in CHARACTERISTICS:
-            chance += _effects(rng, len(councils), shares, truth)[council, codes[attribute.name]]
+            chance += _draw_effects(rng, len(councils), shares, truth)[council, codes[attribute.name]]
     chance -= truth.special * ((council == 1) & (codes["ethnic_group"] == 1))
     codes["gld"] = (rng.random(rows) >= np.clip(chance, 0.02, 0.98)).astype(int)
     dots = np.array(DOTS.categories)[codes["dots"]]
@@ -86,27 +86,27 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **columns})
 
 
-def _shares(attribute: Attribute, council: str) -> list[float]:
+def _compute_shares(attribute: Attribute, council: str) -> list[float]:
     """Return the shares of an attribute's categories in a council.
 
     Most linked records agree completely, as in reality: with equal cells, no link could be trusted.
     """
     if attribute == AGREEMENT:
-        return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *_one_differs(ONE_DIFFERS)]
+        return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *_share_differences(ONE_DIFFERS)]
     if attribute == DIFFERENCES:
-        return [0.2, 0.034, 0.598, *_one_differs(ONE_SORT)]
+        return [0.2, 0.034, 0.598, *_share_differences(ONE_SORT)]
     if attribute == CENSUS_JOIN:
         return [0.01, 0.86, 0.115, 0.015]
-    return list(public_shares(attribute, council).values())
+    return list(get_public_shares(attribute, council).values())
 
 
-def _one_differs(cells: Sequence[object]) -> list[float]:
+def _share_differences(cells: Sequence[object]) -> list[float]:
     """Return shares of cells with one difference; both names of a record seldom differ together."""
     weights = np.array([0.05 if "both names" in str(cell) else 1.0 for cell in cells])
     return [float(each) for each in 0.168 * weights / weights.sum()]
 
 
-def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
+def get_public_shares(attribute: Attribute, council: str) -> dict[str, float]:
     return dict(
         zip(
             attribute.categories,
@@ -116,7 +116,7 @@ def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
     )
 
 
-def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:
+def _draw_effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:
     """Draw effects, shape (councils, categories): each category's general effect, and its effect in each council."""
     general = rng.normal(0, 0.06, len(shares))
     shape = councils, len(shares)
@@ -144,32 +144,32 @@ class Cells:
     errors: dict[str, Array]
     covered: dict[str, Array]
 
-    def within(self, least: float, most: float = math.inf) -> NDArray[np.bool_]:
+    def mask_within(self, least: float, most: float = math.inf) -> NDArray[np.bool_]:
         """Return the mask, shape (releases, cells), of cells with `least` children or more but fewer than `most`."""
         return (self.sizes >= least) & (self.sizes < most)
 
-    def the_one(self) -> NDArray[np.bool_]:
+    def mask_the_one(self) -> NDArray[np.bool_]:
         """Return the mask, shape (releases, cells), of the special group."""
         return np.broadcast_to(self.special, self.sizes.shape)
 
-    def coverage(self, way: str, cells: NDArray[np.bool_]) -> float:
+    def compute_coverage(self, way: str, cells: NDArray[np.bool_]) -> float:
         return float(self.covered[way][cells].mean())
 
-    def mean_absolute(self, way: str, at_least: float) -> float:
-        return float(np.abs(self.errors[way][self.within(at_least)]).mean())
+    def compute_mean_absolute(self, way: str, at_least: float) -> float:
+        return float(np.abs(self.errors[way][self.mask_within(at_least)]).mean())
 
-    def root_mean_square(self, way: str, cells: NDArray[np.bool_]) -> float:
+    def compute_root_mean_square(self, way: str, cells: NDArray[np.bool_]) -> float:
         return float(np.sqrt((self.errors[way][cells] ** 2).mean()))
 
-    def share_near(self, way: str, points: float, cells: NDArray[np.bool_]) -> float:
+    def compute_share_near(self, way: str, points: float, cells: NDArray[np.bool_]) -> float:
         """Return the share of cells whose figure is within `points` of the truth."""
         return float((np.abs(self.errors[way][cells]) <= points).mean())
 
-    def mean_error(self, way: str) -> float:
-        return float(self.errors[way][self.the_one()].mean())
+    def compute_mean_error(self, way: str) -> float:
+        return float(self.errors[way][self.mask_the_one()].mean())
 
 
-def release_errors(
+def measure_errors(
     councils: Sequence[str], releases: int, *, rho: float | None = None, truth: Truth = ADDITIVE, tables: int = 1
 ) -> Cells:
     """Return the errors over repeated releases of each of several child tables, all with the same budget."""
@@ -179,12 +179,12 @@ def release_errors(
     sizes: list[Array] = []
     found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
     for seed in range(1, tables + 1):
-        table = child_table(councils, seed, truth)
-        counts, exact = count_cells(table, plan), count_cells(table, _whole(plan))
-        size = [exact[_names(plan, name)].sum(axis=_gld(plan, name)).ravel() for name in CHARACTERISTICS]
+        table = draw_child_table(councils, seed, truth)
+        counts, exact = count_cells(table, plan), count_cells(table, _select_measured(plan))
+        size = [exact[_list_names(plan, name)].sum(axis=_find_gld(plan, name)).ravel() for name in CHARACTERISTICS]
         for _ in range(releases):
             sizes.append(np.concatenate(size))
-            for what, ways in _one(plan, counts, exact).items():
+            for what, ways in _estimate_one(plan, counts, exact).items():
                 for way, values in ways.items():
                     found[what].setdefault(way, []).append(values)
     marked = [np.zeros(plan.family.get_shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
@@ -193,15 +193,15 @@ def release_errors(
     return Cells(np.array(sizes), np.concatenate([m.ravel() for m in marked]), **all_found)
 
 
-def queries(plan: Plan) -> tuple[int, int]:
+def count_queries(plan: Plan) -> tuple[int, int]:
     """Return the number of published tables, and of those that no other table contains."""
-    maximal = plan.lattice.is_maximal[[plan.lattice.index(m.attributes) for m in plan.family.marginals]]
+    maximal = plan.lattice.is_maximal[[plan.lattice.find_position(m.attributes) for m in plan.family.marginals]]
     return len(maximal), int(maximal.sum())
 
 
-def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
-    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
-    each, detailed = queries(plan)
+def _estimate_one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
+    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
+    each, detailed = count_queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
     found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
 
@@ -209,14 +209,23 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array
         found[what].setdefault(way, []).append(values.ravel())
 
     for name in CHARACTERISTICS:
-        table = np.moveaxis(exact[_names(plan, name)], _gld(plan, name), -1).astype(np.float64)
-        truth = 100 * _rate(table[..., 0], table.sum(axis=-1))
-        axes = {a: Selector.each(plan.family.get_attribute(a)) for a in ("council", name)}
-        part, whole = Cube(axes, {"gld": Selector.only(plan.family.get_attribute("gld"), "Yes")}), Cube(axes)
-        x, y = estimates.values(part), estimates.values(whole)
-        noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
-        published, model = published_rates(estimates, part, whole, load_policy().reliability), model_rates(noisy)
-        note("errors", "release", 100 * _rate(x, y) - truth)
+        table = np.moveaxis(exact[_list_names(plan, name)], _find_gld(plan, name), -1).astype(np.float64)
+        truth = 100 * _compute_rate(table[..., 0], table.sum(axis=-1))
+        axes = {a: Selector.for_each(plan.family.get_attribute(a)) for a in ("council", name)}
+        part, whole = Cube(axes, {"gld": Selector.for_categories(plan.family.get_attribute("gld"), "Yes")}), Cube(axes)
+        x, y = estimates.compute_values(part), estimates.compute_values(whole)
+        noisy = NoisyRates(
+            x,
+            y,
+            estimates.compute_variance(part),
+            estimates.compute_variance(whole),
+            estimates.compute_covariance(part, whole),
+        )
+        published, model = (
+            compute_published_rates(estimates, part, whole, load_policy().reliability),
+            model_rates(noisy),
+        )
+        note("errors", "release", 100 * _compute_rate(x, y) - truth)
         note("errors", "model", 100 * model.rate - truth)
         for way, lower, upper in (
             ("release", published.lower, published.upper),
@@ -227,25 +236,25 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array
             sigma = math.sqrt(number / (2 * plan.rho))
             drawn = sum(source.add([np.zeros(table.size, dtype=np.int64)], [sigma])[0] for _ in range(parts))
             query = table + np.asarray(drawn).reshape(table.shape)
-            note("errors", way, 100 * _rate(query[..., 0], query.sum(axis=-1)) - truth)
+            note("errors", way, 100 * _compute_rate(query[..., 0], query.sum(axis=-1)) - truth)
     return {what: {way: np.concatenate(e) for way, e in ways.items()} for what, ways in found.items()}
 
 
-def _rate(part: Array, whole: Array) -> Array:
+def _compute_rate(part: Array, whole: Array) -> Array:
     return np.clip(np.where(whole > 0, part, 0) / np.where(whole > 0, whole, 1), 0, 1)
 
 
-def _names(plan: Plan, characteristic: str) -> tuple[str, ...]:
+def _list_names(plan: Plan, characteristic: str) -> tuple[str, ...]:
     return plan.family.sort_names(("council", characteristic, "gld"))
 
 
-def _gld(plan: Plan, characteristic: str) -> int:
-    return _names(plan, characteristic).index("gld")
+def _find_gld(plan: Plan, characteristic: str) -> int:
+    return _list_names(plan, characteristic).index("gld")
 
 
-def _whole(plan: Plan) -> Plan:
+def _select_measured(plan: Plan) -> Plan:
     """Return a plan of the tables whose errors are computed; only for exact counts, never for noise."""
-    wanted = {_names(plan, name): 1e6 for name in CHARACTERISTICS}
+    wanted = {_list_names(plan, name): 1e6 for name in CHARACTERISTICS}
     family = replace(plan.family, marginals=tuple(Marginal(names) for names in wanted), identities=())
     return Plan(family, plan.rho, plan.delta, wanted)
 
@@ -253,23 +262,26 @@ def _whole(plan: Plan) -> Plan:
 _COMPARED = ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile")
 
 
-def largest_correlation(councils: Sequence[str]) -> float:
+def measure_correlation(councils: Sequence[str]) -> float:
     """Return the largest correlation of the noise in two councils' GLD rates, over all pairs of councils and the
     characteristics measured by council; rates are taken as two thirds."""
     plan = plan_family("pupil", councils, load_policy())
     covariances, largest = Covariances(plan), 0.0
-    council, yes = plan.family.get_attribute("council"), Selector.only(plan.family.get_attribute("gld"), "Yes")
+    council, yes = (
+        plan.family.get_attribute("council"),
+        Selector.for_categories(plan.family.get_attribute("gld"), "Yes"),
+    )
     pairs = list(combinations(councils, 2))
-    measured = (name for name in _COMPARED if plan.family.covers(("council", name, "gld")))
+    measured = (name for name in _COMPARED if plan.family.has_marginal_over(("council", name, "gld")))
     for name in measured:
-        groups = Selector.each(plan.family.get_attribute(name))
+        groups = Selector.for_each(plan.family.get_attribute(name))
 
-        def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
-            rows = Selector.of(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
+        def build_rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
+            rows = Selector.for_groups(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
             axes = {"council": rows, name: groups}
             return LinearCombination(((1.0, Cube(axes, {"gld": yes})), (-2 / 3, Cube(axes))))
 
-        one, other = rate(0), rate(1)
-        scale = np.sqrt(covariances.variance(one) * covariances.variance(other))
-        largest = max(largest, float(np.abs(covariances.covariance(one, other) / scale).max()))
+        one, other = build_rate(0), build_rate(1)
+        scale = np.sqrt(covariances.compute_variance(one) * covariances.compute_variance(other))
+        largest = max(largest, float(np.abs(covariances.compute_covariance(one, other) / scale).max()))
     return largest

@@ -19,13 +19,13 @@ from ndl_export.files.stores import open_store
 from privacy.release.ledger import Ledger, StatedCharge
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from tests.support.release.examples import measure_small, small_plan
+from tests.support.release.examples import make_small_plan, measure_small
 
 COHORT, FAMILY = "202425", "small"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 CAP = 0.30
-PLAN: Plan = small_plan(0.1)
+PLAN: Plan = make_small_plan(0.1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Books:
     key: Ed25519PrivateKey = KEY
 
     @classmethod
-    def at(cls, root: Path, target: str | None = None, key: Ed25519PrivateKey = KEY) -> Books:
+    def for_folder(cls, root: Path, target: str | None = None, key: Ed25519PrivateKey = KEY) -> Books:
         books = cls(Home(root), target, key)
         books.home.prepare()
         return books
@@ -46,7 +46,7 @@ class Books:
     def ledger(self) -> Ledger:
         return Ledger(self.home.ledger)
 
-    def published(self) -> list[StatedCharge]:
+    def list_published(self) -> list[StatedCharge]:
         """Return `published_charges` without the settings of this process."""
         there = fetch_anchors(open_store(self.target)) if self.target else []
         return list_stated_charges([*read_anchors(self.home.release), *there])
@@ -54,7 +54,7 @@ class Books:
     def measure(self, version: str, **changes: Any) -> Measurement:
         self.ledger.approve(COHORT, CAP)
         return measure_small(
-            self.ledger, self.home.restricted, release=version, **{"published": self.published} | changes
+            self.ledger, self.home.restricted, release=version, **{"published": self.list_published} | changes
         )
 
     def release(self, version: str) -> Path:
@@ -76,7 +76,7 @@ class Books:
                 }
             ],
         }
-        return sealed(self.home.release / version, statement, self.key)
+        return seal(self.home.release / version, statement, self.key)
 
     def publish(self, version: str, url: str) -> None:
         """Compare the ledger with local and published statements, then copy the bundle, as `upload.publish` does."""
@@ -100,7 +100,7 @@ class Books:
             shutil.rmtree(self.home.restricted / name, ignore_errors=True)
 
 
-def sealed(bundle: Path, statement: Any, key: Ed25519PrivateKey = KEY) -> Path:
+def seal(bundle: Path, statement: Any, key: Ed25519PrivateKey = KEY) -> Path:
     """Write the signed files that state what a bundle cost."""
     bundle.mkdir(parents=True, exist_ok=True)
     files = {PRIVACY_RECORD_FILE: json.dumps(statement).encode(), signing.PUBLIC_KEY_FILE: signing.get_public_pem(key)}

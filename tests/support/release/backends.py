@@ -24,16 +24,16 @@ class SQLite:
     def __init__(self, folder: Path) -> None:
         self.location = folder / "home" / "ledger.sqlite"
 
-    def raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    def execute_raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         with closing(sqlite3.connect(self.location)) as connection, connection:
             return connection.execute(statement, parameters).fetchall()
 
     def drop(self, trigger: str, table: str = "entries") -> None:
-        self.raw(f"DROP TRIGGER {'' if table == 'entries' else f'{table}_'}{trigger}")
+        self.execute_raw(f"DROP TRIGGER {'' if table == 'entries' else f'{table}_'}{trigger}")
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join("?" * len(fields(Entry)))
-        self.raw(f"{verb.format('entries')}({COLUMNS}) VALUES ({marks})", astuple(entry))
+        self.execute_raw(f"{verb.format('entries')}({COLUMNS}) VALUES ({marks})", astuple(entry))
 
 
 class PostgreSQL:
@@ -53,16 +53,16 @@ class PostgreSQL:
         self.location = location
         self.refused = psycopg2.IntegrityError
 
-    def raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    def execute_raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         return postgres.execute(self.location, f"SET search_path = readiness_ledger; {statement}", parameters)
 
     def drop(self, trigger: str, table: str = "entries") -> None:
-        self.raw(f"DROP TRIGGER {trigger} ON {table}")
+        self.execute_raw(f"DROP TRIGGER {trigger} ON {table}")
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join(["%s"] * len(fields(Entry)))
         before, _, conflict = verb.format("entries").partition("...")
-        self.raw(f"{before} ({COLUMNS}) VALUES ({marks}) {conflict}", astuple(entry))
+        self.execute_raw(f"{before} ({COLUMNS}) VALUES ({marks}) {conflict}", astuple(entry))
 
 
 def approved(backend: SQLite | PostgreSQL) -> Ledger:

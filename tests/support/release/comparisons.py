@@ -55,16 +55,16 @@ class Compared:
         level = (self.rates[None, :] == self.rates[:, None]).sum(axis=1)
         return float(np.mean(((best <= above + 1) & (worst >= above + level)).all(axis=1)))
 
-    def power_from_all(self) -> float:
+    def compute_power_from_all(self) -> float:
         """Return the share of councils that differ from all together for which the verdict is certain."""
         return float(np.mean(self.from_all[:, np.abs(self.rates - self.together) > 1e-9] != 0))
 
-    def power_of_pairs(self, at_least: float) -> float:
+    def compute_power_of_pairs(self, at_least: float) -> float:
         """Return the share of pairs at least `at_least` points apart for which the verdict is certain."""
         return float(np.mean(self.pairs[:, np.abs(self.rates[:, None] - self.rates) >= at_least] != 0))
 
 
-def pilot_sizes() -> Floats:
+def read_pilot_sizes() -> Floats:
     return np.array([round(estimate_council_size(council)) for council in sorted(PILOT)], dtype=float)
 
 
@@ -85,12 +85,12 @@ def simulate(sizes: Floats, rates: Floats, releases: int, seed: int = 1, *, one_
     of_both = noise[i] ** 2 + noise[j] ** 2 + 2 * NOISE_CORRELATION * noise[i] * noise[j]
     pairs = (p[:, i] - p[:, j]) / np.sqrt(of_both + chance[:, i] + chance[:, j])
     each = np.zeros((*shape, len(sizes)), dtype=np.int64)
-    each[:, i, j] = _verdicts(pairs, one_by_one=one_by_one)
+    each[:, i, j] = _decide_verdicts(pairs, one_by_one=one_by_one)
     each[:, j, i] = -each[:, i, j]
-    return Compared(rates, float(rates @ share), _verdicts(from_all, one_by_one=one_by_one), each)
+    return Compared(rates, float(rates @ share), _decide_verdicts(from_all, one_by_one=one_by_one), each)
 
 
-def certain_from(lists: Floats, risk: float) -> Floats:
+def compute_certain_from(lists: Floats, risk: float) -> Floats:
     """Return the distance from which the macros call a difference certain, for each row of distances."""
     releases, many = lists.shape
     given = pa.table({"release": np.repeat(np.arange(releases), many), "distance": lists.ravel()})
@@ -108,6 +108,6 @@ def certain_from(lists: Floats, risk: float) -> Floats:
     return np.asarray(found["needed"], dtype=float)
 
 
-def _verdicts(distances: Floats, *, one_by_one: bool) -> NDArray[np.int64]:
-    needed = Z if one_by_one else certain_from(np.abs(distances), RISK / 2)[:, None]
+def _decide_verdicts(distances: Floats, *, one_by_one: bool) -> NDArray[np.int64]:
+    needed = Z if one_by_one else compute_certain_from(np.abs(distances), RISK / 2)[:, None]
     return np.asarray(np.sign(distances) * (np.abs(distances) > needed), dtype=np.int64)

@@ -31,7 +31,7 @@ from privacy.release.child_table import count_cells
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, OpenDPNoise
-from tests.support.release.examples import measure_small, small_plan, small_table
+from tests.support.release.examples import draw_small_table, make_small_plan, measure_small
 from tests.support.waiting import PATIENCE
 
 WARM = multiprocessing.get_context("forkserver")
@@ -45,7 +45,7 @@ NEVER = -1
 """Step number that is never reached."""
 
 
-PLAN = small_plan(0.01)
+PLAN = make_small_plan(0.01)
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Scene:
     location: Path | str
 
     @classmethod
-    def made(cls, home: Path, location: Path | str | None = None) -> Scene:
+    def create(cls, home: Path, location: Path | str | None = None) -> Scene:
         scene = cls(home, location or home / "ledger.sqlite")
         home.mkdir(exist_ok=True)
-        pq.write_table(small_table(300), scene.table)
+        pq.write_table(draw_small_table(300), scene.table)
         Ledger(scene.location).approve(COHORT, CAP)
         measure_in(scene, FIRST)
         return scene
@@ -81,17 +81,17 @@ class Scene:
         found = Ledger(self.location).find(COHORT, release, FAMILY)
         return (found.entry, found.end) if found else None
 
-    def stored(self, release: str) -> Path:
+    def find_stored(self, release: str) -> Path:
         return session.build_measurement_path(self.restricted, COHORT, release, FAMILY)
 
-    def written(self) -> list[dict[str, Any]]:
+    def read_diary(self) -> list[dict[str, Any]]:
         """Return the diary without an incomplete last line, which was never synced."""
         lines = self.diary.read_text().splitlines(keepends=True) if self.diary.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 @contextmanager
-def quick_folder() -> Iterator[Path]:
+def make_quick_folder() -> Iterator[Path]:
     """Yield a temporary folder, in memory if possible: what a killed process wrote is kept even without a disk."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
@@ -141,7 +141,7 @@ def measure_in(scene: Scene, release: str) -> Measurement:
 # --- Runs that are killed
 
 
-def killed_after(scene: Scene, release: str, seconds: float) -> int:
+def kill_after(scene: Scene, release: str, seconds: float) -> int:
     """Run in a separate process, kill it after `seconds`, and return its exit code."""
     receiver, sender = WARM.Pipe(duplex=False)
     process = WARM.Process(target=_begin, args=(scene, release, sender))
@@ -154,19 +154,19 @@ def killed_after(scene: Scene, release: str, seconds: float) -> int:
     return process.exitcode
 
 
-def killed_at(scene: Scene, release: str, step: int) -> int:
+def kill_at(scene: Scene, release: str, step: int) -> int:
     """Run in a separate process that is killed on reaching a step of `steps_of`, and return its exit code."""
-    process = WARM.Process(target=_stepping, args=(scene, release, step))
+    process = WARM.Process(target=_run_to_step, args=(scene, release, step))
     process.start()
     process.join(PATIENCE)
     assert process.exitcode is not None
     return process.exitcode
 
 
-def steps_of(scene: Scene, release: str) -> list[str]:
+def list_steps(scene: Scene, release: str) -> list[str]:
     """Run to the end in this process, and return the name of every step."""
     steps = Steps(scene.location, NEVER)
-    with steps.watched():
+    with steps.watch():
         measure_in(scene, release)
     return steps.names
 
@@ -176,8 +176,8 @@ def _begin(scene: Scene, release: str, ready: Any) -> None:
     measure_in(scene, release)
 
 
-def _stepping(scene: Scene, release: str, step: int) -> None:
-    with Steps(scene.location, step).watched():
+def _run_to_step(scene: Scene, release: str, step: int) -> None:
+    with Steps(scene.location, step).watch():
         measure_in(scene, release)
 
 
@@ -194,30 +194,30 @@ class Steps:
         self.names.append(name)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Watch the ledger storage at its interface, and files at the calls that sync them."""
         kind = type(Ledger(self._location)._storage)
         with ExitStack() as stack:
             for name, begin, end in (("begin_writing", "begin", "commit"), ("lock_exclusively", "lock", "unlock")):
-                watched = self._around_block(begin, end, getattr(kind, name))
+                watched = self._wrap_block(begin, end, getattr(kind, name))
                 stack.enter_context(patch.object(kind, name, watched))
             for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
-                stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
-            stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
+                stack.enter_context(patch.object(owner, name, self._wrap_call(name, getattr(owner, name))))
+            stack.enter_context(patch.object(DiaryNoise, "add", self._wrap_call("draw", DiaryNoise.add)))
             yield
 
-    def _around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any, **options: Any) -> Any:
+    def _wrap_call(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(*arguments: Any, **options: Any) -> Any:
             self.reach(f"before {name}")
             result = call(*arguments, **options)
             self.reach(f"after {name}")
             return result
 
-        return watched
+        return watch
 
-    def _around_block(self, begin: str, end: str, block: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_block(self, begin: str, end: str, block: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
-        def watched(storage: Any) -> Iterator[Any]:
+        def watch(storage: Any) -> Iterator[Any]:
             self.reach(f"before {begin}")
             with block(storage) as found:
                 self.reach(f"after {begin}")
@@ -225,20 +225,20 @@ class Steps:
                 self.reach(f"before {end}")
             self.reach(f"after {end}")
 
-        return watched
+        return watch
 
 
 # --- What is left
 
 
-def outcome(scene: Scene, release: str) -> str:
+def finish(scene: Scene, release: str) -> str:
     """Run once more to the end, and return `measured` (drawn by this run) or `found` (committed by an earlier one)."""
-    before = len(scene.written())
+    before = len(scene.read_diary())
     measure_in(scene, release)
-    return "measured" if len(scene.written()) > before else "found"
+    return "measured" if len(scene.read_diary()) > before else "found"
 
 
-def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
+def check_evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     """Compare diary, ledger and store after finished runs of these releases, and count entries by kind.
 
     Raises AssertionError for two draws for one charge, a draw without a charge, a stored measurement that differs from
@@ -247,18 +247,18 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     """
     ledger = Ledger(scene.location)
     ledger.check_known(session.read_charges(scene.restricted, COHORT))
-    entries, draws = ledger.list_entries(), _draws_by_charge(scene)
+    entries, draws = ledger.list_entries(), _group_draws(scene)
     reserved = {entry.entry_hash for entry in entries if entry.kind == EntryKind.RESERVE}
     assert set(draws) <= reserved, "noise was drawn that no charge paid for"
     for release in releases:
         charge = scene.charge(release)
         assert charge is not None, "a finished run left no charge"
         assert charge[1] is not None, "a charge was left open"
-        content = scene.stored(release).read_bytes()
+        content = scene.find_stored(release).read_bytes()
         assert compute_sha256(content) == charge[1].measurement_sha256
         kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
         assert [kept] == [line["noisy"] for line in draws[charge[0].entry_hash] if line["event"] == "drew"]
-    assert set(scene.restricted.glob("measurements/*/*/*")) == {scene.stored(release) for release in releases}
+    assert set(scene.restricted.glob("measurements/*/*/*")) == {scene.find_stored(release) for release in releases}
     assert list(scene.restricted.glob("drawn/*")) == [], "what was drawn for a charge that was given back was kept"
     spent = sum(charge.entry.nano_rho for charge in ledger.list_charges())
     assert spent == len(releases) * entries[1].nano_rho, "a charge was lost"
@@ -266,10 +266,10 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     return Counter(entry.kind for entry in entries)
 
 
-def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
+def _group_draws(scene: Scene) -> dict[str, list[dict[str, Any]]]:
     """Return the diary's lines by charge; fail unless all marginals were drawn by one process and at most once."""
     draws: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for line in scene.written():
+    for line in scene.read_diary():
         draws[line["charge"]].append(line)
     for lines in draws.values():
         begun = [line for line in lines if line["event"] == "draws"]
@@ -278,7 +278,7 @@ def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
     return draws
 
 
-def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int = 25) -> Counter[str]:
+def kill_at_random(folder: Path, kills: int, seed: int, *, releases_in_a_home: int = 25) -> Counter[str]:
     """Kill runs at random moments, some after their last commit, until `kills` have died; run each release to its end,
     and count the outcomes.
 
@@ -287,22 +287,22 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
     """
     moments, ends = random.Random(seed), Counter[str]()
     while ends["killed"] < kills:
-        scene = Scene.made(folder / f"home{ends['homes']}")
+        scene = Scene.create(folder / f"home{ends['homes']}")
         ends["homes"] += 1
-        longest, releases = _duration(scene), [f"r{n}" for n in range(releases_in_a_home)]
+        longest, releases = _measure_duration(scene), [f"r{n}" for n in range(releases_in_a_home)]
         for release in releases:
             again = True
             while again:
-                died = killed_after(scene, release, moments.uniform(0, longest)) == -signal.SIGKILL
+                died = kill_after(scene, release, moments.uniform(0, longest)) == -signal.SIGKILL
                 ends["killed" if died else "finished"] += 1
                 again = died and moments.random() < 1 / 3
-            ends[outcome(scene, release)] += 1
-            assert outcome(scene, release) == "found", "a run after the last drew again"
-        ends["given back"] += evidence(scene, [FIRST, "timed", *releases])[EntryKind.VOID]
+            ends[finish(scene, release)] += 1
+            assert finish(scene, release) == "found", "a run after the last drew again"
+        ends["given back"] += check_evidence(scene, [FIRST, "timed", *releases])[EntryKind.VOID]
     return ends
 
 
-def _duration(scene: Scene) -> float:
+def _measure_duration(scene: Scene) -> float:
     started = time.monotonic()
-    assert killed_after(scene, "timed", 60) == 0
+    assert kill_after(scene, "timed", 60) == 0
     return time.monotonic() - started

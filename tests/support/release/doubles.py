@@ -21,9 +21,9 @@ class OneByOne:
     """A noise source that draws for vectors one by one."""
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        return [self.drawn(vector, sigma) for vector, sigma in zip(vectors, sigmas, strict=True)]
+        return [self.draw(vector, sigma) for vector, sigma in zip(vectors, sigmas, strict=True)]
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         raise NotImplementedError
 
 
@@ -32,7 +32,7 @@ class NoNoise(OneByOne):
 
     name = "none (test)"
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 
@@ -51,7 +51,7 @@ class ExactMoments:
     def __init__(self, counts: NDArray[np.float64], *attributes: Attribute, variance: float = 0.0) -> None:
         self.counts, self._attributes, self._variance = counts, attributes, variance
 
-    def values(self, figures: Figures) -> NDArray[np.float64]:
+    def compute_values(self, figures: Figures) -> NDArray[np.float64]:
         return np.asarray(sum(factor * self._compute_cube(cube) for factor, cube in list_terms(figures)))
 
     def _compute_cube(self, cube: Cube) -> NDArray[np.float64]:
@@ -61,10 +61,10 @@ class ExactMoments:
             found = np.moveaxis(np.tensordot(rows, found, (1, axis)), 0, axis)
         return found.reshape(cube.shape)
 
-    def variance(self, figures: Figures) -> NDArray[np.float64]:
+    def compute_variance(self, figures: Figures) -> NDArray[np.float64]:
         return np.full(figures.shape, self._variance)
 
-    def covariance(self, left: Figures, right: Figures) -> NDArray[np.float64]:
+    def compute_covariance(self, left: Figures, right: Figures) -> NDArray[np.float64]:
         return np.zeros(left.shape)
 
 
@@ -76,7 +76,7 @@ class SameNoise(OneByOne):
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(5)
 
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
+    def draw(self, counts: Integers, sigma: float) -> Integers:
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 
@@ -93,6 +93,6 @@ def held_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
         stack.enter_context(patch.object(ledger, "_make_nonce", lambda: "0" * 32))
-        stack.enter_context(patch.object(ledger.Ledger, "place", lambda _: "one place"))
+        stack.enter_context(patch.object(ledger.Ledger, "find_place", lambda _: "one place"))
         stack.enter_context(patch.object(approval, "_format_now", lambda: _FixedTime.now(UTC).isoformat()))
         yield

@@ -18,22 +18,22 @@ from privacy.release.workload import Attribute, Batch, Family, Figures, Identity
 from sources.reference.places import PILOT
 
 
-def attribute(name: str, size: int) -> Attribute:
+def build_attribute(name: str, size: int) -> Attribute:
     """Return an attribute whose categories are its name with a number."""
     return Attribute(name, tuple(f"{name} {i}" for i in range(size)))
 
 
-def small_family() -> Family:
+def build_small_family() -> Family:
     """Return a family of GLD by FSM and by review in four councils, with two attributes that record the same fact."""
     return Family(
         name="small",
         unit="child",
         attributes=(
-            attribute("council", 4),
-            attribute("fsm", 3),
-            attribute("gld", 2),
-            attribute("asq", 3),
-            attribute("dots", 4),
+            build_attribute("council", 4),
+            build_attribute("fsm", 3),
+            build_attribute("gld", 2),
+            build_attribute("asq", 3),
+            build_attribute("dots", 4),
         ),
         marginals=(
             Marginal(("council", "fsm", "gld"), 1.0),
@@ -50,14 +50,14 @@ def small_family() -> Family:
     )
 
 
-def small_plan(rho: float = 0.1) -> Plan:
-    return make_plan(small_family(), rho, delta=1e-6)
+def make_small_plan(rho: float = 0.1) -> Plan:
+    return make_plan(build_small_family(), rho, delta=1e-6)
 
 
-def small_table(rows: int, seed: int = 0) -> pa.Table:
+def draw_small_table(rows: int, seed: int = 0) -> pa.Table:
     """Return a child table that satisfies the small family's identity."""
     generator = np.random.default_rng(seed)
-    columns = {a.name: generator.integers(0, a.size, rows) for a in small_family().attributes}
+    columns = {a.name: generator.integers(0, a.size, rows) for a in build_small_family().attributes}
     columns["dots"] = np.where(columns["asq"] == 2, 2, 0) + generator.integers(0, 2, rows)
     texts = {name: pa.array([f"{name} {value}" for value in values], pa.string()) for name, values in columns.items()}
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **texts})
@@ -65,19 +65,19 @@ def small_table(rows: int, seed: int = 0) -> pa.Table:
 
 def measure_small(ledger: Ledger, restricted: Path, **changes: Any) -> Measurement:
     """Measure the small family with 7 children in every cell; `changes` are arguments of `measure_once`."""
-    plan: Plan = changes.get("plan") or small_plan()
+    plan: Plan = changes.get("plan") or make_small_plan()
     counts = {names: np.full(plan.family.get_shape(names), 7, dtype=np.int64) for names in plan.sigmas}
     usual = {"cohort": "202425", "release": "2026.11.0", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts}
     return measure_once(ledger, restricted, **usual | {"published": tuple} | changes)
 
 
-def pilot_family(councils: int = len(PILOT)) -> Family:
+def build_pilot_family(councils: int = len(PILOT)) -> Family:
     """Return the family that the pupil tables are measured as, for this many councils."""
     family = plan_family("pupil", PILOT, load_policy()).family
-    return replace(family, attributes=(attribute("council", councils), *family.attributes[1:]))
+    return replace(family, attributes=(build_attribute("council", councils), *family.attributes[1:]))
 
 
-def published_rates(
+def compute_published_rates(
     moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability
 ) -> PublishedFigures:
     """Return percentages within [0, 100]; both figures have the same shape."""

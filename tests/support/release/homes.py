@@ -31,7 +31,7 @@ from sources.contracts import CONTRACTS
 COHORT, VERSION = "202425", "2026.11.0"
 
 
-def home_of(folder: Path, rows: int, councils: Sequence[str], **without: Sequence[str]) -> Home:
+def make_home(folder: Path, rows: int, councils: Sequence[str], **without: Sequence[str]) -> Home:
     """Create a home whose confidential tables have `rows` rows, the first rows of any longer table.
 
     `without` has, by source, the councils that did not send it.
@@ -44,9 +44,9 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], **without: Sequenc
 
 def add_cohort(home: Home, cohort: str, rows: int, councils: Sequence[str], **without: Sequence[str]) -> None:
     for name, family in FAMILIES.items():
-        path = home.cohort(cohort).confidential(name)
+        path = home.get_cohort(cohort).get_confidential_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = _table(name, rows, councils)
+        table = _build_table(name, rows, councils)
         absent = pa.array(without.get(family.source, ()), pa.string())
         pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
     note_linked(home, cohort, councils, **without)
@@ -56,12 +56,12 @@ def note_linked(home: Home, cohort: str, councils: Sequence[str], **without: Seq
     """Write the record of a linkage of these councils, in which nothing in landing was unread."""
     write_json(home.landing_seen, asdict(LandingSeen()))
     sent = {source: [name for name in councils if name not in without.get(source, ())] for source in CONTRACTS}
-    write_record(home.cohort(cohort), LinkageRecord(councils, sent))
+    write_record(home.get_cohort(cohort), LinkageRecord(councils, sent))
 
 
 def note_taken(home: Home, quality: ExtractQuality) -> None:
     """Write the result of an intake and its line in the processing log."""
-    store = home.extract(*quality.key)
+    store = home.get_extract(*quality.key)
     record(home, Processing.INTAKE, *quality.key, file_mac=quality.file_mac)
     earlier = deliveries.read(store.quality)
     if earlier and earlier.file_mac != quality.file_mac:
@@ -71,10 +71,12 @@ def note_taken(home: Home, quality: ExtractQuality) -> None:
 
 def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> None:
     """Write the linkage's comparison of deliveries (`council/source`) with this MAC with those that they replaced."""
-    write_json(home.cohort(COHORT).overlaps, {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names})
+    write_json(
+        home.get_cohort(COHORT).overlaps, {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names}
+    )
 
 
-def quality_of(
+def build_quality(
     council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
 ) -> ExtractQuality:
     findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
@@ -83,12 +85,12 @@ def quality_of(
     return ExtractQuality(*about, *counted)
 
 
-def released(
+def make_release(
     home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION, cohort: str = COHORT, **options: Any
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
-    measure.measure_release(home.cohort(cohort), keys, version, councils, ReleaseOptions(**options))
-    return measure.publish_bundle(home.cohort(cohort), keys, version, councils)
+    measure.measure_release(home.get_cohort(cohort), keys, version, councils, ReleaseOptions(**options))
+    return measure.publish_bundle(home.get_cohort(cohort), keys, version, councils)
 
 
 def copy_home(home: Home, to: Path) -> Home:
@@ -99,7 +101,7 @@ def list_charges(home: Home) -> list[tuple[str, str, str]]:
     return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).list_entries() if e.kind == "RESERVE"]
 
 
-def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:
+def _build_table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:
     """Return a confidential table in which row n depends only on n."""
     domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILIES[family].attributes}
     chosen = np.random.default_rng(1).random((rows, len(domains)))

@@ -39,14 +39,14 @@ class Signer:
     public: bool = False
 
     @classmethod
-    def new(cls, name: str, role: str = "privacy lead", **of: Any) -> Signer:
+    def create(cls, name: str, role: str = "privacy lead", **of: Any) -> Signer:
         return cls(name, role, Ed25519PrivateKey.generate(), **of)
 
     @property
     def person(self) -> Person:
         return Person(self.name, self.role, format_public_key(self.key.public_key()), self.public, self.until)
 
-    def key_file(self, folder: Path) -> Path:
+    def write_key_file(self, folder: Path) -> Path:
         path = folder / f"{self.name.split()[0]}.pem"
         folder.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
@@ -60,7 +60,7 @@ class Signer:
 
 DEMONSTRATION_KEY = Ed25519PrivateKey.from_private_bytes(b"demonstration".ljust(32))  # the same for all workers
 """Signs if a test has no key set of a demonstration."""
-ANNA, BRAM = Signer.new("Anna Quillfeather"), Signer.new("Bram Thistlewood", "statistics lead")
+ANNA, BRAM = Signer.create("Anna Quillfeather"), Signer.create("Bram Thistlewood", "statistics lead")
 
 
 def read_page(output: str) -> tuple[str, str]:
@@ -110,7 +110,7 @@ def sign_page(home: Home, asked: Sequence[str], who: Signer | None, *options: st
     written = CliRunner().invoke(main, command)
     if who is None or "SHA-256" not in written.output:
         return written
-    key = who.key_file(home.root.parent / "people")
+    key = who.write_key_file(home.root.parent / "people")
     return CliRunner().invoke(main, [*command, *options, *read_page(written.output), "--key", str(key)])
 
 
@@ -118,7 +118,9 @@ def change_people(home: Home, *signers: Signer) -> None:
     """Sign the change to the people named in the policy, as the currently recorded people do."""
     request = build_people_request(home)
     for signer in signers:
-        sign_request(home.cohort(""), request, write_decision_sheet(home.cohort(""), request).sheet_sha256, signer.key)
+        sign_request(
+            home.get_cohort(""), request, write_decision_sheet(home.get_cohort(""), request).sheet_sha256, signer.key
+        )
 
 
 def approve_publication(home: Home, version: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.areas import lacking
-from tests.support.waiting import PATIENCE, until
+from tests.support.areas import describe_missing
+from tests.support.waiting import PATIENCE, wait_until
 
 OWNER = "ledger_owner"
 UNPRIVILEGED = "nobody"
@@ -26,13 +26,13 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def url(self, role: str = OWNER) -> str:
+    def build_url(self, role: str = OWNER) -> str:
         return f"postgresql://{role}@/postgres?host={self._folder}"
 
-    def emptied(self) -> str:
+    def empty(self) -> str:
         """Remove any ledger from the database and return its URL."""
-        execute(self.url(), "SET client_min_messages = error; DROP SCHEMA IF EXISTS readiness_ledger CASCADE")
-        return self.url()
+        execute(self.build_url(), "SET client_min_messages = error; DROP SCHEMA IF EXISTS readiness_ledger CASCADE")
+        return self.build_url()
 
 
 def execute(url: str, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
@@ -45,14 +45,14 @@ def execute(url: str, statement: str, parameters: tuple[Any, ...] = ()) -> list[
 
 
 @contextmanager
-def server() -> Iterator[Server]:
+def run_server() -> Iterator[Server]:
     """Run a durable server (fsync is on) for the block, or skip the test where none can run.
 
     PostgreSQL refuses to run as root, so under root it runs as the user `nobody`.
     """
-    binaries = _binaries()
+    binaries = _find_binaries()
     if binaries is None or not all(importlib.util.find_spec(name) for name in ("psycopg2", "dagster_postgres")):
-        pytest.skip(lacking("postgresql"))
+        pytest.skip(describe_missing("postgresql"))
     folder = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     if user:
@@ -66,7 +66,7 @@ def server() -> Iterator[Server]:
             [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, user=user, cwd=folder
         )
     try:
-        until(lambda: _answers(Server(folder)), of=process, said=log, every=0.05)
+        wait_until(lambda: _is_up(Server(folder)), of=process, said=log, every=0.05)
         yield Server(folder)
     finally:
         process.send_signal(signal.SIGQUIT)  # immediate, without a checkpoint: the folder is deleted anyway
@@ -74,17 +74,17 @@ def server() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _answers(server: Server) -> bool:
+def _is_up(server: Server) -> bool:
     import psycopg2
 
     try:
-        psycopg2.connect(server.url()).close()
+        psycopg2.connect(server.build_url()).close()
     except psycopg2.OperationalError:
         return False
     return True
 
 
-def _binaries() -> Path | None:
+def _find_binaries() -> Path | None:
     """Return the binaries' folder of the newest installed server."""
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
     fit = [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]

@@ -8,16 +8,16 @@ from assets.home.paths import Home
 from assets.release.requests.register import register
 from assets.release.requests.request import TEMPLATE, parse_request, read_request
 from privacy.release.plan import Plan
-from tests.support.release.sizes import known
+from tests.support.release.sizes import build_known
 
 SUPPLEMENT = "2026.11.1"
 TODAY = dt.date(2026, 11, 27)
 COARSE = {"half_width_points": 15.0, "share_of_rates": 0.1}
 
 
-def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
+def build_request(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
     """Return the template's request for all councils, with some keys `changed`; a key changed to None is left out."""
-    stated = read_request(TEMPLATE).to_document() | {
+    stated = read_request(TEMPLATE).build_document() | {
         "name": name,
         "columns": ["ethnic_group", "fsm"],
         "geography": "all_councils_together",
@@ -27,8 +27,8 @@ def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[st
 
 
 OF_EACH_FAMILY = (
-    asking(),
-    asking(
+    build_request(),
+    build_request(
         "all_five_by_sex_and_imd",
         title="ASQ-3 by sex and deprivation",
         family="health",
@@ -36,7 +36,7 @@ OF_EACH_FAMILY = (
         figure={"attribute": "asq3_all_five", "categories": ["At or above the cut-off"]},
         accuracy=COARSE,
     ),
-    asking(
+    build_request(
         "waits_by_send",
         title="Waits by SEND",
         family="parents",
@@ -52,7 +52,7 @@ def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
     return [register(home, parse_request(each), TODAY).name for each in documents]
 
 
-def further_plans(councils: Sequence[str]) -> dict[str, Plan]:
+def make_further_plans(councils: Sequence[str]) -> dict[str, Plan]:
     """Return the plans, by family, of what `OF_EACH_FAMILY` needs beyond today's tables, within the cap."""
-    planned = known(councils).plan_requests(map(parse_request, OF_EACH_FAMILY))
+    planned = build_known(councils).plan_requests(map(parse_request, OF_EACH_FAMILY))
     return {family: plan for family, plan in planned.items() if plan is not None}

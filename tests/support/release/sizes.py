@@ -23,7 +23,7 @@ _PUBLISHED: dict[str, Any] = json.loads(Path(__file__).with_name("demonstration_
 
 
 @cache
-def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
+def build_sizes(councils: tuple[str, ...], family: str) -> Sizes:
     """Return the sizes of groups; councils outside the demonstration's pilot have the pilot's shares."""
     pilot, published = _PUBLISHED["councils"], _PUBLISHED[family]
     rows = np.array(published["rows"], dtype=np.float64)
@@ -43,24 +43,24 @@ def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
     )
 
 
-def known(councils: Sequence[str] = PILOT, on_request: Sequence[Plan] = ()) -> Known:
+def build_known(councils: Sequence[str] = PILOT, on_request: Sequence[Plan] = ()) -> Known:
     """Return what is known from a release of these councils under the policy."""
     own = tuple(sorted(councils))
     base = {family: plan_family(family, own, load_policy()) for family in FAMILIES}
-    return Known("202425", base, tuple(on_request), partial(sizes_of, own), load_policy())
+    return Known("202425", base, tuple(on_request), partial(build_sizes, own), load_policy())
 
 
-def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:
+def build_noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:
     """Return counts of these sizes by family, as if attributes were independent."""
     found = {}
     for family, plan in base.items():
         attribute = plan.family.get_attribute
-        sizes = sizes_of(attribute("council").categories, family)
+        sizes = build_sizes(attribute("council").categories, family)
         counts = {
-            names: np.rint(sizes.values(Cube({name: Selector.each(attribute(name)) for name in names}))).astype(
-                np.int64
-            )
+            names: np.rint(
+                sizes.compute_values(Cube({name: Selector.for_each(attribute(name)) for name in names}))
+            ).astype(np.int64)
             for names in plan.sigmas
         }
-        found[family] = NoisyCounts(plan.to_json(), counts)
+        found[family] = NoisyCounts(plan.encode_json(), counts)
     return found

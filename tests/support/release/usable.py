@@ -15,12 +15,12 @@ from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.child_table import UNIT_COLUMN, count_cells
-from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
+from privacy.release.mechanism import Measurement, OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
 from sources.reference.published_figures import estimate_council_size
-from tests.support.release.accuracy import child_table, public_shares
+from tests.support.release.accuracy import draw_child_table, get_public_shares
 
 _COHORT, _VERSION = "202425", "2026.11.0"
 _SPREAD = 100.0
@@ -40,43 +40,43 @@ class Usable:
     usable: NDArray[np.bool_]
     covered: NDArray[np.bool_]
 
-    def share(self, *, table: str | None = None, area: str | None = None) -> float:
+    def compute_share(self, *, table: str | None = None, area: str | None = None) -> float:
         """Return the share of published rates that are usable; NaN if none is published."""
-        chosen = self._chosen(table, area)
+        chosen = self._mask_chosen(table, area)
         published = self.published[:, chosen].sum()
         return float(self.usable[:, chosen].sum() / published) if published else float("nan")
 
-    def number(self, *, table: str | None = None, area: str | None = None) -> int:
+    def count_published(self, *, table: str | None = None, area: str | None = None) -> int:
         """Return the number of published rates, averaged over the releases."""
-        return round(float(self.published[:, self._chosen(table, area)].sum(axis=1).mean()))
+        return round(float(self.published[:, self._mask_chosen(table, area)].sum(axis=1).mean()))
 
-    def defined(self, *, table: str | None = None, area: str | None = None) -> int:
+    def count_defined(self, *, table: str | None = None, area: str | None = None) -> int:
         """Return the number of rates, published or withheld."""
-        return int(self._chosen(table, area).sum())
+        return int(self._mask_chosen(table, area).sum())
 
     @property
     def coverage(self) -> float:
         return float(self.covered.mean())
 
-    def _chosen(self, table: str | None, area: str | None) -> NDArray[np.bool_]:
+    def _mask_chosen(self, table: str | None, area: str | None) -> NDArray[np.bool_]:
         every = np.ones(len(self.table), dtype=np.bool_)
         for wanted, names in ((table, self.table), (area, self.area)):
             every &= names == wanted if wanted is not None else True
         return every
 
 
-def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
+def make_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     """Return a family's confidential table in the size expected for each council, with shares that differ by council
     from those assumed in the plan."""
     if family == "pupil":
-        return child_table(councils, seed)
+        return draw_child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
     sizes = [round(draw_rows_per_child(definition)[0] * estimate_council_size(council)) for council in councils]
     codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
     for attribute in definition.attributes:
         drawn = []
         for council, size in zip(councils, sizes, strict=True):
-            assumed = np.array(list(public_shares(attribute, council).values()))
+            assumed = np.array(list(get_public_shares(attribute, council).values()))
             drawn.append(rng.choice(len(assumed), size, p=rng.dirichlet(np.maximum(assumed, 1e-3) * _SPREAD)))
         codes[attribute.name] = np.concatenate(drawn)
     domains = {"council": tuple(councils)} | {each.name: each.categories for each in definition.attributes}
@@ -84,17 +84,19 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     return pa.table({UNIT_COLUMN: pa.array(range(sum(sizes)), pa.int64()), **columns})
 
 
-def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Path] = MappingProxyType({})) -> Usable:
+def count_usable_rates(
+    councils: Sequence[str], releases: int, tables: Mapping[str, Path] = MappingProxyType({})
+) -> Usable:
     """Release the same tables repeatedly under the policy: made-up tables, or those in files, by family."""
     policy = load_policy()
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    counts = {name: count_cells(tables.get(name) or made_up(name, councils, 1), plan) for name, plan in plans.items()}
+    counts = {name: count_cells(tables.get(name) or make_up(name, councils, 1), plan) for name, plan in plans.items()}
     exact = {n: Measurement(plan.sha256, "none", "none", plan.rho, counts[n]) for n, plan in plans.items()}
-    truth = _rates(_tables(plans, exact, councils, _ALL_SHOWN))
+    truth = _collect_rates(_iter_tables(plans, exact, councils, _ALL_SHOWN))
     published, usable, covered = [], [], []
     for _ in range(releases):
-        drawn = {name: measure(plan, counts[name], OpenDPNoise(charge(plan))) for name, plan in plans.items()}
-        found = _rates(_tables(plans, drawn, councils, policy.reliability))
+        drawn = {name: measure(plan, counts[name], OpenDPNoise(compute_charge(plan))) for name, plan in plans.items()}
+        found = _collect_rates(_iter_tables(plans, drawn, councils, policy.reliability))
         published.append(found.flag != Flag.WITHHELD.value)
         usable.append(found.flag == "")
         covered.append((found.lower - truth.rounding <= truth.value) & (truth.value <= found.upper + truth.rounding))
@@ -103,7 +105,7 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     return Usable(truth.table, truth.area, *shown, np.array(covered)[:, defined])
 
 
-def _tables(
+def _iter_tables(
     plans: dict[str, Plan], drawn: dict[str, Measurement], councils: Sequence[str], reliability: Reliability
 ) -> dict[str, pa.Table]:
     return tabulate(MeasuredRelease([MeasuredCohort(_COHORT, _VERSION, plans, drawn)], councils, reliability, {}))
@@ -123,7 +125,7 @@ class _Rates:
     rounding: NDArray[np.float64]
 
 
-def _rates(tables: dict[str, pa.Table]) -> _Rates:
+def _collect_rates(tables: dict[str, pa.Table]) -> _Rates:
     found: dict[str, list[np.ndarray]] = {name: [] for name in _Rates.__dataclass_fields__}
     for name, data in tables.items():
         area = pc.coalesce(

@@ -21,10 +21,10 @@ from sources.contracts import CONTRACTS, Role
 from sources.reference.code_lists import load_cut_offs
 from sources.reference.places import PILOT, get_place
 from sources.synthetic import generate
-from tests.support.extracts import PERSON, row
+from tests.support.extracts import PERSON, build_row
 from tests.support.linkage import stress
-from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
-from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, TODAY, Pipeline, pipeline_at
+from tests.support.returns.agreements import EVERY_FACT, format_all_terms, format_terms, write
+from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, TODAY, Pipeline, make_pipeline
 
 Counts = dict[str, tuple[int, int, int]]
 """Numbers of right, wrong and withheld facts, by kind."""
@@ -32,7 +32,7 @@ Counts = dict[str, tuple[int, int, int]]
 _PAYLOAD = {
     source: {
         name: value
-        for name, value in row(source).items()
+        for name, value in build_row(source).items()
         if name not in PERSON and CONTRACTS[source][name].role is not Role.IDENTIFIER
     }
     for source in SERVICES
@@ -44,11 +44,11 @@ BEFORE_SCHOOL = dt.date(2024, 4, 1)
 """A day on which the last early years census of the cohort is in, and schools have sent nothing."""
 
 
-def synthetic(
+def ingest_synthetic(
     folder: Path, seed: int, scale: float, councils: Sequence[str] = PILOT, *, before_school: bool = False
 ) -> Pipeline:
     """Ingest and link extracts of `readiness synth`, with the truth in the same folder."""
-    pipeline = pipeline_at(folder)
+    pipeline = make_pipeline(folder)
     generate(pipeline.landing, COHORT, scale=scale, seed=seed, councils="pilot")
     for extracts in pipeline.landing.glob("*/*") if before_school else ():
         if SERVICES.get(extracts.name) == "education":
@@ -57,18 +57,20 @@ def synthetic(
     return pipeline
 
 
-def stressed(folder: Path, seed: int, children: int, slips: float = 1.0, *, before_school: bool = False) -> Pipeline:
+def ingest_stressed(
+    folder: Path, seed: int, children: int, slips: float = 1.0, *, before_school: bool = False
+) -> Pipeline:
     """Ingest and link stress extracts with `slips` times the usual errors."""
-    frames = stress.extracts(children, seed, slips=slips)
-    return written(folder, {s: f for s, f in frames.items() if not before_school or SERVICES[s] != "education"})
+    frames = stress.draw_extracts(children, seed, slips=slips)
+    return ingest_frames(folder, {s: f for s, f in frames.items() if not before_school or SERVICES[s] != "education"})
 
 
-def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
+def ingest_frames(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
     """Write frames as extracts with reviews of several months and some concerns; ingest and link them.
 
     `frames` are in contract columns by source, with council, child and row_key.
     """
-    pipeline = pipeline_at(folder)
+    pipeline = make_pipeline(folder)
     truths = []
     for source, frame in frames.items():
         number = frame.child
@@ -94,15 +96,15 @@ def agree(pipeline: Pipeline, councils: Collection[str], across: bool, on: dt.da
     those of all other councils; make the returns as of a day."""
     for council in councils:
         others = [other for other in councils if other != council] if across else []
-        away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
-        write(pipeline.agreements, council, pipeline.recipients, everything() + away, accepts_from=others)
+        away = "".join(format_terms(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
+        write(pipeline.agreements, council, pipeline.recipients, format_all_terms() + away, accepts_from=others)
     pipeline.make(on)
 
 
 def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
     with duckdb.connect() as con:
-        _truth(con, pipeline)
-        con.register("sealed", _sealed(pipeline, councils))
+        _create_truth(con, pipeline)
+        con.register("sealed", _read_sealed(pipeline, councils))
         con.execute(_TOLD)
         con.execute(_TRUE)
         found = con.execute(_JUDGED).fetchall()
@@ -112,12 +114,12 @@ def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
     return counts
 
 
-def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
+def sum_counts(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
     of_kind = [found[kind] for found in counts.values() if kind in found]
     return tuple(map(sum, zip(*of_kind, strict=True)))
 
 
-def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
+def _create_truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
     """Create the table `rows`: each row with its person, and its contact and concern from the extracts' payload."""
     below = " OR ".join(
         f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in load_cut_offs().items()
@@ -144,8 +146,8 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         for source, (contact, concern, review) in said.items()
         if (pipeline.home.restricted / "pseudonymised" / f"source={source}" / f"cohort={COHORT}").is_dir()
     )
-    links = pa.parquet.read_table(pipeline.home.cohort(COHORT).links)
-    numbers = RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).find_numbers(links)
+    links = pa.parquet.read_table(pipeline.home.get_cohort(COHORT).links)
+    numbers = RowNumbers(pipeline.home.get_cohort(COHORT), pipeline.keys).find_numbers(links)
     con.register("numbered", links.append_column("source_row", numbers))
     con.execute(
         f"CREATE TABLE rows AS SELECT person_id, said.*, source_row FROM ({selects}) AS said"
@@ -154,10 +156,10 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
     )
 
 
-def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
+def _read_sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
     """Return a row per return: sender, facts as JSON, services that tell, and absences of services and reviews."""
     places = [(council, source) for council in councils for source in SERVICES]
-    opened = [pipeline.opened(*place) for place in places if pipeline.file(*place).exists()]
+    opened = [pipeline.read_opened(*place) for place in places if pipeline.get_file(*place).exists()]
     return pa.table(
         {
             "source": [one.header.source for one in opened],

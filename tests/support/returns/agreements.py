@@ -21,25 +21,25 @@ class Recipients:
     def __init__(self, folder: Path) -> None:
         self.folder, self._public = folder, dict[str, str]()
 
-    def key(self, council: str, service: str) -> Path:
-        self.public(council, service)
+    def get_key(self, council: str, service: str) -> Path:
+        self.read_public(council, service)
         return self.folder / f"{council}-{service}.key"
 
-    def public(self, council: str, service: str) -> str:
+    def read_public(self, council: str, service: str) -> str:
         name = f"{council}-{service}"
         if name not in self._public:
             self._public[name] = create_identity(self.folder / f"{name}.key")
         return self._public[name]
 
 
-def telling(teller: str, receiver: str, facts: Sequence[str], to_council: str | None = None) -> str:
+def format_terms(teller: str, receiver: str, facts: Sequence[str], to_council: str | None = None) -> str:
     where = f", in: {to_council}" if to_council else ""
     return f"  - {{from: {teller}, to: {receiver}{where}, facts: [{', '.join(facts)}]}}\n"
 
 
-def everything(facts: Mapping[str, Sequence[str]] = EVERY_FACT) -> str:
+def format_all_terms(facts: Mapping[str, Sequence[str]] = EVERY_FACT) -> str:
     """Return terms by which every service discloses `facts` (by disclosing service) to the others of its council."""
-    return "".join(telling(a, b, facts[a]) for a in SERVICES for b in SERVICES if a != b)
+    return "".join(format_terms(a, b, facts[a]) for a in SERVICES for b in SERVICES if a != b)
 
 
 def write(
@@ -57,14 +57,14 @@ def write(
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     recipients = "".join(
-        f"  {service}:\n    name: {service} team of {council}\n    key: {keys.public(council, service)}\n"
+        f"  {service}:\n    name: {service} team of {council}\n    key: {keys.read_public(council, service)}\n"
         for service in services
     )
     path = folder / f"{council}.yaml"
     path.write_text(
         f"council: {council}\nreference: ISA-{council}-1\npurpose: help before school\nlegal_basis: a duty to share\n"
         f"impact_assessment: DPIA-7\nstatus: {status}\nstarts: {starts}\nexpires: {expires}\n"
-        f"recipients:\n{recipients}tells:\n{everything() if tells is None else tells}"
+        f"recipients:\n{recipients}tells:\n{format_all_terms() if tells is None else tells}"
         + (f"accepts_from: [{', '.join(accepts_from)}]\n" if accepts_from else "")
         + new_children
     )

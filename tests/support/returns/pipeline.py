@@ -54,7 +54,7 @@ class Pipeline:
     def extract(self, council: str, source: str) -> Path:
         return find(self.landing, council, source, COHORT).path
 
-    def rows(self, council: str, source: str) -> list[dict[str, str]]:
+    def read_rows(self, council: str, source: str) -> list[dict[str, str]]:
         with self.extract(council, source).open(newline="") as file:
             return list(csv.DictReader(file))
 
@@ -73,10 +73,10 @@ class Pipeline:
                 assert not isinstance(outcome, Exception), outcome
 
     def link(self, councils: Iterable[str]) -> None:
-        link_cohort(self.home.cohort(COHORT), sorted(councils), self.keys)
+        link_cohort(self.home.get_cohort(COHORT), sorted(councils), self.keys)
 
     def make(self, on: dt.date = TODAY) -> list[Made]:
-        return make_returns(self.home.cohort(COHORT), load_all(self.agreements), self.keys, on)
+        return make_returns(self.home.get_cohort(COHORT), load_all(self.agreements), self.keys, on)
 
     def ingest_and_link(self, councils: Sequence[str]) -> None:
         self.ingest(councils)
@@ -89,35 +89,35 @@ class Pipeline:
             write(self.agreements, council, self.recipients)
         self.make()
 
-    def file(self, council: str, source: str) -> Path:
-        return self.home.extract(source, COHORT, council).return_file
+    def get_file(self, council: str, source: str) -> Path:
+        return self.home.get_extract(source, COHORT, council).return_file
 
-    def opened(self, council: str, source: str) -> Opened:
-        return unseal(self.file(council, source), self.recipients.key(council, SERVICES[source]), self.signer)
+    def read_opened(self, council: str, source: str) -> Opened:
+        return unseal(self.get_file(council, source), self.recipients.get_key(council, SERVICES[source]), self.signer)
 
-    def facts(self, council: str, source: str) -> list[dict[str, Any]]:
-        return [json.loads(fact) for fact in self.opened(council, source).facts]
+    def read_facts(self, council: str, source: str) -> list[dict[str, Any]]:
+        return [json.loads(fact) for fact in self.read_opened(council, source).facts]
 
     def open(self, council: str, source: str, tool: click.Group = main, **other: Path) -> Result:
         """Run `readiness returns open` as the sender does; `other` replaces arguments."""
         given = {
-            "key": self.recipients.key(council, SERVICES[source]),
+            "key": self.recipients.get_key(council, SERVICES[source]),
             "signer": self.signer,
             "out": self.root / "opened",
         } | other
         given.setdefault("extract", self.extract(council, source))
-        file = given.pop("file", self.file(council, source))
+        file = given.pop("file", self.get_file(council, source))
         options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
         return CliRunner().invoke(tool, ["returns", "open", str(file), *options])
 
-    def table(self, council: str, source: str, **other: Path) -> list[dict[str, str]]:
+    def read_table(self, council: str, source: str, **other: Path) -> list[dict[str, str]]:
         done = self.open(council, source, **other)
         assert done.exit_code == 0, done.output
         with (self.root / "opened" / f"{council}-{source}-{COHORT}.csv").open(encoding="utf-8-sig") as file:
             return list(csv.DictReader(file))
 
 
-def pipeline_at(root: Path) -> Pipeline:
+def make_pipeline(root: Path) -> Pipeline:
     keys = KeyRing.create(root / "keys")
     signer = root / "signer.pem"
     signer.write_bytes(

@@ -9,18 +9,18 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.support.areas import lacking
-from tests.support.site.dom import parse, words
+from tests.support.areas import describe_missing
+from tests.support.site.dom import get_words, parse
 from tests.support.site.pages import Made
 
 VALIDATOR = shutil.which("html-validate")
-WITH_A_VALIDATOR = pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
+WITH_A_VALIDATOR = pytest.mark.skipif(VALIDATOR is None, reason=describe_missing("html"))
 HOSTILE = "<script>alert(1)</script>", '"><b>x</b>'
 PLACES = ("site", "bundle/site", "unpacked")
 """Places where a reader opens the pages: next to the bundles, in a bundle, and in an unpacked archive on its own."""
 
 
-def linked_files(made: Made, place: str, scratch: Path) -> set[str]:
+def find_linked_files(made: Made, place: str, scratch: Path) -> set[str]:
     """Follow every link of the pages at one of `PLACES`, and return the names of the linked files."""
     release_dir, version = made.site.parent.parent, made.facts.version
     if place == "unpacked":
@@ -48,7 +48,7 @@ def check_words_stay_words(pages: Iterable[bytes]) -> None:
         root = parse(content.decode())
         assert len(list(root.iter("script"))) == 1
         assert not list(root.iter("b"))
-        assert HOSTILE[0] in words(root)
+        assert HOSTILE[0] in get_words(root)
 
 
 def check_valid(pages: Iterable[Path]) -> None:

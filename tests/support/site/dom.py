@@ -47,5 +47,5 @@ def has_class(element: Element, name: str) -> bool:
     return name in element.get("class", "").split()
 
 
-def words(element: Element | None) -> str:
+def get_words(element: Element | None) -> str:
     return "" if element is None else " ".join("".join(element.itertext()).split())

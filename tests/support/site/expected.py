@@ -42,7 +42,7 @@ Place = tuple[str, str, tuple[str, ...]]
 """Table, measure, levels of the filters."""
 
 
-def places(chart: str, row: str) -> list[Place]:
+def find_places(chart: str, row: str) -> list[Place]:
     """Return the origin of a row's figures, column by column; `row` is its label, not needed if it is an area."""
     gld, goal = ("gld_headline", "gld_children_percent"), ("early_learning_goals", "expected_children_percent")
     groups = (ELIGIBLE, NOT_ELIGIBLE)
@@ -92,24 +92,24 @@ class Published:
             for area in (row["la_name"] or row["english_devolved_area_name"] or row["geographic_level"],)
         }
 
-    def cell(self, place: Place, cohort: str, area: str) -> str:
+    def find_cell(self, place: Place, cohort: str, area: str) -> str:
         """Return a cell of the page; `area` is a name, or the level of all councils together."""
         table, measure, levels = place
-        return cell(self.rows[table, cohort, area, *levels], measure)
+        return format_cell(self.rows[table, cohort, area, *levels], measure)
 
 
-def cell(row: dict[str, Any], measure: str) -> str:
+def format_cell(row: dict[str, Any], measure: str) -> str:
     """Return text such as `63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[withheld] 3.0% to 41.9%` or `[x]`."""
     percent, points = ("%" if "percent" in measure else ""), (" points" if "points" in measure else "")
     flag, value = row[f"{measure}_flag"], row[measure]
-    parts = [] if value is None else [f"{_number(measure, value)}{percent}{points}"]
+    parts = [] if value is None else [f"{_format_number(measure, value)}{percent}{points}"]
     parts += [f"[{flag}]"] if flag else []
     ends = [row[f"{measure}_{end}_ci"] for end in ("lower", "upper")]
-    parts += [] if None in ends else [" to ".join(f"{_number(measure, end)}{percent}" for end in ends)]
+    parts += [] if None in ends else [" to ".join(f"{_format_number(measure, end)}{percent}" for end in ends)]
     return " ".join(parts)
 
 
-def _number(measure: str, value: float) -> str:
+def _format_number(measure: str, value: float) -> str:
     decimals = 3 if measure.endswith("_average") else 1
     text = f"{value:,.0f}" if measure.endswith("_count") else f"{value:.{decimals}f}"
     return "0.0" if text == "-0.0" else text.replace("-", "−")

@@ -10,14 +10,14 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
 from tests.support import PROJECT
-from tests.support.release.examples import published_rates
+from tests.support.release.examples import compute_published_rates
 
 PAGE = (PROJECT / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]
 COUNCIL, LEVEL = Attribute("council", ("a", "b")), Attribute("level", ("yes", "no"))
 BOTH, ONE = ("council", "level"), ("council",)
 FAMILY = Family("example", "child", (COUNCIL, LEVEL), (Marginal(BOTH), Marginal(ONE)))
-YES = {"level": Selector.only(LEVEL, "yes")}
+YES = {"level": Selector.for_categories(LEVEL, "yes")}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def estimates(plan: Plan) -> Estimates:
 
 
 def _council(name: str) -> dict[str, Selector]:
-    return {"council": Selector.only(COUNCIL, name)}
+    return {"council": Selector.for_categories(COUNCIL, name)}
 
 
 def _rate(name: str) -> tuple[Cube, Cube]:
@@ -46,13 +46,13 @@ def _printed(*values: float, decimals: int = 2) -> None:
 
 def test_the_example_by_hand(estimates: Estimates, plan: Plan) -> None:
     total, yes = Cube(_council("a")), Cube(_council("a"), YES)
-    assert np.ravel(estimates.values(total)) == pytest.approx([95])
-    assert np.ravel(estimates.variance(total)) == pytest.approx([8 / 3])
-    assert np.ravel(estimates.values(yes)) == pytest.approx([62])
-    assert np.ravel(estimates.variance(yes)) == pytest.approx([8 / 3])
-    assert np.ravel(estimates.covariance(yes, total)) == pytest.approx([4 / 3])
-    assert np.ravel(estimates.values(Cube(_council("b")))) == pytest.approx([61])
-    assert np.ravel(estimates.values(Cube(_council("b"), YES))) == pytest.approx([39])
+    assert np.ravel(estimates.compute_values(total)) == pytest.approx([95])
+    assert np.ravel(estimates.compute_variance(total)) == pytest.approx([8 / 3])
+    assert np.ravel(estimates.compute_values(yes)) == pytest.approx([62])
+    assert np.ravel(estimates.compute_variance(yes)) == pytest.approx([8 / 3])
+    assert np.ravel(estimates.compute_covariance(yes, total)) == pytest.approx([4 / 3])
+    assert np.ravel(estimates.compute_values(Cube(_council("b")))) == pytest.approx([61])
+    assert np.ravel(estimates.compute_values(Cube(_council("b"), YES))) == pytest.approx([39])
     assert sum(1 / (2 * sigma**2) for sigma in plan.sigmas.values()) == pytest.approx(0.25)
 
 
@@ -68,7 +68,7 @@ def test_what_is_published(estimates: Estimates) -> None:
     counts = compute_published_counts(estimates, _rate("a")[0])
     _printed(*np.ravel(counts.lower), *np.ravel(counts.upper))
     for name in ("a", "b"):
-        rates = published_rates(estimates, *_rate(name), load_policy().reliability)
+        rates = compute_published_rates(estimates, *_rate(name), load_policy().reliability)
         _printed(*np.ravel(rates.value), *np.ravel(rates.lower), *np.ravel(rates.upper))
     difference = compute_rate_differences(estimates, _rate("a"), _rate("b"), load_policy().reliability)
     _printed(*np.ravel(difference.value), *np.ravel(difference.lower), *np.ravel(difference.upper))

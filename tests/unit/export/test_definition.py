@@ -13,7 +13,7 @@ from ndl_export.tables.definition import Definition, InvalidDefinition, build_ta
 from ndl_export.tables.model import Count
 from ndl_export.tables.rows import list_rows
 from ndl_export.tables.schema import build_arrow_schema
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 GLD = {"attribute": "gld", "categories": ["Yes"]}
 
@@ -126,7 +126,7 @@ def definitions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @given(definitions())
-@examples(60)
+@limit_examples(60)
 def test_whatever_may_be_asked_is_a_table_of_the_public_domain(drawn: tuple[str, dict[str, Any]]) -> None:
     name, said = drawn
     family = FAMILIES[name]

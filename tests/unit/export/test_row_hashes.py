@@ -18,7 +18,7 @@ from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes, chec
 from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, UnusableKey, get_public_pem
 from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import build_csv_files
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 from tests.support.export.answers import build_answer, quote_figure, sign_files
 
 KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes(range(first, first + 32))) for first in (0, 1))
@@ -83,7 +83,7 @@ def shorten(signed: Mapping[str, bytes], size: int) -> dict[str, bytes]:
     return sign_files({name: b"".join(signed[name].splitlines(keepends=True)[: size + 1])}, KEY)
 
 
-@examples(40)
+@limit_examples(40)
 @given(size=st.integers(1, 200), place=st.floats(0, 1, exclude_max=True), other=st.floats(0, 1, exclude_max=True))
 def test_any_row_of_any_table_is_proven_and_no_other_row_by_its_path(
     signed: dict[str, bytes], size: int, place: float, other: float
@@ -283,7 +283,7 @@ JSON = st.recursive(
 )
 
 
-@examples(50)
+@limit_examples(50)
 @given(given_answer=JSON)
 def test_anything_else_is_no_answer(given_answer: Any) -> None:
     assert find_problems(given_answer, None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assets.intake.parts import Part
 from assets.intake.resolve_parts import Ordered, Resolved, resolve
 from sources.councils.dialect import Parts
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ DELETIONS = st.builds(Row, st.integers(1, 6), st.just(0), st.just("deleted"))
 SEQUENCES = st.lists(st.lists(ROWS, max_size=6), min_size=1, max_size=6)
 
 
-@examples(30)
+@limit_examples(30)
 @pytest.mark.parametrize("how", [Parts.INCREMENTAL, Parts.CUMULATIVE])
 @given(parts=SEQUENCES)
 def test_random_parts(how: Parts, parts: list[list[Row]]) -> None:
     check(parts, composed(parts, how), how)
 
 
-@examples(30)
+@limit_examples(30)
 @given(parts=st.lists(st.lists(st.one_of(ROWS, DELETIONS), max_size=8), min_size=1, max_size=6))
 def test_random_changes(parts: list[list[Row]]) -> None:
     check(parts, composed(parts, Parts.CHANGES), Parts.CHANGES)
@@ -122,7 +122,7 @@ def check(parts: list[list[Row]], found: Resolved, how: Parts) -> None:
 
 
 @pytest.mark.slow
-@examples(30)
+@limit_examples(30)
 @given(rows=st.lists(ROWS, min_size=1, max_size=12, unique_by=key), cuts=st.lists(st.integers(0, 12), max_size=4))
 def test_a_file_split_at_any_row_is_the_same_file(rows: list[Row], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
@@ -134,7 +134,7 @@ def test_a_file_split_at_any_row_is_the_same_file(rows: list[Row], cuts: list[in
 
 
 @pytest.mark.slow
-@examples(30)
+@limit_examples(30)
 @given(parts=SEQUENCES)
 def test_the_same_part_again_changes_nothing(parts: list[list[Row]]) -> None:
     last = parts[-1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from bench.linkage.estimate import estimate, page
+from bench.linkage.estimate import estimate, render_page
 from privacy.linkage import model
 from privacy.linkage.assignment import compute_posterior, find_undecided, match_one_to_one
 from tests.support import PROJECT
@@ -89,4 +89,4 @@ def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:
 
 def test_the_page_is_up_to_date() -> None:
     text = (PROJECT / "docs" / "linkage-parameters.md").read_text(encoding="utf-8")
-    assert text == page(), "docs/linkage-parameters.md is out of date: make docs"
+    assert text == render_page(), "docs/linkage-parameters.md is out of date: make docs"

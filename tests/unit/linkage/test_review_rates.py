@@ -17,7 +17,7 @@ from privacy.linkage.review import (
     plan_review,
     update_rates,
 )
-from privacy.release.mechanism import Measurement, charge
+from privacy.release.mechanism import Measurement, compute_charge
 from privacy.release.plan import Plan
 
 Array = NDArray[np.float64]
@@ -121,7 +121,7 @@ def test_intervals_after_the_review_hold_the_truth() -> None:
 def test_the_plan_costs_what_the_policy_gives_and_is_public() -> None:
     """A child's pair with a health visitor's record, and with a setting's: two marginals of sensitivity 1."""
     assert list(PLAN.sigmas) == [(column,) for column in COLUMNS.values()]
-    assert 0.99 * RHO < charge(PLAN) <= RHO
+    assert 0.99 * RHO < compute_charge(PLAN) <= RHO
     assert PLAN == plan_review(CHILDREN, RHO, DELTA, 1) != plan_review(CHILDREN, RHO, DELTA, 2)
-    assert Plan.from_json(PLAN.to_json()) == PLAN
+    assert Plan.from_json(PLAN.encode_json()) == PLAN
     assert (compute_chances(26_000)[ONE], compute_chances(600_000)[ONE]) == (1.0, pytest.approx(250 / 3000, abs=1e-4))

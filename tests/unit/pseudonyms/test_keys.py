@@ -34,7 +34,7 @@ def test_create_never_replaces(directory: Path) -> None:
 def test_a_sender_needs_no_linker_key(tmp_path: Path) -> None:
     ring = KeyRing.create(tmp_path / "keys", at_sender=True)
     assert set(ring.fingerprints) == set(keys.SENDER_KEYS)
-    assert not ring.holds("linker")
+    assert not ring.has_key("linker")
     with pytest.raises(KeyProblem, match=r"linker\.key"):
         ring.derive_subkey("linker", "any")
     with pytest.raises(KeyProblem, match="missing"):

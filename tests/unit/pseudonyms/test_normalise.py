@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from privacy import normalise
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
-FAST = examples(60, [HealthCheck.function_scoped_fixture])
+FAST = limit_examples(60, [HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

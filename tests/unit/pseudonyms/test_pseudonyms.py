@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyProblem, KeyRing
 from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME, compute_hmac_64, encode_as_bytes
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
 PEOPLE = [
@@ -227,7 +227,7 @@ _ONE_OF_FEW = st.tuples(
 )
 
 
-@examples(100, [HealthCheck.function_scoped_fixture])
+@limit_examples(100, [HealthCheck.function_scoped_fixture])
 @given(people=st.lists(_ONE_OF_FEW, min_size=1, max_size=12))
 def test_a_token_of_common_names_joins_no_two_dates_and_no_two_addresses(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, people: list[tuple[str | None, ...]]

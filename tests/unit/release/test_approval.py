@@ -244,13 +244,13 @@ def test_a_fresh_key_that_is_said_to_have_allowed_a_release_allows_nothing(ledge
 
 def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
     """Neither by the policy file, nor by a line in the ledger that names her."""
-    mallory = Signer.new("Mallory Unnamed")
+    mallory = Signer.create("Mallory Unnamed")
     note_people(ledger, sign_off(ANNA, BRAM, measurement=2))
     request = request_of(ledger)
     for policy in (sign_off(mallory), sign_off(ANNA, BRAM, mallory)):
         with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
             signed(ledger, mallory, policy, request)
-        forge(ledger, "people", **policy.to_document())
+        forge(ledger, "people", **policy.build_document())
         forge_approval(ledger, request, mallory.key)
         assert not SignOffs(ledger).is_allowed(request)
         with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has none"):
@@ -290,11 +290,11 @@ def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: L
 
 
 def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: Ledger) -> None:
-    carla = Signer.new("Carla Openwood")
+    carla = Signer.create("Carla Openwood")
     before, after = sign_off(ANNA, BRAM, publication=2), sign_off(BRAM, carla, measurement=2)
     note_people(ledger, before)
     change_to(ledger, after, ANNA)
-    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.to_document())
+    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.build_document())
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         sign(ledger, after, SignOffs(ledger).build_change_of_people(after) or {}, "", SHEET, carla.key)
     change_to(ledger, after, BRAM)
@@ -309,7 +309,7 @@ def test_a_change_of_people_that_was_signed_once_is_not_put_back_later(ledger: L
     note_people(ledger, only_anna)
     change_to(ledger, only_bram, ANNA)
     change_to(ledger, only_anna, BRAM)
-    forge(ledger, "people", **only_bram.to_document())
+    forge(ledger, "people", **only_bram.build_document())
     assert SignOffs(ledger).recorded.keys == [ANNA.person.key]
 
 

@@ -75,7 +75,7 @@ class Case:
         fields = [("council", pa.string()), ("row_key", pa.uint64())]
         contract = CONTRACTS[source]
         fields += [
-            (column.name, ARROW[column.kind]) for column in (*contract.with_role(Role.PAYLOAD), *contract.derived)
+            (column.name, ARROW[column.kind]) for column in (*contract.select_role(Role.PAYLOAD), *contract.derived)
         ]
         path = self.folder / f"{source}.parquet"
         pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path)
@@ -305,7 +305,7 @@ def test_what_a_column_is_made_of_is_in_the_extracts(family: str) -> None:
     for name, each in found.items():
         for source, columns in each.made_of.items():
             contract = CONTRACTS[source]
-            kept = {column.name for column in (*contract.with_role(Role.PAYLOAD), *contract.derived)}
+            kept = {column.name for column in (*contract.select_role(Role.PAYLOAD), *contract.derived)}
             assert set(columns) <= kept, name
             assert source in FAMILIES[family].sources
 

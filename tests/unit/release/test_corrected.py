@@ -34,39 +34,39 @@ def corrected(counts: np.ndarray, covariance: np.ndarray | None = None) -> Corre
     return Corrected(exact(counts), chances, RATES, np.zeros((2, 2)) if covariance is None else covariance)
 
 
-BY_COUNCIL = Cube({"council": Selector.each(COUNCIL), "seen": Selector.each(SEEN)})
-YES = Cube(BY_COUNCIL.selectors, {"gld": Selector.only(GLD, "yes")})
-WHOLE = Cube({"council": Selector.each(COUNCIL), "seen": Selector.total(SEEN)})
+BY_COUNCIL = Cube({"council": Selector.for_each(COUNCIL), "seen": Selector.for_each(SEEN)})
+YES = Cube(BY_COUNCIL.selectors, {"gld": Selector.for_categories(GLD, "yes")})
+WHOLE = Cube({"council": Selector.for_each(COUNCIL), "seen": Selector.for_total(SEEN)})
 
 
 def test_a_total_stays_as_it_is_to_the_bit() -> None:
     counts = found_of(TRUE)
-    assert (corrected(counts).values(WHOLE) == exact(counts).values(WHOLE)).all()
-    assert (corrected(counts, np.eye(2)).variance(WHOLE) == 0).all()
+    assert (corrected(counts).compute_values(WHOLE) == exact(counts).compute_values(WHOLE)).all()
+    assert (corrected(counts, np.eye(2)).compute_variance(WHOLE) == 0).all()
 
 
 def test_rates_that_are_not_known_widen_what_they_move() -> None:
     covariance = np.diag([0.01**2, 0.0])
     counts = found_of(TRUE)
-    more = corrected(counts, covariance).variance(BY_COUNCIL) - corrected(counts).variance(BY_COUNCIL)
+    more = corrected(counts, covariance).compute_variance(BY_COUNCIL) - corrected(counts).compute_variance(BY_COUNCIL)
     step = 1e-5
-    moved = Corrected(exact(counts), chances, RATES + np.array([step, 0.0]), covariance).values(BY_COUNCIL)
-    slope = (moved - corrected(counts).values(BY_COUNCIL)) / step
+    moved = Corrected(exact(counts), chances, RATES + np.array([step, 0.0]), covariance).compute_values(BY_COUNCIL)
+    slope = (moved - corrected(counts).compute_values(BY_COUNCIL)) / step
     assert more == pytest.approx((0.01 * slope) ** 2, rel=0.01, abs=1e-6)
 
 
 def test_a_combination_is_the_sum_of_its_parts() -> None:
-    no = Cube(BY_COUNCIL.selectors, {"gld": Selector.only(GLD, "no")})
+    no = Cube(BY_COUNCIL.selectors, {"gld": Selector.for_categories(GLD, "no")})
     both = LinearCombination(((1.0, YES), (1.0, no)))
     moments = corrected(found_of(TRUE), np.diag([1e-4, 1e-4]))
-    assert moments.values(both) == pytest.approx(moments.values(BY_COUNCIL))
-    assert moments.variance(both) == pytest.approx(moments.variance(BY_COUNCIL))
+    assert moments.compute_values(both) == pytest.approx(moments.compute_values(BY_COUNCIL))
+    assert moments.compute_variance(both) == pytest.approx(moments.compute_variance(BY_COUNCIL))
 
 
 def test_two_such_attributes_in_one_figure_are_refused() -> None:
     moments = Corrected(exact(TRUE), lambda rates: {"seen": np.eye(3), "gld": np.eye(2)}, RATES, np.zeros((2, 2)))
     with pytest.raises(ValueError, match="gld"):
-        moments.values(YES)
+        moments.compute_values(YES)
 
 
 def higher_in_b(
@@ -81,7 +81,7 @@ def higher_in_b(
 
 MORE = np.array([1.2, 1.5])
 SIZES = np.array([3.0, 1.0])
-BOTH_COUNCILS = Cube({"council": Selector.total(COUNCIL), "seen": Selector.each(SEEN)})
+BOTH_COUNCILS = Cube({"council": Selector.for_total(COUNCIL), "seen": Selector.for_each(SEEN)})
 
 
 def found_more_wrongly_in_b(true: np.ndarray) -> np.ndarray:
@@ -92,10 +92,10 @@ def found_more_wrongly_in_b(true: np.ndarray) -> np.ndarray:
 def test_each_place_is_corrected_by_its_own_rates_and_all_together_by_those_of_each() -> None:
     moments = higher_in_b(found_more_wrongly_in_b(TRUE))
     second_order = 300 * ((MORE[1] - 1) * RATES[1]) ** 2
-    assert moments.values(BY_COUNCIL)[0] == pytest.approx(TRUE.sum(axis=2)[0])
-    assert moments.values(BY_COUNCIL)[1] == pytest.approx(TRUE.sum(axis=2)[1], abs=second_order)
-    assert moments.values(BOTH_COUNCILS)[0] == pytest.approx(moments.values(BY_COUNCIL).sum(axis=0))
-    assert (moments.values(WHOLE) == exact(found_more_wrongly_in_b(TRUE)).values(WHOLE)).all()
+    assert moments.compute_values(BY_COUNCIL)[0] == pytest.approx(TRUE.sum(axis=2)[0])
+    assert moments.compute_values(BY_COUNCIL)[1] == pytest.approx(TRUE.sum(axis=2)[1], abs=second_order)
+    assert moments.compute_values(BOTH_COUNCILS)[0] == pytest.approx(moments.compute_values(BY_COUNCIL).sum(axis=0))
+    assert (moments.compute_values(WHOLE) == exact(found_more_wrongly_in_b(TRUE)).compute_values(WHOLE)).all()
 
 
 def test_a_figure_that_cannot_be_had_by_place_is_corrected_by_the_mean_factor() -> None:
@@ -103,27 +103,27 @@ def test_a_figure_that_cannot_be_had_by_place_is_corrected_by_the_mean_factor() 
     mean = (SIZES[0] + SIZES[1] * MORE) / SIZES.sum()
     by_mean = Corrected(exact(counts), chances, mean * RATES, np.zeros((2, 2)))
     found = higher_in_b(counts, is_split=False)
-    assert found.values(BOTH_COUNCILS) == pytest.approx(by_mean.values(BOTH_COUNCILS), abs=0.1)
-    assert found.variance(BOTH_COUNCILS) == pytest.approx(by_mean.variance(BOTH_COUNCILS), rel=0.03)
+    assert found.compute_values(BOTH_COUNCILS) == pytest.approx(by_mean.compute_values(BOTH_COUNCILS), abs=0.1)
+    assert found.compute_variance(BOTH_COUNCILS) == pytest.approx(by_mean.compute_variance(BOTH_COUNCILS), rel=0.03)
 
 
 def test_a_factor_that_is_not_known_widens_its_own_place_and_what_holds_it() -> None:
     counts = found_more_wrongly_in_b(TRUE)
     sure, unsure = higher_in_b(counts), higher_in_b(counts, variance=0.25)
-    more = unsure.variance(BY_COUNCIL) - sure.variance(BY_COUNCIL)
+    more = unsure.compute_variance(BY_COUNCIL) - sure.compute_variance(BY_COUNCIL)
     step = 1e-6
-    moved = higher_in_b(counts, more=[MORE[0] + step, MORE[1]]).values(BY_COUNCIL)
-    slope = (moved - sure.values(BY_COUNCIL)) / step
+    moved = higher_in_b(counts, more=[MORE[0] + step, MORE[1]]).compute_values(BY_COUNCIL)
+    slope = (moved - sure.compute_values(BY_COUNCIL)) / step
     assert more[0] == pytest.approx(np.zeros(3), abs=1e-9)
     assert more[1] == pytest.approx(0.25 * slope[1] ** 2, rel=1e-3, abs=1e-3)
-    of_both = unsure.variance(BOTH_COUNCILS) - sure.variance(BOTH_COUNCILS)
+    of_both = unsure.compute_variance(BOTH_COUNCILS) - sure.compute_variance(BOTH_COUNCILS)
     assert of_both[0] == pytest.approx(more[1])
     apart = LinearCombination(((1.0, _only("a")), (-1.0, _only("b"))))
-    assert unsure.variance(apart) - sure.variance(apart) == pytest.approx(more[1])
+    assert unsure.compute_variance(apart) - sure.compute_variance(apart) == pytest.approx(more[1])
 
 
 def _only(council: str) -> Cube:
-    return Cube({"seen": Selector.each(SEEN)}, {"council": Selector.only(COUNCIL, council)})
+    return Cube({"seen": Selector.for_each(SEEN)}, {"council": Selector.for_categories(COUNCIL, council)})
 
 
 def test_the_variance_by_chance_is_that_of_each_place() -> None:
@@ -132,8 +132,8 @@ def test_the_variance_by_chance_is_that_of_each_place() -> None:
     drawn = np.zeros((1000, *TRUE.shape))
     for council, true, gld in np.ndindex(*TRUE.shape):
         drawn[:, council, :, gld] += rng.multinomial(int(TRUE[council, true, gld]), matrices[council][:, true], 1000)
-    values = [higher_in_b(counts).values(BY_COUNCIL) for counts in drawn]
-    stated = higher_in_b(found_more_wrongly_in_b(TRUE)).variance(BY_COUNCIL)
+    values = [higher_in_b(counts).compute_values(BY_COUNCIL) for counts in drawn]
+    stated = higher_in_b(found_more_wrongly_in_b(TRUE)).compute_variance(BY_COUNCIL)
     assert np.std(values, axis=0) == pytest.approx(np.sqrt(stated), rel=0.15, abs=0.15)
 
 
@@ -143,14 +143,16 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
     alone = higher_in_b(counts, 0.04)
     (local,) = alone.local
     mixed = replace(alone, local=(replace(local, splits=lambda names: "gld" not in names),))
-    rows = Selector.total(GLD) + Selector.each(GLD)
+    rows = Selector.for_total(GLD) + Selector.for_each(GLD)
     cube = Cube({**BOTH_COUNCILS.selectors, "gld": rows})
-    for ask in (Corrected.values, Corrected.variance):
+    for ask in (Corrected.compute_values, Corrected.compute_variance):
         found = ask(mixed, cube)
         assert (found[:, :, 0] == ask(alone, BOTH_COUNCILS)).all()
-        assert (found[:, :, 1:] == ask(mixed, Cube({**BOTH_COUNCILS.selectors, "gld": Selector.each(GLD)}))).all()
-    whole = Cube({**BOTH_COUNCILS.selectors, "gld": Selector.of(GLD, dict.fromkeys("abc", GLD.categories))})
-    assert (mixed.covariance(cube, whole)[:, :, 0] == alone.covariance(BOTH_COUNCILS, BOTH_COUNCILS)).all()
+        assert (found[:, :, 1:] == ask(mixed, Cube({**BOTH_COUNCILS.selectors, "gld": Selector.for_each(GLD)}))).all()
+    whole = Cube({**BOTH_COUNCILS.selectors, "gld": Selector.for_groups(GLD, dict.fromkeys("abc", GLD.categories))})
+    assert (
+        mixed.compute_covariance(cube, whole)[:, :, 0] == alone.compute_covariance(BOTH_COUNCILS, BOTH_COUNCILS)
+    ).all()
 
 
 def in_groups(counts: np.ndarray, more_in_yes: float) -> Corrected:
@@ -162,8 +164,8 @@ def in_groups(counts: np.ndarray, more_in_yes: float) -> Corrected:
     return Corrected(exact(counts), chances, RATES, np.zeros((2, 2)), (local,))
 
 
-GROUPS = Selector.total(GLD) + Selector.each(GLD)
-BY_GROUP = Cube({"seen": Selector.each(SEEN), "gld": GROUPS}, {"council": Selector.total(COUNCIL)})
+GROUPS = Selector.for_total(GLD) + Selector.for_each(GLD)
+BY_GROUP = Cube({"seen": Selector.for_each(SEEN), "gld": GROUPS}, {"council": Selector.for_total(COUNCIL)})
 
 
 def test_a_group_is_corrected_by_its_own_rates_and_all_groups_together_as_without_them() -> None:
@@ -174,21 +176,22 @@ def test_a_group_is_corrected_by_its_own_rates_and_all_groups_together_as_withou
         ].repeat(2, axis=0)
         / 2
     )
-    found = in_groups(counts, more).values(BY_GROUP)
+    found = in_groups(counts, more).compute_values(BY_GROUP)
     second_order = counts.sum() * ((more - 1) * RATES[1]) ** 2
     assert found[:, 1] == pytest.approx(TRUE.sum(axis=0)[:, 0], abs=second_order)
     without = Corrected(exact(counts), chances, RATES, np.zeros((2, 2)))
-    assert (found[:, 0] == without.values(BY_GROUP)[:, 0]).all()
-    assert abs(without.values(BY_GROUP)[:, 1] - TRUE.sum(axis=0)[:, 0]).max() > 2 * second_order
+    assert (found[:, 0] == without.compute_values(BY_GROUP)[:, 0]).all()
+    assert abs(without.compute_values(BY_GROUP)[:, 1] - TRUE.sum(axis=0)[:, 0]).max() > 2 * second_order
 
 
 def test_the_factors_of_a_council_and_of_a_group_add_up() -> None:
     counts = found_of(TRUE)
     council, group = higher_in_b(counts).local[0], in_groups(counts, 1.4).local[0]
     both = Corrected(exact(counts), chances, RATES, np.zeros((2, 2)), (council, group))
-    cube = Cube({"council": Selector.each(COUNCIL), "seen": Selector.each(SEEN), "gld": Selector.each(GLD)})
-    plain = corrected(counts).values(cube)
+    cube = Cube({"council": Selector.for_each(COUNCIL), "seen": Selector.for_each(SEEN), "gld": Selector.for_each(GLD)})
+    plain = corrected(counts).compute_values(cube)
     parts = [
-        Corrected(exact(counts), chances, RATES, np.zeros((2, 2)), (each,)).values(cube) for each in (council, group)
+        Corrected(exact(counts), chances, RATES, np.zeros((2, 2)), (each,)).compute_values(cube)
+        for each in (council, group)
     ]
-    assert both.values(cube) - plain == pytest.approx(sum(part - plain for part in parts))
+    assert both.compute_values(cube) - plain == pytest.approx(sum(part - plain for part in parts))

@@ -20,17 +20,17 @@ from privacy.release.workload import (
     Term,
     WorkloadError,
 )
-from tests.support.daily import examples
-from tests.support.release.dense import Dense, noisy
+from tests.support.daily import limit_examples
+from tests.support.release.dense import Dense, draw_noisy
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import attribute, pilot_family, small_plan, small_table
+from tests.support.release.examples import build_attribute, build_pilot_family, draw_small_table, make_small_plan
 
 
 @st.composite
 def families(draw) -> Family:
     """Two attributes to run over, two or three to weigh, random marginals and random identities, some redundant."""
-    over = [attribute(name, draw(st.integers(2, 3))) for name in ("a", "b")]
-    weighed = [attribute(name, draw(st.integers(2, 4))) for name in ("p", "q", "r")[: draw(st.integers(2, 3))]]
+    over = [build_attribute(name, draw(st.integers(2, 3))) for name in ("a", "b")]
+    weighed = [build_attribute(name, draw(st.integers(2, 4))) for name in ("p", "q", "r")[: draw(st.integers(2, 3))]]
     attributes = draw(st.permutations(over + weighed))
     names = [a.name for a in attributes]
     sets = draw(st.sets(st.sets(st.sampled_from(names), min_size=1, max_size=3).map(frozenset), max_size=3))
@@ -89,67 +89,71 @@ def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
     return Selector(a, tuple(map(str, range(length))), rows)
 
 
-@examples(80)
+@limit_examples(80)
 @given(data=st.data())
 def test_everything_equals_dense_least_squares(data):
     family = data.draw(families())
     plan = make_plan(family, data.draw(st.floats(0.01, 1.0)), delta=1e-6)
-    measurement = noisy(plan, data.draw(st.integers(0, 1000)))
+    measurement = draw_noisy(plan, data.draw(st.integers(0, 1000)))
     estimates, dense = Estimates(plan, measurement), Dense((plan, measurement))
     lengths = data.draw(st.sampled_from([(), (2,), (3, 2)]))
     left = data.draw(cubes(family, lengths))
     right = LinearCombination(((0.5, data.draw(cubes(family, lengths))), (-2.0, data.draw(cubes(family, lengths)))))
-    f, g = dense.figures(left), dense.figures(right)
+    f, g = dense.build_figures(left), dense.build_figures(right)
     scale = float(np.abs(dense.covariance).max()) * max(1.0, float(np.abs(f).max() * np.abs(g).max())) * f.shape[1]
     close = {"rtol": 1e-6, "atol": 1e-9 * scale}
-    np.testing.assert_allclose(estimates.values(left).ravel(), f @ dense.estimate, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(estimates.values(right).ravel(), g @ dense.estimate, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(estimates.variance(left).ravel(), np.diag(f @ dense.covariance @ f.T), **close)
-    np.testing.assert_allclose(estimates.variance(right).ravel(), np.diag(g @ dense.covariance @ g.T), **close)
-    np.testing.assert_allclose(estimates.covariance(left, right).ravel(), np.diag(f @ dense.covariance @ g.T), **close)
+    np.testing.assert_allclose(estimates.compute_values(left).ravel(), f @ dense.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimates.compute_values(right).ravel(), g @ dense.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimates.compute_variance(left).ravel(), np.diag(f @ dense.covariance @ f.T), **close)
+    np.testing.assert_allclose(estimates.compute_variance(right).ravel(), np.diag(g @ dense.covariance @ g.T), **close)
+    np.testing.assert_allclose(
+        estimates.compute_covariance(left, right).ravel(), np.diag(f @ dense.covariance @ g.T), **close
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_figure_is_the_same_float_in_every_table(seed):
-    family = pilot_family()
+    family = build_pilot_family()
     plan = make_plan(family, 0.185, delta=1e-6)
-    estimates = Estimates(plan, noisy(plan, seed))
+    estimates = Estimates(plan, draw_noisy(plan, seed))
     council, gld = family.get_attribute("council"), family.get_attribute("gld")
-    region = Selector.of(council, {"region": council.categories[2:]})
-    places = Selector.each(council) + region + Selector.total(council)
-    alone = Cube({"council": places}, {"gld": Selector.only(gld, "Yes")})
-    expected, variance = estimates.values(alone), estimates.variance(alone)
+    region = Selector.for_groups(council, {"region": council.categories[2:]})
+    places = Selector.for_each(council) + region + Selector.for_total(council)
+    alone = Cube({"council": places}, {"gld": Selector.for_categories(gld, "Yes")})
+    expected, variance = estimates.compute_values(alone), estimates.compute_variance(alone)
     for name in ("sex", "fsm", "ethnic_group", "imd_quintile"):
         a = family.get_attribute(name)
-        table = Cube({name: Selector.each(a) + Selector.total(a), "gld": Selector.each(gld), "council": places})
-        assert (estimates.values(table)[-1, 0] == expected).all()
-        assert (estimates.variance(table)[-1, 0] == variance).all()
-        one = Cube({"council": region}, {"gld": Selector.only(gld, "Yes"), name: Selector.total(a)})
-        assert estimates.values(one)[0] == expected[-2]
-        assert estimates.variance(one)[0] == variance[-2]
+        table = Cube(
+            {name: Selector.for_each(a) + Selector.for_total(a), "gld": Selector.for_each(gld), "council": places}
+        )
+        assert (estimates.compute_values(table)[-1, 0] == expected).all()
+        assert (estimates.compute_variance(table)[-1, 0] == variance).all()
+        one = Cube({"council": region}, {"gld": Selector.for_categories(gld, "Yes"), name: Selector.for_total(a)})
+        assert estimates.compute_values(one)[0] == expected[-2]
+        assert estimates.compute_variance(one)[0] == variance[-2]
 
 
 def test_without_noise_the_figures_are_the_counts():
-    plan, table = small_plan(), small_table(300)
+    plan, table = make_small_plan(), draw_small_table(300)
     counts = count_cells(table, plan)
     estimates = Estimates(plan, measure(plan, counts, NoNoise()))
     for subset in plan.lattice.subsets:
-        axes = {name: Selector.each(plan.family.get_attribute(name)) for name in subset}
+        axes = {name: Selector.for_each(plan.family.get_attribute(name)) for name in subset}
         exact = table.group_by(list(subset)).aggregate([([], "count_all")]).to_pylist()
         found = {tuple(row[name] for name in subset): row["count_all"] for row in exact}
-        values = estimates.values(Cube(axes))
+        values = estimates.compute_values(Cube(axes))
         for cell in np.ndindex(values.shape):
             categories = tuple(plan.family.get_attribute(n).categories[i] for n, i in zip(subset, cell, strict=True))
             assert values[cell] == pytest.approx(found.get(categories, 0), abs=1e-8)
 
 
 def test_a_table_outside_the_workload_is_refused():
-    plan = small_plan()
-    estimates = Estimates(plan, noisy(plan, 0))
-    cube = Cube({name: Selector.each(plan.family.get_attribute(name)) for name in ("fsm", "dots")})
-    for ask in (estimates.values, estimates.variance):
+    plan = make_small_plan()
+    estimates = Estimates(plan, draw_noisy(plan, 0))
+    cube = Cube({name: Selector.for_each(plan.family.get_attribute(name)) for name in ("fsm", "dots")})
+    for ask in (estimates.compute_values, estimates.compute_variance):
         with pytest.raises(WorkloadError, match=r"no table over \(fsm, dots\)"):
             ask(cube)
     other = make_plan(plan.family, 0.2, delta=1e-6)
     with pytest.raises(ValueError, match="another plan"):
-        Estimates(plan, noisy(other, 0))
+        Estimates(plan, draw_noisy(other, 0))

@@ -18,12 +18,12 @@ from privacy.estimation.intervals import (
     compute_published_ratios,
     compute_rate_differences,
 )
-from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
-from tests.support.daily import examples
-from tests.support.release.examples import attribute, published_rates
+from tests.support.daily import limit_examples
+from tests.support.release.examples import build_attribute, compute_published_rates
 
 RELIABILITY = Reliability(unreliable_half_width=5.0, withheld_half_width=15.0, denominator_standard_errors=3.0)
 PLACES, RELEASES = 300, 40
@@ -50,7 +50,7 @@ class Fixed:
 
 
 def rate(**moments):
-    table = published_rates(Fixed(**({"xx": 0.0, "yy": 0.0, "xy": 0.0} | moments)), "x", "y", RELIABILITY)
+    table = compute_published_rates(Fixed(**({"xx": 0.0, "yy": 0.0, "xy": 0.0} | moments)), "x", "y", RELIABILITY)
     return float(table.value), float(table.lower), float(table.upper), str(table.flag)
 
 
@@ -60,17 +60,17 @@ def coverage():
     family = Family(
         "f",
         "u",
-        (attribute("place", PLACES), attribute("fsm", 3), attribute("gld", 2)),
+        (build_attribute("place", PLACES), build_attribute("fsm", 3), build_attribute("gld", 2)),
         (Marginal(("place", "fsm", "gld")), Marginal(("place", "gld"), 3.0)),
     )
     plan = make_plan(family, 0.05, delta=1e-6)
     exact = np.random.default_rng(1).integers(150, 900, (PLACES, 3, 2))
     outside = {a: tuple(i for i, other in enumerate(family.attributes) if other.name not in a) for a in plan.sigmas}
     counts = {a: exact.sum(axis=axes) for a, axes in outside.items()}
-    places = {"place": Selector.each(family.get_attribute("place"))}
-    groups = {"fsm": Selector.each(family.get_attribute("fsm"))}
-    yes = {"gld": Selector.only(family.get_attribute("gld"), "gld 1")}
-    first = {"fsm": Selector.only(family.get_attribute("fsm"), "fsm 0")}
+    places = {"place": Selector.for_each(family.get_attribute("place"))}
+    groups = {"fsm": Selector.for_each(family.get_attribute("fsm"))}
+    yes = {"gld": Selector.for_categories(family.get_attribute("gld"), "gld 1")}
+    first = {"fsm": Selector.for_categories(family.get_attribute("fsm"), "fsm 0")}
     hits, everyone = Cube(places, yes), Cube(places)
     first_hits, first_everyone = Cube(places, yes | first), Cube(places, first)
     weighted = LinearCombination(((1.0, hits), (2.0, first_hits)))
@@ -82,10 +82,10 @@ def coverage():
     }
     inside = dict.fromkeys(truth, 0.0)
     for _ in range(RELEASES):
-        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
         tables = {
             "count": compute_published_counts(estimates, Cube(places | groups, yes)),
-            "rate": published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),
+            "rate": compute_published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),
             "difference": compute_rate_differences(
                 estimates, (first_hits, first_everyone), (hits, everyone), RELIABILITY
             ),
@@ -146,7 +146,7 @@ def test_a_rate_beyond_what_is_possible_is_judged_by_its_whole_interval():
 
 
 @pytest.mark.filterwarnings("error")
-@examples(300)
+@limit_examples(300)
 @given(
     st.floats(-1e5, 1e5),
     st.floats(-1e5, 1e5),

@@ -12,7 +12,7 @@ from privacy.estimation.intervals import (
     _fit_additive,
     model_rates,
 )
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
 
@@ -133,7 +133,7 @@ def test_neither_the_order_of_places_nor_that_of_groups_matters_nor_the_time():
 
 
 @pytest.mark.filterwarnings("error")
-@examples(60)
+@limit_examples(60)
 @given(st.integers(0, 10_000), st.floats(0, 200), st.integers(4, 9), st.integers(1, 5))
 def test_every_input_has_a_rate_within_its_interval(seed, noise, places, groups):
     rng = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def test_every_input_has_a_rate_within_its_interval(seed, noise, places, groups)
     assert ((found.lower <= found.rate) & (found.rate <= found.upper)).all()
 
 
-@examples(40)
+@limit_examples(40)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
 def test_effects_and_their_variances_are_those_of_least_squares(seed, unknown):
     """Against a general solver, on the cells of which something is known."""

@@ -51,11 +51,11 @@ def of_sum(
 def planned(plan: Plan, councils: list[str], groups: dict[str, tuple[str, ...]], kind: str) -> float:
     """The same from the plan, as one functional."""
     attribute = plan.family.get_attribute
-    where = {"council": Selector.only(attribute("council"), *councils)}
-    where |= {name: Selector.only(attribute(name), *chosen) for name, chosen in groups.items()}
-    whole, part = Cube({}, where), Cube({}, where | {"gld": Selector.only(attribute("gld"), "Yes")})
+    where = {"council": Selector.for_categories(attribute("council"), *councils)}
+    where |= {name: Selector.for_categories(attribute(name), *chosen) for name, chosen in groups.items()}
+    whole, part = Cube({}, where), Cube({}, where | {"gld": Selector.for_categories(attribute("gld"), "Yes")})
     pair = {"children": (whole, whole), "gld_children": (part, whole), "gld": (part, part)}[kind]
-    return float(Covariances(plan).covariance(*pair))
+    return float(Covariances(plan).compute_covariance(*pair))
 
 
 @pytest.mark.parametrize("kind", ["children", "gld_children", "gld"])

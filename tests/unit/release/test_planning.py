@@ -25,11 +25,11 @@ def detail(family: str, councils: tuple[str, ...] = PILOT) -> Detail:
 
 def test_the_decision_is_part_of_the_hashed_plan() -> None:
     plan = plan_family("parents", PILOT, load_policy())
-    again = Plan.from_json(plan.to_json())
+    again = Plan.from_json(plan.encode_json())
     assert again == plan
-    assert parse_detail(plan.to_json()).to_document() == plan.detail
+    assert parse_detail(plan.encode_json()).build_document() == plan.detail
     assert replace(plan, detail={}).sha256 != plan.sha256
-    assert parse_detail(replace(plan, detail={}).to_json()) is None
+    assert parse_detail(replace(plan, detail={}).encode_json()) is None
 
 
 def test_every_row_of_what_is_measured_is_in_every_area() -> None:
@@ -64,7 +64,7 @@ def test_answers_by_group_are_measured_for_all_councils_or_regions() -> None:
 def test_what_is_measured_does_not_depend_on_an_assumed_share(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     """Were every share that nobody knows taken to be at an end of its range: the same marginals, the same noise."""
     policy = load_policy()
-    before = {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES}
+    before = {family: plan_family(family, PILOT, policy).encode_json() for family in FAMILIES}
     drawn = planning._draw_shares
 
     def middle_moved(name: str, ranges: tuple[Range, ...]) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ def test_what_is_measured_does_not_depend_on_an_assumed_share(monkeypatch: pytes
     for cached in (planning._estimate_public_sizes, planning._compute_expected_widths, planning._plan_family):
         cached.cache_clear()
     try:
-        assert {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES} == before
+        assert {family: plan_family(family, PILOT, policy).encode_json() for family in FAMILIES} == before
     finally:
         for cached in (planning._estimate_public_sizes, planning._compute_expected_widths, planning._plan_family):
             cached.cache_clear()

@@ -7,7 +7,7 @@ from ndl_export.tables.model import Attribute
 from sources.reference import read_rows
 from sources.reference.places import PILOT, get_place
 from sources.reference.published_figures import PLAUSIBLE_SHARES, get_plausible_shares
-from tests.support.release.accuracy import public_shares
+from tests.support.release.accuracy import get_public_shares
 
 ROWS = read_rows(PLAUSIBLE_SHARES)
 ATTRIBUTES = {attribute.name: attribute for family in FAMILIES.values() for attribute in family.attributes}
@@ -32,7 +32,7 @@ def test_every_category_of_a_stated_attribute_is_stated_once() -> None:
 def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: Attribute) -> None:
     for council in PILOT:
         found = get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council))
-        assert sum(public_shares(attribute, council).values()) == pytest.approx(1)
+        assert sum(get_public_shares(attribute, council).values()) == pytest.approx(1)
         assert sum(each.least for each in found.values()) <= 1 <= sum(each.most for each in found.values())
         assert all(each.least <= each.middle <= each.most for each in found.values())
 

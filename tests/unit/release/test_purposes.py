@@ -37,7 +37,7 @@ def find_uses(contract: SourceContract) -> dict[str, set[str]]:
 @pytest.mark.parametrize("source", CONTRACTS)
 def test_every_kept_column_says_each_of_its_uses_and_no_other(source: str) -> None:
     contract = CONTRACTS[source]
-    kept = {column.name for column in contract.with_role(Role.PAYLOAD)}
+    kept = {column.name for column in contract.select_role(Role.PAYLOAD)}
     used = find_uses(contract)
     assert set(contract.purposes) == kept
     for name, purposes in contract.purposes.items():

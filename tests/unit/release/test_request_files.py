@@ -15,7 +15,7 @@ EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 
 
 def document() -> dict[str, Any]:
-    return read_request(TEMPLATE).to_document()
+    return read_request(TEMPLATE).build_document()
 
 
 def written(folder: Path, content: Any) -> Path:

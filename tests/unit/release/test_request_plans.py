@@ -26,10 +26,10 @@ PUPIL = [each for each in REQUESTS if each.family == "pupil"]
 
 
 def request(**changes: Any) -> Request:
-    return parse_request(read_request(TEMPLATE).to_document() | changes)
+    return parse_request(read_request(TEMPLATE).build_document() | changes)
 
 
-known = cache(sizes.known)
+known = cache(sizes.build_known)
 
 
 def base(councils: tuple[str, ...] = PILOT) -> Mapping[str, Plan]:
@@ -55,7 +55,7 @@ def test_the_plan_names_the_requests_that_it_is_for_and_is_a_document() -> None:
     plan = planned(asked)
     stated = {"family": "pupil", "definition": asked.definition.model_dump(mode="json")}
     assert plan.detail == {"requests": [stated]}
-    assert Plan.from_json(plan.to_json()).sha256 == plan.sha256
+    assert Plan.from_json(plan.encode_json()).sha256 == plan.sha256
     assert {name for names in plan.sigmas for name in names} <= {"council", "fsm", "ethnic_group", "gld"}
     assert not plan.family.identities
     assert (plan.family.attributes, plan.family.nesting) == (base()["pupil"].family.attributes, None)
@@ -112,23 +112,23 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     assert {*flags} == {"", "u", "withheld"}
     half_widths = (published["gld_children_percent_upper_ci"] - published["gld_children_percent_lower_ci"]) / 2
     assert half_widths.to_numpy() == pytest.approx(found.half_widths.ravel(), rel=0.02, abs=0.05)
-    assert found.share_within(5.0) == pytest.approx(0.4, abs=0.02)
+    assert found.compute_share_within(5.0) == pytest.approx(0.4, abs=0.02)
 
 
 def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
     """The marginals of a plan of the family `pupil`, counted without noise."""
-    return dict(sizes.noisy_counts({"pupil": plan})["pupil"].counts)
+    return dict(sizes.build_noisy_counts({"pupil": plan})["pupil"].counts)
 
 
 def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     """The attributes that a release measured by council, and those that it measured for all together."""
     plan = base()["pupil"]
     found = estimate_sizes(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
-    stated = sizes.sizes_of(plan.family.get_attribute("council").categories, "pupil")
+    stated = sizes.build_sizes(plan.family.get_attribute("council").categories, "pupil")
     assert found.rows == pytest.approx(stated.rows, abs=5)
     for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):
         assert found.shares[name] == pytest.approx(stated.shares[name], abs=0.005), name
-    taken = found.share("entitlement", [0])
+    taken = found.compute_share("entitlement", [0])
     assert taken == pytest.approx(stated.rows @ stated.shares["entitlement"][:, 0] / stated.rows.sum(), abs=0.002)
     most_deprived = found.shares["imd_quintile"][:, 0]
     assert most_deprived.max() - most_deprived.min() > 0.2  # no share that is the same everywhere would do

@@ -11,7 +11,7 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 
 from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
 from privacy.release.ledger import NANO, Ledger
-from privacy.release.mechanism import charge, compute_epsilon
+from privacy.release.mechanism import compute_charge, compute_epsilon
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import (
@@ -22,14 +22,14 @@ from privacy.release.statement import (
     render_privacy_page,
 )
 from tests.support import PROJECT
-from tests.support.release.examples import measure_small, small_family, small_plan
+from tests.support.release.examples import build_small_family, make_small_plan, measure_small
 
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 
 
 @pytest.fixture
 def released(tmp_path):
-    plan, policy = small_plan(), load_policy()
+    plan, policy = make_small_plan(), load_policy()
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.approve("202425", policy.accounts["child"].cap_rho)
     counts = {a: np.full(plan.family.get_shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
@@ -53,7 +53,7 @@ def test_the_record_states_the_guarantee(released):
     entry = ledger.find("202425", "2026.11.0", "small").entry
     assert family["plan_sha256"] == plan.sha256
     assert family["ledger_entry"] == entry.entry_hash
-    assert family["rho"] == entry.nano_rho / NANO >= charge(plan)
+    assert family["rho"] == entry.nano_rho / NANO >= compute_charge(plan)
     assert family["epsilon"] == pytest.approx(compute_epsilon(family["rho"], 1e-6), abs=1e-4)
     assert record["privacy_parameters"] == {"rho": family["rho"], "epsilon": family["epsilon"], "delta": 1e-6}
     [account] = record["cohorts"][0]["accounts"]
@@ -69,7 +69,7 @@ def test_larger_changes_cost_what_the_geometry_says(released):
 
     record = record_of(released)
     vectors = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
-    gaussians = [dp.m.make_gaussian(*vectors, scale=sigma) for sigma in small_plan().sigmas.values()]
+    gaussians = [dp.m.make_gaussian(*vectors, scale=sigma) for sigma in make_small_plan().sigmas.values()]
     composed = dp.c.make_composition(gaussians)
     for change, distance in zip(record["larger_changes"], (2**0.5, 2.0), strict=True):
         assert change["rho"] == pytest.approx(composed.map(distance), rel=1e-6)
@@ -96,7 +96,7 @@ def test_a_release_that_was_not_charged_has_no_statement(released):
         build_privacy_record(
             [measured(plan, measurements, release="2027.1.0")], ledger.list_entries(), policy, release="2027.1.0"
         )
-    other = make_plan(small_family(), 0.05, delta=1e-6)
+    other = make_plan(build_small_family(), 0.05, delta=1e-6)
     with pytest.raises(ValueError, match="no committed charge"):
         build_privacy_record([measured(other, measurements)], ledger.list_entries(), policy, release="2026.11.0")
 

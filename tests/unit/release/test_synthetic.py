@@ -24,9 +24,9 @@ from privacy.synthetic.model import (
     iter_problems,
     select_widest,
 )
-from tests.support.areas import lacking
-from tests.support.release.dense import noisy
-from tests.support.release.examples import small_plan, small_table
+from tests.support.areas import describe_missing
+from tests.support.release.dense import draw_noisy
+from tests.support.release.examples import draw_small_table, make_small_plan
 from tests.unit.release.test_nested import nested_family
 
 NOTHING = AllOf(("no such part",), "holds", (Whole("gld", "gld 0", 1),))
@@ -34,8 +34,8 @@ PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3
 
 
 def small(rows: int = 3000) -> tuple[Plan, Measurement]:
-    plan = small_plan()
-    return plan, Measurement(plan.sha256, "none (test)", "", 0.0, count_cells(small_table(rows), plan))
+    plan = make_small_plan()
+    return plan, Measurement(plan.sha256, "none (test)", "", 0.0, count_cells(draw_small_table(rows), plan))
 
 
 def asked(
@@ -87,40 +87,40 @@ class Doubled:
         self.estimates = estimates
 
     def values(self, figures: Figures) -> Array:
-        return 2 * self.estimates.values(figures)
+        return 2 * self.estimates.compute_values(figures)
 
     def variance(self, figures: Figures) -> Array:
-        return 4 * self.estimates.variance(figures)
+        return 4 * self.estimates.compute_variance(figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        return 4 * self.estimates.covariance(left, right)
+        return 4 * self.estimates.compute_covariance(left, right)
 
 
-@pytest.mark.parametrize("plan", [small_plan(), make_plan(nested_family([2, 3]), 0.1, delta=1e-6)])
+@pytest.mark.parametrize("plan", [make_small_plan(), make_plan(nested_family([2, 3]), 0.1, delta=1e-6)])
 def test_marginals_move_by_what_publication_corrects(plan: Plan) -> None:
-    measurement = noisy(plan, 5)
+    measurement = draw_noisy(plan, 5)
     estimates = build_estimates(plan, measurement)
     as_linked = list(iter_problems(plan, measurement, estimates, "council", (), NOTHING))
     as_published = list(iter_problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
     council = plan.family.get_attribute("council")
     for one, other in zip(as_linked, as_published, strict=True):
-        inside = Selector.only(council, *one.get_attribute("council").categories)
+        inside = Selector.for_categories(council, *one.get_attribute("council").categories)
         for before, after in zip(one.marginals, other.marginals, strict=True):
             moved = float((after.counts - before.counts).sum())
-            assert moved == pytest.approx(float(estimates.values(Cube({}, where={"council": inside}))))
+            assert moved == pytest.approx(float(estimates.compute_values(Cube({}, where={"council": inside}))))
 
 
 def test_totals_over_all_councils_join_as_they_are_published_unless_they_were_measured() -> None:
-    plan = small_plan()
-    measurement = noisy(plan, 5)
+    plan = make_small_plan()
+    measurement = draw_noisy(plan, 5)
     estimates = build_estimates(plan, measurement)
     (found,) = asked(plan, measurement)
     totals = {each.attributes: each for each in found.marginals if each.attributes not in plan.sigmas}
     assert set(totals) == {("fsm", "gld"), ("gld", "asq")}
     total = totals["fsm", "gld"]
-    cells = Cube({name: Selector.each(plan.family.get_attribute(name)) for name in total.attributes})
-    assert (total.counts == estimates.values(cells)).all()
-    assert total.sigma == pytest.approx(float(np.sqrt(estimates.variance(cells).mean())))
+    cells = Cube({name: Selector.for_each(plan.family.get_attribute(name)) for name in total.attributes})
+    assert (total.counts == estimates.compute_values(cells)).all()
+    assert total.sigma == pytest.approx(float(np.sqrt(estimates.compute_variance(cells).mean())))
     assert total.of == ("council", "fsm", "gld")
 
 
@@ -133,10 +133,10 @@ def test_what_is_left_out_is_in_no_marginal_and_in_no_pair() -> None:
 
 def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
     plan = make_plan(nested_family([2, 3]), 0.1, delta=1e-6)
-    measurement = noisy(plan, 3)
+    measurement = draw_noisy(plan, 3)
     one, two = asked(plan, measurement)
     assert [each.get_attribute("council").size for each in (one, two)] == [2, 3]
-    assert abs(one.rows + two.rows - float(build_estimates(plan, measurement).values(Cube({})))) <= 1
+    assert abs(one.rows + two.rows - float(build_estimates(plan, measurement).compute_values(Cube({})))) <= 1
     of_group = {each.attributes: each.counts for each in two.marginals}
     for names, counts in measurement.noisy.items():
         seen = tuple(name for name in names if name != "region")
@@ -165,7 +165,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="module")
 def library() -> None:
-    pytest.importorskip("mbi", reason=lacking("synthetic"))
+    pytest.importorskip("mbi", reason=describe_missing("synthetic"))
 
 
 def counted(problem: Problem, rows: Codes, names: tuple[str, ...]) -> np.ndarray:

@@ -9,17 +9,17 @@ from privacy.estimation.estimates import build_estimates
 from privacy.release.workload import Cube, Selector
 from privacy.synthetic.model import Codes, Problem, count_contradictions, iter_problems
 from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
-from tests.support.release.dense import noisy
-from tests.support.release.examples import small_family, small_plan
+from tests.support.release.dense import draw_noisy
+from tests.support.release.examples import build_small_family, make_small_plan
 from tests.unit.release.test_synthetic import NOTHING, of_parts
 
-FAMILY = small_family()
+FAMILY = build_small_family()
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    plan = small_plan()
-    measurement = noisy(plan, 5)
+    plan = make_small_plan()
+    measurement = draw_noisy(plan, 5)
     (found,) = iter_problems(plan, measurement, build_estimates(plan, measurement), "council", (), NOTHING)
     return found
 
@@ -32,7 +32,7 @@ def some_rows() -> dict[str, np.ndarray]:
 
 
 def rates(part: dict[str, Selector], at: float, width: float, **by: Selector) -> Rates:
-    whole = Cube({"council": Selector.each(FAMILY.get_attribute("council")), **by})
+    whole = Cube({"council": Selector.for_each(FAMILY.get_attribute("council")), **by})
     middle = np.full(whole.shape, at)
     return Rates(replace(whole, where=part), whole, middle - width, middle + width)
 
@@ -40,9 +40,9 @@ def rates(part: dict[str, Selector], at: float, width: float, **by: Selector) ->
 def wanted() -> list[Rates]:
     """A good level of development by council and group, and who has no review: both further from what the rows have
     than their intervals are wide."""
-    good = {"gld": Selector.only(FAMILY.get_attribute("gld"), "gld 0")}
-    none = {"asq": Selector.only(FAMILY.get_attribute("asq"), "asq 2")}
-    return [rates(good, 0.52, 0.01, fsm=Selector.each(FAMILY.get_attribute("fsm"))), rates(none, 0.31, 0.005)]
+    good = {"gld": Selector.for_categories(FAMILY.get_attribute("gld"), "gld 0")}
+    none = {"asq": Selector.for_categories(FAMILY.get_attribute("asq"), "asq 2")}
+    return [rates(good, 0.52, 0.01, fsm=Selector.for_each(FAMILY.get_attribute("fsm"))), rates(none, 0.31, 0.005)]
 
 
 def outside(rows: Codes, asked: list[Rates]) -> int:
@@ -79,7 +79,7 @@ def test_the_seed_alone_decides_which_rows_change(problem: Problem) -> None:
 
 def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: Problem) -> None:
     """Who has no review is as many by the one attribute as by the other."""
-    other = {"dots": Selector.only(FAMILY.get_attribute("dots"), "dots 2", "dots 3")}
+    other = {"dots": Selector.for_categories(FAMILY.get_attribute("dots"), "dots 2", "dots 3")}
     asked = [*wanted(), rates(other, 0.6, 0.001)]
     done = repair_rows(FAMILY, some_rows(), asked, movable(problem), 1)
     assert outside(done.rows, asked[:1]) == 0

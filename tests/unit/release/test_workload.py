@@ -40,7 +40,7 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
             ),
             "only one of the two",
         ),
-        (lambda: Selector.of(SEX, {"x": ("X",)}), "no category 'X'"),
+        (lambda: Selector.for_groups(SEX, {"x": ("X",)}), "no category 'X'"),
     ],
 )
 def test_a_contradiction_is_refused(declare, message):

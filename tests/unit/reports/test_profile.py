@@ -23,7 +23,7 @@ from assets.intake.quality_report.profile import (
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 COHORT = Cohort("202425")
 CONTRACT = CONTRACTS["hv_reviews"]
@@ -47,7 +47,7 @@ reviews = st.lists(
 
 def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
     """A kept extract of `rows`; columns that they leave out are empty."""
-    columns = (*CONTRACTS[source].with_role(Role.PAYLOAD), *CONTRACTS[source].derived)
+    columns = (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
     fields = [pa.field(column.name, TYPES.get(column.kind, pa.string())) for column in columns]
     pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), folder / "kept.parquet")
     return folder / "kept.parquet"
@@ -69,7 +69,7 @@ def month_of(day: dt.date) -> str:
     return BEFORE if month < window[0] else AFTER if month > window[-1] else f"{month:%Y-%m}"
 
 
-@examples(25, [HealthCheck.function_scoped_fixture])
+@limit_examples(25, [HealthCheck.function_scoped_fixture])
 @given(rows=reviews)
 def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     found = profiled(tmp_path, "hv_reviews", rows)
@@ -117,7 +117,7 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
 
 
 def test_ranges_and_months_are_public() -> None:
-    columns = (column for contract in CONTRACTS.values() for column in contract.with_role(Role.PAYLOAD))
+    columns = (column for contract in CONTRACTS.values() for column in contract.select_role(Role.PAYLOAD))
     assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
     window = list_months(COHORT)
     assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
-from ndl_export.pages.number_format import row_ranges
+from ndl_export.pages.number_format import format_row_ranges
 
 counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
 
@@ -13,7 +13,7 @@ counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(
 @given(st.sets(st.integers(1, 500)))
 def test_row_ranges_name_these_rows_and_no_others(numbers: set[int]) -> None:
     named: set[int] = set()
-    for part in filter(None, row_ranges(numbers).split(", ")):
+    for part in filter(None, format_row_ranges(numbers).split(", ")):
         first, _, last = part.partition("-")
         named |= set(range(int(first), int(last or first) + 1))
     assert named == numbers

@@ -21,7 +21,7 @@ from privacy.returns.agreement import (
 )
 from privacy.returns.facts import decide_absence, decide_missing_reviews
 from privacy.services import SERVICE_NAMES
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: 
 
 
 @given(agreements(), DAYS)
-@examples(300)
+@limit_examples(300)
 def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, Agreement], day: dt.date) -> None:
     for to, receiver in product(COUNCILS, SERVICE_NAMES):
         allowed = list_permitted(held, Sender(to, receiver), day)
@@ -97,7 +97,7 @@ RULES = st.builds(
 
 
 @given(agreements(), DAYS, st.lists(RULES, min_size=3, max_size=3))
-@examples(200)
+@limit_examples(200)
 def test_the_rule_on_new_children_is_the_strictest_of_all_whose_agreement_it_rests_on(
     held: dict[str, Agreement], day: dt.date, rules: list[NewChildren]
 ) -> None:
@@ -119,7 +119,7 @@ def test_the_rule_on_new_children_is_the_strictest_of_all_whose_agreement_it_res
 
 
 @given(agreements(), DAYS, SERVICES, st.sets(SERVICES), st.sets(st.builds(Sender, st.sampled_from(COUNCILS), SERVICES)))
-@examples(300)
+@limit_examples(300)
 def test_absence_is_said_only_of_services_that_can_know_the_child_tell_it_and_are_in(
     held: dict[str, Agreement], day: dt.date, receiving: str, able: set[str], in_full: set[Sender]
 ) -> None:
@@ -148,7 +148,7 @@ TEAMS = st.builds(Sender, st.sampled_from(COUNCILS), st.just("health"))
     st.sets(SERVICES),
     st.dictionaries(TEAMS, st.sets(st.sampled_from(["12M", "2-2.5Y"]))),
 )
-@examples(300)
+@limit_examples(300)
 def test_a_review_is_said_to_be_missing_only_if_every_team_that_tells_it_has_sent_all_of_it(
     held: dict[str, Agreement],
     day: dt.date,

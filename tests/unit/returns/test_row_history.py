@@ -48,7 +48,7 @@ def observe_all(
         con.register("given", table)
         con.execute("CREATE TEMP TABLE records AS FROM given")
         extracts: Any = {key: SimpleNamespace(file_mac=mac) for key, (mac, _) in sent.items()}
-        unusual = observe(con, home.cohort(cohort), extracts, released, on)
+        unusual = observe(con, home.get_cohort(cohort), extracts, released, on)
         found = con.execute(
             "SELECT concat_ws(' ', identity, names), first_day, deliveries, at_start FROM records"
             " WHERE source = 'eyfsp'"
@@ -132,9 +132,9 @@ def test_a_cohort_that_is_born_and_a_census_bring_new_children(
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
     observe_all(home, {PROFILE: ("1", ["a"])})
-    assert home.cohort("202425").row_history.stat().st_mode & 0o777 == 0o600
+    assert home.get_cohort("202425").row_history.stat().st_mode & 0o777 == 0o600
     observe_all(home, {})
-    assert not home.cohort("202425").row_history.exists()
+    assert not home.get_cohort("202425").row_history.exists()
 
 
 @pytest.mark.parametrize(

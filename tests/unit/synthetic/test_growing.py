@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sources.synthetic.growing import GrowingWorld, Sent, find_census_day, find_day_sent
 from sources.synthetic.lives import OUTSIDE
 from sources.synthetic.returns import REVIEWS
-from tests.support.daily import examples
+from tests.support.daily import limit_examples
 
 SEEDS = st.sampled_from(range(12))
 YOUNGEST = {"NBV": 10, "6-8W": 42, "12M": 320, "2-2.5Y": 705}
@@ -25,7 +25,7 @@ def draw(seed: int) -> GrowingWorld:
     return GrowingWorld.draw("202425", 2, scale=0.02, seed=seed, contract_names=True)
 
 
-@examples(6)
+@limit_examples(6)
 @given(seed=SEEDS)
 def test_no_row_follows_the_end_of_an_identity_and_all_before_it_are_deleted(seed: int) -> None:
     world = draw(seed)
@@ -40,7 +40,7 @@ def test_no_row_follows_the_end_of_an_identity_and_all_before_it_are_deleted(see
     assert all((living.lives.died & (living.lives.ended == living.lives.ended)).any() for living in world.cohorts)
 
 
-@examples(6)
+@limit_examples(6)
 @given(seed=SEEDS)
 def test_nothing_sent_joins_the_identities_of_an_adopted_child(seed: int) -> None:
     world = draw(seed)
@@ -67,7 +67,7 @@ def _check_apart(sent: Sent, earlier: np.ndarray, later: np.ndarray) -> None:
         assert not names[0] & names[1]
 
 
-@examples(6)
+@limit_examples(6)
 @given(seed=SEEDS)
 def test_each_record_is_made_where_the_child_lives_and_not_before_its_age(seed: int) -> None:
     world = draw(seed)
@@ -90,7 +90,7 @@ def test_each_record_is_made_where_the_child_lives_and_not_before_its_age(seed: 
         assert (living.lives.council[home] == places.council[seen]).all()
 
 
-@examples(6)
+@limit_examples(6)
 @given(seed=SEEDS)
 def test_a_move_leaves_one_council_and_enters_another(seed: int) -> None:
     for living in draw(seed).cohorts:

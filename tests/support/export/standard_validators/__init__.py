@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 from tests.support import PROJECT
-from tests.support.areas import lacking
+from tests.support.areas import describe_missing
 
 
-def program(environment: str, name: str = "python") -> Path:
+def find_program(environment: str, name: str = "python") -> Path:
     """Return a program of an environment; skip the test if the environment was not created."""
     found = PROJECT / ".validators" / environment / "bin" / name
     if not found.exists():
-        pytest.skip(lacking("validators"))
+        pytest.skip(describe_missing("validators"))
     return found
 
 
 def run_validator(environment: str, script: str, *arguments: Path) -> Any:
     """Return what a script of this folder prints as JSON on its last line, run in the environment of that name."""
-    command = [program(environment), Path(__file__).parent / script, *arguments]
+    command = [find_program(environment), Path(__file__).parent / script, *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])

@@ -26,17 +26,17 @@ NEED_A_SITE = {
 }
 
 
-def without_a_site(schema: dict[str, Any]) -> dict[str, Any]:
+def skip_sites(schema: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: without_a_site(checks)
+        key: skip_sites(checks)
         if isinstance(checks, dict)
         else [check for check in checks if getattr(check, "__name__", "") not in NEED_A_SITE]
         for key, checks in schema.items()
     }
 
 
-def faults(package: dict[str, Any]) -> list[str]:
-    _, errors = validate(package, without_a_site(default_create_package_schema()), {})
+def list_faults(package: dict[str, Any]) -> list[str]:
+    _, errors = validate(package, skip_sites(default_create_package_schema()), {})
     found = [f"{key}: {what}" for key, what in errors.items()]
     licences = {licence.id for licence in LicenseRegister().licenses}
     return found if package.get("license_id") in licences else [*found, "license_id: not a licence of CKAN"]
@@ -44,4 +44,4 @@ def faults(package: dict[str, Any]) -> list[str]:
 
 if __name__ == "__main__":
     packages = {folder: json.loads(Path(folder, "ckan_package.json").read_text("utf-8")) for folder in sys.argv[1:]}
-    print(json.dumps({folder: {"ckan_package.json": faults(package)} for folder, package in packages.items()}))
+    print(json.dumps({folder: {"ckan_package.json": list_faults(package)} for folder, package in packages.items()}))
