@@ -41,6 +41,7 @@ from privacy import chained_log
 from privacy.doors import files
 from privacy.doors.sql import quote_text
 from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
+from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -157,14 +158,16 @@ ROUNDED_TO = 10
 """Numbers of children are rounded to a multiple of this."""
 
 
-def load_facts(con: duckdb.DuckDBPyConnection, facts: Mapping[tuple[str, str, str], Sequence[str]]) -> None:
+def load_facts(con: duckdb.DuckDBPyConnection, facts: Mapping[tuple[str, str], Sequence[str]]) -> None:
     """Create `told_facts`: each receiver's row with each service named for it, from the facts of every return.
 
-    `facts` are the JSON texts made by `find_facts`, by council, service and source.
+    `facts` are the JSON texts made by `find_facts`, by council and source.
     """
-    names = ("council", "service", "source", "fact")
-    rows = [dict(zip(names, (*key, fact), strict=True)) for key, of_return in facts.items() for fact in of_return]
-    con.register("returned", pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names])))
+    rows = [
+        {"council": council, "service": SERVICES[source], "source": source, "facts": texts}
+        for (council, source), texts in facts.items()
+    ]
+    con.register("returned", pa.Table.from_pylist(rows, _RETURNED))
     con.execute(_TOLD)
     con.unregister("returned")
 
@@ -188,13 +191,17 @@ def list_permitted_flows(agreements: Mapping[str, Agreement], on: dt.date) -> di
     return found
 
 
+_RETURNED = pa.schema(
+    [*((name, pa.string()) for name in ("council", "service", "source")), ("facts", pa.list_(pa.string()))]
+)
 _TOLD = """
 CREATE OR REPLACE TEMP TABLE told_facts AS
 SELECT council, service, source, row, contact.council AS teller_council, contact.service AS teller_service,
        contact.last_contact IS NOT NULL AS contact, contact.concern IS NOT NULL AS concern
   FROM (SELECT council, service, source, parsed.row, unnest(parsed.known_to) AS contact
           FROM (SELECT council, service, source, from_json(fact, '{"row": "BIGINT", "known_to": [{"council": "VARCHAR",
-                "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN"}]}') AS parsed FROM returned))
+                "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN"}]}') AS parsed
+                  FROM (SELECT council, service, source, unnest(facts) AS fact FROM returned)))
 """
 _OF_CHILD = """
     SELECT child_id, told_facts.council || '/' || told_facts.service AS receiver, bool_or(contact) AS contact,

@@ -135,6 +135,8 @@ class Maker:
     log: accounts.LogState
     con: duckdb.DuckDBPyConnection
     unusual: dict[tuple[str, str], Unusual] = field(default_factory=dict)
+    found: dict[str, dict[tuple[str, str], list[str]]] = field(default_factory=dict)
+    """Facts of every return, by the service without whose new rows they were found ("" for the cohort's links)."""
 
     @cached_property
     def active(self) -> list[str]:
@@ -255,15 +257,16 @@ class Maker:
         self.con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
         self.con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {quote_parquet(self.store.doubts)}")
 
-    def use_links_without_new_rows(self, service: str) -> None:
+    def use_links_without_new_rows(self, service: str) -> bool:
         """Create the views `records` and `doubts` on which the returns of a service may be based.
 
-        Pairs that the cohort's linkage scored are not scored again.
+        Returns whether these differ from the cohort's links. Pairs that the cohort's linkage scored are not scored
+        again.
         """
         self.use_cohort_links()
         out = facts.select_left_out(self.con, service)
         if not out.num_rows:
-            return
+            return False
         doubts, children = facts.Doubts(), inputs.read_link_parameters(self.store)[1]
         kept: dict[str, Extract] = dict(open_readers(self.store, self.keys, self.payload))
         for source in out["source"].unique().to_pylist():
@@ -274,6 +277,7 @@ class Maker:
         self.con.register("links_without", links)
         self.con.register("doubts_without", doubts.list_children(links))
         self.con.execute(_WITHOUT)
+        return True
 
     def list_rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
@@ -289,27 +293,35 @@ class Maker:
         Everything is based on links without the service's new rows. Facts for other services are computed only for the
         receipts.
         """
-        self.use_links_without_new_rows(service)
-        made, returned = [], dict[tuple[str, str, str], list[str]]()
+        found, made = self._find_facts(service), []
         before = {
             (file.parent.parent.name, file.parent.name)
             for file in self.store.home.returns.glob(f"*/*/{self.store.cohort}.age")
         }
         # Returns made before are included, so that those no longer allowed are withdrawn.
         for council, source in sorted({*self.extracts, *before}):
-            receiver, why_not = Sender(council, SERVICES[source]), self._explain_no_return(council, source)
-            disclosed: list[str] = []
-            if not why_not:
-                disclosed = facts.find_facts(self.con, receiver, source, *self._find_terms(receiver))
-            returned[*receiver, source] = disclosed
             if SERVICES[source] == service:
                 file = self.store.get_extract(source, council).return_file
-                if why_not:
+                if why_not := self._explain_no_return(council, source):
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
-                    made.append(self._make_return(file, receiver, source, disclosed))
-        accounts.load_facts(self.con, returned)
+                    receiver = Sender(council, service)
+                    made.append(self._make_return(file, receiver, source, found[council, source]))
+        accounts.load_facts(self.con, found)
         return [*made, *self._make_receipts(service)]
+
+    def _find_facts(self, service: str) -> dict[tuple[str, str], list[str]]:
+        """Return the facts of every return, by council and source, on links without the service's new rows."""
+        # Services without new rows share the cohort's links, and so the facts.
+        links = service if self.use_links_without_new_rows(service) else ""
+        if links not in self.found:
+            self.found[links] = {
+                (council, source): facts.find_facts(self.con, receiver, source, *self._find_terms(receiver))
+                for council, source in sorted(self.extracts)
+                for receiver in [Sender(council, SERVICES[source])]
+                if not self._explain_no_return(council, source)
+            }
+        return self.found[links]
 
     def _find_terms(self, receiver: Sender) -> tuple[Permitted, facts.Absence, facts.Absence, NewChildren]:
         """Return what a receiver may be told, what is decided on absence and missing reviews, and the new-rows rule."""
