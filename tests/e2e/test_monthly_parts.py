@@ -27,7 +27,7 @@ from sources.contracts import CONTRACTS
 from sources.extract.landing import find, list_councils
 from sources.synthetic import generate
 from tests.support.extracts import COHORT, mark_synthetic
-from tests.support.release.doubles import held_still
+from tests.support.release.doubles import hold_still
 from tests.support.release.homes import make_release
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def published(landing: Path, home: Home, keys: KeyRing) -> dict[str, object]:
     outcomes = take_all(landing, home, keys)
     assert all(isinstance(each, deliveries.ExtractQuality) for each in outcomes), outcomes
     note_landing(home, landing)
-    with held_still(), patch.object(sign_off, "read_complete_record", _of_unnamed_files):
+    with hold_still(), patch.object(sign_off, "read_complete_record", _of_unnamed_files):
         make_release(home, keys, list_councils(landing))
     build_database(home.release)
     files = (path for path in home.release.rglob("*") if path.is_file())

@@ -1,6 +1,6 @@
 """Tests that need an optional program, by area, and what happens if the program is missing.
 
-Such a test is skipped with the reason given by `lacking`, and reasons are counted at the end of a run. If
+Such a test is skipped with the reason given by `describe_missing`, and reasons are counted at the end of a run. If
 READINESS_TEST_REQUIRE names the area (as `.ci/run` does), the test fails instead.
 """
 

@@ -288,6 +288,8 @@ def _iter_departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
             more = figure["share"] > figure["published_share"]
             yield (
                 f"{figure['label']}: {format_percent(figure['share'])} in your file. Published for"
-                f" {figure['published_area']}, {format_points(abs(figure['share'] - figure['published_share']))} points"
+                f" {figure['published_area']}, {figure['published_cohort']}:"
+                f" {format_percent(figure['published_share'])}. Yours is"
+                f" {format_points(abs(figure['share'] - figure['published_share']))} points"
                 f" {'higher' if more else 'lower'}."
             )

@@ -314,8 +314,9 @@ def _(MOST, answer, cohort, describe_row, fetch_rows, join_words, mo):
         gap_title,
         "Gap by council",
         f"Over all councils, eligible children are {describe_row(all_gap)} points behind. Intervals are those of the"
-        " as they were for these children. The title compares the widest with every other for children like these:"
-        " noise, chance and the number of pairs. So does the worked query on the widest gap, for all of them." + more,
+        " gaps as they were for these children. The title compares the widest with every other for children like"
+        " these: noise, chance and the number of pairs. So does the worked query on the widest gap, for all of"
+        " them." + more,
         gaps,
         lambda row: row["area_name"],
         "Points that children eligible for free school meals are behind the others",

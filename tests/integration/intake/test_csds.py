@@ -58,7 +58,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def expected(desk: Desk) -> list[Any]:
-    """What a contract-named file of `reviews()` gives."""
+    """What a contract-named file of `build_reviews()` gives."""
     path = desk.land(build_contract_csv("hv_reviews", build_reviews()), source="hv_reviews")
     desk.take("hv_reviews")
     path.unlink()

@@ -27,7 +27,7 @@ from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path
-from tests.support.release.doubles import held_still
+from tests.support.release.doubles import hold_still
 from tests.support.release.homes import COHORT, VERSION, copy_home, list_charges, make_home, make_release
 from tests.support.release.people import Signer, name_people
 
@@ -98,7 +98,7 @@ def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home
 
 def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) -> None:
     """What is fixed, planned and asked to be signed is the same as where no sample was drawn."""
-    with held_still():
+    with hold_still():
         found = []
         for name in ("drawn", "not drawn"):
             home = make_home(tmp_path / name, 600, COUNCILS)
@@ -114,7 +114,7 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
 def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path: Path, keys: KeyRing) -> None:
     """With the noise held still, a child that is in the review or is not there at all: one cell of each marginal, by 1.
     Plans and charges are the same."""
-    with held_still():
+    with hold_still():
         drawn, requests = [], []
         for name in ("all", "one fewer"):
             home = make_home(tmp_path / name, 600, COUNCILS)

@@ -24,7 +24,7 @@ from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
-from tests.support.release.doubles import Integers, OneByOne, held_still
+from tests.support.release.doubles import Integers, OneByOne, hold_still
 from tests.support.release.homes import make_home, make_release
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, ask
 from tests.support.release.sizes import build_sizes
@@ -52,7 +52,7 @@ def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request:
 
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
-    with held_still(DataBlindNoise), patch.object(measure, "compute_input_mac", lambda *_: "a" * 64):
+    with hold_still(DataBlindNoise), patch.object(measure, "compute_input_mac", lambda *_: "a" * 64):
         for number in (rows, rows - 1, 0):
             bundles[number] = make(f"home{number}", number)
     report = verify(bundles[0])

@@ -21,7 +21,7 @@ from privacy.release.ledger import (
 )
 from privacy.release.ledger_storage import LedgerUnavailable
 from tests.support.daily import limit_examples
-from tests.support.release.backends import PostgreSQL, SQLite, approved
+from tests.support.release.backends import PostgreSQL, SQLite, approve_budget
 
 PLAN, MAC = "p" * 64, "m" * 64
 
@@ -35,7 +35,7 @@ def backend(request, tmp_path):
 
 @pytest.fixture
 def ledger(backend):
-    return approved(backend)
+    return approve_budget(backend)
 
 
 def following(ledger, **changes):
@@ -269,7 +269,7 @@ def test_entries_that_follow_from_nothing_are_seen(ledger, backend):
 
 def test_the_file_is_durable(tmp_path):
     backend = SQLite(tmp_path)
-    ledger = approved(backend)
+    ledger = approve_budget(backend)
     assert backend.execute_raw("PRAGMA journal_mode") == [("wal",)]
     with closing(ledger._storage._connect()) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)

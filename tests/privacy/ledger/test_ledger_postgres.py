@@ -13,7 +13,7 @@ from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.ledger_storage import LedgerUnavailable
 from tests.support.areas import describe_missing
 from tests.support.release import postgres
-from tests.support.release.backends import PostgreSQL, approved
+from tests.support.release.backends import PostgreSQL, approve_budget
 from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -42,7 +42,7 @@ def backend(database_server: postgres.Server) -> PostgreSQL:
 
 
 def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
-    ledger, barrier = approved(backend), SPAWN.Barrier(2)
+    ledger, barrier = approve_budget(backend), SPAWN.Barrier(2)
     ledger.reserve("202425", "1", "pupil", 0.2, "p" * 64, "m" * 64)
     racers = [SPAWN.Process(target=spending, args=(barrier, backend.location, f"2.{n}", 0.1)) for n in range(2)]
     for racer in racers:
@@ -57,7 +57,7 @@ def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
 def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
     import psycopg2
 
-    ledger = approved(backend)
+    ledger = approve_budget(backend)
     first, second = (psycopg2.connect(backend.location).cursor() for _ in range(2))
     insert = (
         "INSERT INTO readiness_ledger.entries SELECT 2, 'RESERVE', cohort, %s, 'pupil', 200000000, '', '', '', '',"
@@ -83,7 +83,7 @@ def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
 
 
 def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
-    approved(backend)
+    approve_budget(backend)
     held = SPAWN.Event()
     holder = SPAWN.Process(target=holding, args=(held, backend.location))
     holder.start()
@@ -105,7 +105,7 @@ def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
 
 
 def test_the_wait_for_the_lock_ends_with_a_signal(backend):
-    approved(backend)
+    approve_budget(backend)
     held, other = SPAWN.Event(), SPAWN.Event()
     holder, waiting = (SPAWN.Process(target=holding, args=(each, backend.location)) for each in (held, other))
     holder.start()
@@ -122,7 +122,7 @@ def test_the_wait_for_the_lock_ends_with_a_signal(backend):
 def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server):
     from psycopg2.errors import InsufficientPrivilege
 
-    approved(backend)
+    approve_budget(backend)
     backend.execute_raw(
         "CREATE ROLE worker LOGIN; GRANT USAGE ON SCHEMA readiness_ledger TO worker; "
         "GRANT SELECT, INSERT ON readiness_ledger.entries TO worker"
@@ -145,7 +145,7 @@ def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server)
 
 
 def test_a_table_without_its_triggers_is_refused(backend):
-    approved(backend)
+    approve_budget(backend)
     backend.execute_raw("ALTER TABLE entries DISABLE TRIGGER never_update")
     with pytest.raises(LedgerUnavailable, match="lost its trigger never_update"):
         Ledger(backend.location)
@@ -154,7 +154,7 @@ def test_a_table_without_its_triggers_is_refused(backend):
 def test_a_server_that_may_forget_is_refused(backend):
     import psycopg2
 
-    approved(backend)
+    approve_budget(backend)
     with closing(psycopg2.connect(backend.location)) as connection:
         connection.autocommit = True  # ALTER SYSTEM runs in no transaction
         cursor = connection.cursor()
@@ -169,7 +169,7 @@ def test_a_server_that_may_forget_is_refused(backend):
 
 
 def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(backend):
-    ledger = approved(backend)
+    ledger = approve_budget(backend)
 
     def broken() -> None:
         with ledger._storage.begin_writing() as logs:

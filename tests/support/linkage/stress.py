@@ -1,6 +1,6 @@
 """A small population of children seen by four services, with the errors of real records and the true links.
 
-Vectorised and determined by a seed. `extracts(children)` returns clear-text frames in contract columns, each with
+Vectorised and determined by a seed. `draw_extracts(children)` returns clear-text frames in contract columns, each with
 `child` (the truth) and `row_key`.
 """
 

@@ -65,7 +65,7 @@ class PostgreSQL:
         self.execute_raw(f"{before} ({COLUMNS}) VALUES ({marks}) {conflict}", astuple(entry))
 
 
-def approved(backend: SQLite | PostgreSQL) -> Ledger:
+def approve_budget(backend: SQLite | PostgreSQL) -> Ledger:
     """Return the ledger, with a budget of rho 0.3 for cohort 202425."""
     ledger = Ledger(backend.location)
     ledger.approve("202425", 0.30, note="signed by the privacy lead")

@@ -2,7 +2,7 @@
 
 `Scene` is a home folder with a child table and a ledger. `measure_in` runs the real path: count in DuckDB, charge,
 draw, keep, commit, promote; only the noise source is replaced, by OpenDP with a diary. The diary is a file, synced
-before and after each draw, that records the process, the charge in the ledger and the result. `evidence` compares
+before and after each draw, that records the process, the charge in the ledger and the result. `check_evidence` compares
 diary, ledger and store after any number of kills.
 """
 
@@ -155,7 +155,7 @@ def kill_after(scene: Scene, release: str, seconds: float) -> int:
 
 
 def kill_at(scene: Scene, release: str, step: int) -> int:
-    """Run in a separate process that is killed on reaching a step of `steps_of`, and return its exit code."""
+    """Run in a separate process that is killed on reaching a step of `list_steps`, and return its exit code."""
     process = WARM.Process(target=_run_to_step, args=(scene, release, step))
     process.start()
     process.join(PATIENCE)

@@ -87,7 +87,7 @@ class _FixedTime(datetime):
 
 
 @contextmanager
-def held_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
+def hold_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
     """Make releases in the block depend only on their input, policy and keys."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
