@@ -6,6 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from bench.linkage.estimate import estimate
+from privacy.linkage import model
 from privacy.linkage.link import LINK_COLUMNS, LinkResult, link
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.linkage import stress
@@ -108,3 +110,7 @@ def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables:
     for token in ("t_names", "t_names_outward", "t_names_day", "t_names_month"):
         guess = dict(zip(known[token].value_counts().index, both.value_counts().index, strict=False))
         assert (known[token].map(guess) == both).mean() < 0.002, token
+
+
+def test_the_parameters_in_force_are_the_estimated_ones() -> None:
+    assert estimate() == model.load_parameters()["comparisons"]

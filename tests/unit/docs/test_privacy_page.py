@@ -75,11 +75,8 @@ def test_what_is_published(estimates: Estimates) -> None:
     assert np.ravel(difference.flag).tolist() == ["u"]
 
 
-def test_what_it_costs() -> None:
+def test_what_it_costs_and_what_the_optimiser_would_have_measured() -> None:
     _printed(*(compute_epsilon(factor * 0.25, 1e-6) for factor in (1, 2, 4)))
-
-
-def test_what_the_optimiser_would_have_measured() -> None:
     sigmas = make_plan(FAMILY, 0.25, delta=1e-6).sigmas
     _printed(sigmas[BOTH], sigmas[ONE], decimals=4)
     assert sum(0.5 / sigma**2 for sigma in sigmas.values()) == pytest.approx(0.25, rel=1e-4)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.check_answer import find_problems
@@ -48,16 +48,13 @@ def compute_root(lines: list[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + compute_root(lines[:half]) + compute_root(lines[half:])).digest()
 
 
-ROWS = st.lists(st.binary(max_size=6).filter(lambda line: b"\n" not in line), min_size=1, max_size=200)
+ROWS = st.lists(st.binary(max_size=6).filter(lambda line: b"\n" not in line), max_size=200)
 
 
+@example(lines=[])
 @given(lines=ROWS)
 def test_the_root_is_that_of_the_standard(lines: list[bytes]) -> None:
     assert describe(lines) == describe(lines) | {"rows": len(lines), "root": compute_root(lines).hex()}
-
-
-def test_a_table_without_rows_has_the_root_of_an_empty_tree() -> None:
-    assert describe([]) == describe([]) | {"rows": 0, "root": compute_root([]).hex()}
 
 
 @pytest.fixture(scope="module")
@@ -261,17 +258,17 @@ def test_a_flag_that_was_dropped_is_found_out(plain: dict[str, bytes], signed: d
     ]
 
 
-def test_a_signature_of_somebody_else_is_found_out(plain: dict[str, bytes]) -> None:
+def test_a_signature_of_somebody_else_is_found_out_with_the_key_alone(
+    plain: dict[str, bytes], signed: dict[str, bytes]
+) -> None:
     answer = build_answer(sign_files(plain, OTHER_KEY), QUOTED)
     assert check_answer(answer, PUBLIC) == ["evidence: SHA256SUMS was not signed with this key"]
     assert check_answer(answer, None) == []
     with pytest.raises(UnusableKey):
         check_answer(answer, b"no key")
-
-
-def test_a_forged_release_is_only_found_out_with_the_key(answer: dict[str, Any]) -> None:
-    forge_hashes(answer)
-    assert check_answer(answer, None) == []
+    forged = build_answer(signed, QUOTED)
+    forge_hashes(forged)
+    assert check_answer(forged, None) == []
 
 
 JSON = st.recursive(

@@ -1,14 +1,17 @@
-"""Columns, rows and areas of published tables, as derived from their definitions."""
+"""Columns, rows and areas of published tables, as derived from their definitions, and official figures of rows."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
-from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, format_dots_category
+from ndl_export.tables.pupil import BREAKDOWNS, EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, format_dots_category
 from ndl_export.tables.rows import Layout, RowsDiffer, build_layout, collect_statements, list_rows
+from sources.reference import FOLDER, read_rows
+from sources.reference.cohorts import list_cohort_codes
 from sources.reference.places import PILOT, UnknownCouncil, load_places
 from tests.support.export.fake_release import COHORT
 
@@ -95,27 +98,19 @@ EVERYWHERE = tuple(load_places())
 LIVERPOOL_CITY_REGION = {"halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral"}
 
 
-def test_the_pilot_has_a_total_a_devolved_area_and_its_councils() -> None:
+def test_areas_are_the_councils_and_what_is_whole_above_them() -> None:
+    """More than twenty councils bring their regions, and all of them England."""
     areas = list_geographies(PILOT)
     assert [area.level for area in areas] == ["Pilot councils", "English devolved area", *["Local authority"] * 8]
     assert set(areas[0].councils) == set(PILOT)
     assert set(areas[1].councils) == LIVERPOOL_CITY_REGION
     assert (areas[1].code, areas[1].name) == ("E47000004", "Liverpool City Region")
-
-
-def test_a_devolved_area_needs_all_of_its_councils() -> None:
     assert "English devolved area" not in {area.level for area in list_geographies(set(PILOT) - {"wirral"})}
-
-
-def test_more_than_twenty_councils_bring_the_regions_that_are_whole() -> None:
     london = [name for name, entry in load_places().items() if entry.region_name == "London"]
     areas = list_geographies([*london, "leeds"])
     assert [area.name for area in areas if area.level == "Regional"] == ["London"]
     assert areas[0].level == "Pilot councils"
     assert "Regional" not in {area.level for area in list_geographies(london[:20])}
-
-
-def test_all_councils_are_england() -> None:
     areas = list_geographies(EVERYWHERE)
     assert (areas[0].level, areas[0].name, areas[0].code) == ("National", "England", "E92000001")
     assert sum(area.level == "Regional" for area in areas) == 9
@@ -139,3 +134,26 @@ def test_a_council_without_the_source_is_in_its_own_area_alone() -> None:
     regions = {entry.region_name for entry in load_places().values()}
     assert {area.name for area in everywhere if area.level == "Regional"} == regions - {"North West"}
     assert not list_geographies(["leeds"], ["leeds"])[0].available
+
+
+SHOWN = {(attribute.label, selection.label) for attribute, selections in BREAKDOWNS for selection in selections}
+
+
+@pytest.mark.parametrize("cohort", list_cohort_codes(2026))
+def test_each_is_of_a_row_that_tables_have_and_names_its_source(cohort: str) -> None:
+    figures, reviews = read_official_figures(cohort), read_official_reviews(cohort)
+    assert len({figure.key for figure in figures}) == len(figures)
+    assert {(f.breakdown_topic, f.breakdown) for f in figures if f.breakdown not in ("Total", "Unknown")} <= SHOWN
+    assert all(0 <= each.percent <= 100 and each.source for each in (*figures, *reviews))
+    assert {int(each.financial_year[:4]) for each in reviews} <= {int(cohort[:4]) - 2}
+
+
+def test_the_more_exact_of_two_sources_is_taken_and_they_agree() -> None:
+    taken = {(f.area_code, f.breakdown_topic, f.breakdown, f.sex): f for f in read_official_figures("202425")}
+    both = 0
+    for row in read_rows(FOLDER / "published_gld.csv"):
+        figure = taken.get((row["new_la_code"], row["breakdown_topic"], row["breakdown"], row["sex"]))
+        if row["cohort"] == "202425" and figure and figure.source != row["source"]:
+            assert figure.percent == pytest.approx(float(row["percent"]), abs=0.06)
+            both += 1
+    assert both > 15

@@ -10,17 +10,26 @@ from typing import Any
 import pytest
 
 from assets.home.errors import describe_unexpected_error
-from assets.intake.assets import _build_metadata, _describe_quality, iter_outcomes
+from assets.home.paths import Home
+from assets.intake.assets import _build_metadata, _describe_quality, iter_outcomes, iter_progress_lines
 from assets.intake.deliveries import ExtractQuality
+from assets.intake.quality import HOLD, Finding
 from assets.intake.quality_report.profile import Profile
 from assets.linkage.report import coarsen_facts
 from assets.pseudonymise.findings import RuleCount
 from privacy.doors.counts import describe_count, describe_row_share
 from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from sources.councils.dialect import CONTRACT_DIALECT
+from sources.diagnosis.wrong_rows import BORN, OtherOrigin
 from sources.errors import ExtractStopped
 from sources.extract.table import clean_header, match_columns
 from tests.support.intake.corpus import COHORT, SOUND
+
+TAKEN = ExtractQuality(
+    "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"}, "2025-07-10T00:00:00+00:00",
+    {}, 9056, 9056, 12, (), (), Profile(9056, {}, {}), 8985, None,
+)  # fmt: skip
 
 
 def test_counts_and_shares_are_bands() -> None:
@@ -34,14 +43,11 @@ def test_counts_and_shares_are_bands() -> None:
 
 def test_the_log_holds_no_count_of_an_extract() -> None:
     rule = RuleCount("sex-blank", "warn", "sex is blank.", ("sex",), 457, (1, 2))
-    quality = ExtractQuality(
-        "leeds", "parent_experience", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
-        "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 457, (rule,), (), Profile(4523, {}, {}), 4612, 4498,
-    )  # fmt: skip
+    counts = {"rows_read": 4571, "rows_kept": 4523, "rows_warned": 457, "rows_expected": 4612, "rows_last": 4498}
+    quality = replace(TAKEN, source="parent_experience", rules=(rule,), **counts)
     told = list(iter_outcomes(quality))
     said = f"{_describe_quality(quality)} {_build_metadata(quality) | {'file_mac': ''}} {told}".replace(COHORT, "")
-    counts = {4571, 4523, 48, 457, 4498, 4571 - 48}
-    assert not {int(found) for found in re.findall(r"\d+", said)} & counts
+    assert not {int(found) for found in re.findall(r"\d+", said)} & {*counts.values(), 4571 - 4523}
     shares = [value for outcome in told for value in outcome.numbers.values() if isinstance(value, float)]
     assert all(round(share, 2) == share for share in shares)
 
@@ -122,10 +128,7 @@ def test_no_count_of_links_can_be_worked_out_from_limits_of_error() -> None:
 
 @pytest.mark.parametrize("expected", [200, 1000])
 def test_no_count_of_rows_can_be_worked_out_from_their_share_of_a_published_number(expected: int) -> None:
-    quality = ExtractQuality(
-        "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
-        "2025-07-10T00:00:00+00:00", {}, expected, expected, 0, (), (), Profile(expected, {}, {}), expected, None,
-    )  # fmt: skip
+    quality = replace(TAKEN, rows_warned=0, rows_expected=expected)
     told = (iter_outcomes(replace(quality, rows_read=kept, rows_kept=kept)) for kept in range(2 * expected))
     shown = Counter(str([(each.sentence, each.numbers) for each in of_size]) for of_size in told)
     assert min(list(shown.values())[1:-1]) >= ALIKE, "every count but none of all, and those beyond what was tried"
@@ -150,3 +153,16 @@ def test_a_path_in_an_error_ends_where_a_sender_names_files() -> None:
     assert "(/l/leeds/hv_reviews)" in said
     said = describe_unexpected_error(PermissionError(13, "Permission denied", str(Path("/l/leeds/eyfsp/202425.csv"))))
     assert "(/l/leeds/eyfsp/202425.csv)" in said
+
+
+def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
+    few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
+    half = replace(TAKEN, rows_read=4527, rows_kept=4497, findings=(few,))
+    year = OtherOrigin(BORN, "2023/24", "2024/25", 9046, 9052, 6)
+    other = replace(TAKEN, council="halton", other_origins=(year,))
+    doubt = "number of rows: about 50% of expected; under a hundred rows set aside"
+    lines = list(iter_progress_lines(Home(Path("/h")), {COHORT}, (half, other), any_stopped=False))
+    assert lines[:2] == [
+        f"leeds/eyfsp/202425.csv: 2 to 5 thousand rows read; {doubt}",
+        "halton/eyfsp/202425.csv: 5 to 10 thousand rows read; this looks like 2023/24, not 2024/25",
+    ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from bench.linkage.estimate import estimate, render_page
+from bench.linkage.estimate import render_page
 from privacy.linkage import model
 from privacy.linkage.assignment import compute_posterior, find_undecided, match_one_to_one
 from tests.support import PROJECT
@@ -69,11 +69,6 @@ def test_two_who_could_be_either_are_both_in_doubt() -> None:
 def test_undecided_pairs() -> None:
     left, right = np.array([1, 1, 2, 3]), np.array([7, 8, 9, 9])
     assert find_undecided(left, right, np.array([5.0, 5.0, 4.0, 3.0])).tolist() == [True, True, False, False]
-
-
-@pytest.mark.slow
-def test_the_parameters_in_force_are_the_estimated_ones() -> None:
-    assert estimate() == model.load_parameters()["comparisons"]
 
 
 def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:

@@ -18,15 +18,12 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def test_a_created_set_loads_and_is_private(directory: Path) -> None:
+def test_a_created_set_loads_is_private_and_is_never_replaced(directory: Path) -> None:
     ring = KeyRing.load(directory)
     assert set(ring.fingerprints) == {*keys.PIPELINE_KEYS, *keys.PAIRS}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
     assert len(ring.signing_key.sign(b"x")) == 64
-
-
-def test_create_never_replaces(directory: Path) -> None:
     with pytest.raises(KeyProblem, match=r"already holds linkage\.key"):
         KeyRing.create(directory)
 

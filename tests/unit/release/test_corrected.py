@@ -1,4 +1,4 @@
-"""Figures of an attribute that is recorded wrongly at known rates."""
+"""Figures of an attribute that is recorded wrongly at known rates, and of children whose census row was not found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.estimation.corrected import Corrected, Local
+from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.release.workload import Attribute, Cube, LinearCombination, Selector
 from tests.support.release.doubles import ExactMoments
 
@@ -195,3 +195,52 @@ def test_the_factors_of_a_council_and_of_a_group_add_up() -> None:
         for each in (council, group)
     ]
     assert both.compute_values(cube) - plain == pytest.approx(sum(part - plain for part in parts))
+
+
+FSM, GROUP = Attribute("fsm", ("yes", "no", "unknown")), Attribute("group", ("a", "b", "unknown"))
+SEX = Attribute("sex", ("F", "M"))
+LOST = 0.04
+CHILDREN = np.arange(1.0, 19.0).reshape(3, 3, 2) * 100
+"""(fsm, group, sex)."""
+EACH_OF_ALL = {
+    "fsm": Selector.for_total(FSM) + Selector.for_each(FSM),
+    "group": Selector.for_total(GROUP) + Selector.for_each(GROUP),
+    "sex": Selector.for_each(SEX),
+}
+
+
+def as_found(true: np.ndarray) -> np.ndarray:
+    """Of each child at random, all that the census row says is unknown."""
+    found = (1 - LOST) * true
+    found[-1, -1] += LOST * true.sum(axis=(0, 1))
+    return found
+
+
+def joined(variance: float = 0.0) -> Joined:
+    unknown = {"fsm": "unknown", "group": "unknown"}
+    return Joined(ExactMoments(as_found(CHILDREN), FSM, GROUP, SEX, variance=1.0), unknown, LOST / (1 - LOST), variance)
+
+
+def test_counts_of_rows_that_were_not_found_are_brought_back_in_tables_of_one_and_of_two_characteristics() -> None:
+    found = joined().compute_values(Cube(EACH_OF_ALL))
+    assert found[1:, 1:] == pytest.approx(CHILDREN)
+    assert found[1:, 0] == pytest.approx(CHILDREN.sum(axis=1))
+    assert found[0, 1:] == pytest.approx(CHILDREN.sum(axis=0))
+    cube = Cube(EACH_OF_ALL)
+    twice = LinearCombination(((1.0, cube), (1.0, cube)))
+    assert joined().compute_values(twice) == pytest.approx(2 * found)
+
+
+def test_the_total_of_rows_that_were_not_found_stays_as_it_is_to_the_bit() -> None:
+    everyone = Cube(EACH_OF_ALL)
+    assert (joined().compute_values(everyone)[0, 0] == joined().moments.compute_values(everyone)[0, 0]).all()
+    assert (joined(0.1).compute_variance(everyone)[0, 0] == 1.0).all()
+
+
+def test_an_unknown_rate_of_rows_that_were_not_found_widens_what_it_moves() -> None:
+    cube, variance = Cube(EACH_OF_ALL), 1e-4
+    step = 1e-6
+    moved = Joined(joined().moments, joined().unknown, joined().odds + step, 0.0).compute_values(cube)
+    slope = (moved - joined().compute_values(cube)) / step
+    assert joined(variance).compute_variance(cube) - 1.0 == pytest.approx(variance * slope**2, rel=1e-4, abs=1e-9)
+    assert joined(variance).compute_covariance(cube, cube) == pytest.approx(variance * slope**2, rel=1e-4, abs=1e-9)

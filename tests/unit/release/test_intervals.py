@@ -128,9 +128,12 @@ def test_flags(moments, flag):
     assert 0 <= low <= high <= 100
 
 
-def test_a_denominator_within_the_noise_gives_the_whole_range():
+def test_what_noise_makes_impossible_is_judged_by_its_whole_interval():
+    """A denominator within the noise has the whole range; a rate above 100 is unreliable."""
     for y in (-10.0, -1.0, 0.0, 1.0):
         assert rate(x=5.0, y=y, xx=9.0, yy=9.0)[1:3] == (0.0, 100.0)
+    value, low, high, flag = rate(x=120.0, y=100.0, xx=25.0, yy=4.0)
+    assert (value, low, high, flag) == (100.0, 100.0, 100.0, UNRELIABLE)
 
 
 def test_fieller_solves_its_quadratic():
@@ -138,11 +141,6 @@ def test_fieller_solves_its_quadratic():
     centre, half_width = RatioMoments(*(np.array(v) for v in (x, y, xx, yy, xy))).compute_interval()
     for bound in (centre - half_width, centre + half_width):
         assert (x - bound * y) ** 2 == pytest.approx(Z95**2 * (xx - 2 * bound * xy + bound**2 * yy))
-
-
-def test_a_rate_beyond_what_is_possible_is_judged_by_its_whole_interval():
-    value, low, high, flag = rate(x=120.0, y=100.0, xx=25.0, yy=4.0)
-    assert (value, low, high, flag) == (100.0, 100.0, 100.0, UNRELIABLE)
 
 
 @pytest.mark.filterwarnings("error")

@@ -180,14 +180,11 @@ def test_a_nesting_that_does_not_fit_is_refused(members, message):
         Family("f", "u", family.attributes, family.marginals, nesting=Nesting("council", "region", members, share=0.15))
 
 
-def test_a_table_of_neither_level_is_refused():
+def test_a_table_of_neither_level_and_a_plan_that_lacks_one_are_refused():
     family = nested_family([2, 1])
     with pytest.raises(WorkloadError, match="must hold either 'council' or 'region'"):
         Family("f", "u", family.attributes, (*family.marginals, Marginal(("fsm",))), nesting=family.nesting)
-
-
-def test_every_part_of_a_plan_must_be_determined():
-    plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
+    plan = make_plan(family, 0.1, delta=1e-6)
     kept = {names: sigma for names, sigma in plan.sigmas.items() if "council" not in names}
     with pytest.raises(PlanError, match="do not determine"):
         Plan(plan.family, plan.rho, plan.delta, kept)

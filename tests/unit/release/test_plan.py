@@ -1,4 +1,4 @@
-"""The plan spends its budget, and no other plan would spend it better."""
+"""Declarations that contradict themselves are refused; a plan spends its budget, and no other would spend it better."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from privacy.release.canonical import encode_canonical_json
 from privacy.release.components import Lattice
 from privacy.release.mechanism import combine_plans
 from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
-from privacy.release.workload import Family, Marginal
+from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Selector, Term, WorkloadError
 from tests.support.daily import limit_examples
 from tests.support.release.dense import build_cells
 from tests.support.release.examples import build_attribute, build_pilot_family, build_small_family, make_small_plan
@@ -176,3 +176,47 @@ def test_a_document_that_is_not_the_plan_it_says_is_refused(change, message):
 
 def _ordered(family: Family) -> list[Marginal]:
     return [Marginal(family.sort_names(m.attributes), m.weight) for m in family.marginals]
+
+
+SEX = Attribute("sex", ("F", "M"))
+GLD = Attribute("gld", ("no", "yes"))
+FSM = Attribute("fsm", ("no", "yes", "unknown"))
+
+
+def family(*marginals: tuple[str, ...], identities: tuple[Identity, ...] = ()) -> Family:
+    return Family("f", "one child", (SEX, GLD, FSM), tuple(Marginal(m) for m in marginals), identities)
+
+
+def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
+    return Identity(Batch(over, (Term(left),)), Batch(over, (Term(right),)), "the same fact")
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: Attribute("sex", ()), "needs a category"),
+        (lambda: Attribute("sex", ("F", "F")), "'F' is listed twice"),
+        (lambda: Marginal(("sex", "sex")), "'sex' is listed twice"),
+        (lambda: Marginal(("sex",), weight=0), "weight must be positive"),
+        (lambda: Term({"sex": ()}), "empty choice"),
+        (lambda: Term({"sex": "F"}), "tuple of categories"),
+        (lambda: Term({"sex": {"F": float("nan")}}), "finite"),
+        (lambda: Batch(("sex",), (Term({"sex": ("F",)}),)), "also weighs 'sex'"),
+        (lambda: Identity(Batch(("sex",), (Term({}),)), Batch((), (Term({}),)), "x"), "different attributes"),
+        (lambda: family(("sex", "age")), "no attribute 'age'"),
+        (lambda: family(("sex", "gld"), ("gld", "sex")), "is listed twice"),
+        (lambda: family(), "needs attributes and marginals"),
+        (lambda: family(("sex",), identities=(same((), {"sex": ("X",)}, {"sex": ("F",)}),)), "no category 'X'"),
+        (lambda: family(("sex",), identities=(same(("gld",), {"sex": ("F",)}, {}),)), "needs the marginal"),
+        (
+            lambda: family(
+                ("sex", "gld"), identities=(same(("gld",), {"sex": ("F",)}, {}), same(("sex",), {"gld": ("no",)}, {}))
+            ),
+            "only one of the two",
+        ),
+        (lambda: Selector.for_groups(SEX, {"x": ("X",)}), "no category 'X'"),
+    ],
+)
+def test_a_contradiction_is_refused(declare, message):
+    with pytest.raises(WorkloadError, match=message):
+        declare()

@@ -1,4 +1,4 @@
-"""At which detail a plan measures: by public sizes and the policy alone, whatever share anything turns out to have."""
+"""At which detail a plan measures: by public sizes, ranges of plausible shares and the policy alone."""
 
 from dataclasses import replace
 
@@ -10,11 +10,14 @@ from assets.release import planning
 from assets.release.planning import NotAccurateEnough, check_accuracy, compute_expected_accuracy, plan_family
 from ndl_export.tables import FAMILIES, TABLES, Table, parents
 from ndl_export.tables.geography import ALL_TOGETHER, list_geographies
+from ndl_export.tables.model import Attribute
 from ndl_export.tables.rows import Detail, build_layout, collect_statements, parse_detail
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
-from sources.reference.places import PILOT, load_places
-from sources.reference.published_figures import Range
+from sources.reference import read_rows
+from sources.reference.places import PILOT, get_place, load_places
+from sources.reference.published_figures import PLAUSIBLE_SHARES, Range, get_plausible_shares
+from tests.support.release.accuracy import get_public_shares
 
 TOTAL = ("Total", "Total")
 
@@ -120,3 +123,35 @@ def test_the_outlook_counts_every_rate_that_is_defined() -> None:
         assert 0 <= fewest <= most <= row["rates"]
         assert least_usable <= fewest
         assert most_usable <= most
+
+
+ROWS = read_rows(PLAUSIBLE_SHARES)
+ATTRIBUTES = {attribute.name: attribute for family in FAMILIES.values() for attribute in family.attributes}
+
+
+def test_every_category_of_a_stated_attribute_is_stated_once_with_a_source_and_a_range() -> None:
+    assert all(row["source"] for row in ROWS)
+    assert all(0 <= float(row["least"]) < float(row["most"]) < 1.1 for row in ROWS)
+    stated: dict[str, list[str]] = {}
+    for row in ROWS:
+        for name in row["what"].split() if row["what"] not in ("rows per child", "any other") else ():
+            stated.setdefault(name, []).append(row["category"])
+    assert stated
+    for name, categories in stated.items():
+        assert sorted(categories) == sorted(ATTRIBUTES[name].categories), name
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: Attribute) -> None:
+    for council in PILOT:
+        found = get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council))
+        assert sum(get_public_shares(attribute, council).values()) == pytest.approx(1)
+        assert sum(each.least for each in found.values()) <= 1 <= sum(each.most for each in found.values())
+        assert all(each.least <= each.middle <= each.most for each in found.values())
+
+
+def test_whether_a_place_is_funded_is_not_assumed() -> None:
+    """`No` was taken to be 65% of the responses and was a quarter of them."""
+    funded = ATTRIBUTES["fsm_or_funded"]
+    found = get_plausible_shares(funded.name, funded.label, funded.categories, get_place("leeds"))["No"]
+    assert found.least <= 0.25 <= 0.8 <= found.most

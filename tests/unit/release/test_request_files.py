@@ -47,11 +47,8 @@ def test_a_request_is_its_document(tmp_path: Path) -> None:
     assert Request.model_validate(request.model_dump()).sha256 == request.sha256
     assert read_request(written(tmp_path, same | {"purpose": "Another"})).sha256 != request.sha256
     assert request.definition.model_dump().keys() < document().keys()
-
-
-def test_yes_and_a_cohort_need_no_quotes(tmp_path: Path) -> None:
     text = TEMPLATE.read_text("utf-8").replace('["Yes"]', "[Yes]").replace("[202425]", '["202425"]')
-    assert read_request(written(tmp_path, text)).sha256 == read_request(TEMPLATE).sha256
+    assert read_request(written(tmp_path, text)).sha256 == request.sha256
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

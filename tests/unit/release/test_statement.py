@@ -76,16 +76,12 @@ def test_larger_changes_cost_what_the_geometry_says(released):
         assert change["rho_factor"] == pytest.approx(distance**2)
 
 
-def test_nothing_of_the_measurement_but_its_provenance_is_stated(released):
-    _, _, _, measurements = released
-    text = json.dumps(record_of(released))
+def test_it_states_nothing_of_the_measurement_but_its_provenance_and_does_not_change_later(released):
+    _, ledger, _, measurements = released
+    before = record_of(released)
+    text = json.dumps(before)
     noisy = {str(n) for table in measurements["small"].noisy.values() for n in table.ravel()}
     assert not [n for n in noisy if n in text]
-
-
-def test_a_later_charge_does_not_change_it(released):
-    _, ledger, _, _ = released
-    before = record_of(released)
     ledger.reserve("202425", "2026.12.0", "small", 0.01, "p" * 64, "a" * 64)
     assert record_of(released) == before
 
@@ -108,30 +104,20 @@ def deployed(record):
     return build_deployment(record, "2026-11-01", ["A combined authority"], "https://data.example.org/readiness")
 
 
-def test_the_registry_entry_is_valid_under_the_registrys_own_schema(released):
+def test_the_entry_and_the_file_for_the_registry_pass_its_own_checks(released):
+    """Schema, name of the file, the slug first, no folded text, no doubled backslash."""
     entry = deployed(record_of(released))
     schema = yaml.safe_load(REGISTRY.read_text(encoding="utf-8"))
     checked = jsonschema.Draft7Validator(schema, format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)
-    filed = build_registry_entry(entry) | {"deployment": entry}
-    assert [error.message for error in checked.iter_errors(filed)] == []
     for section, fields in schema["properties"]["deployment"]["properties"].items():
         assert set(entry[section]) >= {name for name, field in fields["properties"].items() if field.get("tier") == 2}
-    assert re.fullmatch(r"[a-z0-9-]+", filed["url_slug"])
-    assert list(checked.iter_errors(filed | {"product": {}}))
-
-
-def test_the_file_for_the_registry_passes_the_registrys_own_checks(released):
-    """Schema, name of the file, the slug first, no folded text, no doubled backslash."""
-    entry = deployed(record_of(released))
     text = build_registry_file({"registry": build_registry_entry(entry), "deployment": entry}, "Made up.")
-    assert text.startswith(f"url_slug: {build_registry_entry(entry)['url_slug']}\n# Made up.\n")
-    checked = jsonschema.Draft7Validator(
-        yaml.safe_load(REGISTRY.read_text(encoding="utf-8")),
-        format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER,
-    )
     filed = yaml.safe_load(text)
     assert [error.message for error in checked.iter_errors(filed)] == []
-    assert filed["deployment"] == entry
+    assert list(checked.iter_errors(filed | {"product": {}}))
+    assert filed == build_registry_entry(entry) | {"deployment": entry}
+    assert re.fullmatch(r"[a-z0-9-]+", filed["url_slug"])
+    assert text.startswith(f"url_slug: {filed['url_slug']}\n# Made up.\n")
     assert re.fullmatch(r"[a-z0-9_]+\.yaml", REGISTRY_FILE)
     styles = {token.style for token in yaml.scan(text) if isinstance(token, yaml.ScalarToken)}
     assert styles <= {None, "|", '"', "'"}

@@ -1,4 +1,4 @@
-"""The profile counts what is there, in groups that the data have no say in."""
+"""The profile of an extract, the published figures beside it, and the rule of when a difference is worth a look."""
 
 import datetime as dt
 from collections import Counter
@@ -8,9 +8,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
 from assets.intake.quality_report.profile import (
     AFTER,
     BEFORE,
@@ -20,9 +22,12 @@ from assets.intake.quality_report.profile import (
     count,
     list_months,
 )
+from ndl_export.pages.number_format import format_row_ranges
 from sources.contracts import CONTRACTS, Column, Kind, Role
+from sources.reference import published_figures as published
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
+from sources.reference.places import PILOT, get_place
 from tests.support.daily import limit_examples
 
 COHORT = Cohort("202425")
@@ -121,3 +126,73 @@ def test_ranges_and_months_are_public() -> None:
     assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
     window = list_months(COHORT)
     assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))
+
+
+@pytest.mark.parametrize("council", PILOT)
+def test_every_pilot_council_has_its_own_expected_levels(council: str) -> None:
+    for cohort in ("202122", "202223", "202324", "202425"):
+        figures = published.find_expected_level(get_place(council), Cohort(cohort))
+        assert len(figures) == 9
+        for figure in figures.values():
+            assert (figure.own, figure.area, figure.cohort.code) == (True, get_place(council).la_name, cohort)
+            assert 0.5 < figure.value < 0.95
+        assert figures["all_goals"].value <= figures["gld"].value <= figures["lit"].value
+    # the interactive tool gives one decimal of what the statistical release gives
+    row = published.load_children(published.SEX)[get_place(council).new_la_code, "202425"][published.TOTAL]
+    assert figures["gld"].value * 100 == pytest.approx(float(row["gld_children_percent"]), abs=0.051)
+
+
+def test_without_own_figures_of_the_year_those_of_the_nearest_or_of_england_are_taken() -> None:
+    for cohort, year in {"202526": "202425", "202223": "202122", "202324": "202425"}.items():
+        found = published.find_number_of_children(get_place("leeds"), Cohort(cohort))
+        assert found.cohort.code == year
+    assert {f.area for f in published.find_expected_level(get_place("bradford"), Cohort("202425")).values()} == {
+        "England"
+    }
+    assert published.find_number_of_children(get_place("bradford"), Cohort("202425")) is None
+
+
+counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
+
+
+@given(st.sets(st.integers(1, 500)))
+def test_row_ranges_name_these_rows_and_no_others(numbers: set[int]) -> None:
+    named: set[int] = set()
+    for part in filter(None, format_row_ranges(numbers).split(", ")):
+        first, _, last = part.partition("-")
+        named |= set(range(int(first), int(last or first) + 1))
+    assert named == numbers
+
+
+@pytest.mark.parametrize(
+    ("now", "last", "expected"),
+    [
+        (Share(60, 100), Share(50, 100), False),
+        (Share(600, 1000), Share(500, 1000), True),
+        (Share(5400, 10_000), Share(5000, 10_000), False),
+        (Share(10, 10), Share(0, 0), False),
+        (Share(0, 1000), Share(1000, 1000), True),
+    ],
+)
+def test_a_change_must_be_large_and_no_chance(now: Share, last: Share, expected: bool) -> None:
+    assert has_changed(now, last) is expected
+
+
+@given(counts, counts)
+def test_a_change_is_the_same_both_ways_and_never_small(now: Share, last: Share) -> None:
+    assert has_changed(now, last) == has_changed(last, now)
+    if has_changed(now, last):
+        assert abs(now.rows / now.of - last.rows / last.of) > POINTS
+
+
+@pytest.mark.parametrize(
+    ("now", "published", "expected"),
+    [
+        (Share(600, 1000), 0.64, False),
+        (Share(590, 1000), 0.66, True),
+        (Share(59, 100), 0.66, False),
+        (Share(0, 0), 0.5, False),
+    ],
+)
+def test_departing_from_a_published_share(now: Share, published: float, expected: bool) -> None:
+    assert is_departure(now, published) is expected

@@ -1,5 +1,6 @@
-"""Headings are matched in bounded time, whatever they are."""
+"""Headings are matched in bounded time, and of the name of a file no word is kept that may be a child's."""
 
+import re
 import time
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
+from sources.extract.part_names import mark_words, parse_place
 from sources.extract.table import MAX_COLUMNS, MAX_HEADING, clean_header, match_columns
 
 _MOST_SECONDS = 20
@@ -30,3 +32,20 @@ def test_half_a_megabyte_of_headings_is_matched_in_bounded_time(length: int) -> 
 def test_a_heading_that_is_longer_than_any_stops_the_file() -> None:
     with pytest.raises(ExtractStopped, match=r"heading is longer than 1,000 characters.*: column 2$"):
         clean_header("a file", ["upn", "x" * (MAX_HEADING + 1)])
+
+
+@pytest.mark.parametrize(
+    "name", ["2026-05.csv", "reviews 31.05.2026.xlsx", "hv_reviews_20260531.csv.gz", "May 2026.csv", "3 of 12.csv"]
+)
+def test_a_name_of_dates_numbers_and_usual_words_is_kept(name: str) -> None:
+    assert mark_words(name, b"k" * 32) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Qwyjibo\nZorblax.csv", "Qwyjibo 9977000000 May 2026.csv", "M\u00fcller-Qwyjibo 2026-05.csv"]
+)
+def test_any_other_word_is_a_mark_and_the_place_is_the_same(name: str) -> None:
+    kept = mark_words(name, b"k" * 32)
+    assert not re.search("qwyjibo|zorblax|ller|99770", kept, re.IGNORECASE)
+    assert parse_place(kept) == parse_place(name)
+    assert kept == mark_words(name, b"k" * 32) != mark_words(name, b"l" * 32)

@@ -315,11 +315,14 @@ def test_a_further_record_never_makes_a_review_missing(
 
 
 def test_about_a_new_row_nothing_is_told_or_who_knows_the_child_at_most() -> None:
+    """A new row of the service that tells holds nothing back."""
     new = [record("eyfsp", row, child, waiting=True) for row, child in ((1, "a"), (2, "b"))]
     rows = [*new, record("hv_reviews", 1, "a", concern=True)]
     assert disclose(rows) == disclose(new) == {}
     only = NewChildren(until_then=frozenset({Fact.KNOWN_TO}))
     assert disclose(rows, rule=only) == {1: {"known_to": [contact()]}}
+    mine, fresh = record("eyfsp", 1, "a"), record("hv_reviews", 1, "a", waiting=True)
+    assert disclose([mine, fresh])[1]["known_to"] == [contact(last_contact="2022-05", concern=False)]
 
 
 def test_without_a_number_of_its_own_a_row_is_told_less() -> None:
@@ -327,11 +330,6 @@ def test_without_a_number_of_its_own_a_row_is_told_less() -> None:
     assert disclose(rows, rule=NewChildren()) == {1: {"known_to": [contact()]}}
     assert disclose(rows, rule=NewChildren(without_number=frozenset())) == {}
     assert disclose([record("eyfsp", 1, "a", numbered=False)], rule=NewChildren()) == {}
-
-
-def test_a_new_row_of_the_service_that_tells_holds_nothing_back() -> None:
-    mine, fresh = record("eyfsp", 1, "a"), record("hv_reviews", 1, "a", waiting=True)
-    assert disclose([mine, fresh])[1]["known_to"] == [contact(last_contact="2022-05", concern=False)]
 
 
 ON = dt.date(2026, 11, 26)
