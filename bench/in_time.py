@@ -15,18 +15,22 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import duckdb
 import great_expectations  # noqa: F401  # so that validation runs, and is measured, in this process
 import pandas as pd
 
-from assets.intake import deliveries
+from assets.intake import deliveries, ingest, part_reader
 from assets.intake.ingest import Intake
 from assets.linkage.link import NothingToLink, link_cohort
+from assets.returns import accounts
 from assets.returns.accounts import read_state
 from assets.returns.agreements import load_all
 from assets.returns.make import Maker, NothingToReturn, make_returns, release
@@ -39,7 +43,6 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 from sources.synthetic.growing import GrowingWorld
 from tests.support.returns.agreements import EVERY_FACT, format_all_terms, format_terms, write
-from tests.support.returns.clock import set_clock
 from tests.support.returns.pipeline import COHORT as FIRST
 from tests.support.returns.pipeline import Pipeline, make_pipeline
 
@@ -54,6 +57,26 @@ MISSED = (
 )
 """Reasons for which a child who can be found was not told of in time."""
 KEY = ["cohort", "source", "council", "person_id", "kind", "sender"]
+
+
+@contextmanager
+def set_clock(day: dt.date) -> Iterator[None]:
+    """Let deliveries and the disclosure log have the time of a day."""
+    moment = dt.datetime.combine(day, dt.time(6), dt.UTC)
+
+    class Clock(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
+            return moment
+
+    clock = SimpleNamespace(**{name: getattr(dt, name) for name in ("date", "timedelta", "UTC")}, datetime=Clock)
+    text = moment.isoformat(timespec="seconds")
+    with (
+        patch.object(accounts, "dt", clock),
+        patch.object(part_reader, "format_now", lambda: text),
+        patch.object(ingest, "format_now", lambda: text),
+    ):
+        yield
 
 
 def main() -> None:

@@ -41,18 +41,15 @@ def test_synthetic_children_and_returns_are_made_by_their_own_job_alone(
     assert [schedule.name for schedule in definitions.schedules or () if schedule.job_name == job] == schedules
 
 
-def test_republish_cannot_measure(installation: Installation) -> None:
-    job = build_definitions(installation).resolve_job_def("republish")
-    assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
-
-
-def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -> None:
+def test_nothing_that_spends_budget_runs_by_itself_and_republish_cannot_measure(installation: Installation) -> None:
     definitions = build_definitions(installation)
     spending = {"release", "__ASSET_JOB"}
     assert not {schedule.job_name for schedule in definitions.schedules or ()} & spending
     release = definitions.resolve_job_def("release")
     with pytest.raises(dg.DagsterInvalidConfigError, match="version"):
         release.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
+    republish = definitions.resolve_job_def("republish")
+    assert {node.name for node in republish.nodes} == {"release__bundle", "release__analyst_database"}
 
 
 def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:

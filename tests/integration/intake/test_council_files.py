@@ -118,11 +118,17 @@ def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> 
         load_council_file("leeds")
 
 
-def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk) -> None:
+def test_a_file_that_is_invalid_or_derives_from_nothing_stops_the_extract(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "delimiter: ab\n    encoding: x\n")
     desk.land(build_eyfsp())
     with pytest.raises(ExtractStopped, match=r"leeds\.yaml:4:16, leeds\.yaml:5:15; `readiness council check"):
         desk.take()
+    (own_folder / "leeds.yaml").write_text(IN_EYFSP + "derived: {sex: {first_of: [Legal sex, Known sex]}}\n")
+    desk.land(build_eyfsp().replace("sex", "Legal sexe", 1))
+    with pytest.raises(ExtractStopped, match=r"column 'sex', perhaps renamed to column [0-9]+; 'sex'\. Add") as stopped:
+        desk.take()
+    own = r"'Legal sex' .sex., perhaps renamed to 'Legal sexe'; 'Known sex' .sex."
+    assert re.search(own, stopped.value.for_sender)
 
 
 AMBIGUOUS = [("%d/%m/%Y", "%m/%d/%Y"), ("%d%m%y", "%y%m%d"), ("%d-%b-%y", "%y-%b-%d")]
@@ -203,15 +209,6 @@ def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> Non
     pattern = f"{start}(x+)"
     if find_pattern_fault(pattern) is None:
         assert re.fullmatch("x*", _value(Derived("pattern", ("a",), (pattern,)), cell + "x") or "")
-
-
-def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
-    (own_folder / "leeds.yaml").write_text(IN_EYFSP + "derived: {sex: {first_of: [Legal sex, Known sex]}}\n")
-    desk.land(build_eyfsp().replace("sex", "Legal sexe", 1))
-    with pytest.raises(ExtractStopped, match=r"column 'sex', perhaps renamed to column [0-9]+; 'sex'\. Add") as stopped:
-        desk.take()
-    own = r"'Legal sex' .sex., perhaps renamed to 'Legal sexe'; 'Known sex' .sex."
-    assert re.search(own, stopped.value.for_sender)
 
 
 @pytest.mark.parametrize(

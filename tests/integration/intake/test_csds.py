@@ -90,13 +90,10 @@ def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any],
     assert "We read sheet" not in page
 
 
-def test_a_missing_table_stops(read: Any) -> None:
+def test_a_missing_table_or_item_stops_by_its_name(read: Any) -> None:
     for table in ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612"):
         with pytest.raises(ExtractStopped, match=f"leeds/hv_reviews/202425: no {table}"):
             read({name: rows for name, rows in build_csds([REVIEW]).items() if name != table})
-
-
-def test_a_missing_item_stops_by_its_name(read: Any) -> None:
     tables = build_csds([REVIEW])
     del tables["CYP001"][0]["PERSON BIRTH DATE"]
     with pytest.raises(ExtractStopped, match="no column PERSON BIRTH DATE"):
@@ -192,15 +189,12 @@ def test_what_is_no_review_breaks_no_link(read: Any) -> None:
     assert not set_aside
 
 
-def test_months_of_submissions_are_one_table_whose_later_rows_win(read: Any) -> None:
+def test_months_of_submissions_are_one_table_whose_later_rows_win_but_for_the_record_number(read: Any) -> None:
     tables, later = build_csds([REVIEW]), build_csds([REVIEW | {"surname": "Marsh", "asq3_communication": "50"}])
     files = {f"{name.removesuffix('.csv')}_later.csv": text for name, text in build_csds_files(later).items()}
     rows, set_aside = read(tables, files)
     assert [(row["surname"], row["asq3_communication"], row["source_row"]) for row in rows] == [("Marsh", "50", 2)]
     assert not set_aside
-
-
-def test_the_record_number_counts_before_the_order_of_rows(read: Any) -> None:
     tables = build_csds([REVIEW])
     first = tables["CYP001"][0] | {"RECORD NUMBER": "1000"}
     tables["CYP001"] = [first, first | {"PERSON FAMILY NAME": "Marsh", "RECORD NUMBER": "999"}]
@@ -231,7 +225,8 @@ def _at_referral(tables: Tables, day: str) -> Tables:
     return tables
 
 
-def test_scores_at_the_referral_are_a_review_of_their_date(read: Any) -> None:
+def test_scores_at_the_referral_are_a_review_of_their_date_or_join_that_of_the_day(read: Any) -> None:
+    """Without their referral they are set aside."""
     tables = _at_referral(build_csds([REVIEW]), "2022-05-09")
     rows, set_aside = read(tables)
     assert [(row["review"], row["review_date"], row["source_row"]) for row in rows] == [
@@ -239,16 +234,10 @@ def test_scores_at_the_referral_are_a_review_of_their_date(read: Any) -> None:
     ]
     assert rows[0]["asq3_personal_social"] == REVIEW["asq3_personal_social"]
     assert not set_aside
-
-
-def test_scores_at_the_referral_join_the_review_of_that_day(read: Any) -> None:
     tables = _at_referral(build_csds([REVIEW]), REVIEW["review_date"])
     tables["CYP202"][0]["COMMUNITY CARE ACTIVITY TYPE CODE"] = "11"
     rows, _ = read(tables)
     assert [(row["source_row"], row["asq3_months"]) for row in rows] == [(1, "24")]
-
-
-def test_scores_without_their_referral_are_set_aside(read: Any) -> None:
     tables = _at_referral(build_csds([REVIEW]), "2022-05-09")
     tables["CYP609"] = [row | {"SERVICE REQUEST IDENTIFIER": "R9"} for row in tables["CYP609"]]
     assert read(tables) == ([], {"assessment-without-referral": [2]})

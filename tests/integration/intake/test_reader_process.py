@@ -102,15 +102,12 @@ def test_an_error_of_a_reader_is_told_without_what_it_says() -> None:
     assert "Qwyjibo" not in str(stopped.value)
 
 
-def test_a_reader_leaves_no_core_file_and_no_process() -> None:
+def test_a_reader_leaves_no_core_file_and_no_process_also_if_nobody_waits_for_it() -> None:
     reader = Reader("a file", 0, served.show_limits)
     process, core = json.loads(reader.receive_bytes())
     assert core == 0
     assert list(reader) == []
     _until(lambda: not _runs(process))
-
-
-def test_a_reader_that_nobody_waits_for_is_ended() -> None:
     reader = Reader("a file", 0, served.say_nothing)
     process = int(reader.receive_bytes())
     assert _runs(process)

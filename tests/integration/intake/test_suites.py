@@ -121,13 +121,11 @@ def read_output(process: subprocess.Popen[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_it_finds_what_would_be_found_here_where_great_expectations_is_never_loaded(tmp_path: Path, kept: Path) -> None:
-    assert read_output(start(tmp_path, kept, COMPARE)) == ["False", "True True"]
-
-
-@pytest.mark.slow
-def test_what_its_end_leaves_open_is_judged_here(tmp_path: Path, kept: Path) -> None:
-    assert read_output(start(tmp_path, kept, f"process().kill(){COMPARE}")) == ["True", "True True"]
+@pytest.mark.parametrize(("before", "is_loaded"), [("", "False"), ("process().kill()", "True")])
+def test_it_finds_what_would_be_found_here_which_is_judged_here_only_if_it_ended(
+    tmp_path: Path, kept: Path, before: str, is_loaded: str
+) -> None:
+    assert read_output(start(tmp_path, kept, f"{before}{COMPARE}")) == [is_loaded, "True True"]
 
 
 @pytest.mark.slow

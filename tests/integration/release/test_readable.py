@@ -85,13 +85,10 @@ def where(table: str, **levels: str) -> list[dict[str, Any]]:
     return data.to_pylist()
 
 
-def test_a_group_that_is_larger_than_expected_has_its_figure() -> None:
+def test_a_group_larger_than_expected_has_its_figure_and_one_too_small_a_row_that_says_so() -> None:
     (sefton,) = where("gld_headline", la_name="Sefton", breakdown=ASIAN, sex="Total")
     assert sefton["gld_children_percent_flag"] is None
     assert sefton["gld_children_percent_upper_ci"] - sefton["gld_children_percent_lower_ci"] < 2 * 4
-
-
-def test_a_group_too_small_to_be_read_has_a_row_that_says_so() -> None:
     (halton,) = where(
         "gld_headline", la_name="Halton", breakdown="Black / African / Caribbean / Black British", sex="Total"
     )

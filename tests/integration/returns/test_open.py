@@ -157,7 +157,10 @@ def test_no_cell_is_a_formula(pipeline: Pipeline) -> None:
     assert {cell.data_type for cell in cells if cell.value is not None} <= {"s", "n"}
 
 
-def test_another_key_or_extract_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_another_key_or_extract_or_the_same_bytes_with_other_rows_is_refused(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """As under a council file that skips a line: each fact would be told of the child below."""
     for key in (pipeline.recipients.get_key("leeds", "health"), pipeline.recipients.get_key("wirral", "education")):
         refused(pipeline, "is not encrypted to your key", key=key)
     said = f"is not the file that {COHORT}.age is about, which is eyfsp of leeds, cohort {COHORT}, to the byte"
@@ -165,6 +168,9 @@ def test_another_key_or_extract_is_refused(pipeline: Pipeline, tmp_path: Path) -
     copy = Path(shutil.copy(pipeline.extract("leeds", "eyfsp"), tmp_path / f"{COHORT}.csv"))
     copy.write_text(copy.read_text() + "\n")
     refused(pipeline, said, extract=copy)
+    rows = pipeline.read_opened("leeds", "eyfsp").header.extract_rows + 1
+    file = sealed(pipeline, tmp_path / "other.age", extract_rows=rows)
+    refused(pipeline, f"and had {rows} at the pipeline; give the council file", file=file)
 
 
 def sealed(pipeline: Pipeline, path: Path, council: str = "leeds", key: Any = None, **header: Any) -> Path:
@@ -199,13 +205,6 @@ def test_a_file_that_is_not_the_pipelines_is_refused(pipeline: Pipeline, tmp_pat
     refused(
         pipeline, "was made for another recipient", file=file, key=pipeline.recipients.get_key("wirral", "education")
     )
-
-
-def test_the_same_bytes_with_other_rows_are_refused(pipeline: Pipeline, tmp_path: Path) -> None:
-    """As under a council file that skips a line: each fact would be told of the child below."""
-    rows = pipeline.read_opened("leeds", "eyfsp").header.extract_rows + 1
-    file = sealed(pipeline, tmp_path / "other.age", extract_rows=rows)
-    refused(pipeline, f"and had {rows} at the pipeline; give the council file", file=file)
 
 
 def test_an_older_return_says_that_a_newer_exists(pipeline: Pipeline, tmp_path: Path) -> None:
