@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
             for name in ("source", "council", "service", "child_id", "last_contact", "review", "sex")
         ),
         *((name, pa.bool_()) for name in ("concern", "findable", "numbered", "waiting")),
-        *((name, pa.uint64()) for name in ("row_key", *ALIKE_TOKENS)),
+        *((name, pa.uint64()) for name in ("row_key", "t_upn", "t_nhs", *ALIKE_TOKENS)),
         ("row", pa.int64()),
         ("probability", pa.float64()),
     ]

@@ -39,13 +39,13 @@ class Fixed:
     yy: float
     xy: float
 
-    def values(self, figures):
+    def compute_values(self, figures):
         return np.array(getattr(self, figures))
 
-    def variance(self, figures):
+    def compute_variance(self, figures):
         return np.array(getattr(self, figures * 2))
 
-    def covariance(self, left, right):
+    def compute_covariance(self, left, right):
         return np.array(getattr(self, "".join(sorted(left + right))))
 
 

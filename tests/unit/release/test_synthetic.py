@@ -87,13 +87,13 @@ class Doubled:
     def __init__(self, estimates: Estimates) -> None:
         self.estimates = estimates
 
-    def values(self, figures: Figures) -> Array:
+    def compute_values(self, figures: Figures) -> Array:
         return 2 * self.estimates.compute_values(figures)
 
-    def variance(self, figures: Figures) -> Array:
+    def compute_variance(self, figures: Figures) -> Array:
         return 4 * self.estimates.compute_variance(figures)
 
-    def covariance(self, left: Figures, right: Figures) -> Array:
+    def compute_covariance(self, left: Figures, right: Figures) -> Array:
         return 4 * self.estimates.compute_covariance(left, right)
 
 
