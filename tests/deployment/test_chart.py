@@ -63,21 +63,6 @@ def test_helm_and_kubernetes_accept_the_chart() -> None:
     assert levels == {"restricted"}
 
 
-def test_every_pod_is_restricted_and_only_dagsters_own_may_ask_kubernetes() -> None:
-    pods = chart.list_pods(chart.render_manifests())
-    assert {name: wrong for name, pod in pods.items() if (wrong := chart.list_unrestricted(pod))} == {}
-    with_token = {name for name, pod in pods.items() if pod["automountServiceAccountToken"]}
-    assert with_token == {"Deployment readiness/webserver", "Deployment readiness/daemon"}
-    bound = [
-        each
-        for each in chart.render_manifests()
-        if each["kind"] in ("RoleBinding", "ClusterRoleBinding", "ClusterRole")
-    ]
-    subjects = {(subject["name"], subject["namespace"]) for each in bound for subject in each["subjects"]}
-    assert subjects == {("readiness-dagster", "readiness")}
-    assert {each["kind"] for each in bound} == {"RoleBinding"}
-
-
 def test_every_server_is_asked_whether_it_works() -> None:
     """What is asked of the daemon and the code locations is what Compose asks of them."""
     services = yaml.safe_load((PROJECT / "packaging" / "containers" / "compose.yaml").read_text())["services"]
@@ -98,8 +83,20 @@ def test_every_server_is_asked_whether_it_works() -> None:
         assert start["periodSeconds"] * start["failureThreshold"] >= 600, name
 
 
-def test_code_servers_have_no_keys_and_dagster_has_no_data() -> None:
+def test_pods_are_restricted_code_servers_have_no_keys_and_dagster_has_no_data() -> None:
+    """Only Dagster's own may ask Kubernetes."""
     pods = chart.list_pods(chart.render_manifests())
+    assert {name: wrong for name, pod in pods.items() if (wrong := chart.list_unrestricted(pod))} == {}
+    with_token = {name for name, pod in pods.items() if pod["automountServiceAccountToken"]}
+    assert with_token == {"Deployment readiness/webserver", "Deployment readiness/daemon"}
+    bound = [
+        each
+        for each in chart.render_manifests()
+        if each["kind"] in ("RoleBinding", "ClusterRoleBinding", "ClusterRole")
+    ]
+    subjects = {(subject["name"], subject["namespace"]) for each in bound for subject in each["subjects"]}
+    assert subjects == {("readiness-dagster", "readiness")}
+    assert {each["kind"] for each in bound} == {"RoleBinding"}
     restricted, release = (pods[f"Deployment readiness-{each}/{each}"] for each in LOCATIONS)
     assert chart.list_secrets(restricted) == {"readiness-postgresql"}
     assert chart.list_secrets(release) == {"readiness-postgresql", "readiness-ledger", "readiness-alert"}
@@ -337,13 +334,13 @@ def test_a_lost_run_is_failed_at_the_next_look_and_not_started_again(installed: 
     instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", run.job_name), run.run_id)
     ((key, job),) = installed.cluster.jobs.items()
     look(instance, run)
-    assert status(instance, run) is dg.DagsterRunStatus.STARTED
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
     if lost == "it is gone":
         del installed.cluster.jobs[key]
     else:
         job["status"] = {"failed": 1}
     look(instance, run)
-    assert status(instance, run) is dg.DagsterRunStatus.FAILURE
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
     assert len(installed.cluster.posted) == 1
 
 
@@ -351,11 +348,6 @@ def look(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     record = instance.get_run_record_by_id(run.run_id)
     assert record
     monitor_started_run(instance, None, record, logging.getLogger("test"))
-
-
-def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
-    found = instance.get_run_by_id(run.run_id)
-    return found.status
 
 
 @pytest.mark.slow
@@ -384,7 +376,7 @@ def test_a_run_of_a_real_code_server_works_by_its_job_alone(installed: Installed
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert status(installed.instance, run) is dg.DagsterRunStatus.SUCCESS
+    assert installed.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.SUCCESS
 
 
 PROGRAM = str(Path(sys.executable).with_name("dagster"))

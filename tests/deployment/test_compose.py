@@ -136,7 +136,7 @@ def instance_settings(where: str) -> dict[str, Any]:
     return yaml.safe_load((CONTAINERS / "dagster" / f"{where}.yaml").read_text())
 
 
-def test_compose_gives_each_service_its_own_secrets() -> None:
+def test_compose_gives_each_service_its_own_secrets_and_limits_and_a_command_that_is_there() -> None:
     content, services = compose(), all_services()
     declared = set(content["secrets"])
     for name, service in services.items():
@@ -162,18 +162,18 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     open_to_all = {n for n, s in services.items() if not all(p.startswith("127.0.0.1:") for p in s.get("ports", ()))}
     assert open_to_all == {"proxy"}
     assert services["proxy"]["networks"] == ["outside"]
-
-
-def test_every_service_is_looked_at_and_bounded() -> None:
-    """Health, memory, and the size of its log, so that none fills the machine or fails in silence."""
-    services = all_services()
+    # Health, memory and the size of its log, so that none fills the machine or fails in silence.
     assert set(services) == {"postgres", "restricted", "release", "webserver", "daemon", "proxy", "metrics", "api"}
-    content = compose()
     for name, service in services.items():
         assert service["logging"] == content["x-logging"], name
         assert {key: value for key, value in service["healthcheck"].items() if key != "test"} == content["x-health"]
         assert re.fullmatch(r"(\$\{READINESS_\w+_MEMORY:-)?\d+[gm]\}?", service["mem_limit"]), name
         assert isinstance(service["healthcheck"]["test"], str), name  # podman-compose quotes a list wrongly
+    for entry in yaml.safe_load((CONTAINERS / "dagster" / "workspace.yaml").read_text())["load_from"]:
+        server = entry["grpc_server"]
+        command = services[server["host"]]["command"]
+        assert command[command.index("-p") + 1] == str(server["port"])
+        assert importlib.util.find_spec(command[command.index("-m") + 1])
 
 
 @pytest.mark.skipif(shutil.which("podman-compose") is None, reason=describe_missing("deployment", "podman-compose"))
@@ -220,8 +220,12 @@ def test_every_setting_of_compose_is_in_the_file_to_fill_in() -> None:
     assert sorted(used) == sorted(filled)
 
 
-def test_runs_in_containers_differ_in_how_they_run_alone() -> None:
+def test_runs_in_containers_differ_in_how_they_run_alone_and_no_instance_keeps_output_or_sends_anything() -> None:
     in_place, in_containers = instance_settings("in_place"), instance_settings("in_containers")
+    alone = yaml.safe_load((PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text())
+    for settings in (alone, in_place, in_containers):
+        assert settings["telemetry"] == {"enabled": False}
+        assert settings["compute_logs"]["class"] == "NoOpComputeLogManager"
     assert in_containers["run_launcher"]["class"] == "TidyLauncher"
     kwargs = in_containers["run_launcher"]["config"]["container_kwargs"]
     service = compose()["services"]["restricted"]
@@ -251,15 +255,6 @@ def test_settings_reach_the_location_that_reads_them() -> None:
     assert {name for name, service in services.items() if "outside" in service["networks"]} == {"webserver", "release"}
 
 
-def test_workspace_and_commands_name_what_is_there() -> None:
-    services = compose()["services"]
-    for entry in yaml.safe_load((CONTAINERS / "dagster" / "workspace.yaml").read_text())["load_from"]:
-        server = entry["grpc_server"]
-        command = services[server["host"]]["command"]
-        assert command[command.index("-p") + 1] == str(server["port"])
-        assert importlib.util.find_spec(command[command.index("-m") + 1])
-
-
 def test_the_image_gets_code_and_nothing_else() -> None:
     lines = (PROJECT / ".dockerignore").read_text().splitlines()
     assert "*" in lines
@@ -275,16 +270,6 @@ def test_the_image_gets_code_and_nothing_else() -> None:
     } == set()
     assert {each for each in allowed if not any(source.startswith(each) for source in copied)} == set()
     assert all((PROJECT / source).exists() for source in copied)
-
-
-def test_both_instances_keep_no_output_and_send_nothing() -> None:
-    for file in (
-        PROJECT / "pipelines" / "dagster" / "dagster.yaml",
-        *(CONTAINERS / "dagster" / f"{where}.yaml" for where in ("in_place", "in_containers")),
-    ):
-        content = yaml.safe_load(file.read_text())
-        assert content["telemetry"] == {"enabled": False}, file
-        assert content["compute_logs"]["class"] == "NoOpComputeLogManager", file
 
 
 INSTALLS = re.compile(r"\b(?:pip install|pipx install|uv add|uv tool install)\s+([^\n;`|#&()]+)")

@@ -109,34 +109,22 @@ def ask(folder: Path, port: int, path: str = "/", method: str = "GET", **headers
     return answer.status, said, answer.getheader("Strict-Transport-Security")
 
 
-def test_nobody_gets_in_without_the_password(folder: Path, port: int) -> None:
+def test_nobody_gets_in_without_the_password_which_goes_no_further(folder: Path, port: int) -> None:
+    """Nor in clear text. A page of another site starts no run, though the browser would send the password along."""
     for wrong in ("", "Basic " + base64.b64encode(b"ada:wrong").decode()):
         status, _, kept_to = ask(folder, port, Authorization=wrong)
         assert (status, kept_to) == (401, "max-age=31536000")
-    assert ask(folder, port)[0] == 200
-
-
-def test_the_password_goes_no_further_and_websockets_do(folder: Path, port: int) -> None:
-    _, said, _ = ask(folder, port, Upgrade="websocket", Connection="Upgrade")
-    assert "Authorization" not in said
-    assert "Upgrade: websocket" in said
-    assert "Connection: upgrade" in said
-
-
-def test_a_page_of_another_site_starts_no_run(folder: Path, port: int) -> None:
-    """The browser would send the password along."""
-    statuses = {
-        site: ask(folder, port, "/graphql", "POST", Sec_Fetch_Site=site)[0] for site in ("cross-site", "same-site")
-    }
-    assert statuses == {"cross-site": 403, "same-site": 403}
-    assert ask(folder, port, "/graphql", "POST", Sec_Fetch_Site="same-origin")[0] == 200
-    assert ask(folder, port, "/runs", Sec_Fetch_Site="cross-site")[0] == 200  # a link in a mail
-
-
-def test_clear_text_is_refused(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/", headers=LOGGED_IN)
     assert connection.getresponse().status == 400
+    status, said, _ = ask(folder, port, Upgrade="websocket", Connection="Upgrade")
+    assert status == 200
+    assert "Authorization" not in said
+    assert "Upgrade: websocket" in said
+    assert "Connection: upgrade" in said
+    for site, wanted in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+        assert ask(folder, port, "/graphql", "POST", Sec_Fetch_Site=site)[0] == wanted
+    assert ask(folder, port, "/runs", Sec_Fetch_Site="cross-site")[0] == 200  # a link in a mail
 
 
 def test_names_are_looked_up_where_the_container_does(tmp_path: Path) -> None:

@@ -27,11 +27,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_there_are_many() -> None:
-    assert 64 <= len(list(iter_plants())) <= len(load_places())
-
-
 def test_no_name_is_repeated(root: Path) -> None:
+    assert 64 <= len(list(iter_plants())) <= len(load_places())
     said = [run_readiness(root, "run", "--cohort", COHORT, "--create-keys")]
     (root / "landing" / "Qwyjibo Zorblax").rmdir()
     for command in ("run --cohort", "status --cohort", "status --json --cohort"):

@@ -30,15 +30,8 @@ class Place:
         root.mkdir()
         self.landing, self.home, self.keys = root / "landing", root / "home", root / "keys"
 
-    def says(self, *arguments: str | Path) -> str:
-        """What a command prints, which must succeed."""
-        return self._ends(0, *arguments)
-
-    def waits(self, *arguments: str | Path) -> str:
-        """What a command prints that waits for `--yes`."""
-        return self._ends(4, *arguments)
-
-    def _ends(self, status: int, *arguments: str | Path) -> str:
+    def says(self, *arguments: str | Path, status: int = 0) -> str:
+        """What a command prints, which must end with this status."""
         environment = {name: value for name, value in build_settings(self.root).items() if name != "READINESS_LANDING"}
         done = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
         assert done.exit_code == status, (arguments, done.output, done.exception)
@@ -100,7 +93,7 @@ def _returns_are_made_and_opened(place: Place) -> None:
 
 def _a_child_is_forgotten(place: Place) -> None:
     row = ["--cohort", COHORT, "--council", "leeds", "--source", "eyfsp", "--row", "1"]
-    assert "Would be removed" in place.waits("forget", *row, "--landing", place.landing)
+    assert "Would be removed" in place.says("forget", *row, "--landing", place.landing, status=4)
     removed = place.says("forget", *row, "--landing", place.landing, "--objection", "--yes")
     assert "Removed" in removed
     assert str(place.file("leeds", "eyfsp")) in removed

@@ -130,7 +130,9 @@ def by_dagster(registered: Place, tmp_path_factory: pytest.TempPathFactory) -> P
     return place
 
 
-def test_they_fit_together_and_checking_spends_nothing(registered: Place) -> None:
+def test_they_fit_together_checking_spends_nothing_and_they_cost_what_it_said(
+    registered: Place, by_command: Place
+) -> None:
     before = registered.charges()
     found = registered.answer("request", "check", *FILES)
     assert [each["name"] for each in found["requests"]] == NAMES
@@ -139,25 +141,19 @@ def test_they_fit_together_and_checking_spends_nothing(registered: Place) -> Non
     assert registered.charges() == before
     states = {each["name"]: each["state"] for each in registered.answer("request", "list")}
     assert states == dict.fromkeys(NAMES, "waits for an answer")
-
-
-def test_they_cost_what_the_answer_said(registered: Place, by_command: Place) -> None:
-    (together,) = registered.answer("request", "check", *FILES)["together"]
+    (together,) = found["together"]
     new = [(family, nano) for release, family, nano, _ in by_command.charges() if release == ANSWERING]
     charged = {FAMILIES[family].unit: nano / 1e9 for family, nano in new}
     assert charged == pytest.approx(together["rho"], abs=2e-6)
     assert all(rho <= together["rho"][unit] for unit, rho in charged.items())
 
 
-def test_the_bundle_is_whole(by_command: Place) -> None:
+def test_the_bundle_is_whole_and_readers_are_told_what_came_and_what_is_sharper(by_command: Place) -> None:
     assert verify(by_command.bundle).ok
     again = by_command.answer("recompute", by_command.bundle)
     assert (again["ok"], again["tables"]) == (True, len(TABLES) + len(NAMES))
     states = {each["name"]: each["state"] for each in by_command.answer("request", "list")}
     assert states == dict.fromkeys(NAMES, f"answered in release {ANSWERING}")
-
-
-def test_readers_are_told_what_came_and_what_is_sharper(by_command: Place) -> None:
     found = by_command.answer("diff", VERSION, ANSWERING)
     assert found["schema_changes"] == []
     told = by_command.readiness("diff", VERSION, ANSWERING).stdout
@@ -165,6 +161,10 @@ def test_readers_are_told_what_came_and_what_is_sharper(by_command: Place) -> No
     ratios = {name: each["median_width_ratio"] for name, each in found["figures"].items()}
     assert max(ratios.values()) <= 1 + 1e-9
     assert ratios["gld_headline"] < 0.99
+    assert f"{ratios['gld_headline']:.1%}" in told
+    back = by_command.answer("diff", ANSWERING, VERSION)
+    assert (back["tables_on_request"], back["schema_changes"]) == ({"new": [], "gone": NAMES}, [])
+    assert back["figures"]["gld_headline"]["median_width_ratio"] == pytest.approx(1 / ratios["gld_headline"], rel=0.01)
 
 
 def test_a_repeat_by_either_way_changes_and_charges_nothing(by_command: Place, tmp_path: Path) -> None:

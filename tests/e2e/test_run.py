@@ -62,13 +62,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(root, truth, done.stdout + done.stderr)
 
 
-def test_the_bundle_is_sound_under_the_publishers_own_key(run: Run) -> None:
+def test_the_bundle_is_sound_holds_no_identifier_and_every_gld_figure_is_near_the_truth(run: Run) -> None:
+    """Within twice the half-width of its 95% interval, which one honest figure in 10,000 is not."""
     report = verify(run.bundle, run.bundle / "public_key.pem")
     assert report.ok, str(report)
-
-
-def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
-    """Within twice the half-width of its 95% interval, which one honest figure in 10,000 is not."""
+    (run.root / "output.txt").write_text(run.output)
+    check_nothing_leaked(Site(run.root))
     table = pq.read_table(run.bundle / "gld_headline.parquet")
     con = duckdb.connect()
     con.register("headline", table)
@@ -94,11 +93,6 @@ def test_education_is_linked_to_health_visiting(run: Run) -> None:
     right = len(found & run.truth.pairs)
     assert 2 * right / (len(found) + len(run.truth.pairs)) > 0.97
     assert {"upn", "probabilistic", "none"} <= set(links["match_rule"].to_pylist())
-
-
-def test_no_identifier_leaves_landing(run: Run) -> None:
-    (run.root / "output.txt").write_text(run.output)
-    check_nothing_leaked(Site(run.root))
 
 
 def test_running_again_changes_no_byte_and_no_time_of_the_home_and_spends_nothing(run: Run) -> None:

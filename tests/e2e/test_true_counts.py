@@ -88,22 +88,21 @@ def _events(home: Path) -> Iterator[str]:
         yield from (value for (value,) in con.execute("SELECT value FROM run_tags WHERE key LIKE 'readiness/%'"))
 
 
-def test_there_are_cells_to_look_for(cells: set[int]) -> None:
+def test_logs_and_console_hold_none_and_nobody_else_gets_into_the_home_folder(root: Path, cells: set[int]) -> None:
     assert len(cells) > 100
     assert max(cells) == 1500
-
-
-def test_the_event_log_holds_none(root: Path, cells: set[int]) -> None:
     said = re.sub(r"pid: [0-9]+", "", " \n ".join(_events(root / "home")))
     assert "rows read" in said
     (bundle,) = (path.parent for path in (root / "home" / "release").glob("2*/datapackage.json"))
     # rows of published tables are public, and may be as many
     published = sum(pq.read_metadata(bundle / f"{name}.parquet").num_rows for name in TABLES)
     assert not (_numbers(said) - {published}) & cells
-
-
-def test_the_console_holds_none(root: Path, cells: set[int]) -> None:
     assert not _numbers((root / "console.txt").read_text(encoding="utf-8")) & cells
+    log = (root / "home" / "restricted" / "processing_log.jsonl").read_text(encoding="utf-8").splitlines()
+    said = " \n ".join(text for line in log for text in _iter_texts({**json.loads(line), "seq": ""}))
+    assert not _numbers(said) & cells
+    for folder in (root / "home", root / "home" / "dagster", root / "home" / "restricted"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
 
 
 def test_the_linkage_report_holds_none(root: Path, cells: set[int]) -> None:
@@ -115,14 +114,3 @@ def test_the_linkage_report_holds_none(root: Path, cells: set[int]) -> None:
     page = (folder / "linkage.html").read_text(encoding="utf-8")
     page = re.sub(r"<style.*?</style>|<script.*?</script>|<svg.*?</svg>|<[^>]*>", " ", page, flags=re.DOTALL)
     assert not _numbers(page) & cells
-
-
-def test_logs_of_the_restricted_zone_hold_none(root: Path, cells: set[int]) -> None:
-    log = (root / "home" / "restricted" / "processing_log.jsonl").read_text(encoding="utf-8").splitlines()
-    said = " \n ".join(text for line in log for text in _iter_texts({**json.loads(line), "seq": ""}))
-    assert not _numbers(said) & cells
-
-
-def test_nobody_else_gets_into_the_home_folder(root: Path) -> None:
-    for folder in (root / "home", root / "home" / "dagster", root / "home" / "restricted"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder

@@ -99,6 +99,10 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     build_confidential_tables(Cohort(COHORT), *linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
+    store.doubts.unlink()  # the end of a linkage, without which its links are none
+    assert read_linked_extracts(store) == {}
+    step(place, *CONFIDENTIAL.values())
+    assert set(read_linked_extracts(store)) > {"leeds/eyfsp", "halton/early_years_census"}
 
 
 def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
@@ -111,35 +115,6 @@ def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
     assert len(after) == len(before) + 1
     assert not [token for token, child in after.items() if child in others[token]]
     assert place.find_child_id("leeds/hv_reviews") == planted
-
-
-def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
-    store = place.home.get_cohort(COHORT)
-    store.doubts.unlink()
-    assert read_linked_extracts(store) == {}
-    step(place, *CONFIDENTIAL.values())
-    assert set(read_linked_extracts(store)) > {"leeds/eyfsp", "halton/early_years_census"}
-
-
-def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
-    correct(place, "leeds/eyfsp")
-    councils, charged = list_councils(place.landing), len(Ledger(place.home.ledger).list_entries())
-
-    def measure() -> None:
-        release.measure_release(
-            place.home.get_cohort(COHORT),
-            place.keys,
-            "2026.11.1",
-            councils,
-            ReleaseOptions(allow_missing=False, share=0.05),
-        )
-
-    with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
-        measure()
-    assert len(Ledger(place.home.ledger).list_entries()) == charged
-    step(place, LINKS, *CONFIDENTIAL.values())
-    measure()
-    assert len(Ledger(place.home.ledger).list_entries()) == charged + 6
 
 
 def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,51 +141,37 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     assert len(refused) == 3
 
 
-def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
+def test_until_it_is_linked_no_row_is_forgotten_or_explained_and_no_release_is_begun(place: Place) -> None:
+    """Nor is the correction passed over in silence: the same version cannot have it, and says so."""
     row, child_id = place.find_row("leeds/eyfsp"), place.find_child_id("leeds/eyfsp")
-    found = place.find_rows(row)
+    found, councils = place.find_rows(row), list_councils(place.landing)
     correct(place)
-    before = hash_files(place.home.restricted / "pseudonymised")
+    before, charged = hash_files(place.home.restricted / "pseudonymised"), Ledger(place.home.ledger).list_entries()
+    rows = [parse_row(f"{source}/leeds/{place.find_row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
+
+    def measure() -> None:
+        options = ReleaseOptions(allow_missing=False, share=0.05)
+        release.measure_release(place.home.get_cohort(COHORT), place.keys, "2026.11.1", councils, options)
+
     with pytest.raises(Refused, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
     with pytest.raises(Refused, match="run the linkage of the cohort, and start again"):
         place.find_rows(row)
     with pytest.raises(Refused, match="run the linkage of the cohort, and start again"):
         find_rows_by_pseudonym(place.home, child_id, None, place.keys)
-    assert hash_files(place.home.restricted / "pseudonymised") == before
-    step(place, LINKS)
-    forget(place.home, find_rows_by_pseudonym(place.home, child_id, None, place.keys), place.keys)
-    assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")
-
-
-def test_links_of_other_rows_are_not_explained(place: Place) -> None:
-    correct(place)
-    rows = [parse_row(f"{source}/leeds/{place.find_row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
     with pytest.raises(Refused, match="are not those of the extracts that are in; link the cohort again first"):
         explain_link(place.home.get_cohort(COHORT), *rows, place.keys)
-
-
-def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
-    ledger = Ledger(place.home.ledger).list_entries()
-    published = hash_files(place.home.release / "2026.11.0")
-    measured = hash_files(place.home.restricted / "measurements")
-    forget(place.home, place.find_rows(), place.keys)
-    run(place)
-    assert hash_files(place.home.release / "2026.11.0") == published
-    assert hash_files(place.home.restricted / "measurements") == measured
-    assert Ledger(place.home.ledger).list_entries() == ledger
-    run(place, "2026.11.1", 0.05)
-    assert len(Ledger(place.home.ledger).list_entries()) == len(ledger) + 6
-    assert hash_files(place.home.release / "2026.11.0") == published
-
-
-def test_a_correction_is_not_passed_over_in_silence(place: Place) -> None:
-    """Its sender expects it in: the same version cannot have it, and says so."""
-    charged = Ledger(place.home.ledger).list_entries()
-    correct(place)
+    with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
+        measure()
+    assert hash_files(place.home.restricted / "pseudonymised") == before
+    step(place, LINKS, *CONFIDENTIAL.values())
     with pytest.raises(RunStopped, match=r"was charged with another child table\. A revision is a new release"):
         run(place)
     assert Ledger(place.home.ledger).list_entries() == charged
+    measure()
+    assert len(Ledger(place.home.ledger).list_entries()) == len(charged) + 6
+    forget(place.home, find_rows_by_pseudonym(place.home, child_id, None, place.keys), place.keys)
+    assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:

@@ -39,9 +39,11 @@ def moved(safe: Safe, to: Path) -> Safe:
 
 def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     """With a linkage, a signed release and a removal: verified, repeated to the byte, and charged as it would be."""
+    published, ledger = hash_files(place.home.release / FIRST), Ledger(place.home.ledger).list_entries()
     forget(place.home, place.find_rows(), place.keys, objection=True)
     safe = Safe.for_installation(place.root)
     run(safe)
+    assert (hash_files(place.home.release / FIRST), Ledger(place.home.ledger).list_entries()) == (published, ledger)
     safe.copy_home()
     safe.make_backup("records")
     safe.make_backup("keys")

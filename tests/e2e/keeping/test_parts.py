@@ -39,14 +39,6 @@ BEFORE = "202324"
 BORN_BEFORE = {"date_of_birth": "2019-01-01", "academic_year": BEFORE}
 
 
-@pytest.fixture
-def sent(tmp_path: Path) -> Parts:
-    """Parts in landing, and 35 rows expected."""
-    made = Parts(tmp_path)
-    made.send_thirty_and_ten()
-    return made
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     """The same, taken in once for all tests."""
@@ -62,11 +54,21 @@ def taken(made: Parts, tmp_path: Path) -> Parts:
     return Parts(Path(shutil.copytree(made.root, tmp_path / "taken", symlinks=True)))
 
 
-def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
+def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts, tmp_path: Path) -> None:
+    """Without its number, a reason that can be repeated and the keys that it was read under nothing is begun."""
     taken.link()
     shred_taken(taken.landing, taken.home, taken.keys)
+    before = read_entries(taken.home)
     with pytest.raises(Refused, match="has no part 3: it has 1, 2"):
         taken.withdraw(3)
+    for reason in ("", " ", "two\nlines", "x" * 501):
+        with pytest.raises(Refused, match="a reason is one line of at most 500 characters: nothing was withdrawn"):
+            taken.withdraw(2, reason)
+    with pytest.raises(KeyProblem, match="part 2 was read under other keys: give the keys of that time"):
+        withdraw(taken.landing, taken.store, KeyRing.create(tmp_path / "other"), 2, REASON)
+    assert (taken.sexes.count("M"), taken.numbers) == (3, [1, 2])
+    assert not taken.home.is_removal_unfinished
+    assert read_entries(taken.home) == before
     (done,), not_linked = taken.withdraw(2)
     assert (done.is_in, not_linked) == (True, [])
     assert taken.sexes == ["F"] * 30
@@ -84,21 +86,6 @@ def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
     assert taken.numbers == [1]
 
 
-@pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 501])
-def test_without_a_reason_that_can_be_repeated_nothing_is_taken_back(taken: Parts, reason: str) -> None:
-    with pytest.raises(Refused, match="a reason is one line of at most 500 characters: nothing was withdrawn"):
-        taken.withdraw(2, reason)
-    assert (taken.sexes.count("M"), taken.numbers) == (3, [1, 2])
-
-
-def test_under_other_keys_nothing_is_begun(taken: Parts, tmp_path: Path) -> None:
-    with pytest.raises(KeyProblem, match="part 2 was read under other keys: give the keys of that time"):
-        withdraw(taken.landing, taken.store, KeyRing.create(tmp_path / "other"), 2, REASON)
-    assert not taken.home.is_removal_unfinished
-    assert taken.numbers == [1, 2]
-    assert {entry.what for entry in read_entries(taken.home)} == {"extract taken in"}
-
-
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(taken: Parts) -> None:
     stored = PartStore(taken.store).get_files(PartStore(taken.store).list_kept()[0].kept_in)
     taken.withdraw(2)
@@ -113,7 +100,9 @@ def test_no_row_of_it_is_left_and_its_file_is_not_read_again(taken: Parts) -> No
     assert found == {"2026-01.csv", "2026-02.csv", "2026-03.csv"}
 
 
-def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(sent: Parts) -> None:
+def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(tmp_path: Path) -> None:
+    sent = Parts(tmp_path)
+    sent.send_thirty_and_ten()
     (sent.landing / "leeds" / "eyfsp" / COHORT / "2026-02.csv").unlink()
     sent.take()
     link_cohort(sent.store.cohort_store, ["leeds"], sent.keys)
@@ -157,8 +146,10 @@ def test_the_command_lists_and_withdraws_by_number(taken: Parts) -> None:
     assert REASON not in listed.output
 
 
-def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
-    home, policy = sent.home, get_retention()
+def test_with_its_cohort_goes_all_that_is_known_of_parts(tmp_path: Path) -> None:
+    sent, policy = Parts(tmp_path), get_retention()
+    sent.send_thirty_and_ten()
+    home = sent.home
     silent = build_child(202, date_of_birth="", academic_year="")
     sent.send("2026-05", build_child(200), build_child(201, **BORN_BEFORE), silent, folder="")
     for code in (COHORT, BEFORE):
@@ -182,20 +173,15 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
     assert not [*home.tokens_zone.rglob("*.parquet"), *home.restricted.rglob("*.parquet")]
 
 
-@pytest.fixture(scope="module")
-def three_taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def three(tmp_path: Path) -> Parts:
     """Three parts, in the last two of which the second child has another sex."""
-    made = Parts(tmp_path_factory.mktemp("three"))
+    made = Parts(tmp_path)
     made.send("2026-01", *map(build_child, (1, 2, 3)))
     made.send("2026-02", build_child(2, sex="M"), build_child(4))
     made.send("2026-03", build_child(2, sex="M"), build_child(5))
     made.take()
-    return made.root
-
-
-@pytest.fixture
-def three(three_taken: Path, tmp_path: Path) -> Parts:
-    return Parts(shutil.copytree(three_taken, tmp_path / "three", symlinks=True))
+    return made
 
 
 def find_row(three: Parts, number: str, *, linked: bool) -> Forgotten:

@@ -50,24 +50,16 @@ def test_an_older_client_finds_the_same(environment: str, version: str, two_coho
     assert all(ours["answers"].values())
 
 
-@pytest.mark.parametrize("directory", ["two_releases", "two_cohorts"])
-def test_the_notebook_answers_from_the_file_alone(
-    directory: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    database, page = request.getfixturevalue(directory) / DATABASE_FILE, tmp_path / "questions.html"
-    _export(page, database)
-    assert page.read_text(encoding="utf-8").count("data:image/png") == 5
-
-
-def test_the_notebook_of_an_unpacked_archive_answers_from_the_files_beside_it(
-    release_dir: Path, tmp_path: Path
+def test_the_notebook_answers_from_a_database_and_in_an_unpacked_archive(
+    two_cohorts: Path, release_dir: Path, tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(release_dir / "2026.11.0.zip") as archive:
         archive.extractall(tmp_path)
-    page = tmp_path / "questions.html"
     (tmp_path / "elsewhere").mkdir()
-    _export(page, None, tmp_path / "2026.11.0" / NOTEBOOK_FILE, tmp_path / "elsewhere")
-    assert page.read_text(encoding="utf-8").count("data:image/png") == 5
+    pages = tmp_path / "database.html", tmp_path / "archive.html"
+    _export(pages[0], two_cohorts / DATABASE_FILE)
+    _export(pages[1], None, tmp_path / "2026.11.0" / NOTEBOOK_FILE, tmp_path / "elsewhere")
+    assert [page.read_text(encoding="utf-8").count("data:image/png") for page in pages] == [5, 5]
 
 
 def _export(page: Path, database: Path | None, notebook: Path | None = None, folder: Path | None = None) -> None:

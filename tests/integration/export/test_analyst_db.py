@@ -1,24 +1,42 @@
-"""The analyst database: what is in the file, what a person sees first, and how it replaces the one before."""
+"""The analyst database: what is in the file, what a person sees first, how it replaces the one before, its queries."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db.build import NothingReleased, build_database, render_analyst_database_page
+from ndl_export.analyst_db.build import (
+    WORKED_QUERIES,
+    NothingReleased,
+    WorkedQuery,
+    build_database,
+    render_analyst_database_page,
+)
 from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.release_facts import WITHDRAWN_FILE, Withdrawal, record_withdrawals
+from ndl_export.facts.official import read_official_figures, read_official_reviews
+from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
-from tests.support.export.analyst import read_from
+from tests.support.export.analyst import (
+    COUNCILS,
+    TOTAL,
+    Row,
+    answer,
+    compute_chance,
+    compute_ends,
+    list_published,
+    read_from,
+)
 from tests.support.export.fake_release import fake_facts
+from tests.support.release.comparisons import Z, compute_certain_from
 
 connection = read_from("two_releases")
 
@@ -89,10 +107,14 @@ def test_a_rebuild_replaces_the_file_under_open_readers(
 
 
 @pytest.mark.slow
-def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_releases: Path, tmp_path: Path) -> None:
+def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_releases: Path, tmp_path: Path) -> None:
+    """A build that is killed changes nothing, and the next one cleans up after it."""
+    with pytest.raises(NothingReleased):
+        build_database(tmp_path)
     subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
-    before = build_database(tmp_path).read_bytes()
-    (tmp_path / WITHDRAWN_FILE).unlink(missing_ok=True)
+    place = build_database(tmp_path)
+    before, inode = place.read_bytes(), place.stat().st_ino
+    assert (build_database(tmp_path).read_bytes(), place.stat().st_ino) == (before, inode)
     record_withdrawals(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
     killed = (
         "import os, pathlib, signal, sys, ndl_export.analyst_db.build as build\n"
@@ -100,26 +122,14 @@ def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_rele
         "build.build_database(pathlib.Path(sys.argv[1]))"
     )
     assert subprocess.run([sys.executable, "-c", killed, tmp_path], check=False).returncode < 0
-    assert (tmp_path / DATABASE_FILE).read_bytes() == before
+    assert place.read_bytes() == before
     assert len(_left_behind(tmp_path)) == 1
     build_database(tmp_path)
     assert _left_behind(tmp_path) == []
-
-
-@pytest.mark.slow
-def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_releases: Path, tmp_path: Path) -> None:
-    with pytest.raises(NothingReleased):
-        build_database(tmp_path)
-    subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
-    first = build_database(tmp_path)
-    before, inode = first.read_bytes(), first.stat().st_ino
-    assert (build_database(tmp_path).read_bytes(), first.stat().st_ino) == (before, inode)
-    record_withdrawals(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
+    assert place.stat().st_ino != inode
+    place.write_bytes(before[:5000])
     build_database(tmp_path)
-    assert first.stat().st_ino != inode
-    first.write_bytes(before[:5000])
-    build_database(tmp_path)
-    assert first.stat().st_size > 5000
+    assert place.stat().st_size > 5000
 
 
 def test_the_page_is_that_of_the_code() -> None:
@@ -129,8 +139,6 @@ def test_the_page_is_that_of_the_code() -> None:
 
 QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
 TERMINAL = 120
-
-
 reader = read_from("two_cohorts")
 
 
@@ -153,7 +161,7 @@ def test_every_row_fits_a_terminal(view: str, reader: duckdb.DuckDBPyConnection)
 
 
 @pytest.mark.parametrize("view", SHORT)
-def test_figures_are_those_of_the_wide_table_rounded_and_within_their_intervals(
+def test_rows_are_those_of_the_wide_table_rounded_within_their_intervals_and_told_apart(
     view: str, reader: duckdb.DuckDBPyConnection
 ) -> None:
     shown = "percent" if "percent" in reader.sql(f"FROM {view}").columns else "points"
@@ -169,10 +177,95 @@ def test_figures_are_those_of_the_wide_table_rounded_and_within_their_intervals(
     assert reader.execute(outside).fetchall() == [(0,)]
     decimals = f"SELECT count(*) FROM {view} WHERE round(lower, 1) <> lower OR round(upper, 1) <> upper"
     assert reader.execute(decimals).fetchall() == [(0,)]
-
-
-@pytest.mark.parametrize("view", SHORT)
-def test_words_tell_every_row_from_every_other(view: str, reader: duckdb.DuckDBPyConnection) -> None:
-    """Two categories with one short name would make two rows that look the same."""
-    keys = ", ".join(("area", "cohort", *SHORT[view].words))
+    keys = ", ".join(("area", "cohort", *SHORT[view].words))  # two categories with one short name would look the same
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
+
+
+def run(directory: Path, title: str) -> list[Row]:
+    """The answer of the query as it stands in the file."""
+    with duckdb.connect(str(directory / DATABASE_FILE), read_only=True) as reader:
+        [(sql,)] = reader.execute("SELECT sql FROM help.worked_queries WHERE title = ?", [title]).fetchall()
+        return answer(reader, sql)
+
+
+@pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
+def test_each_answers_is_explained_and_mixes_no_cohorts(
+    query: WorkedQuery, two_releases: Path, two_cohorts: Path
+) -> None:
+    """The newest cohort is the same in both; queries that are about several cohorts name each."""
+    one, two = run(two_releases, query.title), run(two_cohorts, query.title)
+    assert any(value is not None for row in one for value in row.values())
+    assert query.question.endswith((".", "?"))
+    assert query.meaning.endswith(".")
+    if "time_period" in two[0]:
+        two = [row for row in two if row["time_period"] == "202425"]
+    if "change_points" not in one[0]:
+        assert sorted(map(str, two)) == sorted(map(str, one))
+
+
+def test_every_group_stands_beside_englands_figure_and_the_councils_own(
+    two_releases: Path, tables: dict[str, pa.Table]
+) -> None:
+    figures = {
+        (f.area_name, f.breakdown_topic, f.breakdown): f for f in read_official_figures("202425") if f.sex == "Total"
+    }
+    rows = list_published(tables, "gld_headline", **COUNCILS, sex="Total")
+    ours = {(row["la_name"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
+    found = run(two_releases, "By characteristic, beside official figures")
+    assert {row["breakdown_topic"] for row in found} >= {
+        "Free school meal eligibility",
+        "SEN provision",
+        "Ethnic group",
+    }
+    assert all(row["source"].startswith("DfE, ") for row in found)
+    told = 0
+    for row in found:
+        key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
+        own, england = figures.get(key), figures["England", *key[1:]].percent
+        assert row["official"] == (own and round(own.percent, 2))
+        percent, low, high = compute_ends(ours[key])
+        if percent is not None:
+            for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
+                distance = sign * (percent - england) / ((arm / Z) ** 2 + compute_chance(ours[key])) ** 0.5
+                assert (row["beside_england"] == verdict) <= (distance > Z)
+                assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
+            told += own is not None
+    assert told > 20
+
+
+def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Path) -> None:
+    """Children of 2024/25 turned 2½ in 2022/23."""
+    found = {
+        (row["area_name"], row["asq3_domain"]): row
+        for row in run(two_releases, "The two-year review, beside official figures")
+    }
+    assert {row["financial_year"] for row in found.values()} == {"202223"}
+    assert {row["england_reviews_that_used_asq3"] for row in found.values()} == {92.5}
+    leeds, together = found["Leeds", "All five domains"], found["Pilot councils", "Communication"]
+    assert (leeds["england_expected_level"], leeds["reviews_that_used_asq3"]) == (79.2, 79.9)
+    assert (together["england_expected_level"], together["reviews_that_used_asq3"]) == (85.3, None)
+    assert not any("is_" in column for column in leeds)
+    assert len({figure.measure for figure in read_official_reviews("202425")}) == 2
+
+
+def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
+    two_releases: Path, tables: dict[str, pa.Table]
+) -> None:
+    headline = list_published(tables, "gld_headline", **TOTAL)
+    of = {row["la_name"] or row["english_devolved_area_name"] or "together": row for row in headline}
+    distances, councils = {}, set()
+    for row in list_published(tables, "gld_differences", comparison="All children: area less all councils together"):
+        name, (points, low, high) = (
+            row["la_name"] or row["english_devolved_area_name"],
+            compute_ends(row, "gld_difference_points"),
+        )
+        if name and points is not None:
+            share = of[name]["children_count_estimate"] / of["together"]["children_count_estimate"]
+            variance = compute_chance(of[name]) * (1 - 2 * share) + compute_chance(of["together"])
+            noise = (points - (low if points > 0 else high)) / Z
+            distances[name] = abs(points) / (noise**2 + variance) ** 0.5
+            councils |= {row["la_name"]}
+    (needed,) = compute_certain_from(np.array([list(distances.values())]), 0.025)
+    expected = {name for name in councils & set(distances) if distances[name] > needed}
+    found = run(two_releases, "Which councils differ from all together")
+    assert {row["area_name"] for row in found} == expected

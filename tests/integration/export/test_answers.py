@@ -1,26 +1,36 @@
-"""Answers from published releases: figures are the published ones, and verdicts those of the database's macros."""
+"""Answers from published releases: figures are the published ones, verdicts those of the database's macros.
 
-import csv
+They are checked by the command and by the script of every bundle, which agree.
+"""
+
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scipy.stats import norm
 
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.vocabulary import Index, NotPublished
-from ndl_export.bundle.row_hashes import check_answer
+from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
+from ndl_export.files.signing import PUBLIC_KEY_FILE, get_public_pem
 from ndl_export.tables import TABLES
 from pipelines.cli import main
+from tests.support.export.answers import build_answer
 
 NEWER, EARLIER = "202425", "202324"
 
@@ -34,29 +44,6 @@ def published(series: Path) -> Iterator[Published]:
 @pytest.fixture(scope="module")
 def questions(published: Published) -> Questions:
     return Questions(published)
-
-
-@pytest.mark.parametrize("table", sorted(TABLES))
-def test_every_figure_is_that_of_its_row(table: str, series: Path, published: Published) -> None:
-    """Row numbers, figures, intervals and flags of `releases.figure` are those of the CSV file of all rows."""
-    with (series / f"{table}_all_rows.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = published.query(
-        "SELECT row_number, measure, levels, area_code, figure, lower_ci, upper_ci, flag FROM releases.figure"
-        " WHERE release_version = ? AND table_name = ? ORDER BY row_number",
-        series.name,
-        table,
-    )
-    filters = [entry.name for entry in TABLES[table].filters]
-    assert len(found) == len(rows) * len(TABLES[table].measures)
-    for each in found:
-        row, measure = rows[each["row_number"] - 1], each["measure"]
-        assert [row[name] for name in filters] == each["levels"]
-        assert row["area_code"] == each["area_code"]
-        for column, suffix in (("figure", ""), ("lower_ci", "_lower_ci"), ("upper_ci", "_upper_ci")):
-            stated = row[measure + suffix]
-            assert each[column] == (float(stated) if stated else None)
-        assert (each["flag"] or "") == row[f"{measure}_flag"]
 
 
 def test_a_rate_has_the_children_that_it_is_of(published: Published) -> None:
@@ -106,23 +93,26 @@ def test_what_is_not_published_is_refused(
         questions.answer_figure(questions.read_subject(measure, area, groups, cohort))
 
 
-def test_an_answer_says_what_may_not_be_concluded(questions: Questions) -> None:
+def test_an_answer_says_what_it_is_about_and_what_may_not_be_concluded(questions: Questions) -> None:
     answer = questions.answer_figure(questions.read_subject("GLD", "Leeds"))
     [figure] = answer.figures
     assert f"{figure['value']:.1f}%" in answer.sentence
     assert f"{figure['lower']:.1f}%" in answer.sentence
     assert any("cause" in each for each in answer.may_not_conclude)
     assert any("single child" in each for each in answer.may_not_conclude)
+    opposite = questions.answer_figure(questions.read_subject("not ready for school", "Leeds")).sentence
+    assert f"{100 - figure['value']:.1f}%" in opposite
+    assert "did not have" in opposite
+    summed = questions.answer_sum(["Leeds", "Wirral"], ["FSM"]).sentence
+    assert re.search(r"\d% \(95% interval [\d.]+% to [\d.]+%\), of [\d,]+ children \(95% interval", summed)
+    target = questions.answer_target(questions.read_subject("gld_children_percent", "Leeds"))
+    assert " points away (95% interval " in target.sentence
+    assert any(" more children in a year group of this size" in each for each in target.may_conclude)
 
 
-def test_an_opposite_is_what_lacks_to_100(questions: Questions) -> None:
-    figure = questions.get_figure(questions.read_subject("GLD", "Leeds"))
-    words = questions.answer_figure(questions.read_subject("not ready for school", "Leeds")).sentence
-    assert f"{100 - figure['value']:.1f}%" in words
-    assert "did not have" in words
-
-
-def test_verdicts_are_those_of_the_macros(questions: Questions, published: Published) -> None:
+def test_verdicts_are_those_of_the_macros_and_those_of_the_opposite_turned(
+    questions: Questions, published: Published
+) -> None:
     rows = published.query(
         "SELECT area_name, less_area_name, verdict FROM gld_compared('Total', 'Total', false, ?, ?)"
         " WHERE is_council AND less_is_council",
@@ -133,9 +123,6 @@ def test_verdicts_are_those_of_the_macros(questions: Questions, published: Publi
     for row in rows[::5]:
         pair = (questions.read_subject("GLD", row[name]) for name in ("area_name", "less_area_name"))
         assert questions.answer_comparison(*pair).verdict == row["verdict"]
-
-
-def test_the_opposite_of_what_is_ahead_is_behind(questions: Questions) -> None:
     turned = {"ahead": "behind", "behind": "ahead", "cannot say": "cannot say"}
     for groups in (["girls"], ["boys"]), (["FSM"], ["Not FSM"]):
         ready, unready = (
@@ -220,30 +207,15 @@ def test_ranks_are_those_of_gld_rank(questions: Questions, published: Published)
     assert [[row[name] for name in ranks] for row in found] == [[row[name] for name in ranks] for row in expected]
 
 
-def test_a_figure_is_proved_up_to_the_signature(questions: Questions, series: Path) -> None:
-    answer = questions.answer_figure(questions.read_subject("GLD", "Leeds", ["girls"]))
-    document: dict[str, Any] = json.loads(json.dumps(questions.prove(answer.figures)))
-    key = (series / "public_key.pem").read_bytes()
-    assert check_answer(document, key) == []
-    document["figures"][0]["value"] += 1
-    assert check_answer(document, key)
-    with pytest.raises(NotPublished):
-        questions.prove([answer.figures[0] | {"row": 10**6}])
-
-
-def test_a_changed_file_is_refused(series: Path, tmp_path: Path) -> None:
-    shutil.copytree(series, tmp_path / series.name)
-    table = tmp_path / series.name / "gld_headline.parquet"
-    table.write_bytes(table.read_bytes()[:-1] + b"2")
-    with pytest.raises(ValueError, match=r"not as in SHA256SUMS: gld_headline\.parquet"), open_published(str(tmp_path)):
-        pass
-
-
-def test_a_withdrawn_release_answers_nothing(series: Path, tmp_path: Path) -> None:
+def test_a_withdrawn_release_and_a_changed_file_answer_nothing(series: Path, tmp_path: Path) -> None:
     shutil.copytree(series, tmp_path / series.name)
     record_withdrawals(tmp_path, {}, Withdrawal(series.name, "2026-11-29", "A wrong file."))
     with open_published(str(tmp_path)) as found, pytest.raises(NotPublished, match="Every release here is withdrawn"):
         Questions(found).read_subject("GLD", "Leeds")
+    table = tmp_path / series.name / "gld_headline.parquet"
+    table.write_bytes(table.read_bytes()[:-1] + b"2")
+    with pytest.raises(ValueError, match=r"not as in SHA256SUMS: gld_headline\.parquet"), open_published(str(tmp_path)):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -257,8 +229,11 @@ def test_a_withdrawn_release_answers_nothing(series: Path, tmp_path: Path) -> No
     ],
 )
 def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str], questions: Questions) -> None:
-    found = Index(questions.vocabulary).search(words, 3)[0]
+    index = Index(questions.vocabulary)
+    found = index.search(words, 3)[0]
     assert (found.table, found.measure, found.categories) == first
+    for anything in ("", "the of", '"', "a AND b OR (", "exact:", "%", "x" * 10_000):
+        assert index.search(anything) is not None
 
 
 @pytest.mark.parametrize(
@@ -278,26 +253,102 @@ def test_a_sentence_says_whom_the_figure_is_about(
     assert wanted in questions.answer_figure(questions.read_subject(measure, "Leeds", groups)).sentence
 
 
-def test_a_sum_has_the_unit_at_both_ends_of_its_interval(questions: Questions) -> None:
-    sentence = questions.answer_sum(["Leeds", "Wirral"], ["FSM"]).sentence
-    assert re.search(r"\d% \(95% interval [\d.]+% to [\d.]+%\), of [\d,]+ children \(95% interval", sentence)
-
-
-def test_the_distance_from_a_target_is_in_the_answer(questions: Questions) -> None:
-    answer = questions.answer_target(questions.read_subject("gld_children_percent", "Leeds"))
-    assert " points away (95% interval " in answer.sentence
-    assert any(" more children in a year group of this size" in each for each in answer.may_conclude)
-
-
-def test_search_takes_any_words(questions: Questions) -> None:
-    index = Index(questions.vocabulary)
-    for words in ("", "the of", '"', "a AND b OR (", "exact:", "%", "x" * 10_000):
-        assert index.search(words) is not None
-
-
 def test_the_command_says_why(series: Path) -> None:
     run = CliRunner().invoke(main, ["check-claim", str(series.parent), "All girls will be ready in Leeds", "--json"])
     assert run.exit_code == 4
     assert json.loads(run.output)["rule"] == "forecast"
     run = CliRunner().invoke(main, ["check-claim", str(series.parent)])
     assert run.exit_code == 2
+
+
+AGREES = "every figure is as it was published"
+QUOTED = [(name, 1, table.measures[0].name) for name, table in TABLES.items()]
+
+
+@pytest.fixture
+def answer(bundle: Path, tmp_path: Path) -> Path:
+    """An answer with a figure of every table."""
+    return write_answer(tmp_path, build_answer(read_contents(bundle), QUOTED))
+
+
+@pytest.fixture
+def wrong(answer: Path, tmp_path: Path) -> Path:
+    changed = json.loads(answer.read_bytes())
+    changed["figures"][0]["value"] += 1
+    return write_answer(tmp_path, changed, "wrong.json")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    path = tmp_path / "stranger.pem"
+    path.write_bytes(get_public_pem(Ed25519PrivateKey.generate()))
+    return path
+
+
+def write_answer(folder: Path, answer: dict[str, Any], name: str = "answer.json") -> Path:
+    (folder / name).write_text(json.dumps(answer))
+    return folder / name
+
+
+def run_command(*arguments: object) -> tuple[int, str]:
+    ran = CliRunner().invoke(main, ["check-answer", *map(str, arguments)])
+    return ran.exit_code, ran.output
+
+
+def run_script(script: Path, *arguments: object, path: str | None = None) -> tuple[int, str]:
+    """Run it without any package of this installation."""
+    command = [sys.executable, "-I", "-S", str(script), *map(str, arguments)]
+    environment = os.environ | ({} if path is None else {"PATH": path})
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return ran.returncode, ran.stdout
+
+
+def test_the_evidence_covers_every_row_of_every_table(bundle: Path) -> None:
+    tables = json.loads((bundle / ROW_HASHES_FILE).read_bytes())["tables"]
+    assert {name: each["rows"] for name, each in tables.items()} == {
+        name: pq.read_metadata(bundle / f"{name}.parquet").num_rows for name in TABLES
+    }
+    assert prove_rows(bundle, [("gld_headline", 3)]) == prove_rows(read_contents(bundle), [("gld_headline", 3)])
+
+
+def test_the_command_checks_figures_and_signature(bundle: Path, answer: Path, wrong: Path, stranger: Path) -> None:
+    key = bundle / PUBLIC_KEY_FILE
+    assert run_command(answer, "--signer", key) == (
+        0,
+        f"{answer}: {AGREES}\nThe signature was checked with {key}.\n",
+    )
+    status, said = run_command(wrong, "--signer", key)
+    assert status == 1
+    assert said.startswith(f"{wrong}: WRONG\n  figure 1: value is ")
+    assert run_command(answer, "--signer", stranger) == (
+        1,
+        f"{answer}: WRONG\n  evidence: SHA256SUMS was not signed with this key\n",
+    )
+    status, said = run_command(answer)
+    assert (status, "The signature was not checked, so anybody could have made the evidence." in said) == (0, True)
+    status, said = run_command(answer, "--json")
+    assert json.loads(said) == {"answer": str(answer), "ok": True, "signature_checked": False, "problems": []}
+    for file, why in (("README.md", "is not JSON"), ("datapackage.json", "does not have the form of an answer")):
+        status, said = run_command(bundle / file)
+        assert (status, why in said) == (1, True)
+    assert run_command(answer, "--signer", bundle / "README.md")[0] == 1
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_script_is_short_and_checks_the_same(bundle: Path, answer: Path, wrong: Path, stranger: Path) -> None:
+    script, key = bundle / CHECK_FILE, bundle / PUBLIC_KEY_FILE
+    assert script.read_bytes() == read_check_script()
+    assert len(read_check_script().splitlines()) < 100
+    for arguments in ((answer,), (answer, key)):
+        status, said = run_script(script, *arguments)
+        assert (status, said) == (0, f"E{AGREES[1:]}.\nThe signature was checked with {key}.\n")
+    assert run_script(script, wrong)[0] == 1
+    status, said = run_script(script, answer, stranger)
+    assert (status, "SHA256SUMS was not signed with this key" in said) == (1, True)
+
+
+def test_the_script_says_if_there_is_no_openssl_or_no_key(bundle: Path, answer: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(bundle / CHECK_FILE, tmp_path))
+    for status, said in (run_script(bundle / CHECK_FILE, answer, path=""), run_script(alone, answer)):
+        assert status == 2
+        assert "The signature was not checked, so anybody could have made the evidence." in said

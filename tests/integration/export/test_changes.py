@@ -12,21 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ndl_export.analyst_db.changes import compare, render_changelog_page
-from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.facts.release_facts import Earlier, Release, build_release, read_previous_releases
-from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
-from pipelines.commands.releases import describe_differences
 from tests.support.daily import limit_examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_privacy_record, fake_tables
-from tests.support.export.requested import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, build_supplement_facts, narrow
+from tests.support.export.requested import BASE, SUPPLEMENT
 
 pytestmark = pytest.mark.slow
 
@@ -183,34 +179,3 @@ def test_further_counts_explain_the_changes(tables: dict[str, pa.Table]) -> None
     apart = compare({"gld_headline": now}, previous_of({"gld_headline": before}))["gld_headline"]
     assert not apart.moved
     assert (apart.changed, apart.width_ratio) == (0, None)
-
-
-@pytest.fixture(scope="module")
-def releases(
-    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
-) -> Path:
-    """A release, and one that uses its noisy counts again, with what was measured for requests: figures of children are
-    narrower by a fifth."""
-    directory = tmp_path_factory.mktemp("sharper")
-    write_bundle(directory, fake_facts(BASE), tables, signing_key)
-    facts = build_supplement_facts(earlier={})
-    made = narrow(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
-    write_bundle(directory, facts, made, signing_key)
-    return directory
-
-
-def test_the_diff_says_the_same(releases: Path) -> None:
-    found = diff(releases / BASE, releases / SUPPLEMENT)
-    assert found.changes == ()
-    assert found.not_compared == ()
-    said = json.loads(json.dumps(found.build_document()))
-    assert said["tables_on_request"] == {"new": [TOGETHER, LINKED, WAITS], "gone": []}
-    assert said["figures"]["gld_headline"]["median_width_ratio"] == pytest.approx(0.8)
-    assert said["figures"]["asq3_outcomes"]["median_width_ratio"] == pytest.approx(1.0)
-    shown = describe_differences(found, everything=False)
-    assert f"Tables on request, new: {TOGETHER}, {LINKED}, {WAITS}." in shown
-    assert "80.0%" in shown
-    back = diff(releases / SUPPLEMENT, releases / BASE)
-    assert back.requested == ([], [TOGETHER, LINKED, WAITS])
-    assert back.changes == ()
-    assert back.figures["gld_headline"].width_ratio == pytest.approx(1 / 0.8)

@@ -107,49 +107,43 @@ def session(request: pytest.FixtureRequest, series: Path, tmp_path_factory: pyte
             served.terminate()
 
 
-def test_every_tool_answers(session: Session) -> None:
+def test_every_tool_answers_refuses_and_is_not_stopped_by_anything_that_is_sent(session: Session, series: Path) -> None:
+    """A refusal is an answer, no answer shows the machine, and what it proves can be checked with the key alone."""
     assert session.tools == [tool for tool, _, _ in EVERY]
-    for number, (tool, _, expected) in enumerate(EVERY):
+    for number, (tool, _, expected) in enumerate((*EVERY, *REFUSED)):
         is_error, text = session.get(number)
         assert (is_error, expected in text) == (False, True), f"{tool}: {text[:500]}"
-        assert "refused" not in session.results[number].structured_content, tool
-
-
-def test_a_refusal_is_an_answer(session: Session) -> None:
-    for number, (tool, _, expected) in enumerate(REFUSED, start=len(EVERY)):
-        is_error, text = session.get(number)
-        assert (is_error, session.results[number].structured_content["refused"]) == (False, True), tool
-        assert expected in text, tool
-
-
-def test_nothing_that_is_sent_stops_it_or_shows_its_machine(session: Session, series: Path) -> None:
+        refused = session.results[number].structured_content.get("refused")
+        assert (refused is True) == (number >= len(EVERY)), tool
     for number, (tool, _) in enumerate(STRANGE, start=len(EVERY) + len(REFUSED)):
         is_error, text = session.get(number)
         assert not is_error or "validation error" in text or "Unknown tool" in text, f"{tool}: {text[:500]}"
         assert len(text) < 10_000, tool
         for place in (str(series.parent), str(PROJECT), "Traceback", "root:x:"):
             assert place not in text, tool
-
-
-def test_what_it_proves_can_be_checked_with_the_key_alone(session: Session, series: Path) -> None:
     assert check_answer(session.proof.structured_content, (series / "public_key.pem").read_bytes()) == []
 
 
 @pytest.mark.parametrize(
     ("modules", "allowed"),
     [
+        ("ndl_export.api.service", set()),
         ("ndl_export.answers.mcp", set()),
         # The command line tells the version of the software.
         ("pipelines.commands.answers, ndl_export.answers.mcp", {"assets", "assets.home", "assets.home.software"}),
     ],
 )
-def test_its_process_has_nothing_of_the_restricted_zone(modules: str, allowed: set[str]) -> None:
-    """What a module that is not there cannot reach: intake, linkage, the ledger, noise."""
+def test_no_service_has_anything_of_the_restricted_zone(modules: str, allowed: set[str]) -> None:
+    """What a module that is not there cannot reach: intake, linkage, keys, the ledger, noise."""
     look = f"import sys, {modules}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", look], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {name for name in loaded if name.partition(".")[0] == "assets"} <= allowed
     assert not {name for name in loaded if name.startswith("privacy.release")}
+    if modules == "ndl_export.api.service":
+        privacy = {name for name in loaded if name.partition(".")[0] == "privacy" and "privacy.doors" not in name}
+        assert privacy <= {"privacy", "privacy.linkage", "privacy.linkage.cells"}
+        assert "pipelines" not in loaded
     assert not loaded & {"dagster", "splink", "opendp"}
 
 

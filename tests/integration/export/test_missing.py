@@ -29,11 +29,12 @@ from sources.reference.places import PILOT, get_place
 from tests.support.export.bundles import MISSING
 from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
+from tests.support.site.pages import SITE_FILES
 
 HALTON = "E06000006"
 
 
-def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) -> None:
+def test_the_bundle_is_sound_by_every_check_and_its_rows_are_not_available(incomplete: Path) -> None:
     assert verify(incomplete).ok, str(verify(incomplete))
     headline = pq.read_table(incomplete / "gld_headline.parquet")
     halton = headline.filter(pc.equal(headline["new_la_code"], HALTON))
@@ -48,16 +49,11 @@ def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) ->
     assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
     for page in ("README.md", "methodology.md"):
         assert "- Halton: no EYFS Profile" in (incomplete / page).read_text(encoding="utf-8")
-
-
-def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> None:
     for name in TABLES:
         assert list_failures(incomplete / f"{name}.csv", incomplete / f"{name}.meta.csv") == []
     report = validate(str(incomplete / "datapackage.json"))
     assert report.valid, report.flatten(["name", "type", "note"])
-
-
-def test_reconciliation_leaves_them_open(incomplete: Path) -> None:
+    assert len(report.tasks) == len(list_bundle_files((COHORT,), PILOT)) - len(SITE_FILES) - 3
     with (incomplete / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["area_code"] == HALTON]
     assert rows
@@ -65,7 +61,9 @@ def test_reconciliation_leaves_them_open(incomplete: Path) -> None:
     assert {row["note"] for row in rows} == {"Not available: the council has sent no EYFS Profile"}
 
 
-def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_path: Path) -> None:
+def test_a_statement_must_fit_the_release_and_flag_x_its_rows(
+    incomplete: Path, signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
     assert find_faults({COHORT: {"census": ("leeds",), "eyfsp": ("barnet",)}}, PILOT, [COHORT]) == [
         "there is no source census",
         "barnet is stated to have sent no eyfsp, and does not take part",
@@ -74,18 +72,14 @@ def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_pa
         write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("barnet",)}), fake_tables(), signing_key)
     with pytest.raises(BundleRefused, match="rows are"):
         write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("halton",)}), fake_tables(), signing_key)
-
-
-@pytest.mark.parametrize(("flag", "row"), [(None, HALTON), ("x", "E08000035")])
-def test_flag_x_is_on_the_rows_of_missing_sources_alone(flag: str | None, row: str, incomplete: Path) -> None:
     tables = {name: pq.read_table(incomplete / f"{name}.parquet") for name in TABLES}
     headline, column = tables["gld_headline"], "children_count_flag"
-    flags = pc.if_else(pc.equal(headline["area_code"], row), pa.scalar(flag, pa.string()), headline[column])
-    wrong = headline.set_column(headline.column_names.index(column), headline.field(column), flags)
-    found = find_table_faults(
-        tables | {"gld_headline": wrong}, build_table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
-    )
-    assert any("flag x where" in fault for _, fault in found)
+    for flag, row in ((None, HALTON), ("x", "E08000035")):
+        flags = pc.if_else(pc.equal(headline["area_code"], row), pa.scalar(flag, pa.string()), headline[column])
+        wrong = headline.set_column(headline.column_names.index(column), headline.field(column), flags)
+        layouts = build_table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
+        found = find_table_faults(tables | {"gld_headline": wrong}, layouts)
+        assert any("flag x where" in fault for _, fault in found)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -138,15 +132,6 @@ def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) ->
     return set(rows["series_break"].to_pylist())
 
 
-def test_breaks_are_about_attributes_that_tables_have_and_give_their_reason() -> None:
-    known = {attribute.name for family in FAMILIES.values() for attribute in family.attributes}
-    for each in load_breaks():
-        assert each.attributes <= known, each.name
-        assert each.what.endswith(".")
-        assert each.source.startswith("https://")
-    assert len({each.name for each in load_breaks()}) == len(load_breaks())
-
-
 MEALS = {"breakdown_topic": "Free school meal eligibility"}
 TAKEN = {"two_year_old_entitlement": "Taken", "fsm_eligibility": "Total"}
 
@@ -184,6 +169,13 @@ def test_a_cohort_left_out_does_not_hide_a_break(chosen: set[str]) -> None:
 
 
 def test_all_councils_together_break_where_they_are_others() -> None:
+    """Other breaks are about attributes that tables have, and give their reason."""
+    known = {attribute.name for family in FAMILIES.values() for attribute in family.attributes}
+    for each in load_breaks():
+        assert each.attributes <= known, each.name
+        assert each.what.endswith(".")
+        assert each.source.startswith("https://")
+    assert len({each.name for each in load_breaks()}) == len(load_breaks())
     missing = {EARLIER: {"eyfsp": ("halton",)}}
     layouts = build_table_layouts(PILOT, COHORTS, missing)
     rows = layouts["gld_headline"].keys.append_column("b", layouts["gld_headline"].breaks).to_pandas()

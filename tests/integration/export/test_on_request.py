@@ -107,6 +107,8 @@ def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supple
     assert verify(supplement).faults == ()
     for suffix in ("zip", "tar"):
         assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok
+    with serve(Unlisted, directory=str(supplement.parent)) as address:
+        assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
@@ -118,12 +120,6 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     nothing = OnRequest.read_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
-
-
-@pytest.mark.slow
-def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
-    with serve(Unlisted, directory=str(supplement.parent)) as address:
-        assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 @pytest.mark.slow
@@ -377,23 +373,17 @@ def test_every_validator_takes_them(supplement: Path) -> None:
         assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
     assert validate(str(supplement / "datapackage.json")).valid
     assert list_not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
-
-
-@pytest.mark.slow
-def test_explore_education_statistics_takes_those_with_an_official_area(supplement: Path) -> None:
     upload = supplement / "ees_bulk_upload.zip"
     assert list_upload_faults(upload) == []
     for name in (LINKED, WAITS, BARE):
         assert list_failures(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
     with zipfile.ZipFile(upload) as archive:
         names = {name.partition(".")[0] for name in archive.namelist()}
-        titles = [
-            line["dataset_name"] for line in csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
-        ]
+        titles = csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
+        assert not [line for line in titles if set(line["dataset_name"]) & (INVALID - {" "})]
     assert names == {"dataset_names", *TABLES, LINKED, WAITS, BARE}
-    assert not [title for title in titles if set(title) & (INVALID - {" "})]
-    lines = (supplement / f"{TOGETHER}.csv").read_text().splitlines()
-    assert len(lines) == 1  # all councils together have no official geography
+    # All councils together have no official geography.
+    assert len((supplement / f"{TOGETHER}.csv").read_text().splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """What stands beside the bundles: catalogue, feed, `latest`, `site`; and releases that are withdrawn."""
 
 import datetime as dt
-import hashlib
 import json
 import shutil
 import threading
@@ -12,10 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 from click.testing import CliRunner
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db.build import build_database
-from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.directory_files import NOTHING_ANNOUNCED, Announced, Upcoming, list_upcoming
@@ -23,8 +19,9 @@ from ndl_export.facts.release_facts import UnreadableWithdrawals, Version
 from ndl_export.files.whole_files import write_whole
 from ndl_export.tables import TABLES
 from pipelines.cli import main
-from tests.support.export.fake_release import fake_facts, fake_tables
+from tests.support.export.fake_release import fake_facts
 from tests.support.export.standard_validators import run_validator
+from tests.support.installation.traces import hash_files
 
 pytestmark = pytest.mark.slow
 
@@ -36,18 +33,8 @@ ATOM = {"a": "http://www.w3.org/2005/Atom"}
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
-    """A release directory with two versions and the database; to be read, not written."""
-    directory = tmp_path_factory.mktemp("two") / "release"
-    shutil.copytree(release_dir, directory, symlinks=True)
-    write_bundle(directory, fake_facts(SECOND), fake_tables(seed=2), signing_key)
-    build_database(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
 def taken_back(tmp_path_factory: pytest.TempPathFactory, two: Path) -> Path:
-    """The same, the newer release withdrawn; to be read, not written."""
+    """Two releases, the newer withdrawn; to be read, not written."""
     directory = tmp_path_factory.mktemp("taken_back") / "release"
     shutil.copytree(two, directory, symlinks=True)
     assert withdraw(directory, SECOND, f"  {REASON}\n", DAY) == Version.parse(FIRST)
@@ -61,11 +48,7 @@ def own(two: Path, tmp_path: Path) -> Path:
 
 def digests(directory: Path) -> dict[str, str]:
     """Of every file of the bundles, folders and archives."""
-    places = (path for path in directory.glob("2*/**/*") if path.is_file())
-    return {
-        path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (*places, *directory.glob("2*.zip"), *directory.glob("2*.tar"))
-    }
+    return {name: digest for name, digest in hash_files(directory).items() if name.startswith("2")}
 
 
 def nodes(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -141,7 +124,7 @@ def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_pa
     assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
 
 
-def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, taken_back: Path) -> None:
+def test_a_withdrawn_release_keeps_every_byte_is_not_current_and_says_why(two: Path, taken_back: Path) -> None:
     assert digests(taken_back) == digests(two)
     assert len(digests(two)) > 100
     assert (taken_back / "latest").resolve().name == FIRST
@@ -149,9 +132,11 @@ def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, take
     assert json.loads((taken_back / "withdrawn.json").read_text()) == {
         "withdrawn": [{"version": SECOND, "date": "2026-12-05", "reason": REASON}]
     }
-
-
-def test_catalogue_and_feed_give_the_reason(taken_back: Path) -> None:
+    for form in (SECOND, f"{SECOND}.zip", f"{SECOND}.tar"):
+        report = verify(taken_back / form)
+        assert report.ok
+        assert f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}.\n" in str(report)
+    assert "withdrawn" not in str(verify(taken_back / FIRST))
     found, series = nodes(taken_back)
     first, second = found["dcat:dataset"]
     assert [each["adms:status"]["@id"].rpartition("/")[2] for each in (first, second)] == ["COMPLETED", "WITHDRAWN"]
@@ -163,14 +148,6 @@ def test_catalogue_and_feed_give_the_reason(taken_back: Path) -> None:
     assert newest.findtext("a:published", "", ATOM) == "2026-12-03T00:00:00Z"
     for words in (newest.findtext("a:summary", "", ATOM), second["dct:description"]["@value"]):
         assert words.startswith(f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. ")
-
-
-@pytest.mark.parametrize("form", [SECOND, f"{SECOND}.zip", f"{SECOND}.tar"])
-def test_a_withdrawn_bundle_verifies_and_says_that_it_is_withdrawn(taken_back: Path, form: str) -> None:
-    report = verify(taken_back / form)
-    assert report.ok
-    assert f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}.\n" in str(report)
-    assert "withdrawn" not in str(verify(taken_back / FIRST))
 
 
 def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
@@ -189,7 +166,9 @@ def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> t
     return ran.exit_code, ran.output
 
 
-def test_what_cannot_be_withdrawn_is_refused(own: Path) -> None:
+def test_what_cannot_be_withdrawn_is_refused_and_a_spoilt_file_of_withdrawals_is_named(
+    own: Path, taken_back: Path
+) -> None:
     before = {path.name for path in own.iterdir()}
     for version, reason, words in (
         ("2025.01.0", REASON, "there is no release 2025.01.0"),
@@ -201,17 +180,6 @@ def test_what_cannot_be_withdrawn_is_refused(own: Path) -> None:
             code, output = run_withdraw(own, version, reason, *more)
             assert (code, words in output, output.count("\n")) == (1, True, 1)
     assert {path.name for path in own.iterdir()} == before
-
-
-def test_a_withdrawal_that_was_cut_off_is_finished_by_repeating_it(own: Path, taken_back: Path) -> None:
-    shutil.copy(taken_back / "withdrawn.json", own)
-    with pytest.raises(WithdrawalRefused):
-        withdraw(own, SECOND, REASON, DAY)
-    assert (own / "latest").resolve().name == FIRST
-    assert (own / "feed.xml").read_bytes() == (taken_back / "feed.xml").read_bytes()
-
-
-def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path) -> None:
     for content in (
         "",
         "[]",
@@ -224,6 +192,12 @@ def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path)
     report = verify(own / SECOND)
     assert report.ok
     assert "withdrawn.json must list" in str(report)
+    # One that was cut off is finished by repeating it.
+    shutil.copy(taken_back / "withdrawn.json", own)
+    with pytest.raises(WithdrawalRefused):
+        withdraw(own, SECOND, REASON, DAY)
+    assert (own / "latest").resolve().name == FIRST
+    assert (own / "feed.xml").read_bytes() == (taken_back / "feed.xml").read_bytes()
 
 
 def test_the_validators_find_nothing_but_planted_faults(

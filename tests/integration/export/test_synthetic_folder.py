@@ -67,23 +67,12 @@ def folder(directory: Path) -> Path:
     return directory / SYNTHETIC_FOLDER / VERSION
 
 
-@pytest.fixture
-def made(bundle: Path) -> SyntheticChildren:
-    found = make_synthetic_children(bundle)
-    return replace(found, release={**found.release, "notice": NOTICE})
-
-
-@pytest.fixture
-def files(made: SyntheticChildren) -> dict[str, bytes]:
-    return build_synthetic_files(made)
-
-
 def catalogued(directory: Path) -> dict[str, dict[str, Any]]:
     found = json.loads((directory / "catalogue.jsonld").read_text())["@graph"][0]["dcat:dataset"]
     return {each["@id"]: each for each in found}
 
 
-def test_the_folder_is_whole_and_sound(folder: Path, tmp_path: Path) -> None:
+def test_the_folder_is_whole_and_sound_and_no_release(directory: Path, folder: Path, tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == SYNTHETIC_FILES
     found = verify(folder)
     assert (found.faults, found.version, found.synthetic) == ((), VERSION, True)
@@ -91,9 +80,6 @@ def test_the_folder_is_whole_and_sound(folder: Path, tmp_path: Path) -> None:
     write_unsigned(tmp_path / "out", make_synthetic_children(folder.parents[1] / VERSION))
     assert {path.name for path in (tmp_path / "out").iterdir()} == UNSIGNED_FILES
     assert not verify(tmp_path / "out").ok
-
-
-def test_it_is_no_release(directory: Path, folder: Path) -> None:
     assert [str(version) for version in list_versions(directory)] == [VERSION]
     assert [str(version) for version in list_versions(directory / SYNTHETIC_FOLDER)] == [VERSION]
     assert len(read_anchors(directory)) == 1
@@ -188,7 +174,9 @@ def test_signed_rows_that_look_real_are_found(
     assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
 
 
-def test_every_file_says_that_it_is_synthetic(files: dict[str, bytes]) -> None:
+def test_every_file_says_that_it_is_synthetic(bundle: Path) -> None:
+    made = make_synthetic_children(bundle)
+    files = build_synthetic_files(replace(made, release={**made.release, "notice": NOTICE}))
     assert set(files) == UNSIGNED_FILES == set(TITLES)
     table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))
     assert table.schema.metadata[b"synthetic"] == b"true"

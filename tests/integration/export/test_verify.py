@@ -46,22 +46,22 @@ def flipped(content: bytes, place: float, bits: int) -> bytes:
     return content[:index] + bytes([content[index] ^ bits]) + content[index + 1 :]
 
 
-def test_folder_and_archive_of_a_release_are_sound(release_dir: Path, trusted: Path) -> None:
+def test_folder_and_archive_of_a_release_are_sound_and_the_key_is_named(
+    release_dir: Path, bundle: Path, trusted: Path
+) -> None:
     for place in ("2026.11.0", "latest", "2026.11.0.zip", "2026.11.0.tar"):
         report = verify(release_dir / place, trusted)
         assert report.ok, report
         assert report.pinned
         assert report.version == "2026.11.0"
         assert "only the bundle's own" not in str(report)
-
-
-def test_without_the_publishers_key_the_report_says_so(bundle: Path) -> None:
     report = verify(bundle)
-    assert report.ok
-    assert not report.pinned
+    assert (report.ok, report.pinned) == (True, False)
     assert "only the bundle's own" in str(report)
     assert report.fingerprint is not None
     assert report.fingerprint in str(report)
+    with pytest.raises(signing.UnusableKey):
+        verify(bundle, bundle / "README.md")
 
 
 def test_a_bundle_signed_by_someone_else_is_only_caught_by_the_publishers_key(copy: Path, trusted: Path) -> None:
@@ -97,13 +97,6 @@ def test_links_and_folders_inside_a_bundle_are_refused(copy: Path) -> None:
     (copy / "inside").mkdir()
     (copy / "site" / "inside").mkdir()
     assert "not plain files: README.md, inside, site/inside" in str(verify(copy))
-
-
-def test_a_trusted_key_that_is_no_key_is_refused(bundle: Path, tmp_path: Path) -> None:
-    path = tmp_path / "key.pem"
-    path.write_text("no key")
-    with pytest.raises(signing.UnusableKey):
-        verify(bundle, path)
 
 
 @pytest.mark.parametrize("harm", [lambda whole: whole + b"x", lambda whole: whole[:-1], lambda whole: b"PK"])
@@ -176,15 +169,13 @@ def run_verify(*arguments: str) -> tuple[int, str]:
     return ran.exit_code, ran.output
 
 
-def test_folder_and_archives_on_a_web_server_are_sound(web: str) -> None:
+def test_folder_and_archives_on_a_web_server_are_sound(web: str, series: Path) -> None:
+    """Also a folder of several cohorts, which has a plan for each."""
     for form in (VERSION, f"{VERSION}/", f"{VERSION}.zip", f"{VERSION}.tar", f"{VERSION}.zip?signed=secret"):
         report = verify(f"{web}/{form}")
         assert report.ok, report
         assert report.version == VERSION
         assert "secret" not in str(report)
-
-
-def test_a_folder_of_several_cohorts_has_a_plan_for_each(series: Path) -> None:
     with serve(Unlisted, directory=str(series.parent)) as address:
         report = verify(f"{address}/{series.name}")
     assert report.ok, report

@@ -11,8 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from ndl_export.facts.directory_files import AskedTable, Budget, Status
@@ -20,9 +18,8 @@ from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import read_definition
-from ndl_export.tables.schema import ColumnRole, get_column_name
 from privacy.release.mechanism import compute_epsilon
 from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
 
@@ -133,21 +130,6 @@ def _record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]
 def _build_parameters(rho: float) -> dict[str, float]:
     epsilon = math.ceil(compute_epsilon(rho, _DELTA) * 1e4) / 1e4
     return {"rho": rho, "epsilon": epsilon, "delta": PARAMETERS["pupil"]["delta"]}
-
-
-def narrow(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str, pa.Table]:
-    """Return the tables with a family's intervals narrowed by the factor `by`: 0.5 halves the distance of both ends."""
-    found = {}
-    for name, data in tables.items():
-        for measure in TABLES[name].measures if name in TABLES and TABLES[name].family == family else ():
-            value = data[get_column_name(measure, ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE)]
-            for role in (ColumnRole.LOWER, ColumnRole.UPPER):
-                column = get_column_name(measure, role)
-                end = pc.add(value, pc.multiply(pc.subtract(data[column], value), by))
-                place = data.column_names.index(column)
-                data = data.set_column(place, data.field(place), pc.coalesce(end, data[column]))
-        found[name] = data
-    return found
 
 
 def build_asked_table(

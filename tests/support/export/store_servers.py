@@ -32,21 +32,14 @@ def build_s3_environment(port: int) -> dict[str, str]:
     }
 
 
-@contextmanager
-def run_s3_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a server whose buckets are the folders in `folder`; yield the environment of its clients."""
-    program = _find_rclone()
-    (folder / BUCKET).mkdir(parents=True)
-    port = find_free_port()
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Run a server whose buckets are folders; yield the environment of its clients."""
+    program, folder, port = _find_rclone(), tmp_path_factory.mktemp("s3"), find_free_port()
+    (folder / BUCKET).mkdir()
     command = [program, "serve", "s3", "--auth-key", f"{S3_KEY},{S3_SECRET}", "--addr", f"127.0.0.1:{port}", folder]
     with _run(command, port):
         yield build_s3_environment(port)
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with run_s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
-        yield environment
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
-"""Restricted and release work as two code locations of one server and daemon."""
+"""`readiness ui` on a new home folder, and restricted and release work as two code locations of one server."""
 
 import json
+import os
+import re
+import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,9 +15,56 @@ import yaml
 
 from assets.home.paths import Home
 from pipelines.dagster.instance import open_instance
+from tests.support import PROJECT, find_free_port
+from tests.support.installation.commands import READINESS
 from tests.support.installation.rig import COHORT, Site
-from tests.support.installation.server import serve_site
-from tests.support.waiting import wait_until
+from tests.support.installation.server import Server, serve_site
+from tests.support.waiting import PATIENCE, wait_until
+
+pytestmark = pytest.mark.slow
+
+ASKED = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
+
+
+@contextmanager
+def started(home: Path, said: Path) -> Iterator[str]:
+    """The address that `readiness ui` answers at, until it is interrupted."""
+    port = find_free_port()
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    command = [READINESS, "ui", "--home", home, "--landing", home / "landing", "--keys", home / "keys"]
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=home.parent,
+            preexec_fn=_can_be_interrupted,
+        )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) is not None
+
+
+def _can_be_interrupted() -> None:
+    """As in a terminal: what a shell starts in the background ignores an interruption, and so would this process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:
+    home, said = tmp_path / "O'Brien's 100% höme", tmp_path / "said.txt"
+    with started(home, said) as url:
+        wait_until(lambda: f"{url}  (home" in said.read_text(), every=0.5)
+        (entry,) = Server(url).ask(ASKED)["workspaceOrError"]["locationEntries"]
+    assert entry == {"name": "readiness", "loadStatus": "LOADED"}
+    settings = (home / "dagster" / "dagster.yaml").read_text()
+    assert settings == (PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text()
+    assert yaml.safe_load(settings)["telemetry"] == {"enabled": False}
+    assert not (home / "dagster" / ".telemetry").exists()
+    assert not re.search("Traceback|[Ss]upersed", said.read_text())
+
 
 RUNS = "{ runsOrError { ... on Runs { results { status jobName } } } }"
 SENSORS = """query S($in: RepositorySelector!) { sensorsOrError(repositorySelector: $in) {
@@ -20,7 +73,6 @@ TICKS = """query T($in: SensorSelector!) { sensorOrError(sensorSelector: $in) {
   ... on Sensor { sensorState { ticks(limit: 10) { timestamp status } } } } }"""
 
 
-@pytest.mark.slow
 def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, list[bytes]]) -> None:
     url, got = hook
     site = Site.create(tmp_path)

@@ -1,21 +1,75 @@
-"""Runs in the process of their code location, whose server may be another one by the time somebody asks."""
+"""Launchers: one removes containers that their engine left behind, one finds runs lost whose server is another one."""
 
 import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
+import docker.errors
 import pytest
 from dagster._core.launcher import WorkerStatus
+from dagster_docker import DockerRunLauncher
 
+from pipelines.dagster.in_containers import TidyLauncher
 from tests.support import PROJECT, find_free_port
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+
+class Engine:
+    """An engine with ended containers, the first of which it removes itself in the meantime."""
+
+    def __init__(self, *runs: str) -> None:
+        self.left = [SimpleNamespace(labels={"dagster/run_id": run}, remove=self._removes(run)) for run in runs]
+        self.removed: list[str] = []
+        self.containers = SimpleNamespace(list=self._list)
+
+    def _list(self, **asked: Any) -> list[Any]:
+        filters = {"label": "dagster/run_id", "status": ["created", "exited"]}
+        assert asked == {"all": True, "filters": filters, "ignore_removed": True}
+        if not self.left:
+            raise docker.errors.APIError("this engine lists nothing")
+        return self.left
+
+    def _removes(self, run: str) -> Any:
+        def remove(*, force: bool) -> None:
+            if self.left[0].labels["dagster/run_id"] == run:
+                raise docker.errors.NotFound("gone")
+            self.removed.append(run)
+
+        return remove
+
+
+def test_containers_of_ended_runs_alone_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def begun(status: dg.DagsterRunStatus) -> dg.DagsterRun:
+            return instance.add_run(dg.DagsterRun(job_name="intake", run_id=str(uuid.uuid4()), status=status))
+
+        ended = [begun(dg.DagsterRunStatus.FAILURE), begun(dg.DagsterRunStatus.SUCCESS)]
+        starting = begun(dg.DagsterRunStatus.STARTING)
+        engine = Engine(*(run.run_id for run in (*ended, starting)), "a run of another deployment")
+        launched: list[Any] = []
+        monkeypatch.setattr(DockerRunLauncher, "launch_run", lambda _, context: launched.append(context))
+        monkeypatch.setattr(TidyLauncher, "_get_client", lambda *_: engine)
+        monkeypatch.setattr(TidyLauncher, "get_container_context", lambda *_: None)
+        launcher = TidyLauncher()
+        launcher.register_instance(instance)
+        context: Any = SimpleNamespace(dagster_run=starting)
+        launcher.launch_run(context)
+        removed = list(engine.removed)
+        engine.left.clear()
+        launcher.launch_run(context)
+    assert removed == [ended[1].run_id]
+    assert launched == [context, context]
+
+
 CODE = """
 import time
 import dagster as dg
@@ -56,6 +110,7 @@ def code_server(folder: Path, *where: str) -> Iterator[None]:
         server.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behind", ["an address", "a socket"])
 def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind: str) -> None:
     """While none answers at its address nobody knows; behind a socket there is none."""
