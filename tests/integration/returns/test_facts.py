@@ -189,6 +189,19 @@ def test_a_stranger_whom_the_receivers_service_knows_elsewhere_is_another_child(
     assert disclose([*rows, there], both) == nobody
 
 
+def test_a_number_tells_two_children_of_one_service_apart() -> None:
+    school, known = record("eyfsp", 1, "a", t_upn=1), record("eyfsp", 2, "b", t_upn=2)
+    nobody = {"known_to_no_other": True}
+    for agrees, doubts in ((8, []), (None, [("a", "b", True)])):
+        rows = [school | {"t_forename_dob": 8}, record("hv_reviews", 9, "b", forename=agrees)]
+        assert disclose([*rows, known], doubts=doubts)[1] == nobody
+        for unsure in ({"probability": 0.9}, {"waiting": True}, {"numbered": False, "t_upn": None}):
+            assert 1 not in disclose([*rows, known | unsure], doubts=doubts)
+        bare = rows[0] | {"numbered": False, "t_upn": None}
+        assert 1 not in disclose([bare, rows[1], known], doubts=doubts)
+    assert 1 not in disclose([*rows, known | {"t_upn": 1}], doubts=doubts)
+
+
 def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None:
     rows = [record("eyfsp", 1, "a"), record("eyfsp", 4, "a"), record("eyfsp", 1, "a", council="wirral")]
     found = disclose([*rows, record("hv_reviews", 1, "a")])
@@ -279,6 +292,7 @@ RECORDS = st.lists(
         sex=st.sampled_from(["F", "M", None]),
         waiting=st.sampled_from([False, False, False, True]),
         numbered=st.booleans(),
+        t_upn=st.sampled_from([None, 1, 2]),
     ),
     max_size=12,
     unique_by=lambda row: (row["source"], row["council"], row["row_key"]),
