@@ -66,9 +66,9 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
         # a denominator drowned in noise may be anything
         nothing = SimpleNamespace(
-            values=lambda figures: np.zeros(figures.shape),
-            variance=true.compute_variance,
-            covariance=true.compute_covariance,
+            compute_values=lambda figures: np.zeros(figures.shape),
+            compute_variance=true.compute_variance,
+            compute_covariance=true.compute_covariance,
         )
         assert (compute_rate_half_widths(nothing, numerator, denominator) == 50).all()
 
