@@ -1,10 +1,13 @@
-"""The pictures of the README, made from a finished demonstration: `make pictures`.
+"""The pictures of README and documentation, made from a finished demonstration: `make pictures`.
 
 Chromium takes those of the pages and of Dagster's UI; the chart of accuracy is drawn from the analyst database.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,14 +24,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 from playwright.sync_api import Page
 
+from sources.reference.cohorts import Cohort
 from tests.support.browser import start_browser
 
 FOLDER = Path(__file__).parent
+TUTORIAL = FOLDER.parent / "tutorials/concern.md"
 READINESS = Path(sys.executable).with_name("readiness")
 CHANCE = "chance: how far a rate moves from one year's children to the next"
 NOISE = "noise: what protects the children of this year"
 OPENED = ("global@global:linkage", "global@global:release")
 """Groups of assets that are shown with what is in them."""
+OPEN_COHORTS = 6
 BROKEN = "leeds/eyfsp"
 """The extract of which the picture of a quality report is taken, with half of its rows left out."""
 RATES = """
@@ -38,15 +44,14 @@ RATES = """
 """
 
 
-def release_page(page: Page, home: Path) -> None:
+def take_release_page(page: Page, home: Path) -> None:
     page.goto((home / "release/site/index.html").resolve().as_uri())
     page.screenshot(path=FOLDER / "release-page.png")
 
 
-def quality_report(page: Page, demo: Path) -> None:
+def take_quality_report(page: Page, demo: Path) -> None:
     """The page that a council gets whose extract came with half of its rows."""
-    apart = demo / "pictures"
-    shutil.rmtree(apart, ignore_errors=True)
+    apart = make_empty_folder(demo / "pictures/quality")
     council, source = BROKEN.split("/")
     extract = next((demo / "landing" / BROKEN).glob("*.csv"))
     landed = apart / "landing" / BROKEN / extract.name
@@ -55,14 +60,59 @@ def quality_report(page: Page, demo: Path) -> None:
     lines = extract.read_text(encoding="utf-8").splitlines(keepends=True)
     landed.write_text("".join(lines[: len(lines) // 2]), encoding="utf-8")
     where = ("--landing", apart / "landing", "--home", apart / "home")
-    readiness("run", *where, "--cohort", extract.stem, "--until", "intake")
+    run_readiness("run", *where, "--cohort", extract.stem, "--until", "intake")
     report = apart / "home/restricted/reports" / f"cohort={extract.stem}" / council / f"{source}.html"
     page.goto(report.resolve().as_uri())
     page.screenshot(path=FOLDER / "quality-report.png")
 
 
-def asset_graph(page: Page, demo: Path) -> None:
-    with dagster_ui(demo) as address:
+def take_lead_time(page: Page, home: Path) -> None:
+    """Take the figures on how long before school a service had recorded a concern."""
+    page.goto((home / "release/site/joined-dots.html").resolve().as_uri())
+    page.locator("#lead-time").scroll_into_view_if_needed()
+    page.locator("section:has(#lead-time)").screenshot(path=FOLDER / "lead-time.png")
+
+
+def take_return(page: Page, demo: Path) -> None:
+    """Take the page that nurseries open in the tutorial about a health visitor's concern."""
+    apart = make_empty_folder(demo / "pictures/return")
+    blocks = re.findall(r"```bash\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
+    path = f"{READINESS.parent}:{os.environ['PATH']}"
+    script = "\n".join(blocks)
+    subprocess.run(["bash", "-ec", script], check=True, cwd=apart, env=os.environ | {"PATH": path}, capture_output=True)
+    (opened,) = (apart / "concern/nursery").glob("*.html")
+    page.goto(opened.resolve().as_uri())
+    page.screenshot(path=FOLDER / "return.png")
+
+
+def take_timeline(page: Page, demo: Path) -> None:
+    """Take what one council has sent about each cohort from birth to Reception, all of it taken in."""
+    apart, today = make_empty_folder(demo / "pictures/timeline"), dt.date.today()
+    first = today.year - (today.month < 9)
+    cohorts = [Cohort(f"{year}{(year + 1) % 100:02d}").code for year in range(first, first + OPEN_COHORTS)]
+    landing, home = ("--landing", apart / "landing"), ("--home", apart / "home")
+    drawn = ("--cohort", cohorts[0], "--as-of", str(today), "--open-cohorts", str(OPEN_COHORTS), "--scale", "0.1")
+    run_readiness("synth", *landing, *drawn, "--yes")
+    os.environ["READINESS_COUNCILS"] = str(apart / "councils")
+    for council in (apart / "landing").iterdir():
+        if council.name not in ("halton", "reference"):
+            shutil.rmtree(council)
+    for cohort in cohorts:
+        run_readiness("run", *landing, *home, "--cohort", cohort, "--until", "linkage", "--create-keys")
+    shown = apart / "timeline.html"
+    run_readiness("status", *landing, *home, "--timeline", "--html", shown)
+    page.goto(shown.resolve().as_uri())
+    page.screenshot(path=FOLDER / "timeline.png", full_page=True)
+
+
+def make_empty_folder(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def take_asset_graph(page: Page, demo: Path) -> None:
+    with serve_dagster(demo) as address:
         page.goto(f"{address}/asset-groups?expanded={quote(','.join(OPENED))}")
         page.get_by_text("analyst_database").wait_for()
         page.get_by_role("button", name="Hide navigation").click()
@@ -70,7 +120,7 @@ def asset_graph(page: Page, demo: Path) -> None:
         page.screenshot(path=FOLDER / "asset-graph.png", clip={"x": 380, "y": 285, "width": 930, "height": 370})
 
 
-def accuracy(home: Path) -> None:
+def draw_accuracy(home: Path) -> None:
     """How wide the intervals of published rates are, beside how far the same rates move by chance from year to year."""
     with duckdb.connect(str(home / "release/readiness.duckdb"), read_only=True) as database:
         rates = database.sql(RATES).df()
@@ -86,12 +136,12 @@ def accuracy(home: Path) -> None:
     figure.savefig(FOLDER / "accuracy.png")
 
 
-def readiness(*words: str | Path) -> None:
+def run_readiness(*words: str | Path) -> None:
     subprocess.run([READINESS, *map(str, words)], check=False, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
-def dagster_ui(demo: Path) -> Iterator[str]:
+def serve_dagster(demo: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -99,14 +149,14 @@ def dagster_ui(demo: Path) -> Iterator[str]:
     server = subprocess.Popen([READINESS, *map(str, words)], stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(address)
+        wait_until_served(address)
         yield address
     finally:
         server.terminate()
         server.wait()
 
 
-def wait_for(address: str, seconds: int = 120) -> None:
+def wait_until_served(address: str, seconds: int = 120) -> None:
     for _ in range(seconds):
         try:
             urllib.request.urlopen(address)
@@ -119,10 +169,13 @@ def wait_for(address: str, seconds: int = 120) -> None:
 def main(demo: Path) -> None:
     with start_browser() as browser:
         page = browser.new_page(viewport={"width": 900, "height": 1_800})
-        release_page(page, demo / "home")
-        quality_report(page, demo)
-        asset_graph(browser.new_page(viewport={"width": 1500, "height": 900}, device_scale_factor=1.5), demo)
-    accuracy(demo / "home")
+        take_release_page(page, demo / "home")
+        take_quality_report(page, demo)
+        take_lead_time(page, demo / "home")
+        take_return(browser.new_page(viewport={"width": 1000, "height": 1_000}), demo)
+        take_timeline(browser.new_page(viewport={"width": 1000, "height": 600}), demo)
+        take_asset_graph(browser.new_page(viewport={"width": 1500, "height": 900}, device_scale_factor=1.5), demo)
+    draw_accuracy(demo / "home")
 
 
 if __name__ == "__main__":

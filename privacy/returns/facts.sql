@@ -19,10 +19,12 @@ WITH seen AS (
     QUALIFY max(probability) OVER (PARTITION BY child_id) >= $least
 ), perhaps AS (
     SELECT mine.row_key, theirs.council, theirs.service, bool_or(likely) AS likely,
-           bool_and(other_child_id IN (SELECT child_id FROM numbered_children AS other
-                                        WHERE other.t_upn <> mine.t_upn OR other.t_nhs <> mine.t_nhs)) AS other_number,
+           bool_and(other.child_id IS NOT NULL) AS other_number,
            max(theirs.last_contact) AS perhaps_later, bool_or(theirs.concern) AS perhaps_concern
-      FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id GROUP BY ALL
+      FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id
+      LEFT JOIN numbered_children AS other
+             ON other.child_id = other_child_id AND (other.t_upn <> mine.t_upn OR other.t_nhs <> mine.t_nhs)
+     GROUP BY ALL
 ), known AS (
     SELECT row_key, council, service, any_value(tells_contact) AS tells_contact,
            any_value(tells_concern) AS tells_concern, any_value(early) AS early, any_value(own_number) AS own_number,
