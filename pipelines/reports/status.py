@@ -102,7 +102,7 @@ def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
 
 
 _TIMELINE_LEGEND = (
-    "A month: the first records will be due in it. `so far`: due month by month, and everything due so far is in."
+    "A month is when the first records will be due. “so far”: records are due every month, and all due by now are in."
     " Since when a record is late is in the answer of --json."
 )
 
