@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -291,7 +290,7 @@ def report(replay: Replay) -> None:
     for kind, facts in [*distinct.groupby("kind"), ("all", distinct)]:
         wrong = int((~facts.right.astype(bool)).sum())
         print(f"{kind}: {len(facts):,} facts told, {wrong:,} wrong ({wrong / max(len(facts), 1):.3%})")
-    report_withdrawn(told, replay.nights)
+    report_withdrawn(told)
     truth = pd.read_parquet(replay.pipeline.root / "truth_rows.parquet")
     known = pd.read_parquet(replay.pipeline.root / "truth_known.parquet")
     ended = set(truth.person_id[truth.deletes])
@@ -306,15 +305,16 @@ def report(replay: Replay) -> None:
             report_in_time(source, pd.concat(tables))
 
 
-def report_withdrawn(told: pd.DataFrame, nights: Sequence[dt.date]) -> None:
-    """Print how many facts were told on one night and not on the next, while the cohort was still open."""
+def report_withdrawn(told: pd.DataFrame) -> None:
+    """Print how many facts were told on one night and on no later one, while the cohort was still open."""
     last = told.groupby(KEY).day.max().reset_index()
     gone = last[last.day < last.cohort.map(told.groupby("cohort").day.max())]
-    known = told[told.kind == Fact.KNOWN_TO][["cohort", "source", "person_id", "day"]].drop_duplicates()
-    then = gone.assign(day=gone.day.map(dict(pairwise(nights)))).merge(known, on=list(known.columns))
+    child = ["cohort", "source", "person_id"]
+    known = told[told.kind == Fact.KNOWN_TO].groupby(child).day.max().rename("known_on").reset_index()
+    then = gone.merge(known, on=child).query("known_on > day")
     for kind, number in last.kind.value_counts().items():
         appeared = (then.kind == kind).sum() if kind == Fact.NO_OTHER else 0
-        also = f", {appeared:,} of them when the child appeared at another service" if appeared else ""
+        also = f", {appeared:,} of them about a child who appeared at another service" if appeared else ""
         print(f"{kind}: {number:,} told, {(gone.kind == kind).sum():,} later withdrawn{also}")
 
 

@@ -64,9 +64,8 @@ ALIKE_TOKENS = (
 )
 """If a return says that no other service knows a row's child, the row must not share any of these tokens with a
 stranger. With only the first four, 43 of 581 statements to health visitors about nurseries were wrong at three times
-the usual slips; with all, 23 of 531. Among the eight pilot councils, 20,000 children of nurseries elsewhere agree with
-one in five by chance, so those whom the receiver's service knows there are no strangers: 2,693 of 5,034 absences are
-then disclosed, 2 of them wrong, not 1,334 and none."""
+the usual slips; with all, 23 of 531. Among the eight pilot councils, 20,000 children of nurseries elsewhere agree
+with one in five by chance: if all of them were strangers, 27% of absences would be disclosed."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {build_band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are present, and the surname is rare enough to have
 tokens without both (`pseudonyms.RARE_SURNAME`). With a more common surname, a child whose other record has a
