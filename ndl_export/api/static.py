@@ -27,6 +27,8 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.program import compute_program_sha256
 
 RELEASES_FOLDER = "releases"
+FIGURES_FOLDER = f"{API_FOLDER}/{RELEASES_FOLDER}/"
+"""Folder of the files of figures, by release, in a release directory."""
 MADE_FROM_FILE = ".made_from.json"
 """Record of what the files were made from. It is not published, because readers have no use for it."""
 _PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb", "pyarrow")
@@ -74,12 +76,12 @@ def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]
 
 def is_figure_file(name: str) -> bool:
     """Return whether a file of the release directory, by relative path, is one of the files of figures."""
-    return name.startswith(f"{API_FOLDER}/{RELEASES_FOLDER}/") and not is_list_of_files(name)
+    return name.startswith(FIGURES_FOLDER) and not is_list_of_files(name)
 
 
 def is_list_of_files(name: str) -> bool:
     """Return whether a file of the release directory is the list of a release's files of figures."""
-    return name.startswith(f"{API_FOLDER}/{RELEASES_FOLDER}/") and name.endswith(f"/{INDEX}")
+    return name.startswith(FIGURES_FOLDER) and name.endswith(f"/{INDEX}")
 
 
 def hash_sums_file(release_dir: Path, version: str) -> str:

@@ -371,8 +371,9 @@ def write_leading_files(
     found = {file.relative_to(scratch).as_posix(): file for file in files if file.name != static.MADE_FROM_FILE}
 
     def rank(name: str) -> tuple[int, str]:
-        if static.is_figure_file(name):
-            return -1, name
+        # The list of a release's figures comes before `releases.json`, which leads to it.
+        if name.startswith(static.FIGURES_FOLDER):
+            return -1 if static.is_list_of_files(name) else -2, name
         folder = API_FOLDER if name.startswith(f"{API_FOLDER}/") else name.partition("/")[0]
         return _LEADING.index(name if name in _LEADING else f"{folder}/"), name
 

@@ -147,6 +147,7 @@ def test_figures_go_before_what_leads_to_them_and_are_not_read_again(
     leads = {name: sent.index(name) for name in ("catalogue.jsonld", f"api/v1/releases/{FIRST}/index.json")}
     assert len(figures) > 100
     assert max(figures) < min(leads.values())
+    assert leads[f"api/v1/releases/{FIRST}/index.json"] < sent.index("api/v1/releases.json")
     assert sent.index("api/v1/index.json") > max(sent.index(f"api/v1/{name}.json") for name in ("tables", "releases"))
     assert not [name for name in sent if name.rpartition("/")[2].startswith(".")]
     monkeypatch.setattr(Store, "read", lambda own, name, *more: (read.append(name), read_one(own, name, *more))[1])
