@@ -306,7 +306,7 @@ def report(replay: Replay) -> None:
 
 
 def report_withdrawn(told: pd.DataFrame) -> None:
-    """Print how many facts were told on one night and on no later one, while the cohort was still open."""
+    """Print how many facts were disclosed and later withdrawn while the cohort was still open, by kind."""
     last = told.groupby(KEY).day.max().reset_index()
     gone = last[last.day < last.cohort.map(told.groupby("cohort").day.max())]
     child = ["cohort", "source", "person_id"]

@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from playwright.sync_api import Page
 
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import list_open_cohorts
 from tests.support.browser import start_browser
 
 FOLDER = Path(__file__).parent
@@ -34,7 +34,6 @@ CHANCE = "chance: how far a rate moves from one year's children to the next"
 NOISE = "noise: what protects the children of this year"
 OPENED = ("global@global:linkage", "global@global:release")
 """Groups of assets that are shown with what is in them."""
-OPEN_COHORTS = 6
 BROKEN = "leeds/eyfsp"
 """The extract of which the picture of a quality report is taken, with half of its rows left out."""
 RATES = """
@@ -88,10 +87,9 @@ def take_return(page: Page, demo: Path) -> None:
 def take_timeline(page: Page, demo: Path) -> None:
     """Take what one council has sent about each cohort from birth to Reception, all of it taken in."""
     apart, today = make_empty_folder(demo / "pictures/timeline"), dt.date.today()
-    first = today.year - (today.month < 9)
-    cohorts = [Cohort(f"{year}{(year + 1) % 100:02d}").code for year in range(first, first + OPEN_COHORTS)]
+    cohorts = [cohort.code for cohort in list_open_cohorts(today)]
     landing, home = ("--landing", apart / "landing"), ("--home", apart / "home")
-    drawn = ("--cohort", cohorts[0], "--as-of", str(today), "--open-cohorts", str(OPEN_COHORTS), "--scale", "0.1")
+    drawn = ("--cohort", cohorts[0], "--as-of", str(today), "--open-cohorts", str(len(cohorts)), "--scale", "0.1")
     run_readiness("synth", *landing, *drawn, "--yes")
     os.environ["READINESS_COUNCILS"] = str(apart / "councils")
     for council in (apart / "landing").iterdir():
