@@ -184,7 +184,7 @@ def test_a_chart_on_request_has_room_for_its_words(browser: Browser, on_request:
 def check_apart(charts: list[list[list[Any]]], width: int) -> None:
     """Words of a chart, or of a row of a table, are inside the window and not on others."""
     for chart in charts:
-        assert all(left >= 0 and right <= width for _, left, right, *_ in chart)
+        assert [words for words, left, right, *_ in chart if left < 0 or right > width] == []
         for place, (text, left, right, top, bottom) in enumerate(chart):
             for other, *(start, end, above, below) in chart[:place]:
                 apart = right <= start or end <= left or bottom <= above + 2 or below <= top + 2
