@@ -163,6 +163,7 @@ ROW = "<table:table-row><table:table-cell/></table:table-row>"
         ("</table:table>", f"{ROW}</table:table>"),
         ("</table:table>", '</table:table><table:table table:name="first"/>'),
         ('table table:name="first"', 'table table:name="third"'),
+        ("<table:table-header-rows>", '<table:table-header-rows found="1"/><table:table-header-rows>'),
     ],
 )
 def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: str) -> None:
