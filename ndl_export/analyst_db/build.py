@@ -147,7 +147,7 @@ def open_analyst_database(
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """Yield an in-memory database of a bundle with these facts and tables, and the script that builds it again."""
     with open_in_memory() as connection:
-        database = Database(connection)
+        database = Database(connection, comments=False)
         add_all(database, [build_release(facts, tables)])
         head = textwrap.fill(join_parts(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
         yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)

@@ -33,11 +33,16 @@ def read_statements(file: str) -> Iterator[tuple[list[str], str]]:
 
 
 class Database:
-    """A connection to the database being built, and the statements that built it; names are as SQL writes them."""
+    """A connection to the database being built, and the statements that built it; names are as SQL writes them.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    Without `comments`, the statements that comment are kept but do not run: they are a third of the time, and only a
+    file's readers see them.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, comments: bool = True) -> None:
         self.connection = connection
         self.statements: list[str] = []
+        self._comments = comments
 
     def execute(self, statement: str) -> None:
         self.statements.append(statement)
@@ -88,9 +93,16 @@ class Database:
 
     def _create(self, sql: str, kind: str, name: str, description: str, columns: Mapping[str, str]) -> None:
         self.execute(sql)
-        self.execute(f"COMMENT ON {kind} {name} IS {quote_text(description)}")
+        self._comment(f"{kind} {name}", description)
         for column, meaning in columns.items():
-            self.execute(f"COMMENT ON COLUMN {name}.{quote_identifier(column)} IS {quote_text(meaning)}")
+            self._comment(f"COLUMN {name}.{quote_identifier(column)}", meaning)
+
+    def _comment(self, what: str, words: str) -> None:
+        statement = f"COMMENT ON {what} IS {quote_text(words)}"
+        if self._comments:
+            self.execute(statement)
+        else:
+            self.statements.append(statement)
 
 
 def _join_lines(comment: str) -> str:

@@ -63,7 +63,7 @@ def publish_api(release_dir: Path) -> None:
 
 def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
     """Build the analyst database of these releases, oldest first, and the table `figures`, in order of `position`."""
-    add_all(Database(connection), list(found))
+    add_all(Database(connection, comments=False), list(found))
     connection.execute(
         f"""CREATE TABLE figures AS
         SELECT f.*, row_number() OVER (ORDER BY r.position, t.rowid, "row", m.rowid) AS position

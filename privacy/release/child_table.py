@@ -113,7 +113,8 @@ def _list_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _check_columns(connection: duckdb.DuckDBPyConnection, required: Sequence[str]) -> None:
-    if missing := [name for name in required if name not in _list_columns(connection)]:
+    there = _list_columns(connection)
+    if missing := [name for name in required if name not in there]:
         raise ChildTableError(f"the child table has no column {missing[0]!r}")
 
 
