@@ -15,8 +15,6 @@ Symmetric keys never leave this module: callers get sub-keys (HKDF-SHA256, RFC 5
 No message, `repr` or pickle of a key ring contains key material.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import os
@@ -113,7 +111,7 @@ class KeyRing:
         self.demonstration_key: Ed25519PrivateKey | None = None
 
     @classmethod
-    def load(cls, directory: Path, holder: Holder = PIPELINE) -> KeyRing:
+    def load(cls, directory: Path, holder: Holder = PIPELINE) -> "KeyRing":
         """Read and check the key set in `directory`.
 
         Only the keys that `holder` needs must exist; others are read if present. Raises `KeyProblem` for a
@@ -134,7 +132,7 @@ class KeyRing:
         return ring
 
     @classmethod
-    def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
+    def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> "KeyRing":
         """Create a new key set in `directory` (mode 0700, files 0600) and load it.
 
         A `demonstration` set includes a key that signs off its releases. Raises `KeyProblem` if a key file exists: none
@@ -153,7 +151,7 @@ class KeyRing:
             ring.demonstration_key = key
         return ring
 
-    def rotate(self, directory: Path) -> KeyRing:
+    def rotate(self, directory: Path) -> "KeyRing":
         """Create the key set of the next epoch in a new `directory` and load it; this set is unchanged.
 
         Raises `KeyProblem` if the directory has a key already, or if this is a sender's set: senders receive theirs.
@@ -164,7 +162,7 @@ class KeyRing:
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
         return KeyRing.load(directory)
 
-    def limit_to_sender(self) -> KeyRing:
+    def limit_to_sender(self) -> "KeyRing":
         """Return the set with only the keys that a sender may have."""
         keys = {f"{name}.key": self._get_key(f"{name}.key") for name in SENDER.symmetric}
         keys |= {f"{pair}.pub.pem": self.get_public_key(pair) for pair in SENDER.to}

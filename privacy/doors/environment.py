@@ -5,8 +5,6 @@ and out of every configuration, log and `repr`. The module imports quickly, beca
 environment when it starts.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
@@ -103,7 +101,7 @@ class Settings:
     alert: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_alert})
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Parse the settings from an environment; raises `InvalidSettings` for the first invalid value."""
         found, problems = read_usable_settings(environment)
         if problems:

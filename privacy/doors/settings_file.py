@@ -5,8 +5,6 @@ nesting, large files, and aliases that expand to more than a person would write 
 reported at once, each with file, line, column, key and rule. Messages never repeat a value that pydantic refused.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import difflib
 import re
@@ -92,7 +90,7 @@ def read_settings(
     return value
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path) -> "Document":
     """Read a file without a model, so that all values are text; raises `InvalidSettings` if it is not YAML."""
     try:
         if not path.is_file():

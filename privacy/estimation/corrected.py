@@ -22,8 +22,6 @@ Weights of several such attributes multiply: w - w(U) is the sum of products wit
 before it at w_j(U), those after it at w_j. The variance of k is added to that of the noise.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +163,7 @@ class Corrected:
         return total
 
     @cache_by_identity
-    def _compute_moves(self, figures: Figures) -> _Moves:
+    def _compute_moves(self, figures: Figures) -> "_Moves":
         """Return how much the figures move with each rate and with each place's factor."""
         linked = [(each, cube) for each, cube in list_terms(figures) if self._find_attribute(cube) is not None]
         rates = [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []

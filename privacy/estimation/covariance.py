@@ -15,8 +15,6 @@ All sums run component by component and group by group in one fixed order, eleme
 therefore has the same variance, to the last bit, in every cube and next to any other figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -116,7 +114,7 @@ class Covariances:
         # Added group by group: the order in which numpy sums an axis depends on the shape of the array.
         return pair.spread(sum(by_group[1:], by_group[0]), shape)
 
-    def _place_selectors(self, cube: Cube) -> dict[str, _Placed]:
+    def _place_selectors(self, cube: Cube) -> dict[str, "_Placed"]:
         """Return the cube's selectors in family order, with their axes. Raises WorkloadError outside the workload."""
         identity = _identify_cube(cube)
         if identity not in self._placed:

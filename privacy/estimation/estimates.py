@@ -14,8 +14,6 @@ information about the other cells, so the measurement without these cells is a m
 smaller domain, with the same noise scales.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -36,7 +34,7 @@ Component = tuple[bool, Attributes]
 """A residual component: whether it separates members, and the other attributes it varies along."""
 
 
-def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
+def build_estimates(plan: Plan, measurement: Measurement) -> "Estimates":
     """Return the estimates of a measurement, with or without a nesting. Raises ValueError if it has another plan."""
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 

@@ -16,8 +16,6 @@ least nine of ten releases. `docs/privacy-derivation.md` has the model and the p
 as independent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -315,7 +313,7 @@ class NoisyRates(RatioMoments):
         """Return the variance of the noise in x - rate y."""
         return np.maximum(self.compute_variance(rate), NO_NOISE)
 
-    def select(self, places: Sequence[int], groups: Sequence[int]) -> NoisyRates:
+    def select(self, places: Sequence[int], groups: Sequence[int]) -> "NoisyRates":
         """Return the rates of some places and of some groups, by number among all columns after the first."""
         kept = (
             each.reshape(len(each), -1)[np.ix_(places, groups)] for each in (self.x, self.y, self.xx, self.yy, self.xy)

@@ -13,8 +13,6 @@ In a demonstration one key, that of the key set, is enough for any number of peo
 or an extract is taken in that `readiness synth` did not write.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +81,7 @@ class Signature:
             return False
         return True
 
-    def sign(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
+    def sign(self, by: Ed25519PrivateKey | bytes, recorded: "Recorded") -> Self:
         """Return the content, signed with a private key or by a recorded person elsewhere. Raises `MayNotSign`."""
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())

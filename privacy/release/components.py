@@ -18,8 +18,6 @@ and a column per cell of the attributes whose categories the identities weigh. `
 redundant identity is a zero eigenvalue of A S A' and drops out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +49,7 @@ class Lattice:
     subsets: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def build(cls, family: Family) -> Lattice:
+    def build(cls, family: Family) -> "Lattice":
         """Return the closure of `family.marginals`; it always includes the empty set, the number of rows."""
         closure = {
             subset for marginal in family.marginals for subset in iter_subsets(family.sort_names(marginal.attributes))

@@ -14,8 +14,6 @@ Amounts are whole nano-rho (1e-9 rho, zCDP); charges are rounded up and caps dow
 SQLite file (`ledger_storage`), or a database server shared by several machines (`ledger_postgres`).
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Iterable, Mapping
@@ -108,7 +106,7 @@ class LedgerCopy:
     sign_offs: list[SignOffLine]
 
     @classmethod
-    def parse(cls, content: bytes) -> LedgerCopy:
+    def parse(cls, content: bytes) -> "LedgerCopy":
         """Read what `encode_json` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
         try:
             document = json.loads(content)
@@ -123,7 +121,7 @@ class LedgerCopy:
         chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
         return json.dumps(chains).encode()
 
-    def choose_newer(self, other: LedgerCopy) -> LedgerCopy:
+    def choose_newer(self, other: "LedgerCopy") -> "LedgerCopy":
         """Return the longer of two copies of one ledger. Raises LedgerCorrupt if neither continues the other."""
         longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
         for name in _CHAINS:

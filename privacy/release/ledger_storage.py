@@ -7,8 +7,6 @@ database either. They run before conflict handling, which also stops INSERT OR R
 could drop the triggers, but the hash chain would show the change.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sqlite3
@@ -141,7 +139,7 @@ class Logs(NamedTuple):
     sign_offs: Log[SignOffLine]
 
     @classmethod
-    def open(cls, connection: Any, schema: str, mark: str) -> Logs:
+    def open(cls, connection: Any, schema: str, mark: str) -> "Logs":
         return cls(
             Log(connection, Entry, f"{schema}entries", mark), Log(connection, SignOffLine, f"{schema}sign_offs", mark)
         )

@@ -22,8 +22,6 @@ g's = f, by Cauchy-Schwarz f(s)^2 <= f* (g's*) <= f* B max g, and the gap bounds
 are elementwise in a fixed order: the same family gives the same plan.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +111,7 @@ class Plan:
         _ = self.parts
 
     @cached_property
-    def parts(self) -> Mapping[str, Plan]:
+    def parts(self) -> Mapping[str, "Plan"]:
         """The plan as seen by each group of the family's nesting, as independent problems; empty without a nesting."""
         nesting = self.family.nesting
         if nesting is None:
@@ -153,7 +151,7 @@ class Plan:
         )
 
     @classmethod
-    def from_json(cls, document: bytes) -> Plan:
+    def from_json(cls, document: bytes) -> "Plan":
         """Read a canonical document. Raises PlanError for another method or anything but the canonical bytes."""
         try:
             content = json.loads(document)

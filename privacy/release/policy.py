@@ -1,7 +1,5 @@
 """The privacy policy, `privacy/policy.yaml`: budgets, shares, thresholds fixed in advance, and who signs off."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +35,7 @@ class PolicyError(ValueError):
     """A policy that cannot be followed."""
 
     @classmethod
-    def from_problems(cls, problems: Iterable[Problem]) -> PolicyError:
+    def from_problems(cls, problems: Iterable[Problem]) -> "PolicyError":
         return cls("\n".join(map(str, sort_problems(problems))))
 
 
@@ -54,7 +52,7 @@ class Reliability:
     denominator_standard_errors: float
     __pydantic_config__ = _NO_OTHER_KEYS
 
-    def select_for_figures(self, everywhere: bool) -> Reliability:
+    def select_for_figures(self, everywhere: bool) -> "Reliability":
         """Return the thresholds for figures; unless `everywhere`, those that would be flagged are withheld."""
         return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
@@ -151,7 +149,7 @@ class SignOff:
         return {"people": sorted(people, key=itemgetter("key")), "persons": dict(self.persons)}
 
     @classmethod
-    def parse(cls, content: Any) -> SignOff:
+    def parse(cls, content: Any) -> "SignOff":
         """Read what `build_document` returned. Raises PolicyError."""
         try:
             return TypeAdapter(SignOff).validate_python(content)
@@ -222,7 +220,7 @@ class Policy:
         """Budget of every family in one release, across units."""
         return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
 
-    def scale(self, share: float) -> Policy:
+    def scale(self, share: float) -> "Policy":
         """Return the policy of a release that spends a share of the split, in whole nano-rho, rounded down."""
         if not 0 < share <= 1:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")

@@ -12,8 +12,6 @@ by one row added (whether a child is counted) or, at twice the rho, by one row r
 is in).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +103,7 @@ class MeasuredCohort:
     release: str
     plans: Mapping[str, Plan]
     measurements: Mapping[str, Measurement]
-    on_request: tuple[MeasuredOnRequest, ...] = ()
+    on_request: tuple["MeasuredOnRequest", ...] = ()
 
     def combine(self, family: str) -> tuple[Plan, Measurement]:
         """Combine all measurements of a family into one plan and measurement."""

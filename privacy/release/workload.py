@@ -13,8 +13,6 @@ from the data. Nothing here counts, draws or estimates. Vocabulary:
   attributes record the same fact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -199,7 +197,7 @@ class Family:
         """The attributes that are columns of the child table: all except an outer one, which follows from its inner."""
         return tuple(a.name for a in self.attributes if self.nesting is None or a.name != self.nesting.outer)
 
-    def select_group(self, group: str) -> Family:
+    def select_group(self, group: str) -> "Family":
         """Return the family of one group of the nesting: its inner categories, with the group's marginals as totals."""
         if self.nesting is None:
             raise WorkloadError(f"family {self.name!r} has no nesting")
@@ -267,35 +265,35 @@ class Selector:
     rows: tuple[tuple[float, ...], ...]
 
     @classmethod
-    def for_groups(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
+    def for_groups(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> "Selector":
         """Return a selector with one row per group: label -> the categories it adds up, or their weights."""
         rows = tuple(attribute.get_weights(vector) for vector in groups.values())
         return cls(attribute, tuple(groups), rows)
 
     @classmethod
-    def for_each(cls, attribute: Attribute) -> Selector:
+    def for_each(cls, attribute: Attribute) -> "Selector":
         """Return a selector with one row per category."""
         return cls.for_groups(attribute, {category: (category,) for category in attribute.categories})
 
     @classmethod
-    def for_total(cls, attribute: Attribute, label: str = "Total") -> Selector:
+    def for_total(cls, attribute: Attribute, label: str = "Total") -> "Selector":
         """Return a single row that sums over every category."""
         return cls.for_groups(attribute, {label: attribute.categories})
 
     @classmethod
-    def for_categories(cls, attribute: Attribute, *categories: str) -> Selector:
+    def for_categories(cls, attribute: Attribute, *categories: str) -> "Selector":
         """Return a single row that sums over the given categories."""
         return cls.for_groups(attribute, {" + ".join(categories): categories})
 
-    def __add__(self, other: Selector) -> Selector:
+    def __add__(self, other: "Selector") -> "Selector":
         """Join the rows of both, in order."""
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
 
-    def take(self, rows: Sequence[int]) -> Selector:
+    def take(self, rows: Sequence[int]) -> "Selector":
         """Return the selector with only these rows, by number."""
         return Selector(self.attribute, tuple(self.labels[i] for i in rows), tuple(self.rows[i] for i in rows))
 
-    def reweigh(self, weights: Array) -> Selector:
+    def reweigh(self, weights: Array) -> "Selector":
         """Return the selector with other weights, (rows, categories), under the same labels."""
         return Selector(self.attribute, self.labels, tuple(map(tuple, weights.tolist())))
 
@@ -336,7 +334,7 @@ class Cube:
         """Selectors by attribute: of every axis, and of every restriction."""
         return {**self.selectors, **self.where}
 
-    def replace(self, selector: Selector) -> Cube:
+    def replace(self, selector: Selector) -> "Cube":
         """Return the cube with another selector on one of its attributes, with the same number of rows."""
         name = selector.attribute.name
         if name in self.selectors:

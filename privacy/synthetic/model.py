@@ -16,8 +16,6 @@ together are independent given those that were (McKenna, Sheldon and Miklau 2019
 inference for differential privacy"). The library is `mbi`, by the same authors; it is an optional extra.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,7 +82,7 @@ class Problem:
     def get_attribute(self, name: str) -> Attribute:
         return next(each for each in self.attributes if each.name == name)
 
-    def exclude(self, held_out: Collection[Names]) -> Problem:
+    def exclude(self, held_out: Collection[Names]) -> "Problem":
         """Return the problem without some marginals and their totals."""
         return replace(
             self,
