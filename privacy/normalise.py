@@ -11,7 +11,7 @@ different versions are not comparable, and the linker refuses to mix them.
 - Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, initial or
   relation ("Son") alone, and blanks are NULL.
 - A surname or given name has a band from 0 (common) to 5 (rare), from public lists of frequencies
-  (`names/surnames.txt`, `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
+  (`names/surname_bands.txt`, `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
 - A given name has a canonical form, from a public table of short forms and spellings (`names/given_names.txt`).
 """
 
@@ -50,10 +50,11 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
         [list(forms), list(forms.values())],
     ).fetchall()
-    for table, bands in (("surname_bands", load_surname_bands()), ("given_name_bands", load_given_name_bands())):
+    for name in ("surname", "given_name"):
+        bands = load_name_bands(name)
+        columns = "unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band"
         con.execute(
-            f"CREATE OR REPLACE TABLE {table} AS SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
-            [list(bands), list(bands.values())],
+            f"CREATE OR REPLACE TABLE {name}_bands AS SELECT {columns}", [list(bands), list(bands.values())]
         ).fetchall()
 
 
@@ -70,19 +71,9 @@ def load_given_name_forms() -> dict[str, str]:
 
 
 @cache
-def load_surname_bands() -> dict[str, int]:
-    """Return the public list of common surnames: surname -> band, 0 for the most common."""
-    return _load_bands("surnames.txt")
-
-
-@cache
-def load_given_name_bands() -> dict[str, int]:
-    """Return the public list of common given names: canonical name -> band, 0 for the most common."""
-    return _load_bands("given_name_bands.txt")
-
-
-def _load_bands(file: str) -> dict[str, int]:
-    text = resources.files("privacy").joinpath(f"names/{file}").read_text(encoding="utf-8")
+def load_name_bands(kind: str) -> dict[str, int]:
+    """Return the public list of common names of a kind (surname, or canonical given_name): name -> band, 0 to 4."""
+    text = resources.files("privacy").joinpath(f"names/{kind}_bands.txt").read_text(encoding="utf-8")
     bands: dict[str, int] = {}
     band = 0
     for line in text.splitlines():

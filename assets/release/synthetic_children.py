@@ -110,16 +110,16 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
     """Return the synthetic children of one cohort, of the release that `package` describes."""
     (own,), inputs = release.cohorts, _build_inputs(release)
     drawn, family = [model.draw(each, seed) for each in inputs.problems], inputs.plan.family
-    joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
+    joined = _join_groups(inputs.plan, inputs.problems, [rows for rows, _ in drawn])
     # the model ties the number of goals to the goals only if all are met; any other number it draws independently
     bands = family.get_attribute(pupil.GOALS_EXPECTED.name).categories
     of_number = np.array([bands.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
     joined[pupil.GOALS_EXPECTED.name] = of_number[_count_goals(family, joined)]
     # changing the council of a row would move a child from one council's total to another's
     movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
-    after = repair_rows(family, joined, [each.rates for each in inputs.percentages], movable, seed)
-    sequence = np.lexsort([*after.rows.values()][::-1])
-    rows = {name: codes[sequence] for name, codes in after.rows.items()}
+    after, changed = repair_rows(family, joined, [each.rates for each in inputs.percentages], movable, seed)
+    sequence = np.lexsort([*after.values()][::-1])
+    rows = {name: codes[sequence] for name, codes in after.items()}
     domains = {name: family.get_attribute(name).categories for name in rows}
     compared = [(each, compute_rates(family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
@@ -131,12 +131,12 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
         domains,
         model.list_library_versions(),
         tuple(name for name in family.columns if name not in rows),
-        tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
+        tuple(dict.fromkeys(names for _, not_fitted in drawn for names in not_fitted)),
         model.count_contradictions(inputs.problems[0], rows, GOALS_MET),
         tuple(_iter_agreements(compared)),
         tuple(_iter_held_out(inputs, seed)),
         tuple(_iter_goals(inputs, rows)),
-        after.changed,
+        changed,
         tuple(name for each, found in compared for name in _iter_outside(each, found)),
     )
 
@@ -236,7 +236,7 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     """Yield errors for every second of the widest marginals with a good level of development, held out of the model."""
     largest = max(inputs.problems, key=lambda each: each.rows)
     held = model.select_widest(largest, pupil.GLD.name)
-    rows = _join_groups(inputs.plan, [largest], [model.draw(largest.exclude(held), seed).rows])
+    rows = _join_groups(inputs.plan, [largest], [model.draw(largest.exclude(held), seed)[0]])
     family, published = inputs.plan.family, inputs.published
     whole = family.get_attribute(pupil.GLD.name)
     for names in held:

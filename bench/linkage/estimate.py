@@ -28,13 +28,7 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
 from privacy.keys import KeyRing
 from privacy.linkage import blocks, model, rows
-from privacy.normalise import (
-    NORMALISER_VERSION,
-    RAREST_BAND,
-    load_given_name_bands,
-    load_given_name_forms,
-    load_surname_bands,
-)
+from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, load_given_name_forms, load_name_bands
 
 CHILDREN = 60_000
 SEED = 20260601
@@ -149,9 +143,9 @@ def _pair_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 def _draw_children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
-    surnames = _group_by_band("surname", load_surname_bands(), _invent_names(rng, RARE_SURNAMES))
+    surnames = _group_by_band("surname", load_name_bands("surname"), _invent_names(rng, RARE_SURNAMES))
     surname, other = (_draw_names(rng, surnames, BANDS["surname"]) for _ in range(2))
-    forenames = _group_by_band("forename", load_given_name_bands(), _invent_names(rng, RARE_FORENAMES))
+    forenames = _group_by_band("forename", load_name_bands("given_name"), _invent_names(rng, RARE_FORENAMES))
     return {
         "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
         "forename": _draw_names(rng, forenames, BANDS["forename"]),

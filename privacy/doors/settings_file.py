@@ -15,17 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self, TypeAlias, TypeVar
 
+import pydantic
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    ModelWrapValidatorHandler,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -268,14 +260,14 @@ class Faults:
             raise ValidationError.from_exception_data("settings", self._found) from None
 
 
-class Settings(BaseModel):
+class Settings(pydantic.BaseModel):
     """A mapping that allows only these keys; a key without a value counts as missing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="wrap")
+    @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _check_known_keys(cls, content: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _check_known_keys(cls, content: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
         names = [field.alias or name for name, field in cls.model_fields.items()]
         # An empty section is a mapping without keys, so that each missing key is reported by name.
         content = {} if content is None else content

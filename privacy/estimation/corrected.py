@@ -149,12 +149,12 @@ class Corrected:
 
     def _compute_linkage_covariance(self, left: Figures, right: Figures) -> Array:
         """Return the covariance added by uncertain rates and by chance in who is missed."""
-        one, other = self._compute_moves(left), self._compute_moves(right)
+        (rates, places), (other_rates, other_places) = self._compute_moves(left), self._compute_moves(right)
         total = np.zeros(left.shape)
-        for i, by_one in enumerate(one.rates):
-            for j, by_other in enumerate(other.rates):
+        for i, by_one in enumerate(rates):
+            for j, by_other in enumerate(other_rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
-        for local, at_one, at_other in zip(self.local, one.places, other.places, strict=True):
+        for local, at_one, at_other in zip(self.local, places, other_places, strict=True):
             if at_one is not None and at_other is not None:
                 total = total + _sum_over_places(at_one, at_other, local.covariances)
         for a, one_cube in list_terms(left):
@@ -163,11 +163,11 @@ class Corrected:
         return total
 
     @cache_by_identity
-    def _compute_moves(self, figures: Figures) -> "_Moves":
-        """Return how much the figures move with each rate and with each place's factor."""
+    def _compute_moves(self, figures: Figures) -> tuple[list[Array], list[Array | None]]:
+        """Return how much the figures move with each rate and, by `Local`, with its places' factors."""
         linked = [(each, cube) for each, cube in list_terms(figures) if self._find_attribute(cube) is not None]
         rates = [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
-        return _Moves(rates, [self._compute_moves_in_places(local, linked) for local in self.local])
+        return rates, [self._compute_moves_in_places(local, linked) for local in self.local]
 
     def _compute_move(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
@@ -299,14 +299,6 @@ class Corrected:
             moved = {name: invert_matrix(matrix) for name, matrix in self.transitions(moved_rates).items()}
             slopes.append({name: (moved[name] - self._inverses[name]) / _STEP for name in moved})
         return slopes
-
-
-@dataclass(frozen=True, eq=False)
-class _Moves:
-    """How much figures move with each rate and, by `Local`, with places' factors: (*figures, places, groups)."""
-
-    rates: list[Array]
-    places: list[Array | None]
 
 
 def _can_split(local: Local, cube: Cube) -> bool:

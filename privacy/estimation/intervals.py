@@ -381,15 +381,15 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
         ] + (noisy.size[..., None] ** 2 * spreads)
         densities = _compute_log_densities(noisy.x - expected * noisy.size, variances)
         variance = 1 / (scipy.special.softmax(densities, axis=-1) / variances).sum(axis=-1)
-        effects = _fit_additive(noisy.x, noisy.size, variance)
-        expected = _clip_rate(effects.sum)
+        effects, spread, information = _fit_additive(noisy.x, noisy.size, variance)
+        expected = _clip_rate(effects)
     # Below 1, so that the division by 1 - own stays finite.
-    own = np.minimum(noisy.size**2 / variance * effects.variance, 1 - 1e-9)
-    uncertainty = np.minimum(effects.variance / (1 - own), LARGEST_UNCERTAINTY)
+    own = np.minimum(noisy.size**2 / variance * spread, 1 - 1e-9)
+    uncertainty = np.minimum(spread / (1 - own), LARGEST_UNCERTAINTY)
     # The prediction from all other cells, without fitting again (leave-one-out formula of least squares).
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
     # Laplace's approximation: the effects are integrated out through their information.
-    evidence = float(scipy.special.logsumexp(densities, axis=-1).sum() - effects.information / 2)
+    evidence = float(scipy.special.logsumexp(densities, axis=-1).sum() - information / 2)
     return _Fit(spreads, _clip_rate(without), uncertainty, evidence)
 
 
@@ -430,23 +430,11 @@ def _compute_log_densities(strayed: Array, variances: Array) -> Array:
     return np.asarray(np.log(shares) - (strayed[..., None] ** 2 / variances + np.log(variances)) / 2)
 
 
-@dataclass(frozen=True)
-class _Effects:
-    """Fitted effects.
-
-    `sum` and `variance`: (places, groups), effects of place and group together; `information`: log determinant of the
-    information matrix of all effects.
-    """
-
-    sum: Array
-    variance: Array
-    information: float
-
-
-def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
+def _fit_additive(x: Array, y: Array, variance: Array) -> tuple[Array, Array, float]:
     """Fit a level plus effects of places plus effects of groups, by least squares of x / y with weights y^2 / variance.
 
-    Never divides by y; an effect without data is 0. The effects of places are eliminated first.
+    Returns the effects of place and group together, their variance, both (places, groups), and the log determinant of
+    the information matrix of all effects. Never divides by y; an effect without data is 0.
     """
     weight = y**2 / variance
     level = _compute_shares((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))
@@ -464,7 +452,7 @@ def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     of_place = np.maximum(of_place, np.finfo(float).tiny)
     contrast = np.eye(y.shape[1]) - share[:, None, :]
     apart = (contrast @ inverse * contrast).sum(axis=-1)
-    return _Effects(level + place + group, 1 / of_place + apart, float(np.log(of_place).sum() + np.log(known).sum()))
+    return level + place + group, 1 / of_place + apart, float(np.log(of_place).sum() + np.log(known).sum())
 
 
 def _clip_rate(rate: Array) -> Array:

@@ -165,31 +165,18 @@ def impose(
     updated = dict(residuals)
     # Their order does not matter: constraints on different D act on different components D + E.
     for constraint in constraints:
-        over = constraint.over
-        layouts = {block: _Layout(family, over, block) for block in constraint.rows}
-        stacked = {block: layout.split(updated[layout.joint]) for block, layout in layouts.items()}
+        over, cells = constraint.over, int(np.prod(family.get_shape(constraint.over)))
+        joint = {block: family.sort_names(over + block) for block in constraint.rows}
+        order = {block: [names.index(name) for name in over + block] for block, names in joint.items()}
+        # Component D + E as a (cells of D) x (cells of E) matrix.
+        stacked = {b: updated[names].transpose(order[b]).reshape(cells, -1) for b, names in joint.items()}
         breach = sum(np.einsum("de,re->dr", stacked[b], _flatten_rows(rows)) for b, rows in constraint.rows.items())
         for block, gains in constraint.gains.items():
             corrected = stacked[block] - np.einsum("dr,re->de", breach, _flatten_rows(gains))
-            updated[layouts[block].joint] = layouts[block].merge(corrected)
+            # argsort of a permutation is its inverse.
+            laid = corrected.reshape(family.get_shape(over + block)).transpose(np.argsort(order[block]))
+            updated[joint[block]] = laid
     return updated
-
-
-class _Layout:
-    """View of component D + E as a (cells of D) x (cells of E) matrix, and back to the family's attribute order."""
-
-    def __init__(self, family: Family, over: tuple[str, ...], block: tuple[str, ...]) -> None:
-        self.joint = family.sort_names(over + block)
-        self._order = [self.joint.index(name) for name in over + block]
-        self._split_shape = family.get_shape(over + block)
-        self._cells = int(np.prod(family.get_shape(over)))
-
-    def split(self, residual: Array) -> Array:
-        return residual.transpose(self._order).reshape(self._cells, -1)
-
-    def merge(self, matrix: Array) -> Array:
-        # argsort of a permutation is its inverse.
-        return matrix.reshape(self._split_shape).transpose(np.argsort(self._order))
 
 
 def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:

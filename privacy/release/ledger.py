@@ -23,19 +23,9 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
+from privacy.release import ledger_storage
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
-from privacy.release.ledger_storage import (
-    CHILD,
-    GENESIS,
-    Entry,
-    EntryKind,
-    LedgerError,
-    Line,
-    Log,
-    SignOffLine,
-    SQLiteStorage,
-    Storage,
-)
+from privacy.release.ledger_storage import CHILD, Entry, EntryKind, LedgerError, Line, Log, SignOffLine
 
 NANO = 1_000_000_000
 
@@ -138,13 +128,13 @@ class Ledger:
     """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use."""
 
     def __init__(self, location: Path | str) -> None:
-        self._storage: Storage
+        self._storage: ledger_storage.Storage
         if isinstance(location, str) and location.startswith(POSTGRESQL):
             from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
 
             self._storage = PostgresStorage(location)
         else:
-            self._storage = SQLiteStorage(Path(location))
+            self._storage = ledger_storage.SQLiteStorage(Path(location))
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
         """Set the cap of a cohort's account for one unit, once. Raises BudgetNotApproved for a different cap."""
@@ -371,7 +361,7 @@ def _append_line(log: Log[Line], lines: list[Line], new: Line) -> Line:
         new,
         seq=len(lines) + 1,
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        previous_hash=lines[-1].entry_hash if lines else GENESIS,
+        previous_hash=lines[-1].entry_hash if lines else ledger_storage.GENESIS,
     )
     sealed = replace(unsealed, entry_hash=unsealed.compute_hash())
     log.append(sealed)
@@ -380,7 +370,7 @@ def _append_line(log: Log[Line], lines: list[Line], new: Line) -> Line:
 
 def _check_chain(lines: list[Line]) -> list[Line]:
     """Return the lines if their chain is intact. Raises LedgerCorrupt naming the first line that breaks it."""
-    previous = GENESIS
+    previous = ledger_storage.GENESIS
     for position, line in enumerate(lines, start=1):
         if line.seq != position or line.previous_hash != previous or line.entry_hash != line.compute_hash():
             what = "entry" if isinstance(line, Entry) else "signature"

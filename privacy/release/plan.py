@@ -72,15 +72,6 @@ class PlanError(ValueError):
     """A plan that cannot be made, or a document that is not a valid plan."""
 
 
-@dataclass(frozen=True, eq=False)
-class Allocation:
-    """Precisions s_A of the candidate marginals, the objective they reach, and the gap that certifies it."""
-
-    precisions: Array
-    objective: float
-    gap: float
-
-
 @dataclass(frozen=True)
 class Plan:
     """A measurement plan: the scale of the discrete Gaussian of each measured marginal, in lattice order.
@@ -239,9 +230,8 @@ def _compute_noise_scales(
     lattice = Lattice.build(family)
     prior = lattice.compute_precisions((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
-    allocation = allocate(lattice.information[:, candidates], lattice.compute_component_weights(), budget, prior)
-    allocated = np.zeros(len(lattice.subsets))
-    allocated[candidates] = allocation.precisions
+    allocated, weights = np.zeros(len(lattice.subsets)), lattice.compute_component_weights()
+    allocated[candidates] = allocate(lattice.information[:, candidates], weights, budget, prior)
     allocated = np.where(lattice.is_maximal & (prior > 0), np.maximum(allocated, LEAST * budget), allocated)
     kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
     precisions = np.where(kept, allocated, 0.0)
@@ -253,7 +243,7 @@ def _compute_noise_scales(
     }
 
 
-def allocate(information: Array, weights: Array, budget: float, prior: Array | None = None) -> Allocation:
+def allocate(information: Array, weights: Array, budget: float, prior: Array | None = None) -> Array:
     """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget: (candidates,) precisions.
 
     `information` is (K x candidates), `weights` (K,) positive, `prior` (K,) not negative. Raises PlanError.
@@ -263,11 +253,10 @@ def allocate(information: Array, weights: Array, budget: float, prior: Array | N
     precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
         known = offset + _compute_precisions(information, precisions)
-        objective = float((weights / known).sum())
         gain = _compute_gain(information, weights, known)
         gap = 1 - float((gain * precisions).sum()) / (budget * float(gain.max()))
         if gap < GAP:
-            return Allocation(precisions, objective, gap)
+            return precisions
         precisions = _exchange_precision(information, weights, precisions, known, gain)
         known = offset + _compute_precisions(information, precisions)
         precisions = precisions * np.sqrt(_compute_gain(information, weights, known))

@@ -42,19 +42,10 @@ from pathlib import Path
 import numpy as np
 
 from privacy.doors import files
+from privacy.release import mechanism
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
-from privacy.release.mechanism import (
-    OPENDP,
-    Counts,
-    Measurement,
-    NoiseSource,
-    OpenDPNoise,
-    check_counts,
-    compute_charge,
-    compute_epsilon,
-    measure,
-)
+from privacy.release.mechanism import Counts, Measurement, NoiseSource
 from privacy.release.plan import Plan
 
 Published = Callable[[], Iterable[StatedCharge]]
@@ -155,11 +146,11 @@ def _find_committed(wanted: _Wanted) -> Reservation | None:
 
 def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
     """Count, charge, draw, keep, commit and promote, in this order."""
-    rho = compute_charge(wanted.plan)
+    rho = mechanism.compute_charge(wanted.plan)
     counts = count()
-    check_counts(wanted.plan, counts)
+    mechanism.check_counts(wanted.plan, counts)
     reservation = _reserve_budget(wanted, rho)
-    measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
+    measurement = mechanism.measure(wanted.plan, counts, noise or mechanism.OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
     stored = StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
     wanted.ledger.commit(reservation, keep_drawn(wanted.store_dir, stored))
@@ -176,7 +167,7 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
         if not refused.left:
             raise
         delta = wanted.plan.delta
-        would_fit, requested = (compute_epsilon(amount, delta) for amount in (refused.left, refused.requested))
+        would_fit, requested = (mechanism.compute_epsilon(rho, delta) for rho in (refused.left, refused.requested))
         message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {delta:g}"
         raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 
@@ -187,7 +178,7 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) 
     paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
     # The process that committed may have been killed before it moved the file.
     promote_drawn(wanted.store_dir, *wanted.key, paid_by)
-    source = noise.name if noise else OPENDP
+    source = noise.name if noise else mechanism.OPENDP
     stored = read_measurement(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)
     if (stored.ledger_entry, stored.input_mac) != (paid_by, wanted.input_mac):
         raise LedgerCorrupt(
@@ -265,7 +256,7 @@ def read_measurement(
     *,
     plan: Plan,
     sha256: str | None = None,
-    noise_source: str = OPENDP,
+    noise_source: str = mechanism.OPENDP,
 ) -> StoredMeasurement:
     """Return the stored measurement at its final path; only tests name a source of noise other than OpenDP.
 
@@ -287,7 +278,7 @@ def read_measurement(
     if measurement.plan_sha256 != plan.sha256:
         raise StoreError(f"{what} was made under another plan")
     try:
-        check_counts(plan, measurement.noisy)
+        mechanism.check_counts(plan, measurement.noisy)
     except ValueError as error:
         raise StoreError(f"{what} does not fit its plan: {error}") from error
     return stored

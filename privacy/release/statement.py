@@ -194,14 +194,8 @@ def _fill_template(text: str, record: Record, **more: Any) -> str:
 def read_sentences() -> Record:
     """Read the sentences that are true of every release, with measured figures filled in."""
     text = jinja2.Template((_FOLDER / "statement.yaml").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
-    sentences: Record = yaml.safe_load(text.render(_read_yaml("measured.yaml")))
+    sentences: Record = yaml.safe_load(text.render(read_yaml(_FOLDER / "measured.yaml")))
     return sentences
-
-
-@cache
-def _read_yaml(file: str) -> Record:
-    read: Record = read_yaml(_FOLDER / file)
-    return read
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +313,7 @@ def build_deployment(record: Record, published_on: str, curators: Sequence[str],
     values = {"published_on": published_on, "address": address}
     found: Record = {
         section: {field: _fill_template(text, record, **values) for field, text in texts.items()}
-        for section, texts in _read_yaml("registry.yaml").items()
+        for section, texts in read_yaml(_FOLDER / "registry.yaml").items()
     }
     found["basic"]["data_curators"] = list(curators)
     found["privacy_loss"]["privacy_parameters"] = record["privacy_parameters"]

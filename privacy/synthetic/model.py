@@ -242,21 +242,16 @@ class MissingLibrary(Exception):
     """The extra with the library is not installed; the message says how to install it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """The drawn rows, and the marginals that were too large to be fitted."""
+def draw(problem: Problem, seed: int) -> tuple[Codes, tuple[Names, ...]]:
+    """Draw as many rows as the problem has; return them, and the marginals that were too large to be fitted.
 
-    rows: Codes
-    not_fitted: tuple[Names, ...]
-
-
-def draw(problem: Problem, seed: int) -> Drawn:
-    """Draw as many rows as the problem has; the same seed and library versions give the same rows."""
+    The same seed and library versions give the same rows.
+    """
     mbi = _import_library()
     if not problem.rows:
         # A region may be estimated to have no child.
         nobody = np.zeros(0, dtype=np.int64)
-        return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
+        return {each.name: nobody for each in problem.attributes if each.name != FIRST}, ()
     # Numbers instead of names, because the library orders sets of attributes, and the order of strings in a set changes
     # from run to run.
     place = {each.name: number for number, each in enumerate(problem.attributes)}
@@ -284,7 +279,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
         drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
     rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
     import_module("jax").clear_caches()  # shapes differ between problems, so cached code is never reused
-    return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
+    return rows, tuple(each.attributes for each in problem.marginals if each not in fitted)
 
 
 def list_library_versions() -> dict[str, str]:

@@ -39,14 +39,6 @@ class Rates:
     upper: Array
 
 
-@dataclass(frozen=True, eq=False)
-class Repaired:
-    """The rows, and how many of them were changed."""
-
-    rows: Codes
-    changed: int
-
-
 def find_tied_sets(problems: Iterable[Problem]) -> list[Names]:
     """Return the sets of attributes that impossible pairs tie together; every other attribute is its own set."""
     sets: list[set[str]] = []
@@ -70,8 +62,13 @@ def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
     return part / np.where(whole > 0, whole, np.nan)
 
 
-def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
-    """Change as few rows as possible, the same for the same seed; only `movable` sets of attributes get new values."""
+def repair_rows(
+    family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int
+) -> tuple[Codes, int]:
+    """Change as few rows as possible; return all rows, and how many were changed, the same for the same seed.
+
+    Only `movable` sets of attributes get new values.
+    """
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
     tables = _count_tables(family, now, wanted)
@@ -102,7 +99,7 @@ def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: S
     differs = np.zeros(number, dtype=np.bool_)
     for name, codes in now.items():
         differs |= codes != rows[name]
-    return Repaired(now, int(differs.sum()))
+    return now, int(differs.sum())
 
 
 @dataclass(frozen=True, eq=False)

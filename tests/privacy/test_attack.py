@@ -78,7 +78,7 @@ class Attack:
 @pytest.fixture(scope="module")
 def attack(keys: KeyRing) -> Attack:
     rng = np.random.default_rng(2)
-    surnames = _names(_listed("surnames.txt"), SURNAMES, np.random.default_rng(1))
+    surnames = _names(_listed("surname_bands.txt"), SURNAMES, np.random.default_rng(1))
     given = _names(list(rng.permutation(_listed("given_names.txt"))), GIVEN_NAMES, rng)
     born = pd.Timestamp("2019-09-01") + pd.to_timedelta(rng.integers(0, 366, CHILDREN), unit="D")
     council = rng.choice(len(stress.COUNCILS), CHILDREN)

@@ -25,7 +25,7 @@ from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.link import link
 from privacy.linkage.report import Report
-from privacy.normalise import load_given_name_bands, load_surname_bands
+from privacy.normalise import load_name_bands
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support import report_pages
 from tests.support.browser import IN_A_BROWSER, start_browser
@@ -105,7 +105,7 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     reviews.loc[:4, "date_of_birth"] = pd.NaT
     reviews.loc[:4, ["postcode", "nhs_number"]] = None
     reviews.loc[:2, "forename"] = None
-    bands = (load_surname_bands(), load_given_name_bands())
+    bands = (load_name_bands("surname"), load_name_bands("given_name"))
     reviews.loc[3:4, ["surname", "forename"]] = [min(names, key=names.__getitem__) for names in bands]
     report = Report()
     link(tokenise_frames(frames, keys), watchers=report.watchers)
