@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -336,40 +336,34 @@ def build_waterfall(levels: Mapping[str, str | None], children: int, decided: fl
     outside the pair (households, rivals, no other partner) add to reach `decided`, or 0 if that is not given; weight
     and posterior.
     """
-    comparisons = []
+    terms: list[_Term] = []
     for name in LEVELS:
-        level, m, u, bits = levels[name], None, None, 0.0
-        if level is not None:
+        if (level := levels[name]) is None:
+            terms.append((name, MISSING, None, None, 0.0))
+        else:
             m, u = load_parameters()["comparisons"][name][level][0], compute_chance_share(name, level, children)
-            bits = compute_weight(name, level, children)
-        comparisons.append({"comparison": name, "level": level or MISSING, "m": m, "u": u, "bits": bits})
-    return _complete_waterfall(comparisons, children, decided)
+            terms.append((name, level, m, u, compute_weight(name, level, children)))
+    return _complete_waterfall(terms, children, decided)
 
 
 def build_waterfall_from_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
-    """Return the waterfall of a pattern of which only the log2 Bayes factors were kept; levels are identified by
-    factor."""
-    comparisons = [
-        {
-            "comparison": name,
-            "level": " / ".join(find_levels(name, bits[name], children)),
-            "m": None,
-            "u": None,
-            "bits": bits[name],
-        }
-        for name in LEVELS
-    ]
-    return _complete_waterfall(comparisons, children, decided)
+    """Return the waterfall of a pattern of which only the log2 Bayes factors were kept, which identify the levels."""
+    terms = ((name, " / ".join(find_levels(name, bits[name], children)), None, None, bits[name]) for name in LEVELS)
+    return _complete_waterfall(list(terms), children, decided)
 
 
-def _complete_waterfall(comparisons: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
+_Term: TypeAlias = tuple[str, str, float | None, float | None, float]
+"""A comparison of a waterfall: its name, level, m, u and bits."""
+
+
+def _complete_waterfall(terms: list[_Term], children: int, decided: float | None) -> dict[str, Any]:
     before = compute_prior(children)
-    total = convert_to_bits(before) + sum(entry["bits"] for entry in comparisons)
+    total = convert_to_bits(before) + sum(bits for *_, bits in terms)
     decided = total if decided is None else decided
     return {
         "prior": before,
         "prior_bits": convert_to_bits(before),
-        "comparisons": comparisons,
+        "comparisons": [dict(zip(("comparison", "level", "m", "u", "bits"), term, strict=True)) for term in terms],
         "correction": decided - total,
         "weight": decided,
         "posterior": convert_to_probability(decided),

@@ -36,7 +36,7 @@ as Birge's ratio widens measurements that disagree: the rates before the review 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -250,18 +250,15 @@ def update_rates(
 
     `seen_by` are the children seen by both services, the health visitor only, a setting only, and neither.
     """
-    tallies = list(_iter_tallies(plan, measurement))
-    expected = np.array([_compute_expected(each, seen_by) for each in tallies])
-    errors = np.array([each.errors for each in tallies])
-    noise, chance = (np.array([getattr(each, name) for each in tallies]) for name in ("noise", "chance"))
-    off = np.array([SHARE_SD[each.stratum] / SHARE[each.stratum] for each in tallies])
+    tallies = zip(*_iter_tallies(plan, measurement, seen_by), strict=True)
+    expected, off, chance, errors, noise = (np.array(column) for column in tallies)
     contrast = errors - expected @ rates
     likely = np.maximum(errors, expected @ rates)
     for _ in range(_PASSES):
         likely = np.maximum(likely, 0.0)
         spread = np.diag(noise + likely / chance + (off * likely) ** 2)
         before = expected @ covariance @ expected.T
-        wider = max(1.0, float(contrast @ invert_matrix(before + spread) @ contrast) / len(tallies))
+        wider = max(1.0, float(contrast @ invert_matrix(before + spread) @ contrast) / len(errors))
         gain = wider * covariance @ expected.T @ invert_matrix(wider * before + spread)
         mean = rates + gain @ contrast
         likely = expected @ mean
@@ -270,22 +267,14 @@ def update_rates(
     return np.round(mean, _DECIMALS), np.round((after + after.T) / 2, 2 * _DECIMALS)
 
 
-@dataclass(frozen=True)
-class _Tally:
-    """The result of a review for one stratum.
+def _iter_tallies(
+    plan: Plan, measurement: Measurement, seen_by: Sequence[float]
+) -> Iterator[tuple[Array, float, float, float, float]]:
+    """Yield the result of a review for each service and stratum.
 
-    `chance` is the chance that a pair is in the sample, `errors` the errors in the whole stratum, and `noise` their
-    variance from noise and from undecided pairs.
+    That is: h; `SHARE_SD` / `SHARE`; the chance that a pair is in the sample; the errors in the whole stratum; and
+    their variance from noise and from undecided pairs.
     """
-
-    service: str
-    stratum: str
-    chance: float
-    errors: float
-    noise: float
-
-
-def _iter_tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
     sampled: Mapping[str, float] = plan.detail["chances"]
     for service, column in COLUMNS.items():
         place = {name: number for number, name in enumerate(plan.family.get_attribute(column).categories)}
@@ -301,19 +290,20 @@ def _iter_tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
             p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
             # u ** 2 / 12 is the variance of a uniform distribution from none to all of the undecided pairs.
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2
-            yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
+            expected = _compute_expected(service, stratum, seen_by)
+            yield expected, SHARE_SD[stratum] / SHARE[stratum], q, (a + p * unknown) / q, spread
 
 
-def _compute_expected(tally: _Tally, seen_by: Sequence[float]) -> Array:
+def _compute_expected(service: str, stratum: str, seen_by: Sequence[float]) -> Array:
     """Return how many errors of a stratum each rate is expected to contribute: h in the module's derivation."""
     both, *alone, neither = (max(children, 0.0) for children in seen_by)
-    own, other = alone if tally.service == "health" else alone[::-1]
-    one_of_both, of_own = (RATES.index(rate) for rate in _MISSED[tally.service])
+    own, other = alone if service == "health" else alone[::-1]
+    one_of_both, of_own = (RATES.index(rate) for rate in _MISSED[service])
     found = np.zeros(len(RATES) + 1)
-    if tally.stratum == ONE:
+    if stratum == ONE:
         found[one_of_both] = both
-    elif tally.stratum == NEITHER:
+    elif stratum == NEITHER:
         found[_BOTH], found[of_own] = both, own
     else:
         found[-1] = other + neither
-    return SHARE[tally.stratum] * found
+    return SHARE[stratum] * found

@@ -12,10 +12,10 @@ Nothing else lets a fact through, and facts that are not let through do not chan
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple, Self, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -128,23 +128,6 @@ def _convert_to_json(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else str(value) if isinstance(value, dt.date) else value
 
 
-def combine_rules(rules: Iterable[NewChildren]) -> NewChildren:
-    """Return the rule that allows only what all the rules allow."""
-    every = list(rules)
-    return NewChildren(
-        after_days=max(rule.after_days for rule in every),
-        after_deliveries=max(rule.after_deliveries for rule in every),
-        first_delivery=First.LATER if any(rule.first_delivery is First.LATER for rule in every) else First.AT_ONCE,
-        until_then=frozenset.intersection(*(rule.until_then for rule in every)),
-        without_number=frozenset.intersection(*(rule.without_number for rule in every)),
-    )
-
-
-class Status(StrEnum):
-    ACTIVE = "active"
-    REVOKED = "revoked"
-
-
 class Recipient(settings.Settings):
     """The recipient of a service's returns, and the age X25519 public key (`age1...`) they are encrypted to."""
 
@@ -182,7 +165,7 @@ class Agreement(settings.Settings):
     purpose: _Written
     legal_basis: _Written
     impact_assessment: _Written
-    status: Status
+    status: Literal["active", "revoked"]
     starts: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
     expires: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
     recipients: Annotated[Mapping[_Service, Recipient], Field(min_length=1)]
@@ -233,7 +216,7 @@ class Agreement(settings.Settings):
 
     def explain_not_in_force(self, on: dt.date) -> str | None:
         """Return why the agreement is not in force on a day, or None."""
-        if self.status is not Status.ACTIVE:
+        if self.status != "active":
             return f"the agreement {self.reference} is revoked"
         if on < self.starts:
             return f"the agreement {self.reference} starts on {self.starts}"
@@ -283,5 +266,11 @@ def list_permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt
 
 def find_new_children_rule(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted) -> NewChildren:
     """Return the rule about new rows for `receiver`: the strictest of its agreement and its tellers'."""
-    councils = {receiver.council, *(teller.council for teller in allowed)}
-    return combine_rules(agreements[council].new_children for council in sorted(councils))
+    every = [agreements[council].new_children for council in (receiver.council, *(each.council for each in allowed))]
+    return NewChildren(
+        after_days=max(rule.after_days for rule in every),
+        after_deliveries=max(rule.after_deliveries for rule in every),
+        first_delivery=First.LATER if any(rule.first_delivery is First.LATER for rule in every) else First.AT_ONCE,
+        until_then=frozenset.intersection(*(rule.until_then for rule in every)),
+        without_number=frozenset.intersection(*(rule.without_number for rule in every)),
+    )

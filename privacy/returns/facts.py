@@ -1,31 +1,9 @@
 """Facts disclosed to one sender about its own rows: SQL over the links of a cohort and the records.
 
 A fact is disclosed if it is as certain as a link of probability SURE_PROBABILITY. Otherwise it is left out, and no
-reason is given:
-
-- a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
-  SURE_PROBABILITY. A row linked by its own identifier has probability 1
-- the month of the latest record, or that no concern was recorded: all linked records of that service must be this
-  certain, and no other record of it may be likely to be the child's (`Doubts`). No record that could be the child's may
-  be later (for the month), or be later and have a concern (for the concern)
-- no other service knows the child: disclosed only about services that can know a child of this age (`decide_absence`),
-  and only if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record
-  that is, or could be, the child's (`Doubts`). Nor may it have a record of a stranger that agrees in two of date of
-  birth, postcode and a name, or in the date of birth and the sound of a name, unless the sex differs (ALIKE_TOKENS). A
-  child is no stranger if the receiver's service knows it in another council. If the row has a UPN or NHS number, a
-  child whom the receiver's service surely knows by another number is neither a stranger nor a doubt. The row must also
-  be one that would have been found (FINDABLE_CONDITION)
-- no health-visiting team has recorded a review: the same, but only records of this review count. A team may know the
-  child, if all its records that are linked to the child are sure. Not disclosed if it would be true of most children
-  (MOST_UNREVIEWED_SHARE)
-
-Only rows of the receiver, and of services that may disclose something to it, are used.
-
-A sender can add a row to find out whether another service holds the same child. For the returns of each service, the
-cohort is therefore linked again without that service's new rows (`agreement.NewChildren`), in any council, unless the
-agreement allows saying who knows the child. New rows then take no partner from another row, join no two children, and
-leave none in doubt. A return depends only on rows that are no longer new and on what others sent. Whatever a new row
-contains, and whoever else knows its child, the return stays the same until the row is no longer new.
+reason is given. `docs/returns.md` has the rules for each fact and for new rows; they rest on links, on doubts between
+unlinked records (`Doubts`), and on strangers who agree with a row (ALIKE_TOKENS). Only rows of the receiver, and of
+services that may disclose something to it, are used.
 
 Two unlinked records could still belong to one child if they would be one child with a probability above
 DOUBTFUL_PROBABILITY when neither has another partner, or if they have the same identifier. A rival that took the place
