@@ -46,9 +46,10 @@ class Agreement:
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[1][0]:
-            self._settings = _select_linked_patterns(con, step)
+            self._settings = con.sql(_LINKED_PATTERNS).to_arrow_table()
         if step.name == STEPS[2][0]:
-            unit, cell = _compute_cells(self._settings, _select_linked_patterns(con, step), step.children)
+            reviews = con.sql(_LINKED_PATTERNS).to_arrow_table()
+            unit, cell = _compute_cells(self._settings, reviews, step.children)
             con.register("cells", pa.table({"unit": unit, "cell": cell}))
             self._found = con.sql(_FOUND).to_arrow_table()
             con.unregister("cells")
@@ -69,6 +70,8 @@ class Agreement:
             return con.sql(_CHILDREN).to_arrow_table()
 
 
+_LINKED_PATTERNS = "SELECT unit_l, of_setting, pattern FROM sides JOIN decided USING (unit_l, unit_r) WHERE kept"
+"""SQL: the links of a step; `of_setting`: the left record is a setting's."""
 _TOO_LITTLE = f"""
 SELECT unit FROM units JOIN patterns USING (pattern) LEFT JOIN (
     SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {convert_to_bits(THRESHOLD)}
@@ -106,14 +109,6 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
        max(joined)::UTINYINT AS joined
   FROM found JOIN links USING ({", ".join(ROW)}) GROUP BY child_id ORDER BY child_id
 """
-
-
-def _select_linked_patterns(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
-    """Return the links of a step between units: unit_l, of_setting (the left record is a setting's) and pattern."""
-    con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
-    found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
-    con.unregister("linked")
-    return found
 
 
 def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,14 +11,13 @@ from enum import StrEnum
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.linkage import model, rows
 from privacy.linkage.candidates import score_pairs
 from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, Scored, link
-from privacy.linkage.model import build_waterfall, convert_to_probability
+from privacy.linkage.model import build_waterfall, convert_to_bits, convert_to_probability
 
 # Three rows are enough to identify a rival, which may have more.
 _ROWS_OF_UNIT = """
@@ -149,7 +148,7 @@ class _Follower:
         self.seen["step"] = step.name
         self.seen["pair"] = _score_pair(con, left["pattern"], right["pattern"], step.children)
         ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
-        self.seen["decision"] = self._build_decision(con, step, left["unit"], right["unit"], ends)
+        self.seen["decision"] = self._build_decision(con, left["unit"], right["unit"], ends)
 
     def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         found = [_find_pattern(con, row) for row in self._rows]
@@ -172,42 +171,38 @@ class _Follower:
         return [left[0], right[0]] if len(left) == len(right) == 1 else None
 
     def _build_decision(
-        self, con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
+        self, con: duckdb.DuckDBPyConnection, left: int, right: int, ends: tuple[Row, ...]
     ) -> dict[str, Any]:
         """Return what a step decided about two units that contain the rows `ends`.
 
         Includes the weight of their strongest pair of records, the bits added if neither has another partner
         (`blocks.FREE_BITS`), and the rivals chosen instead.
         """
-        unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
-        decision = step.decision
-        rivals: list[dict[str, Any]] = []
-        at = np.flatnonzero((unit_l == left) & (unit_r == right))
-        for pair in decision.kept:
-            takes_left, takes_right = unit_l[pair] == left, unit_r[pair] == right
-            # A rival shares exactly one end. The pair itself shares both.
-            if takes_left != takes_right:
-                taker = int(unit_r[pair] if takes_left else unit_l[pair])
-                rivals.append(
-                    {
-                        "linked_to": self._name(ends[0] if takes_left else ends[1]),
-                        "weight": float(weight[pair]),
-                        "posterior": convert_to_probability(float(decision.odds[pair])),
-                        "rows": [self._name(Row(*row)) for row in con.execute(_ROWS_OF_UNIT, [taker]).fetchall()],
-                    }
-                )
-        if not len(at):
+        # A rival was kept and shares exactly one end; the pair itself shares both.
+        at = f"({left} = unit_l)::INT + ({right} = unit_r)::INT"
+        taken = f"SELECT *, if(unit_l = {left}, unit_r, unit_l) AS taker FROM decided WHERE kept AND {at} = 1"
+        rivals = [
+            {
+                "linked_to": self._name(ends[0] if each["unit_l"] == left else ends[1]),
+                "weight": each["weight"],
+                "posterior": convert_to_probability(each["odds"]),
+                "rows": [self._name(Row(*row)) for row in con.execute(_ROWS_OF_UNIT, [each["taker"]]).fetchall()],
+            }
+            for each in con.sql(taken).to_arrow_table().to_pylist()
+        ]
+        found = con.sql(f"SELECT * FROM decided WHERE {at} = 2").to_arrow_table().to_pylist()
+        if not found:
             return {"weight": None, "kept": False, "rivals": rivals}
-        (pair,) = at
+        (pair,) = found
         return {
-            "weight": float(weight[pair]),
-            "bits_raised": float(decision.alone[pair] - weight[pair]),
-            "posterior_alone": convert_to_probability(float(decision.alone[pair])),
-            "posterior": convert_to_probability(float(decision.odds[pair])),
-            "kept": bool(pair in decision.kept),
-            "of_those_left_over": bool(pair in decision.late),
-            "tie": bool(decision.vague[pair]),
-            "household": bool(step.pairs.column("household")[int(pair)].as_py()),
+            "weight": pair["weight"],
+            "bits_raised": pair["alone"] - pair["weight"],
+            "posterior_alone": convert_to_probability(pair["alone"]),
+            "posterior": convert_to_probability(pair["odds"]),
+            "kept": pair["kept"],
+            "of_those_left_over": pair["kept"] and pair["weight"] < convert_to_bits(THRESHOLD),
+            "tie": pair["vague"],
+            "household": pair["household"],
             "rivals": rivals,
         }
 

@@ -53,29 +53,12 @@ class LinkResult:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The pairs of a step that are linked one to one.
-
-    `kept` holds their indices; `late` is the subset that is linked only because neither record has another partner. For
-    every pair, `alone` is the log2 odds as if it had no rivals, `posterior` the probability among its rivals, `odds`
-    the log2 odds of that, and `vague` a mask of pairs left undecided by a rival of equal weight.
-    """
-
-    kept: np.ndarray
-    late: np.ndarray
-    alone: np.ndarray
-    posterior: np.ndarray
-    odds: np.ndarray
-    vague: np.ndarray
-
-
-@dataclass(frozen=True)
 class Scored:
     """A step after its pairs are decided and before any units are merged.
 
     `left` and `right` choose the sides (SQL over `patterns` and `units`). `right_units` counts the units on the right;
-    `children` is the size of the services used for weighting. `pairs` is the table `scored` of `candidates` without the
-    agreement patterns.
+    `children` is the size of the services used for weighting. `pairs` is the result of `decide`, which the connection
+    has as `decided`.
     """
 
     name: str
@@ -85,7 +68,6 @@ class Scored:
     right_units: int
     children: int
     pairs: pa.Table
-    decision: Decision
 
 
 Watcher: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Scored], None]
@@ -167,59 +149,74 @@ def _run_step(
     """Score the pairs of the two sides of a step, merge right units into left ones, and return counts."""
     name, left, right, one_to_one = STEPS[number - MARKS - 1]
     right_units = found.score(cache, number)
-    scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
-    decision = decide(scored, one_to_one)
-    seen = Scored(name, left, right, one_to_one, right_units, children, scored, decision)
+    pairs = decide(con.sql(f"SELECT {', '.join(_SCORED)} FROM scored").to_arrow_table(), one_to_one)
+    con.register("decided", pairs)
     for watch in watchers:
-        watch(con, seen)
-    kept, late = decision.kept, decision.late
-    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
-    by_number = _merge(con, scored.take(pa.array(kept)))
+        watch(con, Scored(name, left, right, one_to_one, right_units, children, pairs))
+    linked = con.sql("SELECT unit_l, unit_r, odds AS weight, nhs FROM decided WHERE kept").to_arrow_table()
+    by_number = _merge(con, linked)
     further = con.sql(_select_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
     low, high = (convert_to_bits(edge) for edge in REVIEW_BAND)
-    con.register("judged", scored.select(["unit_l", "unit_r", "weight"]))
     con.execute(
         """
-        INSERT INTO review SELECT ?, pattern, judged.weight FROM scored JOIN judged USING (unit_l, unit_r)
-         WHERE judged.weight >= ? AND judged.weight < ?
+        INSERT INTO review SELECT ?, pattern, odds FROM scored JOIN decided USING (unit_l, unit_r)
+         WHERE odds >= ? AND odds < ?
         """,
         [name, low, high],
     ).fetchall()
-    con.unregister("judged")
+    least = convert_to_bits(THRESHOLD)
+    counts = con.execute(
+        """
+        SELECT count(*) FILTER (kept AND weight < ?), count(*) FILTER (vague AND alone >= ?),
+               count(*) FILTER (odds >= ? AND odds < ?)
+          FROM decided
+        """,
+        [least, least, low, high],
+    ).fetchall()[0]
+    con.unregister("decided")
     return {
         "step": name,
-        "pairs_scored": scored.num_rows,
-        "linked_one_to_one": len(kept),
-        "linked_of_those_left_over": len(late),
+        "pairs_scored": pairs.num_rows,
+        "linked_one_to_one": linked.num_rows,
+        "linked_of_those_left_over": counts[0],
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
-        "undecided_ties": int(((decision.alone >= convert_to_bits(THRESHOLD)) & decision.vague).sum()),
-        "in_review_band": int(((decision.odds >= low) & (decision.odds < high)).sum()),
+        "undecided_ties": counts[1],
+        "in_review_band": counts[2],
     }
 
 
-def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
-    """Decide the links of a step among `pairs`, as scored by `candidates`."""
-    left, right, weight, tie, forename, household = (
-        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
-    )
+_SCORED = ("unit_l", "unit_r", "weight", "tie", "forename", "household", "nhs")
+
+
+def decide(scored: pa.Table, one_to_one: bool) -> pa.Table:
+    """Decide the links of a step among pairs scored by `candidates`; return them with columns added.
+
+    kept: linked one to one, only because neither record has another partner if the weight is below the threshold;
+    vague: left undecided by a rival of equal weight; alone: log2 odds as if the pair had no rivals; posterior: the
+    probability among its rivals; odds: the log2 odds of that.
+    """
+    pairs = scored.select(_SCORED)
+    left, right, weight, tie, forename, household, _ = (column.to_numpy() for column in pairs.columns)
     # Equal rivals are left unlinked only if the forename does not support them: otherwise they are mostly one child.
     vague = assignment.find_undecided(left, right, weight) & (forename <= 0)
     # The weight of a household pair is its final log odds (`candidates.REPLACED_FORENAME`), so it is not raised.
     alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
     posterior = assignment.compute_posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
-    kept = choose_pairs(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
+    kept = np.zeros(len(left), bool)
+    if one_to_one:
+        kept[choose_pairs(pairs, posterior, vague, THRESHOLD)] = True
     odds = np.log2(np.maximum(posterior, 1 - _HIGHEST_POSTERIOR)) - np.log2(
         np.maximum(1 - posterior, 1 - _HIGHEST_POSTERIOR)
     )
-    late = kept[weight[kept] < convert_to_bits(THRESHOLD)]  # linked only because of FREE_BITS
-    return Decision(kept, late, alone, posterior, odds, vague)
+    added = {"kept": kept, "vague": vague, "alone": alone, "posterior": posterior, "odds": odds}
+    return pa.table(dict(zip(_SCORED, pairs.columns, strict=True)) | added)
 
 
 def choose_pairs(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the indices of the pairs linked one to one at a posterior threshold; `vague` is as in `Decision`."""
+    """Return the indices of the pairs linked one to one at a posterior threshold; `vague` is as in `decide`."""
     # Rounded, so that the last digit of a sum does not decide between records that fit equally well.
     near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)

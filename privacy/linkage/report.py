@@ -114,13 +114,12 @@ class Report:
 
 def _compute_sensitivity(step: link.Scored) -> list[dict[str, Any]]:
     """Return the links of a step at each threshold, and how many are gained and lost compared with the current one."""
-    now = np.zeros(step.pairs.num_rows, bool)
-    now[step.decision.kept] = True
+    now, posterior, vague = _get_columns(step.pairs, "kept", "posterior", "vague")
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, link.THRESHOLD)):
         # This uses the linkage's own posterior: weighing every pair again, here and in the control, would take half as
         # long as the linkage for England.
-        kept = link.choose_pairs(step.pairs, step.decision.posterior, step.decision.vague, threshold)
+        kept = link.choose_pairs(step.pairs, posterior, vague, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
         lines.append({"step": step.name, "threshold": threshold, **counts})
@@ -233,7 +232,8 @@ class NegativeControl:
         self.controls: list[Control] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
-        linked = step.decision.kept if step.one_to_one else np.flatnonzero(_find_further(step.pairs))
+        chosen = step.pairs["kept"].to_numpy() if step.one_to_one else _find_further(step.pairs)
+        linked = np.flatnonzero(chosen)
         if not len(linked):
             return
         left, right, weight = _get_columns(step.pairs, "unit_l", "unit_r", "weight")
@@ -270,8 +270,7 @@ def _assign_parts(pairs: pa.Table) -> np.ndarray:
 
 def _find_linked(pairs: pa.Table, step: link.Scored) -> tuple[np.ndarray, np.ndarray]:
     """Return the right units that the step would link among these pairs, and the weights."""
-    decision = link.decide(pairs, step.one_to_one)
-    decided = pairs.take(pa.array(decision.kept))
+    decided = link.decide(pairs, step.one_to_one).filter(pc.field("kept"))
     further = pairs.filter(pa.array(_find_further(pairs)))
     both = (_get_columns(table, "unit_r", "weight") for table in (decided, further))
     unit, weight = (np.concatenate(column) for column in zip(*both, strict=True))

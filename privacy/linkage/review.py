@@ -88,15 +88,8 @@ class ReviewPairs:
         self._frames: list[pa.Table] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        if (service := SERVICES.get(step.name)) is None:
-            return
-        kept = np.zeros(step.pairs.num_rows, bool)
-        kept[step.decision.kept] = True
-        odds = pa.array(np.where(kept, step.decision.odds, step.decision.alone))
-        pairs = step.pairs.select(["unit_l", "unit_r"]).append_column("odds", odds)
-        con.register("review_pairs", pairs.append_column("kept", pa.array(kept)))
-        self._frames.append(con.execute(_select_frame_sql(step.right), [self._key, service]).to_arrow_table())
-        con.unregister("review_pairs")
+        if (service := SERVICES.get(step.name)) is not None:
+            self._frames.append(con.execute(_select_frame_sql(step.right), [self._key, service]).to_arrow_table())
 
     def sample(self, links: pa.Table, children: int) -> pa.Table:
         """Return the pairs of the sample, for the restricted zone.
@@ -128,7 +121,7 @@ def _select_frame_sql(right: str) -> str:
     """Return SQL for the frame of a step whose right side is `right`, with parameters key and service."""
     # One pair for each pupil, then one for each other record: a child is in at most two pairs as the pupil.
     return f"""
-    WITH own AS (FROM review_pairs WHERE kept), pupils AS (
+    WITH own AS (SELECT unit_l, unit_r, odds FROM decided WHERE kept), pupils AS (
         SELECT unit, arg_min(council, row) AS council, arg_min(row_key, row) AS row_key
           FROM rows JOIN units USING (pattern) WHERE source = 'eyfsp' GROUP BY unit
     ), others AS (
@@ -143,7 +136,7 @@ def _select_frame_sql(right: str) -> str:
                CASE WHEN strength >= {NEAR_TOKENS} THEN 0 ELSE 2 END AS place
           FROM free_l l JOIN free_r r USING (kind, token) GROUP BY unit_l, unit_r
         UNION ALL
-        SELECT unit_l, unit_r, odds, {quote_text(LOST)}, 1 FROM review_pairs
+        SELECT unit_l, unit_r, alone, {quote_text(LOST)}, 1 FROM decided
          WHERE unit_l NOT IN (SELECT unit_l FROM own) AND unit_r IN (SELECT unit_r FROM own)
     ), of_pupil AS (
         SELECT * FROM candidates JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from importlib import resources
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import open_in_memory
@@ -203,24 +202,11 @@ class Doubts:
         self._pairs: list[pa.Table] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        doubtful = [_APART]
         if step.name == STEPS[-1][0]:  # in the last step nearly all records with one number are joined
-            con.register("joined", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
-            same = con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
-            self._remember(con, same)
-            con.unregister("joined")
-        # Judged without rivals: a rival that took a record's place would hide it, and then 58 of 4,624 statements that
-        # no other service knows a child are wrong.
-        apart = step.decision.alone >= convert_to_bits(DOUBTFUL_PROBABILITY)
-        apart[step.decision.kept] = False
-        at = np.flatnonzero(apart)
-        pairs = step.pairs.select(["unit_l", "unit_r"]).take(pa.array(at))
-        likely = step.decision.odds[at] >= convert_to_bits(DOUBTFUL_PROBABILITY)
-        self._remember(con, pairs.append_column("likely", pa.array(likely)))
-
-    def _remember(self, con: duckdb.DuckDBPyConnection, doubtful: pa.Table) -> None:
-        con.register("doubtful", doubtful)
-        self._pairs.append(con.sql(_ROWS_OF_UNITS).to_arrow_table())
-        con.unregister("doubtful")
+            doubtful.append(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)")
+        for pairs in doubtful:
+            self._pairs.append(con.sql(f"WITH doubtful AS MATERIALIZED ({pairs}), {_ROWS_OF_UNITS}").to_arrow_table())
 
     def list_children(self, links: pa.Table) -> pa.Table:
         """Return `child_id`, `other_child_id`, each pair both ways, and whether it is `likely`.
@@ -245,9 +231,15 @@ _SAME_NUMBER = " UNION ".join(
     """
     for number in OWN_NUMBERS
 )
-_JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM joined"
+_JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM decided WHERE kept"
+# Judged without rivals: a rival that took a record's place would hide it, and then 58 of 4,624 statements that no other
+# service knows a child are wrong.
+_APART = f"""
+SELECT unit_l, unit_r, odds >= {convert_to_bits(DOUBTFUL_PROBABILITY)} AS likely FROM decided
+ WHERE NOT kept AND alone >= {convert_to_bits(DOUBTFUL_PROBABILITY)}
+"""
 _ROWS_OF_UNITS = f"""
-WITH named AS ({select_first_rows_sql("unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful)")})
+named AS ({select_first_rows_sql("unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful)")})
 SELECT likely, {", ".join(f"l.{part}, r.{part} AS other_{part}" for part in ROW)}
   FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
 """
