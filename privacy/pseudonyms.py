@@ -10,8 +10,8 @@ and given name share a key in each context, so that swapped names can be recogni
 token.
 
 There are two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the
-first token under `linker.key`, which no sender has, so that a sender cannot look up its own tokens in the pipeline's
-files. `tokenise` does both or only the first; `rekey` does the second, with identical results.
+first token under `linker.key`, which no sender has. `tokenise` does both or only the first; `rekey` does the second,
+with identical results.
 """
 
 import hmac

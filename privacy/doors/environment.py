@@ -100,14 +100,6 @@ class Settings:
     publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: lambda _, value: value})
     alert: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_alert})
 
-    @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Parse the settings from an environment; raises `InvalidSettings` for the first invalid value."""
-        found, problems = read_usable_settings(environment)
-        if problems:
-            raise problems[0]
-        return found
-
 
 VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
 """Every variable, and the field of `Settings` that it sets."""
@@ -128,7 +120,10 @@ def list_set_variables() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _read_settings(values: tuple[tuple[str, str], ...]) -> Settings:
-    return Settings.read(dict(values))
+    found, problems = read_usable_settings(dict(values))
+    if problems:
+        raise problems[0]
+    return found
 
 
 def read_usable_settings(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:

@@ -8,12 +8,9 @@ The `compute_*_half_widths` functions give the accuracy that a plan will deliver
 public counts in place of the confidential ones. Last year's official counts are public and may be used for this; this
 year's may not.
 
-`model_rates` models rates of places (rows) by groups (columns), with intervals, from all noisy counts together. Most
-cells deviate little from the sum of an effect of the place and one of the group; a declared share of them may deviate
-by any amount. A cell that differs by more than its noise explains therefore keeps its own figure, and one whose
-difference may be noise is drawn towards the others. Each cell's interval is widened so that it holds the rate in at
-least nine of ten releases. `docs/privacy-derivation.md` has the model and the proof. The noise of two cells is treated
-as independent.
+`model_rates` models rates of places (rows) by groups (columns), with intervals, from all noisy counts together. A cell
+that differs by more than its noise explains keeps its own figure, and one whose difference may be noise is drawn
+towards the others. `docs/privacy-derivation.md` has the model and the proof.
 """
 
 from collections.abc import Sequence

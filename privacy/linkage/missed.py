@@ -234,10 +234,9 @@ class Unjoined:
 def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     """Estimate the share of school census rows that were not found, from how the other rows were joined.
 
-    `counts` are the children in each of `JOINS`; `variances` are the variances of the noise in each. If D children were
-    joined without a UPN, and a share s of those joined by UPN have records that agree, there were about (1 - s) / s
-    times D more whose records differ, of which a share of `NOT_FOUND` was not found. Such a child has two records among
-    the pupils, so links to the services are often missed too (`SPLIT`).
+    `counts` are the children in each of `JOINS`; `variances` are the variances of the noise in each.
+    `docs/linkage-error.md`, item 4, has the method. A child whose row was not found has two records among the pupils,
+    so links to the services are often missed too (`SPLIT`).
 
     If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """

@@ -209,21 +209,17 @@ def compute_upper_limit(events: int, trials: int, confidence: float = CONFIDENCE
 
 
 def _compute_chance(events: int, trials: int, confidence: float) -> float:
-    # A subject meets only the strangers of the other parts.
+    # A subject meets only the strangers of the other parts, one part in `FOLDS` fewer.
     return compute_upper_limit(events, trials, confidence) / (1 - 1 / FOLDS)
 
 
 class NegativeControl:
     """A watcher of `link` that counts how often a record is linked to somebody else when its own partner is missing.
 
-    The left units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the
-    step is decided again by the linkage's own rules. A right unit that was linked to a unit left out now has no
-    partner, so whatever it is linked to is a false link, with real names, real twins and real rivals around it. Leaving
-    out one part in `FOLDS` leaves fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
-
-    The close limit takes the chance that a stranger beats a partner from how often a subject's stranger weighs as much
-    as the partner of another subject. `docs/linkage-report.md` says what both limits assume. If a link was false, or a
-    child has two units on the left, the control counts a correct link as false, so it errs upwards.
+    The left units of a step are divided into `FOLDS` parts, and each in turn is left out, with all its pairs. A right
+    unit that was linked to one of them now has no partner, so whatever it is linked to is a false link, with real
+    names, real twins and real rivals around it. `docs/linkage-report.md` explains both limits. If a link was false, or
+    a child has two units on the left, a correct link counts as false, so the control errs upwards.
 
     `controls` has the outcome of each step with links.
     """

@@ -7,14 +7,10 @@ to a better link or the unlinked record that shares most tokens with the pupil's
 kind before scoring: of 401 links missed in the stress extracts of one seed, 151 were among its scored pairs, and about
 250 are near candidates in this frame.
 
-Measured strata (`SAMPLED`) are drawn pair by pair: a pair is in the sample if a keyed hash of its pupil's row is below
-a fixed chance, which follows from public sizes, so adding or removing a child moves one cell by 1. The other strata
-(`CONTROLS`) have too few errors to show above the noise. A fixed number of pairs from each is reviewed so that
-reviewers see easy pairs too; only the restricted report counts them.
-
-The measured table has one row per child of the children's table and, for each service, one category: the stratum of the
-child's pair and the reviewers' decision, or that the pair is not in the review. Adding or removing a child moves one
-cell of each marginal by 1.
+Measured strata (`SAMPLED`) are drawn pair by pair, with chances that follow from public sizes. The other strata
+(`CONTROLS`) have too few errors to show above the noise; reviewers see them so that they see easy pairs too, and only
+the restricted report counts them. The measured table has one row per child and, for each service, one category: the
+stratum of the child's pair and the reviewers' decision, or that the pair is not in the review.
 
 The update. Let r be the rates of `missed` and of false links, with mean m and covariance C. For each stratum, let q be
 the chance that a pair is in the sample, a the pairs that reviewers judged to be one child (for weak links: two

@@ -1,21 +1,14 @@
 """Residual components of a workload: its downward closure as arrays over them, and the identities they obey.
 
-A marginal over attributes A splits into orthogonal residual components, one for each subset C of A: the part of the
-table that varies along every attribute of C and is flat along the others. Component C is the same vector r_C whichever
-marginal A it is derived from, up to the factor prod(n_i, i in A\\C), n_i being the size of attribute i. Noise of
-variance sigma_A^2 on every cell of A therefore determines r_C with precision 1 / (sigma_A^2 prod(n_i, i in A\\C)), and
-different components independently of each other. That turns least squares over all tables into arithmetic per
-component (Xiao, He, Zhang, Kifer 2023; Mullins et al. 2024).
+Sections 3 and 5 of `docs/privacy-derivation.md` derive both. Component C is the same vector r_C whichever marginal A it
+is derived from, up to the factor prod(n_i, i in A\\C), n_i being the size of attribute i. That turns least squares over
+all tables into arithmetic per component (Xiao, He, Zhang, Kifer 2023; Mullins et al. 2024).
 
-Identities A x = 0 hold for every child table; imposed on estimates x with covariance S by generalised least squares,
-
-    x' = x - S A' (A S A')^+ A x,        S' = S - S A' (A S A')^+ A S,
-
-they reduce variances. One identity gives an equality per cell of the attributes it runs over, so A has thousands of
-rows for a country. But over those attributes A is the identity matrix and S a multiple of a projection in every
-residual component: the problem splits into one tiny problem per subset D of those attributes, with a row per identity
-and a column per cell of the attributes whose categories the identities weigh. `build_constraints` prepares these; a
-redundant identity is a zero eigenvalue of A S A' and drops out.
+One identity gives an equality per cell of the attributes it runs over, so A has thousands of rows for a country. But
+over those attributes A is the identity matrix and S a multiple of a projection in every residual component: the problem
+splits into one tiny problem per subset D of those attributes, with a row per identity and a column per cell of the
+attributes whose categories the identities weigh. `build_constraints` prepares these; a redundant identity is a zero
+eigenvalue of A S A' and drops out.
 """
 
 import math

@@ -1,10 +1,6 @@
 """The noise mechanism, the only way out for a true count: exact counts in, noisy integers out.
 
-- `OpenDPNoise` draws discrete Gaussian noise; it is the only noise source in production.
-- `charge` asks OpenDP what the whole plan costs. The charge is OpenDP's privacy map, not our arithmetic.
-- `measure` puts the two together and returns a `Measurement`.
-- `combine_measurements` merges several measurements of one child table. A marginal measured more than once becomes the
-  average weighted by inverse variance, with noise of precision sum of 1/sigma^2; any other stays as it was drawn.
+The charge is OpenDP's privacy map, not our arithmetic, and its noise is the only source in production.
 
 Unit and neighbours: one row of the child table, added or removed. That changes one cell of every marginal by one, so
 every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma costs rho = 1/(2 sigma^2).
@@ -153,7 +149,11 @@ def combine_plans(plan: Plan, further: Sequence[Plan]) -> Plan:
 def combine_measurements(
     plan: Plan, measurement: Measurement, further: Sequence[tuple[Plan, Measurement]]
 ) -> tuple[Plan, Measurement]:
-    """Combine measurements into one plan and measurement, whose counts may no longer be whole numbers."""
+    """Combine measurements of one child table into one plan and measurement, whose counts need not be whole numbers.
+
+    A marginal measured more than once becomes the average weighted by inverse variance, with noise of precision sum of
+    1/sigma^2.
+    """
     if not further:
         return plan, measurement
     measured = [(plan, measurement), *further]

@@ -3,14 +3,9 @@
 `make_plan` chooses the noise. A `Plan` is a public document with a canonical JSON form and a hash, which everything
 made from it quotes. Nothing here sees a count.
 
-Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = t + Q s for the precisions of the residual
-components (see `components`), where t is the precision that earlier plans of the same table give them. The plan
-minimises the weighted sum of all cell variances
-
-    f(s) = sum over C of w_C / tau_C(s)      subject to      s >= 0,  sum s_A = B = 2 rho.
-
-f is convex. With g = -grad f = Q' (w / tau^2), two updates alternate, and each lowers f at every step (the cocktail of
-Yu 2011, for A-optimal designs):
+In the words of `docs/privacy-derivation.md`, section 3: with tau = t + Q s, the plan minimises the convex function
+f(s) = sum over C of w_C / tau_C(s) subject to s >= 0 and sum s_A = B = 2 rho. Two updates alternate, and each lowers f
+at every step (the cocktail of Yu 2011, for A-optimal designs). With g = -grad f = Q' (w / tau^2):
 
     exchange: move precision from the measured marginal with the least g to the one with the greatest, exactly as much
               as lowers f most; this can drop a marginal altogether;

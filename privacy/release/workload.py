@@ -1,16 +1,8 @@
 """The workload of a family of tables: attributes, marginals, identities, and the figures read from them.
 
 Everything here is a declaration made from public facts alone: the domain of an attribute comes from a contract, never
-from the data. Nothing here counts, draws or estimates. Vocabulary:
-
-- an *attribute* is a column of the child table with its public categories;
-- a *marginal* is the table of counts over some attributes, with the weight of its accuracy in the plan;
-- a *functional* is a weighted sum of cells in product form: one vector of weights per attribute, and ones (summed out)
-  for every attribute that is not named;
-- a *cube* is an array of functionals, the outer product of one *selector* per axis;
-- a *nesting* makes each category of one attribute a group of another's, as a region is of councils;
-- an *identity* states that two batches of functionals agree for every possible child table, for instance because two
-  attributes record the same fact.
+from the data. Nothing here counts, draws or estimates. A *functional* is a weighted sum of cells in product form: one
+vector of weights per attribute, and ones (summed out) for every attribute that is not named.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,7 +96,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Identity:
-    """An equality of `left` and `right`, which run over the same attributes, cell by cell for every child table."""
+    """An equality of `left` and `right`, which run over the same attributes, cell by cell for every child table.
+
+    For instance, two attributes may record the same fact.
+    """
 
     left: Batch
     right: Batch
@@ -127,7 +122,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Nesting:
-    """A grouping: each category of `outer`, which is not a column, is a group of categories of `inner`."""
+    """A grouping, as of councils by region: each category of `outer`, which is no column, is a group of `inner`'s."""
 
     inner: str
     outer: str
