@@ -170,16 +170,14 @@ class Document:
         first: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                self._note(key, "a key must be text")
+                self.problems.append(self._build_problem(key, "a key must be text"))
             elif key.value in found:
-                self._note(key, f"{key.value!r} is there twice, first on line {first[key.value]}; keep one")
+                sentence = f"{key.value!r} is there twice, first on line {first[key.value]}; keep one"
+                self.problems.append(self._build_problem(key, sentence))
             else:
                 first[key.value] = key.start_mark.line + 1
                 found[key.value] = self._convert_node(value)
         return found
-
-    def _note(self, node: Node, sentence: str) -> None:
-        self.problems.append(self._build_problem(node, sentence))
 
     def _build_problem(self, node: Node, sentence: str) -> Problem:
         return Problem(self.file, node.start_mark.line + 1, node.start_mark.column + 1, sentence)

@@ -18,7 +18,7 @@ therefore has the same variance, to the last bit, in every cube and next to any 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,27 +29,20 @@ from privacy.release.workload import Array, Cube, Family, Figures, Selector, Wor
 
 _Self = TypeVar("_Self")
 _Answer = TypeVar("_Answer")
-_Arguments = ParamSpec("_Arguments")
+_Arguments = TypeVarTuple("_Arguments")
 
 
-def cache_by_identity(
-    method: Callable[Concatenate[_Self, _Arguments], _Answer],
-) -> Callable[Concatenate[_Self, _Arguments], _Answer]:
+def cache_by_identity(method: Callable[[_Self, *_Arguments], _Answer]) -> Callable[[_Self, *_Arguments], _Answer]:
     """Cache a method's answers by the identity of its arguments; numbers and tuples count by value."""
 
     @wraps(method)
-    def answer(self: _Self, *args: _Arguments.args, **named: _Arguments.kwargs) -> _Answer:
+    def answer(self: _Self, *arguments: *_Arguments) -> _Answer:
         cache = self.__dict__.setdefault("_cached_by_identity", {})
         # Comparing arrays would take longer than computing again.
-        arguments = (*args, *named.values())
-        key = (
-            method.__name__,
-            *named,
-            *(each if isinstance(each, int | float | tuple) else id(each) for each in arguments),
-        )
+        key = (method.__name__, *(each if isinstance(each, int | float | tuple) else id(each) for each in arguments))
         if key not in cache:
             # The arguments are kept alive, so that no identity is reused.
-            cache[key] = arguments, method(self, *args, **named)
+            cache[key] = arguments, method(self, *arguments)
         found: _Answer = cache[key][1]
         return found
 
@@ -103,7 +96,8 @@ class Covariances:
 
     def _compute_pair(self, pair: _Pair, shape: tuple[int, ...]) -> Array:
         by_group = np.zeros((len(self._variances), *[1] * len(shape)))
-        for component in pair.list_components():
+        # The subsets of the attributes that both cubes vary along, in lattice order.
+        for component in iter_subsets(pair.shared):
             variances = self._variances[:, self._lattice.find_position(component)].reshape(
                 by_group.shape[0], *[1] * pair.ndim
             )
@@ -325,10 +319,6 @@ class _Pair:
         self._means[name] = products.means.reshape(-1, *shape)
         if products.inner.any():
             self._inner[name] = products.inner.reshape(-1, *shape)
-
-    def list_components(self) -> list[tuple[str, ...]]:
-        """Return the subsets of the attributes that both cubes vary along, in lattice order."""
-        return list(iter_subsets(self.shared))
 
     def multiply(self, component: tuple[str, ...], excluding: frozenset[str] = frozenset()) -> Array:
         """Return the inner products over the component times means over every other attribute not in `excluding`."""

@@ -240,15 +240,14 @@ def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
 
     If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """
-    place = {join: cells.JOINS.index(join) for join in cells.JOINS}
-    by_join = (cells.ONE_UPN_SAME, cells.ONE_UPN_DIFFERS, cells.WITHOUT_UPN)
-    same, differs, without = (counts[place[each]] for each in by_join)
-    if same <= 5 * np.sqrt(variances[place[cells.ONE_UPN_SAME]]):  # five standard deviations of the noise
+    _, same, differs, without = counts
+    _, noise_of_same, _, noise_of_without = variances
+    if same <= 5 * np.sqrt(noise_of_same):  # five standard deviations of the noise
         return Unjoined(USUAL_UNJOINED, USUAL_UNJOINED)
-    ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[cells.NOT_JOINED]).sum())
+    ratio, rows = max(differs, 0.0) / same, float(counts[1:].sum())
     missed = NOT_FOUND * ratio * max(without, 0.0)
     off = NOT_FOUND_SD * ratio * max(without, 0.0)
-    noise = (NOT_FOUND * ratio) ** 2 * variances[place[cells.WITHOUT_UPN]]
+    noise = (NOT_FOUND * ratio) ** 2 * noise_of_without
     return Unjoined(round(missed / rows, _DECIMALS), round(float(np.sqrt(off**2 + noise + missed)) / rows, _DECIMALS))
 
 

@@ -29,14 +29,10 @@ from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
 
-def _build_any_equal_sql(*tokens: str | tuple[str, str]) -> str:
+def _build_equal_sql(*tokens: str | tuple[str, str]) -> str:
     """Return SQL: one of these tokens is the same. A tuple is the token of the left record and that of the right."""
     pairs = ((each, each) if isinstance(each, str) else each for each in tokens)
     return _join_tests(*(f"t_{left}_l = t_{right}_r" for left, right in pairs))
-
-
-def _build_equal_sql(token: str) -> str:
-    return f"t_{token}_l = t_{token}_r"
 
 
 def _join_tests(*tests: str) -> str:
@@ -55,27 +51,27 @@ def _build_exchanged_sql(context: str) -> str:
     exact = [(f"surname_{context}", f"{form}_{context}") for form in forms]
     loose = [(f"forename_{part}_{context}", f"surname_{part}_{context}") for part in parts]
     ways = ((exact, loose), ([pair[::-1] for pair in exact], [pair[::-1] for pair in loose]))
-    return _join_tests(*(f"({_build_any_equal_sql(*a)} AND {_build_any_equal_sql(*b)})" for a, b in ways))
+    return _join_tests(*(f"({_build_equal_sql(*a)} AND {_build_equal_sql(*b)})" for a, b in ways))
 
 
 def _build_part_sql(name: str) -> str:
     """Return SQL: the whole name in one record is the first or last word of the name in the other."""
     words = [(f"{name}_{word}_dob", f"{name}_dob") for word in ("first", "last")]
-    return _build_any_equal_sql(*words, *(pair[::-1] for pair in words))
+    return _build_equal_sql(*words, *(pair[::-1] for pair in words))
 
 
 _FORENAME_FORMS = ("forename", "forename_written")
 _NAMES = ("surname", "forename")
 _EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _build_exchanged_sql("dob"), _build_exchanged_sql("postcode")
 _EXCHANGED = _join_tests(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
-_IN_OTHER_PLACE = _build_any_equal_sql(
+_IN_OTHER_PLACE = _build_equal_sql(
     *((f"{a}_{context}", f"{b}_{context}") for context in ("dob", "postcode") for a, b in (_NAMES, _NAMES[::-1]))
 )
-_SAME_NAMES = _build_any_equal_sql("names", "names_outward", "names_day", "names_month")
+_SAME_NAMES = _build_equal_sql("names", "names_outward", "names_day", "names_month")
 _SAME_OUTWARD = _join_tests(
     _build_equal_sql("dob_outward"),
     _build_equal_sql("names_outward"),
-    f"(surname_band_l < {RARE_SURNAME} AND {_build_any_equal_sql('names_day', 'names_month')})",
+    f"(surname_band_l < {RARE_SURNAME} AND {_build_equal_sql('names_day', 'names_month')})",
 )
 """Tokens of a common surname with the day or month of birth also contain a part of the postcode."""
 # There is no token of a date or a postcode alone, because its frequency would give it away. Whether one agrees shows in
@@ -86,10 +82,10 @@ _SAME = {
     for name in _NAMES
 }
 _STARTS, _ENDS = (
-    {name: _build_any_equal_sql(f"{name}_{end}_dob", f"{name}_{end}_postcode") for name in _NAMES}
+    {name: _build_equal_sql(f"{name}_{end}_dob", f"{name}_{end}_postcode") for name in _NAMES}
     for end in ("start", "end")
 )
-_NEARLY = {name: _build_any_equal_sql(f"{name}_front_postcode", f"{name}_rest_postcode") for name in _NAMES}
+_NEARLY = {name: _build_equal_sql(f"{name}_front_postcode", f"{name}_rest_postcode") for name in _NAMES}
 _SAME_DOB = _join_tests(
     _BOTH,
     _build_equal_sql("dob_outward"),
@@ -140,8 +136,8 @@ LEVELS: dict[str, dict[str, str]] = {
         # Only `dob_postcode` keeps day and month in order; other tokens of a whole date sort the two.
         "day and month exchanged": f"t_dob_postcode_l <> t_dob_postcode_r AND {_SAME_DOB} AND {_SAME_POSTCODE}",
         "same": _SAME_DOB,
-        "same day of the month": _build_any_equal_sql("day_postcode", "names_day"),
-        "same month": _build_any_equal_sql("month_postcode", "names_month"),
+        "same day of the month": _build_equal_sql("day_postcode", "names_day"),
+        "same month": _build_equal_sql("month_postcode", "names_month"),
     },
     "postcode": {
         "same, of a crowd": f"{_SAME_POSTCODE} AND (crowded_l OR crowded_r)",

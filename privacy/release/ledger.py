@@ -108,15 +108,13 @@ class LedgerCopy:
 
     def encode_json(self) -> bytes:
         """Return the copy as JSON."""
-        chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
-        return json.dumps(chains).encode()
+        return json.dumps(asdict(self)).encode()
 
     def choose_newer(self, other: "LedgerCopy") -> "LedgerCopy":
         """Return the longer of two copies of one ledger. Raises LedgerCorrupt if neither continues the other."""
         longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
-        for name in _CHAINS:
-            begun = getattr(shorter, name)
-            if getattr(longer, name)[: len(begun)] != begun:
+        for begun, whole in ((shorter.entries, longer.entries), (shorter.sign_offs, longer.sign_offs)):
+            if whole[: len(begun)] != begun:
                 raise LedgerCorrupt(
                     "two ledgers differ that should be one: each has lines that the other lacks, so that one of them is"
                     " of another installation, or went on from an old copy. Nothing was changed"
@@ -340,9 +338,6 @@ class Ledger:
                 )
             end = replace(begun, kind=kind, measurement_sha256=measurement_sha256, note=note)
             return Reservation(begun, _append(logs.entries, entries, end))
-
-
-_CHAINS = ("entries", "sign_offs")
 
 
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:

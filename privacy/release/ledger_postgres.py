@@ -72,13 +72,13 @@ class PostgresStorage(Storage):
         with self._connect() as connection, connection:
             # By default each statement sees its own snapshot, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield Logs.open(connection, f"{_SCHEMA}.", "%s")
+            yield Logs(connection, f"{_SCHEMA}.", "%s")
 
     @contextmanager
     def begin_writing(self) -> Iterator[Logs]:
         with self._connect() as connection, connection:
             _lock_for_writing(connection)
-            yield Logs.open(connection, f"{_SCHEMA}.", "%s")
+            yield Logs(connection, f"{_SCHEMA}.", "%s")
 
     def find_place(self) -> str:
         """Return the server's identifier, its timeline (a new one after a restore), and the table's OID."""

@@ -18,7 +18,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from privacy.doors.locks import hold_lock
 from privacy.doors.shipped import read_yaml
@@ -132,17 +132,12 @@ class Log(Generic[Line]):
         self._connection.execute(f"INSERT INTO {self._table} ({self._columns}) VALUES ({marks})", values)
 
 
-class Logs(NamedTuple):
+class Logs:
     """Entries and signatures, as one transaction sees them."""
 
-    entries: Log[Entry]
-    sign_offs: Log[SignOffLine]
-
-    @classmethod
-    def open(cls, connection: Any, schema: str, mark: str) -> "Logs":
-        return cls(
-            Log(connection, Entry, f"{schema}entries", mark), Log(connection, SignOffLine, f"{schema}sign_offs", mark)
-        )
+    def __init__(self, connection: Any, schema: str, mark: str) -> None:
+        self.entries = Log(connection, Entry, f"{schema}entries", mark)
+        self.sign_offs = Log(connection, SignOffLine, f"{schema}sign_offs", mark)
 
 
 class Storage(ABC):
@@ -195,20 +190,20 @@ class SQLiteStorage(Storage):
             # Under the write lock, because two processes may open a new ledger at once.
             connection.executescript("\n".join(("BEGIN IMMEDIATE;", *_iter_schema_sql(), "COMMIT;")))
             # Fails here, and not halfway through a release, if another version of the software made the table.
-            Logs.open(connection, "", "?").entries.read()
+            Logs(connection, "", "?").entries.read()
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
         with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN")
-            yield Logs.open(connection, "", "?")
+            yield Logs(connection, "", "?")
 
     @contextmanager
     def begin_writing(self) -> Iterator[Logs]:
         with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield Logs.open(connection, "", "?")
+                yield Logs(connection, "", "?")
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise

@@ -176,7 +176,8 @@ class Family:
 
     def sort_names(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names in the family's attribute order. Raises WorkloadError for an unknown name."""
-        return tuple(sorted(names, key=lambda name: self._position[self.get_attribute(name).name]))
+        wanted = {self.get_attribute(name).name for name in names}
+        return tuple(name for name in self._by_name if name in wanted)
 
     def get_shape(self, names: Iterable[str]) -> tuple[int, ...]:
         """Return the domain sizes of the named attributes, in the order given."""
@@ -208,10 +209,6 @@ class Family:
     @cached_property
     def _by_name(self) -> dict[str, Attribute]:
         return {attribute.name: attribute for attribute in self.attributes}
-
-    @cached_property
-    def _position(self) -> dict[str, int]:
-        return {attribute.name: index for index, attribute in enumerate(self.attributes)}
 
     def _check_identity(self, identity: Identity) -> None:
         for _, term in identity.iter_signed_terms():
@@ -271,9 +268,9 @@ class Selector:
         return cls.for_groups(attribute, {category: (category,) for category in attribute.categories})
 
     @classmethod
-    def for_total(cls, attribute: Attribute, label: str = "Total") -> "Selector":
+    def for_total(cls, attribute: Attribute) -> "Selector":
         """Return a single row that sums over every category."""
-        return cls.for_groups(attribute, {label: attribute.categories})
+        return cls.for_groups(attribute, {"Total": attribute.categories})
 
     @classmethod
     def for_categories(cls, attribute: Attribute, *categories: str) -> "Selector":

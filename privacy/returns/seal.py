@@ -105,8 +105,7 @@ def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> by
 def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
     """Return a document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
     signature = signing_key.sign(_build_signed_bytes(word, document))
-    to = age.parse_recipient(recipient)
-    return bytes(age.import_pyrage().encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
+    return age.encrypt(f"{word} {signature.hex()}\n".encode() + document, [recipient])
 
 
 def unseal(path: Path, key: Path, signer: Path) -> Opened:
