@@ -106,74 +106,70 @@ _HOUSEHOLD = (
 """SQL: date of birth, postcode and surname agree, and the forename does not."""
 
 
-class Candidates:
-    """Candidate pairs of every step of a linkage, found and scored before any units are merged.
+def find_candidates(
+    con: duckdb.DuckDBPyConnection, patterns: pa.Table, steps: Sequence[tuple[str, str]], children: int
+) -> None:
+    """Find and weigh the candidate pairs of every step of a linkage, before any units are merged.
 
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
     services, as in `model.compute_prior`. Creates `compared` (`patterns` with mark, fresh and, for each step n, left_n
-    and right_n), `shapes` (pattern, and shape: a hash of which tokens and bands it has) and `copies` (shape, weight of
-    a pattern with itself without its NHS number, and alike: whether it would be compared with itself).
+    and right_n), `found`, `weights`, `shapes` (pattern, and shape: a hash of which tokens and bands it has) and
+    `copies` (shape, weight of a pattern with itself without its NHS number, and alike: whether it would be compared
+    with itself).
     """
-
-    def __init__(
-        self, con: duckdb.DuckDBPyConnection, patterns: pa.Table, steps: Sequence[tuple[str, str]], children: int
-    ) -> None:
-        self._con = con
-        sides = ", ".join(
-            f"coalesce({left}, false) AS left_{n}, coalesce({right}, false) AS right_{n}"
-            for n, (left, right) in enumerate(steps, MARKS + 1)
-        )
-        added = con.sql(
-            f"SELECT mark, fresh, {sides} FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
-            " ORDER BY pattern"
-        ).to_arrow_table()
-        # Columns side by side, because a pattern's number is its position: a join would copy every token.
-        names = [*patterns.column_names, *added.column_names]
-        con.register("compared", pa.table([*patterns.columns, *added.columns], names=names))
-        con.execute("CREATE TABLE found (step BIGINT, l BIGINT, r BIGINT)").fetchall()
-        for n in range(MARKS + 1, MARKS + 1 + len(steps)):
-            find_pairs(con, n, (ONE_HOME, ONE_NUMBER, *build_blocks(children)))
-        # Pairs of all steps and the copies are weighed together, so that Splink runs once.
-        con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
-        con.execute(
-            f"INSERT INTO found SELECT {_COPIES}, min(pattern), min(pattern) FROM shapes GROUP BY shape"
-        ).fetchall()
-        pairs = con.sql("SELECT DISTINCT * FROM found ORDER BY ALL").to_arrow_table()
-        con.execute("DROP TABLE found").fetchall()
-        con.register("found", pairs.append_column("kind", weigh(con, patterns, pairs, children)))
-        # The NHS number is left out, because it links only if the other service holds it too.
-        con.execute(
-            f"""
-            CREATE TABLE copies AS SELECT shape, weight - nhs_bits AS weight, {_build_looked_at_sql(children)} AS alike
-              FROM found JOIN weights USING (kind) JOIN shapes ON shapes.pattern = found.l
-              JOIN patterns l ON l.pattern = found.l JOIN patterns r ON r.pattern = found.r
-             WHERE step = {_COPIES}
-            """
-        ).fetchall()
-
-    def score(self, cache: PairCache, step: int) -> int:
-        """Create `scored` for step 1, 2, ..., and return the number of right units.
-
-        Columns: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the household weight
-        was used), nhs (the NHS numbers agree) and pattern (log2 Bayes factor of each comparison, in the model's order,
-        without tokens).
-
-        A pair of units takes its strongest pair of patterns. Pairs of known patterns come from part `step` of the
-        `cache`, which then keeps all pairs. Also creates `sides`: for each pair of units that may be a link, the
-        agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest
-        other pair.
+    sides = ", ".join(
+        f"coalesce({left}, false) AS left_{n}, coalesce({right}, false) AS right_{n}"
+        for n, (left, right) in enumerate(steps, MARKS + 1)
+    )
+    added = con.sql(
+        f"SELECT mark, fresh, {sides} FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
+        " ORDER BY pattern"
+    ).to_arrow_table()
+    # Columns side by side, because a pattern's number is its position: a join would copy every token.
+    names = [*patterns.column_names, *added.column_names]
+    con.register("compared", pa.table([*patterns.columns, *added.columns], names=names))
+    con.execute("CREATE TABLE found (step BIGINT, l BIGINT, r BIGINT)").fetchall()
+    for n in range(MARKS + 1, MARKS + 1 + len(steps)):
+        find_pairs(con, n, (ONE_HOME, ONE_NUMBER, *build_blocks(children)))
+    # Pairs of all steps and the copies are weighed together, so that Splink runs once.
+    con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
+    con.execute(f"INSERT INTO found SELECT {_COPIES}, min(pattern), min(pattern) FROM shapes GROUP BY shape").fetchall()
+    pairs = con.sql("SELECT DISTINCT * FROM found ORDER BY ALL").to_arrow_table()
+    con.execute("DROP TABLE found").fetchall()
+    con.register("found", pairs.append_column("kind", weigh(con, patterns, pairs, children)))
+    # The NHS number is left out, because it links only if the other service holds it too.
+    con.execute(
+        f"""
+        CREATE TABLE copies AS SELECT shape, weight - nhs_bits AS weight, {_build_looked_at_sql(children)} AS alike
+          FROM found JOIN weights USING (kind) JOIN shapes ON shapes.pattern = found.l
+          JOIN patterns l ON l.pattern = found.l JOIN patterns r ON r.pattern = found.r
+         WHERE step = {_COPIES}
         """
-        con = self._con
-        con.register("recalled", cache.read(step) or PAIR.empty_table())
-        con.execute(_CREATE_WEIGHED.format(step=step)).fetchall()
-        con.unregister("recalled")
-        cache.keep(step, con.sql(f"SELECT {', '.join(PAIR.names)} FROM weighed").to_arrow_reader())
-        con.execute(f"CREATE OR REPLACE TABLE scored AS {_SCORED}").fetchall()
-        con.execute(f"CREATE OR REPLACE TABLE sides AS {_SIDES}").fetchall()
-        con.execute("DROP TABLE weighed").fetchall()
-        right = f"SELECT count(DISTINCT unit) FROM compared JOIN units USING (pattern) WHERE right_{step}"
-        (right_units,) = con.execute(right).fetchall()[0]
-        return int(right_units)
+    ).fetchall()
+
+
+def score_step(con: duckdb.DuckDBPyConnection, cache: PairCache, step: int) -> int:
+    """Create `scored` for step 1, 2, ..., and return the number of right units.
+
+    Columns: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the household weight
+    was used), nhs (the NHS numbers agree) and pattern (log2 Bayes factor of each comparison, in the model's order,
+    without tokens).
+
+    A pair of units takes its strongest pair of patterns. Pairs of known patterns come from part `step` of the
+    `cache`, which then keeps all pairs. Also creates `sides`: for each pair of units that may be a link, the
+    agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest
+    other pair.
+    """
+    con.register("recalled", cache.read(step) or PAIR.empty_table())
+    con.execute(_CREATE_WEIGHED.format(step=step)).fetchall()
+    con.unregister("recalled")
+    cache.keep(step, con.sql(f"SELECT {', '.join(PAIR.names)} FROM weighed").to_arrow_reader())
+    con.execute(f"CREATE OR REPLACE TABLE scored AS {_SCORED}").fetchall()
+    con.execute(f"CREATE OR REPLACE TABLE sides AS {_SIDES}").fetchall()
+    con.execute("DROP TABLE weighed").fetchall()
+    right = f"SELECT count(DISTINCT unit) FROM compared JOIN units USING (pattern) WHERE right_{step}"
+    (right_units,) = con.execute(right).fetchall()[0]
+    return int(right_units)
 
 
 _COPIES = 0
@@ -299,7 +295,7 @@ def _compute_kinds(
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
-    """Return the weights that `Candidates.score` gives these pairs of patterns, whether or not a block finds them.
+    """Return the weights that `score_step` gives these pairs of patterns, whether or not a block finds them.
 
     One row per pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why the pair would
     be compared: an NHS number, shared tokens), and for each model comparison `mw_` (log2 Bayes factor) and `gamma_`

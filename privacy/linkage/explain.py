@@ -6,9 +6,8 @@ content.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -44,24 +43,20 @@ class Why(StrEnum):
     NOT_SURE_ENOUGH = "not sure enough for a further record"
 
 
-@dataclass(frozen=True, order=True)
-class Row:
+class Row(NamedTuple):
     """A row of an extract."""
 
     source: str
     council: str
     row_key: int
 
-    def __str__(self) -> str:
-        return f"{self.source}/{self.council}/{self.row_key}"
-
 
 def explain(
     extracts: Mapping[str, rows.Extract],
     first: Row,
     second: Row,
-    name: Callable[[Row], str] = str,
-    children: int = model.REFERENCE_RECORDS,
+    name: Callable[[Row], str],
+    children: int,
 ) -> tuple[dict[str, Any], pa.Table]:
     """Link the extracts as `link` does; return what happened to two of their rows, and the links.
 
@@ -214,7 +209,7 @@ def _find_pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, s
         SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
          WHERE source = ? AND council = ? AND row_key = ?
         """,
-        [row.source, row.council, row.row_key],
+        list(row),
     ).fetchall()
     return found
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from privacy.doors.database import open_in_memory
 from privacy.linkage import assignment, blocks, model, rows
-from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, mark_patterns
+from privacy.linkage.candidates import MARKS, NO_CACHE, PairCache, find_candidates, mark_patterns, score_step
 from privacy.linkage.model import convert_to_bits
 
 THRESHOLD = 0.5
@@ -105,8 +105,8 @@ def link(
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, cache)
         # The pairs of every step are found before any unit is merged, so that Splink runs once for all of them.
-        found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
-        steps = [_run_step(con, found, n, children, watchers, cache) for n in range(MARKS + 1, MARKS + 1 + len(STEPS))]
+        find_candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
+        steps = [_run_step(con, n, children, watchers, cache) for n in range(MARKS + 1, MARKS + 1 + len(STEPS))]
         columns = ", ".join(f"pattern[{i}] AS {comparison}" for i, comparison in enumerate(model.LEVELS, 1))
         review = con.sql(
             f"""
@@ -116,7 +116,7 @@ def link(
         ).to_arrow_table()
         con.execute(f"CREATE TABLE rules AS {_ASSIGN_RULES}").fetchall()
         # Freed before the links are built, because both together are the peak memory of a corrected cohort.
-        del found, patterns
+        del patterns
         for relation in ("patterns", "compared", "found"):
             con.unregister(relation)
         for table in ("marks", "scored", "sides", "weights", "shapes", "copies", "review", "entities", "joins"):
@@ -139,16 +139,11 @@ STEPS = (
 
 
 def _run_step(
-    con: duckdb.DuckDBPyConnection,
-    found: Candidates,
-    number: int,
-    children: int,
-    watchers: Sequence[Watcher],
-    cache: PairCache,
+    con: duckdb.DuckDBPyConnection, number: int, children: int, watchers: Sequence[Watcher], cache: PairCache
 ) -> dict[str, Any]:
     """Score the pairs of the two sides of a step, merge right units into left ones, and return counts."""
     name, left, right, one_to_one = STEPS[number - MARKS - 1]
-    right_units = found.score(cache, number)
+    right_units = score_step(con, cache, number)
     pairs = decide(con.sql(f"SELECT {', '.join(_SCORED)} FROM scored").to_arrow_table(), one_to_one)
     con.register("decided", pairs)
     for watch in watchers:

@@ -84,7 +84,8 @@ def tokens(keys: KeyRing) -> dict[str, pa.Table]:
 def test_each_reason(
     tokens: dict[str, pa.Table], one: tuple[str, int], other: tuple[str, int], linked: bool, why: str
 ) -> None:
-    found, _ = explain(tokens, *(Row(source, "leeds", number) for source, number in (one, other)))
+    rows = (Row(source, "leeds", number) for source, number in (one, other))
+    found, _ = explain(tokens, *rows, lambda row: "/".join(map(str, row)), model.REFERENCE_RECORDS)
     assert (found["linked"], found["why"]) == (linked, why)
     pair = found["pair"]
     total = pair["prior_bits"] + sum(entry["bits"] for entry in pair["comparisons"]) + pair["correction"]
@@ -112,7 +113,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
     assert len(pairs)
     for pair in pairs.itertuples():
         rows = (Row(pair.source_x, pair.council_x, pair.row_key_x), Row(pair.source_y, pair.council_y, pair.row_key_y))
-        found, _ = explain(open_readers(store, keys, paths), *rows)
+        found, _ = explain(open_readers(store, keys, paths), *rows, str, model.REFERENCE_RECORDS)
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(pair.match_probability_y)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
