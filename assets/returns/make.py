@@ -462,7 +462,7 @@ class Maker:
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},
             reviews_why_not=of_reviews.why_not,
-            new_children=rule.build_document(),
+            new_children=rule.model_dump(mode="json"),
             rows=rows,
             serial=self.log.made[receiver.council, source] + 1,
             made_on=self.on.isoformat(),

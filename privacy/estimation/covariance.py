@@ -130,7 +130,8 @@ class Covariances:
     def _is_total(self, selector: Selector) -> bool:
         """Return whether no row distinguishes categories of the attribute, or members of a group."""
         if self._groups and selector.attribute.name == self._groups.inner:
-            return not self._groups.get_products(selector, selector).inner.any()
+            _, inner, _ = self._groups.get_products(selector, selector)
+            return not inner.any()
         return bool(selector.is_total.all())
 
 
@@ -189,19 +190,6 @@ def _group_constraints(constraints: Sequence[tuple[Constraint, ...]]) -> list[_K
     return known
 
 
-@dataclass(frozen=True, eq=False)
-class _Products:
-    """Products of the rows of two selectors on the inner attribute, within each group; equal rows appear once.
-
-    `means`, `inner`: (groups, distinct rows), products of means and inner products of centred weights; `row`: (rows,),
-    the distinct row that each row equals.
-    """
-
-    means: Array
-    inner: Array
-    row: NDArray[np.int64]
-
-
 class Groups:
     """The groups of a nesting, their members, and the weights that selectors on its inner attribute have in each."""
 
@@ -221,8 +209,12 @@ class Groups:
         self._starts = np.cumsum(self.sizes) - self.sizes
 
     @cache_by_identity
-    def get_products(self, left: Selector | None, right: Selector | None) -> _Products:
-        """Return the products of two selectors (None: the whole attribute)."""
+    def get_products(self, left: Selector | None, right: Selector | None) -> tuple[Array, Array, NDArray[np.int64]]:
+        """Return products of the rows of two selectors (None: the whole attribute) within each group; equal rows once.
+
+        These are the products of means and the inner products of centred weights, (groups, distinct rows), and the
+        distinct row that each row equals, (rows,).
+        """
         left, right = left or self.everything, right or self.everything
         means, inner = [], []
         for members in self._members:
@@ -233,7 +225,7 @@ class Groups:
         by_row = np.concatenate([means, inner]).T
         distinct, row = np.unique(by_row, axis=0, return_inverse=True)
         groups = len(self._members)
-        return _Products(distinct.T[:groups], distinct.T[groups:], row.ravel())
+        return distinct.T[:groups], distinct.T[groups:], row.ravel()
 
     def get_slice(self, group: int) -> slice:
         """Return the slice of a group's members."""
@@ -286,7 +278,7 @@ class _Pair:
     """Two cubes of one shape, and the products over attributes that make up their covariances.
 
     Arrays that differ by group have a leading axis of groups. The axis of the inner attribute, if present, has the
-    distinct rows of `_Products` until `spread` expands them to all figures.
+    distinct rows of `Groups.get_products` until `spread` expands them to all figures.
     """
 
     def __init__(
@@ -311,14 +303,14 @@ class _Pair:
         axes = {placed.axis for placed in (left, right) if placed is not None and placed.axis is not None}
         if len(axes) > 1:
             raise WorkloadError(f"covariances need {name!r} on one axis, not on two")
-        products = groups.get_products(*(placed.selector if placed else None for placed in (left, right)))
+        means, inner, row = groups.get_products(*(placed.selector if placed else None for placed in (left, right)))
         shape = [1] * self.ndim
         for axis in axes:
-            shape[axis] = products.means.shape[1]
-            self._spread = products.row, axis
-        self._means[name] = products.means.reshape(-1, *shape)
-        if products.inner.any():
-            self._inner[name] = products.inner.reshape(-1, *shape)
+            shape[axis] = means.shape[1]
+            self._spread = row, axis
+        self._means[name] = means.reshape(-1, *shape)
+        if inner.any():
+            self._inner[name] = inner.reshape(-1, *shape)
 
     def multiply(self, component: tuple[str, ...], excluding: frozenset[str] = frozenset()) -> Array:
         """Return the inner products over the component times means over every other attribute not in `excluding`."""

@@ -339,8 +339,7 @@ class ModelledRates:
 def model_rates(noisy: NoisyRates) -> ModelledRates:
     """Estimate every rate, given the counts of at least `MINIMUM_PLACES` places."""
     fits = [_fit(noisy, np.hypot(typical, (0.0, STRAYING_DEVIATION)) ** 2) for typical in TYPICAL_DEVIATIONS]
-    credible = scipy.special.softmax([fit.evidence for fit in fits])
-    seen = [_compute_posterior(noisy, fit) for fit in fits]
+    credible, seen = scipy.special.softmax([evidence for evidence, _ in fits]), [each for _, each in fits]
     mixture = _Mixture(
         np.concatenate([weight * each.share for weight, each in zip(credible, seen, strict=True)], axis=-1),
         np.concatenate([each.mean for each in seen], axis=-1),
@@ -354,23 +353,12 @@ def model_rates(noisy: NoisyRates) -> ModelledRates:
     )
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """Effects fitted under one typical deviation.
+def _fit(noisy: NoisyRates, spreads: Array) -> tuple[float, "_Mixture"]:
+    """Fit effects by maximum likelihood (iterated weighted least squares); the prediction of a cell leaves it out.
 
-    - `spreads`: (2,), variances of the deviations of the two kinds of cells, those that deviate little and the others
-    - `expected`, `uncertainty`: (places, groups), each rate as predicted from the other cells, and its variance
-    - `evidence`: logarithm of the density of all counts, up to a constant
+    `spreads` (2,) are the variances of the deviations of the two kinds of cells, those that deviate little and the
+    others. Returns the logarithm of the density of all counts, up to a constant, and the posterior of every rate.
     """
-
-    spreads: Array
-    expected: Array
-    uncertainty: Array
-    evidence: float
-
-
-def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
-    """Fit by maximum likelihood (iterated weighted least squares); the prediction of a cell leaves it out."""
     expected = _clip_rate(_compute_shares(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.compute_noise_variance(expected) + noisy.size**2 * noisy.compute_chance_variance(expected))[
@@ -387,7 +375,7 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
     # Laplace's approximation: the effects are integrated out through their information.
     evidence = float(scipy.special.logsumexp(densities, axis=-1).sum() - information / 2)
-    return _Fit(spreads, _clip_rate(without), uncertainty, evidence)
+    return evidence, _compute_posterior(noisy, spreads, _clip_rate(without), uncertainty)
 
 
 @dataclass(frozen=True)
@@ -408,15 +396,18 @@ class _Mixture:
         return np.asarray((low + high) / 2)
 
 
-def _compute_posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
-    """Return the posterior of every rate under one fit: the kind of cell, and how much it deviates."""
-    size, noise = noisy.size[..., None], noisy.compute_noise_variance(fit.expected)[..., None]
-    before = (fit.uncertainty + noisy.compute_chance_variance(fit.expected))[..., None] + fit.spreads
-    strayed = (noisy.x - fit.expected * noisy.size)[..., None]
+def _compute_posterior(noisy: NoisyRates, spreads: Array, expected: Array, uncertainty: Array) -> _Mixture:
+    """Return the posterior of every rate, the kind of cell and how much it deviates, given the other cells.
+
+    `expected` and its variance `uncertainty`, (places, groups), are each rate as predicted from the other cells.
+    """
+    size, noise = noisy.size[..., None], noisy.compute_noise_variance(expected)[..., None]
+    before = (uncertainty + noisy.compute_chance_variance(expected))[..., None] + spreads
+    strayed = (noisy.x - expected * noisy.size)[..., None]
     variances = noise + size**2 * before
     return _Mixture(
         scipy.special.softmax(_compute_log_densities(strayed[..., 0], variances), axis=-1),
-        fit.expected[..., None] + before * size * strayed / variances,
+        expected[..., None] + before * size * strayed / variances,
         np.sqrt(before * noise / variances),
     )
 

@@ -17,7 +17,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
 from privacy.doors import settings_file as settings
 from privacy.doors.age import is_recipient
@@ -85,8 +85,9 @@ def _parse_none(content: Any) -> Any:
 _Written = Annotated[settings.Text, BeforeValidator(_refuse_todo)]
 _Service = Annotated[str, settings.build_choice_validator(SERVICE_NAMES, "a service")]
 _IS_WHOLE = settings.build_fault_validator(_explain_need)
-_Facts = Annotated[frozenset[Fact], _IS_WHOLE, settings.AsList]
-_FactsOrNone = Annotated[frozenset[Fact], _IS_WHOLE, BeforeValidator(_parse_none), settings.AsList]
+_IN_ORDER = PlainSerializer(sorted, when_used="json")
+_Facts = Annotated[frozenset[Fact], _IN_ORDER, _IS_WHOLE, settings.AsList]
+_FactsOrNone = Annotated[frozenset[Fact], _IN_ORDER, _IS_WHOLE, BeforeValidator(_parse_none), settings.AsList]
 
 
 class First(StrEnum):
@@ -117,15 +118,6 @@ class NewChildren(settings.Settings):
         if not facts <= {Fact.KNOWN_TO}:
             raise ValueError(f"must be {_NONE} or {Fact.KNOWN_TO.value}")
         return facts
-
-    def build_document(self) -> dict[str, Any]:
-        """Return the rule, JSON-ready."""
-        return {name: _convert_to_json(value) for name, value in self}
-
-
-def _convert_to_json(value: Any) -> Any:
-    """Return a value in JSON types: a set as a sorted list, a day as text."""
-    return sorted(value) if isinstance(value, frozenset) else str(value) if isinstance(value, dt.date) else value
 
 
 class Recipient(settings.Settings):
@@ -170,7 +162,7 @@ class Agreement(settings.Settings):
     expires: Annotated[settings.Day, BeforeValidator(_refuse_todo)]
     recipients: Annotated[Mapping[_Service, Recipient], Field(min_length=1)]
     tells: Sequence[Disclosure]
-    accepts_from: Annotated[frozenset[str], settings.AsList] = frozenset()
+    accepts_from: Annotated[frozenset[str], _IN_ORDER, settings.AsList] = frozenset()
     new_children: NewChildren = NewChildren()
 
     @field_validator("expires")
@@ -227,12 +219,10 @@ class Agreement(settings.Settings):
     @cached_property
     def version(self) -> str:
         """SHA-256 of the agreement's content, independent of the file's comments and layout."""
-        content = self.model_dump()
+        content = self.model_dump(mode="json")
         # The same flows in another order are the same agreement.
-        content["tells"] = sorted(
-            json.dumps(each, sort_keys=True, default=_convert_to_json) for each in content["tells"]
-        )
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_convert_to_json).encode()).hexdigest()
+        content["tells"] = sorted(json.dumps(each, sort_keys=True) for each in content["tells"])
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Sender(NamedTuple):
