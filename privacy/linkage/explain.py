@@ -18,6 +18,10 @@ from privacy.linkage.candidates import score_pairs
 from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, Scored, link
 from privacy.linkage.model import build_waterfall, convert_to_bits, convert_to_probability
 
+_PATTERN_OF_ROW = """
+SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
+ WHERE source = ? AND council = ? AND row_key = ?
+"""
 # Three rows are enough to identify a rival, which may have more.
 _ROWS_OF_UNIT = """
 SELECT source, council, row_key FROM rows JOIN units USING (pattern) WHERE unit = ?
@@ -52,11 +56,7 @@ class Row(NamedTuple):
 
 
 def explain(
-    extracts: Mapping[str, rows.Extract],
-    first: Row,
-    second: Row,
-    name: Callable[[Row], str],
-    children: int,
+    extracts: Mapping[str, rows.Extract], first: Row, second: Row, name: Callable[[Row], str], children: int
 ) -> tuple[dict[str, Any], pa.Table]:
     """Link the extracts as `link` does; return what happened to two of their rows, and the links.
 
@@ -129,26 +129,28 @@ class _Follower:
 
     def __init__(self, first: Row, second: Row, name: Callable[[Row], str]) -> None:
         self._rows, self._name = (first, second), name
-        self._patterns: list[int] = []
+        self._patterns = (-1, -1)
         self.seen: dict[str, Any] = {}
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         # Units merge from the first step on, so the entities of the rows are looked up before it.
         if not self.seen:
             self._start(con, step)
-        sides = self._find_sides(con, step)
-        if self.seen["same_entity"] or sides is None:
+        chosen = f"SELECT pattern, unit FROM patterns JOIN units USING (pattern) WHERE pattern IN {self._patterns} AND "
+        sides = [con.sql(f"{chosen} ({side})").fetchall() for side in (step.left, step.right)]
+        # Not the two sides of this step, or joined before any step.
+        if self.seen["same_entity"] or any(len(side) != 1 for side in sides):
             return
-        left, right = sides
+        ((left, unit_l),), ((right, unit_r),) = sides
         self.seen["step"] = step.name
-        self.seen["pair"] = _score_pair(con, left["pattern"], right["pattern"], step.children)
-        ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
-        self.seen["decision"] = self._build_decision(con, left["unit"], right["unit"], ends)
+        self.seen["pair"] = _score_pair(con, left, right, step.children)
+        ends = self._rows if left == self._patterns[0] else self._rows[::-1]
+        self.seen["decision"] = self._build_decision(con, unit_l, unit_r, ends)
 
     def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        found = [_find_pattern(con, row) for row in self._rows]
-        self._patterns = [pattern for pattern, _, _ in found]
+        found = [con.execute(_PATTERN_OF_ROW, list(row)).fetchall()[0] for row in self._rows]
         (a, unit_a, service), (b, unit_b, other) = found
+        self._patterns = (a, b)
         self.seen = {
             "same_content": a == b,
             "same_entity": unit_a == unit_b,
@@ -157,13 +159,6 @@ class _Follower:
             "pair": _score_pair(con, a, b, step.children) if service == other else None,
             "decision": None,
         }
-
-    def _find_sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
-        """Return pattern and unit of the left and the right row, or None if the step does not compare them."""
-        a, b = self._patterns
-        rows = f"SELECT pattern, unit FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b}) AND "
-        left, right = (con.sql(f"{rows} ({side})").to_arrow_table().to_pylist() for side in (step.left, step.right))
-        return [left[0], right[0]] if len(left) == len(right) == 1 else None
 
     def _build_decision(
         self, con: duckdb.DuckDBPyConnection, left: int, right: int, ends: tuple[Row, ...]
@@ -200,18 +195,6 @@ class _Follower:
             "household": pair["household"],
             "rivals": rivals,
         }
-
-
-def _find_pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
-    """Return the pattern, entity and service of a row."""
-    (found,) = con.execute(
-        """
-        SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
-         WHERE source = ? AND council = ? AND row_key = ?
-        """,
-        list(row),
-    ).fetchall()
-    return found
 
 
 def _score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:
