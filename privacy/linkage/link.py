@@ -152,33 +152,23 @@ def _run_step(
     by_number = _merge(con, linked)
     further = con.sql(_select_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
-    low, high = (convert_to_bits(edge) for edge in REVIEW_BAND)
-    con.execute(
-        """
-        INSERT INTO review SELECT ?, pattern, odds FROM scored JOIN decided USING (unit_l, unit_r)
-         WHERE odds >= ? AND odds < ?
-        """,
-        [name, low, high],
-    ).fetchall()
+    in_band = f"odds >= {convert_to_bits(REVIEW_BAND[0])} AND odds < {convert_to_bits(REVIEW_BAND[1])}"
+    of_pattern = f"pattern, odds FROM scored JOIN decided USING (unit_l, unit_r) WHERE {in_band}"
+    con.execute(f"INSERT INTO review SELECT ?, {of_pattern}", [name]).fetchall()
     least = convert_to_bits(THRESHOLD)
-    counts = con.execute(
-        """
-        SELECT count(*) FILTER (kept AND weight < ?), count(*) FILTER (vague AND alone >= ?),
-               count(*) FILTER (odds >= ? AND odds < ?)
-          FROM decided
-        """,
-        [least, least, low, high],
-    ).fetchall()[0]
+    conditions = (f"kept AND weight < {least}", f"vague AND alone >= {least}", in_band)
+    counted = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
+    late, ties, doubtful = con.execute(f"SELECT {counted} FROM decided").fetchall()[0]
     con.unregister("decided")
     return {
         "step": name,
         "pairs_scored": pairs.num_rows,
         "linked_one_to_one": linked.num_rows,
-        "linked_of_those_left_over": counts[0],
+        "linked_of_those_left_over": late,
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
-        "undecided_ties": counts[1],
-        "in_review_band": counts[2],
+        "undecided_ties": ties,
+        "in_review_band": doubtful,
     }
 
 

@@ -136,12 +136,9 @@ class _Wanted:
 
 
 def _find_committed(wanted: _Wanted) -> Reservation | None:
-    """Return the charge made for it before, if it has ended. Raises ReleaseConflict for another plan or input."""
+    """Return the charge made for it before, if it has ended."""
     reservation = wanted.ledger.find(*wanted.key)
-    if reservation is None or reservation.end is None:
-        return None
-    _refuse_change(reservation, wanted.plan, wanted.input_mac)
-    return reservation
+    return reservation if reservation is not None and reservation.is_committed else None
 
 
 def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
@@ -173,9 +170,21 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
 
 
 def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
-    """Return the measurement of a committed charge: exactly the file that the ledger recorded."""
-    _refuse_change(reservation, wanted.plan, wanted.input_mac)
-    paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
+    """Return the measurement of a committed charge: exactly the file that the ledger recorded.
+
+    Raises ReleaseConflict for another plan or input.
+    """
+    charged = reservation.entry
+    same = {
+        "plan": charged.plan_sha256 == wanted.plan.sha256,
+        "child table": hmac.compare_digest(charged.input_mac, wanted.input_mac),
+    }
+    if changed := [what for what, is_same in same.items() if not is_same]:
+        raise ReleaseConflict(
+            f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
+            f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
+        )
+    paid_by, recorded = charged.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
     # The process that committed may have been killed before it moved the file.
     promote_drawn(wanted.store_dir, *wanted.key, paid_by)
     source = noise.name if noise else mechanism.OPENDP
@@ -185,19 +194,6 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) 
             f"the measurement of {wanted.plan.family.name}, release {wanted.release}, was paid by another charge"
         )
     return stored.measurement
-
-
-def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None:
-    charged = reservation.entry
-    same = {
-        "plan": charged.plan_sha256 == plan.sha256,
-        "child table": hmac.compare_digest(charged.input_mac, input_mac),
-    }
-    if changed := [what for what, is_same in same.items() if not is_same]:
-        raise ReleaseConflict(
-            f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
-            f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
-        )
 
 
 # --- Measurement files
