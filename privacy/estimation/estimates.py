@@ -52,7 +52,6 @@ class Estimates(Covariances):
         super().__init__(plan)
         self._plan = plan
         self._residuals = self._average_components(measurement)
-        self._marginals: dict[tuple[str, ...], Array] = {}
 
     def compute_values(self, figures: Figures) -> Array:
         """Estimate rows of the child table; shape of `figures`. Raises WorkloadError outside the workload."""
@@ -61,22 +60,20 @@ class Estimates(Covariances):
             total = total + coefficient * self._compute_cube(cube)
         return total
 
-    def compute_marginal(self, attributes: tuple[str, ...]) -> Array:
-        """Return the estimated counts over `attributes`, given and shaped in the family's attribute order."""
-        if attributes not in self._marginals:
-            self._marginals[attributes] = self._rebuild_marginal(attributes)
-        return self._marginals[attributes]
+    @cache_by_identity
+    def compute_marginal(self, attributes: Attributes) -> Array:
+        """Return the estimated counts over `attributes`, given and shaped in the family's attribute order.
+
+        They are the sum over C of r_C spread evenly over the cells of the attributes outside C.
+        """
+        # Raises WorkloadError for a table outside the workload.
+        self._plan.lattice.find_position(attributes)
+        return _spread_components(self._residuals, self._plan.family, attributes)
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
         """Return residual components by attributes, averaged by inverse variance and obeying the identities."""
         (constraints,) = self.constraints
         return impose(constraints, _compute_residuals(self._plan, measurement), self._plan.family)
-
-    def _rebuild_marginal(self, attributes: tuple[str, ...]) -> Array:
-        """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
-        # Raises WorkloadError for a table outside the workload.
-        self._plan.lattice.find_position(attributes)
-        return _spread_components(self._residuals, self._plan.family, attributes)
 
     def _compute_cube(self, cube: Cube) -> Array:
         """Return the values of a cube, in blocks: rows that sum an attribute out are computed apart from the others."""
@@ -206,7 +203,8 @@ class NestedEstimates(Estimates):
     def _list_names(self, component: Component) -> Attributes:
         return self._parts[0].family.sort_names((self._nest.inner, *component[1]) if component[0] else component[1])
 
-    def _rebuild_marginal(self, attributes: Attributes) -> Array:
+    @cache_by_identity
+    def compute_marginal(self, attributes: Attributes) -> Array:
         """Return the table as `Estimates` does, inner categories (NaN if not in the workload) before groups."""
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
         by_member, by_group = (
