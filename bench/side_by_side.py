@@ -106,7 +106,7 @@ def measure_needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], 
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
         with StoredPairs(copies.home.get_cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
-            watchers = [*report.watchers, doubts, agreement]
+            watchers = [report, doubts, agreement]
             result = link(_read_tokens(copies), watchers=watchers, children=children, cache=cache)
         linking = _measure_peak()
         _write_tables(copies, result, agreement, Path(scratch))

@@ -72,7 +72,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     # Logged before any token is opened, so that an interrupted linkage is logged too.
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
-    watchers: list[Watcher] = [*report.watchers, doubts, agreement]
+    watchers: list[Watcher] = [report, doubts, agreement]
     result = _link_reusing_pairs(store, children, keys, linked, watchers)
     record_overlaps(store, keys, sent)
     with store.home.open_staging() as staging:

@@ -1,6 +1,6 @@
 """Collects figures for the reviewer of a linkage. Restricted zone only: every number here is a true count.
 
-A report is made while the linkage runs: give the `watchers` of a `Report` to `link`, and the result of `link` to
+A report is made while the linkage runs: give a `Report` to `link` as a watcher, and the result of `link` to
 `collect_facts`. It contains counts and agreement patterns, never tokens or row numbers; weights come from the model
 alone. The content follows the GUILD guidance on linking data sets (Gilbert and others, Journal of Public Health 40,
 2018).
@@ -38,7 +38,7 @@ _LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quote_text(name)} END" for flag,
 
 
 class Report:
-    """The watchers of a linkage and the facts they collect."""
+    """A watcher of `link`, with its negative control, and the facts it collects."""
 
     def __init__(self) -> None:
         self.control = NegativeControl()
@@ -46,12 +46,8 @@ class Report:
         self.thresholds: list[dict[str, Any]] = []
         self._children = model.REFERENCE_RECORDS
 
-    @property
-    def watchers(self) -> tuple[link.Watcher, ...]:
-        """The watchers to give to `link`."""
-        return (self._watch, self.control)
-
-    def _watch(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
+        self.control(con, step)
         self._children = step.children
         self.counted = self.counted or _count_rows(con)
         if step.one_to_one:

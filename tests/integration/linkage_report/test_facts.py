@@ -108,7 +108,7 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     bands = (load_name_bands("surname"), load_name_bands("given_name"))
     reviews.loc[3:4, ["surname", "forename"]] = [min(names, key=names.__getitem__) for names in bands]
     report = Report()
-    link(tokenise_frames(frames, keys), watchers=report.watchers)
+    link(tokenise_frames(frames, keys), watchers=[report])
     found = {line["lacks"]: line for line in report.counted["unlinkable"] if line["source"] == "hv_reviews"}
     alone = found["surname, forename, date of birth, postcode"]
     assert (alone["rows"], alone["rows_with_own_number"]) == (3, 0)
