@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,22 +35,12 @@ class ChargeError(ValueError):
     """Noise that would cost more than was declared or reserved."""
 
 
-class NoiseSource(Protocol):
-    """Interface of a noise source. Sources other than OpenDP are for tests; the store refuses their measurements."""
-
-    @property
-    def name(self) -> str:
-        """Name recorded in the measurement."""
-
-    def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Return each vector of counts with independent noise of its sigma added to every count; same shapes, int64."""
-
-
 class OpenDPNoise:
     """Vector discrete Gaussian on 64-bit integers, for a total of `rho`.
 
     A second safeguard behind the ledger: it adds up what this object has drawn, by OpenDP's own map, and refuses a draw
     that would exceed `rho`, whatever the caller believes. A row added or removed moves each vector by at most 1 in L2.
+    Sources of another `name` are for tests; the store refuses their measurements.
     """
 
     name = OPENDP
@@ -60,7 +50,10 @@ class OpenDPNoise:
         self._drawn: list[mod.Measurement] = []
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Return noisy counts. Raises ChargeError, now and on later calls, if all draws together would exceed `rho`."""
+        """Return each vector of counts with independent noise of its sigma added to every count; same shapes, int64.
+
+        Raises ChargeError, now and on later calls, if all draws together would exceed `rho`.
+        """
         draws = [_make_gaussian(sigma) for sigma in sigmas]
         # Added before the check, so that a source that refused once gives nothing more.
         self._drawn += draws
@@ -98,7 +91,7 @@ def compute_epsilon(rho: float, delta: float) -> float:
     return float(combinators.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
 
 
-def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
+def measure(plan: Plan, counts: Counts, noise: OpenDPNoise) -> Measurement:
     """Draw the noise of every measured marginal once. Raises ValueError first for counts that do not fit the plan."""
     check_counts(plan, counts)
     rho = compute_charge(plan)

@@ -45,7 +45,7 @@ from privacy.doors import files
 from privacy.release import mechanism
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
-from privacy.release.mechanism import Counts, Measurement, NoiseSource
+from privacy.release.mechanism import Counts, Measurement, OpenDPNoise
 from privacy.release.plan import Plan
 
 Published = Callable[[], Iterable[StatedCharge]]
@@ -62,7 +62,7 @@ def measure_once(
     input_mac: str,
     count: Callable[[], Counts],
     published: Published,
-    noise: NoiseSource | None = None,
+    noise: OpenDPNoise | None = None,
 ) -> Measurement:
     """Return the measurement of one family of one release: made and charged now, or read back if it was made before.
 
@@ -141,13 +141,13 @@ def _find_committed(wanted: _Wanted) -> Reservation | None:
     return reservation if reservation is not None and reservation.is_committed else None
 
 
-def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
+def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: OpenDPNoise | None) -> Measurement:
     """Count, charge, draw, keep, commit and promote, in this order."""
     rho = mechanism.compute_charge(wanted.plan)
     counts = count()
     mechanism.check_counts(wanted.plan, counts)
     reservation = _reserve_budget(wanted, rho)
-    measurement = mechanism.measure(wanted.plan, counts, noise or mechanism.OpenDPNoise(reservation.rho))
+    measurement = mechanism.measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
     stored = StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
     wanted.ledger.commit(reservation, keep_drawn(wanted.store_dir, stored))
@@ -169,7 +169,7 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
         raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 
 
-def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
+def _read(wanted: _Wanted, reservation: Reservation, noise: OpenDPNoise | None) -> Measurement:
     """Return the measurement of a committed charge: exactly the file that the ledger recorded.
 
     Raises ReleaseConflict for another plan or input.
