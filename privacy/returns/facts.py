@@ -160,11 +160,7 @@ def find_facts(
             "reviews": list(of_reviews.reviews),
             "most_unreviewed": MOST_UNREVIEWED_SHARE,
             "waiting_known": Fact.KNOWN_TO in rule.until_then,
-            "bare_known": Fact.KNOWN_TO in rule.without_number,
-            "bare_contact": Fact.LAST_CONTACT in rule.without_number,
-            "bare_concern": Fact.CONCERN in rule.without_number,
-            "bare_absence": Fact.NO_OTHER in rule.without_number,
-            "bare_review": Fact.REVIEW in rule.without_number,
+            **{f"bare_{fact.name.lower()}": fact in rule.without_number for fact in Fact},
         }
         query = _FACTS.replace("ALIKE_REVIEWED", _ALIKE_REVIEWED).replace("ALIKE", _ALIKE)
         found: list[str] = con.sql(query, params=params).to_arrow_table()["fact"].to_pylist()

@@ -36,11 +36,11 @@ WITH seen AS (
      GROUP BY row_key, council, service HAVING bool_or(sure)
 ), told AS (
     SELECT row_key, council, service,
-           CASE WHEN tells_contact AND NOT (unsettled OR perhaps_later OR early) AND (own_number OR $bare_contact)
+           CASE WHEN tells_contact AND NOT (unsettled OR perhaps_later OR early) AND (own_number OR $bare_last_contact)
                 THEN last_contact END AS last_contact,
            CASE WHEN tells_concern AND (concern OR NOT (unsettled OR perhaps_later AND perhaps_concern)) AND NOT early
                  AND (own_number OR $bare_concern) THEN concern END AS concern
-      FROM known WHERE own_number OR $bare_known
+      FROM known WHERE own_number OR $bare_known_to
 ), of_known AS (
     SELECT row_key, list(json_merge_patch(
                json_object('council', council, 'service', service),
@@ -49,7 +49,7 @@ WITH seen AS (
            ) ORDER BY council, service) AS known_to
       FROM told GROUP BY row_key
 ), unfound AS (
-    FROM mine WHERE $absence AND findable AND NOT waiting AND (numbered OR $bare_absence)
+    FROM mine WHERE $absence AND findable AND NOT waiting AND (numbered OR $bare_no_other)
        AND row_key NOT IN (SELECT row_key FROM linked)
        AND row_key NOT IN (SELECT row_key FROM perhaps WHERE NOT other_number)
 ), strangers AS (
