@@ -18,12 +18,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from importlib import resources
 from itertools import islice
 from typing import Any, ClassVar, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from privacy.doors.shipped import read_yaml
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import SignOffLine
@@ -465,36 +467,18 @@ _SIGNATURE_BYTES = 64
 
 
 _NAMES_SHOWN = 5
-_REQUEST_WORDS = {
-    "release": "the release ({})",
-    "stage": "what was signed",
-    "ledger": "the ledger",
-    "place": "where the ledger is kept: this is a copy, or it was moved or restored",
-    "restored": "a backup was restored here",
-    "policy_sha256": "the policy",
-    "sha256sums": "the bundle",
-    "reason": "the reason",
-}
-_COHORT_WORDS = {
-    "measured_in": "what is used again",
-    "share": "the share ({}, now {})",
-    "charged_besides_nano_rho": "what other releases have charged",
-    "missing": "which councils have sent nothing",
-    "accepted": "what was accepted of what is held",
-    "expected_rows": "the operator's expected numbers of rows",
-    "requests": "which tables were asked for",
-}
+_WORDS = read_yaml(resources.files("privacy.release").joinpath("approval.yaml"))
 
 
 def _list_differences(approval: Approval, now: Request, sheet_sha256: str) -> list[str]:
     """Return, in words, the differences between what was signed and what is about to be done."""
     before = approval.request
-    differences = list(_iter_changes(_REQUEST_WORDS, before, now))
+    differences = list(_iter_changes(_WORDS["request"], before, now))
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
     if was.keys() != is_now.keys():
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        differences += _iter_changes(_COHORT_WORDS, was[cohort], is_now[cohort])
+        differences += _iter_changes(_WORDS["cohort"], was[cohort], is_now[cohort])
         for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
             one, other = was[cohort].get(what, {}), is_now[cohort].get(what, {})
             names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
@@ -515,17 +499,12 @@ def _iter_changes(words: Mapping[str, str], before: Mapping[str, Any], now: Mapp
 
 
 def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
-    what = {
-        Stage.MEASUREMENT: ("measured", "no budget was spent"),
-        Stage.PUBLICATION: ("published", "its bundle is made and held"),
-        WITHDRAWAL: ("withdrawn", "readers are told nothing yet"),
-    }
-    done, so_far = what[request["stage"]]
+    words = _WORDS["waiting"][request["stage"]]
     of_whom = "signature of 1 person" if found.needed == 1 else f"signatures of {found.needed} people"
     passed_over = f"; {'; '.join(reasons[-_NAMES_SHOWN:])}" if reasons else ""
     return (
-        f"release {request['release']} needs the {of_whom} before it is {done}, and has"
-        f" {len(found.counting) or 'none'}: {so_far}{passed_over}"
+        f"release {request['release']} needs the {of_whom} before it is {words['done']}, and has"
+        f" {len(found.counting) or 'none'}: {words['so_far']}{passed_over}"
     )
 
 

@@ -142,15 +142,16 @@ def build_privacy_record(
     """
     ledger = list(entries)
     charges = collect_charges(ledger)
-    drawn = {own: list(_iter_drawn(own, charges)) for own in measured}
+    drawn = {own: list(_iter_drawn(own, charges, policy)) for own in measured}
+    charged = {own: [entry for entry, _ in found] for own, found in drawn.items()}
     # Any earlier charge that had not ended was given back before the last of these was made: `session.settle`.
-    ledger = ledger[: max(each.charged.seq for of_cohort in drawn.values() for each in of_cohort)]
+    ledger = ledger[: max(entry.seq for of_cohort in charged.values() for entry in of_cohort)]
     cohorts = [
-        _build_cohort(own, [each.charged for each in drawn[own]], ledger, policy, release)
+        _build_cohort(own, charged[own], ledger, policy, release)
         | {
             "approvals": [
                 _build_approval(signed)
-                for each in dict.fromkeys(each.charged.release for each in drawn[own])
+                for each in dict.fromkeys(entry.release for entry in charged[own])
                 for signed in approvals.get(each, ())
             ]
         }
@@ -168,7 +169,7 @@ def build_privacy_record(
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
         "inference": compute_inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
-        "families": [_build_family(each, policy) for of_cohort in drawn.values() for each in of_cohort],
+        "families": [family for of_cohort in drawn.values() for _, family in of_cohort],
         "reliability": asdict(policy.reliability),
     }
 
@@ -198,17 +199,10 @@ def read_sentences() -> Record:
     return sentences
 
 
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """A measurement, its plan and its charge, and facts about the request if it was made on request."""
-
-    plan: Plan
-    measurement: Measurement
-    charged: Entry
-    on_request: Record
-
-
-def _iter_drawn(own: MeasuredCohort, charges: Mapping[tuple[str, str, str], Reservation]) -> Iterator[_Drawn]:
+def _iter_drawn(
+    own: MeasuredCohort, charges: Mapping[tuple[str, str, str], Reservation], policy: Policy
+) -> Iterator[tuple[Entry, Record]]:
+    """Yield the charge and the record of each measurement, with facts about the request if it was made on request."""
     found = [(own.release, plan, own.measurements[family], dict[str, Any]()) for family, plan in own.plans.items()]
     for each in own.on_request:
         about = {"measured_in": each.release, "tables": list(each.tables)}
@@ -220,7 +214,7 @@ def _iter_drawn(own: MeasuredCohort, charges: Mapping[tuple[str, str, str], Rese
             raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
         if measurement.plan_sha256 != plan.sha256:
             raise ValueError(f"the measurement of {family} was made under another plan")
-        yield _Drawn(plan, measurement, charge.entry, about)
+        yield charge.entry, _build_family(plan, measurement, charge.entry, policy) | about
 
 
 def _build_cohort(
@@ -281,8 +275,7 @@ def _build_approval(signed: Signed) -> Record:
     }
 
 
-def _build_family(drawn: _Drawn, policy: Policy) -> Record:
-    plan, measurement, charged = drawn.plan, drawn.measurement, drawn.charged
+def _build_family(plan: Plan, measurement: Measurement, charged: Entry, policy: Policy) -> Record:
     return {
         "cohort": charged.cohort,
         "family": plan.family.name,
@@ -298,7 +291,6 @@ def _build_family(drawn: _Drawn, policy: Policy) -> Record:
         "method": METHOD,
         "plan_sha256": plan.sha256,
         "ledger_entry": charged.entry_hash,
-        **drawn.on_request,
     }
 
 
