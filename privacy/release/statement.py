@@ -146,17 +146,7 @@ def build_privacy_record(
     charged = {own: [entry for entry, _ in found] for own, found in drawn.items()}
     # Any earlier charge that had not ended was given back before the last of these was made: `session.settle`.
     ledger = ledger[: max(entry.seq for of_cohort in charged.values() for entry in of_cohort)]
-    cohorts = [
-        _build_cohort(own, charged[own], ledger, policy, release)
-        | {
-            "approvals": [
-                _build_approval(signed)
-                for each in dict.fromkeys(entry.release for entry in charged[own])
-                for signed in approvals.get(each, ())
-            ]
-        }
-        for own in measured
-    ]
+    cohorts = [_build_cohort(own, charged[own], ledger, policy, release, approvals) for own in measured]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
     sentences = read_sentences()
     counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
@@ -218,7 +208,12 @@ def _iter_drawn(
 
 
 def _build_cohort(
-    own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
+    own: MeasuredCohort,
+    charged: Sequence[Entry],
+    ledger: Sequence[Entry],
+    policy: Policy,
+    release: str,
+    approvals: Mapping[str, Sequence[Signed]],
 ) -> Record:
     """Return the parameters and accounts of one cohort, up to the last charge of what is published."""
     units = sorted({entry.unit for entry in charged})
@@ -232,6 +227,11 @@ def _build_cohort(
         "privacy_parameters": accounts[units.index(CHILD)]["privacy_parameters"],
         "joint_parameters": _build_parameters(sum(entry.nano_rho for entry in charged) / NANO, policy.delta),
         "accounts": accounts,
+        "approvals": [
+            _build_approval(signed)
+            for each in dict.fromkeys(entry.release for entry in charged)
+            for signed in approvals.get(each, ())
+        ],
     }
 
 
