@@ -79,11 +79,10 @@ def repair_rows(
         sample = np.sort(generator.choice(number, min(number, _SAMPLED), replace=False))
         moves = _choose_moves(now, slopes, candidates, sample)
         # The loss is a sum of squared rows, so its root is about the number of rows that are wrong.
-        many = min(len(moves.rows), ceil(np.sqrt(loss)))
+        many = min(moves.shape[1], ceil(np.sqrt(loss)))
         futile += 1
         while many:
-            after = _apply_moves(now, moves, candidates, many)
-            chosen = moves.rows[:many]
+            after, chosen = _apply_moves(now, moves[:, :many], candidates), moves[0, :many]
             before = {name: codes[chosen] for name, codes in now.items()}
             trial = {
                 names: table + count_rows(family, after, names) - count_rows(family, before, names)
@@ -102,15 +101,6 @@ def repair_rows(
     return now, int(differs.sum())
 
 
-@dataclass(frozen=True, eq=False)
-class _Moves:
-    """Changes of rows that reduce the loss, best first: number of row, of set of attributes, and of its candidate."""
-
-    rows: NDArray[np.int64]
-    sets: NDArray[np.int64]
-    values: NDArray[np.int64]
-
-
 def _list_candidates(rows: Codes, names: Names) -> Mapping[str, NDArray[np.int64]]:
     """Return the values of tied attributes that rows have, most frequent first."""
     found, counts = np.unique(np.stack([rows[name] for name in names]), axis=1, return_counts=True)
@@ -123,7 +113,8 @@ def _choose_moves(
     slopes: Tables,
     candidates: Sequence[Mapping[str, NDArray[np.int64]]],
     sample: NDArray[np.int64],
-) -> _Moves:
+) -> NDArray[np.int64]:
+    """Return the changes of rows that reduce the loss, best first: number of row, set of attributes and candidate."""
     gains = np.zeros(len(sample))
     sets, values = np.zeros((2, len(sample)), dtype=np.int64)
     for number, changed in enumerate(candidates):
@@ -136,7 +127,7 @@ def _choose_moves(
     # Stable, so that equal gains keep their order and a seed gives the same rows everywhere.
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > 0]
-    return _Moves(sample[order], sets[order], values[order])
+    return np.stack([sample[order], sets[order], values[order]])
 
 
 def _compute_gains(
@@ -159,14 +150,15 @@ def _compute_gains(
 
 
 def _apply_moves(
-    rows: Codes, moves: _Moves, candidates: Sequence[Mapping[str, NDArray[np.int64]]], many: int
+    rows: Codes, moves: NDArray[np.int64], candidates: Sequence[Mapping[str, NDArray[np.int64]]]
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the values of the first `many` rows of the moves after the change, by attribute."""
-    after = {name: codes[moves.rows[:many]] for name, codes in rows.items()}
+    """Return the values of the rows of these moves after the change, by attribute."""
+    chosen, sets, values = moves
+    after = {name: codes[chosen] for name, codes in rows.items()}
     for number, changed in enumerate(candidates):
-        own = moves.sets[:many] == number
+        own = sets == number
         for name, codes in changed.items():
-            after[name][own] = codes[moves.values[:many][own]]
+            after[name][own] = codes[values[own]]
     return after
 
 
