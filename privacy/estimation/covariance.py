@@ -94,7 +94,7 @@ class Covariances:
             self._computed[key] = self._compute_pair(pair, left.shape)
         return self._computed[key]
 
-    def _compute_pair(self, pair: _Pair, shape: tuple[int, ...]) -> Array:
+    def _compute_pair(self, pair: "_Pair", shape: tuple[int, ...]) -> Array:
         by_group = np.zeros((len(self._variances), *[1] * len(shape)))
         # The subsets of the attributes that both cubes vary along, in lattice order.
         for component in iter_subsets(pair.shared):
@@ -115,7 +115,7 @@ class Covariances:
             self._placed[identity] = self._place_new(cube)
         return self._placed[identity]
 
-    def _place_new(self, cube: Cube) -> dict[str, _Placed]:
+    def _place_new(self, cube: Cube) -> dict[str, "_Placed"]:
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
         for name, selector in selectors.items():
@@ -156,7 +156,7 @@ class _Known:
         return frozenset(name for block in self.gains for name in block)
 
     @cache_by_identity
-    def compute_shares(self, cube: dict[str, _Placed], ndim: int) -> Array:
+    def compute_shares(self, cube: dict[str, "_Placed"], ndim: int) -> Array:
         """Return every figure's share u in the whitened equalities, over attributes they weigh: (R, groups, ...)."""
         shares = np.zeros(())
         for block, gain in self.gains.items():
