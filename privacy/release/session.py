@@ -45,7 +45,7 @@ from privacy.doors import files
 from privacy.release import mechanism
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
-from privacy.release.mechanism import Counts, Measurement, OpenDPNoise
+from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
 
 Published = Callable[[], Iterable[StatedCharge]]
@@ -143,11 +143,11 @@ def _find_committed(wanted: _Wanted) -> Reservation | None:
 
 def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: OpenDPNoise | None) -> Measurement:
     """Count, charge, draw, keep, commit and promote, in this order."""
-    rho = mechanism.compute_charge(wanted.plan)
+    rho = compute_charge(wanted.plan)
     counts = count()
     mechanism.check_counts(wanted.plan, counts)
     reservation = _reserve_budget(wanted, rho)
-    measurement = mechanism.measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
+    measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
     stored = StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
     wanted.ledger.commit(reservation, keep_drawn(wanted.store_dir, stored))

@@ -34,7 +34,7 @@ def killed_at(step: str):
     """Simulate death before or after one step: no handler runs, and locks are released."""
     owner, name = {
         "reserve": (Ledger, "reserve"),
-        "draw": (session.mechanism, "measure"),
+        "draw": (session, "measure"),
         "keep": (session, "keep_drawn"),
         "commit": (Ledger, "commit"),
         "promote": (session, "promote_drawn"),
