@@ -5,8 +5,6 @@ and rows are sorted by key. Dates in the payload are cut to the month, because t
 reveal the date of birth. Readers of the payload cannot read the tokens, which are encrypted for the linkage.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +46,6 @@ class TableWriter(AbstractContextManager["TableWriter"]):
         self.metadata = dict(metadata or {})
         """Metadata of the file, written when it is closed."""
         self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self.rows = 0
 
     def __exit__(self, *_: object) -> None:
         if self._writer:
@@ -73,10 +70,9 @@ class TableWriter(AbstractContextManager["TableWriter"]):
                 encryption_properties=self._encryption,
             )
         self._writer.write_table(table)
-        self.rows += table.num_rows
 
 
-class KeyedWriter(AbstractContextManager["KeyedWriter"]):
+class KeyedWriter(TableWriter):
     """Writes a Parquet file of rows sorted by key. Rows can arrive in any order.
 
     Up to about `CHUNK_ROWS` rows are sorted in memory. A longer extract is kept in a temporary file next to the output,
@@ -84,8 +80,7 @@ class KeyedWriter(AbstractContextManager["KeyedWriter"]):
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
-        self._out = TableWriter(path, metadata, encryption)
-        self.metadata = self._out.metadata
+        super().__init__(path, metadata, encryption)
         write_key, self._read_key = sealed.build_process_encryption(secrets.token_bytes(_KEY_BYTES))
         self._aside = path.with_name(f"{path.name}.unordered")
         self._unordered = TableWriter(self._aside, encryption=write_key)
@@ -93,11 +88,11 @@ class KeyedWriter(AbstractContextManager["KeyedWriter"]):
         self._in_memory: list[pa.Table] = []
         self.rows = 0
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._out:
-            if kind is None and self.begun:
-                for table in self._iter_ordered():
-                    self._out.write(table)
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        if kind is None and self.begun:
+            for table in self._iter_ordered():
+                super().write(table)
+        super().__exit__()
         self._aside.unlink(missing_ok=True)
 
     @property
@@ -177,7 +172,7 @@ class RowState(StrEnum):
     """The row says that its record is deleted."""
 
 
-class RowWriter:
+class RowWriter(ExitStack):
     """Destination for the rows and findings of a pass, open during the pass."""
 
     kept: Path
@@ -186,17 +181,11 @@ class RowWriter:
     tokens: Path | None = None
     """File of the tokens; None if none were written separately from `kept`."""
 
-    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: KeyedWriter | TableWriter) -> None:
-        self._keys, self._rows, self._writers = keys, rows, (rows, *writers)
-        self._open = ExitStack()
-
-    def __enter__(self) -> Self:
-        for writer in self._writers:
-            self._open.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
+    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: TableWriter) -> None:
+        super().__init__()
+        self._keys, self._rows = keys, rows
+        for writer in (rows, *writers):
+            self.enter_context(writer)  # creates no file
 
     @property
     def rows(self) -> int:

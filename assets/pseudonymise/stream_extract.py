@@ -1,7 +1,7 @@
 """Streams an identifiable file in one pass: reads, checks, normalises and tokenises it in chunks of rows.
 
 The output, written by `split_writer`, holds no identifiers. Memory does not grow with the file, except for eight bytes
-a row to detect repeats, and the hashes in `DuplicateIdentifiers`. Databases are in memory and cannot spill to disk,
+a row to detect repeats, and the hashes of numbers in `Findings`. Databases are in memory and cannot spill to disk,
 because identifiers pass through them.
 """
 
@@ -199,7 +199,7 @@ def stream_extract(
         findings.stop_shares,
         hints,
         sheet=extract.table.sheet,
-        other_origins=findings.find_other_origins(extract.landed),
+        other_origins=findings.origins.find_other_origins(extract.landed.council, extract.landed.cohort),
     )
 
 
