@@ -44,13 +44,11 @@ FORGOTTEN = RuleCount(
 )
 OTHER_KEYS = Finding(
     "objections-of-other-keys",
-    "objections",
     None,
     "warning",
-    passed=False,
-    unexpected_rows=None,
-    sentence="Objections are on the list that were made under other keys or versions and cannot be recognised here:"
+    "Objections are on the list that were made under other keys or versions and cannot be recognised here:"
     " `readiness doctor` says what to do.",
+    "objections",
 )
 
 

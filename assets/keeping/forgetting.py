@@ -454,8 +454,8 @@ def _select_rows(store: CohortStore, keys: KeyRing, choose: Callable[[pa.Table],
     # an empty table, so that there is something to concatenate if no extract is in
     found = [_build_key_table("", "", np.empty(0, np.uint64))]
     for extract in _list_linked_extracts(store):
-        for tokens in map(pa.table, open_tokens(extract, keys).iter_batches()):
-            found.append(_build_key_table(extract.source, extract.council, tokens[ROW_KEY].to_numpy()[choose(tokens)]))
+        tokens = open_tokens(extract, keys).read()
+        found.append(_build_key_table(extract.source, extract.council, tokens[ROW_KEY].to_numpy()[choose(tokens)]))
     return pa.concat_tables(found)
 
 
