@@ -80,6 +80,11 @@ class ValidationRequest:
     facts: Mapping[str, float | None]
     breaking: Mapping[str, int]
 
+    @property
+    def batch(self) -> str:
+        """Key that is equal for requests that one run of the suites can answer."""
+        return self.source
+
 
 GRACE_SECONDS = 10
 """Time that the process may take to end before it is killed."""
@@ -100,16 +105,8 @@ def load() -> None:
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    """Return the findings for each extract, in order. Suites run once for all extracts of a source."""
-    found: dict[Path, tuple[Finding, ...]] = {}
-    for source in dict.fromkeys(extract.source for extract in extracts):
-        own = [extract for extract in extracts if extract.source == source]
-        with _ONE_AT_A_TIME:
-            found |= zip((extract.kept for extract in own), _judge(CONTRACTS[source], own), strict=True)
-    return [found[extract.kept] for extract in extracts]
-
-
-def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
+    """Return the findings for each extract of one source, in order. Suites run once for all of them."""
+    contract = CONTRACTS[extracts[0].source]
     names = [column.name for column in contract.select_role(Role.PAYLOAD)]
 
     def iter_files() -> Iterator[pyarrow.parquet.ParquetFile]:
@@ -119,11 +116,12 @@ def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
     def judge_rows(rows: pa.Table) -> list[Finding]:
         return [finding for finding, _ in _run(contract, "rows", rows)]
 
-    of_rows = [judge_rows(_collect_values(iter_files(), names))] * len(extracts)
-    # only a broken expectation needs counts, which take a pass over all rows
-    if not all(finding.passed for finding in of_rows[0]):
-        of_rows = [judge_rows(file.read(names).unify_dictionaries()) for file in iter_files()]
-    of_extracts = _judge_extracts(contract, extracts)
+    with _ONE_AT_A_TIME:
+        of_rows = [judge_rows(_collect_values(iter_files(), names))] * len(extracts)
+        # only a broken expectation needs counts, which take a pass over all rows
+        if not all(finding.passed for finding in of_rows[0]):
+            of_rows = [judge_rows(file.read(names).unify_dictionaries()) for file in iter_files()]
+        of_extracts = _judge_extracts(contract, extracts)
     return [(*own, *rows) for own, rows in zip(of_extracts, of_rows, strict=True)]
 
 

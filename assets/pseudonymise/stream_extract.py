@@ -150,6 +150,11 @@ class Untokenised:
     scope: Scope = WHOLE
 
     @property
+    def batch(self) -> tuple[Any, ...]:
+        """Key that is equal for requests that can be tokenised together."""
+        return self.contract.name, self.scope
+
+    @property
     def form(self) -> tuple[Any, ...]:
         """Key that is equal for rows that one statement can type together."""
         return self.sql, *self.rows.column_names
@@ -222,17 +227,6 @@ def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows
     return made.select([SOURCE_ROW, "record"])
 
 
-def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """Return the rows of each request with tokens, in order. Requests with the same source and scope share one pass."""
-    together: dict[tuple[str, Scope], list[int]] = {}
-    for number, entry in enumerate(wanted):
-        together.setdefault((entry.contract.name, entry.scope), []).append(number)
-    found: dict[int, pa.Table] = {}
-    for numbers in together.values():
-        found |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
-    return [found[number] for number in range(len(wanted))]
-
-
 def _build_projection(extract: OpenExtract, contract: SourceContract) -> Projection:
     return project_extract("extract", extract, contract, normalise.VALID, carried=(_PART, *PLACE_COLUMNS))
 
@@ -277,7 +271,7 @@ def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
 def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     """Return, for each request, typed rows with tokens in place of identifiers, sorted by `source_row`.
 
-    All requests must have the same contract and scope. Planning a statement costs the same for any number of rows, so
+    All requests must be of one batch. Planning a statement costs the same for any number of rows, so
     rows in the same format are typed together, and all rows are tokenised together.
     """
     contract, scope = wanted[0].contract, wanted[0].scope
