@@ -12,12 +12,13 @@ from pathlib import Path
 import duckdb
 
 from assets.home.errors import Refused
+from assets.pseudonymise.split_writer import build_payload_schema
 from ndl_export.tables import FAMILIES, health, model, parents, pupil
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
-from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role
+from sources.contracts import CONTRACTS
 from sources.contracts.sources import build_review_concern_sql, build_setting_days_sql
 from sources.reference import code_lists
 from sources.reference.code_lists import DOMAINS, GLD_GOALS, GOALS, MAJOR_GROUP, TWO_YEAR_REVIEW, load_cut_offs
@@ -95,9 +96,8 @@ def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path])
         # DuckDB would make columns from folder names such as `cohort=202425`.
         rows = f"SELECT * FROM {quote_parquet(paths, hive_partitioning=False)}"
     else:
-        kinds = {"council": "VARCHAR", "row_key": "UBIGINT"}
-        kinds |= {column.name: _SQL_TYPES[column.kind] for column in _list_kept_columns(source)}
-        rows = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in kinds.items())} WHERE false"
+        con.register(f"no_{source}", build_payload_schema(CONTRACTS[source]).empty_table())
+        rows = f"SELECT '' AS council, * FROM no_{source}"
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
         f" JOIN links ON links.source = {quote_text(source)} AND links.council = rows.council"
@@ -106,22 +106,9 @@ def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path])
     con.execute(f"CREATE VIEW {source} AS {rows if source == 'parent_experience' else linked}")
 
 
-_SQL_TYPES = {
-    Kind.TEXT: "VARCHAR",
-    Kind.CODE: "VARCHAR",
-    Kind.DATE: "DATE",
-    Kind.INTEGER: "INTEGER",
-    Kind.DECIMAL: "DOUBLE",
-}
-
-
-def _list_kept_columns(source: str) -> tuple[Column | DerivedColumn, ...]:
-    return (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
-
-
 def _hash_content_sql(source: str) -> str:
     """Return SQL that orders rows by a hash of their content, independent of their position or key."""
-    return f"hash({', '.join(column.name for column in _list_kept_columns(source))})"
+    return f"hash({', '.join(build_payload_schema(CONTRACTS[source]).names[1:])})"
 
 
 def _select_one_per_child_sql(rows: str, order: str) -> str:

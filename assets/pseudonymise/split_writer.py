@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from privacy import pseudonyms
 from privacy.doors import sealed
 from privacy.row_keys import ROW_KEY, RowKeys, split_number
+from sources.contracts import Column, DerivedColumn, Kind, Role, SourceContract
 from sources.extract.table import SOURCE_ROW
 
 CHUNK_ROWS = 3 << 15
@@ -36,6 +37,19 @@ _PIECES = 32
 _STARTS = np.arange(1, _PIECES, dtype=np.uint64) * np.uint64(2**64 // _PIECES)
 """First key of each piece after the first. Keys are spread evenly over 64 bits."""
 _KEY_BYTES = 32
+_TYPES = {
+    Kind.TEXT: pa.string(),
+    Kind.CODE: pa.string(),
+    Kind.DATE: pa.date32(),
+    Kind.INTEGER: pa.int32(),
+    Kind.DECIMAL: pa.float64(),
+}
+
+
+def build_payload_schema(contract: SourceContract) -> pa.Schema:
+    """Return the row key of a source's rows, and the columns that are kept without tokens, in order."""
+    kept: tuple[Column | DerivedColumn, ...] = (*contract.select_role(Role.PAYLOAD), *contract.derived)
+    return pa.schema([(ROW_KEY, pa.uint64()), *((column.name, _TYPES[column.kind]) for column in kept)])
 
 
 class TableWriter(AbstractContextManager["TableWriter"]):

@@ -25,7 +25,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from assets.home.software import get_software_version
 from assets.pseudonymise import findings
-from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter, SenderWriter
+from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter, SenderWriter, build_payload_schema
 from assets.pseudonymise.stream_extract import Tools, make_tools, stream_alone
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
@@ -34,7 +34,7 @@ from privacy.doors.sql import quote_parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
-from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.council_file import CouncilFile
@@ -54,24 +54,15 @@ _MAX_MANIFEST_BYTES = 1 << 20
 """Longest manifest that is read (1 MiB)."""
 _NAMES_SHOWN = 5
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
-_TYPES = {
-    Kind.TEXT: pa.string(),
-    Kind.CODE: pa.string(),
-    Kind.DATE: pa.date32(),
-    Kind.INTEGER: pa.int32(),
-    Kind.DECIMAL: pa.float64(),
-}
 
 
 def build_tokens_schema(contract: SourceContract) -> pa.Schema:
     """Return the columns of a source's tokens files, in order."""
-    kept: tuple[Column | DerivedColumn, ...] = (*contract.select_role(Role.PAYLOAD), *contract.derived)
-    payload = [(column.name, _TYPES[column.kind]) for column in kept]
     identifiers = {column.name for column in contract.select_role(Role.IDENTIFIER)}
     tokens = pseudonyms.list_token_columns(identifiers) if "date_of_birth" in identifiers else []
     marks = pseudonyms.list_row_marks(contract.name, contract.record, (), identifiers)
     numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
-    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *numbers])
+    return pa.schema([*build_payload_schema(contract), *numbers])
 
 
 def has_quintile(contract: SourceContract) -> bool:
