@@ -375,34 +375,18 @@ def _build_if_sql(condition: str, then: str, otherwise: str) -> str:
 
 def _label_codes_sql(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return SQL for the label of each code of a column."""
-    cases = " ".join(f"WHEN {quote_text(code)} THEN {quote_text(label)}" for code, label in labels.items())
-    return f"CASE {column} {cases}{_build_else_sql(otherwise)} END"
+    return _label_cases_sql({quote_text(code): label for code, label in labels.items()}, otherwise, column)
 
 
-def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """Return SQL for the label of the first condition that holds."""
+def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None, column: str = "") -> str:
+    """Return SQL for the label of the first condition that holds, or value that the column has."""
     cases = " ".join(f"WHEN {condition} THEN {quote_text(label)}" for condition, label in labels.items())
-    return f"CASE {cases}{_build_else_sql(otherwise)} END"
+    return f"CASE {column} {cases}{f' ELSE {quote_text(otherwise)}' if otherwise else ''} END"
 
 
-def _build_else_sql(label: str | None) -> str:
-    return f" ELSE {quote_text(label)}" if label else ""
-
-
-@dataclass(frozen=True)
-class TableCheck:
-    """Counts that must be 0: rows with a missing value or one outside a column's public domain, and repeated units."""
-
-    rows_outside_their_domain: int
-    units_twice: int
-
-    @property
-    def ok(self) -> bool:
-        return not (self.rows_outside_their_domain or self.units_twice)
-
-
-def check_table(path: Path, family: str) -> TableCheck:
-    """Check the confidential table of a family in one pass."""
+def check_table(path: Path, family: str) -> dict[str, int]:
+    """Return counts that must be 0 in the confidential table of a family: rows with a missing value or one outside a
+    column's public domain, and repeated units."""
     outside = " OR ".join(
         # NULL NOT IN is NULL, and a missing value is outside the domain too.
         f"coalesce({quote_identifier(each.name)} NOT IN ({', '.join(map(quote_text, each.categories))}), true)"
@@ -410,5 +394,5 @@ def check_table(path: Path, family: str) -> TableCheck:
     )
     sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {quote_parquet(path)}"
     with open_in_memory() as con:
-        outside_rows, twice = con.execute(sql).fetchall()[0]
-    return TableCheck(outside_rows, twice)
+        (counts,) = con.execute(sql).fetchall()
+    return dict(zip(("rows_outside_their_domain", "units_twice"), counts, strict=True))
