@@ -286,7 +286,6 @@ def render(report: Facts) -> str:
         by_source=by_source,
         most_moved=max(moves, default=None),
         scales={name: _build_share_scale([line[name] for line in report["groups"]]) for name in LINKED_TO},
-        weighted_by=list(WEIGHTED_BY),
         patterns_listed=PATTERNS_LISTED,
         patterns_drawn=_build_waterfalls(report["review_patterns"][:PATTERNS_DRAWN]),
         weights_scale=_build_bits_scale([line["weight"] for line in report["weights"]]),

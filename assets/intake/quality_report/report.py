@@ -186,7 +186,6 @@ def render(report: Facts) -> str:
         warns_of_formulas=any(sheet and not sheet["formulas_checked"] for sheet in sheets),
         formulas_not_checked=FORMULAS_NOT_CHECKED,
         fix=_select_fixes(report),
-        topics=list(_group_by_topic(report["figures"])),
         values=list(_group_by_display(report["values"])),
         published_by=PUBLISHED_BY,
     )
@@ -213,14 +212,6 @@ def _select_fixes(report: Facts) -> Facts:
             sentence = sentence.replace(column, f"{heading} ({column})", 1)
         checks.append(check | {"sentence": sentence})
     return {"rules": first, "checks": checks, "left": len(left) - len(first)}
-
-
-def _group_by_topic(figures: list[Facts]) -> Iterator[Facts]:
-    """Yield each topic with its figures and the first of them that can be compared with a published figure."""
-    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
-        members = list(group)
-        published = next((figure for figure in members if figure["published_share"] is not None), None)
-        yield {"name": topic, "figures": members, "published": published}
 
 
 def _group_by_display(columns: list[Facts]) -> Iterator[Facts]:
