@@ -7,7 +7,6 @@ of a good level of development, weighted by the inverse of the group's share of 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
@@ -85,27 +84,15 @@ WEIGHTED_BY = {
 """Each weighting, and the columns whose categories are its groups."""
 
 
-@dataclass(frozen=True)
-class _Linked:
-    """A linked table: the attribute it shows rates for, the categories that count as linked, and the condition."""
-
-    table: Table
-    attribute: Attribute
-    labels: dict[str, str]
-    condition: str
-
-
-_TABLES = (
-    _Linked(
-        pupil.READINESS_PATHWAY, pupil.ASQ3, {category: category for category in pupil.LINKED}, LINKED_TO["review"]
-    ),
-    _Linked(
+_TABLES: tuple[tuple[Table, Attribute, dict[str, str], str], ...] = (
+    (pupil.READINESS_PATHWAY, pupil.ASQ3, {category: category for category in pupil.LINKED}, LINKED_TO["review"]),
+    (
         pupil.FUNDED_ENTITLEMENT,
         pupil.ENTITLEMENT,
         {c: c for c in pupil.ENTITLEMENT.categories if c != pupil.NOT_LINKED_TO_SETTING},
         LINKED_TO["setting"],
     ),
-    _Linked(
+    (
         pupil.JOINED_DOTS,
         pupil.DOTS,
         {
@@ -115,9 +102,9 @@ _TABLES = (
         " AND ".join(f"({condition})" for condition in LINKED_TO.values()),
     ),
 )
+"""Each linked table, the attribute it shows rates for, the categories that count as linked, and the condition."""
 
-
-_COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(linked.attribute.name for linked in _TABLES)])
+_COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(attribute.name for _, attribute, *_ in _TABLES)])
 """Columns of the children's table that are read."""
 
 
@@ -130,28 +117,29 @@ def compute_weighted_rates(children: Path) -> list[dict[str, Any]]:
     with open_in_memory() as con:
         cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {quote_parquet(children)} GROUP BY ALL"
         con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
-        return [line for linked in _TABLES for line in _build_lines(con, linked)]
-
-
-def _build_lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, Any]]:
-    plain = _compute_rates(con, linked, ())
-    weighted = {name: _compute_rates(con, linked, columns) for name, columns in WEIGHTED_BY.items()}
-    return [
-        {
-            "table": linked.table.name,
-            "title": linked.table.title,
-            "category": label,
-            "children": plain[category][0],
-            "unweighted": plain[category][1],
-            "weighted": {name: rates[category][1] for name, rates in weighted.items()},
-        }
-        for category, label in linked.labels.items()
-        if category in plain
-    ]
+        lines = []
+        for table, attribute, labels, condition in _TABLES:
+            plain = _compute_rates(con, attribute.name, condition, ())
+            weighted = {
+                name: _compute_rates(con, attribute.name, condition, columns) for name, columns in WEIGHTED_BY.items()
+            }
+            lines += [
+                {
+                    "table": table.name,
+                    "title": table.title,
+                    "category": label,
+                    "children": plain[category][0],
+                    "unweighted": plain[category][1],
+                    "weighted": {name: rates[category][1] for name, rates in weighted.items()},
+                }
+                for category, label in labels.items()
+                if category in plain
+            ]
+        return lines
 
 
 def _compute_rates(
-    con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]
+    con: duckdb.DuckDBPyConnection, attribute: str, condition: str, columns: tuple[str, ...]
 ) -> dict[str, tuple[int, float]]:
     """Return the number of children and the share at a good level of development for each linked category.
 
@@ -162,7 +150,7 @@ def _compute_rates(
     found = con.execute(
         f"""
         WITH cells AS (
-            SELECT {listed} {linked.attribute.name} AS category, gld = 'Yes' AS good, {linked.condition} AS linked,
+            SELECT {listed} {attribute} AS category, gld = 'Yes' AS good, {condition} AS linked,
                    sum(n)::BIGINT AS n
               FROM of_children GROUP BY ALL
         ), weighed AS (
