@@ -62,12 +62,14 @@ class Quintiles:
     quintiles: np.ndarray
 
     @classmethod
-    def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Self:
-        """Read a CSV file with the columns `postcode` and `imd_decile`.
+    def read(cls, con: duckdb.DuckDBPyConnection, directory: Path | None) -> Self:
+        """Read a CSV file with the columns `postcode` and `imd_decile`; without one, no postcode is known.
 
         Raises `duckdb.Error` if it cannot be read as such, and `OtherEdition` if its column `imd_edition` differs from
         the published edition.
         """
+        if directory is None:
+            return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
         file = quote_csv(directory, all_varchar=True)
         # without the column, assume the published edition
         if "imd_edition" in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
@@ -88,11 +90,6 @@ class Quintiles:
             " WHERE postcode IS NOT NULL AND quintile IS NOT NULL GROUP BY postcode ORDER BY postcode",
         )
         return cls(found["postcode"].to_numpy(), found["quintile"].to_numpy())
-
-    @classmethod
-    def build_empty(cls) -> Self:
-        """Return a look-up that knows no postcodes, for use without a directory."""
-        return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
 
     def look_up(self, hashes: pa.ChunkedArray) -> pa.Array:
         """Return the quintile (int32) of each hash, or NULL if the directory does not have it."""
@@ -134,7 +131,7 @@ def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConn
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # statements run concurrently; threads within one double its processor time
     pseudonyms.prepare(con)
-    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.build_empty()
+    return con, Quintiles.read(con, postcode_directory)
 
 
 @dataclass(frozen=True)

@@ -152,14 +152,13 @@ def _list_rules(source: str) -> set[str]:
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
     """Read the manifest of a tokens file. Raises `ExtractStopped` if it is missing or invalid."""
-    text = None
-    for sent in _make_reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
-        assert isinstance(sent, bytes)
-        text = sent
-    if text is None:
+    sent = list(_make_reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES))
+    if not sent:
         raise ExtractStopped(
             f"{landed.name}: the file carries no manifest; it must be what `readiness pseudonymise` wrote, unchanged"
         )
+    (text,) = sent
+    assert isinstance(text, bytes)
     try:
         if len(text) > _MAX_MANIFEST_BYTES:
             raise ValueError("it is too long")
