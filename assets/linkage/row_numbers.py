@@ -30,10 +30,6 @@ from sources.contracts import CONTRACTS, Severity
 from sources.extract.table import SOURCE_ROW
 
 
-class NotLinkedAsIs(Exception):
-    """Raised if the links were made from extracts other than today's; the message says what to do."""
-
-
 class RowNumbers:
     """Row numbers and keys of a cohort's extracts. Methods raise `KeyProblem`."""
 
@@ -71,12 +67,12 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     """Write the links of a cohort by row number to `out`, and return the number of rows.
 
     `out` is CSV or Parquet, depending on its suffix. Only its owner can read it, and the processing log records it.
-    Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`.
+    Raises `Refused` if the links were made from other extracts than today's, `Damaged` and `KeyProblem`.
     """
     if not store.links.exists():
-        raise NotLinkedAsIs(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
+        raise Refused(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
     if moved := inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
-        raise NotLinkedAsIs(
+        raise Refused(
             f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked;"
             " link the cohort again first"
         )

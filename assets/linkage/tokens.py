@@ -30,7 +30,8 @@ from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
-    """Raised if tokens cannot be read or do not belong to the payload beside them; the message says what to do."""
+    """Raised if tokens cannot be read, do not belong to the payload beside them, or were made in another way than
+    others; the message says what to do."""
 
 
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"

@@ -43,13 +43,6 @@ HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode
 """SQL for the hash under which a row's postcode is looked up. Needs the normaliser's functions."""
 
 
-class OtherEdition(ExtractStopped):
-    """Raised for a directory with another edition of the index than the one releases publish.
-
-    It stops every extract whose rows get quintiles.
-    """
-
-
 @dataclass(frozen=True)
 class Quintiles:
     """Sorted `hashes` (uint64) of postcodes, and the quintile (int32) of each; 1 is the most deprived.
@@ -65,8 +58,8 @@ class Quintiles:
     def read(cls, con: duckdb.DuckDBPyConnection, directory: Path | None) -> Self:
         """Read a CSV file with the columns `postcode` and `imd_decile`; without one, no postcode is known.
 
-        Raises `duckdb.Error` if it cannot be read as such, and `OtherEdition` if its column `imd_edition` differs from
-        the published edition.
+        Raises `duckdb.Error` if it cannot be read as such, and `ExtractStopped` if its column `imd_edition` differs
+        from the published edition. This stops every extract whose rows get quintiles.
         """
         if directory is None:
             return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
@@ -76,7 +69,7 @@ class Quintiles:
             others = f"SELECT count(DISTINCT trim(imd_edition)) FROM {file} WHERE trim(imd_edition) <> ?"
             [(number,)] = con.execute(others, [IMD_EDITION]).fetchall()
             if number:
-                raise OtherEdition(
+                raise ExtractStopped(
                     f"{directory.name}: imd_edition is not {IMD_EDITION} in every row (there are {number} other"
                     f" values); releases say that quintiles are of the Indices of Deprivation {IMD_EDITION}, so make it"
                     " from those"

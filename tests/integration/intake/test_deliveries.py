@@ -21,7 +21,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.pseudonymise import stream_extract
 from assets.pseudonymise.split_writer import Scope
-from assets.pseudonymise.stream_extract import OtherEdition, Tools, Untokenised, make_tools, tokenise
+from assets.pseudonymise.stream_extract import Tools, Untokenised, make_tools, tokenise
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -207,7 +207,7 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
     directory = desk.landing / "reference" / "postcode_directory.csv"
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2019\n")
     desk.land(children(1, postcode="LS1 4AP"))
-    with pytest.raises(OtherEdition, match="imd_edition is not 2025 in every row"):
+    with pytest.raises(ExtractStopped, match="imd_edition is not 2025 in every row"):
         replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
     replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()

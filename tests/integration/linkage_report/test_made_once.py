@@ -12,7 +12,8 @@ from assets.intake.ingest import Intake
 from assets.linkage import inputs
 from assets.linkage.children import check_table
 from assets.linkage.inputs import are_tables_current, is_current, list_councils
-from assets.linkage.link import CannotBeLinked, derive_confidential_tables, link_cohort
+from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.linkage.tokens import TokensUnusable
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.child_table import UNIT_COLUMN
@@ -130,12 +131,12 @@ def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(
     before = pq.read_table(store.links)
     new = old.rotate(tmp_path / "next")
     ingest(landing, home, new, ("halton",))
-    with pytest.raises(CannotBeLinked, match=r"(leeds|halton)/eyfsp.* take them in again"):
+    with pytest.raises(TokensUnusable, match=r"(leeds|halton)/eyfsp.* take them in again"):
         link_cohort(store, COUNCILS, new)
     assert pq.read_table(store.links).equals(before)
     ingest(landing, home, new)
     link_cohort(store, COUNCILS, new)
     assert pq.read_table(store.links).equals(before)
     monkeypatch.setattr("privacy.pseudonyms.PSEUDONYM_VERSION", "next")
-    with pytest.raises(CannotBeLinked, match="and others have tokens made with different keys, pseudonyms"):
+    with pytest.raises(TokensUnusable, match="and others have tokens made with different keys, pseudonyms"):
         link_cohort(store, COUNCILS, new)
