@@ -75,10 +75,12 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         _write(agreement.count_children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
             found = staging / "links.parquet", staging / "agreement.parquet"
+            tables = {family: staging / f"{family}.parquet" for family in FAMILIES}
             # DuckDB builds the tables while Python works out the report.
-            building = beside.submit(_build_tables, store, staging, *found, extracts)
+            building = beside.submit(build_confidential_tables, Cohort(store.cohort), *found, extracts, tables)
             _write(doubts.list_children(result.links), staging / "doubts.parquet")
-            facts, tables = report.collect_facts(result), building.result()
+            facts = report.collect_facts(result)
+            building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
         shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
@@ -116,15 +118,6 @@ def _list_readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict
     for path in chain.from_iterable(extracts.values()):
         check_readable(store.home, path)
     return extracts
-
-
-def _build_tables(
-    store: CohortStore, staging: Path, links: Path, agreement: Path, extracts: Mapping[str, list[Path]]
-) -> dict[str, Path]:
-    """Write the confidential table of every family into `staging`."""
-    staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
-    build_confidential_tables(Cohort(store.cohort), links, agreement, extracts, staged)
-    return staged
 
 
 def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
@@ -166,8 +159,9 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     link_cohort(store, councils, keys)
     if not inputs.are_tables_current(store, councils):
         with store.home.open_staging() as staging:
-            found = store.links, store.agreement
-            _promote_tables(store, councils, _build_tables(store, staging, *found, extracts))
+            tables = {family: staging / f"{family}.parquet" for family in FAMILIES}
+            build_confidential_tables(Cohort(store.cohort), store.links, store.agreement, extracts, tables)
+            _promote_tables(store, councils, tables)
     return came
 
 
