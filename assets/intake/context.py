@@ -299,7 +299,7 @@ def _answer(answer: Answer, kind: type, group: list[_Job[R]]) -> None:
     waiting: dict[Any, list[_Job[R]]] = {}
     for job in group:
         # requests differ, because extracts stop early and a tokens file has no rows to tokenise
-        if isinstance(job.waits_for, kind):
+        if job.waits_for and isinstance(job.waits_for, kind):
             waiting.setdefault(job.waits_for.batch, []).append(job)
     for jobs in waiting.values():
         for job, each in zip(jobs, _answer_all(answer, [job.waits_for for job in jobs]), strict=True):

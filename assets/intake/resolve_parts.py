@@ -100,7 +100,7 @@ class Resolved:
     parts: Ordered
     rows: pa.Table
     answered: np.ndarray
-    tallies: dict[int, dict[str, int]]
+    tallies: dict[int, dict[str, Any]]
 
     @property
     def counting(self) -> tuple[Part, ...]:
@@ -393,7 +393,9 @@ def describe(
     `aside` gives, by MAC of a multi-cohort file, the number of its rows without a cohort, and their first row numbers.
     """
     unused = (*((part, 0) for part in withdrawn), *sent_again)
-    rows = [(part, {"replaced": part.rows_kept}, number) for part, number in unused]
+    rows: list[tuple[Part, dict[str, Any], int]] = [
+        (part, {"replaced": part.rows_kept}, number) for part, number in unused
+    ]
     rows += [(part, resolved.tallies.get(part.number, {}), 0) for part in resolved.parts.parts]
     described = (
         PartRows(

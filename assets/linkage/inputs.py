@@ -120,6 +120,11 @@ def read_delivery_macs(store: CohortStore, councils: Sequence[str]) -> dict[str,
     return {name: read_mac(path) for name, path in _iter_paths(store, councils, CONTRACTS)}
 
 
+def find_changes(before: Extracts, now: Extracts) -> list[str]:
+    """Return the names of extracts that were added, removed or changed."""
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
 def get_delivery_macs(extracts: Extracts) -> dict[str, str]:
     """Return the MAC of each delivery."""
     return {name: extract.file_mac for name, extract in extracts.items()}
@@ -230,8 +235,7 @@ def read_link_parameters(store: CohortStore) -> tuple[str, int]:
 
 def find_changes_since_linkage(store: CohortStore, councils: Sequence[str]) -> list[str]:
     """Return the names of extracts added, removed or changed since the cohort was linked."""
-    before, now = read_linked_extracts(store), read_extracts(store, councils, SERVICES)
-    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return find_changes(read_linked_extracts(store), read_extracts(store, councils, SERVICES))
 
 
 def _read_metadata(store: CohortStore) -> dict[str, str]:

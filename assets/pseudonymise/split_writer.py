@@ -61,7 +61,7 @@ class TableWriter(AbstractContextManager["TableWriter"]):
         """Metadata of the file, written when it is closed."""
         self._writer: pyarrow.parquet.ParquetWriter | None = None
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         if self._writer:
             self._writer.add_key_value_metadata(self.metadata)
             self._writer.close()
