@@ -27,16 +27,9 @@ from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
 from assets.intake.quality import ValidationRequest, judge_in_worker
 from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
+from assets.pseudonymise import stream_extract
 from assets.pseudonymise.findings import Staged
 from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.stream_extract import (
-    Quintiles,
-    Tools,
-    Untokenised,
-    build_look_ups,
-    stream_extract,
-    tokenise_all,
-)
 from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
@@ -63,11 +56,11 @@ BYTES_TOGETHER = 4 << 20
 """Most bytes of files in one group of several extracts (4 MiB), because a group's rows are held in memory."""
 
 R = TypeVar("R")
-Wanted: TypeAlias = Untokenised | Uncounted | ValidationRequest
+Wanted: TypeAlias = stream_extract.Untokenised | Uncounted | ValidationRequest
 Steps: TypeAlias = Generator[Wanted, Any, R]
 """Generator of one extract's steps: yields requests, and receives rows with tokens, counts or findings."""
 Answer: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
-"""Function that answers several requests of one type at once."""
+"""Function that answers several requests of one type and batch at once."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,7 @@ class IntakeContext:
         }
         self._synthetic = read_synthetic_hashes(landing)
         # built by the first extract to need it, because a postcode directory has about two million postcodes
-        self._first: Tools | None = None
+        self._first: stream_extract.Tools | None = None
         self._lock = Lock()
 
     def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
@@ -179,7 +172,7 @@ class IntakeContext:
         parts: Mapping[str, int] | None,
         open_extract: Callable[[], OpenExtract],
         folder: Path,
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, SplitWriter, HeldBack]]:
+    ) -> Generator[stream_extract.Untokenised, pa.Table, tuple[Staged, SplitWriter, HeldBack]]:
         """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to.
 
         `parts` are the numbers, by MAC, of parts that are read together, whose marks are written too. Raises
@@ -202,29 +195,29 @@ class IntakeContext:
                 with self.acquire_tools() as tools:
                     staged = rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
             else:
-                staged = yield from stream_extract(self.acquire_tools, open_extract(), contract, out)
+                staged = yield from stream_extract.stream_extract(self.acquire_tools, open_extract(), contract, out)
         return leave_out_suppressed(staged, row_keys_, held_back.rows), out, held_back
 
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
         """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
 
-        def tokenise(wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
+        def tokenise(wanted: Sequence[stream_extract.Untokenised]) -> Sequence[pa.Table]:
             with self.acquire_tools() as tools:
-                return tokenise_all(tools, wanted)
+                return stream_extract.tokenise(tools, wanted)
 
         def count_all(wanted: Sequence[Uncounted]) -> Sequence[Profile]:
             with self.acquire_tools() as tools:
                 return count(tools.con, wanted)
 
-        return run_batches(jobs, {Untokenised: tokenise, Uncounted: count_all}, judge_in_worker)
+        return run_batches(jobs, {stream_extract.Untokenised: tokenise, Uncounted: count_all}, judge_in_worker)
 
     @contextmanager
-    def acquire_tools(self) -> Iterator[Tools]:
+    def acquire_tools(self) -> Iterator[stream_extract.Tools]:
         """Lend tools for exclusive use: a cursor of one database, which is discarded after a failure."""
         with self._lock:
             if self._first is None:
                 found = _get_look_ups(self._directory, self.directory_sha256)
-                self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
+                self._first = stream_extract.Tools(*found, TokenKeys(self.keys), second_keying=True)
             tools = replace(self._first, con=self._first.con.cursor())
         tools.con.execute("SET enable_progress_bar = false")
         try:
@@ -236,9 +229,11 @@ class IntakeContext:
 
 
 @lru_cache(maxsize=1)
-def _get_look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+def _get_look_ups(
+    directory: Path | None, sha256: str | None
+) -> tuple[duckdb.DuckDBPyConnection, stream_extract.Quintiles]:
     """Return look-ups that all intakes of a process share. The directory's `sha256` only serves as a cache key."""
-    return build_look_ups(directory)
+    return stream_extract.build_look_ups(directory)
 
 
 def load_dialect(landed: Landed) -> Dialect:
@@ -300,12 +295,15 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Mapping[type, Ans
 
 
 def _answer(answer: Answer, kind: type, group: list[_Job[R]]) -> None:
-    """Answer all requests of this type in a group with one call."""
-    # requests differ, because extracts stop early and a tokens file has no rows to tokenise
-    waiting = [job for job in group if isinstance(job.waits_for, kind)]
-    answers = _answer_all(answer, [job.waits_for for job in waiting]) if waiting else []
-    for job, each in zip(waiting, answers, strict=True):
-        job.go_on(each)
+    """Answer all requests of this type in a group, those of one batch with one call."""
+    waiting: dict[Any, list[_Job[R]]] = {}
+    for job in group:
+        # requests differ, because extracts stop early and a tokens file has no rows to tokenise
+        if job.waits_for and isinstance(job.waits_for, kind):
+            waiting.setdefault(job.waits_for.batch, []).append(job)
+    for jobs in waiting.values():
+        for job, each in zip(jobs, _answer_all(answer, [job.waits_for for job in jobs]), strict=True):
+            job.go_on(each)
 
 
 def _answer_all(answer: Answer, wanted: Sequence[Any]) -> Sequence[Any]:

@@ -62,31 +62,22 @@ class PartFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
-    """Counts of a part's rows by outcome when the parts were resolved, without rows that were set aside.
-
-    A row is `in_force`, is `repeated` from an earlier part, or was `replaced` or deleted by a later part. `of_nothing`
-    counts rows that delete a record that was not held.
-    """
-
-    in_force: int = 0
-    repeated: int = 0
-    replaced: int = 0
-    of_nothing: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartRows(PartFile, Tally):
+class PartRows(PartFile):
     """One part of an extract, and the outcome of its rows.
 
-    `deletions` counts rows that delete a record. `sent_again` is the number of the part of the same name that replaced
-    this one, or 0. In a multi-cohort file, `of_no_cohort` rows belong to no cohort; `first_of_no_cohort` holds the
-    first of their row numbers.
+    A row is set aside (`rejected`), `in_force`, `repeated` from an earlier part, or was `replaced` or deleted by a
+    later part. `deletions` counts rows that delete a record, `of_nothing` those of a record that was not held.
+    `sent_again` is the number of the part of the same name that replaced this one, or 0. In a multi-cohort file,
+    `of_no_cohort` rows belong to no cohort; `first_of_no_cohort` holds the first of their row numbers.
     """
 
     rows_read: int
     rejected: int
+    in_force: int = 0
+    repeated: int = 0
+    replaced: int = 0
     deletions: int
+    of_nothing: int = 0
     sent_again: int
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()

@@ -354,7 +354,4 @@ def _list_postcode_findings(delivery: Delivery, directory_sha256: str | None) ->
         if manifest.postcode_directory_sha256
         else "The sender had no postcode directory: every deprivation quintile is missing."
     )
-    rule = "another-postcode-directory"
-    return (
-        Finding(rule, "manifest", IMD_QUINTILE.name, "warning", passed=False, unexpected_rows=None, sentence=sentence),
-    )
+    return (Finding("another-postcode-directory", IMD_QUINTILE.name, "warning", sentence, "manifest"),)

@@ -25,7 +25,7 @@ from assets.home.retention_policy import get_retention
 from assets.intake.context import Delivery, IntakeContext, Steps
 from assets.intake.parts import NUMBER, Part, PartStore, Sorted, SortedFiles, compute_moved_mac
 from assets.intake.suppressions import HeldBack
-from assets.pseudonymise.findings import Staged, stop_if_wrong
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import KeyedWriter, RowState, SplitWriter
 from assets.pseudonymise.stream_extract import mark_rows
 from privacy import normalise, row_keys
@@ -40,8 +40,6 @@ from sources.reference.cohorts import Cohort
 
 MAX_BYTES = 1 << 30
 """Limit on the text of a multi-cohort file (1 GiB), which is held in memory until its rows are sorted."""
-MAX_EXAMPLE_ROWS = 100
-"""Most row numbers stored for rows set aside."""
 
 
 class PartsReader:

@@ -10,8 +10,6 @@ runs in a worker process while other extracts are read. Only `ValidationRequest`
 processes: counts, and the path of a file without identifiers.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import logging
@@ -27,7 +25,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,9 +37,6 @@ from privacy.doors import environment
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import list_extract_rules
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _EXTRACT_NUMBER = "extract"
 SUITES = Path(__file__).parent / "expectations"
@@ -67,12 +62,12 @@ class Finding:
     """One expectation and its outcome. `rule` is its id in the suite; `severity` is critical, hold or warning."""
 
     rule: str
-    expectation: str
     column: str | None
     severity: str
-    passed: bool
-    unexpected_rows: int | None
     sentence: str
+    expectation: str = ""
+    passed: bool = False
+    unexpected_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +79,11 @@ class ValidationRequest:
     kept: Path
     facts: Mapping[str, float | None]
     breaking: Mapping[str, int]
+
+    @property
+    def batch(self) -> str:
+        """Key that is equal for requests that one run of the suites can answer."""
+        return self.source
 
 
 GRACE_SECONDS = 10
@@ -105,28 +105,24 @@ def load() -> None:
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    """Return the findings for each extract, in order. Suites run once for all extracts of a source."""
-    found: dict[Path, tuple[Finding, ...]] = {}
-    for source in dict.fromkeys(extract.source for extract in extracts):
-        own = [extract for extract in extracts if extract.source == source]
-        with _ONE_AT_A_TIME:
-            found |= zip((extract.kept for extract in own), _judge(CONTRACTS[source], own), strict=True)
-    return [found[extract.kept] for extract in extracts]
-
-
-def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
+    """Return the findings for each extract of one source, in order. Suites run once for all of them."""
+    contract = CONTRACTS[extracts[0].source]
     names = [column.name for column in contract.select_role(Role.PAYLOAD)]
 
     def iter_files() -> Iterator[pyarrow.parquet.ParquetFile]:
         coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
         return (pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded) for extract in extracts)
 
-    of_rows = [_judge_table(contract, _collect_values(iter_files(), names))] * len(extracts)
-    # only a broken expectation needs counts, which take a pass over all rows
-    if not all(finding.passed for finding in of_rows[0].values()):
-        of_rows = [_judge_table(contract, file.read(names).unify_dictionaries()) for file in iter_files()]
-    of_extracts = _judge_extracts(contract, extracts)
-    return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
+    def judge_rows(rows: pa.Table) -> list[Finding]:
+        return [finding for finding, _ in _run(contract, "rows", rows)]
+
+    with _ONE_AT_A_TIME:
+        of_rows = [judge_rows(_collect_values(iter_files(), names))] * len(extracts)
+        # only a broken expectation needs counts, which take a pass over all rows
+        if not all(finding.passed for finding in of_rows[0]):
+            of_rows = [judge_rows(file.read(names).unify_dictionaries()) for file in iter_files()]
+        of_extracts = _judge_extracts(contract, extracts)
+    return [(*own, *rows) for own, rows in zip(of_extracts, of_rows, strict=True)]
 
 
 def _collect_values(files: Iterable[pyarrow.parquet.ParquetFile], names: Sequence[str]) -> pa.Table:
@@ -143,57 +139,38 @@ def _collect_values(files: Iterable[pyarrow.parquet.ParquetFile], names: Sequenc
     return pa.table({name: values.take(np.arange(most) % max(len(values), 1)) for name, values in found.items()})
 
 
-def _judge_table(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
-    outcomes = _run(_build_suite(contract.name, "rows"), rows.to_pandas())
-    return {name: finding for name, (finding, _) in outcomes.items()}
-
-
-def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, Finding]]:
+def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[list[Finding]]:
     facts = []
     for index, extract in enumerate(extracts):
         # a repeated row has the key, and so the row number, of another; rows are sorted by key
         keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
         repeated = int((keys[1:] == keys[:-1]).sum())
         facts.append({_EXTRACT_NUMBER: index, "rows_repeated": repeated, **extract.facts})
-    findings = _run(_build_suite(contract.name, "extract"), pa.Table.from_pylist(facts).to_pandas())
+    findings = list(_run(contract, "extract", pa.Table.from_pylist(facts)))
     return [
-        {
-            name: replace(finding, passed=index not in failed, unexpected_rows=extract.breaking.get(name))
-            for name, (finding, failed) in findings.items()
-        }
+        [
+            replace(finding, passed=index not in failed, unexpected_rows=extract.breaking.get(finding.rule))
+            for finding, failed in findings
+        ]
         for index, extract in enumerate(extracts)
     ]
 
 
-@dataclass(frozen=True)
-class _Suite:
-    """A suite with its checkpoint, and a finding by rule for each expectation, to be completed by a run."""
-
-    suite: Any
-    checkpoint: Any
-    expected: Mapping[str, Finding]
-
-
-def _run(suite: _Suite, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
-    """Return each rule's finding and, if the result format lists them, the extracts that break it."""
-    found = {}
-    (validated,) = suite.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+def _run(contract: SourceContract, kind: str, rows: pa.Table) -> Iterator[tuple[Finding, set[int]]]:
+    """Yield each rule's finding and, if the result format lists them, the extracts that break it."""
+    checkpoint, expected = _build_suite(contract.name, kind)
+    (validated,) = checkpoint.run(batch_parameters={"dataframe": rows.to_pandas()}).run_results.values()
     for outcome in validated.results:
         config, result = outcome.expectation_config, outcome.result
         rule = config.meta["rule"]
         # Great Expectations stores an exception in the result and does not raise it
         if outcome.exception_info.get("raised_exception"):
             raise RuntimeError(f"expectation {rule} could not be evaluated")
-        finding = replace(
-            suite.expected[rule],
-            expectation=config.type,
-            passed=bool(outcome.success),
-            unexpected_rows=result.get("unexpected_count"),
-        )
+        passed, broken = bool(outcome.success), result.get("unexpected_count")
+        finding = replace(expected[rule], expectation=config.type, passed=passed, unexpected_rows=broken)
         # the list of failing rows has one entry, which lists all extracts
         failing = (index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER])
-        found[rule] = (finding, set(failing))
-    return found
+        yield finding, set(failing)
 
 
 @cache
@@ -213,8 +190,8 @@ def _load_great_expectations() -> tuple[Any, Any, Any]:
 
 
 @cache
-def _build_suite(source: str, kind: str) -> _Suite:
-    """Build a suite for the rows or the extract, its validation definition for data frames, and its checkpoint."""
+def _build_suite(source: str, kind: str) -> tuple[Any, dict[str, Finding]]:
+    """Return a checkpoint for the rows or the extract with its suite, and by rule each finding before a run."""
     gx, context, data = _load_great_expectations()
     expect, results = _EXPECTED[kind]
     title, expected = f"{source} {kind}", dict[str, Finding]()
@@ -226,7 +203,7 @@ def _build_suite(source: str, kind: str) -> _Suite:
     suite = context.suites.add(suite)
     validation = context.validation_definitions.add(gx.ValidationDefinition(name=title, data=data, suite=suite))
     checkpoint = gx.Checkpoint(name=title, validation_definitions=[validation], result_format=dict(results))
-    return _Suite(suite, context.checkpoints.add(checkpoint), expected)
+    return context.checkpoints.add(checkpoint), expected
 
 
 def build_suite_files() -> dict[str, str]:
@@ -235,11 +212,12 @@ def build_suite_files() -> dict[str, str]:
     Ids are left out because they are random.
     """
     found = {}
-    for checked in (_build_suite(source, kind) for source in CONTRACTS for kind in _EXPECTED):
-        content = checked.suite.to_json_dict()
+    for checkpoint, _ in (_build_suite(source, kind) for source in CONTRACTS for kind in _EXPECTED):
+        suite = checkpoint.validation_definitions[0].suite
+        content = suite.to_json_dict()
         for part in (content, *content["expectations"]):
             part.pop("id", None)
-        found[f"{checked.suite.name.replace(' ', '.')}.json"] = json.dumps(content, indent=1) + "\n"
+        found[f"{suite.name.replace(' ', '.')}.json"] = json.dumps(content, indent=1) + "\n"
     return found
 
 
@@ -256,7 +234,7 @@ def _expect_of_rows(contract: SourceContract, gxe: Any) -> Iterator[tuple[Findin
         if column.blank is Severity.REJECT:
             checks.append(("filled", gxe.ExpectColumnValuesToNotBeNull, "is blank in rows that were kept", {}))
         for what, kind, sentence, arguments in checks:
-            finding = _build_finding(f"{name}-{what}", name, f"{name} {sentence}.", CRITICAL)
+            finding = Finding(f"{name}-{what}", name, CRITICAL, f"{name} {sentence}.")
             yield finding, kind(column=name, severity=CRITICAL, **arguments)
 
 
@@ -269,11 +247,7 @@ def _expect_of_extract(contract: SourceContract, gxe: Any) -> Iterator[tuple[Fin
             max_value=rule.high,
             severity=_WARNING if severity == HOLD else severity,
         )
-        yield _build_finding(rule.id, rule.column, rule.sentence, severity), expectation
-
-
-def _build_finding(rule: str, column: str | None, sentence: str, severity: str) -> Finding:
-    return Finding(rule, "", column, severity, passed=False, unexpected_rows=None, sentence=sentence)
+        yield Finding(rule.id, rule.column, severity, rule.sentence), expectation
 
 
 _EXPECTED = {"rows": (_expect_of_rows, _ROW_RESULTS), "extract": (_expect_of_extract, _EXTRACT_RESULTS)}
@@ -307,7 +281,7 @@ def _is_loaded() -> bool:
 
 
 @cache
-def _get_worker() -> _Worker:
+def _get_worker() -> "_Worker":
     return _Worker()
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy
 
-from assets.intake.deliveries import PARTS_KEY, FromParts, PartFile, PartRows, Tally
+from assets.intake.deliveries import PARTS_KEY, FromParts, PartFile, PartRows
 from assets.intake.parts import NUMBER, Part, PartStore, group_by_stem
 from assets.intake.suppressions import open_unsealed
 from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
@@ -90,7 +90,7 @@ def order_parts(parts: Sequence[Part]) -> Ordered:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The rows in force (`row_key`, `part` and `t_names`, sorted by key), and a tally for each part number.
+    """The rows in force (`row_key`, `part` and `t_names`, sorted by key), and the counts of `PartRows` by part number.
 
     `answered` holds the keys of rows set aside whose record is nevertheless in force. `seen` means `how` was inferred.
     """
@@ -100,7 +100,7 @@ class Resolved:
     parts: Ordered
     rows: pa.Table
     answered: np.ndarray
-    tallies: dict[int, Tally]
+    tallies: dict[int, dict[str, Any]]
 
     @property
     def counting(self) -> tuple[Part, ...]:
@@ -126,8 +126,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         con.execute(_SET_ASIDE, {"last": last})
         answered = con.sql("SELECT row_key FROM set_aside WHERE is_in_force").fetchnumpy()["row_key"]
         rows = con.execute(_IN_FORCE, {"most": CHUNK_ROWS}).to_arrow_table()
-        counted = {part: Tally(**counts) for part, counts in con.execute(_TALLIES).fetchall()}
-        tallies = {part.number: counted.get(part.number, Tally()) for part in ordered.parts}
+        tallies = dict(con.execute(_TALLIES).fetchall())
     return Resolved(how, stated is None, ordered, rows, np.asarray(answered), tallies)
 
 
@@ -394,12 +393,14 @@ def describe(
     `aside` gives, by MAC of a multi-cohort file, the number of its rows without a cohort, and their first row numbers.
     """
     unused = (*((part, 0) for part in withdrawn), *sent_again)
-    rows = [(part, Tally(replaced=part.rows_kept), number) for part, number in unused]
-    rows += [(part, resolved.tallies[part.number], 0) for part in resolved.parts.parts]
+    rows: list[tuple[Part, dict[str, Any], int]] = [
+        (part, {"replaced": part.rows_kept}, number) for part, number in unused
+    ]
+    rows += [(part, resolved.tallies.get(part.number, {}), 0) for part in resolved.parts.parts]
     described = (
         PartRows(
             **{field.name: getattr(part, field.name) for field in fields(PartFile)},
-            **vars(tally),
+            **tally,
             rows_read=part.rows_read + part.rows_deleted,
             rejected=part.rows_rejected,
             deletions=part.rows_deleted,

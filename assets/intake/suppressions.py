@@ -44,13 +44,11 @@ FORGOTTEN = RuleCount(
 )
 OTHER_KEYS = Finding(
     "objections-of-other-keys",
-    "objections",
     None,
     "warning",
-    passed=False,
-    unexpected_rows=None,
-    sentence="Objections are on the list that were made under other keys or versions and cannot be recognised here:"
+    "Objections are on the list that were made under other keys or versions and cannot be recognised here:"
     " `readiness doctor` says what to do.",
+    "objections",
 )
 
 
@@ -94,12 +92,10 @@ def list_suppressed(store: ExtractStore, parts: Mapping[str, int]) -> list[Suppr
 
 def suppress(store: ExtractStore, rows: Collection[Suppressed]) -> None:
     """Add rows to the suppression list, durable on return."""
-    known = {(row.file_mac, row.source_row): row for row in read_suppressed(store)}
-    for row in rows:
-        earlier = known.get((row.file_mac, row.source_row))  # its objection is kept
-        known[row.file_mac, row.source_row] = earlier if earlier and earlier.objection else row
-    ordered = [asdict(known[key]) for key in sorted(known)]
-    write_json(store.forgotten, ordered)
+    known = read_suppressed(store)
+    with_objection = [row for row in known if row.objection]  # last, so that a row keeps its objection
+    found = {(row.file_mac, row.source_row): row for row in (*known, *rows, *with_objection)}
+    write_json(store.forgotten, [asdict(found[key]) for key in sorted(found)])
 
 
 def read_objections(home: Home) -> list[Objection]:

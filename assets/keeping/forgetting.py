@@ -30,7 +30,7 @@ from assets.intake.quality_report.report import report_council, report_extract
 from assets.intake.suppressions import Gone, Objection, Suppressed
 from assets.linkage import inputs
 from assets.linkage.inputs import LinkageRecord, NotLinked
-from assets.linkage.link import CannotBeLinked, NothingToLink, derive_confidential_tables, link_cohort
+from assets.linkage.link import NothingToLink, derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, open_tokens
 from assets.pseudonymise.split_writer import RowState
@@ -398,7 +398,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
         derive_confidential_tables(store, councils, keys)
     except NothingToLink:
         shutil.rmtree(store.linked)
-    except (CannotBeLinked, TokensUnusable) as error:
+    except TokensUnusable as error:
         return [f"{error}; until then the cohort has no links"]
     return []
 
@@ -454,8 +454,8 @@ def _select_rows(store: CohortStore, keys: KeyRing, choose: Callable[[pa.Table],
     # an empty table, so that there is something to concatenate if no extract is in
     found = [_build_key_table("", "", np.empty(0, np.uint64))]
     for extract in _list_linked_extracts(store):
-        for tokens in map(pa.table, open_tokens(extract, keys).iter_batches()):
-            found.append(_build_key_table(extract.source, extract.council, tokens[ROW_KEY].to_numpy()[choose(tokens)]))
+        tokens = open_tokens(extract, keys).read()
+        found.append(_build_key_table(extract.source, extract.council, tokens[ROW_KEY].to_numpy()[choose(tokens)]))
     return pa.concat_tables(found)
 
 

@@ -9,10 +9,10 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from itertools import accumulate, count, takewhile
+from itertools import accumulate, count, product, takewhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -168,12 +168,8 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
     except ExtractStopped as stop:
         # What is in landing now can be unreadable before any intake has looked at it.
         landed, stopped_now = None, str(stop)
-    if (
-        landed
-        and landed.in_parts
-        and not landed.parts
-        and not SortedFiles(home, landed.source, landed.council).is_waiting(landed)
-    ):
+    of_several = landed and landed.in_parts and not landed.parts
+    if landed and of_several and not SortedFiles(home, landed.source, landed.council).is_waiting(landed):
         landed = None
     store = home.get_extract(source, cohort.code, council)
     taken, stopped = deliveries.read_current(store), deliveries.read_stopped(store)
@@ -280,22 +276,18 @@ def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
 
     A source is not expected from a council that has no folder for it and has never sent it.
     """
-    return [entry for council in list_councils(landing) for entry in _list_entries(landing, home, council, on)]
-
-
-def _list_entries(landing: Path, home: Home, council: str, on: dt.date) -> Iterator[Entry]:
-    cohorts = list_open_cohorts(on)
-    current = {
-        (cohort, source): deliveries.read_current(home.get_extract(source, cohort.code, council))
-        for cohort in cohorts
-        for source in CONTRACTS
-    }
-    sent = {source for (_, source), quality in current.items() if quality}
-    for cohort in cohorts:
-        for source, record in _BY_AGE:
+    cohorts, found = list_open_cohorts(on), []
+    for council in list_councils(landing):
+        current = {
+            (cohort, source): deliveries.read_current(home.get_extract(source, cohort.code, council))
+            for cohort, source in product(cohorts, CONTRACTS)
+        }
+        sent = {source for (_, source), quality in current.items() if quality}
+        for cohort, (source, record) in product(cohorts, _BY_AGE):
             if source in sent or (landing / council / source).is_dir():
                 progress, since = judge(record, current[cohort, source], cohort, on)
-                yield Entry(council, cohort.code, source, record.title, progress, since)
+                found.append(Entry(council, cohort.code, source, record.title, progress, since))
+    return found
 
 
 def judge(
@@ -360,26 +352,21 @@ def list_able_services(cohort: Cohort, on: dt.date) -> list[str]:
 
 
 def is_in_full(service: str, cohort: Cohort, extracts: Mapping[str, ExtractQuality], on: dt.date) -> bool:
-    """Return whether everything that a service can have sent by a day is in. `extracts` are a council's, by source."""
-    return all(
-        source in extracts and _has_everything(possible, extracts[source], cohort, on)
-        for source, of in SERVICES.items()
-        if of == service and (possible := _list_possible(source, cohort, on))
-    )
-
-
-def _has_everything(
-    possible: Sequence[RecordOnDay | RecordAtAge], quality: ExtractQuality, cohort: Cohort, on: dt.date
-) -> bool:
-    """Return whether a delivery has the records that are possible by a day.
+    """Return whether everything that a service can have sent by a day is in. `extracts` are a council's, by source.
 
     Monthly deliveries must go up to that day and have at least one kind of record: some providers send two-year reviews
     only, and know every child from then on.
     """
-    reaching = [replace(record, code="") if isinstance(record, RecordAtAge) else record for record in possible]
-    return all(_is_sent(record, quality, cohort, on) for record in reaching) and any(
-        _is_sent(record, quality, cohort, on) for record in possible
-    )
+    for source in (source for source, of in SERVICES.items() if of == service):
+        possible, quality = _list_possible(source, cohort, on), extracts.get(source)
+        reaching = [replace(record, code="") if isinstance(record, RecordAtAge) else record for record in possible]
+        if possible and not (
+            quality
+            and all(_is_sent(record, quality, cohort, on) for record in reaching)
+            and any(_is_sent(record, quality, cohort, on) for record in possible)
+        ):
+            return False
+    return True
 
 
 def _is_sent(record: RecordOnDay | RecordAtAge, quality: ExtractQuality, cohort: Cohort, on: dt.date) -> bool:

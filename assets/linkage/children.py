@@ -12,12 +12,13 @@ from pathlib import Path
 import duckdb
 
 from assets.home.errors import Refused
+from assets.pseudonymise.split_writer import build_payload_schema
 from ndl_export.tables import FAMILIES, health, model, parents, pupil
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
-from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role
+from sources.contracts import CONTRACTS
 from sources.contracts.sources import build_review_concern_sql, build_setting_days_sql
 from sources.reference import code_lists
 from sources.reference.code_lists import DOMAINS, GLD_GOALS, GOALS, MAJOR_GROUP, TWO_YEAR_REVIEW, load_cut_offs
@@ -95,9 +96,8 @@ def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path])
         # DuckDB would make columns from folder names such as `cohort=202425`.
         rows = f"SELECT * FROM {quote_parquet(paths, hive_partitioning=False)}"
     else:
-        kinds = {"council": "VARCHAR", "row_key": "UBIGINT"}
-        kinds |= {column.name: _SQL_TYPES[column.kind] for column in _list_kept_columns(source)}
-        rows = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in kinds.items())} WHERE false"
+        con.register(f"no_{source}", build_payload_schema(CONTRACTS[source]).empty_table())
+        rows = f"SELECT '' AS council, * FROM no_{source}"
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
         f" JOIN links ON links.source = {quote_text(source)} AND links.council = rows.council"
@@ -106,22 +106,9 @@ def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path])
     con.execute(f"CREATE VIEW {source} AS {rows if source == 'parent_experience' else linked}")
 
 
-_SQL_TYPES = {
-    Kind.TEXT: "VARCHAR",
-    Kind.CODE: "VARCHAR",
-    Kind.DATE: "DATE",
-    Kind.INTEGER: "INTEGER",
-    Kind.DECIMAL: "DOUBLE",
-}
-
-
-def _list_kept_columns(source: str) -> tuple[Column | DerivedColumn, ...]:
-    return (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
-
-
 def _hash_content_sql(source: str) -> str:
     """Return SQL that orders rows by a hash of their content, independent of their position or key."""
-    return f"hash({', '.join(column.name for column in _list_kept_columns(source))})"
+    return f"hash({', '.join(build_payload_schema(CONTRACTS[source]).names[1:])})"
 
 
 def _select_one_per_child_sql(rows: str, order: str) -> str:
@@ -388,34 +375,18 @@ def _build_if_sql(condition: str, then: str, otherwise: str) -> str:
 
 def _label_codes_sql(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return SQL for the label of each code of a column."""
-    cases = " ".join(f"WHEN {quote_text(code)} THEN {quote_text(label)}" for code, label in labels.items())
-    return f"CASE {column} {cases}{_build_else_sql(otherwise)} END"
+    return _label_cases_sql({quote_text(code): label for code, label in labels.items()}, otherwise, column)
 
 
-def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """Return SQL for the label of the first condition that holds."""
+def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None, column: str = "") -> str:
+    """Return SQL for the label of the first condition that holds, or value that the column has."""
     cases = " ".join(f"WHEN {condition} THEN {quote_text(label)}" for condition, label in labels.items())
-    return f"CASE {cases}{_build_else_sql(otherwise)} END"
+    return f"CASE {column} {cases}{f' ELSE {quote_text(otherwise)}' if otherwise else ''} END"
 
 
-def _build_else_sql(label: str | None) -> str:
-    return f" ELSE {quote_text(label)}" if label else ""
-
-
-@dataclass(frozen=True)
-class TableCheck:
-    """Counts that must be 0: rows with a missing value or one outside a column's public domain, and repeated units."""
-
-    rows_outside_their_domain: int
-    units_twice: int
-
-    @property
-    def ok(self) -> bool:
-        return not (self.rows_outside_their_domain or self.units_twice)
-
-
-def check_table(path: Path, family: str) -> TableCheck:
-    """Check the confidential table of a family in one pass."""
+def check_table(path: Path, family: str) -> dict[str, int]:
+    """Return counts that must be 0 in the confidential table of a family: rows with a missing value or one outside a
+    column's public domain, and repeated units."""
     outside = " OR ".join(
         # NULL NOT IN is NULL, and a missing value is outside the domain too.
         f"coalesce({quote_identifier(each.name)} NOT IN ({', '.join(map(quote_text, each.categories))}), true)"
@@ -423,5 +394,5 @@ def check_table(path: Path, family: str) -> TableCheck:
     )
     sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {quote_parquet(path)}"
     with open_in_memory() as con:
-        outside_rows, twice = con.execute(sql).fetchall()[0]
-    return TableCheck(outside_rows, twice)
+        (counts,) = con.execute(sql).fetchall()
+    return dict(zip(("rows_outside_their_domain", "units_twice"), counts, strict=True))

@@ -22,7 +22,7 @@ from assets.linkage import inputs, tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.population_overlap import record_overlaps
 from assets.linkage.report import coarsen_facts, compute_weighted_rates, count_links_by_group, render
-from assets.linkage.tokens import StoredPairs
+from assets.linkage.tokens import StoredPairs, TokensUnusable
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.database import get_memory_gib
@@ -42,10 +42,6 @@ class NothingToLink(Exception):
     """Raised if no extract of the cohort has been taken in."""
 
 
-class CannotBeLinked(Exception):
-    """Raised if extracts have tokens made in different ways; the message names them and says what to do."""
-
-
 @with_removals_blocked
 @with_cohort_lock
 def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> None:
@@ -54,8 +50,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are up to date, nothing
     is done or logged.
 
-    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what
-    `tokens.open_readers` raises.
+    `keys` open the tokens. Raises `NothingToLink`, `NotEnoughMemory`, and what `tokens.open_readers` raises.
     """
     extracts = _list_readable_extracts(store, councils)
     linked = {source: extracts[source] for source in SERVICES}
@@ -80,10 +75,12 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         _write(agreement.count_children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
             found = staging / "links.parquet", staging / "agreement.parquet"
+            tables = {family: staging / f"{family}.parquet" for family in FAMILIES}
             # DuckDB builds the tables while Python works out the report.
-            building = beside.submit(_build_tables, store, staging, *found, extracts)
+            building = beside.submit(build_confidential_tables, Cohort(store.cohort), *found, extracts, tables)
             _write(doubts.list_children(result.links), staging / "doubts.parquet")
-            facts, tables = report.collect_facts(result), building.result()
+            facts = report.collect_facts(result)
+            building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
         shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
@@ -121,15 +118,6 @@ def _list_readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict
     for path in chain.from_iterable(extracts.values()):
         check_readable(store.home, path)
     return extracts
-
-
-def _build_tables(
-    store: CohortStore, staging: Path, links: Path, agreement: Path, extracts: Mapping[str, list[Path]]
-) -> dict[str, Path]:
-    """Write the confidential table of every family into `staging`."""
-    staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
-    build_confidential_tables(Cohort(store.cohort), links, agreement, extracts, staged)
-    return staged
 
 
 def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
@@ -171,13 +159,14 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     link_cohort(store, councils, keys)
     if not inputs.are_tables_current(store, councils):
         with store.home.open_staging() as staging:
-            found = store.links, store.agreement
-            _promote_tables(store, councils, _build_tables(store, staging, *found, extracts))
+            tables = {family: staging / f"{family}.parquet" for family in FAMILIES}
+            build_confidential_tables(Cohort(store.cohort), store.links, store.agreement, extracts, tables)
+            _promote_tables(store, councils, tables)
     return came
 
 
 def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]) -> None:
-    """Raise `CannotBeLinked` unless all tokens were made with the same keys and the current pseudonyms and
+    """Raise `TokensUnusable` unless all tokens were made with the same keys and the current pseudonyms and
     normaliser."""
     # Tokens made in two ways never agree: the rows would be linked to nobody, without an error.
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
@@ -191,7 +180,7 @@ def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]
             if fingerprints != keys or any(made.get(what) != version for what, version in own.items()):
                 foreign.append(f"{path.stem}/{source}")
     if foreign:
-        raise CannotBeLinked(
+        raise TokensUnusable(
             f"cohort {store.cohort}: {inputs.join_names(foreign)}"
             " have tokens made with different keys, pseudonyms or normaliser: take them in again; where the"
             " file is no longer in landing, ask for it again"
@@ -218,10 +207,8 @@ class NotEnoughMemory(Exception):
 
 def check_suffices(extracts: Iterable[Path]) -> None:
     """Raise `NotEnoughMemory` if linking the rows of these payload files takes more memory than is available."""
-    needed, there = (
-        estimate_gib(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts)),
-        get_memory_gib(),
-    )
+    needed = estimate_gib(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts))
+    there = get_memory_gib()
     if needed > there:
         rounded = math.ceil(needed / _STEP_GIB) * _STEP_GIB
         raise NotEnoughMemory(

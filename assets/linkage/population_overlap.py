@@ -39,16 +39,15 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class Overlap:
-    """How an extract compares with an earlier delivery, if it `replaces` one.
+    """How an extract compares with an earlier delivery.
 
     `file_mac` and `sha256` (of its payload) identify the extract. `shared` is the share of the earlier delivery's
-    children that it contains, 0 to 1, or None if the two cannot be compared. `compared_with` is the MAC of the delivery
-    that the next one will be compared with, unless this one is signed off.
+    children that it contains, 0 to 1, or None if there is none or it cannot be compared. `compared_with` is the MAC of
+    the delivery that the next one will be compared with, unless this one is signed off.
     """
 
     file_mac: str
     sha256: str
-    replaces: bool = False
     shared: float | None = None
     compared_with: str = ""
 
@@ -84,16 +83,12 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
             shared = _write_sample(own, keys, staging / f"{source}.{council}")
             if known and known.file_mac == extract.file_mac:  # the same file with some rows removed
                 return replace(known, sha256=extract.sha256)
-            if (
-                # A lost result must not make a replacement pass for a first delivery, so the sample and the log are
-                # checked too.
-                known is None
-                and not own.token_sample.exists()
-                and not is_replacement(store.home, own.key, extract.file_mac)
-            ):
-                return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
-            with_what = known.compared_with if known else ""
-            return Overlap(extract.file_mac, extract.sha256, True, shared, with_what)
+            if known:
+                return Overlap(extract.file_mac, extract.sha256, shared, known.compared_with)
+            # A lost result must not make a replacement pass for a first delivery, so the sample and the log are
+            # checked too.
+            is_first = not own.token_sample.exists() and not is_replacement(store.home, own.key, extract.file_mac)
+            return Overlap(extract.file_mac, extract.sha256, shared, extract.file_mac if is_first else "")
 
         with ThreadPoolExecutor(_SAMPLED_AT_ONCE) as threads:
             changed = dict(zip(other, threads.map(compare, other), strict=True))
@@ -101,9 +96,9 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
         if now != before:
             write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
         samples = []
-        for name in changed:
+        for name, entry in changed.items():
             council, source = name.split("/")
-            own, is_baseline = store.get_extract(source, council), now[name].compared_with == now[name].file_mac
+            own, is_baseline = store.get_extract(source, council), entry.compared_with == entry.file_mac
             samples.append((staging / f"{source}.{council}", own.token_sample if is_baseline else own.newest_sample))
         promote_all(samples)
 

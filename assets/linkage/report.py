@@ -7,7 +7,6 @@ of a good level of development, weighted by the inverse of the group's share of 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import duckdb
 
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
-from ndl_export.pages.number_format import capitalise, format_percent, format_points
+from ndl_export.pages.number_format import capitalise
 from ndl_export.tables import Attribute, model, pupil
 from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, describe_count, find_least_count, round_share
@@ -85,27 +84,15 @@ WEIGHTED_BY = {
 """Each weighting, and the columns whose categories are its groups."""
 
 
-@dataclass(frozen=True)
-class _Linked:
-    """A linked table: the attribute it shows rates for, the categories that count as linked, and the condition."""
-
-    table: Table
-    attribute: Attribute
-    labels: dict[str, str]
-    condition: str
-
-
-_TABLES = (
-    _Linked(
-        pupil.READINESS_PATHWAY, pupil.ASQ3, {category: category for category in pupil.LINKED}, LINKED_TO["review"]
-    ),
-    _Linked(
+_TABLES: tuple[tuple[Table, Attribute, dict[str, str], str], ...] = (
+    (pupil.READINESS_PATHWAY, pupil.ASQ3, {category: category for category in pupil.LINKED}, LINKED_TO["review"]),
+    (
         pupil.FUNDED_ENTITLEMENT,
         pupil.ENTITLEMENT,
         {c: c for c in pupil.ENTITLEMENT.categories if c != pupil.NOT_LINKED_TO_SETTING},
         LINKED_TO["setting"],
     ),
-    _Linked(
+    (
         pupil.JOINED_DOTS,
         pupil.DOTS,
         {
@@ -115,9 +102,9 @@ _TABLES = (
         " AND ".join(f"({condition})" for condition in LINKED_TO.values()),
     ),
 )
+"""Each linked table, the attribute it shows rates for, the categories that count as linked, and the condition."""
 
-
-_COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(linked.attribute.name for linked in _TABLES)])
+_COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(attribute.name for _, attribute, *_ in _TABLES)])
 """Columns of the children's table that are read."""
 
 
@@ -130,28 +117,29 @@ def compute_weighted_rates(children: Path) -> list[dict[str, Any]]:
     with open_in_memory() as con:
         cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {quote_parquet(children)} GROUP BY ALL"
         con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
-        return [line for linked in _TABLES for line in _build_lines(con, linked)]
-
-
-def _build_lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, Any]]:
-    plain = _compute_rates(con, linked, ())
-    weighted = {name: _compute_rates(con, linked, columns) for name, columns in WEIGHTED_BY.items()}
-    return [
-        {
-            "table": linked.table.name,
-            "title": linked.table.title,
-            "category": label,
-            "children": plain[category][0],
-            "unweighted": plain[category][1],
-            "weighted": {name: rates[category][1] for name, rates in weighted.items()},
-        }
-        for category, label in linked.labels.items()
-        if category in plain
-    ]
+        lines = []
+        for table, attribute, labels, condition in _TABLES:
+            plain = _compute_rates(con, attribute.name, condition, ())
+            weighted = {
+                name: _compute_rates(con, attribute.name, condition, columns) for name, columns in WEIGHTED_BY.items()
+            }
+            lines += [
+                {
+                    "table": table.name,
+                    "title": table.title,
+                    "category": label,
+                    "children": plain[category][0],
+                    "unweighted": plain[category][1],
+                    "weighted": {name: rates[category][1] for name, rates in weighted.items()},
+                }
+                for category, label in labels.items()
+                if category in plain
+            ]
+        return lines
 
 
 def _compute_rates(
-    con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]
+    con: duckdb.DuckDBPyConnection, attribute: str, condition: str, columns: tuple[str, ...]
 ) -> dict[str, tuple[int, float]]:
     """Return the number of children and the share at a good level of development for each linked category.
 
@@ -162,7 +150,7 @@ def _compute_rates(
     found = con.execute(
         f"""
         WITH cells AS (
-            SELECT {listed} {linked.attribute.name} AS category, gld = 'Yes' AS good, {linked.condition} AS linked,
+            SELECT {listed} {attribute} AS category, gld = 'Yes' AS good, {condition} AS linked,
                    sum(n)::BIGINT AS n
               FROM of_children GROUP BY ALL
         ), weighed AS (
@@ -267,16 +255,6 @@ def _coarsen_counts(value: Any, *, always: bool) -> Any:
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
 """Number of review-band patterns drawn as waterfalls, and listed in the table; the JSON has all."""
-_COUNCILS = "Council"
-_LINKED_TO_WORDS = {"review": "a two-year review", "setting": "a setting"}
-_RULES = {
-    "upn": "the same UPN within education",
-    "nhs_number": "the same NHS number",
-    "scoped_id": "the same identifier from one sender",
-    "identical_demographics": "identical content",
-    "probabilistic": "match weight",
-    "none": "alone, or the record to which others were linked",
-}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -285,72 +263,23 @@ def render(report: Facts) -> str:
     by_source: dict[str, dict[str, str]] = {}
     for line in report["rows_by_source_and_rule"]:
         by_source.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
-    patterns = report["review_patterns"]
+    weighted = [line for line in report["weighted"] if line["unweighted"] is not None]
+    moves = (abs(share - line["unweighted"]) for line in weighted for share in line["weighted"].values())
     return kit.render(
         _TEMPLATES,
         "linkage.html.j2",
         report=report,
-        in_short=[*_summarise_linked(report), *_summarise_errors(report)],
         cohort=Cohort(report["cohort"]).label,
         titles={source: contract.title for source, contract in CONTRACTS.items()},
-        linked_to=_LINKED_TO_WORDS,
         by_source=by_source,
-        rules=_list_rules(by_source),
+        most_moved=max(moves, default=None),
         scales={name: _build_share_scale([line[name] for line in report["groups"]]) for name in LINKED_TO},
-        weighted_by=list(WEIGHTED_BY),
-        patterns=[pattern | {"words": _describe_pattern(pattern)} for pattern in patterns[:PATTERNS_LISTED]],
-        more_patterns=max(len(patterns) - PATTERNS_LISTED, 0),
-        patterns_drawn=_build_waterfalls(patterns[:PATTERNS_DRAWN]),
+        patterns_listed=PATTERNS_LISTED,
+        patterns_drawn=_build_waterfalls(report["review_patterns"][:PATTERNS_DRAWN]),
         weights_scale=_build_bits_scale([line["weight"] for line in report["weights"]]),
         examples=_build_waterfalls(report["examples"]),
+        missing=MISSING,
     )
-
-
-def _summarise_linked(report: Facts) -> Iterator[str]:
-    """Yield the share of children linked to a review and to a setting, and the councils with the lowest and highest."""
-    everyone = report["groups"][0]
-    councils = [line for line in report["groups"] if line["topic"] == _COUNCILS]
-    for name, words in _LINKED_TO_WORDS.items():
-        rate, own = everyone[name], [line for line in councils if line[name]["share"] is not None]
-        if rate["share"] is None or not own:
-            continue
-        least, most = (ends(own, key=lambda line: line[name]["share"]) for ends in (min, max))
-        yield (
-            f"{format_percent(rate['share'])} of the children with an EYFS Profile are linked to {words}:"
-            f" by council from {format_percent(least[name]['share'])} ({least['group']}) to"
-            f" {format_percent(most[name]['share'])} ({most['group']})."
-        )
-
-
-def _summarise_errors(report: Facts) -> Iterator[str]:
-    """Yield what is known about false and missed links."""
-    control = report["negative_control"]
-    assigned = {line["step"] for line in report["thresholds"]}
-    for line in control["steps"]:
-        if line["step"] in assigned and line["share_of_links_at_most"] < 1:
-            yield (
-                f"{capitalise(line['step'])}: at most {format_percent(line['share_of_links_at_most'])} of the links are"
-                f" false ({control['confidence']:.0%} sure)."
-            )
-    shown = [line for line in report["weighted"] if line["unweighted"] is not None]
-    moves = [abs(share - line["unweighted"]) for line in shown for share in line["weighted"].values()]
-    if moves:
-        yield (
-            "If unlinked children are like the linked children of their group, no rate of the linked tables is off by"
-            f" more than {format_points(max(moves))} points."
-        )
-    lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
-    yield (
-        f"At most {format_percent(lacking)} of the rows of a source lack the same items and so cannot be compared."
-        if lacking
-        else "Every row contains enough to be compared with others."
-    )
-
-
-def _list_rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Return the rules that linked any row, with descriptions; those without one come last."""
-    met = {rule for counts in by_source.values() for rule in counts}
-    return {rule: words for rule, words in _RULES.items() if rule in met} | dict.fromkeys(sorted(met - set(_RULES)), "")
 
 
 def _build_share_scale(rates: Sequence[Facts]) -> Scale:
@@ -362,13 +291,6 @@ def _build_share_scale(rates: Sequence[Facts]) -> Scale:
 def _build_bits_scale(values: Sequence[float]) -> Scale:
     """Return a scale that contains 0 and all values, rounded outwards to five bits."""
     return Scale(5 * ((min([0.0, *values]) - 0.01) // 5), -5 * ((-max([0.0, *values]) - 0.01) // 5))
-
-
-def _describe_pattern(pattern: Facts) -> str:
-    compared = [entry for entry in pattern["comparisons"] if entry["level"] != MISSING]
-    missing = [_format_comparison(entry["comparison"]) for entry in pattern["comparisons"] if entry["level"] == MISSING]
-    words = "; ".join(f"{_format_comparison(entry['comparison'])} {entry['level']}" for entry in compared)
-    return f"{words}; not compared: {', '.join(missing)}" if missing else words
 
 
 def _build_waterfalls(examples: Sequence[Facts]) -> Facts:
@@ -389,11 +311,8 @@ def _iter_terms(example: Facts) -> Iterator[tuple[str, str, float]]:
     """Yield the terms that add up to an example's weight: name, description, bits."""
     yield "Prior", f"one in {1 / example['prior']:,.0f} pairs", example["prior_bits"]
     for entry in example["comparisons"]:
+        name = entry["comparison"].replace("_", " ").replace("nhs", "NHS")
         chances = "" if entry["m"] is None else f", m {entry['m']:.7g}, u {entry['u']:.7g}"
-        yield capitalise(_format_comparison(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
+        yield capitalise(name), f"{entry['level']}{chances}", entry["bits"]
     if abs(example["correction"]) > 0.05:
         yield "Beyond the pair", "rivals, nobody else left, rule of households", example["correction"]
-
-
-def _format_comparison(comparison: str) -> str:
-    return comparison.replace("_", " ").replace("nhs", "NHS")

@@ -26,7 +26,7 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import inputs
 from assets.linkage.inputs import Sample, list_measured_reviews
-from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
+from assets.linkage.row_numbers import RowNumbers, encode_table
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
@@ -56,13 +56,11 @@ def draw_review(
     """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender.
 
     Only senders whose agreements allow it take part. Returns the sample's number and a sentence for each sheet. The
-    linkage is run again for this. Raises `NotLinkedAsIs`, and what the linkage raises.
+    linkage is run again for this. Raises `Refused` if the links are of other extracts, and what the linkage raises.
     """
     councils = inputs.list_councils(store)
     if not inputs.are_links_current(store, inputs.build_current_fingerprint(store, councils)):
-        raise NotLinkedAsIs(
-            f"Cohort {store.cohort} is not linked from the extracts that are in. Link it, then draw again."
-        )
+        raise Refused(f"Cohort {store.cohort} is not linked from the extracts that are in. Link it, then draw again.")
     record(store.home, Processing.REVIEW, cohort=store.cohort, note="sample drawn")
     folder, sample = store.review, Sample.read(store)
     if sample is None or not sample.is_of_links(store):

@@ -19,8 +19,6 @@ from assets.intake.deliveries import derive_row_keys
 from assets.linkage import inputs
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
-from privacy.doors.database import open_in_memory
-from privacy.doors.sql import quote_parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import Row, explain
 from privacy.linkage.link import LINK_COLUMNS
@@ -28,10 +26,6 @@ from privacy.row_keys import ROW_KEY, format_row_number, parse_row_number, split
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 from sources.extract.table import SOURCE_ROW
-
-
-class NotLinkedAsIs(Exception):
-    """Raised if the links were made from extracts other than today's; the message says what to do."""
 
 
 class RowNumbers:
@@ -71,12 +65,12 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     """Write the links of a cohort by row number to `out`, and return the number of rows.
 
     `out` is CSV or Parquet, depending on its suffix. Only its owner can read it, and the processing log records it.
-    Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`.
+    Raises `Refused` if the links were made from other extracts than today's, `Damaged` and `KeyProblem`.
     """
     if not store.links.exists():
-        raise NotLinkedAsIs(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
+        raise Refused(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
     if moved := inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
-        raise NotLinkedAsIs(
+        raise Refused(
             f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked;"
             " link the cohort again first"
         )
@@ -141,8 +135,9 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
         raise Refused(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(store.links, columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
+    again = f"the links of cohort {store.cohort} are not those of the extracts that are in; link the cohort again first"
     if inputs.find_changes_since_linkage(store, councils):
-        raise Refused(_explain_out_of_date(store.cohort))
+        raise Refused(again)
     numbers = RowNumbers(store, keys)
     one, other = (_find_linked_row(store, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
@@ -152,12 +147,8 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
     facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
     # Links that differ from those on disk would explain other decisions than the ones that were made.
     if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
-        raise Refused(_explain_out_of_date(store.cohort))
+        raise Refused(again)
     return facts
-
-
-def _explain_out_of_date(cohort: str) -> str:
-    return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
 
 
 def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
@@ -180,9 +171,6 @@ def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:
     path = store.get_extract(row.source, row.council).quarantine
     if not path.exists():
         return []
-    with open_in_memory() as con:
-        found = con.execute(
-            f"SELECT DISTINCT rule FROM {quote_parquet(path)} WHERE row_key = ? AND severity = ? ORDER BY rule",
-            [row.row_key, Severity.REJECT.value],
-        ).fetchall()
-    return [rule for (rule,) in found]
+    own = (pc.field(ROW_KEY) == pa.scalar(row.row_key, pa.uint64())) & (pc.field("severity") == Severity.REJECT.value)
+    found = pyarrow.parquet.read_table(path, columns=["rule"], filters=own, partitioning=None)
+    return sorted({*found["rule"].to_pylist()})

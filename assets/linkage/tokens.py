@@ -9,10 +9,10 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,8 @@ from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
-    """Raised if tokens cannot be read or do not belong to the payload beside them; the message says what to do."""
+    """Raised if tokens cannot be read, do not belong to the payload beside them, or were made in another way than
+    others; the message says what to do."""
 
 
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"
@@ -64,31 +65,26 @@ class TokensOfParts:
         self._valid_keys, self._part_of_key = (valid[name].to_numpy() for name in (ROW_KEY, "lies_in"))
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
-    def iter_batches(self, batch_size: int = 1 << 16, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        wanted = list(columns or self.schema_arrow.names)
-        for place, part in enumerate(self._parts):
-            for batch in part.iter_batches(batch_size=batch_size, columns=list(dict.fromkeys((ROW_KEY, *wanted)))):
-                yield self._select_valid(batch, place).select(wanted)
-
     def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
-        """Return the rows sorted by key; `use_threads` has no effect."""
+        """Return the rows sorted by key."""
         wanted = list(columns or self.schema_arrow.names)
-        schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys((ROW_KEY, *wanted))])
-        rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
+        with_keys = list(dict.fromkeys((ROW_KEY, *wanted)))
+        parts = (part.read(columns=with_keys, use_threads=use_threads).select(with_keys) for part in self._parts)
+        rows = pa.concat_tables(self._select_valid(part, place) for place, part in enumerate(parts))
         # The payload is in the order of keys too.
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
-    def _select_valid(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+    def _select_valid(self, rows: pa.Table, place: int) -> pa.Table:
         """Return the valid rows of a file, with `t_names` filled in where only one child has these
         common names."""
-        keys = batch[ROW_KEY].to_numpy()
+        keys = rows[ROW_KEY].to_numpy()
         at = np.minimum(np.searchsorted(self._valid_keys, keys), max(len(self._valid_keys) - 1, 0))
         found = (self._valid_keys[at] == keys) & (self._part_of_key[at] == place) if len(self._valid_keys) else at > 0
-        batch, at = batch.filter(pa.array(found)), at[found]
-        if "t_names" not in batch.schema.names:
-            return batch
-        names = pc.coalesce(batch["t_names"], self._names.take(pa.array(at)))
-        return batch.set_column(batch.schema.get_field_index("t_names"), "t_names", names)
+        rows, at = rows.replace_schema_metadata(None).filter(pa.array(found)), at[found]
+        if "t_names" not in rows.column_names:
+            return rows
+        names = pc.coalesce(rows["t_names"], self._names.take(pa.array(at)))
+        return rows.set_column(rows.column_names.index("t_names"), "t_names", names)
 
 
 Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
@@ -96,15 +92,14 @@ Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     """Open the tokens of an extract. Raises what `open_readers` raises."""
-    path, payload = store.tokens, store.pseudonymised
-    name = store.name
+    path, name = store.tokens, store.name
     if not path.exists():
         raise TokensUnusable(f"{name} has no token file: {_AGAIN}")
     try:
-        tokens, rows = sealed.open_sealed(path, keys.get_private_key("tokens")), pyarrow.parquet.ParquetFile(payload)
+        opens = keys.get_private_key("tokens")
+        tokens, rows = sealed.open_sealed(path, opens), pyarrow.parquet.ParquetFile(store.pseudonymised)
         stems = json.loads(sealed.read_metadata(tokens).get(PARTS_KEY, "[]"))
-        paths = [PartStore(store).get_files(stem).tokens for stem in stems]
-        parts = [sealed.open_sealed(path, keys.get_private_key("tokens")) for path in paths]
+        parts = [sealed.open_sealed(PartStore(store).get_files(stem).tokens, opens) for stem in stems]
     except sealed.NotForThisKey:
         raise TokensUnusable(
             f"{name}: its tokens are sealed to another key than tokens.pem: give the key set of that time, or {_AGAIN}"
@@ -150,7 +145,7 @@ _PARTS = "row_groups"
 """Metadata key for the row groups of each part (JSON)."""
 
 
-class StoredPairs(PairCache):
+class StoredPairs(PairCache, AbstractContextManager["StoredPairs"]):
     """The stored pairs of a cohort, read if their fingerprint is `made_with`, and new ones written to `now` if given.
 
     `read` raises `Damaged` if the file's bytes have changed.
@@ -163,10 +158,7 @@ class StoredPairs(PairCache):
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._parts: dict[int, list[int]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writer:
             self._writer.add_key_value_metadata(self._made_with | {_PARTS: json.dumps(self._parts)})
             self._writer.close()
@@ -184,14 +176,14 @@ class StoredPairs(PairCache):
         if self._now is None:
             return
         if self._writer is None:
-            how = sealed.build_encryption(self._key.public_key())
+            columns = _list_leaf_columns(rows.schema)
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._now,
                 rows.schema,
-                compression={name: "none" if name in _RANDOM else "zstd" for name in _list_leaf_columns(rows.schema)},
-                use_dictionary=[name for name in _list_leaf_columns(rows.schema) if name not in _RANDOM],
+                compression={name: "none" if name in _RANDOM else "zstd" for name in columns},
+                use_dictionary=[name for name in columns if name not in _RANDOM],
                 write_statistics=False,
-                encryption_properties=how,
+                encryption_properties=sealed.build_encryption(self._key.public_key()),
             )
         first = sum(map(len, self._parts.values()))
         self._parts[part] = []

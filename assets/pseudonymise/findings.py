@@ -1,8 +1,6 @@
-"""Counts broken rules and their first rows during the pass over one extract, and decides whether to stop the file.
+"""Counts broken rules and their first rows during the pass over one extract, and decides whether to stop the file."""
 
-`DuplicateIdentifiers` uses hashes to find rows whose UPN, NHS or other number also belongs to another child.
-"""
-
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -193,7 +191,7 @@ HASHES = (*(f"{name}_hash" for name in (*NUMBERS, *_TELLING)), *(f"{number}_chil
 
 
 def build_hashes_sql(contract: SourceContract) -> str:
-    """Return SQL, each term after a comma, for the columns of `DuplicateIdentifiers`; empty if there are no numbers."""
+    """Return SQL, each term after a comma, for the columns of `find_shared_numbers`; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     # hashes include the part, so that a part's findings do not depend on the parts that are read with it
     part = row_keys.build_part_sql(SOURCE_ROW)
@@ -210,33 +208,19 @@ def build_hashes_sql(contract: SourceContract) -> str:
     return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
 
-class DuplicateIdentifiers:
-    """Collects hashes from the typed rows of an extract, one chunk at a time.
+def find_shared_numbers(rows: pa.Table) -> dict[Rule, np.ndarray]:
+    """Return row numbers by broken rule, from the columns `HASHES` of an extract's rows.
 
-    Uses 24 bytes of memory for each row and number, and 24 more for each row of an extract with UPNs.
+    The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for rows
+    whose number belongs to many children.
     """
-
-    def __init__(self) -> None:
-        self._seen: dict[str, list[np.ndarray]] = {}
-
-    @property
-    def rows(self) -> dict[Rule, np.ndarray]:
-        """Row numbers by broken rule.
-
-        The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for
-        rows whose number belongs to many children.
-        """
-        seen = {name: np.concatenate(hashes) for name, hashes in self._seen.items()}
-        numbers = [number for number in NUMBERS if f"{number}_hash" in seen]
-        found = {OF_MANY[number]: seen[SOURCE_ROW][_mask_of_many(seen, number)] for number in numbers}
-        if "upn" in numbers:
-            # a number of many children is reported once
-            found = {UPN_OF_TWO: np.setdiff1d(_find_of_two(seen), found[OF_MANY["upn"]])} | found
-        return {rule: np.sort(rows) for rule, rows in found.items() if len(rows)}
-
-    def see(self, chunk: pa.Table) -> None:
-        for name in {*HASHES, SOURCE_ROW} & set(chunk.column_names):
-            self._seen.setdefault(name, []).append(np.array(chunk[name]))
+    seen = {name: rows[name].to_numpy() for name in rows.column_names}
+    numbers = [number for number in NUMBERS if f"{number}_hash" in seen]
+    found = {OF_MANY[number]: seen[SOURCE_ROW][_mask_of_many(seen, number)] for number in numbers}
+    if "upn" in numbers:
+        # a number of many children is reported once
+        found = {UPN_OF_TWO: np.setdiff1d(_find_of_two(seen), found[OF_MANY["upn"]])} | found
+    return {rule: np.sort(rows) for rule, rows in found.items() if len(rows)}
 
 
 def _mask_of_many(seen: Mapping[str, np.ndarray], number: str) -> np.ndarray:
@@ -265,11 +249,13 @@ class Findings:
         self.issue_columns = projection.issue_columns
         rules = [*(check.rule for check in projection.checks), contract.repeated]
         self._rules = {rule.id: rule for rule in rules}
-        self._totals: dict[str, int] = {}
+        self._totals: Counter[str] = Counter()
         self._first: dict[str, list[int]] = {}
         self._seen = np.empty(0, np.uint64)
         self._rejected: list[np.ndarray] = []
-        self._shared, self._whose = DuplicateIdentifiers(), OriginCounter()
+        # 24 bytes of memory for each row and number, and 24 more for each row of an extract with UPNs
+        self._hashes: list[pa.Table] = []
+        self.origins = OriginCounter()
         # columns that identify a child
         person = [column.name for column in contract.columns if column.role is Role.IDENTIFIER or column.name == "sex"]
         self._person = person if "date_of_birth" in contract else []
@@ -303,13 +289,9 @@ class Findings:
         return pa.chunked_array([pa.array(~rejected)])
 
     def see(self, chunk: pa.Table) -> None:
-        """Collect shared numbers and the origin of rows from a chunk with all its rows, kept or not."""
-        self._shared.see(chunk)
-        self._whose.see(chunk)
-
-    def find_other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
-        """Return other years and councils that the rows seem to come from."""
-        return self._whose.find_other_origins(landed.council, landed.cohort)
+        """Collect hashes of numbers and the origin of rows from a chunk with all its rows, kept or not."""
+        self._hashes.append(chunk.select([name for name in (SOURCE_ROW, *HASHES) if name in chunk.column_names]))
+        self.origins.see(chunk)
 
     def finish(self, set_aside: Mapping[Rule, list[int]], out: RowWriter) -> None:
         """Count as rejected the rows that the reader could not read, and count rows with a shared number.
@@ -319,7 +301,7 @@ class Findings:
         for rule, numbers in set_aside.items():
             self.rows_read += len(numbers)
             self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
-        for rule, rows in self._shared.rows.items():
+        for rule, rows in find_shared_numbers(pa.concat_tables(self._hashes)).items():
             # the quarantine must not call a row kept that another rule rejected
             self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
@@ -330,7 +312,7 @@ class Findings:
                 rule.id, rule.severity, rule.sentence, rule.columns, self._totals[rule.id], tuple(self._first[rule.id])
             )
             for rule in self._rules.values()
-            if self._totals.get(rule.id)
+            if self._totals[rule.id]
         )
 
     def find_mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
@@ -341,8 +323,8 @@ class Findings:
         found, stopping = [], [rule for rule in self._rules.values() if rule.stop_share is not None]
         for name in (column.name for column in contract.columns):
             own = [f"{name}-invalid", f"{name}-malformed", *(rule.id for rule in stopping if rule.columns == (name,))]
-            filled = self.rows_read - self._totals.get(f"{name}-blank", 0)
-            if max(self._totals.get(rule, 0) for rule in own) > max(_MOST_OF_THE_ROWS * filled, FEW_ROWS):
+            filled = self.rows_read - self._totals[f"{name}-blank"]
+            if max(self._totals[rule] for rule in own) > max(_MOST_OF_THE_ROWS * filled, FEW_ROWS):
                 found.append(name)
         return tuple(found)
 
@@ -362,7 +344,7 @@ class Findings:
         if not len(rows):
             return
         self._rules.setdefault(rule.id, rule)
-        self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)
+        self._totals[rule.id] += len(rows)
         first = self._first.setdefault(rule.id, [])
         first += rows[: MAX_EXAMPLE_ROWS - len(first)].tolist()
         same = [pa.repeat(text, len(rows)) for text in (rule.id, ", ".join(rule.columns), rule.severity.value)]

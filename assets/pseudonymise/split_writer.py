@@ -5,8 +5,6 @@ and rows are sorted by key. Dates in the payload are cut to the month, because t
 reveal the date of birth. Readers of the payload cannot read the tokens, which are encrypted for the linkage.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from privacy import pseudonyms
 from privacy.doors import sealed
 from privacy.row_keys import ROW_KEY, RowKeys, split_number
+from sources.contracts import Column, DerivedColumn, Kind, Role, SourceContract
 from sources.extract.table import SOURCE_ROW
 
 CHUNK_ROWS = 3 << 15
@@ -38,6 +37,19 @@ _PIECES = 32
 _STARTS = np.arange(1, _PIECES, dtype=np.uint64) * np.uint64(2**64 // _PIECES)
 """First key of each piece after the first. Keys are spread evenly over 64 bits."""
 _KEY_BYTES = 32
+_TYPES = {
+    Kind.TEXT: pa.string(),
+    Kind.CODE: pa.string(),
+    Kind.DATE: pa.date32(),
+    Kind.INTEGER: pa.int32(),
+    Kind.DECIMAL: pa.float64(),
+}
+
+
+def build_payload_schema(contract: SourceContract) -> pa.Schema:
+    """Return the row key of a source's rows, and the columns that are kept without tokens, in order."""
+    kept: tuple[Column | DerivedColumn, ...] = (*contract.select_role(Role.PAYLOAD), *contract.derived)
+    return pa.schema([(ROW_KEY, pa.uint64()), *((column.name, _TYPES[column.kind]) for column in kept)])
 
 
 class TableWriter(AbstractContextManager["TableWriter"]):
@@ -48,9 +60,8 @@ class TableWriter(AbstractContextManager["TableWriter"]):
         self.metadata = dict(metadata or {})
         """Metadata of the file, written when it is closed."""
         self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self.rows = 0
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         if self._writer:
             self._writer.add_key_value_metadata(self.metadata)
             self._writer.close()
@@ -73,10 +84,9 @@ class TableWriter(AbstractContextManager["TableWriter"]):
                 encryption_properties=self._encryption,
             )
         self._writer.write_table(table)
-        self.rows += table.num_rows
 
 
-class KeyedWriter(AbstractContextManager["KeyedWriter"]):
+class KeyedWriter(TableWriter):
     """Writes a Parquet file of rows sorted by key. Rows can arrive in any order.
 
     Up to about `CHUNK_ROWS` rows are sorted in memory. A longer extract is kept in a temporary file next to the output,
@@ -84,8 +94,7 @@ class KeyedWriter(AbstractContextManager["KeyedWriter"]):
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
-        self._out = TableWriter(path, metadata, encryption)
-        self.metadata = self._out.metadata
+        super().__init__(path, metadata, encryption)
         write_key, self._read_key = sealed.build_process_encryption(secrets.token_bytes(_KEY_BYTES))
         self._aside = path.with_name(f"{path.name}.unordered")
         self._unordered = TableWriter(self._aside, encryption=write_key)
@@ -93,11 +102,11 @@ class KeyedWriter(AbstractContextManager["KeyedWriter"]):
         self._in_memory: list[pa.Table] = []
         self.rows = 0
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._out:
-            if kind is None and self.begun:
-                for table in self._iter_ordered():
-                    self._out.write(table)
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        if kind is None and self.begun:
+            for table in self._iter_ordered():
+                super().write(table)
+        super().__exit__()
         self._aside.unlink(missing_ok=True)
 
     @property
@@ -177,7 +186,7 @@ class RowState(StrEnum):
     """The row says that its record is deleted."""
 
 
-class RowWriter:
+class RowWriter(ExitStack):
     """Destination for the rows and findings of a pass, open during the pass."""
 
     kept: Path
@@ -186,17 +195,11 @@ class RowWriter:
     tokens: Path | None = None
     """File of the tokens; None if none were written separately from `kept`."""
 
-    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: KeyedWriter | TableWriter) -> None:
-        self._keys, self._rows, self._writers = keys, rows, (rows, *writers)
-        self._open = ExitStack()
-
-    def __enter__(self) -> Self:
-        for writer in self._writers:
-            self._open.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
+    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: TableWriter) -> None:
+        super().__init__()
+        self._keys, self._rows = keys, rows
+        for writer in (rows, *writers):
+            self.enter_context(writer)  # creates no file
 
     @property
     def rows(self) -> int:

@@ -1,7 +1,7 @@
 """Streams an identifiable file in one pass: reads, checks, normalises and tokenises it in chunks of rows.
 
 The output, written by `split_writer`, holds no identifiers. Memory does not grow with the file, except for eight bytes
-a row to detect repeats, and the hashes in `DuplicateIdentifiers`. Databases are in memory and cannot spill to disk,
+a row to detect repeats, and the hashes of numbers in `Findings`. Databases are in memory and cannot spill to disk,
 because identifiers pass through them.
 """
 
@@ -43,13 +43,6 @@ HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode
 """SQL for the hash under which a row's postcode is looked up. Needs the normaliser's functions."""
 
 
-class OtherEdition(ExtractStopped):
-    """Raised for a directory with another edition of the index than the one releases publish.
-
-    It stops every extract whose rows get quintiles.
-    """
-
-
 @dataclass(frozen=True)
 class Quintiles:
     """Sorted `hashes` (uint64) of postcodes, and the quintile (int32) of each; 1 is the most deprived.
@@ -62,19 +55,21 @@ class Quintiles:
     quintiles: np.ndarray
 
     @classmethod
-    def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Self:
-        """Read a CSV file with the columns `postcode` and `imd_decile`.
+    def read(cls, con: duckdb.DuckDBPyConnection, directory: Path | None) -> Self:
+        """Read a CSV file with the columns `postcode` and `imd_decile`; without one, no postcode is known.
 
-        Raises `duckdb.Error` if it cannot be read as such, and `OtherEdition` if its column `imd_edition` differs from
-        the published edition.
+        Raises `duckdb.Error` if it cannot be read as such, and `ExtractStopped` if its column `imd_edition` differs
+        from the published edition. This stops every extract whose rows get quintiles.
         """
+        if directory is None:
+            return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
         file = quote_csv(directory, all_varchar=True)
         # without the column, assume the published edition
         if "imd_edition" in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
             others = f"SELECT count(DISTINCT trim(imd_edition)) FROM {file} WHERE trim(imd_edition) <> ?"
             [(number,)] = con.execute(others, [IMD_EDITION]).fetchall()
             if number:
-                raise OtherEdition(
+                raise ExtractStopped(
                     f"{directory.name}: imd_edition is not {IMD_EDITION} in every row (there are {number} other"
                     f" values); releases say that quintiles are of the Indices of Deprivation {IMD_EDITION}, so make it"
                     " from those"
@@ -88,11 +83,6 @@ class Quintiles:
             " WHERE postcode IS NOT NULL AND quintile IS NOT NULL GROUP BY postcode ORDER BY postcode",
         )
         return cls(found["postcode"].to_numpy(), found["quintile"].to_numpy())
-
-    @classmethod
-    def build_empty(cls) -> Self:
-        """Return a look-up that knows no postcodes, for use without a directory."""
-        return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
 
     def look_up(self, hashes: pa.ChunkedArray) -> pa.Array:
         """Return the quintile (int32) of each hash, or NULL if the directory does not have it."""
@@ -134,7 +124,7 @@ def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConn
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # statements run concurrently; threads within one double its processor time
     pseudonyms.prepare(con)
-    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.build_empty()
+    return con, Quintiles.read(con, postcode_directory)
 
 
 @dataclass(frozen=True)
@@ -148,6 +138,11 @@ class Untokenised:
     sql: str
     rows: pa.Table
     scope: Scope = WHOLE
+
+    @property
+    def batch(self) -> tuple[Any, ...]:
+        """Key that is equal for requests that can be tokenised together."""
+        return self.contract.name, self.scope
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -199,7 +194,7 @@ def stream_extract(
         findings.stop_shares,
         hints,
         sheet=extract.table.sheet,
-        other_origins=findings.find_other_origins(extract.landed),
+        other_origins=findings.origins.find_other_origins(extract.landed.council, extract.landed.cohort),
     )
 
 
@@ -220,17 +215,6 @@ def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows
     projection, scope = _build_projection(extract, contract), Scope(whole=False, marked=True)
     (made,) = tokenise(tools, [_build_request(extract, contract, projection, rows, scope)])
     return made.select([SOURCE_ROW, "record"])
-
-
-def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """Return the rows of each request with tokens, in order. Requests with the same source and scope share one pass."""
-    together: dict[tuple[str, Scope], list[int]] = {}
-    for number, entry in enumerate(wanted):
-        together.setdefault((entry.contract.name, entry.scope), []).append(number)
-    found: dict[int, pa.Table] = {}
-    for numbers in together.values():
-        found |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
-    return [found[number] for number in range(len(wanted))]
 
 
 def _build_projection(extract: OpenExtract, contract: SourceContract) -> Projection:
@@ -277,7 +261,7 @@ def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
 def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     """Return, for each request, typed rows with tokens in place of identifiers, sorted by `source_row`.
 
-    All requests must have the same contract and scope. Planning a statement costs the same for any number of rows, so
+    All requests must be of one batch. Planning a statement costs the same for any number of rows, so
     rows in the same format are typed together, and all rows are tokenised together.
     """
     contract, scope = wanted[0].contract, wanted[0].scope

@@ -8,8 +8,6 @@ file and checks its format and content. After the second keying, the rows are id
 pipeline's own pass over the identifiable file.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator
@@ -26,17 +24,8 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from assets.home.software import get_software_version
-from assets.pseudonymise.findings import (
-    MAX_EXAMPLE_ROWS,
-    QUARANTINE,
-    Count,
-    Name,
-    RuleCount,
-    Staged,
-    Text,
-    stop_if_wrong,
-)
-from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter, SenderWriter
+from assets.pseudonymise import findings
+from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter, SenderWriter, build_payload_schema
 from assets.pseudonymise.stream_extract import Tools, make_tools, stream_alone
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
@@ -45,17 +34,16 @@ from privacy.doors.sql import quote_parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
-from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.council_file import CouncilFile
-from sources.diagnosis.wrong_rows import OtherOrigin
 from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import FILE_RULES, ExtractStopped, wrap_error
 from sources.extract.landing import TOKENS_SUFFIX, Landed, get_size, get_state, hash_content, strip_endings
 from sources.extract.readers.csds import ORPHANS, TABLES
 from sources.extract.readers.parquet import MAKE_AGAIN, serve_manifest, serve_rows
-from sources.extract.table import SOURCE_ROW, SheetTaken, format_column_numbers
+from sources.extract.table import SOURCE_ROW, format_column_numbers
 
 if hasattr(os, "fork"):  # Windows has no fork; there, tokens files are only written
     from sources.extract.reader_process import Reader, Serve
@@ -66,24 +54,15 @@ _MAX_MANIFEST_BYTES = 1 << 20
 """Longest manifest that is read (1 MiB)."""
 _NAMES_SHOWN = 5
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
-_TYPES = {
-    Kind.TEXT: pa.string(),
-    Kind.CODE: pa.string(),
-    Kind.DATE: pa.date32(),
-    Kind.INTEGER: pa.int32(),
-    Kind.DECIMAL: pa.float64(),
-}
 
 
 def build_tokens_schema(contract: SourceContract) -> pa.Schema:
     """Return the columns of a source's tokens files, in order."""
-    kept: tuple[Column | DerivedColumn, ...] = (*contract.select_role(Role.PAYLOAD), *contract.derived)
-    payload = [(column.name, _TYPES[column.kind]) for column in kept]
     identifiers = {column.name for column in contract.select_role(Role.IDENTIFIER)}
     tokens = pseudonyms.list_token_columns(identifiers) if "date_of_birth" in identifiers else []
     marks = pseudonyms.list_row_marks(contract.name, contract.record, (), identifiers)
     numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
-    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *numbers])
+    return pa.schema([*build_payload_schema(contract), *numbers])
 
 
 def has_quintile(contract: SourceContract) -> bool:
@@ -100,28 +79,28 @@ class Manifest:
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-    software: Text
-    pseudonym_version: Text
-    normaliser_version: Text
+    software: findings.Text
+    pseudonym_version: findings.Text
+    normaliser_version: findings.Text
     key_fingerprints: dict[str, _Hash]
-    council: Text
-    source: Text
-    cohort: Text
+    council: findings.Text
+    source: findings.Text
+    cohort: findings.Text
     contract_sha256: _Hash
     extract_sha256: _Hash
     council_file_sha256: _Hash | None
     postcode_directory_sha256: _Hash | None
-    rows_read: Count
-    rows_kept: Count
-    rows_rejected: Count
-    rules: tuple[RuleCount, ...]
-    headings: dict[Name, Text]
+    rows_read: findings.Count
+    rows_kept: findings.Count
+    rows_rejected: findings.Count
+    rules: tuple[findings.RuleCount, ...]
+    headings: dict[findings.Name, findings.Text]
 
     def encode_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: bytes) -> Manifest:
+    def from_json(cls, text: bytes) -> "Manifest":
         """Parse and check a manifest. Raises `ValueError` that names the first wrong field and the rule."""
         try:
             manifest = _MANIFEST.validate_json(text, strict=True)
@@ -151,7 +130,7 @@ def _iter_problems(manifest: Manifest) -> Iterator[str]:
         yield "a rule's severity must be reject or warn"
     if not all(
         0 < rule.rows <= read
-        and len(rule.first_rows) == min(rule.rows, MAX_EXAMPLE_ROWS)
+        and len(rule.first_rows) == min(rule.rows, findings.MAX_EXAMPLE_ROWS)
         and all(0 < row <= read for row in rule.first_rows)
         for rule in rules
     ):
@@ -173,14 +152,13 @@ def _list_rules(source: str) -> set[str]:
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
     """Read the manifest of a tokens file. Raises `ExtractStopped` if it is missing or invalid."""
-    text = None
-    for sent in _make_reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
-        assert isinstance(sent, bytes)
-        text = sent
-    if text is None:
+    sent = list(_make_reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES))
+    if not sent:
         raise ExtractStopped(
             f"{landed.name}: the file carries no manifest; it must be what `readiness pseudonymise` wrote, unchanged"
         )
+    (text,) = sent
+    assert isinstance(text, bytes)
     try:
         if len(text) > _MAX_MANIFEST_BYTES:
             raise ValueError("it is too long")
@@ -238,7 +216,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 def rekey(
     token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
-) -> Staged:
+) -> findings.Staged:
     """Write a tokens file's rows to `out` under the second keying, as `stream_extract` would.
 
     The quarantine gets only the example rows in the manifest, because the sender keeps the full one. Raises
@@ -253,19 +231,18 @@ def rekey(
         rows += len(chunk)
         named_and_kept.update(chunk[SOURCE_ROW].filter(pc.is_in(chunk[SOURCE_ROW], value_set=named)).to_pylist())
         out.write(_rekey_tokens(_number_in_extract(chunk, landed.part), landed.council, token_keys))
-    lines = [
+    lines = (
         (row, rule.rule, ", ".join(rule.columns), rule.severity, row in named_and_kept)
         for rule in manifest.rules
         for row in rule.first_rows
-    ]
-    columns_ = zip(*lines, strict=True) if lines else [()] * len(QUARANTINE)
-    examples = pa.table([pa.array(c, f.type) for c, f in zip(columns_, QUARANTINE, strict=True)], schema=QUARANTINE)
-    out.note(_number_in_extract(examples, landed.part))
+    )
+    examples = [dict(zip(findings.QUARANTINE.names, line, strict=True)) for line in lines]
+    out.note(_number_in_extract(pa.Table.from_pylist(examples, findings.QUARANTINE), landed.part))
     if rows != manifest.rows_kept:
         raise ExtractStopped(f"{landed.name}: its number of rows differs from its manifest; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
     files = out.kept, out.tokens, out.quarantine
-    return Staged(*files, manifest.headings, manifest.rows_read, out.rows, manifest.rules, limits)
+    return findings.Staged(*files, manifest.headings, manifest.rows_read, out.rows, manifest.rules, limits)
 
 
 def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceContract) -> None:
@@ -283,7 +260,7 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
 
 
-def _make_reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Reader:
+def _make_reader(landed: Landed, keys: KeyRing, serve: "Serve", *arguments: Any) -> "Reader":
     # as bytes, because key objects cannot be pickled for the reader process
     key = keys.get_private_key("intake").private_bytes_raw()
     return Reader(landed.name, get_size(landed.path), serve, landed, key, *arguments)
@@ -352,15 +329,13 @@ class Outputs:
 class Pseudonymised:
     """Result for one extract. `stopped` is the reason if no tokens were written.
 
-    `sheet` is the workbook sheet that it was read from, whose row numbers the quarantine uses. `other_origins` are
-    other years or councils that the rows seem to come from.
+    The quarantine uses the row numbers of the sheet of `staged`, if it was read from a workbook.
     """
 
     outputs: Outputs
     manifest: Manifest
     stopped: str | None
-    sheet: SheetTaken | None
-    other_origins: tuple[OtherOrigin, ...]
+    staged: findings.Staged
 
 
 def pseudonymise(
@@ -420,7 +395,7 @@ def pseudonymise(
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
     except Exception as error:
         raise wrap_error(landed.name, error) from None
-    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.other_origins)
+    return Pseudonymised(outputs, manifest, stopped, staged)
 
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
@@ -440,10 +415,10 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
         )
 
 
-def _find_stop_reason(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
+def _find_stop_reason(landed: Landed, staged: findings.Staged, *, moved: bool) -> str | None:
     """Return the reason why the pipeline would stop the staged extract, or None."""
     try:
-        stop_if_wrong(landed, staged, moved=moved)
+        findings.stop_if_wrong(landed, staged, moved=moved)
         if not staged.rows_kept and not landed.part:
             raise ExtractStopped(f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}")
         staged.check_rejected(landed.name)
@@ -466,7 +441,7 @@ def _open_tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tool
         yield tools
 
 
-def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, with_tokens: bool) -> None:
+def _write(outputs: Outputs, work: Path, staged: findings.Staged, manifest: Manifest, *, with_tokens: bool) -> None:
     """Write the outputs, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with open_in_memory() as con:

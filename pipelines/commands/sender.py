@@ -132,7 +132,7 @@ def describe_result(landed: Landed, done: Pseudonymised) -> str:
     for title, found in _group_by_severity(done):
         lines.append(f"\n{title}:")
         for rule in found:
-            shown = ", ".join(map(str, _list_row_numbers(rule, done.sheet)[:_ROWS_SHOWN]))
+            shown = ", ".join(map(str, _list_row_numbers(rule, done.staged.sheet)[:_ROWS_SHOWN]))
             more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
             lines.append(f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}")
     lines += [f"\n{_NO_DIRECTORY}"] if _is_quintile_missing(done) else []
@@ -170,7 +170,9 @@ def _build_sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
         for rule in found:
             # consecutive rows as a range; only the first rows of each rule are known by number
             left = rule.rows - len(rule.first_rows)
-            known = format_row_ranges(_list_row_numbers(rule, done.sheet)) + (f" and {left:,} more" if left else "")
+            known = format_row_ranges(_list_row_numbers(rule, done.staged.sheet)) + (
+                f" and {left:,} more" if left else ""
+            )
             rows.append((rule.sentence, known, rule.rule, f"{rule.rows:,}"))
         grid = Grid("Most rows first", ("What is wrong", "Rows, by number", "Rule", "How many"), rows, 1)
         yield Section(title, grids=[grid])
@@ -183,8 +185,8 @@ def _describe_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
         f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
         f" {manifest.rows_rejected:,} set aside"
     )
-    yield from (other.for_sender for other in done.other_origins)
-    if sheet := done.sheet:
+    yield from (other.for_sender for other in done.staged.other_origins)
+    if sheet := done.staged.sheet:
         others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
         if sheet.number:
             yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"

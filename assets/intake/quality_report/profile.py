@@ -5,7 +5,7 @@ public range, or a month of a public window. No value of a row is stored.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,20 +72,17 @@ class Uncounted:
     cohort: str
     kept: Path
 
+    @property
+    def batch(self) -> tuple[str, str]:
+        """Key that is equal for requests that one statement can count."""
+        return self.contract.name, self.cohort
+
 
 def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Profile]:
-    """Profile each extract.
+    """Profile each extract of one batch.
 
-    One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
+    One statement counts all of them, because planning costs the same for any number of rows.
     """
-    groups: dict[tuple[str, str], list[Uncounted]] = {}
-    for extract in extracts:
-        groups.setdefault((extract.contract.name, extract.cohort), []).append(extract)
-    found = {kept: counted for group in groups.values() for kept, counted in _count_together(con, group)}
-    return [found[extract.kept] for extract in extracts]
-
-
-def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Profile]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
     columns = {column.name: _build_group_sql(column, cohort) for column in contract.select_role(Role.PAYLOAD)}
@@ -96,13 +93,15 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
         terms += [f"count({name})", f"histogram({group})" if keys else "NULL"]
     terms += [_count_sql(condition) for pair in measures.values() for condition in pair]
     terms += [_count_sql(fill_parameters(rule.broken, cohort)) for rule in rules]
-    for extract, (rows, *values) in zip(extracts, _fetch_counts(con, extracts, terms), strict=True):
+    found = []
+    for rows, *values in _fetch_counts(con, extracts, terms):
         counted, profiles = iter(values), dict[str, ColumnProfile]()
         for name, (_, keys) in columns.items():
             filled, histogram = next(counted), next(counted) or {}
             profiles[name] = ColumnProfile(filled, {key: histogram.get(key, 0) for key in keys})
         shares = {name: Share(next(counted), next(counted)) for name in measures}
-        yield extract.kept, Profile(rows, profiles, shares, {rule.id: next(counted) for rule in rules})
+        found.append(Profile(rows, profiles, shares, {rule.id: next(counted) for rule in rules}))
+    return found
 
 
 def _fetch_counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:

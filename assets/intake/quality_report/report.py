@@ -178,7 +178,6 @@ def render(report: Facts) -> str:
     """Render the report page of an extract, accepted or stopped."""
     if report["outcome"] == STOPPED:
         return kit.render(_TEMPLATES, "stopped.html.j2", report=report)
-    broken = report["findings"]
     sheets = [report["sheet"], *(part["sheet"] for part in (report["parts"] or {"files": []})["files"])]
     return kit.render(
         _TEMPLATES,
@@ -187,10 +186,6 @@ def render(report: Facts) -> str:
         warns_of_formulas=any(sheet and not sheet["formulas_checked"] for sheet in sheets),
         formulas_not_checked=FORMULAS_NOT_CHECKED,
         fix=_select_fixes(report),
-        rejecting=[rule for rule in broken if rule["severity"] != Severity.WARN],
-        warning=[rule for rule in broken if rule["severity"] == Severity.WARN],
-        topics=list(_group_by_topic(report["figures"])),
-        has_last_figures=any(figure["last_share"] is not None for figure in report["figures"]),
         values=list(_group_by_display(report["values"])),
         published_by=PUBLISHED_BY,
     )
@@ -198,19 +193,8 @@ def render(report: Facts) -> str:
 
 def render_council(report: Facts) -> str:
     """Render the report page of a council."""
-    extracts = report["extracts"]
-    stopped = [line for line in extracts if line["outcome"] == STOPPED]
-    return kit.render(
-        _TEMPLATES,
-        "council.html.j2",
-        report=report,
-        stopped=stopped,
-        first=[*stopped, *(line for line in extracts if line["needs_you"] and line not in stopped)],
-        taken=[line for line in extracts if line["outcome"] != STOPPED],
-        whole=all(line["outcome"] == TAKEN for line in extracts),
-        fix=_select_fixes(report),
-        look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
-    )
+    look = [f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]]
+    return kit.render(_TEMPLATES, "council.html.j2", report=report, fix=_select_fixes(report), look=look)
 
 
 def _select_fixes(report: Facts) -> Facts:
@@ -228,14 +212,6 @@ def _select_fixes(report: Facts) -> Facts:
             sentence = sentence.replace(column, f"{heading} ({column})", 1)
         checks.append(check | {"sentence": sentence})
     return {"rules": first, "checks": checks, "left": len(left) - len(first)}
-
-
-def _group_by_topic(figures: list[Facts]) -> Iterator[Facts]:
-    """Yield each topic with its figures and the first of them that can be compared with a published figure."""
-    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
-        members = list(group)
-        published = next((figure for figure in members if figure["published_share"] is not None), None)
-        yield {"name": topic, "figures": members, "published": published}
 
 
 def _group_by_display(columns: list[Facts]) -> Iterator[Facts]:
@@ -297,11 +273,7 @@ def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_
         "report": "extract",
         "outcome": TAKEN_IN_PART if now.rows_rejected else TAKEN,
         **_identify_extract(now.council, now.source, now.cohort, now.file),
-        "taken_at": now.taken_at,
-        "rows_read": now.rows_read,
-        "rows_kept": now.rows_kept,
-        "rows_rejected": now.rows_rejected,
-        "rows_warned": now.rows_warned,
+        **{name: getattr(now, name) for name in ("taken_at", "rows_read", "rows_kept", "rows_rejected", "rows_warned")},
         "last": _summarise_last(last),
         "parts": _build_parts(now.parts),
         "sheet": asdict(now.sheet) if now.sheet else None,

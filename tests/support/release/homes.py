@@ -71,15 +71,13 @@ def note_taken(home: Home, quality: ExtractQuality) -> None:
 
 def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> None:
     """Write the linkage's comparison of deliveries (`council/source`) with this MAC with those that they replaced."""
-    write_json(
-        home.get_cohort(COHORT).overlaps, {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names}
-    )
+    write_json(home.get_cohort(COHORT).overlaps, {name: asdict(Overlap(mac, "s", shared, "older")) for name in names})
 
 
 def build_quality(
     council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
 ) -> ExtractQuality:
-    findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
+    findings = tuple(Finding(rule, None, "hold", "") for rule in rules)
     counted = (rows, rows, 0, (), findings, Profile(rows, {}, {}), expected or None, last or None)
     about = (council, source, COHORT, f"{COHORT}.csv", "", mac, {}, "2026-11-01T00:00:00+00:00", {})
     return ExtractQuality(*about, *counted)

@@ -156,7 +156,7 @@ def test_a_path_in_an_error_ends_where_a_sender_names_files() -> None:
 
 
 def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
-    few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
+    few = Finding(FAR_FROM_EXPECTED.id, None, HOLD, "")
     half = replace(TAKEN, rows_read=4527, rows_kept=4497, findings=(few,))
     year = OtherOrigin(BORN, "2023/24", "2024/25", 9046, 9052, 6)
     other = replace(TAKEN, council="halton", other_origins=(year,))
