@@ -296,7 +296,7 @@ class Guesser:
         else:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
         return {
-            name: Guess(name, None, Derived("pattern", (heading,), (pattern,)), why, sure)
+            name: Guess(name, None, Derived.model_validate({"from": heading, "pattern": pattern}), why, sure)
             for name, pattern in zip(_NAMES, parts, strict=True)
         }
 
@@ -306,7 +306,8 @@ class Guesser:
         for column, (parts, separator, why) in _JOINED.items():
             headings = tuple(heading for part in parts if (heading := self._find_part(part, found)))
             if column in self.contract and len(headings) == len(parts):
-                guesses[column] = Guess(column, None, Derived("join", headings, (separator,)), why, True)
+                joined = Derived.model_validate({"join": headings, "with": separator})
+                guesses[column] = Guess(column, None, joined, why, True)
         return guesses
 
     def _guess_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
@@ -318,7 +319,8 @@ class Guesser:
         if heading is None:
             return {}
         why = "a referral counts as made if it has a date"
-        return {"referral": Guess("referral", None, Derived("filled", (heading,), ("Y", "N")), why, False)}
+        filled = Derived.model_validate({"from": heading, "filled": "Y", "blank": "N"})
+        return {"referral": Guess("referral", None, filled, why, False)}
 
     def _find_part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}

@@ -280,8 +280,11 @@ def match_columns(
         for local in derived.inputs
         if (heading := _find_heading(name, header, column, local))
     }
-    if (mark := dialect.deleted) and (heading := _find_heading(name, header, "a mark of deletion", mark.heading)):
-        inputs[mark.heading] = heading
+    inputs |= {
+        mark: heading
+        for mark in dialect.deleted
+        if (heading := _find_heading(name, header, "a mark of deletion", mark))
+    }
     missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)

@@ -193,7 +193,7 @@ class _Reading:
             notes.append(f"only the first {MAX_ROWS:,} rows were read")
         if self.unreadable:
             notes.append(f"{self.unreadable} rows do not have as many fields as the header")
-        formats = [*self.dialect.date_formats, *(f for many in self.dialect.column_date_formats.values() for f in many)]
+        formats = [form for many in (self.dialect.date_format, *self.dialect.date_formats.values()) for form in many]
         if any("%y" in form for form in formats):
             notes.append("two-digit years: 00 to 68 are read as 2000 to 2068, 69 to 99 as 1969 to 1999")
         return tuple(notes)
@@ -226,11 +226,9 @@ class _Reading:
 def _relax_dialect(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
     """Return the dialect with blank constants for missing columns, so that a file without them can be opened."""
     lacking = set(missing.values())
-    return replace(
-        dialect,
-        constants={**dialect.constants, **dict.fromkeys(lacking, "")},
-        derived={name: derived for name, derived in dialect.derived.items() if name not in lacking},
-    )
+    derived = {name: derived for name, derived in dialect.derived.items() if name not in lacking}
+    constants = {**dialect.constants, **dict.fromkeys(lacking, "")}
+    return dialect.model_copy(update={"constants": constants, "derived": derived})
 
 
 def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
