@@ -25,7 +25,7 @@ def render() -> str:
         complete=MIN_COMPLETE_SHARE,
         extract_rules=ROW_COUNT_RULES,
         release_rules=RELEASE_RULES,
-        file_rules=FILE_RULES,
+        file_rules=FILE_RULES.values(),
         imd=code_lists.IMD_INDEX,
         imd_edition=code_lists.IMD_EDITION,
         imd_source=code_lists.IMD_SOURCE,

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from privacy.doors import environment
-from sources.errors import READER_STOPPED, ExtractStopped, build_error
+from sources.errors import ExtractStopped, build_error
 
 MEMORY_BYTES = 2 << 30
 """Added to the template's own memory; twice the largest limit that a reader sets itself."""
@@ -111,7 +111,7 @@ class Reader:
 
     def _stop(self, why: str) -> ExtractStopped:
         self.close()
-        return build_error(self._name, READER_STOPPED, why)
+        return build_error(self._name, "reader-stopped", why)
 
     def _explain_end(self) -> str:
         try:

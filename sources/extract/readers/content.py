@@ -21,8 +21,7 @@ from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
-from sources import errors
-from sources.contracts.model import Rule
+from sources.errors import build_error
 from sources.extract.landing import SPREADSHEET_SUFFIXES, is_clutter
 
 MAX_UNPACKED = 8 << 30
@@ -112,10 +111,10 @@ class Guarded(io.RawIOBase):
         try:
             data = self._stream.read(size)
         except DAMAGE:
-            raise errors.build_error(self._name, errors.DAMAGED) from None
+            raise build_error(self._name, "damaged-file") from None
         self._bytes_read += len(data)
         if self._packed is not None and self._bytes_read > compute_unpack_limit(self._packed):
-            raise errors.build_error(self._name, errors.UNPACKS_TOO_LARGE)
+            raise build_error(self._name, "unpacks-too-large")
         return data
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -159,21 +158,21 @@ def compute_unpack_limit(packed: int) -> int:
 
 _BIFF = (b"\x09\0\4\0", b"\x09\2\6\0", b"\x09\4\6\0", b"\x09\x08\x08\0", b"\x09\x08\x10\0")
 """First records of BIFF 2, 3, 4, 5 and 8 outside a compound file."""
-_REFUSED: tuple[tuple[bytes | tuple[bytes, ...], Rule, str], ...] = (
-    (b"%PDF", errors.OTHER_FORMAT, "it is a PDF"),
-    (b"{\\rtf", errors.OTHER_FORMAT, "it is a text document"),
-    (b"SQLite format 3", errors.OTHER_FORMAT, "it is a database"),
-    (b"\0\1\0\0Standard ", errors.OTHER_FORMAT, "it is an Access database"),
-    (b"ARROW1", errors.OTHER_FORMAT, "it is an Arrow file"),
-    (b"$FL2", errors.OTHER_FORMAT, "it is an SPSS file"),
-    (_BIFF, errors.OLD_WORKBOOK, ""),
-    (b"7z\xbc\xaf\x27\x1c", errors.OTHER_ARCHIVE, "it is a 7z archive"),
-    (b"Rar!\x1a\x07", errors.OTHER_ARCHIVE, "it is a RAR archive"),
-    (b"BZh", errors.OTHER_ARCHIVE, "it is packed with bzip2"),
-    (b"\xfd7zXZ\0", errors.OTHER_ARCHIVE, "it is packed with xz"),
-    (b"\x28\xb5\x2f\xfd", errors.OTHER_ARCHIVE, "it is packed with zstd"),
-    (b"-----BEGIN PGP", errors.OTHER_ARCHIVE, "it is encrypted with PGP"),
-    (b"age-encryption.org/", errors.OTHER_ARCHIVE, "it is encrypted with age"),
+_REFUSED: tuple[tuple[bytes | tuple[bytes, ...], str, str], ...] = (
+    (b"%PDF", "other-format", "it is a PDF"),
+    (b"{\\rtf", "other-format", "it is a text document"),
+    (b"SQLite format 3", "other-format", "it is a database"),
+    (b"\0\1\0\0Standard ", "other-format", "it is an Access database"),
+    (b"ARROW1", "other-format", "it is an Arrow file"),
+    (b"$FL2", "other-format", "it is an SPSS file"),
+    (_BIFF, "old-workbook", ""),
+    (b"7z\xbc\xaf\x27\x1c", "other-archive", "it is a 7z archive"),
+    (b"Rar!\x1a\x07", "other-archive", "it is a RAR archive"),
+    (b"BZh", "other-archive", "it is packed with bzip2"),
+    (b"\xfd7zXZ\0", "other-archive", "it is packed with xz"),
+    (b"\x28\xb5\x2f\xfd", "other-archive", "it is packed with zstd"),
+    (b"-----BEGIN PGP", "other-archive", "it is encrypted with PGP"),
+    (b"age-encryption.org/", "other-archive", "it is encrypted with age"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
@@ -188,13 +187,13 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
         if start.startswith(_OLE):
             # an encrypted .xlsx is a compound file, like an old workbook
             if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20):
-                raise errors.build_error(name, errors.PASSWORD)
+                raise build_error(name, "password")
             return Format.OLD_WORKBOOK
         if start.startswith(_ZIP):
             return detect_zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
-            raise errors.build_error(name, rule, what)
+            raise build_error(name, rule, what)
     if start.startswith(b"\x1f\x8b"):
         return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
@@ -205,13 +204,13 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
 
 def _detect_markup(name: str, start: bytes) -> Format:
     if start.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta", b"<div", b"<style")):
-        raise errors.build_error(name, errors.WEB_PAGE)
+        raise build_error(name, "web-page")
     if not (start.startswith(b"<") and start[1:2] in b"?!abcdefghijklmnopqrstuvwxyz_" and len(start) > 1):
         return Format.TEXT
     if b'progid="excel.sheet"' in start or b"urn:schemas-microsoft-com:office:spreadsheet" in start:
-        raise errors.build_error(name, errors.XML_WORKBOOK)
+        raise build_error(name, "xml-workbook")
     if b"<html" in start:
-        raise errors.build_error(name, errors.WEB_PAGE)
+        raise build_error(name, "web-page")
     return Format.XML
 
 
@@ -223,21 +222,21 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
     names = {info.filename.lower() for info in list_zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
-            raise errors.build_error(name, errors.MACRO_WORKBOOK)
+            raise build_error(name, "macro-workbook")
         if "xl/workbook.bin" in names:
             return Format.BINARY_WORKBOOK
         if not any(entry.startswith("xl/") for entry in names):
-            raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
+            raise build_error(name, "other-format", "it is an office document")
         return Format.WORKBOOK
     if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
         stream.seek(0)
         start = stream.read(LOOK_BYTES)  # the type is the first entry and not compressed
         if "encrypted-package" in names:
-            raise errors.build_error(name, errors.PASSWORD)
+            raise build_error(name, "password")
         if b"opendocument." in start and b"opendocument.spreadsheet" not in start:
-            raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
+            raise build_error(name, "other-format", "it is an office document")
         if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in names):
-            raise errors.build_error(name, errors.MACRO_WORKBOOK)
+            raise build_error(name, "macro-workbook")
         return Format.OPEN_DOCUMENT
     return Format.ARCHIVE
 
@@ -248,9 +247,9 @@ def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(_LimitedDirectory(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
-        raise errors.build_error(name, errors.DAMAGED) from None
+        raise build_error(name, "damaged-file") from None
     if not all(entry.filename for entry in entries):
-        raise errors.build_error(name, errors.DAMAGED)
+        raise build_error(name, "damaged-file")
     return entries
 
 
@@ -264,13 +263,13 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
         try:
             return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
         except NotRegular:
-            raise errors.build_error(name, errors.NOT_REGULAR) from None
+            raise build_error(name, "not-regular") from None
         except LeadsOut:
-            raise errors.build_error(name, errors.LINK) from None
+            raise build_error(name, "link-out-of-landing") from None
         except PermissionError:
-            raise errors.build_error(name, errors.NOT_ALLOWED) from None
+            raise build_error(name, "not-allowed") from None
         except OSError:
-            raise errors.build_error(name, errors.DAMAGED) from None
+            raise build_error(name, "damaged-file") from None
 
     format = detect_format(name, open_plain)
     if format is Format.GZIP:
@@ -298,17 +297,17 @@ def list_contents(archive: Content) -> list[Content]:
         ]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
-        raise errors.build_error(archive.name, errors.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
+        raise build_error(archive.name, "archive-of-several", f"more than {MAX_MEMBERS} files")
     for number, info in entries:
         path = PurePosixPath(info.filename.replace("\\", "/"))
         # a colon in the first part of a path is a Windows drive
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-            raise errors.build_error(archive.name, errors.UNSAFE_MEMBER)
+            raise build_error(archive.name, "unsafe-member")
         if path.suffix.lower() in ARCHIVE_SUFFIXES:
-            raise errors.build_error(archive.name, errors.NESTED_ARCHIVE, f"member {number}")
+            raise build_error(archive.name, "nested-archive", f"member {number}")
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
     if sum(info.file_size for _, info in found) > compute_unpack_limit(packed_size):
-        raise errors.build_error(archive.name, errors.UNPACKS_TOO_LARGE)
+        raise build_error(archive.name, "unpacks-too-large")
     found.sort(key=lambda member: member[1].filename)
     room = _Room(MAX_IN_MEMORY)
     return [_get_member(archive, number, info, packed_size, room) for number, info in found]
@@ -317,10 +316,10 @@ def list_contents(archive: Content) -> list[Content]:
 def get_only_content(name: str, contents: Sequence[Content]) -> Content:
     """Return the one extract in a file called `name`; raises `ExtractStopped` if there is none, or more than one."""
     if not contents:
-        raise errors.build_error(name, errors.NO_MEMBER)
+        raise build_error(name, "archive-without-extract")
     if len(contents) > 1:
         numbers = ", ".join(content.name.partition(", ")[2] for content in contents[:5])
-        raise errors.build_error(name, errors.SEVERAL_MEMBERS, numbers)
+        raise build_error(name, "archive-of-several", numbers)
     return contents[0]
 
 
@@ -330,14 +329,14 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
     Raises `ExtractStopped` if it is encrypted, damaged or compressed by a method other than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
-        raise errors.build_error(name, errors.PASSWORD)
+        raise build_error(name, "password")
     if info.compress_type not in _METHODS:
-        raise errors.build_error(name, errors.OTHER_ARCHIVE)
+        raise build_error(name, "other-archive")
     try:
         with zipfile.ZipFile(archive) as directory:
             stream = directory.open(info)
     except DAMAGE:
-        raise errors.build_error(name, errors.DAMAGED) from None
+        raise build_error(name, "damaged-file") from None
     # the directory may state any size, but a member cannot be larger than its archive
     return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
 
@@ -348,7 +347,7 @@ def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Conten
         return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     if detect_format(name, unpack) is Format.ARCHIVE:
-        raise errors.build_error(name, errors.NESTED_ARCHIVE)
+        raise build_error(name, "nested-archive")
     return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY))
 
 
@@ -369,7 +368,7 @@ def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
     if format is Format.ARCHIVE:
         format = detect_format(name, open_held)  # a workbook is recognised only in a seekable stream
     if format in (Format.GZIP, Format.ARCHIVE):
-        raise errors.build_error(name, errors.NESTED_ARCHIVE)
+        raise build_error(name, "nested-archive")
     return Content(name, format, open_held)
 
 
@@ -386,7 +385,7 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
             while block := stream.read(1 << 20):
                 data += block
                 if len(data) > room.left:
-                    raise errors.build_error(name, errors.UNPACKS_TOO_LARGE)
+                    raise build_error(name, "unpacks-too-large")
         room.left -= len(data)
         return bytes(data)
 

@@ -31,7 +31,7 @@ from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.dialect import CONTRACT_DIALECT
-from sources.errors import OTHER_FORMAT, TABLES_TOO_LARGE, ExtractStopped, build_error
+from sources.errors import ExtractStopped, build_error
 from sources.extract.landing import TABLE_NAME, Landed, list_arrived
 from sources.extract.readers.content import Content, Format, get_content
 from sources.extract.readers.delimited import open_delimited
@@ -234,7 +234,7 @@ def _open_file(content: Content, table: str) -> TextTable:
         case Format.TEXT:
             return open_delimited(content, list_known_headings(table), CONTRACT_DIALECT)
         case _:
-            raise build_error(content.name, OTHER_FORMAT, f"it is {content.format}")
+            raise build_error(content.name, "other-format", f"it is {content.format}")
 
 
 def _iter_batches(
@@ -255,7 +255,7 @@ def _iter_batches(
             reviews = con.sql(f"SELECT {', '.join((*names, SOURCE_ROW))} FROM reviews ORDER BY {SOURCE_ROW}")
             yield from reviews.to_arrow_reader(_BATCH_ROWS)
     except duckdb.OutOfMemoryException:
-        raise build_error(name, TABLES_TOO_LARGE) from None
+        raise build_error(name, "tables-too-large") from None
     except duckdb.Error as error:
         # the message of the error may quote a value
         kind = type(error).__name__
