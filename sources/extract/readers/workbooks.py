@@ -26,17 +26,8 @@ import pyarrow as pa
 import python_calamine
 
 from sources.errors import ExtractStopped, build_error
+from sources.extract import table
 from sources.extract.readers.content import Content, Format, compute_unpack_limit, list_zip_entries, open_member
-from sources.extract.table import (
-    MAX_COLUMNS,
-    MAX_SKIPPED,
-    MIN_KNOWN,
-    SOURCE_ROW,
-    SheetTaken,
-    TextTable,
-    clean_header,
-    count_known_names,
-)
 
 MAX_BYTES = 128 << 20
 """Size of a file held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
@@ -216,7 +207,7 @@ def _refuse_document_type(name: str) -> None:
     raise build_error(name, "document-type")
 
 
-def open_best_sheet(book: Book, known: Container[str], called: str | None) -> TextTable:
+def open_best_sheet(book: Book, known: Container[str], called: str | None) -> table.TextTable:
     """Open the sheet named `called`, or the sheet whose header has the most `known` columns.
 
     Raises `ExtractStopped` if no sheet fits or several tie.
@@ -229,7 +220,7 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None) -> Te
         raise build_error(book.name, "no-such-sheet", "", repr(called))
     counts = [_find_header(book, sheet, known)[2] for sheet in book.sheets]
     best = max(counts, default=0)
-    if best < MIN_KNOWN:
+    if best < table.MIN_KNOWN:
         raise build_error(book.name, "no-sheet")
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
@@ -239,23 +230,23 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None) -> Te
     return open_sheet(book, found[0], known)
 
 
-def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
+def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> table.TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
     `known` are the keys of the column names used to find the header row (`collect_known_keys`).
     """
     row, header, count = _find_header(book, sheet, known)
-    if count < MIN_KNOWN:
+    if count < table.MIN_KNOWN:
         raise build_error(book.name, "no-sheet", f"sheet {sheet.number}")
     while not header[-1].strip():
         header.pop()
-    if len(header) > MAX_COLUMNS:
+    if len(header) > table.MAX_COLUMNS:
         raise build_error(book.name, "too-many-columns")
-    header = clean_header(book.name, header)
-    return TextTable(
+    header = table.clean_header(book.name, header)
+    return table.TextTable(
         header,
         lambda names: _iter_batches(book, sheet, row, [*map(header.index, names)], names),
-        sheet=SheetTaken(sheet.number, row, len(book.sheets) - 1, book.formulas_checked),
+        sheet=table.SheetTaken(sheet.number, row, len(book.sheets) - 1, book.formulas_checked),
     )
 
 
@@ -264,9 +255,9 @@ def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, 
 
     The header is the row with the most known names among the sheet's first rows.
     """
-    rows = book.iter_rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
+    rows = book.iter_rows(sheet, table.MAX_COLUMNS + 1, table.MAX_SKIPPED + 1)
     texts = ((number, [cell or "" for cell in row]) for number, row in rows)
-    counted = ((number, row, count_known_names(row, known)) for number, row in texts)
+    counted = ((number, row, table.count_known_names(row, known)) for number, row in texts)
     return max(counted, key=lambda line: line[2], default=(0, [], 0))
 
 
@@ -301,7 +292,7 @@ def _iter_batches(
 
 def _build_batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.RecordBatch:
     text = [pa.array([row[index] for row in cells], pa.string()) for index in range(len(names))]
-    return pa.record_batch([*text, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
+    return pa.record_batch([*text, pa.array(numbers, pa.int64())], names=[*names, table.SOURCE_ROW])
 
 
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
