@@ -53,6 +53,11 @@ DAMAGE = (
     zlib.error,
 )
 """Errors that the standard library raises for a damaged packed file."""
+_NOT_OPENED: dict[type[OSError], str] = {
+    NotRegular: "not-regular",
+    LeadsOut: "link-out-of-landing",
+    PermissionError: "not-allowed",
+}
 
 
 class Format(StrEnum):
@@ -105,22 +110,16 @@ class Guarded(io.RawIOBase):
     def tell(self) -> int:
         return self._stream.tell()
 
-    def read(self, size: int = -1) -> bytes:
-        if size is None or size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read into `buffer`; `read` calls this."""
         try:
-            data = self._stream.read(size)
+            size: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
         except DAMAGE:
             raise build_error(self._name, "damaged-file") from None
-        self._bytes_read += len(data)
+        self._bytes_read += size
         if self._packed is not None and self._bytes_read > compute_unpack_limit(self._packed):
             raise build_error(self._name, "unpacks-too-large")
-        return data
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        return size
 
     def close(self) -> None:
         if not self.closed:
@@ -262,14 +261,8 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
     def open_plain() -> BinaryIO:
         try:
             return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
-        except NotRegular:
-            raise build_error(name, "not-regular") from None
-        except LeadsOut:
-            raise build_error(name, "link-out-of-landing") from None
-        except PermissionError:
-            raise build_error(name, "not-allowed") from None
-        except OSError:
-            raise build_error(name, "damaged-file") from None
+        except OSError as error:
+            raise build_error(name, _NOT_OPENED.get(type(error), "damaged-file")) from None
 
     format = detect_format(name, open_plain)
     if format is Format.GZIP:
@@ -380,13 +373,11 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
 
     @cache
     def unpack_all() -> bytes:
-        data = bytearray()
         with unpack() as stream:
-            while block := stream.read(1 << 20):
-                data += block
-                if len(data) > room.left:
-                    raise build_error(name, "unpacks-too-large")
+            data = io.BufferedReader(stream, 1 << 20).read(room.left + 1)  # type: ignore[type-var]
+        if len(data) > room.left:
+            raise build_error(name, "unpacks-too-large")
         room.left -= len(data)
-        return bytes(data)
+        return data
 
     return lambda: Guarded(name, io.BytesIO(unpack_all()))  # type: ignore[return-value]

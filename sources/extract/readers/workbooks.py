@@ -149,14 +149,15 @@ class OtherWorkbook(Book):
             yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
 
 
+_BOOKS: dict[Format, type[Book]] = {
+    Format.WORKBOOK: XmlWorkbook,
+    **dict.fromkeys((Format.OLD_WORKBOOK, Format.BINARY_WORKBOOK, Format.OPEN_DOCUMENT), OtherWorkbook),
+}
+
+
 def open_workbook(content: Content) -> Book | None:
     """Open the workbook in a file; return None if the file has another format. Raises `ExtractStopped`."""
-    match content.format:
-        case Format.WORKBOOK:
-            return XmlWorkbook(content)
-        case Format.OLD_WORKBOOK | Format.BINARY_WORKBOOK | Format.OPEN_DOCUMENT:
-            return OtherWorkbook(content)
-    return None
+    return _BOOKS[content.format](content) if content.format in _BOOKS else None
 
 
 @contextmanager
