@@ -105,7 +105,7 @@ class ReleaseRule(StrEnum):
     # small steps would each be within the bound.
     OTHER_CHILDREN = "other-children-than-before"
     """Compared with the delivery that a release was last measured from, or the first."""
-    # What cannot be judged is held; otherwise deleting a file would remove a hold. `NOT_JUDGED` and `NOT_SEEN` likewise.
+    # What cannot be judged is held, here, by the next rule and by the last; otherwise deleting a file would remove one.
     NOT_COMPARED = "not-compared"
     NOT_JUDGED = "result-missing"
     LEFT_OUT = "no-longer-taking-part"

@@ -77,14 +77,14 @@ class TextSample:
         is_ambiguous = other != best and by_form.get(other, 0.0) >= by_form[best]
         return DateForm(best, other if is_ambiguous else None) if by_form[best] >= least else None
 
-    def count_values(self, heading: str, most: int) -> dict[str, int]:
-        """Return the distinct values under a heading with their row counts; empty if there are more than `most`."""
+    def count_values(self, heading: str) -> dict[str, int]:
+        """Return the distinct values under a heading with their rows; empty if there are more than `_MAX_CODES`."""
         column = self.get_column_name(heading)
         rows = self.con.execute(
             f"SELECT {column}, count(*) FROM {self.relation} WHERE {column} IS NOT NULL"
-            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most + 1}"
+            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MAX_CODES + 1}"
         ).fetchall()
-        return dict(rows) if len(rows) <= most else {}
+        return dict(rows) if len(rows) <= _MAX_CODES else {}
 
     def _measure_shares(self, heading: str, conditions: Sequence[str]) -> list[float]:
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
@@ -229,7 +229,7 @@ class Guesser:
             case Kind.INTEGER | Kind.DECIMAL:
                 return self.sample.measure_share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
-                values = self.sample.count_values(heading, _MAX_CODES)
+                values = self.sample.count_values(heading)
                 known = sum(rows for value, rows in values.items() if find_code(column, value))
                 return max(known / self.sample.filled[heading], _DOUBTFUL_SHARE if values else 0.0)
         return None
@@ -250,7 +250,7 @@ class Guesser:
             return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
         if found.keys() >= GOALS.keys():
             return {}
-        values = {heading: set(self.sample.count_values(heading, _MAX_CODES)) for heading in self.sample.headings}
+        values = {heading: set(self.sample.count_values(heading)) for heading in self.sample.headings}
         starts = range(len(self.sample.headings) - len(GOALS) + 1)
         runs = [
             run

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources.contracts.model import Column, Rule, SourceContract
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import FILE_RULES, ExtractStopped, HeadingsMissing, build_error
 from sources.extract.landing import Landed
@@ -336,8 +336,7 @@ def choose_dialect(contract: SourceContract, header: list[str], council_dialect:
 
 def is_in_contract_form(contract: SourceContract, header: list[str]) -> bool:
     """Return whether `header` contains every required column under the contract's name."""
-    present = set(map(normalise_heading, header))
-    return all(normalise_heading(column) in present for column in contract.required)
+    return not find_missing_columns(contract, CONTRACT_DIALECT, header)
 
 
 def find_missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:

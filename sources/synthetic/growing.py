@@ -8,8 +8,6 @@ When a child dies or an identity ends with an adoption, the next files delete ev
 is sent.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import zlib
 from collections.abc import Callable, Sequence
@@ -85,7 +83,7 @@ class GrowingWorld:
     @classmethod
     def draw(
         cls, first: str, number: int, *, scale: float = 1.0, seed: int = DEFAULT_SEED, contract_names: bool = False
-    ) -> GrowingWorld:
+    ) -> "GrowingWorld":
         """Draw `number` cohorts of the pilot councils, from the `first` on.
 
         Raises `InvalidCohort`, and `ValueError` for a scale that is not positive or too large for the test numbers.

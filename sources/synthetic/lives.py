@@ -18,7 +18,7 @@ from sources.reference.cohorts import Cohort
 from sources.synthetic import people as drawn
 from sources.synthetic.drawing import Bools, Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEX
-from sources.synthetic.people import CODES, Dates, People
+from sources.synthetic.people import Dates, People
 from sources.synthetic.recording import Identity, World, draw_world
 
 LIKELY: dict[str, Any] = read_yaml(Path(__file__).with_suffix(".yaml"))
@@ -159,7 +159,7 @@ def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates)
     for name in ("surname", "forename"):
         names = copied[name]
         while len(same := before[names[before] == names[later[before]]]):
-            group = drawn.draw_name_groups(rng, copied["ethnicity"][same], CODES)
+            group = drawn.draw_name_groups(rng, copied["ethnicity"][same])
             names[same] = (
                 drawn.draw_surnames(rng, group[1])
                 if name == "surname"
@@ -212,7 +212,7 @@ def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dat
     """Draw which children had an earlier name, until what day, and that name."""
     rng, people = world.streams("earlier names"), world.people
     size = len(people)
-    other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity, CODES)[1])[household]
+    other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity)[1])[household]
     # One part of a double-barrelled name came first.
     part = np.strings.partition(people.surname, "-")[0]
     other = np.where(np.strings.find(people.surname, "-") > 0, part, other)

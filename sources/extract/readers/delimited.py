@@ -9,8 +9,6 @@ nothing around it. As in browsers, ISO-8859-1 is read as Windows-1252, which has
 characters.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import re
@@ -91,7 +89,7 @@ def _iter_batches(
 
 def _iter_parsed(
     content: Content, table: TextTable, data_at: int, encoding: str, names: list[str]
-) -> Iterator[_Parsed]:
+) -> "Iterator[_Parsed]":
     """Yield the parsed blocks in order; two are parsed at a time, and at most three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
     with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
@@ -119,7 +117,7 @@ class _Parsed:
     cut: bool
 
 
-def _parse(block: Block, table: TextTable, names: list[str]) -> _Parsed:
+def _parse(block: "Block", table: TextTable, names: list[str]) -> _Parsed:
     """Parse one block. If it does not give one row per line, a field has swallowed a line: pair quotation marks and
     parse again."""
     parsed = _read(block, table, names)
@@ -129,7 +127,7 @@ def _parse(block: Block, table: TextTable, names: list[str]) -> _Parsed:
     return parsed
 
 
-def _read(block: Block, table: TextTable, names: list[str]) -> _Parsed:
+def _read(block: "Block", table: TextTable, names: list[str]) -> _Parsed:
     unusable: list[pyarrow.csv.InvalidRow] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:

@@ -6,8 +6,6 @@ XInclude elements are ignored, and nothing is ever fetched. docs/formats.md list
 sources.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -86,7 +84,7 @@ def _iter_batches(content: Content, names: list[str], set_aside: dict[Rule, list
             yield pa.record_batch([*arrays, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
 
 
-def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iterator[list[_Row]]:
+def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> "Iterator[list[_Row]]":
     """Yield pupils, each with its number last, a few thousand at a time.
 
     Raises `ExtractStopped`, whose message quotes nothing from the file.
@@ -123,7 +121,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
         yield pupils.take_rows()
 
 
-def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
+def _build_parser(pupils: "_Pupils", start: bytes) -> expat.XMLParserType:
     # text saved from memory has one byte for a character and may still declare UTF-16
     prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
     parser = expat.ParserCreate("utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None)
