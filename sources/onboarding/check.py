@@ -1,6 +1,5 @@
 """Check of a sample: it is read with a council file as the intake would read it, and each column is reported."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,7 +26,6 @@ LEGEND = (
 )
 _TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
 _MAX_CELL_WIDTH = 44
-_MARK_CUT = re.compile(rf"(?<=^.{{{_MAX_CELL_WIDTH - 1}}}).{{2,}}$", re.DOTALL)
 
 
 Facts = dict[str, Any]
@@ -240,9 +238,9 @@ def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | 
 
 
 def render_check(check: Facts) -> str:
-    """Render the report of one sample (`check.txt.j2`); cells are cut to `_MAX_CELL_WIDTH`, except in the last column."""
-    rows = [_TABLE_HEAD, *map(_format_row, check["columns"])]
-    cells = [[_MARK_CUT.sub("…", cell) for cell in row[:-1]] for row in rows]
+    """Render the report of one sample (`check.txt.j2`); cells of all columns but the last are cut to a width."""
+    rows, most = [_TABLE_HEAD, *map(_format_row, check["columns"])], _MAX_CELL_WIDTH
+    cells = [[cell if len(cell) <= most else f"{cell[: most - 1]}…" for cell in row[:-1]] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     form = "  ".join(f"{{:{width}}}" for width in widths)
     lines = (f"{form.format(*cut)}  {row[-1]}".rstrip() for cut, row in zip(cells, rows, strict=True))
