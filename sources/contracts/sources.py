@@ -244,19 +244,10 @@ _AGES = {"ANV": (0, 0, 0), "NBV": (0, 0, 14), "6-8W": (1, 0, 56), "12M": (11, 12
 weeks, 12 months and two and a half years (OHID, Health visitor service delivery metrics). In synthetic extracts a third
 of the two-year reviews are made in the half-year before the month in which the oldest child's is due."""
 
+_REVIEWED_BY = "policy of the programme: three months after the youngest child reaches the age of the last review"
 _REVIEW_RECORDS = tuple(
-    RecordAtAge(
-        title=REVIEW_CODES[code],
-        kind="review",
-        code="" if code == "ANV" else code,
-        dated="review_date",
-        delivered_months=_DELIVERED_MONTHS,
-        reason="policy of the programme: three months after the youngest child reaches the age of the last review",
-        from_months=from_months,
-        months=months,
-        days=days,
-    )
-    for code, (from_months, months, days) in _AGES.items()
+    RecordAtAge(title, "review", "" if code == "ANV" else code, "review_date", _DELIVERED_MONTHS, _REVIEWED_BY, *age)
+    for (code, age), title in zip(_AGES.items(), REVIEW_CODES.values(), strict=True)
 )
 """Children of 202425 are born by 31 August 2020 and two and a half years old by the end of February 2023. There is no
 official date by cohort."""

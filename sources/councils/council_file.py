@@ -1,19 +1,5 @@
 """Reading of council files: every mistake in a file is reported at once.
 
-    council: leeds
-    sources:
-      eyfsp:
-        delimiter: "|"                     # default ","
-        sheet: Summer 2025                 # of a workbook; by default the one with the extract's columns
-        encoding: windows-1252             # default utf-8
-        date_format: "%d/%m/%Y"            # default %Y-%m-%d (strptime); or a list
-        columns: {upn: Pupil UPN}          # contract column: the council's own heading
-        codes: {sex: {Male: M}}            # contract column: {the council's value: contract code}
-        constants: {la_code: 383}
-        derived: {surname: {from: Child name, pattern: '^([^,]+),'}}
-        parts: changes                     # or cumulative, incremental; detected from the parts by default
-        deleted: {Record status: D}        # with changes: the council's column and the value that deletes a record
-
 Every value is read as text, so `No`, `0383` and `1` stay as written. docs/council-files.md documents every key.
 """
 

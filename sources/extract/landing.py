@@ -223,34 +223,33 @@ def describe_unread_entries(landing: Path) -> list[str]:
 
 def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
     """Return the sentence about a folder's entries that are not read."""
-    if is_cohort(Path(folder).name):
-        kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
-        return _describe_unread(len(paths), "entry", f"of {folder}", kinds)
-    if "/" in folder:
-        names = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
-        return _describe_unread(len(paths), "file", f"of {folder}", names)
-    if folder != "landing":
-        return _describe_unread(
-            len(paths), "entry", f"of {folder}", f"no name of a source{_suggest_names(paths, CONTRACTS)}"
-        )
-    folders = [path for path in paths if path.is_dir()]
-    councils = f"no name of a council{_suggest_names(folders, load_places())}"
-    remedy = (
-        "nothing says which council sent it; put each into the folder of its council and source, as"
-        " leeds/eyfsp/202425.csv, or take it out of landing"
+    if folder == "landing":
+        folders = [path for path in paths if path.is_dir()]
+        councils = f"no name of a council{_suggest_names(folders, load_places())}"
+        unread = [
+            (len(folders), "entry", "of landing", councils),
+            (len(paths) - len(folders), "file", "in landing itself", _OF_NOBODY),
+        ]
+    elif is_cohort(Path(folder).name):
+        unread = [(len(paths), "entry", f"of {folder}", _NO_PART)]
+    elif "/" in folder:
+        unread = [(len(paths), "file", f"of {folder}", _NO_EXTRACT)]
+    else:
+        unread = [(len(paths), "entry", f"of {folder}", f"no name of a source{_suggest_names(paths, CONTRACTS)}")]
+    return "; ".join(
+        f"{count} {noun if count == 1 else _SEVERAL[noun]} {where} {'is' if count == 1 else 'are'} not read: {reason}"
+        for count, noun, where, reason in unread
+        if count
     )
-    sentences = [
-        _describe_unread(len(folders), "entry", "of landing", councils),
-        _describe_unread(len(paths) - len(folders), "file", "in landing itself", remedy),
-    ]
-    return "; ".join(filter(None, sentences))
 
 
-def _describe_unread(count: int, noun: str, where: str, reason: str) -> str:
-    if count == 1:
-        return f"1 {noun} {where} is not read: {reason}"
-    nouns = {"entry": "entries", "file": "files"}[noun]
-    return f"{count} {nouns} {where} are not read: {reason}" if count else ""
+_SEVERAL = {"entry": "entries", "file": "files"}
+_NO_PART = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
+_NO_EXTRACT = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
+_OF_NOBODY = (
+    "nothing says which council sent it; put each into the folder of its council and source, as"
+    " leeds/eyfsp/202425.csv, or take it out of landing"
+)
 
 
 def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
