@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -266,7 +266,7 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
 
     format = detect_format(name, open_plain)
     if format is Format.GZIP:
-        return replace(_unzip(name, open_plain, path.stat().st_size), called=called)
+        return _unzip(name, open_plain, path.stat().st_size, called)
     return Content(name, format, open_plain, called)
 
 
@@ -334,14 +334,14 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
     return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
 
 
-def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
+def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int, called: str) -> Content:
     def unpack() -> BinaryIO:
         packed = plain()
         return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     if detect_format(name, unpack) is Format.ARCHIVE:
         raise build_error(name, "nested-archive")
-    return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY))
+    return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY), called)
 
 
 def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
@@ -349,27 +349,18 @@ def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_siz
         return open_member(name, archive.open(), info, packed_size)
 
     name = f"{archive.name}, member {number}"
-    return replace(_unpack_content(name, unpack, room), called=replace_unprintable(info.filename)[:100])
+    return _unpack_content(name, unpack, room, replace_unprintable(info.filename)[:100])
 
 
-def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
-    """Return unpacked content; workbooks and Parquet are held in memory. Raises `ExtractStopped` for an archive."""
+def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room, called: str) -> Content:
+    """Return unpacked content. Raises `ExtractStopped` for an archive.
+
+    Workbooks and Parquet files are unpacked into memory when they are first opened, because their readers seek; opening
+    them raises `ExtractStopped` if they take more than the `room` left.
+    """
     format = detect_format(name, unpack)
     if format in (Format.TEXT, Format.XML):
-        return Content(name, format, unpack)
-    open_held = _hold_in_memory(name, unpack, room)
-    if format is Format.ARCHIVE:
-        format = detect_format(name, open_held)  # a workbook is recognised only in a seekable stream
-    if format in (Format.GZIP, Format.ARCHIVE):
-        raise build_error(name, "nested-archive")
-    return Content(name, format, open_held)
-
-
-def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
-    """Return an opener of seekable streams that unpacks the content into memory at its first call.
-
-    The opener raises `ExtractStopped` if the content takes more than the `room` left.
-    """
+        return Content(name, format, unpack, called)
 
     @cache
     def unpack_all() -> bytes:
@@ -380,4 +371,11 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
         room.left -= len(data)
         return data
 
-    return lambda: Guarded(name, io.BytesIO(unpack_all()))  # type: ignore[return-value]
+    def open_held() -> BinaryIO:
+        return Guarded(name, io.BytesIO(unpack_all()))  # type: ignore[return-value]
+
+    if format is Format.ARCHIVE:
+        format = detect_format(name, open_held)  # a workbook is recognised only in a seekable stream
+    if format in (Format.GZIP, Format.ARCHIVE):
+        raise build_error(name, "nested-archive")
+    return Content(name, format, open_held, called)

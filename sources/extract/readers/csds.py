@@ -1,14 +1,8 @@
 """Reader of health-visitor reviews from the tables of the Community Services Data Set, joined in memory.
 
-A review is a care contact of a child at which ASQ-3 was scored or a mandated review was recorded. Its row number, by
-which a data officer can find it, is that of the first data row in CYP202 that records it; a review found only in CYP609
-is numbered 609 000 000 plus its data row there. Row numbers continue across several files of one table, in order of
-name. docs/formats.md says what is read and why.
-
-`csds_items.csv` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national
-processing service (`Contact_Date`), then those in extracts of the sister data sets (`CareContDate`, `PersScore`).
-Letter case, spaces, underscores and brackets are ignored. CSDS has no person names: family and given name are a local
-addition.
+docs/formats.md says what is read and why, and how reviews are numbered. `csds_items.csv` gives, for each item, its name
+in the NHS Data Dictionary, then the names in extracts of the national processing service (`Contact_Date`), then those
+in extracts of the sister data sets (`CareContDate`, `PersScore`). Family and given name are a local addition.
 
 Tables are loaded in the order of `_WANTED`, so that each keeps only the rows that earlier tables refer to.
 `all_<table>` holds those rows as sent, `<table>` the latest row of each identifier: the one with the highest record
