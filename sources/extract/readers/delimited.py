@@ -183,19 +183,14 @@ def _detect_layout(content: Content, known: Container[str], dialect: Dialect) ->
         for one in dict.fromkeys(candidates)
         if one in look and len(one) == 1 and one.isascii() and one not in '"\r\n'
     ] or [DELIMITERS[0]]
-    found = [
-        (
-            -count_known_names(_parse_record(lines[start : start + _HEADER_LINES], delimiter)[0], known),
-            start,
-            order,
-            delimiter,
-        )
+    counted = (
+        (count_known_names(_parse_record(lines[start : start + _HEADER_LINES], delimiter)[0], known), start, delimiter)
         for start in range(min(len(lines), MAX_SKIPPED + 1))
-        for order, delimiter in enumerate(delimiters)
-    ]
-    # most known names, then the earliest line, then the order of `delimiters`
-    count, start, _, delimiter = min(found)
-    if -count < MIN_KNOWN:
+        for delimiter in delimiters
+    )
+    # of lines with equally many known names the earliest, and then the order of `delimiters`
+    count, start, delimiter = max(counted, key=lambda line: line[0])
+    if count < MIN_KNOWN:
         raise build_error(content.name, "no-header-line")
     header, taken = _parse_record(lines[start:], delimiter)
     header = _fit_to_row_width(header, lines[start + taken :], delimiter)
