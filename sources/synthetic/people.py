@@ -17,17 +17,7 @@ from privacy.doors.shipped import read_yaml
 from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
-from sources.synthetic.drawing import (
-    Bools,
-    Floats,
-    Ints,
-    Streams,
-    Texts,
-    assign,
-    pick,
-    rank_within,
-    round_to_totals,
-)
+from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, round_to_totals
 from sources.synthetic.geography import Geography
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Margins
 

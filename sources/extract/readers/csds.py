@@ -312,9 +312,5 @@ def _build_views_sql(cohort: Cohort) -> str:
     text = Path(__file__).with_name("csds.sql.j2").read_text(encoding="utf-8")
     template = jinja2.Template(text, undefined=jinja2.StrictUndefined)
     return template.render(
-        cohort=cohort,
-        reviews=_REVIEW_OF_ACTIVITY,
-        mandated=_MANDATED,
-        domains=list(DOMAINS),
-        latest=_build_latest_sql,
+        cohort=cohort, reviews=_REVIEW_OF_ACTIVITY, mandated=_MANDATED, domains=list(DOMAINS), latest=_build_latest_sql
     )
