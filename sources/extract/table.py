@@ -273,17 +273,9 @@ def match_columns(
         if column.name not in dialect.derived
         and (heading := _find_heading(name, header, column.name, dialect.get_local_name(column.name), column.name))
     }
-    inputs = {
-        local: heading
-        for column, derived in dialect.derived.items()
-        for local in derived.inputs
-        if (heading := _find_heading(name, header, column, local))
-    }
-    inputs |= {
-        mark: heading
-        for mark in dialect.deleted
-        if (heading := _find_heading(name, header, "a mark of deletion", mark))
-    }
+    made_from = [(column, local) for column, derived in dialect.derived.items() for local in derived.inputs]
+    made_from += [("a mark of deletion", mark) for mark in dialect.deleted]
+    inputs = {local: heading for column, local in made_from if (heading := _find_heading(name, header, column, local))}
     missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
