@@ -85,11 +85,8 @@ class GrowingWorld:
         if scale <= 0:
             raise ValueError(f"scale must be above 0, not {scale}")
         year = Cohort(first).first_year
-        codes = [f"{start}{(start + 1) % 100:02d}" for start in range(year, year + number)]
-        drawn = [
-            draw_living_world(Cohort(code), seed, scale, contract_names, place) for place, code in enumerate(codes)
-        ]
-        return cls(drawn, scale)
+        cohorts = (Cohort.build(year + place) for place in range(number))
+        return cls([draw_living_world(each, seed, scale, contract_names, at) for at, each in enumerate(cohorts)], scale)
 
     @cached_property
     def sent(self) -> dict[str, list[Sent]]:

@@ -83,7 +83,7 @@ class LivingWorld:
         return self.world.record_children(rng, source, self.lives.council[at], replace(true, **names))[row]
 
 
-def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int = 0) -> LivingWorld:
+def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int) -> LivingWorld:
     """Draw a cohort and its children's lives; each cohort of one world has its own `number`, from 0."""
     world = draw_world(cohort, seed, False, scale, contract_names, LIKELY["leavers"])
     people, size = world.people, len(world.people)
