@@ -94,8 +94,9 @@ def read_council_file(path: Path) -> CouncilFile:
     )
     if problems:
         raise InvalidCouncilFile(problems)
+    listed = {name: getattr(read.sources, name) for name in CONTRACTS}
     # As plain dialects, which the reader processes can load without this module.
-    return CouncilFile(path.stem, {name: Dialect.model_construct(**dict(own)) for name, own in read.sources if own})
+    return CouncilFile(path.stem, {name: Dialect.model_construct(**dict(own)) for name, own in listed.items() if own})
 
 
 def _check_council(name: str, info: ValidationInfo) -> str:

@@ -328,7 +328,7 @@ def _register_error_handler(encoding: str) -> str:
     try:
         codec = codecs.lookup(encoding).name
         single = codec not in ("utf-8", "iso8859-1") and _ASCII.decode(codec) == _ASCII.decode("ascii")
-    except (LookupError, UnicodeError):
+    except UnicodeError:
         single = False
     codec = codec if single else FALLBACK_ENCODING
 
