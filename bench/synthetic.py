@@ -62,6 +62,7 @@ def draw_children(england: bool, seed: int) -> pa.Table:
     """Return the generator's children, with categories that can occur together."""
     world = draw_world(Cohort(COHORT), seed, england, 1.0, contract_names=True)
     people, pupils = world.people, np.flatnonzero(world.people.pupil)
+    quintile = world.geography.get_quintile(people.postcode)
     councils = [place.council for place in world.margins.councils]
     met = world.attainment.goals == GOAL_EXPECTED
     gld = met[:, : len(GLD_GOALS)].all(axis=1)
@@ -69,7 +70,7 @@ def draw_children(england: bool, seed: int) -> pa.Table:
     columns = {
         "council": np.array(councils)[people.council[pupils]],
         **{named[topic].name: np.array(labels)[people.categories[topic][pupils]] for topic, labels in TOPICS.items()},
-        "imd_quintile": np.array([UNKNOWN, *IMD.categories[:-1]])[world.quintile[pupils]],
+        "imd_quintile": np.array([UNKNOWN, *IMD.categories[:-1]])[quintile[pupils]],
         "gld": np.where(gld, *GLD.categories),
         **{goal: np.where(met[:, place], EXPECTED, NOT_EXPECTED) for place, goal in enumerate(GOALS)},
         GOALS_EXPECTED.name: np.array([band for band, own in GOAL_BANDS.items() for _ in own])[met.sum(axis=1)],

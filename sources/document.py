@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, RELEASE_RULES, ROW_COUNT_RULES
+from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES, ReleaseRule
 from sources.errors import FILE_RULES
 from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
@@ -24,8 +24,8 @@ def render() -> str:
         becomes={"identifier": "token", "payload": "kept", "check": "checked"},
         complete=MIN_COMPLETE_SHARE,
         extract_rules=ROW_COUNT_RULES,
-        release_rules=RELEASE_RULES,
-        file_rules=FILE_RULES,
+        release_rules=list(ReleaseRule),
+        file_rules=FILE_RULES.values(),
         imd=code_lists.IMD_INDEX,
         imd_edition=code_lists.IMD_EDITION,
         imd_source=code_lists.IMD_SOURCE,

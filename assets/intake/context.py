@@ -159,10 +159,10 @@ class IntakeContext:
         """Open an identifiable file. Raises `ExtractStopped` if it cannot be read or recognised."""
         landed = delivery.landed
         extract = open_recognised(landed, delivery.contract, load_dialect(landed))
-        if landed.part and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
+        if landed.part and (marks := extract.dialect.deleted.keys() - extract.inputs.keys()):
             raise ExtractStopped(
                 f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
-                f"{landed.name}: the column {mark.heading!r}, which marks deleted records, is missing; add it",
+                f"{landed.name}: the column {min(marks)!r}, which marks deleted records, is missing; add it",
             )
         return extract
 

@@ -20,7 +20,7 @@ from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_M
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, NUMBERS, OF_MANY, UPN_OF_TWO
 from sources.contracts.sources import ANOTHER_COUNCIL, ANOTHER_YEAR
 from sources.diagnosis.wrong_rows import OriginCounter, OtherOrigin, Suspicion
-from sources.errors import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, ExtractStopped, build_error
+from sources.errors import FILE_RULES, ExtractStopped, build_error
 from sources.extract.landing import Landed
 from sources.extract.project import BITS, Projection
 from sources.extract.table import SOURCE_ROW, SheetTaken
@@ -42,7 +42,7 @@ _BROKEN_BY_OTHERS = {
 """Rules that rows from another year (True) or another council (False) break."""
 _SENTENCES = {
     rule.sentence
-    for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
+    for rule in (*FILE_RULES.values(), *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
 }
 """Sentences of rules that are the same for every file. Others may quote the sender's column headings."""
 QUARANTINE = pa.schema(
@@ -178,7 +178,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
             f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",
         )
     if any(suspicion.moved for suspicion in staged.suspicions):
-        raise build_error(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
+        raise build_error(landed.name, "moved-columns", *(hints.strip() for hints in staged.hints))
 
 
 _TELLING = ("date_of_birth", "surname", "forename")
@@ -279,7 +279,7 @@ class Findings:
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
         # a garbled row is reported once, and a rejected row is not reported as a repeat as well
         if (garbled := self._find_garbled(broken, rejected)).any():
-            broken = {rule: found & ~garbled for rule, found in broken.items()} | {GARBLED_ROW: garbled}
+            broken = {rule: found & ~garbled for rule, found in broken.items()} | {FILE_RULES["garbled-row"]: garbled}
         if (repeats := self._find_repeats(chunk[ROW_HASH]) & ~rejected).any():
             broken[self._repeated] = repeats
             rejected |= repeats & (self._repeated.severity is Severity.REJECT)

@@ -42,6 +42,7 @@ from privacy.release.policy import load_policy
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.contracts import extract_rules as rules
+from sources.contracts.extract_rules import ReleaseRule
 from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -273,7 +274,7 @@ class _Fact:
     numbers: str
 
 
-_NOT_COMPARED = _Fact(rules.NOT_COMPARED.id, *["nobody can say how it compares with an earlier delivery"] * 2)
+_NOT_COMPARED = _Fact(ReleaseRule.NOT_COMPARED, *["nobody can say how it compares with an earlier delivery"] * 2)
 _Extracts = Mapping[tuple[str, str], ExtractQuality]
 """Current extracts, by source and council."""
 _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
@@ -332,7 +333,7 @@ def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]
     share = own / usual if usual else 1.0
     if expected >= rules.MANY_ROWS and not low <= share <= high:
         yield _Fact(
-            rules.ROWS_OF_OTHERS.id,
+            ReleaseRule.ROWS_OF_OTHERS,
             f"for each child {describe_share(share)} of the rows that other councils have"
             f" ({describe_rows(quality.rows_kept)})",
             f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
@@ -348,7 +349,7 @@ def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: 
     share = rules.compute_share(profile.rows_kept, census.rows_kept)
     if share is not None and not rules.HOLD_BELOW <= share <= rules.HOLD_ABOVE:
         yield _Fact(
-            rules.FAR_FROM_CENSUS.id,
+            ReleaseRule.FAR_FROM_CENSUS,
             f"{describe_share(share)} of the rows of the school census ({describe_rows(profile.rows_kept)})",
             f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
         )
@@ -370,7 +371,7 @@ def _find_children_facts(quality: ExtractQuality, shared: float | None, of_rows:
     if shared is not None and shared < rules.MIN_SHARED_CHILDREN * fewer:
         few = describe_row_share(round(100 * shared), 100).replace("rows", "children")
         yield _Fact(
-            rules.OTHER_CHILDREN.id,
+            ReleaseRule.OTHER_CHILDREN,
             f"{few} of an earlier delivery are in it",
             f"{shared:.0%} of the children of an earlier delivery are in it (estimated from a sample of tokens)",
         )
@@ -433,7 +434,7 @@ class _Delivered:
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
                 title = _format_title(council, source)
-                yield Hold(self.cohort, f"{name}/{rules.NOT_JUDGED.id}", extract.file_mac, title, what)
+                yield Hold(self.cohort, f"{name}/{ReleaseRule.NOT_JUDGED}", extract.file_mac, title, what)
 
     def iter_not_in(self) -> Iterator[Hold]:
         """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
@@ -444,9 +445,9 @@ class _Delivered:
             for council in self.linked.taking_part:
                 name = f"{council}/{source}"
                 rules_broken = {
-                    rules.STOPPED.id: self._find_stopped(source, council),
-                    rules.NOT_READ.id: unread.pop(name, None),
-                    rules.MISSING.id: missing.get(name),
+                    ReleaseRule.STOPPED: self._find_stopped(source, council),
+                    ReleaseRule.NOT_READ: unread.pop(name, None),
+                    ReleaseRule.MISSING: missing.get(name),
                 }
                 # one hold for one problem: a stopped or misnamed file is not held a second time as missing
                 if found := [(rule, *facts) for rule, facts in rules_broken.items() if facts]:
@@ -454,9 +455,12 @@ class _Delivered:
                     what = "; ".join(each for _, each, _ in found)
                     yield Hold(self.cohort, f"{name}/{found[0][0]}", about, _format_title(council, source), what)
         for folder, (sentence, about) in unread.items():
-            yield Hold(self.cohort, f"{folder}/{rules.NOT_READ.id}", about, "", sentence)
+            yield Hold(self.cohort, f"{folder}/{ReleaseRule.NOT_READ}", about, "", sentence)
         if seen is None:
-            yield Hold(self.cohort, f"landing/{rules.NOT_SEEN.id}", "", "", rules.NOT_SEEN.sentence)
+            unknown = (
+                "Nobody knows whether landing holds files that are not read: the record of its contents is missing."
+            )
+            yield Hold(self.cohort, f"landing/{ReleaseRule.NOT_SEEN}", "", "", unknown)
 
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a description of a newer, stopped delivery and its MAC or time, from its note or else the log."""
@@ -492,7 +496,7 @@ class _Delivered:
         known = {council for source, _, council in own if self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"
-            name = f"{council}/{rules.LEFT_OUT.id}"
+            name = f"{council}/{ReleaseRule.LEFT_OUT}"
             yield Hold(self.cohort, name, self.cohort, get_place(council).la_name, what)
 
 

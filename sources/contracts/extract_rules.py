@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 
 from sources.contracts.model import Column, Role, Rule, Severity, SourceContract
@@ -22,13 +23,11 @@ class ExtractRule:
       least `MANY_ROWS` such rows;
     - `<column>_complete`, share of kept rows with a usable value; `<rule>_rows`, kept rows that break a cross-column
       rule.
-
-    Rules without a fact are about a release: see `RELEASE_RULES`.
     """
 
     id: str
     sentence: str
-    fact: str = ""
+    fact: str
     low: float | None = None
     high: float | None = None
     column: str | None = None
@@ -96,56 +95,26 @@ NUMBER_OF_MANY = _hold(
 ROW_COUNT_RULES = (NO_USABLE_ROW, TOO_MANY_REJECTED, FAR_FROM_LAST, FAR_FROM_EXPECTED)
 
 
-ROWS_OF_OTHERS = _hold(
-    "rows-far-from-other-councils",
-    "For each child there are far fewer or far more rows than in the median of the other councils: "
-    + "; ".join(f"{source} {low:g} to {high:g} times" for source, (low, high) in OF_OTHERS.items())
-    + f". At least {OTHER_COUNCILS} others must have sent the source.",
-)
-FAR_FROM_CENSUS = _hold(
-    "profile-far-from-census",
-    f"The EYFS Profile has fewer than {HOLD_BELOW:.0%} or more than {HOLD_ABOVE:.0%} of the rows of the council's"
-    " school census, which should be of the same children. For councils without an expected number.",
-)
-# Not compared with the delivery before: a wrong file that is sent twice would be compared with itself, and several
-# small steps would each be within the bound.
-OTHER_CHILDREN = _hold(
-    "other-children-than-before",
-    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it. The"
-    " earlier delivery is the one that a release was last measured from, or the first.",
-)
-# What cannot be judged is held; otherwise deleting a file would remove a hold. `NOT_JUDGED` and `NOT_SEEN` likewise.
-NOT_COMPARED = _hold(
-    "not-compared",
-    "The delivery replaces another, and the data to compare the two are gone or were made under other keys.",
-)
-NOT_JUDGED = _hold(
-    "result-missing",
-    "The result of the intake, or its line in the processing log, is missing: nobody can say what the extract is held"
-    " for.",
-)
-LEFT_OUT = _hold(
-    "no-longer-taking-part", "Extracts of the council were taken in for the cohort, but it no longer takes part."
-)
-STOPPED = _hold(
-    "newer-delivery-stopped", "A newer delivery was stopped, and the one before it, or none, would be released."
-)
-MISSING = _hold(
-    "due-and-missing",
-    "The source was due and is not in. It is due from a council once its day is past, if the council sent it for the"
-    " cohort before, has a folder for it in landing, or any other council has sent it for this cohort; and at once, if"
-    " it was taken in before.",
-)
-NOT_READ = _hold("not-read", "Files or folders in landing do not have the name of an extract, so nobody has read them.")
-NOT_SEEN = _hold(
-    "not-looked-at",
-    "Nobody knows whether landing holds files that are not read: the record of its contents is missing.",
-)
-RELEASE_RULES = (
-    *(FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, NOT_COMPARED),
-    *(NOT_JUDGED, LEFT_OUT, STOPPED, MISSING, NOT_READ, NOT_SEEN),
-)
-"""Other rules that can hold a release."""
+class ReleaseRule(StrEnum):
+    """Other rules that can hold a release (docs/holds.md)."""
+
+    FAR_FROM_CENSUS = "profile-far-from-census"
+    """The EYFS Profile against the school census of the same children, for councils without an expected number."""
+    ROWS_OF_OTHERS = "rows-far-from-other-councils"
+    # Not compared with the delivery before: a wrong file that is sent twice would be compared with itself, and several
+    # small steps would each be within the bound.
+    OTHER_CHILDREN = "other-children-than-before"
+    """Compared with the delivery that a release was last measured from, or the first."""
+    # What cannot be judged is held, here, by the next rule and by the last; otherwise deleting a file would remove one.
+    NOT_COMPARED = "not-compared"
+    NOT_JUDGED = "result-missing"
+    LEFT_OUT = "no-longer-taking-part"
+    STOPPED = "newer-delivery-stopped"
+    MISSING = "due-and-missing"
+    """Due from a council once its day is past, if the council sent it for the cohort before, has a folder for it in
+    landing, or any other council has sent it for this cohort; and at once, if it was taken in before."""
+    NOT_READ = "not-read"
+    NOT_SEEN = "not-looked-at"
 
 
 def list_extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:

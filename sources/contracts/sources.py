@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from privacy.doors.sql import quote_text
+from sources.contracts import people
 from sources.contracts.model import (
     DerivedColumn,
     Kind,
@@ -20,18 +21,6 @@ from sources.contracts.model import (
     kept,
     reject,
     warn,
-)
-from sources.contracts.people import (
-    DEMOGRAPHICS,
-    DERIVED,
-    ETHNICITY,
-    NHS_NUMBER,
-    OF_MANY,
-    PEOPLE_RULES,
-    SEN_PROVISION,
-    UPN,
-    UPN_OF_TWO,
-    YES_NO,
 )
 from sources.reference import code_lists as lists
 from sources.reference.code_lists import DOMAINS, GLD_GOALS, GOALS, QUESTIONS, REVIEW_CODES, SERVICES, TWO_YEAR_REVIEW
@@ -77,21 +66,21 @@ EYFSP = SourceContract(
         checked("estab", "DfE four-digit establishment number"),
         checked("urn", "Unique reference number of the school"),
         checked("academic_year", "Academic year of the assessment, 202425"),
-        UPN,
-        NHS_NUMBER,
-        *DEMOGRAPHICS,
+        people.UPN,
+        people.NHS_NUMBER,
+        *people.DEMOGRAPHICS,
         *(
             kept(goal, label, Kind.CODE, GOAL_CODES, blank=Severity.REJECT, invalid=Severity.REJECT, note=_NO_EXCEEDING)
             for goal, label in GOALS.items()
         ),
     ),
     record=(("upn",),),
-    derived=DERIVED,
+    derived=people.DERIVED,
     rules=(
-        *PEOPLE_RULES,
-        UPN_OF_TWO,
-        OF_MANY["upn"],
-        OF_MANY["nhs_number"],
+        *people.PEOPLE_RULES,
+        people.UPN_OF_TWO,
+        people.OF_MANY["upn"],
+        people.OF_MANY["nhs_number"],
         reject(
             "goals-a-in-all-or-none",
             "A child not assessed (A) must be A in all 17 goals; this row mixes A with results.",
@@ -135,12 +124,12 @@ SCHOOL_CENSUS = SourceContract(
     # 2019 (GOV.UK, School census: guide to submitting data).
     expected=(RecordOnDay("Spring school census", _RETURNED_BY, due=YearDay(1, 2, 17), possible=_EARLIEST_CENSUS),),
     columns=(
-        UPN,
-        NHS_NUMBER,
-        *DEMOGRAPHICS,
-        ETHNICITY,
-        kept("fsm_eligible", "Known to be eligible for free school meals; blank = unknown", Kind.CODE, YES_NO),
-        SEN_PROVISION,
+        people.UPN,
+        people.NHS_NUMBER,
+        *people.DEMOGRAPHICS,
+        people.ETHNICITY,
+        kept("fsm_eligible", "Known to be eligible for free school meals; blank = unknown", Kind.CODE, people.YES_NO),
+        people.SEN_PROVISION,
         kept(
             "first_language",
             "First language: ENG, another CBDS language code, or blank = unknown; kept as English or another",
@@ -153,8 +142,8 @@ SCHOOL_CENSUS = SourceContract(
         ),
     ),
     record=(("upn",),),
-    derived=DERIVED,
-    rules=(*PEOPLE_RULES, UPN_OF_TWO, OF_MANY["upn"], OF_MANY["nhs_number"]),
+    derived=people.DERIVED,
+    rules=(*people.PEOPLE_RULES, people.UPN_OF_TWO, people.OF_MANY["upn"], people.OF_MANY["nhs_number"]),
     purposes={
         "sex": ("linkage",),
         "ethnicity": ("pupil.ethnic_group",),
@@ -208,18 +197,18 @@ EARLY_YEARS_CENSUS = SourceContract(
     expected=_EARLY_YEARS_RECORDS,
     columns=(
         checked("setting_urn", "Unique reference number of the setting"),
-        NHS_NUMBER,
-        *DEMOGRAPHICS,
+        people.NHS_NUMBER,
+        *people.DEMOGRAPHICS,
         kept("entitlement", "Funded entitlement taken", Kind.CODE, ENTITLEMENT_CODES),
-        SEN_PROVISION,
+        people.SEN_PROVISION,
         kept("progress_check_date", "Date of the progress check at age two", Kind.DATE, required=False),
         kept("progress_check_outcome", "Outcome of the progress check at age two", Kind.CODE, PROGRESS_CHECK_CODES),
     ),
     record=(("setting_urn", "nhs_number"), ("setting_urn", "surname", "forename", "date_of_birth")),
-    derived=DERIVED,
+    derived=people.DERIVED,
     rules=(
-        *PEOPLE_RULES,
-        OF_MANY["nhs_number"],
+        *people.PEOPLE_RULES,
+        people.OF_MANY["nhs_number"],
         warn(
             "progress-check-before-birth",
             "The progress check is dated before the child was born; the row is kept.",
@@ -255,19 +244,10 @@ _AGES = {"ANV": (0, 0, 0), "NBV": (0, 0, 14), "6-8W": (1, 0, 56), "12M": (11, 12
 weeks, 12 months and two and a half years (OHID, Health visitor service delivery metrics). In synthetic extracts a third
 of the two-year reviews are made in the half-year before the month in which the oldest child's is due."""
 
+_REVIEWED_BY = "policy of the programme: three months after the youngest child reaches the age of the last review"
 _REVIEW_RECORDS = tuple(
-    RecordAtAge(
-        title=REVIEW_CODES[code],
-        kind="review",
-        code="" if code == "ANV" else code,
-        dated="review_date",
-        delivered_months=_DELIVERED_MONTHS,
-        reason="policy of the programme: three months after the youngest child reaches the age of the last review",
-        from_months=from_months,
-        months=months,
-        days=days,
-    )
-    for code, (from_months, months, days) in _AGES.items()
+    RecordAtAge(title, "review", "" if code == "ANV" else code, "review_date", _DELIVERED_MONTHS, _REVIEWED_BY, *age)
+    for (code, age), title in zip(_AGES.items(), REVIEW_CODES.values(), strict=True)
 )
 """Children of 202425 are born by 31 August 2020 and two and a half years old by the end of February 2023. There is no
 official date by cohort."""
@@ -311,24 +291,24 @@ HV_REVIEWS = SourceContract(
     expected=_REVIEW_RECORDS,
     columns=(
         identifier("local_patient_id", "The provider's own patient number", Kind.TEXT, required=False),
-        NHS_NUMBER,
+        people.NHS_NUMBER,
         checked("nhs_number_status", "NHS number status indicator code (01 = present and verified)"),
-        *DEMOGRAPHICS,
+        *people.DEMOGRAPHICS,
         kept(
             "review", "Which mandated review", Kind.CODE, REVIEW_CODES, blank=Severity.REJECT, invalid=Severity.REJECT
         ),
         kept("review_date", "Date of the review", Kind.DATE),
         kept("asq3_months", "Age of the ASQ-3 questionnaire, months", Kind.CODE, ASQ3_MONTHS, required=False),
         *(_score(domain, f"ASQ-3 score, {label.lower()}, 0 to 60", maximum=60) for domain, label in DOMAINS.items()),
-        kept("concern", "The reviewer recorded a concern", Kind.CODE, YES_NO, required=False),
-        kept("referral", "The reviewer referred the child on", Kind.CODE, YES_NO, required=False),
+        kept("concern", "The reviewer recorded a concern", Kind.CODE, people.YES_NO, required=False),
+        kept("referral", "The reviewer referred the child on", Kind.CODE, people.YES_NO, required=False),
     ),
     record=(("nhs_number", "review", "review_date"), ("local_patient_id", "review", "review_date")),
-    derived=(*DERIVED, ON_TIME),
+    derived=(*people.DERIVED, ON_TIME),
     rules=(
-        *PEOPLE_RULES,
-        OF_MANY["nhs_number"],
-        OF_MANY["local_patient_id"],
+        *people.PEOPLE_RULES,
+        people.OF_MANY["nhs_number"],
+        people.OF_MANY["local_patient_id"],
         warn(
             "review-before-birth",
             "The review is dated before the child was born; the row is kept.",

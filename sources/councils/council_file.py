@@ -1,81 +1,26 @@
 """Reading of council files: every mistake in a file is reported at once.
 
-    council: leeds
-    sources:
-      eyfsp:
-        delimiter: "|"                     # default ","
-        sheet: Summer 2025                 # of a workbook; by default the one with the extract's columns
-        encoding: windows-1252             # default utf-8
-        date_format: "%d/%m/%Y"            # default %Y-%m-%d (strptime); or a list
-        columns: {upn: Pupil UPN}          # contract column: the council's own heading
-        codes: {sex: {Male: M}}            # contract column: {the council's value: contract code}
-        constants: {la_code: 383}
-        derived: {surname: {from: Child name, pattern: '^([^,]+),'}}
-        parts: changes                     # or cumulative, incremental; detected from the parts by default
-        deleted: {Record status: D}        # with changes: the council's column and the value that deletes a record
-
 Every value is read as text, so `No`, `0383` and `1` stay as written. docs/council-files.md documents every key.
 """
 
-import codecs
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    create_model,
-    field_validator,
-    model_validator,
-)
+import pydantic
+from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
 
 from privacy.doors.environment import get_settings
-from privacy.doors.settings_file import (
-    AsList,
-    Faults,
-    OrEmpty,
-    Problem,
-    Settings,
-    Text,
-    build_fault_validator,
-    read_settings,
-    sort_problems,
-    suggest_names,
-)
+from privacy.doors.settings_file import Faults, Problem, Settings, Text, read_settings, sort_problems, suggest_names
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.dialect import (
-    CONTRACT_DIALECT,
-    Deletion,
-    Derived,
-    Dialect,
-    Parts,
-    find_ambiguity,
-    find_format_fault,
-    find_pattern_fault,
-    is_date,
-)
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect, Parts, is_date
 from sources.errors import ExtractStopped
 from sources.reference.places import Place, UnknownCouncil, get_place, load_places, resolve
 
 SHIPPED = Path(__file__).parent
-_FORMS = (
-    "{from: Heading, pattern: '(...)'}, {from: Heading, characters: 1-3}, {from: Heading, filled: Y, blank: N},"
-    " {join: [Heading, Heading], with: '-'} or {first_of: [Heading, Heading]}"
-)
-_OPERATIONS = {
-    "pattern": ("heading",),
-    "characters": ("heading",),
-    "filled": ("heading", "blank"),
-    "join": ("separator",),
-    "first_of": (),
-}
-"""Operations that derive a column, each with the other fields that it takes."""
 
 
 class InvalidCouncilFile(ExtractStopped):
@@ -150,7 +95,8 @@ def read_council_file(path: Path) -> CouncilFile:
     if problems:
         raise InvalidCouncilFile(problems)
     listed = {name: getattr(read.sources, name) for name in CONTRACTS}
-    return CouncilFile(path.stem, {name: source.build_dialect() for name, source in listed.items() if source})
+    # As plain dialects, which the reader processes can load without this module.
+    return CouncilFile(path.stem, {name: Dialect.model_construct(**dict(own)) for name, own in listed.items() if own})
 
 
 def _check_council(name: str, info: ValidationInfo) -> str:
@@ -160,115 +106,19 @@ def _check_council(name: str, info: ValidationInfo) -> str:
     return council
 
 
-def _find_span_fault(text: str) -> str | None:
-    span = re.fullmatch(r"([1-9]\d{0,3})\s*(?:-\s*([1-9]\d{0,3}))?", text)
-    sound = span and int(span[1]) <= int(span[2] or span[1])
-    return None if sound else "must be two positions from 1, as 1-3"
-
-
-def _check_two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
-    if len(headings) < 2:
-        raise ValueError("needs two headings or more, in [ ]")
-    return headings
-
-
-_Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_check_two_or_more)]
-_Formats = Annotated[
-    tuple[Annotated[Text, build_fault_validator(find_format_fault)], ...],
-    AsList,
-    AfterValidator(lambda formats: tuple(dict.fromkeys(formats))),
-    build_fault_validator(find_ambiguity),
-]
-
-
-class _Derived(Settings):
-    """A derived column: exactly one operation, with the keys that it takes."""
-
-    heading: Annotated[Text | None, Field(alias="from")] = None
-    pattern: Annotated[str, build_fault_validator(find_pattern_fault)] | None = None
-    characters: Annotated[Text, build_fault_validator(_find_span_fault)] | None = None
-    filled: Annotated[str, Field(min_length=1)] | None = None
-    blank: OrEmpty = ""
-    join: _Headings | None = None
-    separator: Annotated[OrEmpty, Field(alias="with")] = ""
-    first_of: _Headings | None = None
-
-    @cached_property
-    def operations(self) -> list[str]:
-        return [name for name in _OPERATIONS if getattr(self, name) is not None]
-
-    @model_validator(mode="after")
-    def _check_operation(self) -> Self:
-        if len(self.operations) != 1:
-            problem = f"has {' and '.join(self.operations)}" if self.operations else "does not say how it is made"
-            raise ValueError(f"{problem}; write one of {_FORMS}")
-        (operation,) = self.operations
-        for name in self.model_fields_set - {operation, *_OPERATIONS[operation]}:
-            key = type(self).model_fields[name].alias or name
-            raise ValueError(f"{key!r} does not go with {operation!r}; write one of {_FORMS}")
-        if "heading" in _OPERATIONS[operation] and not self.heading:
-            raise ValueError("has no 'from': the heading that it is made from")
-        return self
-
-    def build_derived(self) -> Derived:
-        (operation,) = self.operations
-        if operation in ("join", "first_of"):
-            return Derived(operation, getattr(self, operation), (self.separator,) if operation == "join" else ())
-        own = getattr(self, operation)
-        first, _, last = own.replace(" ", "").partition("-")
-        arguments = {"pattern": (own,), "characters": (first, last or first), "filled": (own, self.blank)}
-        return Derived(operation, (self.heading or "",), arguments[operation])
-
-
-def _find_delimiter_fault(text: str) -> str | None:
-    if text in ("\\t", "tab"):
-        return 'must be one character; write a tab as "\\t", in double quotes'
-    if len(text) != 1:
-        return f"must be one character, not {len(text)}"
-    if text.isalnum() or text in "\"'\r\n " or not text.isascii():
-        return "must be a character that parts columns, such as ; | , or a tab"
-    return None
-
-
-def _find_encoding_fault(text: str) -> str | None:
-    known = ("utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1", "iso-8859-15", "cp850")
-    try:
-        codec = codecs.lookup(text)
-        "".encode(codec.name)  # refuses codecs that do not encode text
-    except (LookupError, ValueError):
-        return f"{text!r} is not the name of an encoding{suggest_names(text, known)}"
-    return None
-
-
-class _Source(Settings):
-    """A council's settings for one source, checked against the source's contract, with the field names of `Dialect`."""
+class _Source(Dialect):
+    """A council's settings for one source, checked against the source's contract."""
 
     contract: ClassVar[SourceContract]
 
-    delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = CONTRACT_DIALECT.delimiter
-    encoding: Annotated[Text, build_fault_validator(_find_encoding_fault)] = CONTRACT_DIALECT.encoding
-    date_formats: Annotated[_Formats, Field(alias="date_format")] = CONTRACT_DIALECT.date_formats
-    column_date_formats: Annotated[Mapping[str, _Formats], Field(alias="date_formats")] = {}
-    columns: Mapping[str, Text] = {}
-    codes: Mapping[str, Mapping[str, OrEmpty]] = {}
-    constants: Mapping[str, Text] = {}
-    derived: Mapping[str, Annotated[_Derived, AfterValidator(_Derived.build_derived)]] = {}
-    parts: Parts | None = None
-    deleted: dict[Text, Annotated[tuple[Text, ...], AsList]] | None = None
-    sheet: Text | None = None
-
-    def build_dialect(self) -> Dialect:
-        deleted = next((Deletion(*each) for each in (self.deleted or {}).items()), None)
-        return Dialect(**dict(self) | {"deleted": deleted})
-
-    @field_validator("column_date_formats", "columns", "codes", "constants", "derived", mode="wrap")
+    @field_validator("date_formats", "columns", "codes", "constants", "derived", mode="wrap")
     @classmethod
-    def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    def _check_columns(cls, content: Any, handler: pydantic.ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if not isinstance(content, dict):
             raise ValueError("must be a mapping of contract columns")
         names = tuple(column.name for column in cls.contract.columns)
         dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
-        others = set(names) - set(dates) if info.field_name == "column_date_formats" else set()
+        others = set(names) - set(dates) if info.field_name == "date_formats" else set()
         with Faults() as faults:
             for name in content.keys() & others:
                 faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
@@ -296,8 +146,8 @@ class _Source(Settings):
     @classmethod
     def _can_be_constant(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         # pydantic validates in order of declaration: codes and date formats are here already, unless they were invalid.
-        codes, own = info.data.get("codes", {}), info.data.get("column_date_formats", {})
-        formats = info.data.get("date_formats", CONTRACT_DIALECT.date_formats)
+        codes, own = info.data.get("codes", {}), info.data.get("date_formats", {})
+        formats = info.data.get("date_format", CONTRACT_DIALECT.date_format)
         with Faults() as faults:
             for name, value in constants.items():
                 allowed = codes.get(name, {}), own.get(name, formats)
@@ -306,18 +156,19 @@ class _Source(Settings):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
+        is_given = "deleted" in self.model_fields_set
         with Faults() as faults:
             self._check_origins(faults)
             self._check_headings(faults)
-            if self.parts == Parts.CHANGES and self.deleted is None:
+            if self.parts == Parts.CHANGES and not is_given:
                 faults.add(
                     ("parts",),
                     "changes need 'deleted': {Heading: value}, the column and value that delete a record; where none"
                     " does, write incremental",
                 )
-            if self.deleted is not None and len(self.deleted) != 1:
+            if is_given and len(self.deleted) != 1:
                 faults.add(("deleted",), "must name one column, as {Record status: D}")
-            if self.deleted is not None and self.parts != Parts.CHANGES:
+            if is_given and self.parts != Parts.CHANGES:
                 faults.add(("deleted",), "goes with 'parts: changes' alone")
         return self
 
@@ -349,7 +200,7 @@ class _Source(Settings):
 
 
 # A class for each source, because its validators need the contract of that source.
-_Sources: type[Settings] = create_model(  # type: ignore[call-overload]
+_Sources: type[Settings] = pydantic.create_model(  # type: ignore[call-overload]
     "_Sources",
     __base__=Settings,
     **{

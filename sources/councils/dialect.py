@@ -5,19 +5,20 @@ deriving a column. All are declarative: nothing in a council file is executed. I
 literals, and its headings not at all: the caller passes the expression of each input.
 """
 
-from __future__ import annotations
-
+import codecs
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property, lru_cache
+from typing import Annotated, Self
 
 import duckdb
+from pydantic import AfterValidator, Field, model_validator
 
 from privacy.doors.database import open_in_memory
+from privacy.doors.settings_file import AsList, OrEmpty, Settings, Text, build_fault_validator, suggest_names
 from privacy.doors.sql import quote_text
 
 ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
@@ -157,38 +158,6 @@ def _translate_format(form: str) -> str | None:
     return rest if "%" in rest and find_format_fault(rest) is None else None
 
 
-@dataclass(frozen=True)
-class Derived:
-    """A contract column made from `inputs`, the council's headings of other columns, by one operation.
-
-    The `arguments` of an operation are: `pattern`, an RE2 pattern whose capture group is taken; `characters`, the first
-    and last position, from 1; `filled`, the value for a filled input and the value for a blank one; `join`, the
-    separator (NULL if an input is blank). `first_of` has none: it takes the first input that is not blank.
-    """
-
-    operation: str
-    inputs: tuple[str, ...]
-    arguments: tuple[str, ...] = ()
-
-    def build_sql(self, columns: Mapping[str, str]) -> str:
-        """Return an SQL expression (VARCHAR); `columns` maps each input to an SQL expression of its trimmed text.
-
-        Empty inputs are NULL, and so are empty results and results without usable input.
-        """
-        texts = [columns[name] for name in self.inputs]
-        match self.operation, *map(quote_text, self.arguments):
-            case "pattern", pattern:
-                return f"nullif(regexp_extract({texts[0]}, {pattern}, 1), '')"
-            case "characters", *_:
-                first, last = map(int, self.arguments)
-                return f"nullif(substring({texts[0]}, {first}, {last - first + 1}), '')"
-            case "filled", filled, blank:
-                return f"CASE WHEN {texts[0]} IS NULL THEN nullif({blank}, '') ELSE {filled} END"
-            case "join", separator:
-                return "(" + f" || {separator} || ".join(texts) + ")"
-        return f"coalesce({', '.join(texts)})"
-
-
 @lru_cache(maxsize=1024)
 def find_pattern_fault(pattern: str) -> str | None:
     """Return why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
@@ -212,6 +181,119 @@ def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bo
     return True
 
 
+_FORMS = (
+    "{from: Heading, pattern: '(...)'}, {from: Heading, characters: 1-3}, {from: Heading, filled: Y, blank: N},"
+    " {join: [Heading, Heading], with: '-'} or {first_of: [Heading, Heading]}"
+)
+_OPERATIONS = {
+    "pattern": ("heading",),
+    "characters": ("heading",),
+    "filled": ("heading", "blank"),
+    "join": ("separator",),
+    "first_of": (),
+}
+"""Operations that derive a column, each with the other fields that it takes."""
+_SPAN = re.compile(r"([1-9]\d{0,3})\s*(?:-\s*([1-9]\d{0,3}))?")
+
+
+def _find_span_fault(text: str) -> str | None:
+    span = _SPAN.fullmatch(text)
+    sound = span and int(span[1]) <= int(span[2] or span[1])
+    return None if sound else "must be two positions from 1, as 1-3"
+
+
+def _check_two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
+    if len(headings) < 2:
+        raise ValueError("needs two headings or more, in [ ]")
+    return headings
+
+
+_Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_check_two_or_more)]
+
+
+class Derived(Settings):
+    """A contract column made from the council's headings of other columns, by exactly one operation with its keys.
+
+    `pattern` is an RE2 pattern whose capture group is taken, `characters` the first and last position, from 1; `filled`
+    is the value for a filled input, `blank` that for a blank one. `join` is NULL if an input is blank; `first_of` takes
+    the first input that is not blank.
+    """
+
+    heading: Annotated[Text | None, Field(alias="from")] = None
+    pattern: Annotated[str, build_fault_validator(find_pattern_fault)] | None = None
+    characters: Annotated[Text, build_fault_validator(_find_span_fault)] | None = None
+    filled: Annotated[str, Field(min_length=1)] | None = None
+    blank: OrEmpty = ""
+    join: _Headings | None = None
+    separator: Annotated[OrEmpty, Field(alias="with")] = ""
+    first_of: _Headings | None = None
+
+    @model_validator(mode="after")
+    def _check_operation(self) -> Self:
+        operations = [name for name in _OPERATIONS if getattr(self, name) is not None]
+        if len(operations) != 1:
+            problem = f"has {' and '.join(operations)}" if operations else "does not say how it is made"
+            raise ValueError(f"{problem}; write one of {_FORMS}")
+        (operation,) = operations
+        for name in self.model_fields_set - {operation, *_OPERATIONS[operation]}:
+            key = type(self).model_fields[name].alias or name
+            raise ValueError(f"{key!r} does not go with {operation!r}; write one of {_FORMS}")
+        if "heading" in _OPERATIONS[operation] and not self.heading:
+            raise ValueError("has no 'from': the heading that it is made from")
+        return self
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The council's headings that the column is made from."""
+        return self.join or self.first_of or (self.heading or "",)
+
+    def build_sql(self, columns: Mapping[str, str]) -> str:
+        """Return an SQL expression (VARCHAR); `columns` maps each input to an SQL expression of its trimmed text.
+
+        Empty inputs are NULL, and so are empty results and results without usable input.
+        """
+        texts = [columns[name] for name in self.inputs]
+        if self.pattern is not None:
+            return f"nullif(regexp_extract({texts[0]}, {quote_text(self.pattern)}, 1), '')"
+        if self.characters is not None and (span := _SPAN.fullmatch(self.characters)):
+            first, last = int(span[1]), int(span[2] or span[1])
+            return f"nullif(substring({texts[0]}, {first}, {last - first + 1}), '')"
+        if self.filled is not None:
+            blank = f"nullif({quote_text(self.blank)}, '')"
+            return f"CASE WHEN {texts[0]} IS NULL THEN {blank} ELSE {quote_text(self.filled)} END"
+        if self.join is not None:
+            return "(" + f" || {quote_text(self.separator)} || ".join(texts) + ")"
+        return f"coalesce({', '.join(texts)})"
+
+
+def _find_delimiter_fault(text: str) -> str | None:
+    if text in ("\\t", "tab"):
+        return 'must be one character; write a tab as "\\t", in double quotes'
+    if len(text) != 1:
+        return f"must be one character, not {len(text)}"
+    if text.isalnum() or text in "\"'\r\n " or not text.isascii():
+        return "must be a character that parts columns, such as ; | , or a tab"
+    return None
+
+
+def _find_encoding_fault(text: str) -> str | None:
+    known = ("utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1", "iso-8859-15", "cp850")
+    try:
+        codec = codecs.lookup(text)
+        "".encode(codec.name)  # refuses codecs that do not encode text
+    except (LookupError, ValueError):
+        return f"{text!r} is not the name of an encoding{suggest_names(text, known)}"
+    return None
+
+
+_Formats = Annotated[
+    tuple[Annotated[Text, build_fault_validator(find_format_fault)], ...],
+    AsList,
+    AfterValidator(lambda formats: tuple(dict.fromkeys(formats))),
+    build_fault_validator(find_ambiguity),
+]
+
+
 class Parts(StrEnum):
     """Way in which the parts of an extract are combined."""
 
@@ -223,48 +305,34 @@ class Parts(StrEnum):
     """Like incremental, but rows can also delete a record; within a part, the last row of a record counts."""
 
 
-@dataclass(frozen=True)
-class Deletion:
-    """The council's column (`heading`) whose `values` mark a row as the deletion of its record."""
-
-    heading: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(Settings):
     """Form of one council's extracts of one source; the defaults are contract form.
 
     `columns` maps contract columns to the council's headings. `codes` maps, for a contract column, the council's values
-    to contract codes, or to "" for unknown. `column_date_formats` override the file's date formats for a column.
+    to contract codes, or to "" for unknown. `date_formats` override the file's formats (`date_format`) for a column.
     `derived` are contract columns made from other columns of the file. `parts` says how several files of one extract
-    are combined (None: detected from the files); `deleted` marks deleting rows in `changes`. `sheet` is the workbook
-    sheet to read (None: found by its columns).
+    are combined (None: detected from the files); `deleted` has, for `changes`, the heading whose values mark a row as
+    the deletion of its record. `sheet` is the workbook sheet to read (None: found by its columns).
     """
 
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    date_formats: tuple[str, ...] = ("%Y-%m-%d",)
-    column_date_formats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
-    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    constants: Mapping[str, str] = field(default_factory=dict)
-    derived: Mapping[str, Derived] = field(default_factory=dict)
+    delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = ","
+    encoding: Annotated[Text, build_fault_validator(_find_encoding_fault)] = "utf-8"
+    date_format: _Formats = ("%Y-%m-%d",)
+    date_formats: Mapping[str, _Formats] = {}
+    columns: Mapping[str, Text] = {}
+    codes: Mapping[str, Mapping[str, OrEmpty]] = {}
+    constants: Mapping[str, Text] = {}
+    derived: Mapping[str, Derived] = {}
     parts: Parts | None = None
-    deleted: Deletion | None = None
-    sheet: str | None = None
-
-    @property
-    def date_format(self) -> str:
-        """The council's first date format."""
-        return self.date_formats[0]
+    deleted: Mapping[Text, Annotated[tuple[Text, ...], AsList]] = {}
+    sheet: Text | None = None
 
     def get_formats(self, column: str) -> tuple[str, ...]:
         """Return the date formats of a contract column."""
-        return self.column_date_formats.get(column, self.date_formats)
+        return self.date_formats.get(column, self.date_format)
 
     @property
-    def in_contract_form(self) -> Dialect:
+    def in_contract_form(self) -> "Dialect":
         """Dialect of the same council's files under contract column names."""
         return Dialect(parts=self.parts, deleted=self.deleted, sheet=self.sheet)
 
@@ -272,7 +340,7 @@ class Dialect:
     def inputs(self) -> tuple[str, ...]:
         """The council's headings that are read for derived columns and deletions."""
         names = [name for derived in self.derived.values() for name in derived.inputs]
-        return tuple(dict.fromkeys([*names, *([self.deleted.heading] if self.deleted else [])]))
+        return tuple(dict.fromkeys([*names, *self.deleted]))
 
     def get_local_name(self, column: str) -> str:
         """Return the council's heading of a contract column."""
@@ -281,10 +349,8 @@ class Dialect:
     @cached_property
     def sha256(self) -> str:
         """Hash of the source's settings that affect reading; an extract read with another hash is read again."""
-        content = asdict(self)
-        content.pop("parts")  # does not change how a file is read
-        if self.sheet is None:
-            content.pop("sheet")  # nor does an unset sheet
+        # `parts` does not change how a file is read
+        content = self.model_dump(mode="json", exclude={"parts"}, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

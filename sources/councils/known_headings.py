@@ -39,14 +39,8 @@ def split_words(heading: str) -> tuple[str, ...]:
 
 def score_heading(column: Column, heading: str) -> float:
     """Score from 0 to 1 how well `heading` matches a contract column, by its words alone."""
-    return _score(
-        heading,
-        (
-            column.name,
-            *_load_headings()["headings"].get(column.name, ()),
-            *([column.description] if column.codes else []),
-        ),
-    )
+    known = _load_headings()["headings"].get(column.name, ())
+    return _score(heading, (column.name, *known, *([column.description] if column.codes else [])))
 
 
 def score_part(part: str, heading: str) -> float:

@@ -13,14 +13,7 @@ import pyarrow as pa
 
 from sources.contracts.model import Column, Kind, SourceContract
 from sources.contracts.people import WRITTEN_AS_A_POSTCODE
-from sources.councils.dialect import (
-    EXCEL,
-    USUAL_FORMATS,
-    Derived,
-    build_date_sql,
-    build_plausible_sql,
-    exchange_day_and_month,
-)
+from sources.councils import dialect
 from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, find_code, score_heading, score_part
 from sources.extract.table import build_trimmed_sql
 from sources.reference.code_lists import GOALS
@@ -74,23 +67,24 @@ class TextSample:
         if self.measure_share(heading, _MAYBE_DATE) < least:
             return None
         shares = self._measure_shares(
-            heading, [build_plausible_sql(build_date_sql("cell", (form,))) for form in USUAL_FORMATS]
+            heading,
+            [dialect.build_plausible_sql(dialect.build_date_sql("cell", (form,))) for form in dialect.USUAL_FORMATS],
         )
-        by_form = dict(zip(USUAL_FORMATS, shares, strict=True))
+        by_form = dict(zip(dialect.USUAL_FORMATS, shares, strict=True))
         # rounded, so that a few odd cells do not outweigh the order of `USUAL_FORMATS`, day before month
         best = max(by_form, key=lambda form: round(by_form[form], 2))
-        other = exchange_day_and_month(best)
+        other = dialect.exchange_day_and_month(best)
         is_ambiguous = other != best and by_form.get(other, 0.0) >= by_form[best]
         return DateForm(best, other if is_ambiguous else None) if by_form[best] >= least else None
 
-    def count_values(self, heading: str, most: int) -> dict[str, int]:
-        """Return the distinct values under a heading with their row counts; empty if there are more than `most`."""
+    def count_values(self, heading: str) -> dict[str, int]:
+        """Return the distinct values under a heading with their rows; empty if there are more than `_MAX_CODES`."""
         column = self.get_column_name(heading)
         rows = self.con.execute(
             f"SELECT {column}, count(*) FROM {self.relation} WHERE {column} IS NOT NULL"
-            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most + 1}"
+            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MAX_CODES + 1}"
         ).fetchall()
-        return dict(rows) if len(rows) <= most else {}
+        return dict(rows) if len(rows) <= _MAX_CODES else {}
 
     def _measure_shares(self, heading: str, conditions: Sequence[str]) -> list[float]:
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
@@ -115,7 +109,7 @@ _MAX_GOAL_VALUES = 5  # distinct values in all goals together; the contract has 
 _COMMA_NAME = r"regexp_full_match(cell, '\pL[^,0-9]*, *\pL[^,0-9]*')"
 _CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
 """`SURNAME, Forename` and `Forename SURNAME`: forms that a single name does not have."""
-_UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
+_UNPARTED_DATES = (dialect.EXCEL, "%Y%m%d", "%d%m%Y")
 """Date formats that plain numbers may also match."""
 _NAMES = ("surname", "forename")
 _JOINED = {
@@ -134,7 +128,7 @@ class Guess:
 
     column: str
     heading: str | None
-    derived: Derived | None
+    derived: dialect.Derived | None
     why: str
     sure: bool
 
@@ -235,7 +229,7 @@ class Guesser:
             case Kind.INTEGER | Kind.DECIMAL:
                 return self.sample.measure_share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
-                values = self.sample.count_values(heading, _MAX_CODES)
+                values = self.sample.count_values(heading)
                 known = sum(rows for value, rows in values.items() if find_code(column, value))
                 return max(known / self.sample.filled[heading], _DOUBTFUL_SHARE if values else 0.0)
         return None
@@ -256,7 +250,7 @@ class Guesser:
             return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
         if found.keys() >= GOALS.keys():
             return {}
-        values = {heading: set(self.sample.count_values(heading, _MAX_CODES)) for heading in self.sample.headings}
+        values = {heading: set(self.sample.count_values(heading)) for heading in self.sample.headings}
         starts = range(len(self.sample.headings) - len(GOALS) + 1)
         runs = [
             run
@@ -296,7 +290,7 @@ class Guesser:
         else:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
         return {
-            name: Guess(name, None, Derived("pattern", (heading,), (pattern,)), why, sure)
+            name: Guess(name, None, dialect.Derived.model_validate({"from": heading, "pattern": pattern}), why, sure)
             for name, pattern in zip(_NAMES, parts, strict=True)
         }
 
@@ -306,7 +300,8 @@ class Guesser:
         for column, (parts, separator, why) in _JOINED.items():
             headings = tuple(heading for part in parts if (heading := self._find_part(part, found)))
             if column in self.contract and len(headings) == len(parts):
-                guesses[column] = Guess(column, None, Derived("join", headings, (separator,)), why, True)
+                joined = dialect.Derived.model_validate({"join": headings, "with": separator})
+                guesses[column] = Guess(column, None, joined, why, True)
         return guesses
 
     def _guess_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
@@ -318,7 +313,8 @@ class Guesser:
         if heading is None:
             return {}
         why = "a referral counts as made if it has a date"
-        return {"referral": Guess("referral", None, Derived("filled", (heading,), ("Y", "N")), why, False)}
+        filled = dialect.Derived.model_validate({"from": heading, "filled": "Y", "blank": "N"})
+        return {"referral": Guess("referral", None, filled, why, False)}
 
     def _find_part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privacy.doors.regular import LeadsOut, is_link_out, open_regular
-from sources import errors
-from sources.contracts.model import Rule
 from sources.contracts.sources import CONTRACTS
-from sources.errors import ExtractStopped
+from sources.errors import ExtractStopped, build_error
 from sources.reference.cohorts import Cohort, InvalidCohort, list_born_cohorts
 from sources.reference.places import load_places
 
@@ -38,10 +36,10 @@ SUFFIXES = (
     ".xlsx.zip",
 )
 """Suffixes of extracts, in upper or lower case. How a file is read depends on its first bytes, not on its suffix."""
-REFUSED_SUFFIXES: dict[str, Rule] = {
-    ".xlsm": errors.MACRO_WORKBOOK,
-    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), errors.OTHER_ARCHIVE),
-    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), errors.OTHER_FORMAT),
+REFUSED_SUFFIXES: dict[str, str] = {
+    ".xlsm": "macro-workbook",
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), "other-archive"),
+    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), "other-format"),
 }
 """Suffixes of files that people send in place of an extract, each with the rule that refuses it."""
 REFERENCE = "reference"
@@ -178,7 +176,7 @@ def hash_content(path: Path, name: str = "a file", within: Path | None = None) -
             return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
         return _hash_file(path, within)
     except LeadsOut:
-        raise errors.build_error(name, errors.LINK) from None
+        raise build_error(name, "link-out-of-landing") from None
     except OSError as error:
         raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 
@@ -225,34 +223,33 @@ def describe_unread_entries(landing: Path) -> list[str]:
 
 def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
     """Return the sentence about a folder's entries that are not read."""
-    if is_cohort(Path(folder).name):
-        kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
-        return _describe_unread(len(paths), "entry", f"of {folder}", kinds)
-    if "/" in folder:
-        names = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
-        return _describe_unread(len(paths), "file", f"of {folder}", names)
-    if folder != "landing":
-        return _describe_unread(
-            len(paths), "entry", f"of {folder}", f"no name of a source{_suggest_names(paths, CONTRACTS)}"
-        )
-    folders = [path for path in paths if path.is_dir()]
-    councils = f"no name of a council{_suggest_names(folders, load_places())}"
-    remedy = (
-        "nothing says which council sent it; put each into the folder of its council and source, as"
-        " leeds/eyfsp/202425.csv, or take it out of landing"
+    if folder == "landing":
+        folders = [path for path in paths if path.is_dir()]
+        councils = f"no name of a council{_suggest_names(folders, load_places())}"
+        unread = [
+            (len(folders), "entry", "of landing", councils),
+            (len(paths) - len(folders), "file", "in landing itself", _OF_NOBODY),
+        ]
+    elif is_cohort(Path(folder).name):
+        unread = [(len(paths), "entry", f"of {folder}", _NO_PART)]
+    elif "/" in folder:
+        unread = [(len(paths), "file", f"of {folder}", _NO_EXTRACT)]
+    else:
+        unread = [(len(paths), "entry", f"of {folder}", f"no name of a source{_suggest_names(paths, CONTRACTS)}")]
+    return "; ".join(
+        f"{count} {noun if count == 1 else _SEVERAL[noun]} {where} {'is' if count == 1 else 'are'} not read: {reason}"
+        for count, noun, where, reason in unread
+        if count
     )
-    sentences = [
-        _describe_unread(len(folders), "entry", "of landing", councils),
-        _describe_unread(len(paths) - len(folders), "file", "in landing itself", remedy),
-    ]
-    return "; ".join(filter(None, sentences))
 
 
-def _describe_unread(count: int, noun: str, where: str, reason: str) -> str:
-    if count == 1:
-        return f"1 {noun} {where} is not read: {reason}"
-    nouns = {"entry": "entries", "file": "files"}[noun]
-    return f"{count} {nouns} {where} are not read: {reason}" if count else ""
+_SEVERAL = {"entry": "entries", "file": "files"}
+_NO_PART = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
+_NO_EXTRACT = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
+_OF_NOBODY = (
+    "nothing says which council sent it; put each into the folder of its council and source, as"
+    " leeds/eyfsp/202425.csv, or take it out of landing"
+)
 
 
 def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
@@ -290,7 +287,7 @@ def _has_tables(path: Path, source: str) -> bool:
     return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in list_entries(path))
 
 
-def _find_refusal(name: str) -> Rule | None:
+def _find_refusal(name: str) -> str | None:
     """Return the rule that refuses a file for its extension."""
     return next((rule for ending, rule in REFUSED_SUFFIXES.items() if name.lower().endswith(ending)), None)
 
@@ -356,15 +353,15 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     # refused by name before it is opened, with the advice for that kind of file
     for name, each in named:
         if refused := _find_refusal(each.name):
-            raise errors.build_error(name, refused)
+            raise build_error(name, refused)
         if is_link_out(each, within):
-            raise errors.build_error(name, errors.LINK)
+            raise build_error(name, "link-out-of-landing")
     if not found:
         return landed
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
-        raise errors.build_error(landed.name, errors.NOT_A_FILE)
+        raise build_error(landed.name, "not-a-file")
     if not os.access(landed.path, os.R_OK):
-        raise errors.build_error(landed.name, errors.NOT_ALLOWED)
+        raise build_error(landed.name, "not-allowed")
     return landed
 
 

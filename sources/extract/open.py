@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from sources.contracts.model import Rule, SourceContract
 from sources.councils.dialect import Dialect
-from sources.errors import NOT_A_FILE, XML, build_error
+from sources.errors import build_error
 from sources.extract.landing import Landed, get_size
 from sources.extract.readers.content import Format, get_content, get_only_content, list_contents
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
@@ -110,7 +110,7 @@ def open_table(
 
 
 _readers_waiting: deque[Reader] = deque()
-_OPENED = TypeAdapter(tuple[list[str], bool, Rule | None, SheetTaken | None, str])
+_OPENED = TypeAdapter(tuple[list[str], bool, str, SheetTaken | None, str])
 _SET_ASIDE = TypeAdapter(list[tuple[Rule, list[int]]])
 
 
@@ -135,7 +135,7 @@ def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialec
     if contract.name == "hv_reviews" and (parts := list_csds_parts(contents)):
         return open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
-        raise build_error(landed.name, NOT_A_FILE)
+        raise build_error(landed.name, "not-a-file")
     content = get_only_content(landed.name, contents)
     if book := open_workbook(content):
         return open_best_sheet(book, known, council_dialect.sheet)
@@ -145,6 +145,6 @@ def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialec
         case Format.XML if contract.name == "eyfsp":
             return open_eyfsp_xml(content)
         case Format.XML:
-            raise build_error(content.name, XML)
+            raise build_error(content.name, "xml")
         case _:
             return open_delimited(content, known, council_dialect)

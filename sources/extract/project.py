@@ -162,11 +162,10 @@ def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
 def _build_deleted_sql(extract: OpenExtract) -> str:
     """Return the SQL condition of rows that delete a record, as defined in the council file; `false` if the file has
     no such column."""
-    mark = extract.dialect.deleted
-    if mark is None or mark.heading not in extract.inputs:
-        return "false"
-    values = ", ".join(quote_text(value.lower()) for value in mark.values)
-    return f"coalesce(lower({extract.inputs[mark.heading]}) IN ({values}), false)"
+    for heading in extract.dialect.deleted.keys() & extract.inputs.keys():
+        values = ", ".join(quote_text(value.lower()) for value in extract.dialect.deleted[heading])
+        return f"coalesce(lower({extract.inputs[heading]}) IN ({values}), false)"
+    return "false"
 
 
 def _add_dates_sql(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from privacy.doors import environment
-from sources.errors import READER_STOPPED, ExtractStopped, build_error
+from sources.errors import ExtractStopped, build_error
 
 MEMORY_BYTES = 2 << 30
 """Added to the template's own memory; twice the largest limit that a reader sets itself."""
@@ -52,7 +52,6 @@ class Reader:
 
     def __init__(self, name: str, file_bytes: int, serve: Serve, *arguments: Any) -> None:
         self._name = name
-        self._memory_bytes = MEMORY_BYTES
         self._cpu_seconds = CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20)
         self._pipe, theirs = Pipe()
         # receives the reader's exit code; closing it tells the template to kill the reader
@@ -60,7 +59,7 @@ class Reader:
         with theirs, watching:
             _fork(theirs.fileno(), watching.fileno())
         with suppress(OSError):  # as in `send`: the template was killed before it forked
-            self._pipe.send((name, self._memory_bytes, self._cpu_seconds, serve, arguments))
+            self._pipe.send((name, MEMORY_BYTES, self._cpu_seconds, serve, arguments))
 
     def send(self, message: bytes) -> None:
         with suppress(OSError):  # the reader has ended: `receive` reports it
@@ -111,7 +110,7 @@ class Reader:
 
     def _stop(self, why: str) -> ExtractStopped:
         self.close()
-        return build_error(self._name, READER_STOPPED, why)
+        return build_error(self._name, "reader-stopped", why)
 
     def _explain_end(self) -> str:
         try:
@@ -119,7 +118,7 @@ class Reader:
         except (EOFError, OSError, ValueError):
             code = 0
         if code == OUT_OF_MEMORY:
-            return f"memory limit of {self._memory_bytes / 2**30:.3g} GiB"
+            return f"memory limit of {MEMORY_BYTES / 2**30:.3g} GiB"
         if code == -signal.SIGXCPU:
             return f"limit of {self._cpu_seconds} seconds of processor time"
         return "the reader crashed"

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources import errors
 from sources.contracts.model import Column, Rule, SourceContract
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import compute_likeness, score_heading
-from sources.errors import ExtractStopped, HeadingsMissing
+from sources.errors import FILE_RULES, ExtractStopped, HeadingsMissing, build_error
 from sources.extract.landing import Landed
 
 MAX_SKIPPED = 20
@@ -89,27 +88,27 @@ class TextTable:
     read: Callable[[list[str]], Iterator[pa.RecordBatch]]
     set_aside: dict[Rule, list[int]] = field(default_factory=dict)
     in_contract_form: bool = False
-    doubt: Rule | None = None
+    doubt: str = ""
     sheet: SheetTaken | None = None
     delimiter: str = ""
 
 
-def clean_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:
+def clean_header(name: str, header: list[str], doubt: str = "") -> list[str]:
     """Trim column names and number unnamed ones; raises `ExtractStopped` for a header that cannot be used.
 
     `name` is the file's name in messages; `doubt` as in `TextTable`.
     """
     header = [column.strip() for column in header]
     if not any(header):
-        raise errors.build_error(name, errors.EMPTY)
+        raise build_error(name, "empty-file")
     if len(header) > MAX_COLUMNS:
-        raise errors.build_error(name, errors.TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
+        raise build_error(name, "too-many-columns", f"{len(header)}; an extract has at most {MAX_COLUMNS}")
     if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
-        raise errors.build_error(name, errors.LONG_HEADING, format_column_numbers(long))
+        raise build_error(name, "heading-too-long", format_column_numbers(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     # a header line that has run into a row holds values, which no message may name
     if repeated and doubt:
-        raise errors.build_error(name, doubt)
+        raise build_error(name, doubt)
     if repeated:
         stop_at_values(name, header)
         same = format_column_numbers([index for index, column in enumerate(header, 1) if column in repeated])
@@ -129,7 +128,7 @@ def format_column_numbers(numbers: Sequence[int]) -> str:
 def stop_at_values(name: str, header: Iterable[str]) -> None:
     """Raise `ExtractStopped` if a heading is a date, number or postcode, so that no message repeats it."""
     if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
-        raise errors.build_error(name, errors.VALUES_IN_HEADER)
+        raise build_error(name, "values-in-header")
 
 
 def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -142,14 +141,14 @@ def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[
     for batch in table.read(names):
         # the remainder, because reviews found only in CYP609 are numbered from 609,000,000
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
-            raise errors.build_error(name, errors.TOO_MANY_ROWS)
+            raise build_error(name, "too-many-rows")
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:
-            raise errors.build_error(name, errors.TOO_MANY_UNUSABLE)
+            raise build_error(name, "too-many-unusable-rows")
         blank = _mask_rows(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
         repeated = _mask_rows(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name)) & ~blank
         if repeated.any():
             rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()
-            table.set_aside.setdefault(errors.REPEATED_HEADER, []).extend(rows)
+            table.set_aside.setdefault(FILE_RULES["repeated-header"], []).extend(rows)
         unwanted = repeated | blank
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 
@@ -274,14 +273,9 @@ def match_columns(
         if column.name not in dialect.derived
         and (heading := _find_heading(name, header, column.name, dialect.get_local_name(column.name), column.name))
     }
-    inputs = {
-        local: heading
-        for column, derived in dialect.derived.items()
-        for local in derived.inputs
-        if (heading := _find_heading(name, header, column, local))
-    }
-    if (mark := dialect.deleted) and (heading := _find_heading(name, header, "a mark of deletion", mark.heading)):
-        inputs[mark.heading] = heading
+    made_from = [(column, local) for column, derived in dialect.derived.items() for local in derived.inputs]
+    made_from += [("a mark of deletion", mark) for mark in dialect.deleted]
+    inputs = {local: heading for column, local in made_from if (heading := _find_heading(name, header, column, local))}
     missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
@@ -334,8 +328,7 @@ def choose_dialect(contract: SourceContract, header: list[str], council_dialect:
 
 def is_in_contract_form(contract: SourceContract, header: list[str]) -> bool:
     """Return whether `header` contains every required column under the contract's name."""
-    present = set(map(normalise_heading, header))
-    return all(normalise_heading(column) in present for column in contract.required)
+    return not find_missing_columns(contract, CONTRACT_DIALECT, header)
 
 
 def find_missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Check of a sample: it is read with a council file as the intake would read it, and each column is reported."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,26 +12,11 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.contracts.people import BORN_COHORT_SQL
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
+from sources.extract import table
 from sources.extract.landing import Landed
 from sources.extract.open import open_extract
 from sources.extract.project import Projection, project_extract
-from sources.extract.table import (
-    FORMULAS_NOT_CHECKED,
-    SOURCE_ROW,
-    OpenExtract,
-    choose_dialect,
-    find_missing_columns,
-    is_in_contract_form,
-    normalise_heading,
-    take_first_rows,
-)
-from sources.onboarding.sample import (
-    MAX_ROWS,
-    MIN_ROWS,
-    find_common_shape,
-    open_sample_table,
-    select_shown_values,
-)
+from sources.onboarding.sample import MAX_ROWS, MIN_ROWS, find_common_shape, open_sample_table, select_shown_values
 from sources.onboarding.write import format_scalar, render
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
@@ -56,8 +41,8 @@ def check_sample(
     """
     contract = CONTRACTS[landed.source]
     header = open_sample_table(landed, council_dialect).header
-    dialect = choose_dialect(contract, header, council_dialect)
-    missing = find_missing_columns(contract, dialect, header)
+    dialect = table.choose_dialect(contract, header, council_dialect)
+    missing = table.find_missing_columns(contract, dialect, header)
     # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
@@ -73,7 +58,7 @@ def check_sample(
         "cohort": reading.cohort.code,
         "rows": reading.rows,
         "rejected": reading.rejected,
-        "contract_form": is_in_contract_form(contract, header),
+        "contract_form": table.is_in_contract_form(contract, header),
         "columns": columns,
         "rules": reading.check_rules(),
         "unused": unused,
@@ -92,7 +77,7 @@ class _Reading:
     def __init__(
         self,
         con: duckdb.DuckDBPyConnection,
-        extract: OpenExtract,
+        extract: table.OpenExtract,
         contract: SourceContract,
         dialect: Dialect,
         valid: Mapping[str, str],
@@ -100,7 +85,9 @@ class _Reading:
         self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
         # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
-        con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
+        con.register(
+            "sample_rows", pa.Table.from_batches(table.take_first_rows(extract.batches, MAX_ROWS), extract.schema)
+        )
         self.cohort = Cohort(extract.landed.cohort) if extract.landed.cohort else self._find_cohort()
         self.projection = self._project(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_read AS {self.projection.with_texts}")
@@ -172,15 +159,10 @@ class _Reading:
 
     def list_unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
         """Return the unused headings, each with the contract column that it resembles."""
-        used = {*self.extract.headings.values()}
-        used |= {
-            heading
-            for heading in header
-            if normalise_heading(heading) in {normalise_heading(local) for local in self.extract.inputs}
-        }
-        return tuple(
-            (heading, find_similar_column(self.contract, heading)) for heading in header if heading not in used
-        )
+        inputs = set(map(table.normalise_heading, self.extract.inputs))
+        unused = (name for name in header if table.normalise_heading(name) not in inputs)
+        used = set(self.extract.headings.values())
+        return tuple((name, find_similar_column(self.contract, name)) for name in unused if name not in used)
 
     def list_notes(self) -> tuple[str, ...]:
         notes = []
@@ -188,12 +170,12 @@ class _Reading:
             if sheet.number:
                 notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
             if not sheet.formulas_checked:
-                notes.append(FORMULAS_NOT_CHECKED)
+                notes.append(table.FORMULAS_NOT_CHECKED)
         if self.rows >= MAX_ROWS:
             notes.append(f"only the first {MAX_ROWS:,} rows were read")
         if self.unreadable:
             notes.append(f"{self.unreadable} rows do not have as many fields as the header")
-        formats = [*self.dialect.date_formats, *(f for many in self.dialect.column_date_formats.values() for f in many)]
+        formats = [form for many in (self.dialect.date_format, *self.dialect.date_formats.values()) for form in many]
         if any("%y" in form for form in formats):
             notes.append("two-digit years: 00 to 68 are read as 2000 to 2068, 69 to 99 as 1969 to 1999")
         return tuple(notes)
@@ -205,7 +187,9 @@ class _Reading:
         """Count the rows in which a derived column is blank although all its inputs are filled."""
         inputs = [self.extract.inputs[name] for name in self.dialect.derived[column].inputs]
         filled = " AND ".join(f"trim(sample_rows.{name}) <> ''" for name in inputs)
-        return self._count(f"raw_{column} IS NULL AND {filled}", f"sample_read JOIN sample_rows USING ({SOURCE_ROW})")
+        return self._count(
+            f"raw_{column} IS NULL AND {filled}", f"sample_read JOIN sample_rows USING ({table.SOURCE_ROW})"
+        )
 
     def _project(self, cohort: Cohort) -> Projection:
         landed = replace(self.extract.landed, cohort=cohort.code)
@@ -226,11 +210,9 @@ class _Reading:
 def _relax_dialect(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
     """Return the dialect with blank constants for missing columns, so that a file without them can be opened."""
     lacking = set(missing.values())
-    return replace(
-        dialect,
-        constants={**dialect.constants, **dict.fromkeys(lacking, "")},
-        derived={name: derived for name, derived in dialect.derived.items() if name not in lacking},
-    )
+    derived = {name: derived for name, derived in dialect.derived.items() if name not in lacking}
+    constants = {**dialect.constants, **dict.fromkeys(lacking, "")}
+    return dialect.model_copy(update={"constants": constants, "derived": derived})
 
 
 def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
@@ -256,33 +238,32 @@ def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | 
 
 
 def render_check(check: Facts) -> str:
-    """Render the report of one sample (`check.txt.j2`)."""
-    table = _format_table([_TABLE_HEAD, *map(_format_row, check["columns"])])
-    return render("check.txt.j2", check=check, table=table)
+    """Render the report of one sample (`check.txt.j2`); cells of all columns but the last are cut to a width."""
+    rows, most = [_TABLE_HEAD, *map(_format_row, check["columns"])], _MAX_CELL_WIDTH
+    cells = [[cell if len(cell) <= most else f"{cell[: most - 1]}…" for cell in row[:-1]] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    form = "  ".join(f"{{:{width}}}" for width in widths)
+    lines = (f"{form.format(*cut)}  {row[-1]}".rstrip() for cut, row in zip(cells, rows, strict=True))
+    return render("check.txt.j2", check=check, table=lines)
 
 
 def _format_row(check: Facts) -> tuple[str, ...]:
-    there = check["origin"] != "missing"
+    headings = ", ".join(check["headings"])
+    origin = {
+        "column": headings,
+        "derived": f"made from {headings}",
+        "constant": "the same in every row",
+        "missing": "MISSING" if check["required"] else "-",
+    }
     return (
         check["column"],
-        _format_origin(check),
+        origin[check["origin"]],
         "yes" if check["required"] else "no",
-        f"{check['filled']:.1%}" if there else "",
+        f"{check['filled']:.1%}" if check["origin"] != "missing" else "",
         f"{check['refused']:.1%} {check['refused_severity']}" if check["refused"] else "",
         check["shape"] or "",
         _format_refused(check),
     )
-
-
-def _format_origin(check: Facts) -> str:
-    match check["origin"]:
-        case "column":
-            return check["headings"][0]
-        case "derived":
-            return f"made from {', '.join(check['headings'])}"
-        case "constant":
-            return "the same in every row"
-    return "MISSING" if check["required"] else "-"
 
 
 def _format_refused(check: Facts) -> str:
@@ -291,16 +272,4 @@ def _format_refused(check: Facts) -> str:
     shown = ", ".join(f"{value} ({rows:,})" for value, rows in check["refused_values"]["values"])
     others = check["refused_values"]["others"]
     more = f"{others} other value{'s' if others > 1 else ''}" if others else ""
-    return "; ".join(part for part in (shown, more) if part)
-
-
-def _format_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table; cells are cut to `_MAX_CELL_WIDTH`, except in the last column."""
-    cut = [[_cut(cell) for cell in row[:-1]] + [row[-1]] for row in rows]
-    widths = [max(len(row[index]) for row in cut) for index in range(len(rows[0]) - 1)]
-    for row in cut:
-        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]).rstrip()
-
-
-def _cut(cell: str) -> str:
-    return cell if len(cell) <= _MAX_CELL_WIDTH else cell[: _MAX_CELL_WIDTH - 1] + "…"
+    return "; ".join(filter(None, (shown, more)))

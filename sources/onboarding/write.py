@@ -148,14 +148,13 @@ def format_scalar(text: str) -> str:
 
 
 def format_operation(derived: Derived) -> str:
-    """Return an operation of a draft, which is a pattern, `filled` or a join, as written in a council file."""
-    headings, values = list(map(format_scalar, derived.inputs)), list(map(format_scalar, derived.arguments))
-    match derived.operation:
-        case "pattern":
-            # In single quotes, where YAML leaves backslashes alone.
-            keys = {"from": headings[0], "pattern": "'" + derived.arguments[0].replace("'", "''") + "'"}
-        case "filled":
-            keys = {"from": headings[0], "filled": values[0], "blank": values[1]}
-        case _:
-            keys = {"join": f"[{', '.join(headings)}]", "with": values[0]}
-    return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"
+    """Return an operation of a draft as written in a council file."""
+    keys = derived.model_dump(by_alias=True, exclude_unset=True)
+    return "{" + ", ".join(f"{key}: {_format_value(key, value)}" for key, value in keys.items()) + "}"
+
+
+def _format_value(key: str, value: str | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(format_scalar, value))}]"
+    # In single quotes YAML leaves backslashes alone.
+    return "'" + value.replace("'", "''") + "'" if key == "pattern" else format_scalar(value)

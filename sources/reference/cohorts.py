@@ -4,13 +4,12 @@ Files, partitions and tables use that form; `Cohort.parse` also accepts the form
 series (`breaks.yaml`) is a cohort from which figures are not comparable with earlier ones.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from privacy.doors.shipped import read_yaml
 
@@ -36,7 +35,7 @@ class Cohort:
             raise InvalidCohort(f"cohort {self.code} is before {FIRST_COHORT}/22, when the current goals began")
 
     @classmethod
-    def parse(cls, typed: str) -> Cohort:
+    def parse(cls, typed: str) -> Self:
         """Parse `202425`, `2024/25`, `2024-25` or `2024/2025`. Raises `InvalidCohort`."""
         years = re.fullmatch(r"([0-9]{4})[/–-]([0-9]{2}|[0-9]{4})", typed.strip())
         if years and years[2] in (following := str(int(years[1]) + 1), following[2:]):
@@ -44,7 +43,7 @@ class Cohort:
         return cls(typed.strip())
 
     @classmethod
-    def build(cls, year: int) -> Cohort:
+    def build(cls, year: int) -> Self:
         """Return the cohort whose first year is `year`. Raises `InvalidCohort`."""
         return cls(f"{year}{(year + 1) % 100:02d}")
 
@@ -69,7 +68,7 @@ class Cohort:
         return dt.date(self.first_year + 1, 8, 31)
 
     @property
-    def previous(self) -> Cohort | None:
+    def previous(self) -> "Cohort | None":
         """The previous cohort; None for the first."""
         return Cohort.build(self.first_year - 1) if self.first_year > FIRST_COHORT else None
 

@@ -10,8 +10,6 @@ source. It covers cases that publications cannot: a moved boundary, a provider's
 another size.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -166,7 +164,7 @@ class Range:
     most: float
 
     @classmethod
-    def build(cls, share: float, factor: float) -> Range:
+    def build(cls, share: float, factor: float) -> "Range":
         """Return the range of shares whose odds are within a factor of the centre's."""
         odds = share / max(1 - share, 1e-9)
         least, most = odds / factor, odds * factor

@@ -8,10 +8,9 @@ When a child dies or an identity ends with an adoption, the next files delete ev
 is sent.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -49,20 +48,13 @@ _SENT_ON = 21
 
 
 class Sent(NamedTuple):
-    """Rows of one source and cohort, in the order in which they are sent; `month` is that of the file."""
+    """Rows of one source and cohort, by council and then by `month`, that of the file, in the order of the file."""
 
     month: Dates
     council: Ints
     person: Ints
     deletes: Bools
     table: pa.Table
-
-    def select(self, council: int, month: np.datetime64) -> slice:
-        """Return the slice with the rows of one file."""
-        # Sorted by council and then by month.
-        start, end = np.searchsorted(self.council, [council, council + 1])
-        first, last = start + np.searchsorted(self.month[start:end], [month, month + 1])
-        return slice(int(first), int(last))
 
 
 class _File(NamedTuple):
@@ -85,7 +77,7 @@ class GrowingWorld:
     @classmethod
     def draw(
         cls, first: str, number: int, *, scale: float = 1.0, seed: int = DEFAULT_SEED, contract_names: bool = False
-    ) -> GrowingWorld:
+    ) -> "GrowingWorld":
         """Draw `number` cohorts of the pilot councils, from the `first` on.
 
         Raises `InvalidCohort`, and `ValueError` for a scale that is not positive or too large for the test numbers.
@@ -93,11 +85,8 @@ class GrowingWorld:
         if scale <= 0:
             raise ValueError(f"scale must be above 0, not {scale}")
         year = Cohort(first).first_year
-        codes = [f"{start}{(start + 1) % 100:02d}" for start in range(year, year + number)]
-        drawn = [
-            draw_living_world(Cohort(code), seed, scale, contract_names, place) for place, code in enumerate(codes)
-        ]
-        return cls(drawn, scale)
+        cohorts = (Cohort.build(year + place) for place in range(number))
+        return cls([draw_living_world(each, seed, scale, contract_names, at) for at, each in enumerate(cohorts)], scale)
 
     @cached_property
     def sent(self) -> dict[str, list[Sent]]:
@@ -109,19 +98,18 @@ class GrowingWorld:
         """Every file, in order of the day on which it is sent."""
         found: list[_File] = []
         for source, of_cohorts in self.sent.items():
-            keys = [np.unique(np.rec.fromarrays([sent.council, sent.month])) for sent in of_cohorts]
-            for council, month in sorted(set().union(*(each.tolist() for each in keys))):
-                parts = [
-                    (index, rows)
-                    for index, sent in enumerate(of_cohorts)
-                    if (rows := sent.select(council, np.datetime64(month, "M"))).start < rows.stop
-                ]
-                cohort = self.cohorts[parts[0][0]].world.cohort
+            parts: dict[tuple[int, dt.date], list[tuple[int, slice]]] = defaultdict(list)
+            for index, sent in enumerate(of_cohorts):
+                keys, starts = np.unique(np.rec.fromarrays([sent.council, sent.month]), return_index=True)
+                for key, start, end in zip(keys.tolist(), starts, [*starts[1:], len(sent.month)], strict=True):
+                    parts[key].append((index, slice(start, end)))
+            for (council, month), rows in parts.items():
+                cohort = self.cohorts[rows[0][0]].world.cohort
                 name = f"{month:%Y-%m}" if source in _IN_PARTS else cohort.code
                 day = find_day_sent(source, np.array([month], "datetime64[M]"))[0].item()
                 if source not in _IN_PARTS:
                     day = CONTRACTS[source].get_due_day(cohort)
-                found.append(_File(day, source, council, name, tuple(parts)))
+                found.append(_File(day, source, council, name, tuple(rows)))
         return sorted(found)
 
     def write(self, landing: Path, until: dt.date, after: dt.date = dt.date.min) -> list[Path]:

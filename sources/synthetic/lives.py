@@ -16,9 +16,9 @@ import numpy as np
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 from sources.synthetic import people as drawn
-from sources.synthetic.drawing import Bools, Ints, Texts, pick
+from sources.synthetic.drawing import Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEX
-from sources.synthetic.people import CODES, Dates, People
+from sources.synthetic.people import Dates, People
 from sources.synthetic.recording import Identity, World, draw_world
 
 LIKELY: dict[str, Any] = read_yaml(Path(__file__).with_suffix(".yaml"))
@@ -49,7 +49,6 @@ class Lives:
     earlier_forename: Texts
     ended: Dates
     """Day of death, or of the adoption by which an identity ends."""
-    died: Bools
     later_identity: Ints
     """For the earlier identity of an adopted child, its later one; else -1."""
 
@@ -84,7 +83,7 @@ class LivingWorld:
         return self.world.record_children(rng, source, self.lives.council[at], replace(true, **names))[row]
 
 
-def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int = 0) -> LivingWorld:
+def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: bool, number: int) -> LivingWorld:
     """Draw a cohort and its children's lives; each cohort of one world has its own `number`, from 0."""
     world = draw_world(cohort, seed, False, scale, contract_names, LIKELY["leavers"])
     people, size = world.people, len(world.people)
@@ -96,7 +95,7 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     _, first, index = np.unique(homes_of, return_index=True, return_inverse=True)
     household = first[index]
     left = _draw_departures(world, household)
-    ended, died = _draw_deaths(world)
+    ended = _draw_deaths(world)
     people, later = _draw_adoptions(world, people, household, ended)
     adopted = np.flatnonzero(later >= 0)
     earliest, latest = LIKELY["adoption_days"]
@@ -104,7 +103,7 @@ def draw_living_world(cohort: Cohort, seed: int, scale: float, contract_names: b
     left[ended == ended] = _NEVER
     world = replace(world, people=people)
     homes = _draw_homes(world, household, left, ended, later)
-    lives = Lives(*homes, *_draw_earlier_names(world, household, later), ended, died, later)
+    lives = Lives(*homes, *_draw_earlier_names(world, household, later), ended, later)
     # Only children who moved after they had started school are in a second council's Profile.
     home = lives.find_home(np.arange(size), np.full(size, np.datetime64(cohort.reception_begins)))
     early, here = lives.council[home], lives.council[home] != OUTSIDE
@@ -124,7 +123,7 @@ def _draw_departures(world: World, household: Ints) -> Dates:
     return np.where(people.pupil, _NEVER, people.born + np.maximum(days, 1).astype("timedelta64[D]"))
 
 
-def _draw_deaths(world: World) -> tuple[Dates, Bools]:
+def _draw_deaths(world: World) -> Dates:
     """Draw the leavers who die, and when: in the first month, in the first year, or later."""
     rng, people = world.streams("deaths"), world.people
     pupils = int(people.pupil.sum())
@@ -136,7 +135,7 @@ def _draw_deaths(world: World) -> tuple[Dates, Bools]:
     age[infants:] = rng.integers(365, 1500, len(age[infants:]))
     ended = np.full(len(people), _NEVER)
     ended[chosen] = people.born[chosen] + age.astype("timedelta64[D]")
-    return ended, ended == ended
+    return ended
 
 
 def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates) -> tuple[People, Ints]:
@@ -159,7 +158,7 @@ def _draw_adoptions(world: World, people: People, household: Ints, ended: Dates)
     for name in ("surname", "forename"):
         names = copied[name]
         while len(same := before[names[before] == names[later[before]]]):
-            group = drawn.draw_name_groups(rng, copied["ethnicity"][same], CODES)
+            group = drawn.draw_name_groups(rng, copied["ethnicity"][same])
             names[same] = (
                 drawn.draw_surnames(rng, group[1])
                 if name == "surname"
@@ -212,7 +211,7 @@ def _draw_earlier_names(world: World, household: Ints, later: Ints) -> tuple[Dat
     """Draw which children had an earlier name, until what day, and that name."""
     rng, people = world.streams("earlier names"), world.people
     size = len(people)
-    other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity, CODES)[1])[household]
+    other = drawn.draw_surnames(rng, drawn.draw_name_groups(rng, people.ethnicity)[1])[household]
     # One part of a double-barrelled name came first.
     part = np.strings.partition(people.surname, "-")[0]
     other = np.where(np.strings.find(people.surname, "-") > 0, part, other)

@@ -17,17 +17,7 @@ from privacy.doors.shipped import read_yaml
 from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
-from sources.synthetic.drawing import (
-    Bools,
-    Floats,
-    Ints,
-    Streams,
-    Texts,
-    assign,
-    pick,
-    rank_within,
-    round_to_totals,
-)
+from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, round_to_totals
 from sources.synthetic.geography import Geography
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Margins
 
@@ -70,12 +60,12 @@ def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
     return names
 
 
-def draw_name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...]) -> tuple[Ints, Ints]:
-    """Draw the name groups of children's forename and surname by ethnicity (index of `codes`)."""
-    mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in codes])
+def draw_name_groups(rng: np.random.Generator, ethnicity: Ints) -> tuple[Ints, Ints]:
+    """Draw the name groups of children's forename and surname by ethnicity (index of `CODES`)."""
+    mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in CODES])
     forename = pick(rng, mix[ethnicity])
     # Codes of mixed heritage begin with M; forename and surname may then come from different groups.
-    mixed = np.array([code.startswith("M") for code in codes])[ethnicity]
+    mixed = np.array([code.startswith("M") for code in CODES])[ethnicity]
     return forename, np.where(mixed, pick(rng, mix[ethnicity]), forename)
 
 
@@ -333,7 +323,7 @@ def _draw_early_homes(
 
 def _draw_names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _Families) -> tuple[Texts, Texts]:
     """Draw surnames and forenames; twins have different forenames."""
-    forename_group, surname_group = draw_name_groups(rng, ethnicity, CODES)
+    forename_group, surname_group = draw_name_groups(rng, ethnicity)
     surname = draw_surnames(rng, surname_group[families.home])[families.home]
     forename = draw_forenames(rng, forename_group, female)
     twins = np.flatnonzero(families.birth != np.arange(len(ethnicity)))

@@ -3,8 +3,6 @@
 Rows of a source are Arrow columns in contract form, under contract column names.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +49,7 @@ class Identity:
     born: Dates
     postcode: Texts
 
-    def __getitem__(self, rows: Ints) -> Identity:
+    def __getitem__(self, rows: Ints) -> "Identity":
         return Identity(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def build_columns(self) -> dict[str, pa.Array]:
@@ -267,11 +265,6 @@ class World:
     def joined_late(self) -> Bools:
         """Children unknown to the early services."""
         return self.people.pupil & (self.streams("joined late").random(len(self.people)) < _JOINED_SHARE)
-
-    @cached_property
-    def quintile(self) -> Ints:
-        """IMD quintile of each child's home at the time of the Profile; 0 if unknown."""
-        return self.geography.get_quintile(self.people.postcode)
 
     def get_dialect(self, council: str, source: str) -> Dialect:
         return CONTRACT_DIALECT if self.contract_names else load_council_file(council).get_dialect(source)

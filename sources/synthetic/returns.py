@@ -60,12 +60,10 @@ def draw_eyfsp(world: World) -> Rows:
     identity = world.record_children(rng, "eyfsp", council, world.identify(person, home))
 
     lot = rng.random(len(person))
-    again, corrected = (
-        lot < _PROFILE["sent_twice"],
-        (lot >= _PROFILE["sent_twice"]) & (lot < _PROFILE["sent_twice"] + _PROFILE["corrected"]),
-    )
+    again = lot < _PROFILE["sent_twice"] + _PROFILE["corrected"]
+    corrected = again & (lot >= _PROFILE["sent_twice"])
     earlier_upn = (people.census_upn != people.upn)[person] & (rng.random(len(person)) < _PROFILE["under_both_upns"])
-    sent = np.concatenate([np.arange(len(person)), np.flatnonzero(again | corrected | earlier_upn)])
+    sent = np.concatenate([np.arange(len(person)), np.flatnonzero(again | earlier_upn)])
     late = np.arange(len(sent)) >= len(person)
     order = compute_file_order(council[sent], people.estab[school[sent]], late)
     sent, late = sent[order], late[order]

@@ -170,7 +170,7 @@ def _convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dia
         values = table[column.name].combine_chunks()
         if column.kind is Kind.DATE:
             # Each different date is formatted once.
-            values = pc.strftime(values.dictionary_encode().dictionary, dialect.date_format).take(
+            values = pc.strftime(values.dictionary_encode().dictionary, dialect.date_format[0]).take(
                 values.dictionary_encode().indices
             )
         elif column.name in dialect.codes:

@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -21,8 +21,7 @@ from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
-from sources import errors
-from sources.contracts.model import Rule
+from sources.errors import build_error
 from sources.extract.landing import SPREADSHEET_SUFFIXES, is_clutter
 
 MAX_UNPACKED = 8 << 30
@@ -54,6 +53,11 @@ DAMAGE = (
     zlib.error,
 )
 """Errors that the standard library raises for a damaged packed file."""
+_NOT_OPENED: dict[type[OSError], str] = {
+    NotRegular: "not-regular",
+    LeadsOut: "link-out-of-landing",
+    PermissionError: "not-allowed",
+}
 
 
 class Format(StrEnum):
@@ -106,22 +110,16 @@ class Guarded(io.RawIOBase):
     def tell(self) -> int:
         return self._stream.tell()
 
-    def read(self, size: int = -1) -> bytes:
-        if size is None or size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
-        try:
-            data = self._stream.read(size)
-        except DAMAGE:
-            raise errors.build_error(self._name, errors.DAMAGED) from None
-        self._bytes_read += len(data)
-        if self._packed is not None and self._bytes_read > compute_unpack_limit(self._packed):
-            raise errors.build_error(self._name, errors.UNPACKS_TOO_LARGE)
-        return data
-
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        """Read into `buffer`; `read` calls this."""
+        try:
+            size: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        except DAMAGE:
+            raise build_error(self._name, "damaged-file") from None
+        self._bytes_read += size
+        if self._packed is not None and self._bytes_read > compute_unpack_limit(self._packed):
+            raise build_error(self._name, "unpacks-too-large")
+        return size
 
     def close(self) -> None:
         if not self.closed:
@@ -159,21 +157,21 @@ def compute_unpack_limit(packed: int) -> int:
 
 _BIFF = (b"\x09\0\4\0", b"\x09\2\6\0", b"\x09\4\6\0", b"\x09\x08\x08\0", b"\x09\x08\x10\0")
 """First records of BIFF 2, 3, 4, 5 and 8 outside a compound file."""
-_REFUSED: tuple[tuple[bytes | tuple[bytes, ...], Rule, str], ...] = (
-    (b"%PDF", errors.OTHER_FORMAT, "it is a PDF"),
-    (b"{\\rtf", errors.OTHER_FORMAT, "it is a text document"),
-    (b"SQLite format 3", errors.OTHER_FORMAT, "it is a database"),
-    (b"\0\1\0\0Standard ", errors.OTHER_FORMAT, "it is an Access database"),
-    (b"ARROW1", errors.OTHER_FORMAT, "it is an Arrow file"),
-    (b"$FL2", errors.OTHER_FORMAT, "it is an SPSS file"),
-    (_BIFF, errors.OLD_WORKBOOK, ""),
-    (b"7z\xbc\xaf\x27\x1c", errors.OTHER_ARCHIVE, "it is a 7z archive"),
-    (b"Rar!\x1a\x07", errors.OTHER_ARCHIVE, "it is a RAR archive"),
-    (b"BZh", errors.OTHER_ARCHIVE, "it is packed with bzip2"),
-    (b"\xfd7zXZ\0", errors.OTHER_ARCHIVE, "it is packed with xz"),
-    (b"\x28\xb5\x2f\xfd", errors.OTHER_ARCHIVE, "it is packed with zstd"),
-    (b"-----BEGIN PGP", errors.OTHER_ARCHIVE, "it is encrypted with PGP"),
-    (b"age-encryption.org/", errors.OTHER_ARCHIVE, "it is encrypted with age"),
+_REFUSED: tuple[tuple[bytes | tuple[bytes, ...], str, str], ...] = (
+    (b"%PDF", "other-format", "it is a PDF"),
+    (b"{\\rtf", "other-format", "it is a text document"),
+    (b"SQLite format 3", "other-format", "it is a database"),
+    (b"\0\1\0\0Standard ", "other-format", "it is an Access database"),
+    (b"ARROW1", "other-format", "it is an Arrow file"),
+    (b"$FL2", "other-format", "it is an SPSS file"),
+    (_BIFF, "old-workbook", ""),
+    (b"7z\xbc\xaf\x27\x1c", "other-archive", "it is a 7z archive"),
+    (b"Rar!\x1a\x07", "other-archive", "it is a RAR archive"),
+    (b"BZh", "other-archive", "it is packed with bzip2"),
+    (b"\xfd7zXZ\0", "other-archive", "it is packed with xz"),
+    (b"\x28\xb5\x2f\xfd", "other-archive", "it is packed with zstd"),
+    (b"-----BEGIN PGP", "other-archive", "it is encrypted with PGP"),
+    (b"age-encryption.org/", "other-archive", "it is encrypted with age"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
@@ -188,13 +186,13 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
         if start.startswith(_OLE):
             # an encrypted .xlsx is a compound file, like an old workbook
             if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20):
-                raise errors.build_error(name, errors.PASSWORD)
+                raise build_error(name, "password")
             return Format.OLD_WORKBOOK
         if start.startswith(_ZIP):
             return detect_zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
-            raise errors.build_error(name, rule, what)
+            raise build_error(name, rule, what)
     if start.startswith(b"\x1f\x8b"):
         return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
@@ -205,13 +203,13 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
 
 def _detect_markup(name: str, start: bytes) -> Format:
     if start.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta", b"<div", b"<style")):
-        raise errors.build_error(name, errors.WEB_PAGE)
+        raise build_error(name, "web-page")
     if not (start.startswith(b"<") and start[1:2] in b"?!abcdefghijklmnopqrstuvwxyz_" and len(start) > 1):
         return Format.TEXT
     if b'progid="excel.sheet"' in start or b"urn:schemas-microsoft-com:office:spreadsheet" in start:
-        raise errors.build_error(name, errors.XML_WORKBOOK)
+        raise build_error(name, "xml-workbook")
     if b"<html" in start:
-        raise errors.build_error(name, errors.WEB_PAGE)
+        raise build_error(name, "web-page")
     return Format.XML
 
 
@@ -223,21 +221,21 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
     names = {info.filename.lower() for info in list_zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
-            raise errors.build_error(name, errors.MACRO_WORKBOOK)
+            raise build_error(name, "macro-workbook")
         if "xl/workbook.bin" in names:
             return Format.BINARY_WORKBOOK
         if not any(entry.startswith("xl/") for entry in names):
-            raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
+            raise build_error(name, "other-format", "it is an office document")
         return Format.WORKBOOK
     if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
         stream.seek(0)
         start = stream.read(LOOK_BYTES)  # the type is the first entry and not compressed
         if "encrypted-package" in names:
-            raise errors.build_error(name, errors.PASSWORD)
+            raise build_error(name, "password")
         if b"opendocument." in start and b"opendocument.spreadsheet" not in start:
-            raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
+            raise build_error(name, "other-format", "it is an office document")
         if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in names):
-            raise errors.build_error(name, errors.MACRO_WORKBOOK)
+            raise build_error(name, "macro-workbook")
         return Format.OPEN_DOCUMENT
     return Format.ARCHIVE
 
@@ -248,9 +246,9 @@ def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(_LimitedDirectory(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
-        raise errors.build_error(name, errors.DAMAGED) from None
+        raise build_error(name, "damaged-file") from None
     if not all(entry.filename for entry in entries):
-        raise errors.build_error(name, errors.DAMAGED)
+        raise build_error(name, "damaged-file")
     return entries
 
 
@@ -263,18 +261,12 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
     def open_plain() -> BinaryIO:
         try:
             return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
-        except NotRegular:
-            raise errors.build_error(name, errors.NOT_REGULAR) from None
-        except LeadsOut:
-            raise errors.build_error(name, errors.LINK) from None
-        except PermissionError:
-            raise errors.build_error(name, errors.NOT_ALLOWED) from None
-        except OSError:
-            raise errors.build_error(name, errors.DAMAGED) from None
+        except OSError as error:
+            raise build_error(name, _NOT_OPENED.get(type(error), "damaged-file")) from None
 
     format = detect_format(name, open_plain)
     if format is Format.GZIP:
-        return replace(_unzip(name, open_plain, path.stat().st_size), called=called)
+        return _unzip(name, open_plain, path.stat().st_size, called)
     return Content(name, format, open_plain, called)
 
 
@@ -298,17 +290,17 @@ def list_contents(archive: Content) -> list[Content]:
         ]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
-        raise errors.build_error(archive.name, errors.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
+        raise build_error(archive.name, "archive-of-several", f"more than {MAX_MEMBERS} files")
     for number, info in entries:
         path = PurePosixPath(info.filename.replace("\\", "/"))
         # a colon in the first part of a path is a Windows drive
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-            raise errors.build_error(archive.name, errors.UNSAFE_MEMBER)
+            raise build_error(archive.name, "unsafe-member")
         if path.suffix.lower() in ARCHIVE_SUFFIXES:
-            raise errors.build_error(archive.name, errors.NESTED_ARCHIVE, f"member {number}")
+            raise build_error(archive.name, "nested-archive", f"member {number}")
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
     if sum(info.file_size for _, info in found) > compute_unpack_limit(packed_size):
-        raise errors.build_error(archive.name, errors.UNPACKS_TOO_LARGE)
+        raise build_error(archive.name, "unpacks-too-large")
     found.sort(key=lambda member: member[1].filename)
     room = _Room(MAX_IN_MEMORY)
     return [_get_member(archive, number, info, packed_size, room) for number, info in found]
@@ -317,10 +309,10 @@ def list_contents(archive: Content) -> list[Content]:
 def get_only_content(name: str, contents: Sequence[Content]) -> Content:
     """Return the one extract in a file called `name`; raises `ExtractStopped` if there is none, or more than one."""
     if not contents:
-        raise errors.build_error(name, errors.NO_MEMBER)
+        raise build_error(name, "archive-without-extract")
     if len(contents) > 1:
         numbers = ", ".join(content.name.partition(", ")[2] for content in contents[:5])
-        raise errors.build_error(name, errors.SEVERAL_MEMBERS, numbers)
+        raise build_error(name, "archive-of-several", numbers)
     return contents[0]
 
 
@@ -330,26 +322,26 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
     Raises `ExtractStopped` if it is encrypted, damaged or compressed by a method other than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
-        raise errors.build_error(name, errors.PASSWORD)
+        raise build_error(name, "password")
     if info.compress_type not in _METHODS:
-        raise errors.build_error(name, errors.OTHER_ARCHIVE)
+        raise build_error(name, "other-archive")
     try:
         with zipfile.ZipFile(archive) as directory:
             stream = directory.open(info)
     except DAMAGE:
-        raise errors.build_error(name, errors.DAMAGED) from None
+        raise build_error(name, "damaged-file") from None
     # the directory may state any size, but a member cannot be larger than its archive
     return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
 
 
-def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
+def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int, called: str) -> Content:
     def unpack() -> BinaryIO:
         packed = plain()
         return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     if detect_format(name, unpack) is Format.ARCHIVE:
-        raise errors.build_error(name, errors.NESTED_ARCHIVE)
-    return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY))
+        raise build_error(name, "nested-archive")
+    return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY), called)
 
 
 def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
@@ -357,37 +349,33 @@ def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_siz
         return open_member(name, archive.open(), info, packed_size)
 
     name = f"{archive.name}, member {number}"
-    return replace(_unpack_content(name, unpack, room), called=replace_unprintable(info.filename)[:100])
+    return _unpack_content(name, unpack, room, replace_unprintable(info.filename)[:100])
 
 
-def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
-    """Return unpacked content; workbooks and Parquet are held in memory. Raises `ExtractStopped` for an archive."""
+def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room, called: str) -> Content:
+    """Return unpacked content. Raises `ExtractStopped` for an archive.
+
+    Workbooks and Parquet files are unpacked into memory when they are first opened, because their readers seek; opening
+    them raises `ExtractStopped` if they take more than the `room` left.
+    """
     format = detect_format(name, unpack)
     if format in (Format.TEXT, Format.XML):
-        return Content(name, format, unpack)
-    open_held = _hold_in_memory(name, unpack, room)
-    if format is Format.ARCHIVE:
-        format = detect_format(name, open_held)  # a workbook is recognised only in a seekable stream
-    if format in (Format.GZIP, Format.ARCHIVE):
-        raise errors.build_error(name, errors.NESTED_ARCHIVE)
-    return Content(name, format, open_held)
-
-
-def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
-    """Return an opener of seekable streams that unpacks the content into memory at its first call.
-
-    The opener raises `ExtractStopped` if the content takes more than the `room` left.
-    """
+        return Content(name, format, unpack, called)
 
     @cache
     def unpack_all() -> bytes:
-        data = bytearray()
         with unpack() as stream:
-            while block := stream.read(1 << 20):
-                data += block
-                if len(data) > room.left:
-                    raise errors.build_error(name, errors.UNPACKS_TOO_LARGE)
+            data = io.BufferedReader(stream, 1 << 20).read(room.left + 1)  # type: ignore[type-var]
+        if len(data) > room.left:
+            raise build_error(name, "unpacks-too-large")
         room.left -= len(data)
-        return bytes(data)
+        return data
 
-    return lambda: Guarded(name, io.BytesIO(unpack_all()))  # type: ignore[return-value]
+    def open_held() -> BinaryIO:
+        return Guarded(name, io.BytesIO(unpack_all()))  # type: ignore[return-value]
+
+    if format is Format.ARCHIVE:
+        format = detect_format(name, open_held)  # a workbook is recognised only in a seekable stream
+    if format in (Format.GZIP, Format.ARCHIVE):
+        raise build_error(name, "nested-archive")
+    return Content(name, format, open_held, called)

@@ -1,14 +1,8 @@
 """Reader of health-visitor reviews from the tables of the Community Services Data Set, joined in memory.
 
-A review is a care contact of a child at which ASQ-3 was scored or a mandated review was recorded. Its row number, by
-which a data officer can find it, is that of the first data row in CYP202 that records it; a review found only in CYP609
-is numbered 609 000 000 plus its data row there. Row numbers continue across several files of one table, in order of
-name. docs/formats.md says what is read and why.
-
-`csds_items.csv` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national
-processing service (`Contact_Date`), then those in extracts of the sister data sets (`CareContDate`, `PersScore`).
-Letter case, spaces, underscores and brackets are ignored. CSDS has no person names: family and given name are a local
-addition.
+docs/formats.md says what is read and why, and how reviews are numbered. `csds_items.csv` gives, for each item, its name
+in the NHS Data Dictionary, then the names in extracts of the national processing service (`Contact_Date`), then those
+in extracts of the sister data sets (`CareContDate`, `PersScore`). Family and given name are a local addition.
 
 Tables are loaded in the order of `_WANTED`, so that each keeps only the rows that earlier tables refer to.
 `all_<table>` holds those rows as sent, `<table>` the latest row of each identifier: the one with the highest record
@@ -31,7 +25,7 @@ from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.dialect import CONTRACT_DIALECT
-from sources.errors import OTHER_FORMAT, TABLES_TOO_LARGE, ExtractStopped, build_error
+from sources.errors import ExtractStopped, build_error
 from sources.extract.landing import TABLE_NAME, Landed, list_arrived
 from sources.extract.readers.content import Content, Format, get_content
 from sources.extract.readers.delimited import open_delimited
@@ -234,7 +228,7 @@ def _open_file(content: Content, table: str) -> TextTable:
         case Format.TEXT:
             return open_delimited(content, list_known_headings(table), CONTRACT_DIALECT)
         case _:
-            raise build_error(content.name, OTHER_FORMAT, f"it is {content.format}")
+            raise build_error(content.name, "other-format", f"it is {content.format}")
 
 
 def _iter_batches(
@@ -255,7 +249,7 @@ def _iter_batches(
             reviews = con.sql(f"SELECT {', '.join((*names, SOURCE_ROW))} FROM reviews ORDER BY {SOURCE_ROW}")
             yield from reviews.to_arrow_reader(_BATCH_ROWS)
     except duckdb.OutOfMemoryException:
-        raise build_error(name, TABLES_TOO_LARGE) from None
+        raise build_error(name, "tables-too-large") from None
     except duckdb.Error as error:
         # the message of the error may quote a value
         kind = type(error).__name__
@@ -318,9 +312,5 @@ def _build_views_sql(cohort: Cohort) -> str:
     text = Path(__file__).with_name("csds.sql.j2").read_text(encoding="utf-8")
     template = jinja2.Template(text, undefined=jinja2.StrictUndefined)
     return template.render(
-        cohort=cohort,
-        reviews=_REVIEW_OF_ACTIVITY,
-        mandated=_MANDATED,
-        domains=list(DOMAINS),
-        latest=_build_latest_sql,
+        cohort=cohort, reviews=_REVIEW_OF_ACTIVITY, mandated=_MANDATED, domains=list(DOMAINS), latest=_build_latest_sql
     )

@@ -9,8 +9,6 @@ nothing around it. As in browsers, ISO-8859-1 is read as Windows-1252, which has
 characters.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import re
@@ -25,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from sources import errors
 from sources.contracts.model import Rule
 from sources.councils.dialect import Dialect
+from sources.errors import FILE_RULES, build_error
 from sources.extract.readers.content import Content
 from sources.extract.table import MAX_SKIPPED, MIN_KNOWN, SOURCE_ROW, TextTable, clean_header, count_known_names
 
@@ -81,7 +79,7 @@ def _iter_batches(
     before = 0
     for parsed in _iter_parsed(content, table, data_at, encoding, names):
         if parsed.cut:
-            raise errors.build_error(content.name, errors.CUT_ROW)
+            raise build_error(content.name, "cut-last-row")
         for rule, rows in parsed.set_aside.items():
             table.set_aside.setdefault(rule, []).extend(before + row for row in rows)
         numbers = pa.array(before + parsed.numbers, pa.int64())
@@ -91,7 +89,7 @@ def _iter_batches(
 
 def _iter_parsed(
     content: Content, table: TextTable, data_at: int, encoding: str, names: list[str]
-) -> Iterator[_Parsed]:
+) -> "Iterator[_Parsed]":
     """Yield the parsed blocks in order; two are parsed at a time, and at most three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
     with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
@@ -102,7 +100,7 @@ def _iter_parsed(
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
         except pa.ArrowInvalid:
-            raise errors.build_error(content.name, errors.DAMAGED) from None
+            raise build_error(content.name, "damaged-file") from None
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class _Parsed:
     cut: bool
 
 
-def _parse(block: Block, table: TextTable, names: list[str]) -> _Parsed:
+def _parse(block: "Block", table: TextTable, names: list[str]) -> _Parsed:
     """Parse one block. If it does not give one row per line, a field has swallowed a line: pair quotation marks and
     parse again."""
     parsed = _read(block, table, names)
@@ -129,7 +127,7 @@ def _parse(block: Block, table: TextTable, names: list[str]) -> _Parsed:
     return parsed
 
 
-def _read(block: Block, table: TextTable, names: list[str]) -> _Parsed:
+def _read(block: "Block", table: TextTable, names: list[str]) -> _Parsed:
     unusable: list[pyarrow.csv.InvalidRow] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -165,20 +163,18 @@ def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[in
     found: dict[Rule, list[int]] = {}
     for row in unusable:
         if row.text.strip():
-            rule = errors.UNBALANCED_QUOTE if row.text == UNBALANCED.decode().strip() else errors.MALFORMED
-            found.setdefault(rule, []).append(row.number)
+            rule = "unbalanced-quote" if row.text == UNBALANCED.decode().strip() else "malformed-row"
+            found.setdefault(FILE_RULES[rule], []).append(row.number)
     return found
 
 
-def _detect_layout(
-    content: Content, known: Container[str], dialect: Dialect
-) -> tuple[list[str], str, int, Rule | None]:
+def _detect_layout(content: Content, known: Container[str], dialect: Dialect) -> tuple[list[str], str, int, str]:
     """Return the header's names, the delimiter, the byte offset of the first data row in the text (as UTF-8), and the
     rule that a suspect header line breaks."""
     with content.open() as stream:
         lines = _LINE.findall(next(iter_whole_lines(content.name, stream, dialect.encoding), b"").decode())
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
-        raise errors.build_error(content.name, errors.EMPTY)
+        raise build_error(content.name, "empty-file")
     declared = _SEPARATOR.fullmatch(lines[0].strip())
     candidates = [dialect.delimiter, *([declared[1]] if declared else []), *DELIMITERS]
     look = "".join(lines[: MAX_SKIPPED + _HEADER_LINES])
@@ -187,20 +183,15 @@ def _detect_layout(
         for one in dict.fromkeys(candidates)
         if one in look and len(one) == 1 and one.isascii() and one not in '"\r\n'
     ] or [DELIMITERS[0]]
-    found = [
-        (
-            -count_known_names(_parse_record(lines[start : start + _HEADER_LINES], delimiter)[0], known),
-            start,
-            order,
-            delimiter,
-        )
+    counted = (
+        (count_known_names(_parse_record(lines[start : start + _HEADER_LINES], delimiter)[0], known), start, delimiter)
         for start in range(min(len(lines), MAX_SKIPPED + 1))
-        for order, delimiter in enumerate(delimiters)
-    ]
-    # most known names, then the earliest line, then the order of `delimiters`
-    count, start, _, delimiter = min(found)
-    if -count < MIN_KNOWN:
-        raise errors.build_error(content.name, errors.NO_HEADER)
+        for delimiter in delimiters
+    )
+    # of lines with equally many known names the earliest, and then the order of `delimiters`
+    count, start, delimiter = max(counted, key=lambda line: line[0])
+    if count < MIN_KNOWN:
+        raise build_error(content.name, "no-header-line")
     header, taken = _parse_record(lines[start:], delimiter)
     header = _fit_to_row_width(header, lines[start + taken :], delimiter)
     doubt = _find_doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
@@ -208,7 +199,7 @@ def _detect_layout(
     return clean_header(content.name, header, doubt), delimiter, data_at, doubt
 
 
-def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
+def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> str:
     """Return the rule that a suspect header line breaks: it is cut off, or none of the first rows has its width.
 
     A row may be one of `lines`, or several if a quoted field has line breaks; `finished` means that the header line has
@@ -216,11 +207,11 @@ def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: b
     """
     rows = [line for line in lines[:_LOOK_LINES] if line.strip(f" \t\r\n{delimiter}")]
     if not rows:
-        return None if finished else errors.CUT_HEADER
+        return "" if finished else "cut-header"
     whole = [line for line in rows if line.endswith("\n")]
     widths = {len(_parse_record([line], delimiter)[0]) for line in whole}
     widths |= {len(_parse_record(whole[at:], delimiter)[0]) for at in range(len(whole))}
-    return errors.HEADER_WIDTH if widths and len(header) not in widths else None
+    return "header-width" if widths and len(header) not in widths else ""
 
 
 def _parse_record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
@@ -281,7 +272,7 @@ def iter_whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[byt
         end = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
         lines, carry = piece[:end], piece[end:]
         if len(carry) > MAX_ROW_BYTES:
-            raise errors.build_error(name, errors.LONG_ROW)
+            raise build_error(name, "row-too-long")
         if lines:
             yield _convert_line_ends(_convert_to_utf8(lines, encoding))
     if carry.strip(_PADDING):
@@ -305,7 +296,7 @@ def _iter_pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
         piece = stream.read(BLOCK_BYTES)
     # bytes are left over if the file breaks off within a character
     if decoder.getstate()[0]:
-        raise errors.build_error(name, errors.DAMAGED)
+        raise build_error(name, "damaged-file")
 
 
 def detect_utf_16(start: bytes) -> str:
@@ -337,7 +328,7 @@ def _register_error_handler(encoding: str) -> str:
     try:
         codec = codecs.lookup(encoding).name
         single = codec not in ("utf-8", "iso8859-1") and _ASCII.decode(codec) == _ASCII.decode("ascii")
-    except (LookupError, UnicodeError):
+    except UnicodeError:
         single = False
     codec = codec if single else FALLBACK_ENCODING
 

@@ -6,8 +6,6 @@ XInclude elements are ignored, and nothing is ever fetched. docs/formats.md list
 sources.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -21,7 +19,7 @@ import pyarrow as pa
 from privacy.doors.shipped import read_yaml
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject, stop
-from sources.errors import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, build_error
+from sources.errors import build_error
 from sources.extract.readers.content import Content
 from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.code_lists import GOALS
@@ -66,7 +64,7 @@ _BREAKS_OFF = frozenset(
 
 
 class _Refused(Exception):
-    """Raised in a callback to stop the parse; its arguments are the rule and a detail."""
+    """Raised in a callback to stop the parse; its arguments are the rule (as in `build_error`) and a detail."""
 
 
 def open_eyfsp_xml(content: Content) -> TextTable:
@@ -86,7 +84,7 @@ def _iter_batches(content: Content, names: list[str], set_aside: dict[Rule, list
             yield pa.record_batch([*arrays, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
 
 
-def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iterator[list[_Row]]:
+def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> "Iterator[list[_Row]]":
     """Yield pupils, each with its number last, a few thousand at a time.
 
     Raises `ExtractStopped`, whose message quotes nothing from the file.
@@ -99,22 +97,22 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
             parser.Parse(block)
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
-                raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
+                raise _Refused("not-a-return", f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
             if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - yielded >= _BATCH_BYTES):
                 yielded = fed
                 yield pupils.take_rows()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)
         if not pupils.seen:
-            raise _Refused(NOT_A_RETURN, "it has no Pupil element")
+            raise _Refused("not-a-return", "it has no Pupil element")
         if not pupils.assessed:
-            raise _Refused(NOT_A_RETURN, "no pupil has a result of an early learning goal, as in a school census")
+            raise _Refused("not-a-return", "no pupil has a result of an early learning goal, as in a school census")
     except expat.ExpatError as error:
-        rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
+        rule = "damaged-file" if error.code in _BREAKS_OFF else "not-well-formed"
         raise build_error(name, rule, f"line {error.lineno}") from None
     except (LookupError, ValueError):
         # the declared encoding is unknown, or a multi-byte one that Expat cannot read
-        raise build_error(name, NOT_WELL_FORMED, "line 1") from None
+        raise build_error(name, "not-well-formed", "line 1") from None
     except _Refused as refused:
         raise build_error(name, *refused.args) from None
     if pupils.impossible:
@@ -123,7 +121,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
         yield pupils.take_rows()
 
 
-def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
+def _build_parser(pupils: "_Pupils", start: bytes) -> expat.XMLParserType:
     # text saved from memory has one byte for a character and may still declare UTF-16
     prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
     parser = expat.ParserCreate("utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None)
@@ -198,13 +196,13 @@ class _Pupils:
         return rows
 
     def refuse_doctype(self, *_: object) -> None:
-        raise _Refused(DOCUMENT_TYPE)
+        raise _Refused("document-type")
 
     def start(self, name: str, _: object) -> None:
         key, self._collecting = _classify_element(name) if len(name) <= _LONGEST_NAME else ("", False)
         self._text = []
         if len(self._path) > _MAX_DEPTH:
-            raise _Refused(NOT_A_RETURN, f"its elements are more than {_MAX_DEPTH} deep")
+            raise _Refused("not-a-return", f"its elements are more than {_MAX_DEPTH} deep")
         element = Element(key)
         if self._depth:
             self._path[-1].append(element)
@@ -216,7 +214,7 @@ class _Pupils:
         if self._collecting:
             self._text.append(data)
             if sum(map(len, self._text)) > _TEXT_BYTES:
-                raise _Refused(NOT_A_RETURN, f"a value is longer than {_TEXT_BYTES >> 10} kB")
+                raise _Refused("not-a-return", f"a value is longer than {_TEXT_BYTES >> 10} kB")
 
     def end(self, _: str) -> None:
         element = self._path.pop()
@@ -232,7 +230,7 @@ class _Pupils:
     def _keep_shared_leaf(self, key: str, value: str) -> None:
         # a value outside the pupils is repeated in the row of each of them
         if len(value) > _LONGEST_NAME:
-            raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
+            raise _Refused("not-a-return", f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
         within = {element.tag for element in self._path}
         # the school that a transfer file is sent to is not the pupils' own
         if within & ASSESSMENTS or within >= {"header", "destschool"}:

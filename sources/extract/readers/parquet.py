@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pyarrow import types
 
 from privacy.doors import sealed
-from sources import errors
-from sources.errors import ExtractStopped
+from sources.errors import ExtractStopped, build_error
 from sources.extract.landing import Landed
 from sources.extract.readers.content import Content, compute_unpack_limit, get_content
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
@@ -49,7 +48,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     """Open a file whose footer is within `_LIMITS`; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
-        raise errors.build_error(content.name, errors.ENCRYPTED_PARQUET)
+        raise build_error(content.name, "encrypted-parquet")
     with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
@@ -71,9 +70,7 @@ def _stop_if_unreadable(name: str, tokens: str = "") -> Iterator[None]:
     except _UNREADABLE as error:
         if tokens:
             raise ExtractStopped(f"{name}: {tokens}; send it again") from None
-        raise errors.build_error(
-            name, errors.ENCRYPTED_PARQUET if "crypt" in str(error) else errors.NOT_PARQUET
-        ) from None
+        raise build_error(name, "encrypted-parquet" if "crypt" in str(error) else "not-parquet") from None
 
 
 def _iter_batches(
@@ -87,9 +84,9 @@ def _iter_batches(
     for name in in_file:
         type = schema.field(name).type
         if types.is_nested(type.value_type if types.is_dictionary(type) else type):
-            raise errors.build_error(content.name, errors.NOT_TEXT, _format_column_number(schema, name), name)
+            raise build_error(content.name, "column-not-text", _format_column_number(schema, name), name)
     if file.metadata.num_rows > MAX_ROWS:
-        raise errors.build_error(content.name, errors.TOO_MANY_ROWS)
+        raise build_error(content.name, "too-many-rows")
     with content.open() as stream:
         left = compute_unpack_limit(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
@@ -97,7 +94,7 @@ def _iter_batches(
             # a file of some kilobytes can repeat one long value to 8 GiB
             left -= batch.nbytes
             if left < 0:
-                raise errors.build_error(content.name, errors.UNPACKS_TOO_LARGE)
+                raise build_error(content.name, "unpacks-too-large")
             columns = [
                 _convert_to_text(content.name, _format_column_number(schema, name), heading, batch.column(name))
                 for heading, name in wanted.items()
@@ -128,9 +125,9 @@ def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.
         # Arrow passes on bytes that are not UTF-8 as text
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise errors.build_error(file, errors.NOT_TEXT, column, name) from None
+        raise build_error(file, "column-not-text", column, name) from None
     if (pc.max(pc.binary_length(text)).as_py() or 0) > _MAX_VALUE_BYTES:
-        raise errors.build_error(file, errors.LONG_VALUE, column, name)
+        raise build_error(file, "value-too-long", column, name)
     if types.is_boolean(values.type):
         return pc.ascii_upper(text)
     return pc.replace_substring_regex(text, r"\.0+$", "") if types.is_decimal(values.type) else text

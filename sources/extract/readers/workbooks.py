@@ -25,19 +25,9 @@ from xml.parsers import expat
 import pyarrow as pa
 import python_calamine
 
-from sources import errors
-from sources.errors import ExtractStopped
+from sources.errors import ExtractStopped, build_error
+from sources.extract import table
 from sources.extract.readers.content import Content, Format, compute_unpack_limit, list_zip_entries, open_member
-from sources.extract.table import (
-    MAX_COLUMNS,
-    MAX_SKIPPED,
-    MIN_KNOWN,
-    SOURCE_ROW,
-    SheetTaken,
-    TextTable,
-    clean_header,
-    count_known_names,
-)
 
 MAX_BYTES = 128 << 20
 """Size of a file held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
@@ -86,7 +76,7 @@ class Book(ABC):
         with _stop_at_damage(self.name):
             visible = list(islice(self._open(content), MAX_SHEETS + 1))
         if len(visible) > MAX_SHEETS:
-            raise errors.build_error(self.name, errors.TOO_MANY_SHEETS)
+            raise build_error(self.name, "too-many-sheets")
         self.sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
 
     def iter_rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
@@ -94,7 +84,7 @@ class Book(ABC):
         with _stop_at_damage(self.name):
             for number, row in enumerate(self._iter_rows(sheet.index, width, most), 1):
                 if number > _MAX_ROWS:
-                    raise errors.build_error(self.name, errors.DAMAGED)
+                    raise build_error(self.name, "damaged-file")
                 if any(cell != "" for cell in row):
                     yield number, row
 
@@ -140,7 +130,7 @@ class OtherWorkbook(Book):
         with content.open() as stream:
             data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
         if len(data) > MAX_BYTES:
-            raise errors.build_error(self.name, errors.WORKBOOK_TOO_LARGE)
+            raise build_error(self.name, "workbook-too-large")
         if content.format is Format.OLD_WORKBOOK:
             _check_compound_file(self.name, data)
         self._book = python_calamine.load_workbook(io.BytesIO(data))
@@ -152,21 +142,22 @@ class OtherWorkbook(Book):
     def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         sheet = self._book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
-            raise errors.build_error(self.name, errors.WORKBOOK_TOO_LARGE)
+            raise build_error(self.name, "workbook-too-large")
         # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
             yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
 
 
+_BOOKS: dict[Format, type[Book]] = {
+    Format.WORKBOOK: XmlWorkbook,
+    **dict.fromkeys((Format.OLD_WORKBOOK, Format.BINARY_WORKBOOK, Format.OPEN_DOCUMENT), OtherWorkbook),
+}
+
+
 def open_workbook(content: Content) -> Book | None:
     """Open the workbook in a file; return None if the file has another format. Raises `ExtractStopped`."""
-    match content.format:
-        case Format.WORKBOOK:
-            return XmlWorkbook(content)
-        case Format.OLD_WORKBOOK | Format.BINARY_WORKBOOK | Format.OPEN_DOCUMENT:
-            return OtherWorkbook(content)
-    return None
+    return _BOOKS[content.format](content) if content.format in _BOOKS else None
 
 
 @contextmanager
@@ -177,7 +168,7 @@ def _stop_at_damage(name: str) -> Iterator[None]:
     except (ExtractStopped, MemoryError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a Rust panic is not an Exception
-        raise errors.build_error(name, errors.DAMAGED) from None
+        raise build_error(name, "damaged-file") from None
 
 
 def _check_parts(content: Content, size: int) -> None:
@@ -189,7 +180,7 @@ def _check_parts(content: Content, size: int) -> None:
     with content.open() as stream:
         entries = list_zip_entries(content.name, stream)
     if sum(entry.file_size for entry in entries) > compute_unpack_limit(size):
-        raise errors.build_error(content.name, errors.UNPACKS_TOO_LARGE)
+        raise build_error(content.name, "unpacks-too-large")
     for entry in entries:
         elements: list[str] = []
         parser = expat.ParserCreate()
@@ -198,7 +189,7 @@ def _check_parts(content: Content, size: int) -> None:
         # parts that are not XML, such as pictures, cannot declare a document type
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
-                raise errors.build_error(content.name, errors.PASSWORD)
+                raise build_error(content.name, "password")
             while not elements and (block := part.read(_PROLOG_BYTES)):
                 parser.Parse(block, False)
 
@@ -206,18 +197,18 @@ def _check_parts(content: Content, size: int) -> None:
 def _check_compound_file(name: str, data: bytes) -> None:
     """Raise `ExtractStopped` for a .xls with macros or a password, and for other kinds of document."""
     if _MACROS in data:
-        raise errors.build_error(name, errors.MACRO_WORKBOOK)
+        raise build_error(name, "macro-workbook")
     if not any(stream in data for stream in _STREAMS):
-        raise errors.build_error(name, errors.OTHER_FORMAT, "it is an office document")
+        raise build_error(name, "other-format", "it is an office document")
     if _FILE_PASS.search(data):
-        raise errors.build_error(name, errors.PASSWORD)
+        raise build_error(name, "password")
 
 
 def _refuse_document_type(name: str) -> None:
-    raise errors.build_error(name, errors.DOCUMENT_TYPE)
+    raise build_error(name, "document-type")
 
 
-def open_best_sheet(book: Book, known: Container[str], called: str | None) -> TextTable:
+def open_best_sheet(book: Book, known: Container[str], called: str | None) -> table.TextTable:
     """Open the sheet named `called`, or the sheet whose header has the most `known` columns.
 
     Raises `ExtractStopped` if no sheet fits or several tie.
@@ -227,36 +218,36 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None) -> Te
         wanted = (sheet for sheet in book.sheets if sheet.called.strip().casefold() == called.strip().casefold())
         if sheet := next(wanted, None):
             return open_sheet(book, sheet, known)
-        raise errors.build_error(book.name, errors.NO_SUCH_SHEET, "", repr(called))
+        raise build_error(book.name, "no-such-sheet", "", repr(called))
     counts = [_find_header(book, sheet, known)[2] for sheet in book.sheets]
     best = max(counts, default=0)
-    if best < MIN_KNOWN:
-        raise errors.build_error(book.name, errors.NO_SHEET)
+    if best < table.MIN_KNOWN:
+        raise build_error(book.name, "no-sheet")
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise errors.build_error(
-            book.name, errors.SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN])
+        raise build_error(
+            book.name, "several-sheets", ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN])
         )
     return open_sheet(book, found[0], known)
 
 
-def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
+def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> table.TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
     `known` are the keys of the column names used to find the header row (`collect_known_keys`).
     """
     row, header, count = _find_header(book, sheet, known)
-    if count < MIN_KNOWN:
-        raise errors.build_error(book.name, errors.NO_SHEET, f"sheet {sheet.number}")
+    if count < table.MIN_KNOWN:
+        raise build_error(book.name, "no-sheet", f"sheet {sheet.number}")
     while not header[-1].strip():
         header.pop()
-    if len(header) > MAX_COLUMNS:
-        raise errors.build_error(book.name, errors.TOO_MANY_COLUMNS)
-    header = clean_header(book.name, header)
-    return TextTable(
+    if len(header) > table.MAX_COLUMNS:
+        raise build_error(book.name, "too-many-columns")
+    header = table.clean_header(book.name, header)
+    return table.TextTable(
         header,
         lambda names: _iter_batches(book, sheet, row, [*map(header.index, names)], names),
-        sheet=SheetTaken(sheet.number, row, len(book.sheets) - 1, book.formulas_checked),
+        sheet=table.SheetTaken(sheet.number, row, len(book.sheets) - 1, book.formulas_checked),
     )
 
 
@@ -265,9 +256,9 @@ def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, 
 
     The header is the row with the most known names among the sheet's first rows.
     """
-    rows = book.iter_rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
+    rows = book.iter_rows(sheet, table.MAX_COLUMNS + 1, table.MAX_SKIPPED + 1)
     texts = ((number, [cell or "" for cell in row]) for number, row in rows)
-    counted = ((number, row, count_known_names(row, known)) for number, row in texts)
+    counted = ((number, row, table.count_known_names(row, known)) for number, row in texts)
     return max(counted, key=lambda line: line[2], default=(0, [], 0))
 
 
@@ -287,14 +278,14 @@ def _iter_batches(
         cells.append(texts)  # type: ignore[arg-type]
         length = sum(map(len, cells[-1]))
         if length > _MAX_TEXT and max(map(len, cells[-1])) > _MAX_TEXT:
-            raise errors.build_error(book.name, errors.LONG_VALUE)
+            raise build_error(book.name, "value-too-long")
         if length > _MAX_ROW_TEXT:
-            raise errors.build_error(book.name, errors.LONG_ROW)
+            raise build_error(book.name, "row-too-long")
         size += length
         if len(numbers) >= _BATCH_ROWS or size > _BATCH_TEXT:
             left -= size
             if left < 0:
-                raise errors.build_error(book.name, errors.UNPACKS_TOO_LARGE)
+                raise build_error(book.name, "unpacks-too-large")
             yield _build_batch(numbers, cells, names)
             numbers, cells, size = [], [], 0
     yield _build_batch(numbers, cells, names)
@@ -302,7 +293,7 @@ def _iter_batches(
 
 def _build_batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.RecordBatch:
     text = [pa.array([row[index] for row in cells], pa.string()) for index in range(len(names))]
-    return pa.record_batch([*text, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
+    return pa.record_batch([*text, pa.array(numbers, pa.int64())], names=[*names, table.SOURCE_ROW])
 
 
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
@@ -317,7 +308,7 @@ def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[in
     )
     found = list(islice(formulas, _MAX_SHOWN + 1))
     cells = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
-    raise errors.build_error(book.name, errors.FORMULA, f"sheet {sheet.number}, {cells}")
+    raise build_error(book.name, "formula", f"sheet {sheet.number}, {cells}")
 
 
 def format_cell(value: object) -> str:

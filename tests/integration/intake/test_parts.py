@@ -12,7 +12,7 @@ from assets.linkage.arrivals import State, list_arrivals
 from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number
 from sources.councils.council_file import CouncilFile
-from sources.councils.dialect import Deletion, Dialect, Parts
+from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped
 from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
@@ -164,7 +164,7 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk) -> None:
 
 
 def test_deletions_of_a_log_of_changes(desk: Desk, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
+    changes = Dialect(parts=Parts.CHANGES, deleted={"Status": ("d", "deleted")})
     monkeypatch.setattr(context, "load_council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
 
     def log(*entries: tuple[str, dict[str, str]]) -> str:
