@@ -1,7 +1,8 @@
 """Published tables, one module per family.
 
-A table's definition is the single source of its name, text, public categories, figures and rows. The noise plan, the
-Parquet schema, the database comments and all metadata are derived from it.
+A table's definition is the single source of its name, text, public categories, figures and rows: its blocks in a
+module, its text and filters in `tables.yaml`. The noise plan, the Parquet schema, the database comments and all
+metadata are derived from it.
 
 Every table of the project is a `Table` listed in the `FAMILY` of its module. `definition` is only for tables on
 request: it holds the few fields that a requester may write.

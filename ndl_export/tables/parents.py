@@ -4,18 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ndl_export.tables.model import (
-    BREAKDOWN_FILTER,
-    MEASURES,
-    TOPIC_FILTER,
     Attribute,
     Axis,
     Block,
     Family,
-    Filter,
     Selection,
     ShareBlock,
-    Table,
     build_breakdowns,
+    define_table,
     select_each,
 )
 from sources.reference import code_lists
@@ -96,23 +92,11 @@ def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str,
     yield replace(shared, axes=(*levels, replace(answers, selections=applying, whole=whole)))
 
 
-PARENT_EXPERIENCE = Table(
-    name="parent_experience",
-    title="Parents' experience of getting support",
-    family="parents",
-    population=POPULATION,
-    description=(
-        "Answers to the survey of parents, by the child's age and free school meals or a funded place; two questions"
-        " also by who answered and which services the family used. Parents choose to answer: they are not a sample"
-    ),
-    filters=(
-        Filter("question", "Question", "The question asked"),
-        Filter("answer", "Answer", "The answer given"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-    ),
-    measures=(MEASURES["response_count"], MEASURES["response_percent"]),
-    blocks=tuple(
+PARENT_EXPERIENCE = define_table(
+    "parent_experience",
+    "parents",
+    POPULATION,
+    (
         block
         for question in (*QUESTIONS, *WHO_ANSWERED)
         for levels, topic in build_breakdowns(*_list_breakdowns(question), levels=_BREAKDOWNS)
