@@ -30,6 +30,7 @@ from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import (
     DATAPACKAGE_FILE,
     PRIVACY_RECORD_FILE,
+    SITE_FOLDER,
     Earlier,
     ReleaseFacts,
     list_versions,
@@ -59,7 +60,7 @@ from ndl_export.metadata.portals import (
 )
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.site import SITE_FOLDER, build_site_files, query_conclusions
+from ndl_export.site import build_site_files, query_conclusions
 from ndl_export.tables import Table
 from ndl_export.tables.csv_files import build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns

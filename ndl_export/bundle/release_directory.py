@@ -19,6 +19,7 @@ from ndl_export.facts import directory_files
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.release_facts import (
     DATAPACKAGE_FILE,
+    SITE_FOLDER,
     Version,
     Withdrawal,
     list_versions,
@@ -29,7 +30,7 @@ from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
 from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
-from ndl_export.site import SITE_FOLDER, publish_site
+from ndl_export.site import publish_site
 from privacy.doors.typed import is_line
 
 LATEST = "latest"

@@ -274,6 +274,8 @@ class ReleaseFacts(StatedFacts):
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE = "privacy_statement.json"
 WITHDRAWN_FILE = "withdrawn.json"
+SITE_FOLDER = "site"
+"""The release page: the only folder in a bundle, and copied beside the bundles."""
 
 
 class UnreadableWithdrawals(Exception):

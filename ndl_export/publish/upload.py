@@ -24,14 +24,13 @@ from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions
+from ndl_export.facts.release_facts import SITE_FOLDER, InvalidVersion, Version, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
 from ndl_export.files.whole_files import lock_out_writers
 from ndl_export.publish.one_publisher import PlaceBusy, lock_place
-from ndl_export.site import SITE_FOLDER
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
 
@@ -228,13 +227,8 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
 
 def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_facts.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
-    content = store.read(release_facts.WITHDRAWN_FILE, LARGEST)
     try:
-        there = (
-            release_facts.read_withdrawals(content, store.format_address(release_facts.WITHDRAWN_FILE))
-            if content is not None
-            else {}
-        )
+        there = read.fetch_withdrawals(store)
         return release_facts.load_withdrawals(release_dir) | there
     except release_facts.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None

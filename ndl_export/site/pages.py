@@ -23,7 +23,7 @@ from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
 from ndl_export.facts.on_request import RequestedTable, get_page_name
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, TITLE, ReleaseFacts
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
@@ -42,7 +42,6 @@ from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
 
-SITE_FOLDER = "site"
 CSV_HEADER = (
     "cohort",
     "area_code",

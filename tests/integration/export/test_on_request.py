@@ -22,9 +22,8 @@ from frictionless import validate
 
 from ndl_export.bundle.checks import find_request_faults
 from ndl_export.bundle.make import CATALOGUE_FILES, BundleRefused, read_contents, write_bundle
-from ndl_export.bundle.read import BUNDLE_FILES, TABLE_SUFFIXES
 from ndl_export.bundle.row_hashes import prove_rows
-from ndl_export.bundle.verify import verify
+from ndl_export.bundle.verify import TABLE_SUFFIXES, verify
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts
@@ -44,7 +43,7 @@ from tests.support.daily import mark_slow_after
 from tests.support.export.accessible_workbook import list_not_met
 from tests.support.export.bundles import sign_again
 from tests.support.export.ees_screener import list_failures
-from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
+from tests.support.export.fake_release import BUNDLE_FILES, COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
     LINKED,

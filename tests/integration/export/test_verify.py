@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from ndl_export.bundle import read as bundle_source
 from ndl_export.bundle.make import read_contents
-from ndl_export.bundle.read import BUNDLE_FILES
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.stores import StoreError
@@ -27,6 +26,7 @@ from pipelines.cli import main
 from tests.support import serve
 from tests.support.daily import limit_examples
 from tests.support.export.bundles import sign_again
+from tests.support.export.fake_release import BUNDLE_FILES
 
 pytestmark = pytest.mark.slow
 
