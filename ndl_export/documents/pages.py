@@ -25,22 +25,11 @@ from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.tables import FAMILIES, TABLES, Measure, Table
+from ndl_export.tables import FAMILIES, TABLES, Measure, Table, schema
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.rows import list_levels
-from ndl_export.tables.schema import (
-    LEVEL,
-    OWN_AREA,
-    SYMBOLS,
-    WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    PublishedColumn,
-    get_column_name,
-    list_columns,
-)
 from sources.reference import code_lists
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
@@ -88,7 +77,7 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
     """Render quality.md; `reconciliation` is the text of `reconciliation.csv`."""
     linkage = tables[LINKAGE_TABLE]
-    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
+    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], schema.Flag.LINKAGE.value))
     return render_page(
         "quality.md",
         facts,
@@ -112,7 +101,7 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         for name, table in facts.tables.items()
         for measure in table.measures
         if not measure.is_count
-        for flag in tables[name][get_column_name(measure, ColumnRole.FLAG)].to_pylist()
+        for flag in tables[name][schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
     )
     counts = {
         "tables": len(tables),
@@ -123,7 +112,7 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         "linkage": tables[LINKAGE_TABLE].num_rows,
         "within": [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation))].count("yes"),
         "reliable": f"{flags[None]:,}",
-        "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
+        "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != schema.Flag.NOT_AVAILABLE):,}",
     }
     return render_page("ai_readiness.md", facts, counts=counts)
 
@@ -149,7 +138,7 @@ def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
 _LINKAGE_FILTERS = ("linked_to_review", "breakdown_topic", "breakdown")
-_COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+_COUNTED = (None, schema.Flag.UNRELIABLE, schema.Flag.LINKAGE, schema.Flag.WITHHELD, schema.Flag.NOT_AVAILABLE)
 """Flags of the figures that are counted, NULL first."""
 
 
@@ -168,8 +157,10 @@ def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str,
 
 
 def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
-    found = Counter(data[get_column_name(measure, ColumnRole.FLAG)].to_pylist())
-    lower, upper = (data[get_column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+    found = Counter(data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist())
+    lower, upper = (
+        data[schema.get_column_name(measure, role)] for role in (schema.ColumnRole.LOWER, schema.ColumnRole.UPPER)
+    )
     # Figures that are not available have no interval.
     widths = pc.subtract(upper, lower).drop_null().to_numpy()
     half = float(np.median(widths)) / 2 if len(widths) else 0.0
@@ -248,7 +239,7 @@ _RECONCILED_COLUMNS = (
 
 def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     """Return one line for each official figure of an area in the release; only the header if there are none."""
-    keys = ("time_period", LEVEL, OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
+    keys = ("time_period", schema.LEVEL, schema.OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
     ours = {tuple(row[key] for key in keys): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
     # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
@@ -258,13 +249,13 @@ def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -
 
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
-    percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
-    flag = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]
+    percent, lower, upper = (ours[schema.get_column_name(GLD_PERCENT, role)] for role in schema.WITH_INTERVAL)
+    flag = ours[schema.get_column_name(GLD_PERCENT, schema.ColumnRole.FLAG)]
     # A withheld figure still has its interval, so the comparison counts it.
-    available = flag != Flag.NOT_AVAILABLE
+    available = flag != schema.Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     notes = [] if inside else ["The published figure is outside our 95% interval"]
-    if flag == Flag.WITHHELD:
+    if flag == schema.Flag.WITHHELD:
         notes.append("Our figure is withheld because it is too uncertain")
     if not available:
         notes = ["Not available: the council has sent no EYFS Profile"]
@@ -288,7 +279,7 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
 
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
-_SHARED = (ColumnRole.TIME, ColumnRole.PLACE)
+_SHARED = (schema.ColumnRole.TIME, schema.ColumnRole.PLACE)
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 
@@ -301,13 +292,13 @@ def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
             column.role.value,
             describe_column_type(column),
             _describe_unit(column),
-            str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
+            str(column.measure.decimals) if column.measure and column.role is schema.ColumnRole.FIGURE else "",
             column.label,
             column.description,
             " | ".join(_list_levels(table, column)),
         )
         for table in defined.values()
-        for column in list_columns(table)
+        for column in schema.list_columns(table)
     )
     return format_csv(_FIELDS, lines)
 
@@ -322,9 +313,9 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
         nothing=NOTHING,
         symbols=build_symbols_grid(),
         # Time and place columns are the same in every table, so the first table has them all.
-        shared=[column for column in list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
+        shared=[column for column in schema.list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
         parts=[tables, *([on_request] if requested else [])],
-        own_columns=lambda table: [column for column in list_columns(table) if column.role not in _SHARED],
+        own_columns=lambda table: [column for column in schema.list_columns(table) if column.role not in _SHARED],
         levels=list_levels,
         column_type=describe_column_type,
         unit=_describe_unit,
@@ -333,19 +324,21 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
 
 def build_symbols_grid() -> str:
     """Return a table of all symbols and their meanings."""
-    return kit.format_grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
+    return kit.format_grid(
+        ("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in schema.SYMBOLS.items())
+    )
 
 
-def describe_column_type(column: PublishedColumn) -> str:
+def describe_column_type(column: schema.PublishedColumn) -> str:
     """Return the type of a column in words."""
     return _TYPES[str(column.type)]
 
 
-def _list_levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
-    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
+def _list_levels(table: Table, column: schema.PublishedColumn) -> tuple[str, ...]:
+    return list_levels(table, column.name) if column.role is schema.ColumnRole.FILTER else column.symbols
 
 
-def _describe_unit(column: PublishedColumn) -> str:
-    if column.measure is None or column.role is ColumnRole.FLAG:
+def _describe_unit(column: schema.PublishedColumn) -> str:
+    if column.measure is None or column.role is schema.ColumnRole.FLAG:
         return ""
     return column.measure.unit_in_words

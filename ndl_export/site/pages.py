@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
@@ -27,10 +28,11 @@ from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE,
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.files.whole_files import format_csv
+from ndl_export.files.whole_files import format_csv, replace_folder
 from ndl_export.pages import kit
+from ndl_export.pages.number_format import format_size
 from ndl_export.site.councils import build_council_values, list_findings, name_council_page
-from ndl_export.site.documents import group_files, is_document, name_document_page, render_documents
+from ndl_export.site.documents import get_address, is_document, name_document_page, render_documents
 from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
@@ -126,9 +128,13 @@ def build_site_files(
     found = list_findings(charts)
     on_request = build_requested_charts(release, requested)
     papers = render_documents(files, names, facts.notice)
+    kinds = list_file_kinds(facts)
     common = _build_common_values(facts) | {
         "findings": found,
-        "shelves": group_files(facts, files),
+        "kinds": kinds,
+        "of_table": [name for kind in kinds if kind.shelf == "tables" for name in kind.names],
+        "sizes": {name: format_size(len(content)) for name, content in files.items()},
+        "get_address": get_address,
         "titles": {document.source: document.title for document in papers},
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
@@ -287,17 +293,8 @@ def publish_site(
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
         text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
         page.write_text(text, encoding="utf-8", newline="\n")
-    place.mkdir(exist_ok=True)
-    # `mkdir` follows the umask of this process; the folder needs the permissions of the one in the bundle.
-    shutil.copymode(scratch, place)
-    files = {file.name: file for file in scratch.iterdir()}
-    # Each file in one step, so a reader gets the old page or the new one, never half of it.
-    for name, file in files.items():
-        file.replace(place / name)
-    scratch.rmdir()
-    for file in place.iterdir():
-        if file.name not in files:
-            file.unlink()
+    replace_folder(scratch, place)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _render_requests_page(bundle: Path) -> bytes:
