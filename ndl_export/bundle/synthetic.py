@@ -32,11 +32,9 @@ from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
     CSV_FILE,
-    DICTIONARY_FILE,
     PARQUET_FILE,
     QUALITY_FILE,
     QUALITY_PAGE,
-    STATEMENT_FILE,
     SYNTHETIC_FOLDER,
     SyntheticChildren,
 )
@@ -50,12 +48,7 @@ from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync
 from sources.reference.cohorts import Cohort
 
-UNSIGNED_FILES = frozenset(
-    (
-        *(CSV_FILE, PARQUET_FILE, DICTIONARY_FILE, STATEMENT_FILE, QUALITY_FILE, QUALITY_PAGE),
-        *(CROISSANT_FILE, DATAPACKAGE_FILE),
-    )
-)
+UNSIGNED_FILES = frozenset(TITLES)
 SYNTHETIC_FILES = UNSIGNED_FILES | {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE}
 """Names of all files of the folder."""
 _MARK = "synthetic-"

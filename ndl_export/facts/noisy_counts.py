@@ -12,8 +12,6 @@ depend on the noise plan alone and are the same for every council of a region, s
                                                   apart_...[i, j] for two councils of a region, else 0
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -72,7 +70,7 @@ class NoisyCounts:
     counts: Mapping[tuple[str, ...], NDArray[np.int64]]
 
     @classmethod
-    def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
+    def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> "NoisyCounts":
         """Read a family's counts from a bundle's files. Raises ValueError unless the cells are those of the plan."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {

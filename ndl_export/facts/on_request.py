@@ -5,8 +5,6 @@ such file. Counts measured for them later than the cohort itself have a plan for
 `noise_plan_<family>_<cohort>_<release>.json`, and their cells are in `noisy_counts_on_request.parquet`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -114,7 +112,7 @@ class RequestedTable:
         return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> RequestedTable:
+    def from_document(cls, document: Mapping[str, Any]) -> "RequestedTable":
         """Read a request. Raises KeyError, TypeError or `InvalidDefinition` (a ValueError) if it is not valid."""
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
@@ -182,7 +180,7 @@ class OnRequest:
         return found | {each.plan_file: self.noisy_counts[each].plan for each in measured}
 
     @classmethod
-    def read(cls, files: Mapping[str, bytes]) -> OnRequest:
+    def read(cls, files: Mapping[str, bytes]) -> "OnRequest":
         """Read the requests from a bundle's files, by name; empty if there is no `on_request.json`.
 
         Raises ValueError, KeyError, TypeError or `pa.ArrowException` if the files are not valid.
@@ -203,7 +201,7 @@ class OnRequest:
         return cls(tables, drawn)
 
     @classmethod
-    def read_bundle(cls, bundle: Path) -> OnRequest:
+    def read_bundle(cls, bundle: Path) -> "OnRequest":
         """Read the requests from a bundle's folder."""
         if not (bundle / ON_REQUEST_FILE).is_file():
             return cls()

@@ -30,7 +30,7 @@ from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
 from ndl_export.files.whole_files import lock_out_writers
-from ndl_export.publish.one_publisher import PlaceBusy, lock_place
+from ndl_export.publish.one_publisher import PublishRefused, lock_place
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
 
@@ -38,14 +38,6 @@ Files = dict[str, bytes]
 """Content by name."""
 Known = Callable[[Sequence[read.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
-
-
-class PublishRefused(Exception):
-    """Nothing was sent; the message says why."""
-
-
-class PlaceInUse(PublishRefused):
-    """Another publisher is writing to the place."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +85,20 @@ def publish(
         raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
     if dry_run:
         return _plan(release_dir, parsed, content, store, known)[0]
-    try:
-        with lock_place(store) as check_alone:
-            outcome, replaced = _plan(release_dir, parsed, content, store, known)
-            store.clear()
-            _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
-            figures = {name: replaced.pop(name) for name in [*replaced] if static.is_figure_file(name)}
-            _send_all(store, figures, lambda line: tell(f"{line} of figures"), changes=True)
-            # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
-            check_alone()
-            for name, each in replaced.items():
-                _send(store, name, each, changes=True)
-            # After the replacement, because until then a page may link to them.
-            for name in outcome.removed:
-                store.remove(name)
-            store.clear()
-    except PlaceBusy as busy:
-        raise PlaceInUse(str(busy)) from None
+    with lock_place(store) as check_alone:
+        outcome, replaced = _plan(release_dir, parsed, content, store, known)
+        store.clear()
+        _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
+        figures = {name: replaced.pop(name) for name in [*replaced] if static.is_figure_file(name)}
+        _send_all(store, figures, lambda line: tell(f"{line} of figures"), changes=True)
+        # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
+        check_alone()
+        for name, each in replaced.items():
+            _send(store, name, each, changes=True)
+        # After the replacement, because until then a page may link to them.
+        for name in outcome.removed:
+            store.remove(name)
+        store.clear()
     return outcome
 
 

@@ -5,8 +5,6 @@ hashed before any data are read. Releases of the same councils and sources there
 data are. A row that turns out too uncertain stays in the table, with its figure withheld.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +46,7 @@ class Detail:
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Detail:
+    def from_document(cls, document: Mapping[str, Any]) -> "Detail":
         """Read the detail from a plan's document. Raises KeyError or TypeError if the form is wrong."""
         return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
 
@@ -194,7 +192,7 @@ class Layout:
         flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
-    def select_cohort(self, cohort: str) -> Layout:
+    def select_cohort(self, cohort: str) -> "Layout":
         """Return the layout of one cohort with only its own areas."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))

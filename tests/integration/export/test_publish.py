@@ -29,7 +29,7 @@ from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST
 from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
-from ndl_export.publish.upload import PublishRefused
+from ndl_export.publish.one_publisher import PublishRefused
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import charge, publish
