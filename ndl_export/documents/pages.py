@@ -8,8 +8,9 @@ in general, so 95 in 100 official figures should be within our intervals.
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,18 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
 
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
     """Render quality.md; `reconciliation` is the text of `reconciliation.csv`."""
-    linkage = tables[LINKAGE_TABLE]
-    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], schema.Flag.LINKAGE.value))
+    linkage = tables["linkage_quality"]
+    flagged = linkage.filter(pc.equal(linkage[f"{_LINKED_PERCENT}_flag"], schema.Flag.LINKAGE.value))
     return render_page(
         "quality.md",
         facts,
         reliability=build_reliability_grid(tables, facts.tables),
-        linkage=build_linkage_grid(linkage, facts.cohorts),
+        linkage=[row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}],
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
-        gaps=describe_linkage_gaps(linkage),
+        gaps=_find_linkage_gaps(linkage),
         doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
-        coherence=describe_coherence(reconciliation),
+        within=_list_within(reconciliation),
     )
 
 
@@ -104,17 +105,11 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         for flag in tables[name][schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
     )
     counts = {
-        "tables": len(tables),
-        "rows": sum(data.num_rows for data in tables.values()),
-        "columns": sum(data.num_columns for data in tables.values()),
-        "headline": tables["gld_headline"].num_rows,
         "topics": pc.count_distinct(tables["gld_headline"]["breakdown_topic"]).as_py(),
-        "linkage": tables[LINKAGE_TABLE].num_rows,
-        "within": [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation))].count("yes"),
         "reliable": f"{flags[None]:,}",
         "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != schema.Flag.NOT_AVAILABLE):,}",
     }
-    return render_page("ai_readiness.md", facts, counts=counts)
+    return render_page("ai_readiness.md", facts, tables=tables, counts=counts, within=_list_within(reconciliation))
 
 
 def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
@@ -127,7 +122,7 @@ def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
         title=TITLE,
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
-        labels={cohort: Cohort(cohort).label for each in facts.on_request.tables for cohort in each.cohorts},
+        labels={cohort: Cohort(cohort).label for cohort in facts.cohorts},
         missing=kit.format_bullets(explain_missing(facts.missing, facts.councils, facts.on_request.tables))
         or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
@@ -136,7 +131,7 @@ def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
     )
 
 
-LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
+_LINKED_PERCENT = "linked_children_percent"
 _LINKAGE_FILTERS = ("linked_to_review", "breakdown_topic", "breakdown")
 _COUNTED = (None, schema.Flag.UNRELIABLE, schema.Flag.LINKAGE, schema.Flag.WITHHELD, schema.Flag.NOT_AVAILABLE)
 """Flags of the figures that are counted, NULL first."""
@@ -169,15 +164,7 @@ def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple
     return (f"`{name}`", measure.label, *numbers, shown if len(widths) else "")
 
 
-def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
-    """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
-    totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
-    lines = [(Cohort(row["time_period"]).label, *_build_linkage_row(row, row["area_name"])) for row in totals]
-    first = 1 if len(cohorts) == 1 else 0
-    return kit.format_grid(("cohort", "area", "linked, %", "95% interval")[first:], [line[first:] for line in lines])
-
-
-def describe_linkage_gaps(linkage: pa.Table) -> str:
+def _find_linkage_gaps(linkage: pa.Table) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Return the groups linked least and most, by characteristic, in the first area and the newest cohort."""
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
     topics: dict[str, list[dict[str, Any]]] = {}
@@ -185,37 +172,17 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
         # The first row is about all councils together, whatever that level is called in the release.
         is_first_area = row["geographic_level"] == newest[0]["geographic_level"]
         is_group = row["linked_to_review"] == "Total" != row["breakdown_topic"]
-        if is_first_area and is_group and row[LINKED_PERCENT] is not None:
+        if is_first_area and is_group and row[_LINKED_PERCENT] is not None:
             topics.setdefault(row["breakdown_topic"], []).append(row)
-    ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
+    ordered = {topic: sorted(rows, key=itemgetter(_LINKED_PERCENT)) for topic, rows in topics.items()}
     # A topic that shows only one group has no lowest and highest.
-    extremes = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
-    return kit.format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
+    return {topic: (rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1}
 
 
-def _share_of(row: Mapping[str, object]) -> str:
-    name, percent, interval = _build_linkage_row(row, str(row["breakdown"]))
-    return f"{percent}% ({interval}) of `{name}`"
-
-
-def _build_linkage_row(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
-    percent, lower, upper = (row[LINKED_PERCENT + suffix] for suffix in ("", "_lower_ci", "_upper_ci"))
-    interval = "" if lower is None else f"{lower:.1f} to {upper:.1f}"
-    return name, "not shown" if percent is None else f"{percent:.1f}", interval
-
-
-def describe_coherence(reconciliation: str) -> str:
-    """Return a sentence on how many official figures in `reconciliation.csv` are within our intervals."""
-    within = [
-        line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
-    ]
-    if not within:
-        return "There are no official figures to compare with yet."
-    return (
-        f"Of {len(within)} published percentages at a good level of development for the same areas and groups,"
-        f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` lists each. Official figures count"
-        " every child assessed, ours those in the extracts."
-    )
+def _list_within(reconciliation: str) -> list[str]:
+    """Return whether each figure in `reconciliation.csv` is within our interval (yes or no), if we have one."""
+    listed = (line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)))
+    return [within for within in listed if within]
 
 
 _RECONCILED_COLUMNS = (
