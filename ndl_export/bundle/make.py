@@ -7,14 +7,12 @@ bundle depend only on facts, tables, earlier releases and signing key. Published
 """
 
 import hashlib
-import io
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import changes
@@ -211,7 +209,7 @@ def _build_files(
 
 def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
     """Return the rows of `data`, already in final order, as Parquet; the same content gives the same bytes."""
-    schema, stream = build_arrow_schema(table), io.BytesIO()
+    schema = build_arrow_schema(table)
     # For readers that do not use Arrow's schema metadata. No time, path or machine name is written.
     metadata = schema.metadata | {
         b"release_version": facts.version.encode(),
@@ -222,17 +220,8 @@ def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
         metadata[b"on_request"] = origin.encode()
     if facts.notice:
         metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
-    pq.write_table(
-        data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
-        stream,
-        version="2.6",
-        data_page_version="1.0",
-        compression="zstd",
-        compression_level=9,
-        row_group_size=ROW_GROUP_ROWS,
-        write_statistics=True,
-    )
-    return stream.getvalue()
+    rows = data.cast(schema).replace_schema_metadata(metadata)
+    return whole_files.format_parquet(rows, data_page_version="1.0", row_group_size=ROW_GROUP_ROWS)
 
 
 def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:

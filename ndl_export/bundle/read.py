@@ -21,7 +21,7 @@ from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.files.stores import Store, hide_query, is_url, open_store
+from ndl_export.files.stores import Store, hide_query, open_store
 from ndl_export.metadata.catalogue import is_announced
 
 MOST_FILES = 1000
@@ -32,11 +32,6 @@ class BundlePlace:
     """The place of a bundle: a local path, or a URL that `files.stores` accepts."""
 
     place: Path | str
-
-    @classmethod
-    def parse(cls, text: str) -> "BundlePlace":
-        """Return the place given as text."""
-        return cls(text if is_url(text) else Path(text))
 
     @property
     def shown(self) -> str:

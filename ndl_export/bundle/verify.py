@@ -35,7 +35,7 @@ from ndl_export.facts.release_facts import (
 from ndl_export.files import signing
 from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
-from ndl_export.files.stores import StoreError
+from ndl_export.files.stores import StoreError, is_url
 from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
 from ndl_export.site import build_site_downloads, list_site_names
 from ndl_export.tables import TABLES
@@ -105,7 +105,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
         signing.compute_fingerprint(trusted)
-    source = BundlePlace.parse(str(bundle))
+    source = BundlePlace(str(bundle) if is_url(str(bundle)) else Path(bundle))
     try:
         folder, files = source.read_files()
     except ValueError as error:

@@ -30,7 +30,7 @@ from ndl_export.tables import FAMILIES, TABLES, Measure, Table, schema
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.rows import list_levels
+from ndl_export.tables.rows import list_allowed, list_levels
 from sources.reference import code_lists
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
@@ -262,7 +262,7 @@ def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
             str(column.measure.decimals) if column.measure and column.role is schema.ColumnRole.FIGURE else "",
             column.label,
             column.description,
-            " | ".join(_list_levels(table, column)),
+            " | ".join(list_allowed(table, column)),
         )
         for table in defined.values()
         for column in schema.list_columns(table)
@@ -299,10 +299,6 @@ def build_symbols_grid() -> str:
 def describe_column_type(column: schema.PublishedColumn) -> str:
     """Return the type of a column in words."""
     return _TYPES[str(column.type)]
-
-
-def _list_levels(table: Table, column: schema.PublishedColumn) -> tuple[str, ...]:
-    return list_levels(table, column.name) if column.role is schema.ColumnRole.FILTER else column.symbols
 
 
 def _describe_unit(column: schema.PublishedColumn) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from ndl_export.facts import synthetic
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
-from ndl_export.files.whole_files import format_csv
+from ndl_export.files.whole_files import format_csv, format_parquet
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_number, join_parts
 from ndl_export.tables.model import COUNCIL
@@ -42,15 +41,13 @@ TITLES = {
 def build_synthetic_documents(made: synthetic.SyntheticChildren) -> dict[str, bytes]:
     """Return rows, dictionary, statement and quality page by name; always the same for the same children."""
     table = _build_table(made)
-    parquet, rows = io.BytesIO(), io.BytesIO()
-    # Format and compression are stated, so that the bytes do not depend on the library's defaults.
-    pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
+    rows = io.BytesIO()
     pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
     lines = ((name, about, category) for name, about, found in iter_columns(made) for category in found or ("",))
     return {
         synthetic.CSV_FILE: rows.getvalue(),
         synthetic.DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
-        synthetic.PARQUET_FILE: parquet.getvalue(),
+        synthetic.PARQUET_FILE: format_parquet(table),
     } | _render_pages(made)
 
 

@@ -13,7 +13,6 @@ depend on the noise plan alone and are the same for every council of a region, s
 """
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -25,9 +24,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ndl_export.files.whole_files import format_parquet
 from ndl_export.tables import FAMILIES
 from privacy.doors.shipped import read_yaml
 
@@ -128,16 +127,7 @@ def build_noisy_files(noisy: NoisyByCohort, version: str) -> dict[str, bytes]:
 
 def format_cells(cells: pa.Table, version: str) -> bytes:
     """Return the cells of release `version` as Parquet; the same numbers give the same bytes."""
-    stream = io.BytesIO()
-    pq.write_table(
-        cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
-        stream,
-        version="2.6",
-        compression="zstd",
-        compression_level=9,
-        write_statistics=False,
-    )
-    return stream.getvalue()
+    return format_parquet(cells.replace_schema_metadata({b"release_version": version.encode()}), write_statistics=False)
 
 
 def find_noisy_faults(

@@ -44,21 +44,6 @@ from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
 
-CSV_HEADER = (
-    "cohort",
-    "area_code",
-    "area",
-    "row",
-    "column",
-    "measure",
-    "unit",
-    "figure",
-    "lower_95",
-    "upper_95",
-    "flag",
-    "flag_meaning",
-    "series_break",
-)
 _MADE_UP = (
     "The children of this release are made up, and the official statistics are real: comparing the two shows nothing."
 )
@@ -173,23 +158,24 @@ def build_site_downloads(
 def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
     """Return one CSV file per chart: a line per figure, as the page shows it, all councils together included."""
     rows = {
-        chart.shape.name: (row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line))
+        chart.shape.name: [row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line)]
         for shown in charts.values()
         for chart in shown
     }
-    return {f"{name}.csv": format_csv(CSV_HEADER, lines).encode() for name, lines in rows.items()}
+    return {f"{name}.csv": format_csv([*lines[0]], map(dict.values, lines)).encode() for name, lines in rows.items()}
 
 
-def _iter_rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
+def _iter_rows(panel: Panel, line: Line) -> Iterator[dict[str, str]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
         # With as many decimals as the page shows.
-        ends = (figure.value, figure.lower, figure.upper)
-        numbers = ("" if number is None else f"{number:.{figure.measure.decimals}f}" for number in ends)
-        symbol = (figure.flag, FLAG_MEANINGS[figure.flag]) if figure.flag else ("", "")
-        about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
-        broken = BREAK if line.broken else ""
-        yield (*about, figure.measure.unit, *numbers, *symbol, broken)
+        ends = {"figure": figure.value, "lower_95": figure.lower, "upper_95": figure.upper}
+        decimals = figure.measure.decimals
+        numbers = {name: "" if number is None else f"{number:.{decimals}f}" for name, number in ends.items()}
+        about = {"cohort": line.cohort or panel.cohort, "area_code": line.area.code, "area": area, "row": row}
+        symbol = {"flag": figure.flag or "", "flag_meaning": FLAG_MEANINGS[figure.flag] if figure.flag else ""}
+        measured = {"column": heading, "measure": figure.measure.name, "unit": figure.measure.unit}
+        yield about | measured | numbers | symbol | {"series_break": BREAK if line.broken else ""}
 
 
 def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ndl_export.files.whole_files import format_csv
 from ndl_export.tables import ALL, Table
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.rows import list_levels
+from ndl_export.tables.rows import list_allowed, list_levels
 from ndl_export.tables.schema import (
     FLAG_MEANINGS,
     LEVEL,
@@ -126,9 +126,7 @@ def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn,
     # Files for EES leave out flags of counts, whose cells hold the same symbols, and the columns of the row's own area,
     # because EES has fixed columns for each level.
     return tuple(
-        CsvColumn(
-            column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols, official
-        )
+        CsvColumn(column, list_allowed(table, column), official)
         for column in list_columns(table)
         if not official
         or (

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
 from ndl_export.tables.model import Count
-from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, build_arrow_schema, list_key_names
+from ndl_export.tables.schema import (
+    BREAK,
+    TIME_IDENTIFIER,
+    ColumnRole,
+    PublishedColumn,
+    build_arrow_schema,
+    list_key_names,
+)
 from sources.reference.cohorts import Cohort, load_breaks
 
 Levels = tuple[str, ...]
@@ -140,6 +147,11 @@ def list_levels(table: Table, name: str) -> tuple[str, ...]:
     position = [entry.name for entry in table.filters].index(name)
     # All councils together have every row of a table; single councils lack some.
     return tuple(dict.fromkeys(row.levels[position] for row in list_rows(table, all_together=True)))
+
+
+def list_allowed(table: Table, column: PublishedColumn) -> tuple[str, ...]:
+    """Return the values that a column may hold: the levels of a filter, the symbols of a flag; empty for others."""
+    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
 
 
 # Not compared by value: comparing arrays gives an array.
