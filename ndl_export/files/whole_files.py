@@ -1,4 +1,4 @@
-"""Writes files and links in one step, so that readers find the old or the new content; formats JSON, Parquet and CSV."""
+"""Writes files and links in one step, so readers find the old or the new content; formats JSON, Parquet and CSV."""
 
 import csv
 import io
