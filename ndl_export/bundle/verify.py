@@ -255,11 +255,7 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
     faults = [(name, "missing") for name in sorted(_list_due_files(files) - files.keys())]
     faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _list_due_files(files))]
     # A release without requests has no `on_request.json`, so one that names neither table nor plan is a fault.
-    if (
-        ON_REQUEST_FILE in files
-        and not OnRequest.list_table_names(files)
-        and OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
-    ):
+    if OnRequest.list_names(files) == ((), {ON_REQUEST_FILE}):
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
         faults += _find_signature_faults(files, trusted)
@@ -276,13 +272,13 @@ def _list_due_files(files: Files) -> frozenset[str]:
     if is_synthetic(files):
         return SYNTHETIC_FILES
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
-    on_request = OnRequest.list_table_names(files), OnRequest.list_named_files(files) | listed
+    tables, others = OnRequest.list_names(files)
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
-        return list_bundle_files(cohorts, councils, *on_request)
+        return list_bundle_files(cohorts, councils, tables, others | listed)
     except (KeyError, TypeError, ValueError):
-        return list_bundle_files([""], PILOT, *on_request)
+        return list_bundle_files([""], PILOT, tables, others | listed)
 
 
 def list_bundle_files(

@@ -206,26 +206,23 @@ class OnRequest:
         if not (bundle / ON_REQUEST_FILE).is_file():
             return cls()
         own = {ON_REQUEST_FILE: (bundle / ON_REQUEST_FILE).read_bytes()}
-        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.list_named_files(own)})
+        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.list_names(own)[1]})
 
-    @classmethod
-    def list_named_files(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the files that `on_request.json` implies, except the tables' own; only itself if it is unreadable."""
-        try:
-            measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
-        except (KeyError, TypeError, ValueError):
-            return frozenset((ON_REQUEST_FILE,)) & files.keys()
-        plans = [name for name in measured if _PLAN_FILE.fullmatch(name)]
-        return frozenset((ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if plans else []), *plans))
+    @staticmethod
+    def list_names(files: Mapping[str, bytes]) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Return the requested tables in `on_request.json`, and the files that it implies except the tables' own.
 
-    @classmethod
-    def list_table_names(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
-        """Return the names of the requested tables in `on_request.json`; empty if it cannot be read."""
+        If it is unreadable, there are no tables, and only the file itself.
+        """
         try:
-            names = [each["definition"]["name"] for each in json.loads(files[ON_REQUEST_FILE])["tables"]]
-            return tuple(name for name in names if _TABLE_NAME.fullmatch(name))
+            document = json.loads(files[ON_REQUEST_FILE])
+            tables = [each["definition"]["name"] for each in document["tables"]]
+            plans = [Further(**each).plan_file for each in document["measured"]]
+            tables = [name for name in tables if _TABLE_NAME.fullmatch(name)]
+            plans = [name for name in plans if _PLAN_FILE.fullmatch(name)]
         except (KeyError, TypeError, ValueError):
-            return ()
+            return (), frozenset((ON_REQUEST_FILE,)) & files.keys()
+        return tuple(tables), frozenset((ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if plans else []), *plans))
 
 
 def get_page_name(name: str) -> str:

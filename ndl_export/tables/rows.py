@@ -78,10 +78,6 @@ _SEPARATOR = "\x1f"
 _SHOWN = 3  # rows quoted in an error message
 
 
-class RowsDiffer(ValueError):
-    """A table's rows are not exactly those of its definition; the message gives examples."""
-
-
 Said = tuple[Children, Children | None]
 """What a figure states: the number of children in the first set, or the percentage they are of the second."""
 
@@ -252,7 +248,7 @@ class Layout:
         }
 
     def sort_rows(self, data: pa.Table) -> pa.Table:
-        """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
+        """Return `data` in the order of this layout. Raises ValueError if rows are missing, unknown or duplicated."""
         names = list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
@@ -263,7 +259,7 @@ class Layout:
         twice = len(keys) - len(pc.unique(keys))
         if len(missing) or len(unknown) or twice:
             found = (*_format_examples("missing", missing), *_format_examples("not in the definition", unknown))
-            raise RowsDiffer("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))
+            raise ValueError("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))
         return data.take(position)
 
 

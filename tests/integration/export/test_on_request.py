@@ -351,8 +351,7 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     far = [Further("202425", "../../pupil", SUPPLEMENT)._asdict(), Further("x/y", "pupil", SUPPLEMENT)._asdict()]
     stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
     files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
-    assert OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
-    assert OnRequest.list_table_names(files) == ()
+    assert OnRequest.list_names(files) == ((), {ON_REQUEST_FILE})
 
 
 SENTENCE = (
