@@ -185,23 +185,8 @@ def _list_within(reconciliation: str) -> list[str]:
     return [within for within in listed if within]
 
 
-_RECONCILED_COLUMNS = (
-    "time_period",
-    "geographic_level",
-    "area_code",
-    "area_name",
-    "breakdown_topic",
-    "breakdown",
-    "sex",
-    "official_percent",
-    "percent",
-    "lower_ci",
-    "upper_ci",
-    "difference",
-    "within_interval",
-    "source",
-    "note",
-)
+_GROUP = ("geographic_level", "area_code", "area_name", "breakdown_topic", "breakdown", "sex")
+_COMPARED = ("official_percent", "percent", "lower_ci", "upper_ci", "difference", "within_interval", "source", "note")
 
 
 def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
@@ -210,9 +195,8 @@ def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -
     ours = {tuple(row[key] for key in keys): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
     # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
-    return format_csv(
-        _RECONCILED_COLUMNS, (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
-    )
+    compared = (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
+    return format_csv(("time_period", *_GROUP, *_COMPARED), compared)
 
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
@@ -228,12 +212,7 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         notes = ["Not available: the council has sent no EYFS Profile"]
     return (
         figure.cohort,
-        figure.geographic_level,
-        figure.area_code,
-        figure.area_name,
-        figure.breakdown_topic,
-        figure.breakdown,
-        figure.sex,
+        *(getattr(figure, name) for name in _GROUP),
         f"{figure.percent:.2f}",
         "" if percent is None else f"{percent:.1f}",
         f"{lower:.2f}" if available else "",
