@@ -11,7 +11,7 @@ request: it holds the few fields that a requester may write.
 from types import ModuleType
 
 from ndl_export.tables import health, parents, pupil
-from ndl_export.tables.model import ALL, Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Selection, Table
+from ndl_export.tables.model import ALL, Attribute, Block, Family, Measure, MeasureKind, Table
 
 
 def get_family(module: ModuleType) -> Family:
@@ -27,18 +27,4 @@ def get_family(module: ModuleType) -> Family:
 FAMILIES: dict[str, Family] = {family.name: family for family in map(get_family, (pupil, health, parents))}
 TABLES: dict[str, Table] = {table.name: table for family in FAMILIES.values() for table in family.tables}
 
-__all__ = [
-    "ALL",
-    "FAMILIES",
-    "TABLES",
-    "Attribute",
-    "Axis",
-    "Block",
-    "Family",
-    "Filter",
-    "Measure",
-    "MeasureKind",
-    "Selection",
-    "Table",
-    "get_family",
-]
+__all__ = ["ALL", "FAMILIES", "TABLES", "Attribute", "Block", "Family", "Measure", "MeasureKind", "Table"]

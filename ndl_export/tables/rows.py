@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, Block, Selection, Table
+from ndl_export.tables import FAMILIES, Block, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
-from ndl_export.tables.model import Count
+from ndl_export.tables.model import Count, Selection
 from ndl_export.tables.schema import (
     BREAK,
     TIME_IDENTIFIER,
