@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from pydantic import TypeAdapter
+
 from privacy.doors.shipped import read_yaml
 
 COUNCIL = "council"
@@ -429,17 +431,9 @@ def _read_rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+_MEASURE = TypeAdapter(Measure)
 MEASURES = {
-    row["name"]: Measure(
-        row["name"],
-        row["label"],
-        MeasureKind[row["kind"].upper()],
-        row["description"],
-        int(row["decimals"]),
-        row["of"],
-        row["modelled"] == "yes",
-        row["as_linked"] == "yes",
-    )
+    row["name"]: _MEASURE.validate_python(row | {"kind": MeasureKind[row["kind"].upper()]})
     for row in _read_rows("measures.csv")
 }
 """All measures, by name, in their order in a table."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ndl_export.tables.model import (
     ALL,
@@ -276,7 +277,8 @@ def _build_concern_axis(*services: str) -> Axis:
 
 _SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _list_seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
 _share = partial(ShareBlock, share="children_percent")
-_counted_share = partial(_share, base=CHILDREN.name, as_linked=AS_LINKED.name)
+_COUNTED: dict[str, Any] = {"base": CHILDREN.name, "as_linked": AS_LINKED.name}
+_counted_share = partial(_share, **_COUNTED)
 
 _BY_GROUP = build_breakdowns(SEX, FSM, ETHNIC, IMD)
 
@@ -435,23 +437,15 @@ LINKAGE_QUALITY = _table(
         for axes, constants in _BY_GROUP
         for block in (
             RateBlock(
+                **_COUNTED,
                 axes=axes,
                 constants=constants | {"linked_to_review": "Total"},
-                base="children_count",
-                as_linked=AS_LINKED.name,
                 numerator=("asq3", LINKED),
                 rate="linked_children_percent",
                 weight="linkage",
                 everywhere=not axes,
             ),
-            Block(
-                axes=(*axes, _LINKED_AXIS),
-                constants=constants,
-                base="children_count",
-                as_linked=AS_LINKED.name,
-                weight="linkage",
-                everywhere=not axes,
-            ),
+            Block(**_COUNTED, axes=(*axes, _LINKED_AXIS), constants=constants, weight="linkage", everywhere=not axes),
         )
     ),
 )
