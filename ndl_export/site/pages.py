@@ -162,7 +162,10 @@ def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes
         for shown in charts.values()
         for chart in shown
     }
-    return {f"{name}.csv": format_csv([*lines[0]], map(dict.values, lines)).encode() for name, lines in rows.items()}
+    return {
+        f"{name}.csv": format_csv([*lines[0]], [[*row.values()] for row in lines]).encode()
+        for name, lines in rows.items()
+    }
 
 
 def _iter_rows(panel: Panel, line: Line) -> Iterator[dict[str, str]]:
