@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts import release_facts
-from ndl_export.facts.directory_files import CATALOGUE_FILE
+from ndl_export.facts.directory_files import CATALOGUE_FILE, is_announced
 from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE, SITE_FOLDER, WITHDRAWN_FILE, Version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.stores import Store, hide_query, open_store
-from ndl_export.metadata.catalogue import is_announced
 
 MOST_FILES = 1000
 

@@ -181,6 +181,15 @@ def test_folder_and_archives_on_a_web_server_are_sound(web: str, series: Path) -
     assert report.ok, report
 
 
+@pytest.mark.parametrize("name", [b"../withdrawn.json", b"site/../../x", b"README.md"])
+def test_sums_that_lead_out_of_the_folder_or_come_twice_are_not_followed(copy: Path, name: bytes) -> None:
+    """Behind a server without listings, the sums say which files to read."""
+    sums = copy / "SHA256SUMS"
+    sums.write_bytes(sums.read_bytes() + b"0" * 64 + b"  " + name + b"\n")
+    with serve(Unlisted, directory=str(copy.parent)) as address:
+        assert "SHA256SUMS cannot be read: a line is not" in str(verify(f"{address}/{copy.name}"))
+
+
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     told = {"version": VERSION, "date": "2026-12-05", "reason": "Wrong year"}
     directory = place.rpartition("/")[0]
