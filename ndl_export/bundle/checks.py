@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.facts.missing import MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
 from ndl_export.tables.csv_files import format_upload_title
 from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.geography import Geography, list_geographies
+from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
 from ndl_export.tables.rows import Children, Layout, build_layout, parse_detail
 from ndl_export.tables.schema import (
     BREAK_COLUMN,

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.analyst_db import changes
 from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
-from ndl_export.bundle.release_directory import refresh
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages
 from ndl_export.documents.workbook import build_workbook_file
@@ -54,10 +55,6 @@ ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
     b" levels as in the data dictionary"
 )
-
-
-class BundleRefused(Exception):
-    """The bundle was not written; the message says why and what to do."""
 
 
 def write_bundle(
@@ -147,11 +144,6 @@ def _write_archives(files: Mapping[str, bytes], version: str, place: Path) -> No
             archive.write_bytes(pack(files, version))
             sync(archive)
             _promote(archive, place)
-
-
-def read_contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of all files in a bundle's folder, by relative path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:

@@ -75,6 +75,11 @@ class BundlePlace:
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
 
 
+def read_contents(folder: Path) -> dict[str, bytes]:
+    """Return the content of all files in a bundle's own folder, by relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def _read_folder(bundle: Path) -> dict[str, bytes]:
     found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
     plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}

@@ -106,6 +106,10 @@ def read_published(release_dir: Path) -> list[Published]:
     return found
 
 
+class BundleRefused(Exception):
+    """A bundle or synthetic children were not written; the message says why and what to do."""
+
+
 class WithdrawalRefused(Exception):
     """Nothing was withdrawn; the message says why."""
 

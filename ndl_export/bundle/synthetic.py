@@ -19,8 +19,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import BundleRefused, read_contents
-from ndl_export.bundle.release_directory import refresh
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.facts import synthetic
 from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load_withdrawals

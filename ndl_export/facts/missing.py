@@ -13,18 +13,12 @@ from typing import NamedTuple
 
 from ndl_export.facts.on_request import RequestedTable, merge_tables
 from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.geography import LOCAL_AUTHORITY, list_geographies
+from ndl_export.tables.geography import LOCAL_AUTHORITY, Missing, MissingByCohort, list_geographies
 from ndl_export.tables.schema import BREAK, Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Break, Cohort, load_breaks
 from sources.reference.places import get_place
-
-Missing = Mapping[str, Collection[str]]
-"""By source, the participating councils that have not sent it; a source that all have sent may be left out."""
-
-MissingByCohort = Mapping[str, Missing]
-"""The same for each cohort of a release."""
 
 
 class Source(NamedTuple):

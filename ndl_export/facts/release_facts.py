@@ -22,13 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator
 
-from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NOISE_COVARIANCE_FILE, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, RequestedTable, merge_tables
 from ndl_export.files.whole_files import format_json, write_whole
 from ndl_export.pages.number_format import format_day
 from ndl_export.tables import Table
-from ndl_export.tables.geography import Geography, list_geographies
+from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
 from privacy.doors.environment import PUBLISHER, get_settings
 from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, build_fault_validator, read_settings
 from privacy.doors.typed import is_line

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.facts.missing import MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.on_request import RequestedTable, get_page_name, merge_tables
 from ndl_export.pages.charts import WHOLE, Scale, fit_count_scale, fit_point_scale, fit_scale
 from ndl_export.pages.number_format import join_words
@@ -22,7 +22,7 @@ from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
 from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
 from ndl_export.tables import ALL, FAMILIES, TABLES, Attribute, MeasureKind, Table
-from ndl_export.tables.geography import ALL_TOGETHER, Geography, list_geographies
+from ndl_export.tables.geography import ALL_TOGETHER, Geography, MissingByCohort, list_geographies
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.model import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS

@@ -22,7 +22,7 @@ import pyarrow as pa
 from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
-from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
+from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing
 from ndl_export.facts.on_request import RequestedTable, get_page_name
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
@@ -38,7 +38,7 @@ from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel
 from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS

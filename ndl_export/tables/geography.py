@@ -20,6 +20,12 @@ ALL_TOGETHER = "Pilot councils"
 REGIONS_ABOVE = 20
 """Regions are published only with more councils than this."""
 
+Missing = Mapping[str, Collection[str]]
+"""By source, the participating councils that have not sent it; a source that all have sent may be left out."""
+
+MissingByCohort = Mapping[str, Missing]
+"""The same for each cohort of a release."""
+
 _OFFICIAL = {
     NATIONAL: ("country_code", "country_name"),
     REGIONAL: ("region_code", "region_name"),

@@ -22,7 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.bundle.make import BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, find_covariance_faults, find_noisy_faults
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
 from ndl_export.bundle.checks import find_request_faults
-from ndl_export.bundle.make import CATALOGUE_FILES, BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.bundle.verify import TABLE_SUFFIXES, verify
 from ndl_export.documents.pages import render_methodology_page

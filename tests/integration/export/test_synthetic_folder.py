@@ -18,9 +18,8 @@ from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release import assets
 from ndl_export.analyst_db.build import build_database
-from ndl_export.bundle.make import BundleRefused
 from ndl_export.bundle.read import read_anchors
-from ndl_export.bundle.release_directory import withdraw
+from ndl_export.bundle.release_directory import BundleRefused, withdraw
 from ndl_export.bundle.synthetic import (
     FIRST_COLUMN,
     SYNTHETIC_FILES,

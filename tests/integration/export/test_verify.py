@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from ndl_export.bundle import read as bundle_source
-from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.stores import StoreError

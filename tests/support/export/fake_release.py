@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.bundle.verify import list_bundle_files
-from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
+from ndl_export.tables.geography import Missing
 from ndl_export.tables.rows import Children, Layout, list_rows
 from ndl_export.tables.schema import (
     BREAK_COLUMN,

@@ -9,7 +9,8 @@ import pytest
 
 from ndl_export.analyst_db.build import build_database, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import build_site_files, query_conclusions
