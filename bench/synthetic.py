@@ -3,7 +3,7 @@
 The children of the project's own generator, for the pilot and for all England, are counted and measured through OpenDP
 under the policy. Synthetic children are then made from the noisy counts, each in its own process. The generator's
 children are known, so the rows can be compared with them in ways that no release publishes: how the goals go together,
-and rates of groups that were not measured together. `ndl_export/documents/synthetic_benchmark.yaml` has the pilot's
+and rates of groups that were not measured together. `ndl_export/bundle/synthetic_benchmark.yaml` has the pilot's
 result with its date, which the quality page of synthetic children prints.
 
 Attributes that come from linkage are drawn again for each child, from a synthetic child of the same council and

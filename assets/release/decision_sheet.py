@@ -34,7 +34,7 @@ from assets.release.record import read_record as read_release
 from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.pages import charts, kit
+from ndl_export.pages import kit
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -74,10 +74,10 @@ class Usable:
     """The detail at which the plan defines the rates, in words."""
 
     @property
-    def bar(self) -> charts.Bars:
-        """Bar: blue for the least number of usable rates, orange for all others that may be published."""
+    def bar(self) -> tuple[float, float, float]:
+        """Parts of a bar: blue for the least number of usable rates, orange for all others that may be published."""
         least, most = self.usable[0] / self.rates, self.published[1] / self.rates
-        return charts.draw_stacked((0.0, least, most - least))
+        return 0.0, least, most - least
 
 
 def write_sheet(home: Home, request: Request) -> str:
@@ -220,7 +220,7 @@ def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str,
             "what": of_split if whole else "tables on request",
             **{what: (rho, compute_epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
             "families": {family: (rho, compute_epsilon(rho, policy.delta)) for family, rho in split.items()},
-            "bar": charts.draw_stacked((before / cap, own / cap)),
+            "bar": (before / cap, own / cap),
         }
 
 

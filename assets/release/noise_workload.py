@@ -9,10 +9,10 @@ from itertools import combinations, product
 import numpy as np
 import pyarrow as pa
 
-from ndl_export.facts.missing import MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS, COVARIANCE_SCHEMA, WITHIN
 from ndl_export.tables import TABLES, Block, Family, Table
-from ndl_export.tables.geography import REGIONS_ABOVE, Geography, list_geographies
+from ndl_export.tables.geography import REGIONS_ABOVE, Geography, MissingByCohort, list_geographies
 from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, SharedTotal
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import drop_categories

@@ -26,8 +26,8 @@ from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, read_fixed_record, read_published_charges, read_request_plan
 from assets.release.requests.register import publish_register
-from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
-from ndl_export.bundle.release_directory import check_reason, withdraw
+from ndl_export.bundle.make import hash_sums, publish_held
+from ndl_export.bundle.release_directory import BundleRefused, check_reason, withdraw
 from ndl_export.facts.release_facts import (
     PRIVACY_RECORD_FILE,
     WITHDRAWN_FILE,

@@ -24,13 +24,13 @@ from assets.release.linkage_error import correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import find_review
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.facts.missing import MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import index_cohort_entries, read_bundle_facts
 from ndl_export.tables import FAMILIES, Block, Measure, Table, schema
 from ndl_export.tables import Family as Definition
-from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
+from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, MissingByCohort
 from ndl_export.tables.model import COUNCIL, Count
 from ndl_export.tables.pupil import ETHNIC
 from ndl_export.tables.rows import Layout

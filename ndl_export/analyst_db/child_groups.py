@@ -11,8 +11,8 @@ from functools import cache
 from graphlib import CycleError
 from itertools import chain, pairwise
 
-from ndl_export.tables import TABLES, Axis, Table
-from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, DifferenceBlock
+from ndl_export.tables import TABLES, Table
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, Axis, DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
 from ndl_export.tables.rows import list_rows
 from privacy.doors.sql import quote_text

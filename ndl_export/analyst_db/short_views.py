@@ -18,8 +18,8 @@ from ndl_export.analyst_db.dimensions import build_table_row, iter_measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import Release
-from ndl_export.tables import TABLES, Filter, Measure, Table
-from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables import TABLES, Measure, Table
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, Filter
 from ndl_export.tables.schema import Flag, list_columns
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_identifier, quote_text

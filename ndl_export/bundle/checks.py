@@ -13,7 +13,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -22,14 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.facts.missing import MissingByCohort, list_missing_councils
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.missing import list_missing_councils
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
 from ndl_export.tables.csv_files import format_upload_title
 from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.geography import Geography, list_geographies
-from ndl_export.tables.rows import Children, Detail, Layout, build_layout, parse_detail
+from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
+from ndl_export.tables.rows import Children, Layout, build_layout, parse_detail
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
     MODEL_WITH_INTERVAL,
@@ -55,37 +54,20 @@ def build_table_layouts(
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
     """Return the rows of each table by name; `plans`, by cohort and family, state the detail of each."""
-    stated = tuple(
-        (each, family, list_missing_councils(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts
-    )
-    found = dict(_build_layouts(councils, stated, tuple(sorted(plans.items()))))
-    for each in requested:
-        areas = {
-            cohort: list_geographies(councils, absent)
-            for cohort, family, absent in stated
-            if family == each.family and cohort in each.cohorts
-        }
-        found[each.name] = build_layout(each.table, areas)
-    return found
-
-
-# A release is laid out once, however often its tables are checked.
-@lru_cache(maxsize=8)
-def _build_layouts(
-    councils: tuple[str, ...],
-    not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
-    plans: tuple[tuple[tuple[str, str], bytes], ...],
-) -> dict[str, Layout]:
-    """Return the layouts of the standard tables; `not_sent` has cohort, family and the councils without it."""
-    areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
-    for cohort, family, absent in not_sent:
-        areas.setdefault(family, {})[cohort] = list_geographies(councils, absent)
-    details: dict[str, dict[str, Detail | None]] = {}
-    for (cohort, family), plan in plans:
-        details.setdefault(family, {})[cohort] = parse_detail(plan)
-    return {
-        name: build_layout(table, areas[table.family], details.get(table.family, {})) for name, table in TABLES.items()
+    on_request = {each.name: each for each in requested}
+    areas = {
+        (family, cohort): list_geographies(councils, list_missing_councils(missing.get(cohort, {}), family))
+        for family in FAMILIES
+        for cohort in cohorts
     }
+    details = {key: parse_detail(plan) for key, plan in plans.items()}
+    found = {}
+    for name, table in merge_tables(on_request.values()).items():
+        # A table on request has every row of its definition, in its own cohorts.
+        own = [cohort for cohort in cohorts if name not in on_request or cohort in on_request[name].cohorts]
+        stated = {} if name in on_request else {cohort: details.get((cohort, table.family)) for cohort in own}
+        found[name] = build_layout(table, {cohort: areas[table.family, cohort] for cohort in own}, stated)
+    return found
 
 
 def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:

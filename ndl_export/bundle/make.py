@@ -7,20 +7,19 @@ bundle depend only on facts, tables, earlier releases and signing key. Published
 """
 
 import hashlib
-import io
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import changes
 from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
-from ndl_export.bundle.release_directory import refresh
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages
 from ndl_export.documents.workbook import build_workbook_file
@@ -30,52 +29,32 @@ from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import (
     DATAPACKAGE_FILE,
     PRIVACY_RECORD_FILE,
+    SITE_FOLDER,
     Earlier,
     ReleaseFacts,
     list_versions,
     read_previous_releases,
 )
-from ndl_export.files import signing
+from ndl_export.files import signing, whole_files
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums
-from ndl_export.files.whole_files import (
-    FILE_MODE,
-    FOLDER_MODE,
-    format_csv,
-    format_json,
-    lock_folder,
-    set_modes,
-    stage_files,
-)
+from ndl_export.metadata import portals
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
-from ndl_export.metadata.portals import (
-    CITATION_FILE,
-    PORTAL_FILES,
-    REGISTRY_FILE,
-    build_citation,
-    build_croissant,
-    build_record,
-    build_registry_file,
-)
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.site import SITE_FOLDER, build_site_files, query_conclusions
+from ndl_export.site import build_site_files, query_conclusions
 from ndl_export.tables import Table
 from ndl_export.tables.csv_files import build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
-CATALOGUE_FILES = (*PORTAL_FILES, "croissant.json", "csv-metadata.json")
+CATALOGUE_FILES = (*portals.PORTAL_FILES, "croissant.json", "csv-metadata.json")
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
     b" levels as in the data dictionary"
 )
-
-
-class BundleRefused(Exception):
-    """The bundle was not written; the message says why and what to do."""
 
 
 def write_bundle(
@@ -93,15 +72,15 @@ def write_bundle(
     """
     ordered = _check_tables(facts, tables)
     release_dir.mkdir(parents=True, exist_ok=True)
-    with lock_folder(release_dir):
+    with whole_files.lock_folder(release_dir):
         if held_in is not None and not (release_dir / facts.version).exists():
             make_folder(held_in)
-            with lock_folder(held_in):
+            with whole_files.lock_folder(held_in):
                 # A held bundle may be replaced, and `_promote` would refuse other bytes of the same version.
                 _discard(held_in, facts.version)
                 bundle = _write(held_in, release_dir, facts, ordered, signing_key)
                 # Nobody but its owner may read a release before it is approved.
-                set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
+                whole_files.set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
                 return bundle
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
         _write_archives(read_contents(bundle), facts.version, release_dir)
@@ -121,12 +100,15 @@ def hash_sums(folder: Path) -> str:
 
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
     """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
-    with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
+    with (
+        whole_files.lock_folder(release_dir),
+        tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch,
+    ):
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
         # The copy is checked, because the original could be replaced in the meantime.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
-        set_modes(folder, FOLDER_MODE, FILE_MODE)
+        whole_files.set_modes(folder, whole_files.FOLDER_MODE, whole_files.FILE_MODE)
         files = read_contents(folder)
         bundle = _promote(folder, release_dir)
         _write_archives(files, version, release_dir)
@@ -151,7 +133,7 @@ def _write(
     # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
-        stage_files(staged, _build_files(facts, tables, earlier, signing_key))
+        whole_files.stage_files(staged, _build_files(facts, tables, earlier, signing_key))
         return _promote(staged, place)
 
 
@@ -162,11 +144,6 @@ def _write_archives(files: Mapping[str, bytes], version: str, place: Path) -> No
             archive.write_bytes(pack(files, version))
             sync(archive)
             _promote(archive, place)
-
-
-def read_contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of all files in a bundle's folder, by relative path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -204,18 +181,18 @@ def _build_files(
     files |= build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
-    files[PRIVACY_RECORD_FILE] = format_json(facts.privacy_record | notice)
-    files[REGISTRY_FILE] = build_registry_file(facts.privacy_record, facts.notice).encode()
+    files[PRIVACY_RECORD_FILE] = whole_files.format_json(facts.privacy_record | notice)
+    files[portals.REGISTRY_FILE] = portals.build_registry_file(facts.privacy_record, facts.notice).encode()
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
-    records = {name: build_record(name, described, earlier.replaced) for name in PORTAL_FILES} | {
-        "croissant.json": build_croissant(described, files, earlier.replaced),
+    records = {name: portals.build_record(name, described, earlier.replaced) for name in portals.PORTAL_FILES} | {
+        "croissant.json": portals.build_croissant(described, files, earlier.replaced),
         "csv-metadata.json": build_csvw_metadata(described, files),
     }
-    files |= {name: format_json(record) for name, record in records.items()}
-    files[CITATION_FILE] = build_citation(described).encode()
+    files |= {name: whole_files.format_json(record) for name, record in records.items()}
+    files[portals.CITATION_FILE] = portals.build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
-    files[DATAPACKAGE_FILE] = format_json(build_datapackage(facts, files))
+    files[DATAPACKAGE_FILE] = whole_files.format_json(build_datapackage(facts, files))
     page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Last, because the sums cover every file but themselves and their signature.
@@ -224,28 +201,19 @@ def _build_files(
 
 def _format_parquet(data: pa.Table, table: Table, facts: ReleaseFacts) -> bytes:
     """Return the rows of `data`, already in final order, as Parquet; the same content gives the same bytes."""
-    schema, stream = build_arrow_schema(table), io.BytesIO()
+    schema = build_arrow_schema(table)
     # For readers that do not use Arrow's schema metadata. No time, path or machine name is written.
     metadata = schema.metadata | {
         b"release_version": facts.version.encode(),
-        b"columns": format_json({column.name: column.description for column in list_columns(table)}),
+        b"columns": whole_files.format_json({column.name: column.description for column in list_columns(table)}),
         b"row_order": ROW_ORDER,
     }
     if origin := facts.on_request.origins.get(table.name):
         metadata[b"on_request"] = origin.encode()
     if facts.notice:
         metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
-    pq.write_table(
-        data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
-        stream,
-        version="2.6",
-        data_page_version="1.0",
-        compression="zstd",
-        compression_level=9,
-        row_group_size=ROW_GROUP_ROWS,
-        write_statistics=True,
-    )
-    return stream.getvalue()
+    rows = data.cast(schema).replace_schema_metadata(metadata)
+    return whole_files.format_parquet(rows, data_page_version="1.0", row_group_size=ROW_GROUP_ROWS)
 
 
 def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
@@ -265,7 +233,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "README.md": pages.render_readme_page(facts),
         "ai_readiness.md": pages.render_ai_readiness_page(facts, tables, reconciliation),
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
-        "changes.csv": format_csv(changes.HEADER, moved),
+        "changes.csv": whole_files.format_csv(changes.HEADER, moved),
         "code_of_practice.md": pages.render_page("code_of_practice.md", facts, previous=earlier.replaced),
         "data_dictionary.csv": pages.build_data_dictionary_csv(facts.tables),
         "data_dictionary.md": pages.render_data_dictionary_page(facts.on_request.tables),

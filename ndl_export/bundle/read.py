@@ -1,4 +1,4 @@
-"""Lists the files that a bundle should have, and reads those it has: from a folder, an archive, or a URL of either.
+"""Reads the files of a bundle: from a folder, an archive, or a URL of either.
 
 Sizes are limited, because the maker of an archive or the server of a URL may not be the publisher.
 
@@ -8,72 +8,22 @@ that. When a release is published its statement is sent first (`ANCHOR_FILES`), 
 release has its statement.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ndl_export.documents.bundle_files import FIXED_NAMES
-from ndl_export.facts.directory_files import CATALOGUE_FILE
-from ndl_export.facts.noisy_counts import list_plan_files
-from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.release_facts import (
-    DATAPACKAGE_FILE,
-    PRIVACY_RECORD_FILE,
-    WITHDRAWN_FILE,
-    Version,
-    Withdrawal,
-    load_withdrawals,
-    read_withdrawals,
-)
+from ndl_export.facts import release_facts
+from ndl_export.facts.directory_files import CATALOGUE_FILE, is_announced
+from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE, SITE_FOLDER, WITHDRAWN_FILE, Version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
+from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
-from ndl_export.files.signing import (
-    PUBLIC_KEY_FILE,
-    SIGNATURE_FILE,
-    SUMS_FILE,
-    compute_fingerprint,
-    is_signed,
-    list_changed,
-    read_sums,
-)
-from ndl_export.files.stores import Store, hide_query, is_url, open_store
-from ndl_export.metadata.catalogue import is_announced
-from ndl_export.site import SITE_FOLDER, list_site_names
-from ndl_export.tables import TABLES
-from ndl_export.tables.csv_files import ALL_ROWS
-from sources.reference.places import PILOT
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
+from ndl_export.files.stores import Store, hide_query, open_store
 
 MOST_FILES = 1000
-TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
-
-
-def list_bundle_files(
-    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
-) -> frozenset[str]:
-    """Return the names of all files; `for_them` are those that `on_request` adds for `requested` tables."""
-    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
-    others = frozenset((*FIXED_NAMES, *list_plan_files(cohorts).values(), *for_them, *tables))
-    return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
-
-
-BUNDLE_FILES = list_bundle_files([""], PILOT)
-"""Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
-
-
-def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the names of the files that a bundle should have by its own records; the pilot's if unreadable."""
-    listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
-    on_request = OnRequest.list_table_names(files), OnRequest.list_named_files(files) | listed
-    try:
-        package = json.loads(files[DATAPACKAGE_FILE])
-        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
-        return list_bundle_files(cohorts, councils, *on_request)
-    except (KeyError, TypeError, ValueError):
-        return list_bundle_files([""], PILOT, *on_request)
 
 
 @dataclass(frozen=True)
@@ -81,11 +31,6 @@ class BundlePlace:
     """The place of a bundle: a local path, or a URL that `files.stores` accepts."""
 
     place: Path | str
-
-    @classmethod
-    def parse(cls, text: str) -> BundlePlace:
-        """Return the place given as text."""
-        return cls(text if is_url(text) else Path(text))
 
     @property
     def shown(self) -> str:
@@ -115,21 +60,24 @@ class BundlePlace:
             return unpack(content)
         return None, fetch_folder(open_store(self.place))
 
-    def read_withdrawal(self, version: str) -> Withdrawal | None:
+    def read_withdrawal(self, version: str) -> release_facts.Withdrawal | None:
         """Return the withdrawal of `version`, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             # Synthetic children are one folder deeper in the release directory.
-            return load_withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
-        directory = self._open_directory()
-        content = directory.read(WITHDRAWN_FILE, LARGEST)
-        found = read_withdrawals(content, directory.format_address(WITHDRAWN_FILE)) if content is not None else {}
-        return found.get(version)
+            beside = beside.parent if beside.name == SYNTHETIC_FOLDER else beside
+            return release_facts.load_withdrawals(beside).get(version)
+        return fetch_withdrawals(self._open_directory()).get(version)
 
     def _open_directory(self) -> Store:
         # The query may hold a key to the store, which the directory above needs as well.
         address, mark, query = str(self.place).partition("?")
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
+
+
+def read_contents(folder: Path) -> dict[str, bytes]:
+    """Return the content of all files in a bundle's own folder, by relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _read_folder(bundle: Path) -> dict[str, bytes]:
@@ -144,20 +92,30 @@ def _read_folder(bundle: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in plain.items()}
 
 
+def fetch_withdrawals(store: Store) -> dict[str, release_facts.Withdrawal]:
+    """Return the withdrawals at a place, by version. Raises `UnreadableWithdrawals` and `StoreError`."""
+    content = store.read(WITHDRAWN_FILE, LARGEST)
+    if content is None:
+        return {}
+    return release_facts.read_withdrawals(content, store.format_address(WITHDRAWN_FILE))
+
+
 def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
-    """Return the files of a bundle that the store lists or, if it cannot list files, those that it should have.
+    """Return the files of a bundle that the store lists or, if it cannot list files, those that its sums name.
 
     `below` is the prefix of the names in the store, and is removed from those returned. Raises ValueError and
     `StoreError`.
     """
     sizes = store.list_sizes(below)
-    sums = f"{below}{SUMS_FILE}"
-    if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
+    sums = store.read(f"{below}{SUMS_FILE}", LARGEST)
+    if sums is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
     if sizes is None:
-        found = store.read_all([f"{below}{name}" for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)], LARGEST)
-        stated = {name.removeprefix(below): content for name, content in found.items() if content is not None}
-        sizes = dict.fromkeys((f"{below}{name}" for name in list_expected_files(stated)), 0)
+        try:
+            names = (*signing.read_sums(sums), *signing.UNCOVERED)
+        except ValueError as error:
+            raise ValueError(f"{SUMS_FILE} cannot be read: {error}") from None
+        sizes = dict.fromkeys((f"{below}{name}" for name in names), 0)
     _check_bounds(sizes)
     found = store.read_all(sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
@@ -174,8 +132,6 @@ def _check_bounds(sizes: dict[str, int]) -> None:
 ANCHOR_FILES = (PRIVACY_RECORD_FILE, PUBLIC_KEY_FILE, SUMS_FILE, SIGNATURE_FILE)
 """In the order in which they are sent: the privacy statement before anything else."""
 _OF_ARCHIVES = tuple(f".{suffix}" for suffix in ARCHIVES)
-
-Files = Mapping[str, bytes | None]
 
 
 class UnreadableAnchor(Exception):
@@ -203,14 +159,13 @@ def read_anchors(release_dir: Path, leaving_out: str | None = None) -> list[Anch
         # `latest` is a link to a bundle that is in the list; a renamed bundle still has its sums.
         if path.is_dir() and not path.is_symlink() and (Version.is_valid(name) or (path / SUMS_FILE).exists())
     ]
-    found = []
-    for name in _select_visible(folders, leaving_out):
-        paths = {file: names[name] / file for file in ANCHOR_FILES}
-        files = {file: path.read_bytes() if path.is_file() else None for file, path in paths.items()}
-        found.append(_build_anchor(f"{release_dir / name}", files))
-    for name in _select_lone_archives(names, folders, leaving_out):
-        found.append(_build_anchor(f"{names[name]}", _read_archive(names[name].read_bytes(), str(names[name]))))
-    return found
+
+    def read_all(wanted: Sequence[str]) -> list[bytes | None]:
+        paths = [release_dir / name for name in wanted]
+        return [path.read_bytes() if path.is_file() else None for path in paths]
+
+    archives = _select_lone_archives(names, folders)
+    return list(_iter_anchors(folders, archives, read_all, lambda name: str(release_dir / name), leaving_out))
 
 
 def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
@@ -221,37 +176,47 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     names = store.list_sizes() or {}
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if Version.is_valid(name) or f"{name}/{SUMS_FILE}" in names]
-    found = []
     # A release that the catalogue lists but whose folder is gone is an error, not one charge fewer.
-    for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
-        read = store.read_all([f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
-        if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:
-            found.append(
-                _build_anchor(store.format_address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES})
-            )
-    for name in _select_lone_archives(names, folders):
-        content = store.read(name, LARGEST) or b""
-        found.append(_build_anchor(store.format_address(name), _read_archive(content, store.format_address(name))))
-    return found
+    listed = {*folders, *map(str, fetch_catalogued(store))}
+
+    def read_all(wanted: Sequence[str]) -> list[bytes | None]:
+        return list(store.read_all(wanted, LARGEST).values())
+
+    archives = _select_lone_archives(names, folders)
+    return list(_iter_anchors(listed, archives, read_all, store.format_address, arriving=arriving))
 
 
-def _select_visible(names: Iterable[str], leaving_out: str | None = None) -> list[str]:
-    """Return the sorted names without those of unfinished bundles, which begin with a dot."""
-    return sorted(name for name in names if name != leaving_out and not name.startswith("."))
-
-
-def _select_lone_archives(names: Iterable[str], folders: Collection[str], leaving_out: str | None = None) -> list[str]:
-    """Return one archive of each bundle whose folder is missing."""
+def _select_lone_archives(names: Iterable[str], folders: Collection[str]) -> dict[str, str]:
+    """Return one archive of each bundle whose folder is missing, by the name of that folder."""
     archives = {name.rpartition(".")[0]: name for name in names if name.endswith(_OF_ARCHIVES) and "/" not in name}
-    return [archives[name] for name in _select_visible(set(archives) - set(folders), leaving_out)]
+    return {folder: name for folder, name in archives.items() if folder not in folders}
 
 
-def _read_archive(content: bytes, place: str) -> Files:
-    try:
-        files = unpack(content)[1]
-    except ValueError as error:
-        raise _build_unreadable_error(place, str(error)) from None
-    return {name: files.get(name) for name in ANCHOR_FILES}
+def _iter_anchors(
+    folders: Iterable[str],
+    archives: Mapping[str, str],
+    read_all: Callable[[Sequence[str]], list[bytes | None]],
+    format_place: Callable[[str], str],
+    leaving_out: str | None = None,
+    arriving: str | None = None,
+) -> Iterator[Anchor]:
+    """Yield the bundles in these folders and archives; `read_all` returns the content of files, None if missing."""
+
+    def select_visible(names: Iterable[str]) -> list[str]:
+        # The names of unfinished bundles begin with a dot.
+        return sorted(name for name in names if name != leaving_out and not name.startswith("."))
+
+    for name in select_visible(folders):
+        statement, *others = read_all([f"{name}/{file}" for file in ANCHOR_FILES])
+        if statement is not None or name != arriving:
+            yield _build_anchor(format_place(name), statement, *others)
+    for name in map(archives.__getitem__, select_visible(archives)):
+        [content], place = read_all([name]), format_place(name)
+        try:
+            files = unpack(content or b"")[1]
+        except ValueError as error:
+            raise _build_unreadable_error(place, str(error)) from None
+        yield _build_anchor(place, *map(files.get, ANCHOR_FILES))
 
 
 def fetch_catalogued(store: Store) -> set[Version]:
@@ -268,9 +233,10 @@ def fetch_catalogued(store: Store) -> set[Version]:
         ) from None
 
 
-def _build_anchor(place: str, files: Files) -> Anchor:
+def _build_anchor(
+    place: str, statement: bytes | None, key: bytes | None, sums: bytes | None, signature: bytes | None
+) -> Anchor:
     """Return the anchor of a bundle. Raises `UnreadableAnchor`."""
-    statement, key, sums, signature = (files[name] for name in ANCHOR_FILES)
     if statement is None:
         raise _build_unreadable_error(place, f"{PRIVACY_RECORD_FILE} is missing")
     try:
@@ -280,11 +246,12 @@ def _build_anchor(place: str, files: Files) -> Anchor:
         # The statement is sent before these three: an interrupted publication leaves it without them.
         if key is None or sums is None or signature is None:
             return Anchor(place, record, None)
-        covered, listed = {PRIVACY_RECORD_FILE: statement, PUBLIC_KEY_FILE: key}, read_sums(sums)
+        covered, listed = {PRIVACY_RECORD_FILE: statement, PUBLIC_KEY_FILE: key}, signing.read_sums(sums)
         # `list_changed` looks at listed files only: one that the sums leave out is not covered by the signature.
-        if not is_signed(key, sums, signature) or not covered.keys() <= listed.keys() or list_changed(covered, listed):
+        is_signed = signing.is_signed(key, sums, signature)
+        if not is_signed or not covered.keys() <= listed.keys() or signing.list_changed(covered, listed):
             raise ValueError("it is not as it was signed")
-        return Anchor(place, record, compute_fingerprint(key))
+        return Anchor(place, record, signing.compute_fingerprint(key))
     except ValueError as error:
         raise _build_unreadable_error(place, str(error)) from None
 

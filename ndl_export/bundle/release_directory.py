@@ -19,6 +19,7 @@ from ndl_export.facts import directory_files
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.release_facts import (
     DATAPACKAGE_FILE,
+    SITE_FOLDER,
     Version,
     Withdrawal,
     list_versions,
@@ -29,7 +30,7 @@ from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
 from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
-from ndl_export.site import SITE_FOLDER, publish_site
+from ndl_export.site import publish_site
 from privacy.doors.typed import is_line
 
 LATEST = "latest"
@@ -103,6 +104,10 @@ def read_published(release_dir: Path) -> list[Published]:
         synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
         found.append(Published(version, record, withdrawn.get(version), package.get("notice", ""), synthetic))
     return found
+
+
+class BundleRefused(Exception):
+    """A bundle or synthetic children were not written; the message says why and what to do."""
 
 
 class WithdrawalRefused(Exception):

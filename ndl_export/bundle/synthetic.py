@@ -2,13 +2,14 @@
 
 It is written completely to a temporary folder, signed like a bundle, and renamed. It is not a bundle and says so: it
 holds no privacy charge, and code that lists releases does not include it. If a release is withdrawn, its synthetic
-children stay where they are, but nothing links to them any more.
+children stay where they are, but nothing links to them any more. File names, the first column of every row and the
+metadata of the Parquet file state that the children are synthetic.
 """
 
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,44 +19,42 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import BundleRefused, read_contents
-from ndl_export.bundle.release_directory import refresh
-from ndl_export.documents.synthetic_children import (
-    FIRST_COLUMN,
-    TITLES,
-    build_synthetic_documents,
-    build_warning,
-    iter_columns,
-)
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused, refresh
+from ndl_export.facts import synthetic
 from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load_withdrawals
-from ndl_export.facts.synthetic import (
-    CROISSANT_FILE,
-    CSV_FILE,
-    DICTIONARY_FILE,
-    PARQUET_FILE,
-    QUALITY_FILE,
-    QUALITY_PAGE,
-    STATEMENT_FILE,
-    SYNTHETIC_FOLDER,
-    SyntheticChildren,
-)
+from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYNTHETIC_FOLDER, SyntheticChildren
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.files.whole_files import FOLDER_MODE, format_json, lock_folder, stage_files
+from ndl_export.files.whole_files import FOLDER_MODE, format_csv, format_json, format_parquet, lock_folder, stage_files
 from ndl_export.metadata.datapackage import describe_file
 from ndl_export.metadata.portals import RESPONSIBLE_USE, render_croissant
-from ndl_export.pages.number_format import join_parts
+from ndl_export.pages import kit
+from ndl_export.pages.number_format import format_number, join_parts
 from ndl_export.site.documents import render_synthetic_page
+from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.pupil import FAMILY, GLD
 from privacy.doors.files import sync
+from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 
-UNSIGNED_FILES = frozenset(
-    (
-        *(CSV_FILE, PARQUET_FILE, DICTIONARY_FILE, STATEMENT_FILE, QUALITY_FILE, QUALITY_PAGE),
-        *(CROISSANT_FILE, DATAPACKAGE_FILE),
-    )
-)
+FIRST_COLUMN = "synthetic_child"
+_TEMPLATES = Path(__file__).parent / "templates"
+_BENCHMARK = read_yaml(Path(__file__).parent / "synthetic_benchmark.yaml")
+_LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
+TITLES = {
+    CSV_FILE: "Synthetic children as CSV, each row a child who does not exist",
+    PARQUET_FILE: "Synthetic children as Parquet, each row a child who does not exist",
+    synthetic.DICTIONARY_FILE: "Data dictionary: every column and category of the synthetic children",
+    synthetic.STATEMENT_FILE: "What the synthetic children are and how they were made",
+    QUALITY_FILE: "What the synthetic children keep of the release, and what they do not",
+    synthetic.QUALITY_PAGE: "The same as a page for a browser",
+    synthetic.CROISSANT_FILE: "Record for machine learning (Croissant 1.1)",
+    DATAPACKAGE_FILE: "Record of every file (Frictionless Data Package)",
+}
+"""Titles by file, in the order in which they are listed."""
+UNSIGNED_FILES = frozenset(TITLES)
 SYNTHETIC_FILES = UNSIGNED_FILES | {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE}
 """Names of all files of the folder."""
 _MARK = "synthetic-"
@@ -64,10 +63,89 @@ _MARK = "synthetic-"
 
 def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
     """Return every file except checksums, signature and key, by name; always the same for the same children."""
-    files = build_synthetic_documents(made)
-    page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, build_warning(made))
-    files |= {QUALITY_PAGE: page, CROISSANT_FILE: format_json(_build_croissant(made, files))}
+    files = _build_documents(made)
+    page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, _build_warning(made))
+    files |= {synthetic.QUALITY_PAGE: page, synthetic.CROISSANT_FILE: format_json(_build_croissant(made, files))}
     return files | {DATAPACKAGE_FILE: format_json(_build_package(made, files))}
+
+
+def _build_documents(made: SyntheticChildren) -> dict[str, bytes]:
+    """Return rows, dictionary, statement and quality page by name; always the same for the same children."""
+    table = _build_table(made)
+    rows = io.BytesIO()
+    pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    lines = ((name, about, category) for name, about, found in _iter_columns(made) for category in found or ("",))
+    return {
+        CSV_FILE: rows.getvalue(),
+        synthetic.DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
+        PARQUET_FILE: format_parquet(table),
+    } | _render_pages(made)
+
+
+def _build_warning(made: SyntheticChildren) -> str:
+    """Return the sentence that begins every document."""
+    return join_parts(made.notice, synthetic.WARNING)
+
+
+def _render_pages(made: SyntheticChildren) -> dict[str, bytes]:
+    """Render what the rows are and how they are made, and what they preserve of the release, by file name."""
+    shared = {
+        "made": made,
+        "warning": _build_warning(made),
+        "cohort": Cohort(made.cohort).label,
+        "smallest": synthetic.SMALLEST_GROUP,
+    }
+    statement = kit.render(
+        _TEMPLATES,
+        synthetic.STATEMENT_FILE,
+        **shared,
+        children=format_number(made.rows.num_rows),
+        changed=format_number(made.changed),
+        first_column=FIRST_COLUMN,
+        files=kit.format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
+        not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),
+        libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
+    )
+    quality = kit.render(
+        _TEMPLATES,
+        QUALITY_FILE,
+        **shared,
+        benchmark=_BENCHMARK,
+        outside=[each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
+        listed=lambda names: _join_labels(name for name in names if name != GLD.name),
+    )
+    return {synthetic.STATEMENT_FILE: statement.encode(), QUALITY_FILE: quality.encode()}
+
+
+def _join_labels(names: Iterable[str]) -> str:
+    return ", ".join(_LABELS[name] for name in names)
+
+
+def _build_table(made: SyntheticChildren) -> pa.Table:
+    """Return the rows as text, with columns and metadata that mark them as synthetic."""
+    children = made.rows.num_rows
+    # Text, not a number, so that a row says what it is wherever it is copied to.
+    numbers = pa.array([f"{_MARK}{child:07}" for child in range(1, children + 1)], pa.string())
+    values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
+    fields = [
+        pa.field(name, pa.string(), nullable=False, metadata={"description": description})
+        for name, description, _ in _iter_columns(made)
+    ]
+    about = {
+        "synthetic": "true",
+        "description": synthetic.WARNING,
+        "seed": str(made.seed),
+        "of_release": made.release["id"],
+    }
+    return pa.table(values, schema=pa.schema(fields, metadata=about)).combine_chunks()
+
+
+def _iter_columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield name, description and categories of every column; the categories are empty if there are many."""
+    yield FIRST_COLUMN, "Number of the row, which is not about a real child", ()
+    yield "cohort", "Academic year of the assessment, 202425 for 2024/25", (made.cohort,)
+    for name in made.rows.column_names:
+        yield name, f"{_LABELS[name]}, synthetic", made.categories[name]
 
 
 _KEYWORDS = ("synthetic data", *KEYWORDS)
@@ -86,7 +164,7 @@ def _build_package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[
         "name": "synthetic-children",
         "id": f"synthetic-children-of-{release['id']}-{made.cohort}-seed-{made.seed}",
         "title": _format_title(made),
-        "description": join_parts(build_warning(made), _MADE),
+        "description": join_parts(_build_warning(made), _MADE),
         "homepage": made.address,
         "version": release["version"],
         "created": release["created"],
@@ -119,7 +197,7 @@ def _build_resource(made: SyntheticChildren, name: str, content: bytes) -> dict[
                 "description": description,
                 "constraints": {"required": True} | ({"enum": list(categories)} if categories else {"unique": True}),
             }
-            for column, description, categories in iter_columns(made)
+            for column, description, categories in _iter_columns(made)
         ]
         schema = {"fields": fields, "primaryKey": [FIRST_COLUMN], "missingValues": [""]}
         described |= {"profile": "tabular-data-resource", "type": "table", "schema": schema}
@@ -135,13 +213,13 @@ def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dic
         release=made.release,
         publisher={"email": "", **made.release["contributors"][0]},
         title=_format_title(made),
-        description=join_parts(build_warning(made), _MADE),
-        warning=build_warning(made),
+        description=join_parts(_build_warning(made), _MADE),
+        warning=_build_warning(made),
         keywords=_KEYWORDS,
         file=PARQUET_FILE,
         file_title=TITLES[PARQUET_FILE],
         first_column=FIRST_COLUMN,
-        columns=[(column, description, "sc:Text", "") for column, description, _ in iter_columns(made)],
+        columns=[(column, description, "sc:Text", "") for column, description, _ in _iter_columns(made)],
     )
 
 

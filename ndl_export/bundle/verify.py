@@ -5,11 +5,9 @@ there. A folder, the `.zip` and the `.tar` are checked in the same way, locally 
 byte is checked.
 """
 
-from __future__ import annotations
-
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,24 +17,36 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE
-from ndl_export.bundle.read import BundlePlace, list_expected_files
+from ndl_export.bundle.read import BundlePlace
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
+from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.documents.workbook import build_table_sheet
 from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, UnreadableWithdrawals, Version
+from ndl_export.facts.release_facts import (
+    DATAPACKAGE_FILE,
+    PRIVACY_RECORD_FILE,
+    SITE_FOLDER,
+    UnreadableWithdrawals,
+    Version,
+)
 from ndl_export.files import signing
 from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
-from ndl_export.files.stores import StoreError
+from ndl_export.files.stores import StoreError, is_url
 from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
-from ndl_export.site import SITE_FOLDER, build_site_downloads
+from ndl_export.site import build_site_downloads, list_site_names
+from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout
+from sources.reference.places import PILOT
 
 Files = Mapping[str, bytes]
+Faults = list[tuple[str, str]]
+"""(file, what is wrong with it)."""
+TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 class Fault(NamedTuple):
@@ -95,7 +105,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
         signing.compute_fingerprint(trusted)
-    source = BundlePlace.parse(str(bundle))
+    source = BundlePlace(str(bundle) if is_url(str(bundle)) else Path(bundle))
     try:
         folder, files = source.read_files()
     except ValueError as error:
@@ -237,10 +247,6 @@ def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     ]
 
 
-Faults = list[tuple[str, str]]
-"""(file, what is wrong with it)."""
-
-
 def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
     """List the faults in the set of `files` (content by name), signature or checksums; empty if there are none.
 
@@ -249,11 +255,7 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
     faults = [(name, "missing") for name in sorted(_list_due_files(files) - files.keys())]
     faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _list_due_files(files))]
     # A release without requests has no `on_request.json`, so one that names neither table nor plan is a fault.
-    if (
-        ON_REQUEST_FILE in files
-        and not OnRequest.list_table_names(files)
-        and OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
-    ):
+    if OnRequest.list_names(files) == ((), {ON_REQUEST_FILE}):
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
         faults += _find_signature_faults(files, trusted)
@@ -263,8 +265,30 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
 
 
 def _list_due_files(files: Files) -> frozenset[str]:
-    """Return the names of the files that a bundle, or a folder of synthetic children, should have."""
-    return SYNTHETIC_FILES if is_synthetic(files) else list_expected_files(files)
+    """Return the names of the files that a bundle, or a folder of synthetic children, should have by its own records.
+
+    If a bundle's records cannot be read, these are the files of the pilot's.
+    """
+    if is_synthetic(files):
+        return SYNTHETIC_FILES
+    listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
+    tables, others = OnRequest.list_names(files)
+    try:
+        package = json.loads(files[DATAPACKAGE_FILE])
+        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
+        return list_bundle_files(cohorts, councils, tables, others | listed)
+    except (KeyError, TypeError, ValueError):
+        return list_bundle_files([""], PILOT, tables, others | listed)
+
+
+def list_bundle_files(
+    cohorts: Collection[str], councils: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+) -> frozenset[str]:
+    """Return the names of all files of a bundle; `for_them` are those that `on_request` adds for `requested` tables."""
+    tables = (name + suffix for name in (*TABLES, *requested) for suffix in TABLE_SUFFIXES)
+    plans = noisy_counts.list_plan_files(cohorts).values()
+    others = frozenset((*FIXED_NAMES, *plans, *for_them, *tables))
+    return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
 
 
 def _find_signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:

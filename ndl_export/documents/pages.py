@@ -8,8 +8,9 @@ in general, so 95 in 100 official figures should be within our intervals.
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,11 @@ from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.tables import FAMILIES, TABLES, Measure, Table
+from ndl_export.tables import FAMILIES, TABLES, Measure, Table, schema
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.rows import list_levels
-from ndl_export.tables.schema import (
-    LEVEL,
-    OWN_AREA,
-    SYMBOLS,
-    WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    PublishedColumn,
-    get_column_name,
-    list_columns,
-)
+from ndl_export.tables.rows import list_allowed, list_levels
 from sources.reference import code_lists
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
@@ -87,18 +77,18 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
 
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
     """Render quality.md; `reconciliation` is the text of `reconciliation.csv`."""
-    linkage = tables[LINKAGE_TABLE]
-    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
+    linkage = tables["linkage_quality"]
+    flagged = linkage.filter(pc.equal(linkage[f"{_LINKED_PERCENT}_flag"], schema.Flag.LINKAGE.value))
     return render_page(
         "quality.md",
         facts,
         reliability=build_reliability_grid(tables, facts.tables),
-        linkage=build_linkage_grid(linkage, facts.cohorts),
+        linkage=[row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}],
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
-        gaps=describe_linkage_gaps(linkage),
+        gaps=_find_linkage_gaps(linkage),
         doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
-        coherence=describe_coherence(reconciliation),
+        within=_list_within(reconciliation),
     )
 
 
@@ -112,20 +102,14 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         for name, table in facts.tables.items()
         for measure in table.measures
         if not measure.is_count
-        for flag in tables[name][get_column_name(measure, ColumnRole.FLAG)].to_pylist()
+        for flag in tables[name][schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
     )
     counts = {
-        "tables": len(tables),
-        "rows": sum(data.num_rows for data in tables.values()),
-        "columns": sum(data.num_columns for data in tables.values()),
-        "headline": tables["gld_headline"].num_rows,
         "topics": pc.count_distinct(tables["gld_headline"]["breakdown_topic"]).as_py(),
-        "linkage": tables[LINKAGE_TABLE].num_rows,
-        "within": [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation))].count("yes"),
         "reliable": f"{flags[None]:,}",
-        "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
+        "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != schema.Flag.NOT_AVAILABLE):,}",
     }
-    return render_page("ai_readiness.md", facts, counts=counts)
+    return render_page("ai_readiness.md", facts, tables=tables, counts=counts, within=_list_within(reconciliation))
 
 
 def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
@@ -138,7 +122,7 @@ def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
         title=TITLE,
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
-        labels={cohort: Cohort(cohort).label for each in facts.on_request.tables for cohort in each.cohorts},
+        labels={cohort: Cohort(cohort).label for cohort in facts.cohorts},
         missing=kit.format_bullets(explain_missing(facts.missing, facts.councils, facts.on_request.tables))
         or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
@@ -147,9 +131,9 @@ def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
     )
 
 
-LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
+_LINKED_PERCENT = "linked_children_percent"
 _LINKAGE_FILTERS = ("linked_to_review", "breakdown_topic", "breakdown")
-_COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+_COUNTED = (None, schema.Flag.UNRELIABLE, schema.Flag.LINKAGE, schema.Flag.WITHHELD, schema.Flag.NOT_AVAILABLE)
 """Flags of the figures that are counted, NULL first."""
 
 
@@ -168,8 +152,10 @@ def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str,
 
 
 def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
-    found = Counter(data[get_column_name(measure, ColumnRole.FLAG)].to_pylist())
-    lower, upper = (data[get_column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+    found = Counter(data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist())
+    lower, upper = (
+        data[schema.get_column_name(measure, role)] for role in (schema.ColumnRole.LOWER, schema.ColumnRole.UPPER)
+    )
     # Figures that are not available have no interval.
     widths = pc.subtract(upper, lower).drop_null().to_numpy()
     half = float(np.median(widths)) / 2 if len(widths) else 0.0
@@ -178,15 +164,7 @@ def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple
     return (f"`{name}`", measure.label, *numbers, shown if len(widths) else "")
 
 
-def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
-    """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
-    totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
-    lines = [(Cohort(row["time_period"]).label, *_build_linkage_row(row, row["area_name"])) for row in totals]
-    first = 1 if len(cohorts) == 1 else 0
-    return kit.format_grid(("cohort", "area", "linked, %", "95% interval")[first:], [line[first:] for line in lines])
-
-
-def describe_linkage_gaps(linkage: pa.Table) -> str:
+def _find_linkage_gaps(linkage: pa.Table) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Return the groups linked least and most, by characteristic, in the first area and the newest cohort."""
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
     topics: dict[str, list[dict[str, Any]]] = {}
@@ -194,88 +172,47 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
         # The first row is about all councils together, whatever that level is called in the release.
         is_first_area = row["geographic_level"] == newest[0]["geographic_level"]
         is_group = row["linked_to_review"] == "Total" != row["breakdown_topic"]
-        if is_first_area and is_group and row[LINKED_PERCENT] is not None:
+        if is_first_area and is_group and row[_LINKED_PERCENT] is not None:
             topics.setdefault(row["breakdown_topic"], []).append(row)
-    ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
+    ordered = {topic: sorted(rows, key=itemgetter(_LINKED_PERCENT)) for topic, rows in topics.items()}
     # A topic that shows only one group has no lowest and highest.
-    extremes = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
-    return kit.format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in extremes)
+    return {topic: (rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1}
 
 
-def _share_of(row: Mapping[str, object]) -> str:
-    name, percent, interval = _build_linkage_row(row, str(row["breakdown"]))
-    return f"{percent}% ({interval}) of `{name}`"
+def _list_within(reconciliation: str) -> list[str]:
+    """Return whether each figure in `reconciliation.csv` is within our interval (yes or no), if we have one."""
+    listed = (line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)))
+    return [within for within in listed if within]
 
 
-def _build_linkage_row(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
-    percent, lower, upper = (row[LINKED_PERCENT + suffix] for suffix in ("", "_lower_ci", "_upper_ci"))
-    interval = "" if lower is None else f"{lower:.1f} to {upper:.1f}"
-    return name, "not shown" if percent is None else f"{percent:.1f}", interval
-
-
-def describe_coherence(reconciliation: str) -> str:
-    """Return a sentence on how many official figures in `reconciliation.csv` are within our intervals."""
-    within = [
-        line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
-    ]
-    if not within:
-        return "There are no official figures to compare with yet."
-    return (
-        f"Of {len(within)} published percentages at a good level of development for the same areas and groups,"
-        f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` lists each. Official figures count"
-        " every child assessed, ours those in the extracts."
-    )
-
-
-_RECONCILED_COLUMNS = (
-    "time_period",
-    "geographic_level",
-    "area_code",
-    "area_name",
-    "breakdown_topic",
-    "breakdown",
-    "sex",
-    "official_percent",
-    "percent",
-    "lower_ci",
-    "upper_ci",
-    "difference",
-    "within_interval",
-    "source",
-    "note",
-)
+_GROUP = ("geographic_level", "area_code", "area_name", "breakdown_topic", "breakdown", "sex")
+_COMPARED = ("official_percent", "percent", "lower_ci", "upper_ci", "difference", "within_interval", "source", "note")
 
 
 def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     """Return one line for each official figure of an area in the release; only the header if there are none."""
-    keys = ("time_period", LEVEL, OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
+    keys = ("time_period", schema.LEVEL, schema.OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
     ours = {tuple(row[key] for key in keys): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
     # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
-    return format_csv(
-        _RECONCILED_COLUMNS, (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
-    )
+    compared = (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
+    return format_csv(("time_period", *_GROUP, *_COMPARED), compared)
 
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
-    percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
-    flag = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]
+    percent, lower, upper = (ours[schema.get_column_name(GLD_PERCENT, role)] for role in schema.WITH_INTERVAL)
+    flag = ours[schema.get_column_name(GLD_PERCENT, schema.ColumnRole.FLAG)]
     # A withheld figure still has its interval, so the comparison counts it.
-    available = flag != Flag.NOT_AVAILABLE
+    available = flag != schema.Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     notes = [] if inside else ["The published figure is outside our 95% interval"]
-    if flag == Flag.WITHHELD:
+    if flag == schema.Flag.WITHHELD:
         notes.append("Our figure is withheld because it is too uncertain")
     if not available:
         notes = ["Not available: the council has sent no EYFS Profile"]
     return (
         figure.cohort,
-        figure.geographic_level,
-        figure.area_code,
-        figure.area_name,
-        figure.breakdown_topic,
-        figure.breakdown,
-        figure.sex,
+        *(getattr(figure, name) for name in _GROUP),
         f"{figure.percent:.2f}",
         "" if percent is None else f"{percent:.1f}",
         f"{lower:.2f}" if available else "",
@@ -288,7 +225,7 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
 
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
-_SHARED = (ColumnRole.TIME, ColumnRole.PLACE)
+_SHARED = (schema.ColumnRole.TIME, schema.ColumnRole.PLACE)
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 
@@ -301,13 +238,13 @@ def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
             column.role.value,
             describe_column_type(column),
             _describe_unit(column),
-            str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
+            str(column.measure.decimals) if column.measure and column.role is schema.ColumnRole.FIGURE else "",
             column.label,
             column.description,
-            " | ".join(_list_levels(table, column)),
+            " | ".join(list_allowed(table, column)),
         )
         for table in defined.values()
-        for column in list_columns(table)
+        for column in schema.list_columns(table)
     )
     return format_csv(_FIELDS, lines)
 
@@ -322,9 +259,9 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
         nothing=NOTHING,
         symbols=build_symbols_grid(),
         # Time and place columns are the same in every table, so the first table has them all.
-        shared=[column for column in list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
+        shared=[column for column in schema.list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
         parts=[tables, *([on_request] if requested else [])],
-        own_columns=lambda table: [column for column in list_columns(table) if column.role not in _SHARED],
+        own_columns=lambda table: [column for column in schema.list_columns(table) if column.role not in _SHARED],
         levels=list_levels,
         column_type=describe_column_type,
         unit=_describe_unit,
@@ -333,19 +270,17 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
 
 def build_symbols_grid() -> str:
     """Return a table of all symbols and their meanings."""
-    return kit.format_grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
+    return kit.format_grid(
+        ("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in schema.SYMBOLS.items())
+    )
 
 
-def describe_column_type(column: PublishedColumn) -> str:
+def describe_column_type(column: schema.PublishedColumn) -> str:
     """Return the type of a column in words."""
     return _TYPES[str(column.type)]
 
 
-def _list_levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
-    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
-
-
-def _describe_unit(column: PublishedColumn) -> str:
-    if column.measure is None or column.role is ColumnRole.FLAG:
+def _describe_unit(column: schema.PublishedColumn) -> str:
+    if column.measure is None or column.role is schema.ColumnRole.FLAG:
         return ""
     return column.measure.unit_in_words

@@ -11,7 +11,7 @@ from ndl_export.files.stores import MEDIA_TYPES
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE
-from ndl_export.tables.geography import CODE_COLUMNS, Geography
+from ndl_export.tables.geography import ALL_TOGETHER, Geography
 from sources.reference.cohorts import Cohort
 
 OGL_NAME = "Open Government Licence v3.0"
@@ -102,7 +102,7 @@ class Description:
     @property
     def places(self) -> tuple[Geography, ...]:
         """The areas of the release that have an official code."""
-        return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
+        return tuple(area for area in self.facts.areas if area.level != ALL_TOGETHER)
 
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:

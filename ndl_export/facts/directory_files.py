@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
@@ -30,6 +30,8 @@ from sources.reference.cohorts import Cohort
 
 LATEST_FILE = "latest.json"
 CATALOGUE_FILE = "catalogue.jsonld"
+DEVELOPED = "dataset-status/DEVELOP"
+"""Status of an announced release in the catalogue."""
 FEED_FILE = "feed.xml"
 _STRICT = ConfigDict(extra="forbid")
 
@@ -141,6 +143,13 @@ def list_upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming]
     """Return the announced releases that are not yet published, or None if no calendar was ever given."""
     found, there = read_announcements(release_dir), set(published)
     return None if found is None else [each for each in found if each.version not in there]
+
+
+def is_announced(dataset: Mapping[str, Any]) -> bool:
+    """Return whether a dataset of a catalogue is a release that is only announced."""
+    # The catalogue may come from a place that others write to, so its form is not taken for granted.
+    status = dataset.get("adms:status")
+    return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{DEVELOPED}")
 
 
 REGISTER_FILE = "requests.json"

@@ -8,46 +8,27 @@ several councils cover other councils than in the cohort before. `rows.Layout.br
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from ndl_export.facts.on_request import RequestedTable, merge_tables
 from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.geography import LOCAL_AUTHORITY, list_geographies
+from ndl_export.tables.geography import LOCAL_AUTHORITY, Missing, MissingByCohort, list_geographies
 from ndl_export.tables.schema import BREAK, Flag
+from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Break, Cohort, load_breaks
 from sources.reference.places import get_place
 
-Missing = Mapping[str, Collection[str]]
-"""By source, the participating councils that have not sent it; a source that all have sent may be left out."""
 
-MissingByCohort = Mapping[str, Missing]
-"""The same for each cohort of a release."""
-
-
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A source's name, and the effect on figures about children if a council has not sent it."""
 
     title: str
     effect: str
 
 
-SOURCES = {
-    "eyfsp": Source("EYFS Profile", ""),
-    "school_census": Source(
-        "school census",
-        "free school meals, ethnicity, SEN and first language of its children are `Unknown`, unless another council's"
-        " census has them",
-    ),
-    "early_years_census": Source(
-        "early years census", "its children are not linked to a setting, unless another council's census has them"
-    ),
-    "hv_reviews": Source(
-        "health-visitor reviews", "its children have no linked review, unless another council's service made it"
-    ),
-    "parent_experience": Source("survey of parents", ""),
-}
+SOURCES = {name: Source(*stated) for name, stated in read_yaml(Path(__file__).parent / "sources.yaml").items()}
 
 
 def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:

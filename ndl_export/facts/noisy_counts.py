@@ -12,10 +12,7 @@ depend on the noise plan alone and are the same for every council of a region, s
                                                   apart_...[i, j] for two councils of a region, else 0
 """
 
-from __future__ import annotations
-
 import hashlib
-import io
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -27,9 +24,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ndl_export.files.whole_files import format_parquet
 from ndl_export.tables import FAMILIES
 from privacy.doors.shipped import read_yaml
 
@@ -72,7 +69,7 @@ class NoisyCounts:
     counts: Mapping[tuple[str, ...], NDArray[np.int64]]
 
     @classmethod
-    def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
+    def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> "NoisyCounts":
         """Read a family's counts from a bundle's files. Raises ValueError unless the cells are those of the plan."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {
@@ -130,16 +127,7 @@ def build_noisy_files(noisy: NoisyByCohort, version: str) -> dict[str, bytes]:
 
 def format_cells(cells: pa.Table, version: str) -> bytes:
     """Return the cells of release `version` as Parquet; the same numbers give the same bytes."""
-    stream = io.BytesIO()
-    pq.write_table(
-        cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
-        stream,
-        version="2.6",
-        compression="zstd",
-        compression_level=9,
-        write_statistics=False,
-    )
-    return stream.getvalue()
+    return format_parquet(cells.replace_schema_metadata({b"release_version": version.encode()}), write_statistics=False)
 
 
 def find_noisy_faults(

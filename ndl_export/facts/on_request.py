@@ -5,8 +5,6 @@ such file. Counts measured for them later than the cohort itself have a plan for
 `noise_plan_<family>_<cohort>_<release>.json`, and their cells are in `noisy_counts_on_request.parquet`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -114,7 +112,7 @@ class RequestedTable:
         return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> RequestedTable:
+    def from_document(cls, document: Mapping[str, Any]) -> "RequestedTable":
         """Read a request. Raises KeyError, TypeError or `InvalidDefinition` (a ValueError) if it is not valid."""
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
@@ -182,7 +180,7 @@ class OnRequest:
         return found | {each.plan_file: self.noisy_counts[each].plan for each in measured}
 
     @classmethod
-    def read(cls, files: Mapping[str, bytes]) -> OnRequest:
+    def read(cls, files: Mapping[str, bytes]) -> "OnRequest":
         """Read the requests from a bundle's files, by name; empty if there is no `on_request.json`.
 
         Raises ValueError, KeyError, TypeError or `pa.ArrowException` if the files are not valid.
@@ -203,31 +201,28 @@ class OnRequest:
         return cls(tables, drawn)
 
     @classmethod
-    def read_bundle(cls, bundle: Path) -> OnRequest:
+    def read_bundle(cls, bundle: Path) -> "OnRequest":
         """Read the requests from a bundle's folder."""
         if not (bundle / ON_REQUEST_FILE).is_file():
             return cls()
         own = {ON_REQUEST_FILE: (bundle / ON_REQUEST_FILE).read_bytes()}
-        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.list_named_files(own)})
+        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.list_names(own)[1]})
 
-    @classmethod
-    def list_named_files(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the files that `on_request.json` implies, except the tables' own; only itself if it is unreadable."""
-        try:
-            measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
-        except (KeyError, TypeError, ValueError):
-            return frozenset((ON_REQUEST_FILE,)) & files.keys()
-        plans = [name for name in measured if _PLAN_FILE.fullmatch(name)]
-        return frozenset((ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if plans else []), *plans))
+    @staticmethod
+    def list_names(files: Mapping[str, bytes]) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Return the requested tables in `on_request.json`, and the files that it implies except the tables' own.
 
-    @classmethod
-    def list_table_names(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
-        """Return the names of the requested tables in `on_request.json`; empty if it cannot be read."""
+        If it is unreadable, there are no tables, and only the file itself.
+        """
         try:
-            names = [each["definition"]["name"] for each in json.loads(files[ON_REQUEST_FILE])["tables"]]
-            return tuple(name for name in names if _TABLE_NAME.fullmatch(name))
+            document = json.loads(files[ON_REQUEST_FILE])
+            tables = [each["definition"]["name"] for each in document["tables"]]
+            plans = [Further(**each).plan_file for each in document["measured"]]
+            tables = [name for name in tables if _TABLE_NAME.fullmatch(name)]
+            plans = [name for name in plans if _PLAN_FILE.fullmatch(name)]
         except (KeyError, TypeError, ValueError):
-            return ()
+            return (), frozenset((ON_REQUEST_FILE,)) & files.keys()
+        return tuple(tables), frozenset((ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if plans else []), *plans))
 
 
 def get_page_name(name: str) -> str:

@@ -9,8 +9,6 @@ older release whose cohorts it all includes. `withdrawn.json`, beside the bundle
 reason; it is not signed, and is compared with the signed withdrawals before it is sent.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re
@@ -24,13 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator
 
-from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NOISE_COVARIANCE_FILE, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, RequestedTable, merge_tables
 from ndl_export.files.whole_files import format_json, write_whole
 from ndl_export.pages.number_format import format_day
 from ndl_export.tables import Table
-from ndl_export.tables.geography import Geography, list_geographies
+from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
 from privacy.doors.environment import PUBLISHER, get_settings
 from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, build_fault_validator, read_settings
 from privacy.doors.typed import is_line
@@ -107,7 +104,8 @@ def read_publisher(path: Path) -> Publisher:
 
 
 TITLE = "School readiness: linked early-years statistics"
-_VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.([0-9]{1,4})")
+# A number has no leading zero: otherwise 2026.11.00 would be a second name of 2026.11.0.
+_VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.(0|[1-9][0-9]{0,3})")
 EARLIEST_YEAR = 2020
 MONTHS_AHEAD = 12
 """Largest number of months between the making of a release and its month of publication."""
@@ -126,22 +124,17 @@ class Version:
     number: int
 
     @classmethod
-    def parse(cls, text: str) -> Version:
+    def parse(cls, text: str) -> "Version":
         """Read a version. Raises `InvalidVersion`."""
         match = _VERSION.fullmatch(text)
-        # Without this, 2026.11.00 would be a second name of 2026.11.0.
-        if not match or str(int(match[3])) != match[3]:
+        if not match:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
-        return cls(*(int(part) for part in match.groups()))
+        return cls(*map(int, match.groups()))
 
     @staticmethod
     def is_valid(text: str) -> bool:
         """Return whether the text is a version."""
-        try:
-            Version.parse(text)
-        except InvalidVersion:
-            return False
-        return True
+        return bool(_VERSION.fullmatch(text))
 
     def check_is_new(self, today: dt.date) -> None:
         """Raise `InvalidVersion` if its month is too far ahead of today, or too old, to start a release."""
@@ -207,7 +200,7 @@ class StatedFacts:
         stated = index_cohort_entries(self.privacy_record)
         return {cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()}
 
-    def find_sharpened(self, other: StatedFacts) -> frozenset[str]:
+    def find_sharpened(self, other: "StatedFacts") -> frozenset[str]:
         """Return the cohorts in which both releases share noisy counts and one of them has further ones."""
         found = set()
         for cohort, origin in other.measured_in.items():
@@ -274,6 +267,8 @@ class ReleaseFacts(StatedFacts):
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE = "privacy_statement.json"
 WITHDRAWN_FILE = "withdrawn.json"
+SITE_FOLDER = "site"
+"""The release page: the only folder in a bundle, and copied beside the bundles."""
 
 
 class UnreadableWithdrawals(Exception):

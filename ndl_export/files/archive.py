@@ -57,16 +57,8 @@ def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
     read, pack, kind = (_unzip, pack_zip, "ZIP") if content[:2] == b"PK" else (_untar, pack_tar, "ZIP or tar")
     try:
         members = read(content)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        NotImplementedError,
-        EOFError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as e:
-        raise ValueError(f"it cannot be read as a {kind} file: {e}") from None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"it cannot be read as a {kind} file: {error}") from None
     folders = {name.partition("/")[0] for name in members}
     files = {name.partition("/")[2]: data for name, data in members.items()}
     # `..`, or the empty part of a second slash, would lead out of the folder.

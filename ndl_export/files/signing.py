@@ -17,8 +17,8 @@ PUBLIC_KEY_FILE = "public_key.pem"
 UNCOVERED = (SUMS_FILE, SIGNATURE_FILE)
 """Files that the sums do not cover: the sums themselves and the signature over them."""
 
-# Names at most one folder deep, without the backslashes and line breaks that `sha256sum` escapes.
-_LINE = re.compile(r"([0-9a-f]{64})  ((?:[^/\\\s]+/)?[^/\\\s]+)")
+# Names at most one folder deep that lead out of none, without the backslashes and line breaks that `sha256sum` escapes.
+_LINE = re.compile(r"([0-9a-f]{64})  ((?:(?!\.)[^/\\\s]+/)?(?!\.)[^/\\\s]+)")
 
 
 def build_sums(files: Mapping[str, bytes]) -> bytes:

@@ -73,10 +73,6 @@ class UnusableAddress(StoreError):
     """A URL does not name a store that can be used here."""
 
 
-class TooLarge(StoreError):
-    """A file is larger than the limit."""
-
-
 def is_url(place: str) -> bool:
     """Return whether the text is a URL; a path is not."""
     return "://" in place
@@ -105,7 +101,7 @@ class Store:
     query: str = ""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return a file's content; None if it is missing. Raises `StoreError`, and `TooLarge` above `limit` bytes."""
+        """Return a file's content; None if it is missing. Raises `StoreError`, also above `limit` bytes."""
         with explain_errors(self.format_address(name)):
             try:
                 if self.protocol in _WEB:
@@ -134,8 +130,8 @@ class Store:
                     raise self._build_size_error(name, limit)
         return content.getvalue()
 
-    def _build_size_error(self, name: str, limit: int) -> TooLarge:
-        return TooLarge(f"{self.format_address(name)} is larger than {limit:,} bytes, so it was not read")
+    def _build_size_error(self, name: str, limit: int) -> StoreError:
+        return StoreError(f"{self.format_address(name)} is larger than {limit:,} bytes, so it was not read")
 
     def list_sizes(self, folder: str = "") -> dict[str, int] | None:
         """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""

@@ -1,4 +1,4 @@
-"""Writes files and links in one step, so that readers find the old or the new content, and formats JSON and CSV."""
+"""Writes files and links in one step, so readers find the old or the new content; formats JSON, Parquet and CSV."""
 
 import csv
 import io
@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from privacy.doors.files import sync, sync_all
 from privacy.doors.locks import hold_lock
@@ -103,6 +106,14 @@ def format_json(value: Any) -> bytes:
     """Format UTF-8 JSON with sorted keys, two spaces of indent and a final newline. Raises ValueError for NaN."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
+
+
+def format_parquet(data: pa.Table, **options: Any) -> bytes:
+    """Return a Parquet file with further options of the writer; the same content gives the same bytes."""
+    # Format and compression are stated, so that the bytes do not depend on the library's defaults.
+    stream = io.BytesIO()
+    pq.write_table(data.combine_chunks(), stream, version="2.6", compression="zstd", compression_level=9, **options)
+    return stream.getvalue()
 
 
 def format_csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

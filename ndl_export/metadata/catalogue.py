@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import API_FOLDER, OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming
+from ndl_export.facts.directory_files import DEVELOPED, REGISTER_FILE, UPCOMING_FILE, Register, Upcoming
 from ndl_export.facts.release_facts import TITLE, Withdrawal
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
 from ndl_export.metadata.portals import DCAT_CONTEXT, read_record
 from ndl_export.pages import kit
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_DEVELOPED = "dataset-status/DEVELOP"
-"""Status of an announced release."""
 _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity", "dct:spatial")
 """Properties that the series takes from its newest release."""
 
@@ -113,7 +111,7 @@ def build_catalogue(
         upcoming=upcoming,
         changed=_find_last_change(releases, upcoming),
         changed_series=_find_last_change(releases),
-        developed=_DEVELOPED,
+        developed=DEVELOPED,
         register=register,
         register_file=REGISTER_FILE,
         api=API_FOLDER,
@@ -129,13 +127,6 @@ def build_catalogue(
         record = {name: value for name, value in release.record.items() if name != "@context"}
         datasets[position] = record | datasets[position] | {"dcat:distribution": files}
     return {"@context": DCAT_CONTEXT, "@graph": [found["catalogue"], found["series"]]}
-
-
-def is_announced(dataset: Mapping[str, Any]) -> bool:
-    """Return whether a dataset of a catalogue is a release that is only announced."""
-    # The catalogue may come from a place that others write to, so its form is not taken for granted.
-    status = dataset.get("adms:status")
-    return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
 
 def _find_last_change(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:

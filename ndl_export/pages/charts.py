@@ -1,9 +1,10 @@
 """Layout of every chart: positions and sizes, which templates write as SVG. Colours are classes of a style sheet.
 
 The scale that charts share comes first, then dot charts, charts over time and the tile map for the release page, then
-bars for table rows and column charts for reports. On the release page, horizontal positions are percentages of the
-width and vertical positions are pixels, so a chart fills any window with text of one size. Each row has its label above
-its marks, so no label is cut off on a phone. Tiles and bars are drawn in a box with its own units.
+column charts for reports, whose bars in table rows are drawn by their template. On the release page, horizontal
+positions are percentages of the width and vertical positions are pixels, so a chart fills any window with text of one
+size. Each row has its label above its marks, so no label is cut off on a phone. Tiles and bars are drawn in a box with
+its own units.
 """
 
 import math
@@ -38,7 +39,7 @@ PLOT_LEFT, PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 14.0, 16, 200, 250
 
 
 class Drawable(Protocol):
-    """A figure that can be drawn: numbers are None if not shown, and `with_interval` describes it."""
+    """A figure that can be drawn; numbers are None if not shown."""
 
     @property
     def value(self) -> float | None: ...
@@ -48,12 +49,6 @@ class Drawable(Protocol):
 
     @property
     def upper(self) -> float | None: ...
-
-    @property
-    def unreliable(self) -> bool: ...
-
-    @property
-    def with_interval(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -201,73 +196,8 @@ def build_tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, 
     )
 
 
-@dataclass(frozen=True)
-class Rect:
-    """A rectangle in a drawing; `kind` is the class that gives it its colour."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    kind: str
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A drawing for a table row, 100 wide and `height` pixels high; it shows only what the row says."""
-
-    height: int
-    rects: tuple[Rect, ...]
-
-
-def draw_shares(now: float | None, last: float | None = None, published: float | None = None) -> Bars:
-    """Return a thick bar for a share of this file, and thin bars below for the last delivery and published figure."""
-    rects, height = [Rect(0, 0, 100, 9, "track"), Rect(0, 0, 100 * (now or 0), 9, "now")], 9
-    for share, top, kind in ((last, 10, "last"), (published, 14, "published")):
-        if share is not None:
-            rects.append(Rect(0, top, 100 * share, 3, kind))
-            height = top + 3
-    return Bars(height, tuple(rects))
-
-
 MOST_STACKED = 4
 """Number of colours, which limits the shares that can be stacked."""
-
-
-def draw_stacked(parts: Sequence[float | None]) -> Bars:
-    """Return the shares of one column end to end, at most `MOST_STACKED`."""
-    rects, start = [Rect(0, 0, 100, 9, "track")], 0.0
-    for number, share in enumerate(parts):
-        rects.append(Rect(start, 0, 100 * (share or 0), 9, f"part{number}"))
-        start += 100 * (share or 0)
-    return Bars(9, tuple(rects))
-
-
-_ROW = 12
-"""Height of the bars on a scale."""
-
-
-def draw_span(scale: Scale, start: float, end: float, kind: str) -> Bars:
-    """Return a bar from one value to another, over a line at 0."""
-    left, right = sorted((100 * scale.compute_share(start), 100 * scale.compute_share(end)))
-    # Listed first below, so that the bar is drawn over it.
-    line = Rect(100 * scale.compute_share(0) - 0.15, 0, 0.3, _ROW, "mark")
-    # At least 0.4 wide, so that a bar between equal values shows.
-    return Bars(_ROW, (line, Rect(left, 2, max(right - left, 0.4), _ROW - 4, kind)))
-
-
-def draw_interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
-    """Return a value with its interval."""
-    left, right = 100 * scale.compute_share(lower), 100 * scale.compute_share(upper)
-    return Bars(
-        _ROW,
-        (
-            Rect(0, 5.5, 100, 1, "track"),
-            Rect(left, 4, max(right - left, 0.4), 4, "interval"),
-            Rect(100 * scale.compute_share(value) - 0.4, 1, 0.8, _ROW - 2, "point"),
-        ),
-    )
-
 
 COLUMNS_WIDTH, COLUMNS_HEIGHT = 420, 180
 COLUMNS_LEFT, COLUMNS_RIGHT, _COLUMNS_TOP, _COLUMNS_BOTTOM = 42, 6, 8, 24
@@ -278,13 +208,13 @@ COLUMNS_LEFT, COLUMNS_RIGHT, _COLUMNS_TOP, _COLUMNS_BOTTOM = 42, 6, 8, 24
 class Columns:
     """A column chart, described by `words`.
 
-    `grid` are grid lines by height, `outline` is a path over the columns, and `ticks` have position, text alignment and
-    label.
+    `grid` are grid lines by height, `rects` have left edge, top, width and height, `outline` is a path over the
+    columns, and `ticks` have position, text alignment and label.
     """
 
     words: str
     grid: list[tuple[float, str]]
-    rects: list[Rect]
+    rects: list[tuple[float, float, float, float]]
     outline: str
     ticks: list[tuple[float, str, str]]
 
@@ -306,7 +236,7 @@ def draw_columns(
         _describe_columns(labels, parts),
         [(_compute_height(share, top), f"{share * 100:.3g}%") for share in (0, top / 2, top)],
         [
-            Rect(left, _compute_height(share, top), max(step - 1, 0.5), floor - _compute_height(share, top), "now")
+            (left, _compute_height(share, top), max(step - 1, 0.5), floor - _compute_height(share, top))
             for left, share in zip(edges, parts, strict=False)
         ],
         "L".join(

@@ -26,12 +26,16 @@ _LOOK_AGAIN_SECONDS = 1.0
 _MARKER_LIMIT = 1000  # bytes
 
 
-class PlaceBusy(Exception):
+class PublishRefused(Exception):
+    """Nothing was sent; the message says why."""
+
+
+class PlaceInUse(PublishRefused):
     """Another publisher is writing to the place, or has taken it over."""
 
 
 def lock_place(store: Store) -> AbstractContextManager[Callable[[], None]]:
-    """Keep other publishers out for the block, and yield a function that checks this. Both raise `PlaceBusy`."""
+    """Keep other publishers out for the block, and yield a function that checks this. Both raise `PlaceInUse`."""
     return _lock_folder(store) if store.protocol == "file" else _hold_marker(store)
 
 
@@ -74,7 +78,7 @@ def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
 
 
 def _wait_for(store: Store, others: set[str]) -> None:
-    """Wait until these markers are gone, and delete those of dead publishers. Raises `PlaceBusy` if one is alive."""
+    """Wait until these markers are gone, and delete those of dead publishers. Raises `PlaceInUse` if one is alive."""
     # Looks for changes rather than comparing times, because the clocks of two machines may differ.
     before, since = {name: store.read(name, _MARKER_LIMIT) for name in others}, time.monotonic()
     while others:
@@ -114,8 +118,8 @@ def _write_marker(store: Store, mine: str, number: int) -> None:
     store.put(mine, f"{number}\n".encode(), changes=True)
 
 
-def _build_busy_error(store: Store) -> PlaceBusy:
-    return PlaceBusy(
+def _build_busy_error(store: Store) -> PlaceInUse:
+    return PlaceInUse(
         f"another publisher is at work at {store.url}: wait until it has ended, and run the same command again; what"
         " readers find is complete"
     )

@@ -8,7 +8,7 @@ may fail; adding something is minor; correcting text, decimals or order is a pat
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -62,20 +62,7 @@ def read_dictionary(content: str) -> Dictionary:
     return found
 
 
-def list_schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
-    """List every change from `before` to `now`, in order of the tables."""
-    found: list[SchemaChange] = []
-    for table in dict.fromkeys((*before, *now)):
-        if table not in now:
-            found.append(SchemaChange(Weight.MAJOR, table, "", "", "table removed"))
-        elif table not in before:
-            found.append(SchemaChange(Weight.MINOR, table, "", "", "table added"))
-        else:
-            found += _iter_column_changes(table, before[table], now[table])
-    return tuple(found)
-
-
-def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
+def compute_next_version(version: str, changes: Sequence[SchemaChange]) -> str:
     """Return the version that the changes need after `version`, which is written major.minor.patch."""
     major, minor, patch = (int(part) for part in version.split("."))
     after = {
@@ -87,41 +74,49 @@ def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str
     return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
 
 
-def _iter_column_changes(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]) -> Iterator[SchemaChange]:
-    for column in dict.fromkeys((*before, *now)):
-        if column not in now:
-            yield SchemaChange(Weight.MAJOR, table, column, "", "column removed")
-        elif column not in before:
+_KINDS = (("table", "tables"), ("column", "columns"), ("category", "categories"))
+"""Singular and plural of what a schema holds, at each depth."""
+
+
+def list_schema_changes(before: Mapping[str, Any], now: Mapping[str, Any], *place: str) -> list[SchemaChange]:
+    """List every change from `before` to `now`, in order: of all tables, or of a table's columns or a column's levels.
+
+    Both are a `Dictionary`, or the part of one at `place`.
+    """
+    found: list[SchemaChange] = []
+    kind, kinds = _KINDS[len(place)]
+    for name in dict.fromkeys((*before, *now)):
+        here = (*place, name)
+        if name not in now:
+            found.append(_build_change(Weight.MAJOR, here, f"{kind} removed"))
+        elif name not in before:
             # A new key column changes what a row is about: queries that do not filter by it return too many rows.
             # The columns of a row's own area are an exception: they follow from the other place columns.
-            is_key = now[column]["role"] in KEY_ROLES and column not in OWN_AREA
-            yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
-        else:
-            yield from _iter_field_changes(table, column, before[column], now[column])
-    if _is_reordered(before, now):
-        yield SchemaChange(Weight.PATCH, table, "", "", "order of columns changed")
+            is_key = kind == "column" and now[name]["role"] in KEY_ROLES and name not in OWN_AREA
+            found.append(_build_change(Weight.MAJOR if is_key else Weight.MINOR, here, f"{kind} added"))
+        elif kind == "table":
+            found += list_schema_changes(before[name], now[name], *here)
+        elif kind == "column":
+            found += _iter_field_changes(before[name], now[name], here)
+            old, new = (dict.fromkeys(filter(None, line[name]["levels"].split(_BETWEEN))) for line in (before, now))
+            found += list_schema_changes(old, new, *here)
+    in_both = [name for name in before if name in now]
+    if place and in_both != [name for name in now if name in before]:
+        found.append(_build_change(Weight.PATCH, place, f"order of {kinds} changed"))
+    return found
 
 
-def _iter_field_changes(table: str, column: str, before: Fields, now: Fields) -> Iterator[SchemaChange]:
+def _iter_field_changes(before: Fields, now: Fields, place: tuple[str, ...]) -> Iterator[SchemaChange]:
     for names, weight in ((_MEANING, Weight.MAJOR), (_WORDS, Weight.PATCH)):
         for name in names:
             if before[name] != now[name]:
                 what = f"{name} changed from {before[name] or 'none'!r} to {now[name] or 'none'!r}"
-                yield SchemaChange(weight, table, column, "", what)
-    old, new = (tuple(filter(None, line["levels"].split(_BETWEEN))) for line in (before, now))
-    for category in dict.fromkeys((*old, *new)):
-        if category not in new:
-            yield SchemaChange(Weight.MAJOR, table, column, category, "category removed")
-        elif category not in old:
-            yield SchemaChange(Weight.MINOR, table, column, category, "category added")
-    if _is_reordered(old, new):
-        yield SchemaChange(Weight.PATCH, table, column, "", "order of categories changed")
+                yield _build_change(weight, place, what)
 
 
-def _is_reordered(before: Iterable[str], now: Collection[str]) -> bool:
-    """Return whether the items in both are in a different order."""
-    both = [each for each in before if each in now]
-    return both != [each for each in now if each in both]
+def _build_change(weight: Weight, place: tuple[str, ...], what: str) -> SchemaChange:
+    table, column, category = (*place, "", "")[:3]
+    return SchemaChange(weight, table, column, category, what)
 
 
 class NotABundle(Exception):
@@ -143,7 +138,7 @@ class ReleaseDiff:
 
     before: Side
     now: Side
-    changes: tuple[SchemaChange, ...]
+    changes: Sequence[SchemaChange]
     figures: Mapping[str, Compared]
 
     @property

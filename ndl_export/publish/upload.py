@@ -24,14 +24,13 @@ from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions
+from ndl_export.facts.release_facts import SITE_FOLDER, InvalidVersion, Version, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
 from ndl_export.files.whole_files import lock_out_writers
-from ndl_export.publish.one_publisher import PlaceBusy, lock_place
-from ndl_export.site import SITE_FOLDER
+from ndl_export.publish.one_publisher import PublishRefused, lock_place
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
 
@@ -39,14 +38,6 @@ Files = dict[str, bytes]
 """Content by name."""
 Known = Callable[[Sequence[read.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
-
-
-class PublishRefused(Exception):
-    """Nothing was sent; the message says why."""
-
-
-class PlaceInUse(PublishRefused):
-    """Another publisher is writing to the place."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +85,20 @@ def publish(
         raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
     if dry_run:
         return _plan(release_dir, parsed, content, store, known)[0]
-    try:
-        with lock_place(store) as check_alone:
-            outcome, replaced = _plan(release_dir, parsed, content, store, known)
-            store.clear()
-            _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
-            figures = {name: replaced.pop(name) for name in [*replaced] if static.is_figure_file(name)}
-            _send_all(store, figures, lambda line: tell(f"{line} of figures"), changes=True)
-            # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
-            check_alone()
-            for name, each in replaced.items():
-                _send(store, name, each, changes=True)
-            # After the replacement, because until then a page may link to them.
-            for name in outcome.removed:
-                store.remove(name)
-            store.clear()
-    except PlaceBusy as busy:
-        raise PlaceInUse(str(busy)) from None
+    with lock_place(store) as check_alone:
+        outcome, replaced = _plan(release_dir, parsed, content, store, known)
+        store.clear()
+        _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
+        figures = {name: replaced.pop(name) for name in [*replaced] if static.is_figure_file(name)}
+        _send_all(store, figures, lambda line: tell(f"{line} of figures"), changes=True)
+        # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
+        check_alone()
+        for name, each in replaced.items():
+            _send(store, name, each, changes=True)
+        # After the replacement, because until then a page may link to them.
+        for name in outcome.removed:
+            store.remove(name)
+        store.clear()
     return outcome
 
 
@@ -228,13 +216,8 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
 
 def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_facts.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
-    content = store.read(release_facts.WITHDRAWN_FILE, LARGEST)
     try:
-        there = (
-            release_facts.read_withdrawals(content, store.format_address(release_facts.WITHDRAWN_FILE))
-            if content is not None
-            else {}
-        )
+        there = read.fetch_withdrawals(store)
         return release_facts.load_withdrawals(release_dir) | there
     except release_facts.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None

@@ -5,13 +5,6 @@ need no network, and work from a folder as well as from a web server. Text and m
 """
 
 from ndl_export.site.inference import query_conclusions
-from ndl_export.site.pages import SITE_FOLDER, build_site_downloads, build_site_files, list_site_names, publish_site
+from ndl_export.site.pages import build_site_downloads, build_site_files, list_site_names, publish_site
 
-__all__ = [
-    "SITE_FOLDER",
-    "build_site_downloads",
-    "build_site_files",
-    "list_site_names",
-    "publish_site",
-    "query_conclusions",
-]
+__all__ = ["build_site_downloads", "build_site_files", "list_site_names", "publish_site", "query_conclusions"]

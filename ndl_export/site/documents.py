@@ -16,10 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from ndl_export.documents.bundle_files import list_file_kinds
-from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import format_size
 from ndl_export.tables import ALL
 from sources.reference.cohorts import Cohort
 
@@ -190,29 +187,3 @@ def _render_reconciliation(text: str) -> str:
         several=len({line["cohort"] for line in lines}) > 1,
         parts=groupby(lines, key=lambda line: (line["cohort"], line["area_name"])),
     )
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of the bundle: its name, the link to it from a page, and its size as text, empty if not known."""
-
-    name: str
-    address: str
-    size: str
-
-
-def group_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, dict[str, list[Any]]]:
-    """Return the files by shelf (`kinds`) and by table (`of_table`), for templates."""
-
-    def build(name: str) -> File:
-        return File(name, get_address(name), format_size(len(files[name])) if name in files else "")
-
-    kinds: dict[str, list[Any]] = {}
-    for kind in list_file_kinds(facts):
-        own = {"names": kind.names, "about": kind.about, "files": [build(name) for name in kind.files]}
-        kinds.setdefault(kind.shelf, []).append(own)
-    names = [name for kind in kinds["tables"] for name in kind["names"]]
-    return {
-        "kinds": kinds,
-        "of_table": {t: [build(name.replace("<table>", t)) for name in names] for t in facts.tables},
-    }

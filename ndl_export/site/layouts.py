@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.facts.missing import MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.on_request import RequestedTable, get_page_name, merge_tables
 from ndl_export.pages.charts import WHOLE, Scale, fit_count_scale, fit_point_scale, fit_scale
 from ndl_export.pages.number_format import join_words
@@ -21,8 +21,8 @@ from ndl_export.site import figures, inference
 from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
 from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
-from ndl_export.tables import ALL, FAMILIES, TABLES, MeasureKind, Table
-from ndl_export.tables.geography import ALL_TOGETHER, Geography, list_geographies
+from ndl_export.tables import ALL, FAMILIES, TABLES, Attribute, MeasureKind, Table
+from ndl_export.tables.geography import ALL_TOGETHER, Geography, MissingByCohort, list_geographies
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.model import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
@@ -305,41 +305,31 @@ def _choose_scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure |
 _TOTAL = ALL.label
 _NAMES = {"Female": "Girls", "Male": "Boys"}
 _A_YEAR = "A year or more before Reception"
+
+
+def _list_groups(*attributes: Attribute, before: Levels = (), after: Levels = (_TOTAL,)) -> dict[str, Levels]:
+    """Return all children and each group of these attributes, with the levels of filters before and after the group."""
+    groups = {"All children": (_TOTAL, _TOTAL)} | {
+        _NAMES.get(group, group): (attribute.label, group)
+        for attribute in attributes
+        for group in attribute.categories[:-1]
+    }
+    return {label: (*before, *group, *after) for label, group in groups.items()}
+
+
 _LINES: Mapping[str, Mapping[str, Levels]] = {
     "groups": {
         "All children": (_TOTAL, _TOTAL, _TOTAL),
         **{_NAMES[sex]: (_TOTAL, _TOTAL, sex) for sex in SEX.categories[:2]},
-        **{
-            group: (attribute.label, group, _TOTAL)
-            for attribute in (FSM, SEN, ETHNIC, TERM)
-            for group in attribute.categories[:-1]
-        },
+        **_list_groups(FSM, SEN, ETHNIC, TERM),
     },
-    "groups seen by neither": {
-        "All children": (_TOTAL, _TOTAL, "Neither"),
-        **{
-            _NAMES.get(group, group): (attribute.label, group, "Neither")
-            for attribute in (SEX, FSM, ETHNIC, IMD)
-            for group in attribute.categories[:-1]
-        },
-    },
-    "groups with a concern": {
-        "All children": ("No", _TOTAL, _TOTAL, _TOTAL, _TOTAL, _A_YEAR),
-        **{
-            _NAMES.get(group, group): ("No", attribute.label, group, _TOTAL, _TOTAL, _A_YEAR)
-            for attribute in (SEX, FSM, ETHNIC)
-            for group in attribute.categories[:-1]
-        },
-    },
+    "groups seen by neither": _list_groups(SEX, FSM, ETHNIC, IMD, after=("Neither",)),
+    "groups with a concern": _list_groups(SEX, FSM, ETHNIC, before=("No",), after=(_TOTAL, _TOTAL, _A_YEAR)),
     "goals": {goal: (goal, _TOTAL, _TOTAL) for goal in GOALS.values()},
     "domains": {domain: (domain, _TOTAL, _TOTAL) for domain in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
     "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
 }
 """Lines of charts taken from definitions; the last category of an attribute, the unknown one, is not shown."""
-_APPLICABLE_ONLY = (
-    "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
-    " counted in the whole table."
-)
 
 
 def _build_shape(name: str, stated: dict[str, Any]) -> Shape:
@@ -363,23 +353,14 @@ def _iter_survey_shapes() -> Iterator[Shape]:
         wording = WORDINGS[question.name].wording
         # Shares are of the responses to which the question applies, so `not applicable` has no line.
         answers = [answer for answer in question.categories if answer != NOT_APPLICABLE]
-        yield Shape(
-            f"parents-{question.name.replace('_', '-')}",
-            "parent_experience",
-            wording,
-            "Answer",
-            ("Share of responses", "Number of responses"),
-            wording,
-            _APPLICABLE_ONLY if NOT_APPLICABLE in question.categories else "",
-            measures=("response_percent", "response_count"),
-            lines={answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers},
-            says=("Given most often: {highest.label}, {highest.figures[0].with_interval}.",),
-            otherwise="Every figure here is withheld as too uncertain. The chart and the table give their intervals.",
-            infer=inference.conclude_most_often,
-        )
+        own = {"title": wording, "heading": wording}
+        own |= {"intro": ""} if len(answers) == len(question.categories) else {}
+        lines = {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers}
+        yield _build_shape(f"parents-{question.name.replace('_', '-')}", _SURVEY | own | {"lines": lines})
 
 
 _STATED = read_yaml(Path(__file__).parent / "charts.yaml")
+_SURVEY = _STATED.pop("survey")
 SHAPES: Mapping[str, tuple[Shape, ...]] = {
     page: tuple(_build_shape(name, stated) for name, stated in charts.items()) for page, charts in _STATED.items()
 } | {"parents": tuple(_iter_survey_shapes())}

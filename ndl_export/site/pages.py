@@ -19,45 +19,31 @@ from typing import Any
 
 import pyarrow as pa
 
+from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
-from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
+from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing
 from ndl_export.facts.on_request import RequestedTable, get_page_name
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, TITLE, ReleaseFacts
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.files.whole_files import format_csv
+from ndl_export.files.whole_files import format_csv, replace_folder
 from ndl_export.pages import kit
+from ndl_export.pages.number_format import format_size
 from ndl_export.site.councils import build_council_values, list_findings, name_council_page
-from ndl_export.site.documents import group_files, is_document, name_document_page, render_documents
+from ndl_export.site.documents import get_address, is_document, name_document_page, render_documents
 from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel
 from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
 
-SITE_FOLDER = "site"
-CSV_HEADER = (
-    "cohort",
-    "area_code",
-    "area",
-    "row",
-    "column",
-    "measure",
-    "unit",
-    "figure",
-    "lower_95",
-    "upper_95",
-    "flag",
-    "flag_meaning",
-    "series_break",
-)
 _MADE_UP = (
     "The children of this release are made up, and the official statistics are real: comparing the two shows nothing."
 )
@@ -127,9 +113,13 @@ def build_site_files(
     found = list_findings(charts)
     on_request = build_requested_charts(release, requested)
     papers = render_documents(files, names, facts.notice)
+    kinds = list_file_kinds(facts)
     common = _build_common_values(facts) | {
         "findings": found,
-        "shelves": group_files(facts, files),
+        "kinds": kinds,
+        "of_table": [name for kind in kinds if kind.shelf == "tables" for name in kind.names],
+        "sizes": {name: format_size(len(content)) for name, content in files.items()},
+        "get_address": get_address,
         "titles": {document.source: document.title for document in papers},
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
@@ -168,23 +158,27 @@ def build_site_downloads(
 def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
     """Return one CSV file per chart: a line per figure, as the page shows it, all councils together included."""
     rows = {
-        chart.shape.name: (row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line))
+        chart.shape.name: [row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line)]
         for shown in charts.values()
         for chart in shown
     }
-    return {f"{name}.csv": format_csv(CSV_HEADER, lines).encode() for name, lines in rows.items()}
+    return {
+        f"{name}.csv": format_csv([*lines[0]], [[*row.values()] for row in lines]).encode()
+        for name, lines in rows.items()
+    }
 
 
-def _iter_rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
+def _iter_rows(panel: Panel, line: Line) -> Iterator[dict[str, str]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
         # With as many decimals as the page shows.
-        ends = (figure.value, figure.lower, figure.upper)
-        numbers = ("" if number is None else f"{number:.{figure.measure.decimals}f}" for number in ends)
-        symbol = (figure.flag, FLAG_MEANINGS[figure.flag]) if figure.flag else ("", "")
-        about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
-        broken = BREAK if line.broken else ""
-        yield (*about, figure.measure.unit, *numbers, *symbol, broken)
+        ends = {"figure": figure.value, "lower_95": figure.lower, "upper_95": figure.upper}
+        decimals = figure.measure.decimals
+        numbers = {name: "" if number is None else f"{number:.{decimals}f}" for name, number in ends.items()}
+        about = {"cohort": line.cohort or panel.cohort, "area_code": line.area.code, "area": area, "row": row}
+        symbol = {"flag": figure.flag or "", "flag_meaning": FLAG_MEANINGS[figure.flag] if figure.flag else ""}
+        measured = {"column": heading, "measure": figure.measure.name, "unit": figure.measure.unit}
+        yield about | measured | numbers | symbol | {"series_break": BREAK if line.broken else ""}
 
 
 def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
@@ -288,17 +282,8 @@ def publish_site(
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
         text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
         page.write_text(text, encoding="utf-8", newline="\n")
-    place.mkdir(exist_ok=True)
-    # `mkdir` follows the umask of this process; the folder needs the permissions of the one in the bundle.
-    shutil.copymode(scratch, place)
-    files = {file.name: file for file in scratch.iterdir()}
-    # Each file in one step, so a reader gets the old page or the new one, never half of it.
-    for name, file in files.items():
-        file.replace(place / name)
-    scratch.rmdir()
-    for file in place.iterdir():
-        if file.name not in files:
-            file.unlink()
+    replace_folder(scratch, place)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _render_requests_page(bundle: Path) -> bytes:

@@ -196,14 +196,14 @@ class Panel:
         )
 
     @property
-    def stack(self) -> charts.Bars | None:
-        """The first figures of the lines as parts of a whole; None if they are not parts, or one is not shown."""
+    def stack(self) -> list[float]:
+        """The first figures of the lines as parts of a whole; empty if they are not parts, or one is not shown."""
         values = [line.figures[0].value for line in self.lines]
         shown = [value for value in values if value is not None]
         if not self.shape.whole or len(shown) < len(values) or not sum(shown):
-            return None
+            return []
         # Shares of noisy counts need not add up to 100%, and a bar has one length.
-        return charts.draw_stacked([value / sum(shown) for value in shown])
+        return [value / sum(shown) for value in shown]
 
     @cached_property
     def map(self) -> charts.TileMap | None:

@@ -1,7 +1,8 @@
 """Published tables, one module per family.
 
-A table's definition is the single source of its name, text, public categories, figures and rows. The noise plan, the
-Parquet schema, the database comments and all metadata are derived from it.
+A table's definition is the single source of its name, text, public categories, figures and rows: its blocks in a
+module, its text and filters in `tables.yaml`. The noise plan, the Parquet schema, the database comments and all
+metadata are derived from it.
 
 Every table of the project is a `Table` listed in the `FAMILY` of its module. `definition` is only for tables on
 request: it holds the few fields that a requester may write.
@@ -10,7 +11,7 @@ request: it holds the few fields that a requester may write.
 from types import ModuleType
 
 from ndl_export.tables import health, parents, pupil
-from ndl_export.tables.model import ALL, Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Selection, Table
+from ndl_export.tables.model import ALL, Attribute, Block, Family, Measure, MeasureKind, Table
 
 
 def get_family(module: ModuleType) -> Family:
@@ -26,18 +27,4 @@ def get_family(module: ModuleType) -> Family:
 FAMILIES: dict[str, Family] = {family.name: family for family in map(get_family, (pupil, health, parents))}
 TABLES: dict[str, Table] = {table.name: table for family in FAMILIES.values() for table in family.tables}
 
-__all__ = [
-    "ALL",
-    "FAMILIES",
-    "TABLES",
-    "Attribute",
-    "Axis",
-    "Block",
-    "Family",
-    "Filter",
-    "Measure",
-    "MeasureKind",
-    "Selection",
-    "Table",
-    "get_family",
-]
+__all__ = ["ALL", "FAMILIES", "TABLES", "Attribute", "Block", "Family", "Measure", "MeasureKind", "Table"]

@@ -24,7 +24,7 @@ from ndl_export.files.whole_files import format_csv
 from ndl_export.tables import ALL, Table
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.rows import list_levels
+from ndl_export.tables.rows import list_allowed, list_levels
 from ndl_export.tables.schema import (
     FLAG_MEANINGS,
     LEVEL,
@@ -51,17 +51,10 @@ ALL_ROWS = "_all_rows.csv"
 LIMIT_DECIMALS = 3
 """Decimals of estimates and interval limits in the CSV files; the Parquet files are not rounded."""
 
-META_COLUMNS = (
-    "col_name",
-    "col_type",
-    "label",
-    "indicator_grouping",
-    "indicator_unit",
-    "indicator_dp",
-    "filter_hint",
-    "filter_grouping_column",
-    "filter_default",
-)
+_OF_INDICATORS = ("indicator_grouping", "indicator_unit", "indicator_dp")
+_OF_FILTERS = ("filter_hint", "filter_grouping_column", "filter_default")
+_NO_INDICATOR, _NO_FILTER = ("",) * len(_OF_INDICATORS), ("",) * len(_OF_FILTERS)
+_META_COLUMNS = ("col_name", "col_type", "label", *_OF_INDICATORS, *_OF_FILTERS)
 
 _GROUPS = {
     ColumnRole.FIGURE: "Figures",
@@ -126,9 +119,7 @@ def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn,
     # Files for EES leave out flags of counts, whose cells hold the same symbols, and the columns of the row's own area,
     # because EES has fixed columns for each level.
     return tuple(
-        CsvColumn(
-            column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols, official
-        )
+        CsvColumn(column, list_allowed(table, column), official)
         for column in list_columns(table)
         if not official
         or (
@@ -175,18 +166,10 @@ def _build_meta_csv(data: pa.Table, table: Table) -> bytes:
         shown = list_levels(table, entry.name)
         # The grouping column needs a metadata row too, and a topic with one level has none.
         grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
-        rows.append(
-            {
-                "col_name": entry.name,
-                "col_type": "Filter",
-                "label": entry.label,
-                "filter_hint": entry.description,
-                "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
-                "filter_default": "" if ALL.label in shown else shown[0],
-            }
-        )
-    rows += _iter_indicator_rows(table)
-    return format_csv(META_COLUMNS, ([row.get(column, "") for column in META_COLUMNS] for row in rows)).encode()
+        default = "" if ALL.label in shown else shown[0]
+        of_filter = (entry.description, TOPIC_FILTER.name if grouped else "", default)
+        rows.append((entry.name, "Filter", entry.label, *_NO_INDICATOR, *of_filter))
+    return format_csv(_META_COLUMNS, (*rows, *_iter_indicator_rows(table))).encode()
 
 
 def _build_cell_sql(column: CsvColumn) -> str:
@@ -208,23 +191,18 @@ def _build_cell_sql(column: CsvColumn) -> str:
     return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
 
 
-def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
+def _iter_indicator_rows(table: Table) -> Iterator[tuple[str, ...]]:
     """Yield the metadata row of each indicator."""
     for column in list_csv_columns(table):
         measure, role = column.source.measure, column.source.role
         if role in _GROUPS:
-            described = {
-                "col_name": column.name,
-                "col_type": "Indicator",
-                "label": column.source.label,
-                "indicator_grouping": _GROUPS[role],
-            }
-            if measure is None or role is ColumnRole.FLAG:
-                yield described | {"indicator_unit": "", "indicator_dp": "0"}
-            else:
+            unit, decimals = "", 0
+            if measure is not None and role is not ColumnRole.FLAG:
                 # Only counts have estimates; these are not whole numbers, although the count shown is.
+                unit = measure.unit
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
-                yield described | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
+            of_indicator = (_GROUPS[role], unit, str(decimals))
+            yield (column.name, "Indicator", column.source.label, *of_indicator, *_NO_FILTER)
 
 
 EES_UPLOAD_FILE = "ees_bulk_upload.zip"

@@ -155,31 +155,25 @@ def build_table(definition: Definition, family: Family) -> Table:
     """
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
-    labels = [column.label or family.get_attribute(column.attribute).label for column in definition.columns]
-    filters = tuple(
-        Filter(column.name or column.attribute, label, column.description or label)
-        for column, label in zip(definition.columns, labels, strict=True)
-    )
-    axes = tuple(
-        Axis(entry.name, column.attribute, _build_selections(column, family.get_attribute(column.attribute)))
-        for entry, column in zip(filters, definition.columns, strict=True)
-    )
-    measures = [MEASURES[family.counted]]
+    filters, axes = [], []
+    for column in definition.columns:
+        attribute = family.get_attribute(column.attribute)
+        label = column.label or attribute.label
+        filters.append(Filter(column.name or column.attribute, label, column.description or label))
+        axes.append(Axis(filters[-1].name, column.attribute, _build_selections(column, attribute)))
     # Figures by an attribute found by linkage are corrected, so the count before correction is published with them.
     linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
-    if linked and family.counted_as_linked:
-        measures.append(MEASURES[family.counted_as_linked])
-    share = {"rate": MEASURES[family.share]}
-    of_figure = build_measures(definition.figure, family) if definition.figure else share
+    as_linked = family.counted_as_linked if linked else ""
+    of_figure = build_measures(definition.figure, family)
     return Table(
         name=definition.name,
         title=definition.title,
         family=family.name,
         population=family.population,
         description=definition.description,
-        filters=filters,
-        measures=(*measures, *of_figure.values()),
-        blocks=(_build_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
+        filters=tuple(filters),
+        measures=(*(MEASURES[name] for name in (family.counted, as_linked) if name), *of_figure.values()),
+        blocks=(_build_block(definition, family, tuple(axes), as_linked, of_figure),),
     )
 
 
@@ -203,19 +197,15 @@ def _read_if(model: type[_Model], document: object) -> _Model | None:
 
 
 def _build_block(
-    definition: Definition, family: Family, axes: tuple[Axis, ...], linked: bool, of_figure: Mapping[str, str]
+    definition: Definition, family: Family, axes: tuple[Axis, ...], as_linked: str, of_figure: Mapping[str, Measure]
 ) -> Block:
-    shape: dict[str, Any] = {
-        "axes": axes,
-        "base": family.counted,
-        "as_linked": family.counted_as_linked if linked else None,
-        "councils": definition.geography == "councils",
-        "weight": family.weight,
-    }
+    councils = definition.geography == "councils"
+    shape = Block(axes=axes, base=family.counted, as_linked=as_linked, councils=councils, weight=family.weight)
+    names = {kind: measure.name for kind, measure in of_figure.items()}
     if definition.figure is None:
-        return ShareBlock(**shape, share_of=axes[-1].filter, share=of_figure["rate"])
+        return ShareBlock(**vars(shape), share_of=axes[-1].filter, share=names["rate"])
     numerator = (definition.figure.attribute, definition.figure.categories)
-    return RateBlock(**shape, numerator=numerator, rate=of_figure["rate"], part=of_figure.get("count"))
+    return RateBlock(**vars(shape), numerator=numerator, rate=names["rate"], part=names.get("count"))
 
 
 def list_publishable(family: Family) -> tuple[Attribute, ...]:
@@ -251,7 +241,7 @@ def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family:
     filters = [column.name or column.attribute for column in columns.values()]
     yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
     # Time, place, filters and figures are columns of one table, and views of the analyst database add theirs.
-    measures = (MEASURES[family.counted], *(build_measures(figure, family).values() if figure else ()))
+    measures = (MEASURES[family.counted], *build_measures(figure, family).values())
     taken = {*_RESERVED, *MEASURES, *(column.name for each in measures for column in list_measure_columns(each))}
     yield from (f"a column cannot be called {name}" for name in filters if name in taken)
     # For an attribute that does not exist, the number of rows is unknown.
@@ -293,8 +283,10 @@ def _find_figure_problems(figure: Figure, family: Family) -> Iterator[str]:
         yield f"figure.name: {figure.name} is the name of another figure"
 
 
-def build_measures(figure: Figure, family: Family) -> dict[str, Measure]:
-    """Return the measures of a figure: its `rate`, and its `count` if it has one."""
+def build_measures(figure: Figure | None, family: Family) -> dict[str, Measure]:
+    """Return the measures of a figure: its `rate`, and its `count` if it has one; without a figure, the share."""
+    if figure is None:
+        return {"rate": MEASURES[family.share]}
     counted = family.figures.get((figure.attribute, figure.categories))
     if counted:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}

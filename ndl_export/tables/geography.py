@@ -20,19 +20,19 @@ ALL_TOGETHER = "Pilot councils"
 REGIONS_ABOVE = 20
 """Regions are published only with more councils than this."""
 
-NAME_COLUMNS = {
-    NATIONAL: "country_name",
-    REGIONAL: "region_name",
-    DEVOLVED: "english_devolved_area_name",
-    LOCAL_AUTHORITY: "la_name",
+Missing = Mapping[str, Collection[str]]
+"""By source, the participating councils that have not sent it; a source that all have sent may be left out."""
+
+MissingByCohort = Mapping[str, Missing]
+"""The same for each cohort of a release."""
+
+_OFFICIAL = {
+    NATIONAL: ("country_code", "country_name"),
+    REGIONAL: ("region_code", "region_name"),
+    DEVOLVED: ("english_devolved_area_code", "english_devolved_area_name"),
+    LOCAL_AUTHORITY: ("new_la_code", "la_name"),
 }
-CODE_COLUMNS = {
-    NATIONAL: "country_code",
-    REGIONAL: "region_code",
-    DEVOLVED: "english_devolved_area_code",
-    LOCAL_AUTHORITY: "new_la_code",
-}
-"""Columns with the official name and code of a row's own area, by level; `ALL_TOGETHER` has none."""
+"""Columns with the official code and name of a row's own area, by level; `ALL_TOGETHER` has none."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
     )
 
 
-_OF_LEVEL = {
-    REGIONAL: ("region_code", "region_name"),
-    DEVOLVED: ("english_devolved_area_code", "english_devolved_area_name"),
+_OF_LEVEL = _OFFICIAL | {
     # Without the devolved area, which Explore Education Statistics rejects on rows of its members.
     LOCAL_AUTHORITY: ("region_code", "region_name", "old_la_code", "new_la_code", "la_name"),
 }
@@ -100,6 +98,6 @@ def _build_columns(level: str, **filled: str) -> dict[str, str | None]:
     code, name = COUNTRY
     known = {LEVEL: level, "country_code": code, "country_name": name, **filled}
     # All councils together have no official code: the level fills both columns, so that they are never empty.
-    own = (known[columns[level]] if level in columns else level for columns in (CODE_COLUMNS, NAME_COLUMNS))
+    own = [known[column] for column in _OFFICIAL.get(level, (LEVEL, LEVEL))]
     known |= dict(zip(OWN_AREA, own, strict=True))
     return {column.name: known.get(column.name) for column in PLACE_COLUMNS}

@@ -1,18 +1,6 @@
 """Family `health`: children with a two-year review, one row per child, by council of residence."""
 
-from ndl_export.tables.model import (
-    BREAKDOWN_FILTER,
-    IMD,
-    MEASURES,
-    SEX,
-    TOPIC_FILTER,
-    Attribute,
-    Family,
-    Filter,
-    RateBlock,
-    Table,
-    build_breakdowns,
-)
+from ndl_export.tables.model import IMD, SEX, Attribute, Family, RateBlock, build_breakdowns, define_table
 from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
 from sources.reference.code_lists import IMD_INDEX
 
@@ -25,26 +13,11 @@ ALL_FIVE = "asq3_all_five"
 DOMAINS = ASQ3_DOMAINS | {ALL_FIVE: "All five domains"}
 
 
-ASQ3_OUTCOMES = Table(
-    name="asq3_outcomes",
-    title="Two-year review: ASQ-3 outcomes",
-    family="health",
-    population=POPULATION,
-    description=(
-        f"Children at or above the ASQ-3 cut-off by domain, sex and area deprivation ({IMD_INDEX}). By cohort of the"
-        " children, not by the financial year of the review"
-    ),
-    filters=(
-        Filter("asq3_domain", "ASQ-3 domain", "Developmental domain, or all five together"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-    ),
-    measures=(
-        MEASURES["reviewed_children_count"],
-        MEASURES["at_or_above_children_count"],
-        MEASURES["at_or_above_children_percent"],
-    ),
-    blocks=tuple(
+ASQ3_OUTCOMES = define_table(
+    "asq3_outcomes",
+    "health",
+    POPULATION,
+    (
         RateBlock(
             axes=axes,
             constants={"asq3_domain": label} | topic,
@@ -57,6 +30,7 @@ ASQ3_OUTCOMES = Table(
         for domain, label in DOMAINS.items()
         for axes, topic in build_breakdowns(SEX, IMD)
     ),
+    imd_index=IMD_INDEX,
 )
 
 FAMILY = Family(

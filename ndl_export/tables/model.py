@@ -3,15 +3,17 @@
 The latter use the wording of the Department for Education's tables.
 """
 
-from __future__ import annotations
-
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+
+from pydantic import TypeAdapter
+
+from privacy.doors.shipped import read_yaml
 
 COUNCIL = "council"
 """The place attribute of every family; its categories are the councils in the release."""
@@ -140,7 +142,7 @@ class Ratio:
 
     parts: tuple[Count, ...]
     whole: Count
-    taken_off: Ratio | None = None
+    taken_off: "Ratio | None" = None
 
     @property
     def counts(self) -> tuple[Count, ...]:
@@ -423,24 +425,35 @@ IMD = Attribute(
     ("Quintile 1 (most deprived)", "Quintile 2", "Quintile 3", "Quintile 4", "Quintile 5 (least deprived)", UNKNOWN),
 )
 
-SEX_FILTER = Filter("sex", "Sex", "Sex as recorded by the school or service")
-FSM_FILTER = Filter("fsm_eligibility", "Free school meal eligibility", "From the spring school census, by UPN")
-TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic that the row breaks down by")
-BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")
+
+def _read_rows(name: str) -> list[dict[str, str]]:
+    with (Path(__file__).parent / name).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
-with (Path(__file__).parent / "measures.csv").open(encoding="utf-8", newline="") as _lines:
-    MEASURES = {
-        row["name"]: Measure(
-            row["name"],
-            row["label"],
-            MeasureKind[row["kind"].upper()],
-            row["description"],
-            int(row["decimals"]),
-            row["of"],
-            row["modelled"] == "yes",
-            row["as_linked"] == "yes",
-        )
-        for row in csv.DictReader(_lines)
-    }
-"""All measures, by name."""
+_MEASURE = TypeAdapter(Measure)
+MEASURES = {
+    row["name"]: _MEASURE.validate_python(row | {"kind": MeasureKind[row["kind"].upper()]})
+    for row in _read_rows("measures.csv")
+}
+"""All measures, by name, in their order in a table."""
+FILTERS = {row["name"]: Filter(**row) for row in _read_rows("filters.csv")}
+"""All filters, by name."""
+TOPIC_FILTER, BREAKDOWN_FILTER = FILTERS["breakdown_topic"], FILTERS["breakdown"]
+_TABLES = read_yaml(Path(__file__).parent / "tables.yaml")
+
+
+def define_table(name: str, family: str, population: str, blocks: Iterable[Block], **words: str) -> Table:
+    """Return the table of these blocks, with its text and filters from `tables.yaml`; `words` are put into the text."""
+    stated, rows = _TABLES[name], tuple(blocks)
+    used = {measure for block in rows for measure in block.measures}
+    return Table(
+        name,
+        stated["title"],
+        family,
+        population,
+        stated["description"].format(**words),
+        tuple(FILTERS[each] for each in stated["filters"]),
+        tuple(measure for measure in MEASURES.values() if measure.name in used),
+        rows,
+    )

@@ -3,21 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ndl_export.tables.model import (
-    BREAKDOWN_FILTER,
-    MEASURES,
-    TOPIC_FILTER,
-    Attribute,
-    Axis,
-    Block,
-    Family,
-    Filter,
-    Selection,
-    ShareBlock,
-    Table,
-    build_breakdowns,
-    select_each,
-)
+from ndl_export.tables import model
 from sources.reference import code_lists
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
@@ -25,8 +11,8 @@ NOT_ANSWERED, NOT_APPLICABLE = "Not answered", "Not applicable"
 """Shares include responses without an answer, but not responses to which the question does not apply."""
 
 
-def _build_attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
-    return Attribute(name, label, (*dict.fromkeys(answers.values()), NOT_ANSWERED))
+def _build_attribute(name: str, label: str, answers: dict[str, str]) -> model.Attribute:
+    return model.Attribute(name, label, (*dict.fromkeys(answers.values()), NOT_ANSWERED))
 
 
 _SURE = ("Yes", "No")
@@ -43,17 +29,17 @@ _AGES = AGE_BAND.categories[:-1]
 _BREAKDOWNS = {
     AGE_BAND: (
         # Ages in two groups as well, for areas with few responses.
-        Selection("Under three", _AGES[:3]),
-        Selection("Three or over", _AGES[3:]),
-        *(Selection(age, (age,)) for age in _AGES),
+        model.Selection("Under three", _AGES[:3]),
+        model.Selection("Three or over", _AGES[3:]),
+        *(model.Selection(age, (age,)) for age in _AGES),
     ),
-    FUNDED: tuple(Selection(answer, (answer,)) for answer in _SURE),
+    FUNDED: tuple(model.Selection(answer, (answer,)) for answer in _SURE),
     _RESPONDENT: (
-        *(Selection(role, (role,)) for role in _RESPONDENT.categories[:2]),
+        *(model.Selection(role, (role,)) for role in _RESPONDENT.categories[:2]),
         # Few fathers answer surveys of parents, and even fewer other carers, who are shown together.
-        Selection("Another carer", _RESPONDENT.categories[2:5]),
+        model.Selection("Another carer", _RESPONDENT.categories[2:5]),
     ),
-    **{service: tuple(Selection(answer, (answer,)) for answer in _SURE) for service in _SERVICES},
+    **{service: tuple(model.Selection(answer, (answer,)) for answer in _SURE) for service in _SERVICES},
 }
 """Levels of each breakdown. Responses without an answer, or unsure of a funded place, count only in the totals."""
 _WEIGHTS = {
@@ -66,26 +52,28 @@ _ABOUT_SUPPORT = ("sought_support", "ease_of_access")
 of responses by council that can be used fell from 79% to 64% (`readiness plan`, 8 councils, 2026-11-29)."""
 
 
-def _list_breakdowns(question: Attribute) -> tuple[Attribute, ...]:
+def _list_breakdowns(question: model.Attribute) -> tuple[model.Attribute, ...]:
     if question in WHO_ANSWERED:
         return ()
     return tuple(_BREAKDOWNS) if question.name in _ABOUT_SUPPORT else (AGE_BAND, FUNDED)
 
 
-def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str, str]) -> Iterator[Block]:
+def _iter_blocks(
+    question: model.Attribute, levels: tuple[model.Axis, ...], topic: dict[str, str]
+) -> Iterator[model.Block]:
     """Yield the blocks of a question.
 
     They give the responses with each answer, and their share of those to which the question applies.
     """
-    answers = Axis("answer", question.name, select_each(question))
-    block = Block(
+    answers = model.Axis("answer", question.name, model.select_each(question))
+    block = model.Block(
         axes=(*levels, answers),
         constants={"question": question.label} | topic,
         base="response_count",
         councils=not levels and question not in WHO_ANSWERED,
         weight=_WEIGHTS.get(topic["breakdown_topic"], "parents_who" if question in WHO_ANSWERED else "parents"),
     )
-    shared = ShareBlock(**vars(block), share="response_percent", share_of="answer")
+    shared = model.ShareBlock(**vars(block), share="response_percent", share_of="answer")
     if NOT_APPLICABLE not in question.categories:
         yield shared
         return
@@ -96,31 +84,19 @@ def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str,
     yield replace(shared, axes=(*levels, replace(answers, selections=applying, whole=whole)))
 
 
-PARENT_EXPERIENCE = Table(
-    name="parent_experience",
-    title="Parents' experience of getting support",
-    family="parents",
-    population=POPULATION,
-    description=(
-        "Answers to the survey of parents, by the child's age and free school meals or a funded place; two questions"
-        " also by who answered and which services the family used. Parents choose to answer: they are not a sample"
-    ),
-    filters=(
-        Filter("question", "Question", "The question asked"),
-        Filter("answer", "Answer", "The answer given"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-    ),
-    measures=(MEASURES["response_count"], MEASURES["response_percent"]),
-    blocks=tuple(
+PARENT_EXPERIENCE = model.define_table(
+    "parent_experience",
+    "parents",
+    POPULATION,
+    (
         block
         for question in (*QUESTIONS, *WHO_ANSWERED)
-        for levels, topic in build_breakdowns(*_list_breakdowns(question), levels=_BREAKDOWNS)
+        for levels, topic in model.build_breakdowns(*_list_breakdowns(question), levels=_BREAKDOWNS)
         for block in _iter_blocks(question, levels, topic)
     ),
 )
 
-FAMILY = Family(
+FAMILY = model.Family(
     name="parents",
     unit="response",
     source="parent_experience",

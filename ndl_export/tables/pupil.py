@@ -7,15 +7,11 @@ from typing import Any
 
 from ndl_export.tables.model import (
     ALL,
-    BREAKDOWN_FILTER,
     COUNCIL,
     FSM,
-    FSM_FILTER,
     IMD,
     MEASURES,
     SEX,
-    SEX_FILTER,
-    TOPIC_FILTER,
     UNKNOWN,
     Attribute,
     AverageBlock,
@@ -23,14 +19,13 @@ from ndl_export.tables.model import (
     Block,
     DifferenceBlock,
     Family,
-    Filter,
     Group,
     RateBlock,
     Selection,
     ShareBlock,
     SharedTotal,
-    Table,
     build_breakdowns,
+    define_table,
     select_each,
     select_total_and_each,
 )
@@ -165,10 +160,11 @@ GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected le
 CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]
 GLD_PERCENT = MEASURES["gld_children_percent"]
 
-_table = partial(Table, family="pupil", population=POPULATION)
+_table = partial(define_table, family="pupil", population=POPULATION)
 _GLD_YES = ("gld", ("Yes",))
 _gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
 _gld_and_count = partial(_gld, part="gld_children_count")
+_linked_gld = partial(_gld, as_linked=AS_LINKED.name)
 _ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
 BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
     (FSM, select_each(FSM)),
@@ -183,14 +179,8 @@ _FSM_AXIS = Axis("fsm_eligibility", "fsm", select_total_and_each(FSM))
 _TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
 
 GLD_HEADLINE = _table(
-    name="gld_headline",
-    title="Good level of development by characteristic",
-    description=(
-        "Children with a good level of development at the end of Reception, by characteristic and sex; area deprivation"
-        f" is that of the {IMD_INDEX}"
-    ),
-    filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
-    measures=(CHILDREN, MEASURES["gld_children_count"], GLD_PERCENT, MEASURES["elgs_expected_average"]),
+    "gld_headline",
+    imd_index=IMD_INDEX,
     blocks=(
         _gld_and_count(
             axes=(_SEX_AXIS,),
@@ -220,19 +210,8 @@ GLD_HEADLINE = _table(
 
 
 EARLY_LEARNING_GOALS = _table(
-    name="early_learning_goals",
-    title="Early learning goals",
-    description=(
-        "Children at the expected level in each of the 17 early learning goals: by council, and by sex and free school"
-        " meal eligibility for all councils together"
-    ),
-    filters=(
-        Filter("early_learning_goal", "Early learning goal", "One of the 17 early learning goals"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-    ),
-    measures=(MEASURES["expected_children_count"], MEASURES["expected_children_percent"]),
-    blocks=tuple(
+    "early_learning_goals",
+    blocks=(
         RateBlock(
             axes=axes,
             constants={"early_learning_goal": label} | topic,
@@ -248,11 +227,7 @@ EARLY_LEARNING_GOALS = _table(
 )
 
 NUMBER_OF_GOALS = _table(
-    name="goals_expected",
-    title="Number of early learning goals at the expected level",
-    description="Children by how many of the 17 early learning goals they are at the expected level in, in bands",
-    filters=(Filter("goals_expected", GOALS_EXPECTED.label, "How many of the 17 early learning goals"),),
-    measures=(CHILDREN, MEASURES["children_percent"]),
+    "goals_expected",
     blocks=(
         ShareBlock(
             axes=(Axis("goals_expected", GOALS_EXPECTED.name, select_total_and_each(GOALS_EXPECTED)),),
@@ -265,41 +240,20 @@ NUMBER_OF_GOALS = _table(
 )
 
 READINESS_PATHWAY = _table(
-    name="readiness_pathway",
-    title="From the two-year review to a good level of development",
-    description=(
-        "Children with a good level of development by the outcome of the linked health-visitor review at 2 to 2.5 years"
-        " (ASQ-3) and free school meal eligibility"
-    ),
-    filters=(
-        Filter("asq3_outcome", ASQ3.label, "Domains below the cut-off at the linked review"),
-        FSM_FILTER,
-    ),
-    measures=(CHILDREN, AS_LINKED, MEASURES["gld_children_count"], GLD_PERCENT),
+    "readiness_pathway",
     blocks=(
-        _gld_and_count(
+        _linked_gld(
+            part="gld_children_count",
             axes=(Axis("asq3_outcome", ASQ3.name, select_total_and_each(ASQ3)), _FSM_AXIS),
-            as_linked=AS_LINKED.name,
         ),
     ),
 )
 
 FUNDED_ENTITLEMENT = _table(
-    name="funded_entitlement",
-    title="Two-year-old entitlement and a good level of development",
-    description=(
-        "Children with a good level of development by whether the entitlement for disadvantaged two-year-olds was taken"
-        " (linked early years census) and free school meal eligibility"
-    ),
-    filters=(
-        Filter("two_year_old_entitlement", ENTITLEMENT.label, "Entitlement taken, from the linked census row"),
-        FSM_FILTER,
-    ),
-    measures=(CHILDREN, AS_LINKED, GLD_PERCENT),
+    "funded_entitlement",
     blocks=(
-        _gld(
+        _linked_gld(
             axes=(Axis("two_year_old_entitlement", ENTITLEMENT.name, select_total_and_each(ENTITLEMENT)), _FSM_AXIS),
-            as_linked=AS_LINKED.name,
         ),
     ),
 )
@@ -323,34 +277,21 @@ def _build_concern_axis(*services: str) -> Axis:
 
 _SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _list_seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
 _share = partial(ShareBlock, share="children_percent")
+_COUNTED: dict[str, Any] = {"base": CHILDREN.name, "as_linked": AS_LINKED.name}
+_counted_share = partial(_share, **_COUNTED)
 
 _BY_GROUP = build_breakdowns(SEX, FSM, ETHNIC, IMD)
 
 JOINED_DOTS = _table(
-    name="joined_dots",
-    title="Who had seen the child, and who had raised a concern",
-    description=(
-        "Children by which early services had seen them before school (linked two-year review, linked early years"
-        " census row) and which had raised a concern: the children no one joined up"
-    ),
-    filters=(
-        Filter("seen_by", "Seen by", "Linked two-year review, linked early years census row, both or neither"),
-        Filter("concern_by", "Concern raised by", "Service that had raised a concern"),
-    ),
-    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"], GLD_PERCENT),
+    "joined_dots",
     blocks=(
         # A block gives one kind of figure; rates and shares of the same levels share a row.
-        _gld(as_linked=AS_LINKED.name, axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, everywhere=True),
+        _linked_gld(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, everywhere=True),
         _share(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, share_of="seen_by", everywhere=True),
-        _gld(
-            as_linked=AS_LINKED.name,
-            axes=(_build_concern_axis(*CONCERN_GIVEN_SEEN),),
-            constants={"seen_by": "Total"},
-        ),
+        _linked_gld(axes=(_build_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}),
         _share(axes=(_build_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}, share_of="concern_by"),
         *(
-            _gld(
-                as_linked=AS_LINKED.name,
+            _linked_gld(
                 axes=(_build_concern_axis(seen),),
                 constants={"seen_by": seen},
                 everywhere=len(concerns) == 1,  # with one possible level, it has the same children as the total
@@ -364,20 +305,11 @@ JOINED_DOTS = _table(
 )
 
 SEEN_BY_GROUP = _table(
-    name="seen_by_group",
-    title="Who had seen the child, by group",
-    description=(
-        "Children by which early services had seen them before school, by sex, free school meal eligibility, ethnic"
-        " group and deprivation for all councils together; by council, of all children"
-    ),
-    filters=(TOPIC_FILTER, BREAKDOWN_FILTER, JOINED_DOTS.filters[0]),
-    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"]),
-    blocks=tuple(
-        _share(
+    "seen_by_group",
+    blocks=(
+        _counted_share(
             axes=(*axes, _SEEN_AXIS),
             constants=constants,
-            base=CHILDREN.name,
-            as_linked=AS_LINKED.name,
             share_of="seen_by",
             councils=not axes,
             everywhere=not axes,  # without a breakdown, it has the same children as joined_dots
@@ -418,29 +350,11 @@ _CONCERN_AXES: tuple[tuple[Axis, str, str], ...] = (
 """The axis of `first_concern`, with the levels of `recorded_by` and `other_service` that it is restricted to."""
 
 FIRST_CONCERNS = _table(
-    name="first_concern",
-    title="How long before school a service first recorded a concern",
-    description=(
-        "Children by when a health visitor or a setting first recorded a concern, which of them did, whether the other"
-        " had seen the child by then, and good level of development. A setting is taken to have seen a child from the"
-        " month of its progress check at age two, or else from the last early years census before Reception; in the"
-        " same month, a concern counts as the health visitor's"
-    ),
-    filters=(
-        Filter("good_level", GLD.label, "Whether the child reached a good level of development"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-        Filter("recorded_by", "Recorded by", "The service that recorded a concern first"),
-        Filter("other_service", "Other service", "When the other service had seen the child"),
-        Filter("first_concern", "First concern", "When a service first recorded a concern"),
-    ),
-    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"]),
-    blocks=tuple(
-        _share(
+    "first_concern",
+    blocks=(
+        _counted_share(
             axes=(*axes, Axis("good_level", GLD.name, select_total_and_each(GLD)), axis),
             constants={**topic, "recorded_by": recorded_by, "other_service": other},
-            base=CHILDREN.name,
-            as_linked=AS_LINKED.name,
             share_of="first_concern",
             councils=not axes,
             weight="first_concern",
@@ -457,37 +371,22 @@ def _iter_review_blocks(review: Attribute) -> Iterator[Block]:
     done = (ON_TIME, LATE, NO_TIMING)
     levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
     timing = Axis("review_timing", review.name, levels)
-    shape: dict[str, Any] = {"as_linked": AS_LINKED.name, "weight": "health_visitor_reviews"}
     for axes, topic in build_breakdowns(IMD):
         constants = {"health_review": review.label} | topic
-        yield _share(
-            **shape,
+        yield _counted_share(
             axes=(*axes, timing),
             constants=constants,
-            base=CHILDREN.name,
             share_of="review_timing",
             councils=not axes,
+            weight="health_visitor_reviews",
         )
         if not axes:
-            yield _gld(**shape, axes=(timing,), constants=constants)
+            yield _linked_gld(axes=(timing,), constants=constants, weight="health_visitor_reviews")
 
 
 HEALTH_VISITOR_REVIEWS = _table(
-    name="health_visitor_reviews",
-    title="The five health visitor reviews: done, on time, and outcome at school",
-    description=(
-        "Children by whether each mandated review was done and by the age at which it is due: the antenatal visit by"
-        " birth, the new birth visit by 14 days, the others by 8 weeks, 12 months and two and a half years. A review"
-        " made elsewhere, or recorded with the mother, is not linked: the antenatal visit often is not"
-    ),
-    filters=(
-        Filter("health_review", "Health visitor review", "One of the five mandated reviews"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-        Filter("review_timing", "Timing of the review", "Whether it was done, and by the age at which it is due"),
-    ),
-    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"], GLD_PERCENT),
-    blocks=tuple(block for review in REVIEWS.values() for block in _iter_review_blocks(review)),
+    "health_visitor_reviews",
+    blocks=(block for review in REVIEWS.values() for block in _iter_review_blocks(review)),
 )
 
 _COMPARISONS: tuple[tuple[str, str, Group | None, Group | None], ...] = (
@@ -510,18 +409,8 @@ _COMPARISONS: tuple[tuple[str, str, Group | None, Group | None], ...] = (
 """Topic, comparison and the two groups; an area is compared with all councils together if there is no second group."""
 
 GLD_DIFFERENCES = _table(
-    name="gld_differences",
-    title="Differences in the good level of development",
-    description=(
-        "How many percentage points one group of children is ahead of another at a good level of development, and how"
-        " far each area is from all councils together, with the interval of the difference itself"
-    ),
-    filters=(
-        TOPIC_FILTER,
-        Filter("comparison", "Comparison", "Which two groups of children, or the area and all councils together"),
-    ),
-    measures=(MEASURES["gld_difference_points"],),
-    blocks=tuple(
+    "gld_differences",
+    blocks=(
         DifferenceBlock(
             axes=(),
             constants={"breakdown_topic": topic, "comparison": comparison},
@@ -542,37 +431,21 @@ _LINKED_AXIS = Axis(
 
 
 LINKAGE_QUALITY = _table(
-    name="linkage_quality",
-    title="Children linked to a two-year review",
-    description="How many children were linked to a health-visitor review at 2 to 2.5 years, by characteristic",
-    filters=(
-        Filter("linked_to_review", "Linked to a two-year review", "Whether a review was linked to the child"),
-        TOPIC_FILTER,
-        BREAKDOWN_FILTER,
-    ),
-    measures=(CHILDREN, AS_LINKED, MEASURES["linked_children_percent"]),
-    blocks=tuple(
+    "linkage_quality",
+    blocks=(
         block
         for axes, constants in _BY_GROUP
         for block in (
             RateBlock(
+                **_COUNTED,
                 axes=axes,
                 constants=constants | {"linked_to_review": "Total"},
-                base="children_count",
-                as_linked=AS_LINKED.name,
                 numerator=("asq3", LINKED),
                 rate="linked_children_percent",
                 weight="linkage",
                 everywhere=not axes,
             ),
-            Block(
-                axes=(*axes, _LINKED_AXIS),
-                constants=constants,
-                base="children_count",
-                as_linked=AS_LINKED.name,
-                weight="linkage",
-                everywhere=not axes,
-            ),
+            Block(**_COUNTED, axes=(*axes, _LINKED_AXIS), constants=constants, weight="linkage", everywhere=not axes),
         )
     ),
 )

@@ -5,8 +5,6 @@ hashed before any data are read. Releases of the same councils and sources there
 data are. A row that turns out too uncertain stays in the table, with its figure withheld.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, Block, Selection, Table
+from ndl_export.tables import FAMILIES, Block, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
-from ndl_export.tables.model import Count
-from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, build_arrow_schema, list_key_names
+from ndl_export.tables.model import Count, Selection
+from ndl_export.tables.schema import (
+    BREAK,
+    TIME_IDENTIFIER,
+    ColumnRole,
+    PublishedColumn,
+    build_arrow_schema,
+    list_key_names,
+)
 from sources.reference.cohorts import Cohort, load_breaks
 
 Levels = tuple[str, ...]
@@ -48,7 +53,7 @@ class Detail:
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Detail:
+    def from_document(cls, document: Mapping[str, Any]) -> "Detail":
         """Read the detail from a plan's document. Raises KeyError or TypeError if the form is wrong."""
         return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
 
@@ -71,10 +76,6 @@ children."""
 # ASCII's unit separator, which no level and no name of an area contains.
 _SEPARATOR = "\x1f"
 _SHOWN = 3  # rows quoted in an error message
-
-
-class RowsDiffer(ValueError):
-    """A table's rows are not exactly those of its definition; the message gives examples."""
 
 
 Said = tuple[Children, Children | None]
@@ -144,6 +145,11 @@ def list_levels(table: Table, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.levels[position] for row in list_rows(table, all_together=True)))
 
 
+def list_allowed(table: Table, column: PublishedColumn) -> tuple[str, ...]:
+    """Return the values that a column may hold: the levels of a filter, the symbols of a flag; empty for others."""
+    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
+
+
 # Not compared by value: comparing arrays gives an array.
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -194,7 +200,7 @@ class Layout:
         flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
-    def select_cohort(self, cohort: str) -> Layout:
+    def select_cohort(self, cohort: str) -> "Layout":
         """Return the layout of one cohort with only its own areas."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
@@ -242,7 +248,7 @@ class Layout:
         }
 
     def sort_rows(self, data: pa.Table) -> pa.Table:
-        """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
+        """Return `data` in the order of this layout. Raises ValueError if rows are missing, unknown or duplicated."""
         names = list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
@@ -253,7 +259,7 @@ class Layout:
         twice = len(keys) - len(pc.unique(keys))
         if len(missing) or len(unknown) or twice:
             found = (*_format_examples("missing", missing), *_format_examples("not in the definition", unknown))
-            raise RowsDiffer("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))
+            raise ValueError("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))
         return data.take(position)
 
 

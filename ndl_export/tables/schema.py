@@ -40,16 +40,8 @@ class Flag(StrEnum):
 BREAK = "b"
 """Value of the column `series_break`, with the meaning in the same guidance; NULL if no break is known."""
 
-FLAG_MEANINGS: dict[str, str] = {
-    Flag.UNRELIABLE: "low reliability: the figure is shown, and its interval is wide",
-    Flag.LINKAGE: (
-        "compare with care: the records of these children agree less well than others', so many of their links are"
-        " missed; the figure is corrected for that, and its interval allows for it"
-    ),
-    Flag.WITHHELD: "not shown, because it is too uncertain",
-    Flag.NOT_APPLICABLE: "not applicable: the figure is not defined for this row",
-    Flag.NOT_AVAILABLE: "not available: the council has not sent the records that the figure counts",
-}
+_STATED = read_yaml(Path(__file__).parent / "columns.yaml")
+FLAG_MEANINGS: dict[str, str] = {Flag(symbol): meaning for symbol, meaning in _STATED["flag"].items()}
 SYMBOLS: dict[str, str] = {
     **FLAG_MEANINGS,
     BREAK: "break in the time series: a figure of the row is not comparable with that of the cohort before",
@@ -108,7 +100,6 @@ class PublishedColumn:
         return {ColumnRole.FLAG: tuple(Flag), ColumnRole.BREAK: (BREAK,)}.get(self.role, ())
 
 
-_STATED = read_yaml(Path(__file__).parent / "columns.yaml")
 TIME_COLUMNS, PLACE_COLUMNS = (
     tuple(
         PublishedColumn(name, label, pa.string(), description, role)

@@ -29,14 +29,13 @@ from ndl_export.bundle.verify import verify as check
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import SITE_FOLDER, InvalidVersion, Version
 from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.stores import is_url
 from ndl_export.publish import upload
 from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.upload import Published
-from ndl_export.site import SITE_FOLDER
 from pipelines.commands import options
 from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share

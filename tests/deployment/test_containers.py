@@ -23,7 +23,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT

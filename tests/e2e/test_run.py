@@ -13,7 +13,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.row_numbers import RowNumbers
-from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.services import SERVICES

@@ -22,13 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.bundle.make import BundleRefused, read_contents, write_bundle
-from ndl_export.bundle.read import BUNDLE_FILES
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, find_covariance_faults, find_noisy_faults
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT
 from tests.support import PROJECT
-from tests.support.export.fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
+from tests.support.export.fake_release import BUNDLE_FILES, COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 
 CHANGED_BY_EXCEL = re.compile(
     r"[=+@]|-(?!\d)|\d{1,4}[-/ ]\d|\d+e\d+$|0\d|\d{16}"
@@ -54,7 +55,7 @@ import os, sys, time
 from pathlib import Path
 os.umask(0o077)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.export.fake_release import fake_facts, fake_tables
+from tests.support.export.fake_release import BUNDLE_FILES, fake_facts, fake_tables
 from ndl_export.bundle.make import write_bundle
 facts = fake_facts(councils=tuple(reversed(fake_facts().councils)))
 tables = {name: data.take(list(reversed(range(data.num_rows)))) for name, data in fake_tables().items()}

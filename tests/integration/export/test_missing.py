@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.checks import build_table_layouts, find_table_faults
-from ndl_export.bundle.make import BundleRefused, read_contents, write_bundle
-from ndl_export.bundle.read import list_bundle_files
-from ndl_export.bundle.verify import verify
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused
+from ndl_export.bundle.verify import list_bundle_files, verify
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES

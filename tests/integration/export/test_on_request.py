@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
 from ndl_export.bundle.checks import find_request_faults
-from ndl_export.bundle.make import CATALOGUE_FILES, BundleRefused, read_contents, write_bundle
-from ndl_export.bundle.read import BUNDLE_FILES, TABLE_SUFFIXES
+from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.bundle.row_hashes import prove_rows
-from ndl_export.bundle.verify import verify
+from ndl_export.bundle.verify import TABLE_SUFFIXES, verify
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts
@@ -44,7 +45,7 @@ from tests.support.daily import mark_slow_after
 from tests.support.export.accessible_workbook import list_not_met
 from tests.support.export.bundles import sign_again
 from tests.support.export.ees_screener import list_failures
-from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
+from tests.support.export.fake_release import BUNDLE_FILES, COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
     LINKED,
@@ -352,8 +353,7 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     far = [Further("202425", "../../pupil", SUPPLEMENT)._asdict(), Further("x/y", "pupil", SUPPLEMENT)._asdict()]
     stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
     files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
-    assert OnRequest.list_named_files(files) == {ON_REQUEST_FILE}
-    assert OnRequest.list_table_names(files) == ()
+    assert OnRequest.list_names(files) == ((), {ON_REQUEST_FILE})
 
 
 SENTENCE = (

@@ -20,7 +20,7 @@ from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.release_facts import load_withdrawals
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
-from ndl_export.publish.upload import PublishRefused
+from ndl_export.publish.one_publisher import PublishRefused
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import publish

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.api.static import is_figure_file
-from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
@@ -29,7 +29,7 @@ from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST
 from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
-from ndl_export.publish.upload import PublishRefused
+from ndl_export.publish.one_publisher import PublishRefused
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import charge, publish

@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from ndl_export.bundle import read as bundle_source
-from ndl_export.bundle.make import read_contents
-from ndl_export.bundle.read import BUNDLE_FILES
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.stores import StoreError
@@ -27,6 +26,7 @@ from pipelines.cli import main
 from tests.support import serve
 from tests.support.daily import limit_examples
 from tests.support.export.bundles import sign_again
+from tests.support.export.fake_release import BUNDLE_FILES
 
 pytestmark = pytest.mark.slow
 
@@ -179,6 +179,15 @@ def test_folder_and_archives_on_a_web_server_are_sound(web: str, series: Path) -
     with serve(Unlisted, directory=str(series.parent)) as address:
         report = verify(f"{address}/{series.name}")
     assert report.ok, report
+
+
+@pytest.mark.parametrize("name", [b"../withdrawn.json", b"site/../../x", b"README.md"])
+def test_sums_that_lead_out_of_the_folder_or_come_twice_are_not_followed(copy: Path, name: bytes) -> None:
+    """Behind a server without listings, the sums say which files to read."""
+    sums = copy / "SHA256SUMS"
+    sums.write_bytes(sums.read_bytes() + b"0" * 64 + b"  " + name + b"\n")
+    with serve(Unlisted, directory=str(copy.parent)) as address:
+        assert "SHA256SUMS cannot be read: a line is not" in str(verify(f"{address}/{copy.name}"))
 
 
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:

@@ -22,7 +22,8 @@ from assets.release.measure import measure_release, publish_bundle
 from assets.release.planning import plan_family
 from assets.release.sign_off import build_measurement_request, check_publication, list_ready_releases, publish_approved
 from ndl_export.bundle import make
-from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.read import read_contents
+from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher, list_versions
 from pipelines.cli import main
@@ -280,7 +281,7 @@ def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path
         (site.parent / name).write_text(content)
     assert make.hash_sums(site.parent) == hashlib.sha256(sums.encode()).hexdigest()
     (site / "figures.html").write_text("Other figures.")
-    with pytest.raises(make.BundleRefused, match="is not as it was made"):
+    with pytest.raises(BundleRefused, match="is not as it was made"):
         make.hash_sums(site.parent)
 
 

@@ -20,7 +20,7 @@ from assets.home.paths import Home
 from assets.release import measure
 from assets.release.requests import planning as request_planning
 from assets.release.requests.planning import Sizes
-from ndl_export.bundle.make import read_contents
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP

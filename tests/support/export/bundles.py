@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.record import check_known
 from ndl_export.analyst_db.build import build_database
-from ndl_export.bundle.make import read_contents, write_bundle
-from ndl_export.facts.missing import Missing
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.read import read_contents
 from ndl_export.files.signing import sign_files
 from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables.geography import Missing
 from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, hash_plan

@@ -18,11 +18,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.facts.missing import Missing
+from ndl_export.bundle.verify import list_bundle_files
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
+from ndl_export.tables.geography import Missing
 from ndl_export.tables.rows import Children, Layout, list_rows
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
@@ -39,6 +40,8 @@ from sources.reference.places import PILOT
 COHORT = "202425"
 EARLIER = "202324"
 COHORTS = (EARLIER, COHORT)
+BUNDLE_FILES = list_bundle_files((COHORT,), PILOT)
+"""Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
 PARAMETERS = {
     "pupil": {"rho": 0.185, "epsilon": 3.0, "delta": 1e-6},
     "health": {"rho": 0.03, "epsilon": 1.12, "delta": 1e-6},

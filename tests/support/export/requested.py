@@ -14,12 +14,12 @@ import numpy as np
 import yaml
 
 from ndl_export.facts.directory_files import AskedTable, Budget, Status
-from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import read_definition
+from ndl_export.tables.geography import Missing
 from privacy.release.mechanism import compute_epsilon
 from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
 

@@ -9,8 +9,8 @@ import pytest
 
 from ndl_export.analyst_db.build import build_database, open_analyst_database
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.bundle.make import read_contents, write_bundle
-from ndl_export.bundle.read import BUNDLE_FILES
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import build_site_files, query_conclusions
@@ -18,7 +18,7 @@ from ndl_export.site.inference import Conclusions
 from sources.reference.places import PILOT, load_places
 from tests.support.daily import mark_slow_after
 from tests.support.export.bundles import KEY, MISSING, make_release
-from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.fake_release import BUNDLE_FILES, COHORT, fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, build_facts_with
 from tests.support.once import make_once
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from assets.home.errors import PACKAGES
 from assets.home.home_lock import InUse
 from assets.linkage.link import NotEnoughMemory
-from ndl_export.publish.upload import PlaceInUse
+from ndl_export.publish.one_publisher import PlaceInUse
 from pipelines.cli import main
 from pipelines.commands import console
 from pipelines.commands.console import HELP, PlainGroup, show_progress
