@@ -37,12 +37,12 @@ def render(folder: Path, name: str, **values: object) -> str:
     Raises jinja2.UndefinedError if the template uses a value that is not given.
     """
     with _ONE_AT_A_TIME:
-        rendered = _make_environment(folder).get_template(name).render(values)
+        rendered = make_environment(folder).get_template(name).render(values)
     return _DIRECTION_MARKS.sub("", _NOT_IN_XML.sub("\ufffd", rendered))
 
 
 @cache
-def _make_environment(folder: Path) -> jinja2.Environment:
+def make_environment(folder: Path) -> jinja2.Environment:
     """Return the environment that renders the templates of `folder`."""
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader(

@@ -4,7 +4,7 @@ They are `readiness plan`, `budget`, `verify`, `recompute`, `synthesise`, `diff`
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from assets.release.record import check_known
 from assets.release.requests.register import publish_register
 from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
 from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-from ndl_export.analyst_db.changes import HEADER
 from ndl_export.api.static import is_figure_file
 from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
@@ -33,7 +32,6 @@ from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.stores import is_url
 from ndl_export.publish import upload
-from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
@@ -44,7 +42,7 @@ from pipelines.commands.sign_off import Signing, add_signing_options
 from pipelines.ending import Ending
 from pipelines.release_calendar import publish_release
 from pipelines.reports.budget import build_statement, report_budget, report_plan
-from pipelines.reports.document import Grid, iter_grid_lines
+from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.keys import RELEASE, KeyRing
 from sources.extract.landing import list_councils
 from sources.reference.cohorts import Cohort
@@ -52,12 +50,6 @@ from sources.reference.places import PILOT
 
 _FIGURES_SHOWN = 20
 """Largest number of figures that are listed, unless all are asked for."""
-_SHARPER = (
-    "Both have the same noisy counts of the same records, and one has further ones, measured for tables on request:\n"
-    "a figure has changed if it is shown differently, and moved if that is more than these explain. Widths of\n"
-    "intervals are medians, relative to before."
-)
-_COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
 @click.command()
@@ -221,8 +213,16 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
             known = partial(check_known, home)
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = _build_published_facts(found, version) | {"done": yes}
-    waits = not yes and bool(found.sent or found.removed)
-    answer(facts, lambda: _describe_published(found, version, done=yes), waits=waits)
+    text = write_plain(
+        "published.md",
+        found=found,
+        version=version,
+        done=yes,
+        size=sum(found.sizes[each] for each in found.sent),
+        would_be=_iter_sent_lines(found),
+        places=_list_places(found, version),
+    )
+    answer(facts, lambda: text, waits=not yes and bool(found.sent or found.removed))
 
 
 def _build_published_facts(found: Published, version: str) -> dict[str, Any]:
@@ -238,18 +238,6 @@ def _build_published_facts(found: Published, version: str) -> dict[str, Any]:
     }
 
 
-def _describe_published(found: Published, version: str, *, done: bool) -> str:
-    """Return text about files that were sent, or would be unless `done`, and the addresses of the release."""
-    lines = [] if done else list(_iter_sent_lines(found))
-    lines += [] if done else [f"{each}  (taken away)" for each in found.removed]
-    lines.append(_describe_sent(found, version, done))
-    if found.withdrawn:
-        lines.append(f"{found.withdrawn.sentence} Catalogue, feed, API and database say so.")
-    if done:
-        lines += ["", *_list_places(found, version)]
-    return "\n".join(lines)
-
-
 def _iter_sent_lines(found: Published) -> Iterator[str]:
     """Yield a line for each file that would be sent, but only one for all of a release's files of figures."""
     figures: dict[str, list[int]] = {}
@@ -262,18 +250,8 @@ def _iter_sent_lines(found: Published) -> Iterator[str]:
         yield f"{folder}/  ({len(sizes)} files, {sum(sizes):,} bytes)"
 
 
-def _describe_sent(found: Published, version: str, done: bool) -> str:
-    if not found.sent and not found.removed:
-        return f"Release {version} is at {found.store.url} already, every file as it should be: nothing to send."
-    size = sum(found.sizes[each] for each in found.sent)
-    count = f"{len(found.sent)} files ({size:,} bytes)"
-    kept = f"{len(found.there)} files were there already"
-    if done:
-        return f"Release {version} is published at {found.store.url}: {count} sent and read back; {kept}."
-    return f"Nothing was sent: {count} would be, to {found.store.url}; {kept}."
-
-
-def _list_places(found: Published, version: str) -> list[str]:
+def _list_places(found: Published, version: str) -> dict[str, str]:
+    """Return the addresses of a release, by what is there."""
     address = found.store.format_address
     places = {
         "Bundle": address(f"{version}/"),
@@ -287,7 +265,7 @@ def _list_places(found: Published, version: str) -> list[str]:
         places["Current release"] = f"{found.current}, as {address(LATEST_FILE)} says"
     else:
         places["Current release"] = "none: every release is withdrawn"
-    return [f"{name + ':':<18}{place}" for name, place in places.items()]
+    return places
 
 
 @click.command()
@@ -354,63 +332,9 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     the home folder. Signatures are not checked: `verify` does that.
     """
     with show_progress("Comparing"):
-        found = compared(_find_bundle(before, home), _find_bundle(now, home))
-    answer(found.build_document(), lambda: describe_differences(found, everything=everything))
-
-
-def describe_differences(found: ReleaseDiff, *, everything: bool) -> str:
-    """Return changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
-    before, now = (
-        f"Release {side.release.version} (schema {side.schema_version})" for side in (found.before, found.now)
-    )
-    came, went = (", ".join(names) for names in found.requested)
-    requested = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
-    blocks = [
-        f"{before} -> {now}",
-        _describe_schema(found),
-        *([f"Tables on request, {' '.join(requested)}"] if requested else []),
-        _describe_figures(found),
-    ]
-    moved = [line for one in found.figures.values() for line in one.moved]
-    if moved:
-        shown = moved if everything else moved[:_FIGURES_SHOWN]
-        places = [HEADER.index(name) for name in _COLUMNS]
-        listed = _format_grid(_COLUMNS, [[line[place] for place in places] for line in shown])
-        left = len(moved) - len(shown)
-        more = f"\nand {left:,} more: --all lists them, --json gives their intervals" if left else ""
-        blocks.append(f"Figures that moved beyond the interval of their change\n{listed}{more}")
-    return "\n\n".join(blocks)
-
-
-def _describe_schema(found: ReleaseDiff) -> str:
-    if not found.changes:
-        return "Schema: no change."
-    rows = [(each.weight.name.lower(), each.table, each.column, each.category, each.what) for each in found.changes]
-    listed = _format_grid(("change", "table", "column", "category", "what"), rows)
-    return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
-
-
-def _describe_figures(found: ReleaseDiff) -> str:
-    sharper = any(one.width_ratio is not None for one in found.figures.values())
-    rows = (
-        (
-            *(name, f"{one.compared:,}", f"{len(one.moved):,}", f"{one.added:,}", f"{one.left_out:,}"),
-            *((f"{one.changed:,}", "" if one.width_ratio is None else f"{one.width_ratio:.1%}") if sharper else ()),
-        )
-        for name, one in found.figures.items()
-    )
-    further = ("changed", "width of intervals") if sharper else ()
-    listed = _format_grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
-    legend = f"\n{_SHARPER}" if sharper else ""
-    anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
-    return (
-        "Figures. If no record had changed, at most 5% of releases would list any as moved (Holm 1979)."
-        f"{legend}\n{listed}{anew}"
-    )
-
-
-def _format_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(iter_grid_lines(Grid("", header, list(rows)), sys.maxsize))
+        found = compared(_find_bundle(before, home), _find_bundle(now, home)).build_document()
+    text = write_text("differences.md", **found, everything=everything, most=_FIGURES_SHOWN)
+    answer(found, lambda: format_text(text, sys.maxsize))
 
 
 def _find_bundle(named: str, home: Home | None) -> Path:
