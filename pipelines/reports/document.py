@@ -134,12 +134,12 @@ def format_text(text: str, width: int = WIDTH) -> str:
     for number, section in enumerate(read_sections(text)):
         indent = _GAP if number else 0
         # The title has a line of its own; other titles follow the line above them.
-        lines += ["", *wrap_text(section.title, width)] if number else [*wrap_text(section.title, width), ""]
+        lines += ["", *_wrap(section.title, width)] if number else [*_wrap(section.title, width), ""]
         for sentence in section.sentences:
-            lines += wrap_text(sentence, width, indent)
+            lines += _wrap(sentence, width, indent)
         for grid in section.grids:
-            lines += wrap_text(f"{grid.caption}:", width, indent) if grid.caption else []
-            lines += iter_grid_lines(grid.rows, grid.numbers, width)
+            lines += _wrap(f"{grid.caption}:", width, indent) if grid.caption else []
+            lines += _iter_grid_lines(grid.rows, grid.numbers, width)
     return "\n".join(lines).rstrip()
 
 
@@ -148,13 +148,13 @@ def format_minute(moment: str) -> str:
     return f"{dt.datetime.fromisoformat(moment).astimezone(dt.UTC):%Y-%m-%d %H:%M}"
 
 
-def wrap_text(text: str, width: int = WIDTH, indent: int = 0) -> list[str]:
+def _wrap(text: str, width: int, indent: int = 0) -> list[str]:
     """Return lines of at most `width` columns, breaking words only if they are longer than a line."""
     space = " " * indent
     return wrap(text, width, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
 
 
-def iter_grid_lines(rows: Sequence[Sequence[str]], numbers: int, width: int = WIDTH) -> Iterator[str]:
+def _iter_grid_lines(rows: Sequence[Sequence[str]], numbers: int, width: int) -> Iterator[str]:
     """Yield the lines of a table, headings first, of at most this width; its last columns are `numbers`."""
     widths = _compute_widths(rows, numbers, width)
     first_number = len(widths) - numbers
