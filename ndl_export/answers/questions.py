@@ -233,31 +233,31 @@ class Questions:
         """Return the difference of two subjects, or the reason why there is none."""
         if one.statistic.measure != other.statistic.measure or one.statistic.table != other.statistic.table:
             return "Figures of different measures or tables are not compared: they are of different children or things."
-        groups = self._get_group(one.statistic), self._get_group(other.statistic)
         is_within = one.area_code == other.area_code
         if not is_within and one.cohort != other.cohort:
             return "Two areas in two cohorts are not compared: compare areas in one cohort, or cohorts of one area."
-        if groups[0] and groups[1]:
-            macro, key, keys = "gld_compared(?, ?, ?, ?, ?)", "group_key", list[Any](groups)
-            values = keys
-        else:
-            macro, key = "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels"
-            keys = [list(one.statistic.levels), list(other.statistic.levels)]
-            values = [one.statistic.table, one.statistic.measure, *keys]
+        macro, key, keys, values = self._choose_macro(one.statistic, other.statistic)
         query = (
             f"SELECT verdict, lower_end, upper_end, basis, area_code, less_area_code FROM {macro}"
             f" WHERE {key} = ? AND less_{key} = ?"
         )
         listed = self._list_pairs(query, [*values, is_within, one.cohort, other.cohort, *keys])
         areas = one.area_code, other.area_code
-        rows = [row for row in listed if (row["area_code"], row["less_area_code"]) == areas]
-        if not rows or rows[0]["verdict"] is None:
-            return capitalise(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
-        found = rows[0]
+        found = next((row for row in listed if (row["area_code"], row["less_area_code"]) == areas), None)
+        if found is None or found["verdict"] is None:
+            return capitalise(found["basis"]) + "." if found else "One of the two figures is not published."
         sign = -1 if one.statistic.opposite else 1
         lower, upper = sorted((sign * found["lower_end"], sign * found["upper_end"]))
         turned: dict[str, str] = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
         return Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
+
+    def _choose_macro(self, one: Statistic, other: Statistic) -> tuple[str, str, list[Any], list[Any]]:
+        """Return the macro that compares two statistics, the column of their keys, the keys, and its first values."""
+        groups: list[Any] = [self._get_group(one), self._get_group(other)]
+        if all(groups):
+            return "gld_compared(?, ?, ?, ?, ?)", "group_key", groups, groups
+        levels = [list(one.levels), list(other.levels)]
+        return "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels", levels, [one.table, one.measure, *levels]
 
     def _list_pairs(self, query: str, values: list[Any]) -> list[Row]:
         """Return the rows of a comparison. They are kept, because the macro compares all areas at once."""
@@ -311,12 +311,8 @@ class Questions:
 
     def rank_areas(self, statistic: Statistic, cohort: str) -> list[Row]:
         """Return councils by figure, the highest first, each with the best and the worst rank that it may have."""
-        group, values = self._get_group(statistic), list[Any]()
-        if group:
-            macro, figure, values = "gld_compared(?, ?, false, ?, ?)", "percent", [group, group]
-        else:
-            macro, figure, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", "figure", list(statistic.levels)
-            values = [statistic.table, statistic.measure, levels, levels]
+        macro, key, _, values = self._choose_macro(statistic, statistic)
+        figure = "percent" if key == "group_key" else "figure"
         sign = -1 if statistic.opposite else 1
         ahead, behind = map(quote_text, ("ahead", "behind") if sign > 0 else ("behind", "ahead"))
         return self._list_pairs(
@@ -325,7 +321,7 @@ class Questions:
                        count(*) + 1 - count(*) FILTER (verdict = {ahead}) AS worst_rank
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
-            [*values, cohort, cohort],
+            [*values, False, cohort, cohort],
         )
 
     def answer_ranking(self, statistic: Statistic, cohort: str) -> Answer:

@@ -32,7 +32,7 @@ _COMPARE_ALONE = {
     **dict.fromkeys(("below", "less than", "lower than", "fewer than"), "lower"),
 }
 """Phrases that bound a number if one follows, and otherwise compare."""
-_KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
+_KINDS = ("elsewhere", "area", "cohort", "several", "opposite", "measure", "category")
 """Kinds of meanings; if words have several, the first one here counts."""
 _ONLY_WITH = {
     "ethnic": {"Ethnic group"},
@@ -82,37 +82,29 @@ class _Slot:
 
 def _read_slot(items: Iterable[Item]) -> _Slot:
     found: dict[str, dict[Any, None]] = defaultdict(dict)
-    opposite = False
     for item in items:
         if item.kind in ("england", "together"):
-            found["areas"].setdefault(COUNTRY[1] if item.kind == "england" else TOGETHER)
-        elif item.kind in ("cohort", "year"):
-            found["cohorts"].setdefault(
-                item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}"
-            )
-        elif item.kind == "everyone":
-            found["everyone"].setdefault(True)
+            found["area"].setdefault(COUNTRY[1] if item.kind == "england" else TOGETHER)
+        elif item.kind in ("cohort", "everyone"):
+            found[item.kind].setdefault(item.value)
         elif item.kind == "term":
-            kinds = {each.kind for each in item.value.meanings}
-            values = tuple(each.value for each in item.value.meanings)
-            if "elsewhere" in kinds:
-                raise NotPublished(describe_elsewhere(values[0]))
+            meanings = {kind: tuple(each.value for each in item.value if each.kind == kind) for kind in _KINDS}
             # A name that could be an area or a group is read as an area.
-            kind = next(each for each in _KINDS if each in kinds)
-            chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
+            kind, values = next((kind, values) for kind, values in meanings.items() if values)
+            if kind == "elsewhere":
+                raise NotPublished(describe_elsewhere(values[0]))
             if kind == "category":
-                found["groups"].setdefault(chosen)
+                found["group"].setdefault(values)
             elif kind == "several":
-                found["groups"].update(((category,), None) for category in chosen[0])
+                found["group"].update(((category,), None) for category in values[0])
             else:
-                opposite = opposite or kind == "opposite"
-                found["measures" if kind == "opposite" else f"{kind}s"].update(dict.fromkeys(chosen))
+                found[kind].update(dict.fromkeys(values))
     return _Slot(
-        tuple(found["areas"]),
-        tuple(found["cohorts"]),
-        tuple(found["measures"]),
-        opposite,
-        tuple(found["groups"]),
+        tuple(found["area"]),
+        tuple(found["cohort"]),
+        (*found["opposite"], *found["measure"]),
+        bool(found["opposite"]),
+        tuple(found["group"]),
         bool(found["everyone"]),
     )
 
@@ -347,7 +339,7 @@ class _Writer:
         """Return whether the only cohort named is where a change starts: `up since 2023/24`."""
         if len(cohorts) != 1:
             return False
-        at = [item.first for item in self.reading.list_kind("cohort", "year")]
+        at = [item.first for item in self.reading.list_kind("cohort")]
         return bool(at) and self.reading.tokens[at[0] - 1] in ("since", "from", "on")
 
     def _write_comparison(self, comparators: list[Item]) -> list[Claim]:
@@ -420,14 +412,11 @@ class _Writer:
 
 
 _BOUNDS = {
-    "about": "about",
-    "nearly": "nearly",
-    "just over": "just over",
-    "more than": "more than",
-    "less than": "less than",
+    **{phrase: phrase for phrase in ("about", "nearly", "just over", "more than", "less than")},
     "higher": "more than",
     "lower": "less than",
 }
+"""How a number is quoted, by the kind of the phrase before it."""
 
 
 def check_sentence(questions: Questions, text: str) -> Judgement:
