@@ -34,22 +34,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _ARITHMETIC = 1e-6
 """Largest difference between two estimates of a count that is attributed to rounding."""
 HEADER = (
-    "table",
-    "measure",
-    "time_period",
-    "geographic_level",
-    "area_code",
-    "area_name",
-    "row",
-    "previous",
-    "previous_lower_ci",
-    "previous_upper_ci",
-    "current",
-    "current_lower_ci",
-    "current_upper_ci",
-    "change",
-    "change_lower_ci",
-    "change_upper_ci",
+    *("table", "measure", "time_period", "geographic_level", "area_code", "area_name", "row"),
+    *(f"{what}{end}" for what in ("previous", "current", "change") for end in ("", "_lower_ci", "_upper_ci")),
 )
 
 
