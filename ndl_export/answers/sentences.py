@@ -15,15 +15,7 @@ from typing import Any
 from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Judgement, Other, check_claim, decide, find_worst
 from ndl_export.answers.questions import Questions, describe_elsewhere
 from ndl_export.answers.reading import TOGETHER, Item, Number, Reading, read_sentence
-from ndl_export.answers.vocabulary import (
-    CONTEXT,
-    COUNTERPARTS,
-    POPULATIONS,
-    Category,
-    NotPublished,
-    Statistic,
-    Vocabulary,
-)
+from ndl_export.answers.vocabulary import CONTEXT, POPULATIONS, Category, NotPublished, Statistic, Vocabulary
 from sources.reference.places import COUNTRY
 
 _SEPARATORS = {"and", "while", "whereas", "but", "although", "though"}
@@ -405,10 +397,9 @@ class _Writer:
         )
 
     def _find_counterpart(self, category: Category) -> Category:
-        other = COUNTERPARTS.get(": ".join(category))
-        if other is None:
-            raise Unreadable(f"it does not say who the others of {category[1]} are")
-        return category[0], other
+        if other := self.vocabulary.find_counterpart(category):
+            return other
+        raise Unreadable(f"it does not say who the others of {category[1]} are")
 
 
 _BOUNDS = {

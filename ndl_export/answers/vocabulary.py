@@ -24,14 +24,9 @@ from privacy.doors.shipped import read_yaml
 from sources.reference.places import load_places
 
 _STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
-SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures"].items()}
-"""Sentence that states a figure, by measure."""
-_WHAT: dict[str, list[str]] = {name: words.get("what", []) for name, words in _STATED["measures"].items()}
 _WITH_LABEL = frozenset(_STATED["with_label"])
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
 """Measure that counts the children or responses of a percentage, by the percentage's measure."""
-COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
-"""The opposite of each category, by label and category."""
 _PLAIN = frozenset(("children_percent", "children_count"))
 POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
 """Measures that may only say which children another measure is about."""
@@ -245,6 +240,11 @@ class Vocabulary:
             raise NotPublished(self._describe_nearest(meant, chosen))
         return list(found.values())
 
+    def find_counterpart(self, category: Category) -> Category | None:
+        """Return the category of all other children, such as boys of girls, if there is one."""
+        other = _STATED["counterparts"].get(": ".join(category))
+        return (category[0], other) if other else None
+
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""
         label = self.tables[statistic.table].get_measure(statistic.measure).label
@@ -317,20 +317,26 @@ class Index:
         return names, f"{table.title} {table.description} {table.get_measure(statistic.measure).description}"
 
 
-def describe_children(statistic: Statistic) -> tuple[str, str]:
-    """Return the children of a statistic in words, such as `girls (First language: English)`, and what it measures.
+def describe_statistic(statistic: Statistic) -> dict[str, str]:
+    """Return the sentence that states a figure of a statistic (`said`), and words for it.
 
-    The second text has the categories that the measure's own sentence names, or all of them if it names none.
+    They are the children (`who`), such as `girls (First language: English)`, all `categories`, and what it measures
+    (`what`): the categories that the measure's own sentence names, or all of them if it names none.
     """
+    stated = _STATED["measures"].get(statistic.measure, {"said": "{area}, {categories}, {cohort}: {value}"})
     words = {
         label: f"{label}: {category}" if label in _WITH_LABEL else category
         for label, category in sorted(statistic.signature)
     }
-    measured = [label for label in words if label in _WHAT.get(statistic.measure, ())]
+    measured = [label for label in words if label in stated.get("what", ())]
     noun = _STATED["nouns"].get(words.get("Sex"), "children")
     groups = [words[label] for label in words if label not in measured and (label != "Sex" or noun == "children")]
-    what = ", ".join(words[label] for label in measured) or statistic.categories
-    return f"{noun} ({', '.join(groups)})" if groups else noun, what
+    return {
+        "said": stated["said"],
+        "who": f"{noun} ({', '.join(groups)})" if groups else noun,
+        "what": ", ".join(words[label] for label in measured) or statistic.categories,
+        "categories": statistic.categories or "all children",
+    }
 
 
 def _split_key(key: str) -> Category:
