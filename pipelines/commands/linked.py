@@ -2,7 +2,6 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -21,7 +20,7 @@ from pipelines.commands.console import answer, show_progress, stop, stop_for_pro
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.commands.returns import returns
 from pipelines.ending import Ending
-from pipelines.reports.document import format_text, write_text
+from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.chained_log import read_entries
 from privacy.doors import environment, files
 from privacy.doors.shipped import read_yaml
@@ -180,8 +179,8 @@ def log(home: Home) -> None:
     """
     check_anchored(home)
     found = read_entries(home.disclosures)
-    lines = [_format_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
-    answer(found, lambda: "\n".join(lines))
+    text = write_plain("disclosures.md", entries=found, released=ReturnState.RELEASED)
+    answer(found, lambda: text)
 
 
 @returns.command("release")
@@ -195,17 +194,3 @@ def release_delivery(store: ExtractStore, reason: str) -> None:
     open_home(store.home)
     release(store, reason)
     click.echo(f"{store.council}/{store.source}: released; make the returns again (readiness returns make)")
-
-
-def _format_disclosure(entry: dict[str, Any]) -> str:
-    first = (
-        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
-    )
-    reason = f": {entry['reason']}" if entry["reason"] else ""
-    if entry["what"] == ReturnState.RELEASED:
-        return f"{first}  by {entry['by']}{reason}"
-    number = f", number {entry['serial']}" if entry.get("serial") else ""
-    lines = [f"{first}  for {entry['recipient_name']}, {entry['rows']:,} rows{number}, by {entry['by']}{reason}"]
-    lines += [f"        {teller} tells: {', '.join(facts)}" for teller, facts in entry["tells"].items()]
-    agreements = ", ".join(f"{council} {version[:12]}" for council, version in entry["agreements"].items())
-    return "\n".join([*lines, f"        agreements: {agreements}; return {entry['return_mac'][:12]}"])

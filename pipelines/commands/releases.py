@@ -28,7 +28,7 @@ from ndl_export.bundle.verify import verify as check
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import WITHDRAWN_FILE, InvalidVersion, Version
 from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.stores import is_url
 from ndl_export.publish import upload
@@ -304,19 +304,10 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
         then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
         signed = f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
         return answer(asdict(found), lambda: signed)
-    readers = f"catalogue, feed and {home.release / 'withdrawn.json'} give the reason"
-    lines = [
-        f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
-        f"The current release {'is' if yes else 'would be'} {newest}."
-        if newest
-        else f"No release {'remains' if yes else 'would remain'}: latest and site {'are gone' if yes else 'would go'}.",
-        "Its privacy budget stays spent: what was published cannot be taken back.",
-    ]
-    if to_sign:
-        lines.append(f"Page to read: {to_sign['sheet']}\n  SHA-256 {to_sign['sheet_sha256']}")
-        lines.append(f"File to sign: {to_sign['file']}")
+    register = home.release / WITHDRAWN_FILE
+    text = write_plain("withdrawn.md", version=version, done=yes, newest=newest, register=register, to_sign=to_sign)
     facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
-    answer(facts, lambda: "\n".join(lines), waits=not yes)
+    answer(facts, lambda: text, waits=not yes)
 
 
 @click.command()
