@@ -170,7 +170,7 @@ def _iter_cohort_steps(
         "linkage",
         f"Linkage{about}: who is who, without names",
         lambda: is_current(home.get_cohort(cohort.code), councils),
-        lambda jobs: jobs.run_linkage(cohort.code),
+        lambda jobs: jobs.execute("linkage", {"partition_key": cohort.code}),
     )
 
 

@@ -300,15 +300,13 @@ class Index:
         # The first query that finds anything counts: all words in names, then all words in names or descriptions (the
         # plainest statistic first), then any of the words (the best match first).
         every = " ".join(tokens)
-        queries = ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank"))
-        found = next(filter(None, (self._match(query, order, limit) for query, order in queries)), [])
-        return [self._statistics[number - 1] for number in found]
-
-    def _match(self, query: str, order: str, limit: int) -> list[int]:
-        rows = self._database.execute(
-            f"SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
-        )
-        return [number for (number,) in rows]
+        for query, order in ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank")):
+            found = self._database.execute(
+                f"SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
+            ).fetchall()
+            if found:
+                break
+        return [self._statistics[number - 1] for (number,) in found]
 
     def _describe(self, statistic: Statistic) -> tuple[str, str]:
         """Return the names of a statistic, and the words that describe it."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import documents, shapes
-from ndl_export.api.figures import COLUMNS, IS_CURRENT, JSON
+from ndl_export.api.documents import COLUMNS, IS_CURRENT, JSON
 from ndl_export.api.static import hash_sums_file, load_figures
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases

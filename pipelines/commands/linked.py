@@ -165,7 +165,7 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
         stop_for_problems(agreements, invalid.problems, " before any return is made or withdrawn")
     folders = Installation.build(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
-        jobs.run_returns(store.cohort)
+        jobs.execute("returns", {"partition_key": store.cohort})
 
 
 @returns.command()

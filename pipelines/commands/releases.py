@@ -38,7 +38,7 @@ from ndl_export.site import SITE_FOLDER
 from pipelines.commands import options
 from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
-from pipelines.commands.sign_off import Signing, add_signing_options
+from pipelines.commands.sign_off import Signing, add_signing_options, describe_signed
 from pipelines.ending import Ending
 from pipelines.release_calendar import publish_release
 from pipelines.reports.budget import build_statement, report_budget, report_plan
@@ -119,22 +119,16 @@ def recompute(bundle: Path) -> None:
     synthetic = (bundle / CSV_FILE).is_file()
     with show_progress(f"Computing {bundle} again"):
         found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
-    number = 0 if synthetic else len(merge_tables(OnRequest.read_bundle(bundle).tables))
-    exact = (
-        f"{SAME_DIGITS} digits ({', '.join(found.last_digits)} not to the last bit: another processor or other versions"
-        " of libraries made them)"
-        if found.last_digits
-        else "the last bit"
-    )
-    same = (
-        f"{bundle}: every file is what the noisy counts of the release give, to the byte"
-        if synthetic
-        else f"{bundle}: {number} tables are what the noisy counts give, to {exact}"
-    )
-    counted = {} if synthetic else {"tables": number, "not_to_the_last_bit": found.last_digits}
-    facts = {"bundle": str(bundle), **counted, "differing": found.figures, "ok": not found.figures}
+    facts = {"bundle": str(bundle), "differing": found.figures, "ok": not found.figures}
+    same = "every file is what the noisy counts of the release give, to the byte"
+    if not synthetic:
+        number = len(merge_tables(OnRequest.read_bundle(bundle).tables))
+        facts |= {"tables": number, "not_to_the_last_bit": found.last_digits}
+        bits = f" ({', '.join(found.last_digits)} not to the last bit: another processor or other versions of libraries"
+        exact = f"{SAME_DIGITS} digits{bits} made them)" if found.last_digits else "the last bit"
+        same = f"{number} tables are what the noisy counts give, to {exact}"
     if is_json_wanted() or not found.figures:
-        answer(facts, lambda: same)
+        answer(facts, lambda: f"{bundle}: {same}")
     if found.figures:
         stop(f"{bundle}: the noisy counts do not give {', '.join(found.figures)} as published")
 
@@ -300,9 +294,7 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
         by = signing.load(to_sign["sheet_sha256"])
         assert by
         found = sign_off.sign_request(store, request, to_sign["sheet_sha256"], by)
-        enough = found.signed >= found.needed
-        then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
-        signed = f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
+        signed = describe_signed(found, f"the withdrawal of {version}", "Now withdraw it, with --yes.")
         return answer(asdict(found), lambda: signed)
     register = home.release / WITHDRAWN_FILE
     text = write_plain("withdrawn.md", version=version, done=yes, newest=newest, register=register, to_sign=to_sign)

@@ -4,7 +4,7 @@ It reports to the sender on its own extract: counts, rules and row numbers, neve
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ _COHORT = re.compile(r"\d{6}")
 _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 _ROWS_SHOWN = 10
 _SEVERITIES = {"reject": "Set aside", "warn": "Kept, to look at"}
-_NO_DIRECTORY = "No --postcode-directory was given: the deprivation quintile (imd_quintile) is missing."
+_SAID = {
+    "no_directory": "No --postcode-directory was given: the deprivation quintile (imd_quintile) is missing.",
+    "formulas_not_checked": FORMULAS_NOT_CHECKED,
+}
 
 
 @click.command()
@@ -75,7 +78,7 @@ def pseudonymise(
             why = stopped.for_sender
             break
         done.append(_summarise(landed, made))
-        click.echo(write_plain("pseudonymised.md", **done[-1], no_directory=_NO_DIRECTORY, most=_ROWS_SHOWN))
+        click.echo(write_plain("pseudonymised.md", each=done[-1], most=_ROWS_SHOWN, **_SAID))
         if made.stopped:
             why = f"{made.stopped}; no tokens were written"
             break
@@ -131,7 +134,7 @@ def _build_report(landed: Landed, done: Sequence[dict[str, Any]], why: str) -> R
     title = f"{CONTRACTS[landed.source].title}, {get_place(landed.council).la_name}, {Cohort(landed.cohort).label}"
     return Report(
         "an extract before it is sent",
-        write_text("extract.md", title=title, stopped=why, done=done, no_directory=_NO_DIRECTORY),
+        write_text("extract.md", title=title, stopped=why, done=done, **_SAID),
         facts={"stopped": why, "files": [each["manifest"].rows_read for each in done]},
         good=not why and not any(each["manifest"].rows_rejected for each in done),
         own=True,
@@ -149,27 +152,7 @@ def _summarise(landed: Landed, done: Pseudonymised) -> dict[str, Any]:
         for severity, title in _SEVERITIES.items()
     }
     return {
-        "name": landed.path.name,
-        "sentences": list(_describe_whole(landed, done)),
+        "landed": landed,
         "by_severity": {title: found for title, found in rules.items() if found},
         "lacks_quintile": has_quintile(CONTRACTS[landed.source]) and not done.manifest.postcode_directory_sha256,
-        "manifest": done.manifest,
-        "outputs": done.outputs,
-        "stopped": done.stopped,
-    }
-
-
-def _describe_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
-    """Yield the counts, and signs that it may be the wrong file or sheet."""
-    manifest = done.manifest
-    yield (
-        f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
-        f" {manifest.rows_rejected:,} set aside"
-    )
-    yield from (other.for_sender for other in done.other_origins)
-    if sheet := done.sheet:
-        others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
-        if sheet.number:
-            yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"
-        if not sheet.formulas_checked:
-            yield FORMULAS_NOT_CHECKED
+    } | vars(done)

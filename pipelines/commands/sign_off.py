@@ -27,7 +27,7 @@ from pipelines.reports.document import format_text, write_text
 from pipelines.run import choose_release
 from privacy.doors import files
 from privacy.keys import generate_private_pem, load_own_key
-from privacy.release.approval import Request, parse_signature, sign_content
+from privacy.release.approval import parse_signature, sign_content
 from privacy.release.policy import format_public_key, load_policy
 from sources.reference.cohorts import Cohort
 
@@ -139,7 +139,14 @@ def approve(
         click.echo(HOW_TO_SIGN)
         return
     found = sign_off.sign_request(store, request, written.sheet_sha256, by)
-    click.echo(_describe_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
+    what, then = "the change of people", "The ledger has recorded them: from now on they sign."
+    if not people:
+        what = f"the {request['stage']} of release {request['release']}"
+        then = (
+            f"Now run it again, with the same options: readiness {again} --home {shlex.quote(str(home.root))}"
+            f" --release {request['release']} (or start the job in Dagster)."
+        )
+    click.echo(describe_signed(found, what, then))
 
 
 HOW_TO_SIGN = (
@@ -149,21 +156,11 @@ HOW_TO_SIGN = (
 )
 
 
-def _describe_signed(found: Count, request: Request, again: str) -> str:
-    """Return the text after signing: the signature, and the next step."""
-    stage, release = request["stage"], request["release"]
-    what = f"the {stage} of release {release}" if release else "the change of people"
-    lines = [f"Signed: {what}, as {found.role}; {found.signed} of {found.needed}."]
-    if found.signed < found.needed:
-        lines.append("Another person must sign, with a key of their own, before it goes on.")
-    elif not release:
-        lines.append("The ledger has recorded them: from now on they sign.")
-    else:
-        lines.append(
-            f"Now run it again, with the same options: readiness {again} --release {release} (or start the job in"
-            " Dagster)."
-        )
-    return "\n".join(lines)
+def describe_signed(found: Count, what: str, then: str) -> str:
+    """Return the text after signing: what was signed, and the next step, which is `then` if enough people signed."""
+    another = "Another person must sign, with a key of their own, before it goes on."
+    next_step = another if found.signed < found.needed else then
+    return f"Signed: {what}, as {found.role}; {found.signed} of {found.needed}. {next_step}"
 
 
 @keys.command()

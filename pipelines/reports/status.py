@@ -2,7 +2,8 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import asdict
+
+from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.linkage.arrivals import Arrival, Entry, Progress, State, explain_arrivals
@@ -31,11 +32,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
     meant += ["something in landing is not read, and may be an extract: see below"] if unread else []
     facts = {
         "cohort": cohort.code,
-        "arrivals": [
-            asdict(entry)
-            | {"since": entry.since.isoformat(), "in_since": entry.in_since.isoformat() if entry.in_since else None}
-            for entry in found
-        ],
+        "arrivals": TypeAdapter(Sequence[Arrival]).dump_python(found, mode="json"),
         "not_read": list(unread),
         "held": list(held),
         "meaning": meant,
@@ -51,7 +48,7 @@ def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
     facts = {
         "on": on.isoformat(),
         "cohorts": [cohort.code for cohort in list_open_cohorts(on)],
-        "records": [asdict(entry) | {"since": entry.since.isoformat()} for entry in entries],
+        "records": TypeAdapter(Sequence[Entry]).dump_python(entries, mode="json"),
     }
     good = all(entry.progress is not Progress.LATE for entry in entries)
     return Report("timeline", write_text("timeline.md", **facts), facts, good)
