@@ -127,14 +127,10 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
     return set(names) <= set(data.column_names)
 
 
-def _get_column_names(measure: Measure) -> tuple[str, str, str]:
+def _get_column_names(measure: Measure) -> tuple[str, ...]:
     """Return the columns of the value compared and of the ends of its interval."""
     value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
-    return (
-        get_column_name(measure, value),
-        get_column_name(measure, ColumnRole.LOWER),
-        get_column_name(measure, ColumnRole.UPPER),
-    )
+    return tuple(get_column_name(measure, role) for role in (value, ColumnRole.LOWER, ColumnRole.UPPER))
 
 
 def _match_rows_sql(table: Table) -> str:
