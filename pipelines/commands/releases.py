@@ -124,8 +124,8 @@ def recompute(bundle: Path) -> None:
     if not synthetic:
         number = len(merge_tables(OnRequest.read_bundle(bundle).tables))
         facts |= {"tables": number, "not_to_the_last_bit": found.last_digits}
-        bits = f" ({', '.join(found.last_digits)} not to the last bit: another processor or other versions of libraries"
-        exact = f"{SAME_DIGITS} digits{bits} made them)" if found.last_digits else "the last bit"
+        why = f"{', '.join(found.last_digits)} not to the last bit: another processor or other versions of libraries"
+        exact = f"{SAME_DIGITS} digits ({why} made them)" if found.last_digits else "the last bit"
         same = f"{number} tables are what the noisy counts give, to {exact}"
     if is_json_wanted() or not found.figures:
         answer(facts, lambda: f"{bundle}: {same}")

@@ -57,7 +57,7 @@ def _make_environment() -> jinja2.Environment:
 
 def _escape(value: Any) -> Markup:
     # A line break or bar in a value would begin another sentence or cell.
-    return value if isinstance(value, Markup) else Markup(_SPECIAL.sub(r"\\\1", " ".join(str(value).split())))
+    return value if isinstance(value, Markup) else Markup(_SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", str(value))))
 
 
 @dataclass
