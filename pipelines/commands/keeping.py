@@ -80,18 +80,12 @@ def forget(
         with show_progress("Removing rows, and rebuilding what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)
     facts = _build_facts(found) | {"done": yes, "objection": objection}
-    text = write_plain(
-        "forgotten.md",
-        found=found,
-        done=yes,
-        objection=objection,
-        numbers=lambda rows: ", ".join(map(format_row_number, rows)),
-        landed=[
-            path
-            for each in (found.extracts if landing and landing.is_dir() else ())
-            for path in list_cohort_files(landing, each.council, each.source, each.cohort)
-        ],
-    )
+    landed: list[Path] = []
+    if landing and landing.is_dir():
+        for each in found.extracts:
+            landed += list_cohort_files(landing, each.council, each.source, each.cohort)
+    numbers = {each: ", ".join(map(format_row_number, each.rows)) for each in found.extracts}
+    text = write_plain("forgotten.md", numbers=numbers, done=yes, objection=objection, landed=landed, **vars(found))
     answer(facts, lambda: text, waits=not yes)
 
 
