@@ -143,10 +143,7 @@ def release() -> dg.Definitions:
 
 
 class Jobs:
-    """The jobs of an installation: each method executes the job that it is named after.
-
-    Methods raise `RunStopped` if the job does not complete.
-    """
+    """The jobs of an installation. Methods raise `RunStopped` if the job does not complete."""
 
     def __init__(self, folders: Installation, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
         self._definitions = build_definitions(folders)
@@ -154,18 +151,13 @@ class Jobs:
 
     def run_intake(self, councils: Sequence[str], cohort: str) -> None:
         known = note_councils(self._instance, councils)
-        self._execute("intake", {"tags": tag_partition_range(councils, cohort, known)})
-
-    def run_linkage(self, cohort: str) -> None:
-        self._execute("linkage", {"partition_key": cohort})
+        self.execute("intake", {"tags": tag_partition_range(councils, cohort, known)})
 
     def run_release(self, cohort: str, version: str, options: ReleaseOptions) -> None:
-        self._execute("release", jobs.build_release_run(cohort, version, options))
+        self.execute("release", jobs.build_release_run(cohort, version, options))
 
-    def run_returns(self, cohort: str) -> None:
-        self._execute("returns", {"partition_key": cohort})
-
-    def _execute(self, job: str, run: dict[str, Any]) -> None:
+    def execute(self, job: str, run: dict[str, Any]) -> None:
+        """Execute a job in this process; `run` has partition, tags and configuration."""
         options = run | {
             "tags": {BY: getpass.getuser(), WHY: "readiness run"} | OF_LOCATION | self._tags | run.get("tags", {}),
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),

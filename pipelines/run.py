@@ -1,7 +1,5 @@
 """`readiness run`: materialises the assets in order, through the same jobs as Dagster, and shows progress."""
 
-from __future__ import annotations
-
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +45,7 @@ class _Step:
     name: str
     title: str
     is_current: Callable[[], bool]
-    make: Callable[[Jobs], None]
+    make: Callable[["Jobs"], None]
 
 
 def run_cohort(
@@ -172,7 +170,7 @@ def _iter_cohort_steps(
         "linkage",
         f"Linkage{about}: who is who, without names",
         lambda: is_current(home.get_cohort(cohort.code), councils),
-        lambda jobs: jobs.run_linkage(cohort.code),
+        lambda jobs: jobs.execute("linkage", {"partition_key": cohort.code}),
     )
 
 

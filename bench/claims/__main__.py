@@ -83,7 +83,7 @@ def _judge(claim: Claim, check: Callable[[], Any]) -> tuple[str, list[str]]:
         found = check()
         parts = found if isinstance(found, list | tuple) else [found]
         verdict = max((str(part.verdict) for part in parts), key=_WORST.index, default=CANNOT)
-        figures = [figure for part in parts for figure in part.build_document().get("figures", [])]
+        figures = [figure for part in parts for figure in part.figures]
     except Exception as error:  # an error is a miss too, and the others are still judged
         verdict, figures = f"{type(error).__name__}: {error}", []
     is_refused = verdict in (CANNOT, UNSUPPORTED) and claim.expected != SUPPORTED

@@ -22,15 +22,8 @@ from ndl_export.analyst_db.database import Database, read_statements
 from ndl_export.analyst_db.dimensions import add_dimensions, add_names, add_types
 from ndl_export.analyst_db.facts import add_facts, add_figures
 from ndl_export.analyst_db.short_views import add_requested, add_short_views
+from ndl_export.facts import release_facts
 from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.release_facts import (
-    WITHDRAWN_FILE,
-    Release,
-    ReleaseFacts,
-    build_release,
-    list_versions,
-    read_releases,
-)
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import lock_folder
 from ndl_export.pages import kit
@@ -59,7 +52,7 @@ class NothingReleased(Exception):
 
 def build_database(release_dir: Path) -> Path:
     """Build the database if needed; return its path. Raises `NothingReleased` and `UnreadableWithdrawals`."""
-    if not list_versions(release_dir):
+    if not release_facts.list_versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
     # Beside the old file: a rename is one step only within a file system.
@@ -67,7 +60,7 @@ def build_database(release_dir: Path) -> Path:
         # Checked under the lock, because another process may have built it while this one waited.
         if is_database_current(release_dir):
             return place
-        content, found = hash_inputs(release_dir), read_releases(release_dir)
+        content, found = hash_inputs(release_dir), release_facts.read_releases(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with open_in_memory() as connection:
             target = (
@@ -95,8 +88,8 @@ def read_released_versions(database: Path) -> set[str]:
 
 def hash_inputs(release_dir: Path) -> str:
     """Return the SHA-256 of all that determines the content: checksums of bundles, withdrawals and the program."""
-    sums = [release_dir / str(version) / SUMS_FILE for version in list_versions(release_dir)]
-    withdrawn = release_dir / WITHDRAWN_FILE
+    sums = [release_dir / str(version) / SUMS_FILE for version in release_facts.list_versions(release_dir)]
+    withdrawn = release_dir / release_facts.WITHDRAWN_FILE
     # Includes the program, so that a changed macro reaches the database without a new release.
     parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -117,7 +110,7 @@ def is_database_current(release_dir: Path) -> bool:
     return bool(recorded == [(hash_inputs(release_dir),)])
 
 
-def add_all(database: Database, found: list[Release]) -> None:
+def add_all(database: Database, found: list[release_facts.Release]) -> None:
     """Build everything; the releases `found` are ordered oldest first."""
     for schema in SCHEMAS:
         database.execute(f"CREATE SCHEMA {schema}")
@@ -134,7 +127,7 @@ def add_all(database: Database, found: list[Release]) -> None:
     add_help(database, dict.fromkeys(release.notice for release in found if release.notice))
 
 
-def build_analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
+def build_analyst_files(facts: release_facts.ReleaseFacts, script: str) -> dict[str, bytes]:
     """Return the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
     notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
     notice = f"# {facts.notice}\n" if facts.notice else ""
@@ -143,12 +136,12 @@ def build_analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
 
 @contextmanager
 def open_analyst_database(
-    facts: ReleaseFacts, tables: Mapping[str, pa.Table]
+    facts: release_facts.ReleaseFacts, tables: Mapping[str, pa.Table]
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """Yield an in-memory database of a bundle with these facts and tables, and the script that builds it again."""
     with open_in_memory() as connection:
         database = Database(connection, comments=False)
-        add_all(database, [build_release(facts, tables)])
+        add_all(database, [release_facts.build_release(facts, tables)])
         head = textwrap.fill(join_parts(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
         yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)
 

@@ -34,22 +34,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _ARITHMETIC = 1e-6
 """Largest difference between two estimates of a count that is attributed to rounding."""
 HEADER = (
-    "table",
-    "measure",
-    "time_period",
-    "geographic_level",
-    "area_code",
-    "area_name",
-    "row",
-    "previous",
-    "previous_lower_ci",
-    "previous_upper_ci",
-    "current",
-    "current_lower_ci",
-    "current_upper_ci",
-    "change",
-    "change_lower_ci",
-    "change_upper_ci",
+    *("table", "measure", "time_period", "geographic_level", "area_code", "area_name", "row"),
+    *(f"{what}{end}" for what in ("previous", "current", "change") for end in ("", "_lower_ci", "_upper_ci")),
 )
 
 
@@ -141,14 +127,10 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
     return set(names) <= set(data.column_names)
 
 
-def _get_column_names(measure: Measure) -> tuple[str, str, str]:
+def _get_column_names(measure: Measure) -> tuple[str, ...]:
     """Return the columns of the value compared and of the ends of its interval."""
     value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
-    return (
-        get_column_name(measure, value),
-        get_column_name(measure, ColumnRole.LOWER),
-        get_column_name(measure, ColumnRole.UPPER),
-    )
+    return tuple(get_column_name(measure, role) for role in (value, ColumnRole.LOWER, ColumnRole.UPPER))
 
 
 def _match_rows_sql(table: Table) -> str:

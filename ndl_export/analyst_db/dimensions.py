@@ -13,13 +13,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ndl_export.analyst_db.child_groups import (
-    EVERYONE,
-    get_type_name,
-    list_characteristics,
-    list_comparisons,
-    list_filter_categories,
-)
+from ndl_export.analyst_db import child_groups
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts.missing import SOURCES, list_missing_councils
 from ndl_export.facts.release_facts import Release
@@ -63,7 +57,7 @@ def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, 
     """Create the ENUM types; return the categories of each filter, with those that only earlier releases have last."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
-    categories = {name: list(values) for name, values in list_filter_categories().items()}
+    categories = {name: list(values) for name, values in child_groups.list_filter_categories().items()}
     for table, release in product(TABLES.values(), found):
         rows = release.read(f"{table.name}.parquet", [f.name for f in table.filters])
         for name, levels in zip(rows.column_names, rows.columns, strict=True) if rows is not None else ():
@@ -71,7 +65,7 @@ def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, 
             there = sorted(pc.unique(levels).to_pylist())
             categories[name] += [category for category in there if category not in categories[name]]
     for name, values in categories.items():
-        database.create_enum(get_type_name(name), values, f"Categories of the column {name}, in order")
+        database.create_enum(child_groups.get_type_name(name), values, f"Categories of the column {name}, in order")
     return {name: tuple(values) for name, values in categories.items()}
 
 
@@ -82,7 +76,7 @@ def add_dimensions(database: Database, found: list[Release], categories: Mapping
             f"dimension.{entry.name}",
             f"Categories of the column {entry.name}: {entry.description}",
             {
-                entry.name: (get_type_name(entry.name), entry.label),
+                entry.name: (child_groups.get_type_name(entry.name), entry.label),
                 "position": ("INTEGER NOT NULL", "Order of the categories"),
                 "attribute": ("VARCHAR", "Attribute of the table definitions that the category is of"),
                 "adds_up": ("VARCHAR[]", "Categories of the attribute that it adds up; empty for all of them"),
@@ -199,17 +193,17 @@ def _build_filter_rows() -> dict[str, Rows]:
 
 def _build_group_rows() -> dict[str, Rows]:
     """Return rows about groups of children, by table."""
-    groups = [(each, group) for each in list_characteristics() for group in each.groups]
+    groups = [(each, group) for each in child_groups.list_characteristics() for group in each.groups]
     return {
         "characteristic": (
             (each.name, number, each.attribute, each.table, each.column)
-            for number, each in enumerate(list_characteristics(), start=1)
+            for number, each in enumerate(child_groups.list_characteristics(), start=1)
         ),
         "child_group": (
             (each.name, group, each.build_key(group), number) for number, (each, group) in enumerate(groups, start=1)
         ),
         "short_name": iter_short_names(),
-        "comparison": ((c.comparison, c.topic, c.first, c.second) for c in list_comparisons()),
+        "comparison": ((c.comparison, c.topic, c.first, c.second) for c in child_groups.list_comparisons()),
     }
 
 
@@ -269,7 +263,7 @@ def iter_short_names() -> Iterator[tuple[str, str, str]]:
     for filter_label, words in ALSO_CALLED["shown_short"].items():
         for category, short in words.items():
             yield filter_label, category, short
-    for each in list_characteristics():
+    for each in child_groups.list_characteristics():
         for group in each.groups:
             if group not in ALSO_CALLED["shown_short"].get(each.name, {}):
                 yield each.name, group, ALSO_CALLED["groups"][each.build_key(group)][0]
@@ -290,7 +284,7 @@ def add_names(database: Database) -> None:
     ).fetchall()
     characteristics = (
         ("characteristic", called, each.name, each.name)
-        for each in list_characteristics()
+        for each in child_groups.list_characteristics()
         for called in (each.name, each.attribute, *ALSO_CALLED["characteristics"][each.attribute])
     )
     rows = [*_iter_area_names(areas), *characteristics, *_iter_group_names()]
@@ -311,12 +305,12 @@ def _iter_area_names(areas: list[tuple[str, str, str | None, bool]]) -> Iterator
 
 def _iter_group_names() -> Iterator[_Name]:
     """Yield a group's own name if it is unique, its name with its characteristic's, and names in common use."""
-    pairs = [(each, group) for each in list_characteristics() for group in each.groups]
+    pairs = [(each, group) for each in child_groups.list_characteristics() for group in each.groups]
     used = Counter(group for _, group in pairs)
     for each, group in pairs:
         key = each.build_key(group)
         names = [group] if used[group] == 1 else []
-        if each.name != EVERYONE:
+        if each.name != child_groups.EVERYONE:
             prefixes = (each.name, *ALSO_CALLED["characteristics"][each.attribute])
             names += [f"{called}: {group}" for called in prefixes]
         for called in (*names, *ALSO_CALLED["groups"][key]):

@@ -9,6 +9,8 @@ row a figure, for questions that do not depend on the table, such as how two fig
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,6 +20,7 @@ from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.facts.release_facts import Release, Version
+from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Measure, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
@@ -25,6 +28,7 @@ from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, AverageBlock
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 from ndl_export.tables.schema import BREAK, Flag
 from privacy.doors.database import open_in_memory
+from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_identifier, quote_text
 
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.06, 0.15
@@ -38,26 +42,13 @@ AREA_COLUMNS = {
 """Columns of a row's own area, which come first; the last is not in the Parquet files."""
 
 BY_GROUP = "gld_by_group"
-_BY_GROUP_DESCRIPTION = (
-    "Good level of development by area and group of children, one row a group, from every published table that has it:"
-    " characteristics, sex, outcome of the two-year review, who saw the child, entitlement"
-)
-_GROUP_COLUMNS = {
-    "characteristic": "What the groups differ in; see dimension.characteristic",
-    "child_group": "The group of children; 'Total' for all of them; see dimension.child_group",
-    "group_key": "Name of the group that no other has, as the macros take it: 'SEN provision: No SEN provision'",
-    "position": "Order of the groups: Total first",
-}
+_STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "columns.yaml")
 # By position, the order of versions: as text, revision 10 would come before revision 2.
 _CURRENT = """
         SELECT time_period, max_by(release_version, position) AS release_version
         FROM (SELECT unnest(cohorts) AS time_period, release_version, position
               FROM releases.release WHERE withdrawn_on IS NULL)
         GROUP BY time_period"""
-_CURRENT_COLUMNS = {
-    "time_period": "Academic year of the assessment",
-    "release_version": "The newest release of that cohort that is not withdrawn",
-}
 
 
 def add_facts(database: Database, found: list[Release]) -> None:
@@ -74,7 +65,7 @@ def add_facts(database: Database, found: list[Release]) -> None:
             columns = f"{_select_version_sql(release)}, * RENAME (cohort AS time_period)"
             database.insert_file("releases.noise_covariance", NOISE_COVARIANCE_FILE, rows, columns)
     database.create_view(
-        "releases.current", _CURRENT, "For each cohort, the release whose figures stand", _CURRENT_COLUMNS
+        "releases.current", _CURRENT, "For each cohort, the release whose figures stand", _STATED["current"]
     )
     _add_by_group(database, newest)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
@@ -192,10 +183,10 @@ def _add_by_group(database: Database, newest: Release | None) -> None:
     figures = [schema.get_column_name(CHILDREN, schema.ColumnRole.ESTIMATE)]
     figures += [schema.get_column_name(GLD_PERCENT, role) for role in (*schema.WITH_INTERVAL, schema.ColumnRole.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
-    described = {name: of_table[name] for name in (*keys, *figures, schema.BREAK_COLUMN.name)} | _GROUP_COLUMNS
-    database.create_view(f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
+    described = {name: of_table[name] for name in (*keys, *figures, schema.BREAK_COLUMN.name)} | _STATED["group"]
+    database.create_view(f"releases.{BY_GROUP}", query, f"{_STATED['by_group']}. All releases", described)
     del described["release_version"]
-    _add_latest(database, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
+    _add_latest(database, BY_GROUP, newest, _STATED["by_group"], described)
 
 
 def _describe_columns(table: Table) -> dict[str, str]:
@@ -204,29 +195,6 @@ def _describe_columns(table: Table) -> dict[str, str]:
 
 def _describe_table(table: Table) -> str:
     return f"{table.title}. {table.about}"
-
-
-FIGURE_VIEW = "releases.figure"
-_COLUMNS = {
-    **VERSION_COLUMN,
-    "time_period": "Academic year of the assessment",
-    "geographic_level": "Kind of area",
-    **AREA_COLUMNS,
-    "table_name": "Published table; see dimension.published_table",
-    "row_number": "Number of its row in the table's Parquet and all-rows CSV files of the release; the first is 1",
-    "levels": "Categories of the table's filters, in the order of dimension.published_table.filters",
-    "measure": "Measure; see dimension.measure",
-    "kind": "Kind of number: count, percent, average or difference",
-    "figure": "The figure as published; NULL if a flag replaces it",
-    "estimate": "The unbiased estimate behind a count; other figures as they are",
-    "lower_ci": "Lower end of the 95% interval",
-    "upper_ci": "Upper end of the 95% interval",
-    "unit": "What the figure counts: %, pp (percentage points), or words such as children",
-    "flag": "Flag of the figure; see dimension.flag",
-    "is_broken": "Whether a break in the series precedes the cohort",
-    "most": "The highest value that one child or response can add: 100 for a percentage; NULL for other kinds",
-    "of_children": "Estimated children or responses that a percentage or average is of; NULL for other kinds",
-}
 
 
 def get_unit(measure: Measure) -> str:
@@ -238,36 +206,22 @@ def add_figures(database: Database, tables: Iterable[Table]) -> None:
     """Create the view from the tables of `releases`, which must exist."""
     query = " UNION ALL ".join(_build_figures_sql(table, measure) for table in tables for measure in table.measures)
     description = "Every published figure of every table, one row a figure, in all releases"
-    database.create_view(FIGURE_VIEW, query, description, _COLUMNS)
+    described = VERSION_COLUMN | _STATED["figure"] | AREA_COLUMNS
+    database.create_view("releases.figure", query, description, described)
 
 
 def _build_figures_sql(table: Table, measure: Measure) -> str:
-    filters = [quote_identifier(each.name) for each in table.filters]
-    estimate = f"{measure.name}_estimate" if measure.is_count else measure.name
     most = {MeasureKind.PERCENT: 100, MeasureKind.AVERAGE: _count_averaged(table, measure)}.get(measure.kind)
-    columns = (
-        *(f"t.{name}" for name in VERSION_COLUMN),
-        "t.time_period",
-        "t.geographic_level",
-        *(f"t.{name}" for name in AREA_COLUMNS),
-        quote_text(table.name),
-        # Rows are inserted in the order of the release's file.
-        "t.rowid - min(t.rowid) OVER (PARTITION BY t.release_version) + 1",
-        f"[{', '.join(f't.{name}::VARCHAR' for name in filters)}]",
-        quote_text(measure.name),
-        quote_text(measure.kind.label),
-        f"t.{measure.name}::DOUBLE",
-        f"t.{estimate}::DOUBLE",
-        f"t.{measure.name}_lower_ci",
-        f"t.{measure.name}_upper_ci",
-        quote_text(get_unit(measure)),
-        f"t.{measure.name}_flag::VARCHAR",
-        f"coalesce(t.series_break::VARCHAR = {quote_text(BREAK)}, false)",
-        "NULL::INTEGER" if most is None else str(most),
-        "NULL::DOUBLE" if most is None else _build_base_sql(table, measure),
-    )
-    named = (f"{sql} AS {name}" for sql, name in zip(columns, _COLUMNS, strict=True))
-    return f"SELECT {', '.join(named)} FROM releases.{quote_identifier(table.name)} AS t"
+    return kit.render(
+        Path(__file__).parent / "templates",
+        "figure.sql",
+        table=table,
+        measure=measure,
+        unit=get_unit(measure),
+        broken=BREAK,
+        most=most or "NULL",
+        base=_build_base_sql(table, measure) if most else "NULL",
+    ).strip()
 
 
 def _count_averaged(table: Table, measure: Measure) -> int | None:

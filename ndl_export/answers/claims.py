@@ -6,7 +6,7 @@ that can be said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,10 +89,6 @@ class Judgement:
     corrected: str = ""
     figures: list[dict[str, Any]] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
-
-    def build_document(self) -> dict[str, Any]:
-        """Return the judgement as a dictionary for JSON."""
-        return asdict(self)
 
 
 _RULES: dict[str, tuple[str, str]] = {

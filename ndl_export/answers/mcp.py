@@ -5,6 +5,7 @@ the nearest one that they can. The server reads published files only.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import Annotated, Any
 
@@ -118,8 +119,8 @@ class _Tools:
             raise NotPublished(f"There is no table {table!r}. Tables: {', '.join(tables)}.")
         found = tables[table]
         categories: dict[str, dict[str, None]] = {}
-        for signature in self._questions.vocabulary.rows[table]:
-            for label, category in sorted(signature):
+        for each in self._questions.vocabulary.statistics:
+            for label, category in sorted(each.signature) if each.table == table else ():
                 categories.setdefault(label, {}).setdefault(category)
         return {
             "table": table,
@@ -220,17 +221,18 @@ class _Tools:
         """Check a claim before it is published: supported, not supported or cannot be said; with what can be said."""
         questions = self._questions
         judgement = check_sentence(questions, sentence) if sentence else check_claim(questions, claim or {})
-        releases = sorted({figure["release"] for figure in judgement.figures})
-        cited = [self._questions.cite(version) for version in releases]
-        return judgement.build_document() | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
+        cited = self._cite_all(judgement.figures)
+        return asdict(judgement) | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
+
+    def _cite_all(self, figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [self._questions.cite(version) for version in sorted({figure["release"] for figure in figures})]
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
-        releases = sorted({figure["release"] for figure in answer.figures})
         return {
             "answer": answer.sentence,
             **({"verdict": answer.verdict} if answer.verdict else {}),
             "may_conclude": answer.may_conclude,
             "may_not_conclude": answer.may_not_conclude,
             "figures": answer.figures,
-            "cite": [self._questions.cite(version) for version in releases],
+            "cite": self._cite_all(answer.figures),
         }

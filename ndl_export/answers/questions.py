@@ -17,28 +17,13 @@ import duckdb
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.reading import TOGETHER, get_phrase_kind
-from ndl_export.answers.vocabulary import (
-    SAID,
-    Category,
-    Meaning,
-    NotPublished,
-    Statistic,
-    Vocabulary,
-    describe_children,
-)
-from ndl_export.api.figures import FIGURES, IS_CURRENT, JSON
+from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, describe_statistic
+from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
 from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.pages.number_format import capitalise, join_parts, join_words
+from ndl_export.site import inference
 from ndl_export.site.figures import format_signed
-from ndl_export.site.inference import (
-    ROSE_OR_FELL,
-    Difference,
-    Distance,
-    describe_change,
-    describe_difference,
-    describe_target,
-)
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
@@ -61,7 +46,7 @@ class Answer:
     figures: list[dict[str, Any]]
     may_conclude: list[str] = field(default_factory=list)
     may_not_conclude: list[str] = field(default_factory=list)
-    difference: Difference | str = ""
+    difference: inference.Difference | str = ""
     """The difference of a comparison, or the reason why there is none."""
     points: float | None = None
     """The difference of the two figures as published."""
@@ -71,7 +56,7 @@ class Answer:
     @property
     def verdict(self) -> str:
         """The verdict of a comparison; empty for other answers."""
-        if isinstance(self.difference, Difference):
+        if isinstance(self.difference, inference.Difference):
             return self.difference.verdict
         return "cannot say" if self.difference else ""
 
@@ -203,16 +188,12 @@ class Questions:
         """Return a figure as a sentence, with its interval and flag."""
         statistic = subject.statistic
         shown = figure if not statistic.opposite else oppose(figure)
-        who, what = describe_children(statistic)
-        words = {
-            "who": who,
-            "what": what,
+        words = describe_statistic(statistic) | {
             "area": self.get_area_name(subject.area_code),
             "cohort": self.get_label(subject.cohort),
-            "categories": statistic.categories or "all children",
             "value": format_value(shown),
         }
-        about = SAID.get(statistic.measure, "{area}, {categories}, {cohort}: {value}").format(**words)
+        about = words["said"].format(**words)
         if statistic.opposite:
             about = about.replace(" had a ", " did not have a ").replace(" were at ", " were not at ")
         if figure["value"] is None:
@@ -229,35 +210,35 @@ class Questions:
         kinds += ["uncertain"] if figure["flag"] == Flag.UNRELIABLE else []
         return _list_conclusions(*kinds, **ends)
 
-    def find_difference(self, one: Subject, other: Subject) -> Difference | str:
+    def find_difference(self, one: Subject, other: Subject) -> inference.Difference | str:
         """Return the difference of two subjects, or the reason why there is none."""
         if one.statistic.measure != other.statistic.measure or one.statistic.table != other.statistic.table:
             return "Figures of different measures or tables are not compared: they are of different children or things."
-        groups = self._get_group(one.statistic), self._get_group(other.statistic)
         is_within = one.area_code == other.area_code
         if not is_within and one.cohort != other.cohort:
             return "Two areas in two cohorts are not compared: compare areas in one cohort, or cohorts of one area."
-        if groups[0] and groups[1]:
-            macro, key, keys = "gld_compared(?, ?, ?, ?, ?)", "group_key", list[Any](groups)
-            values = keys
-        else:
-            macro, key = "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels"
-            keys = [list(one.statistic.levels), list(other.statistic.levels)]
-            values = [one.statistic.table, one.statistic.measure, *keys]
+        macro, key, keys, values = self._choose_macro(one.statistic, other.statistic)
         query = (
             f"SELECT verdict, lower_end, upper_end, basis, area_code, less_area_code FROM {macro}"
             f" WHERE {key} = ? AND less_{key} = ?"
         )
         listed = self._list_pairs(query, [*values, is_within, one.cohort, other.cohort, *keys])
         areas = one.area_code, other.area_code
-        rows = [row for row in listed if (row["area_code"], row["less_area_code"]) == areas]
-        if not rows or rows[0]["verdict"] is None:
-            return capitalise(rows[0]["basis"]) + "." if rows else "One of the two figures is not published."
-        found = rows[0]
+        found = next((row for row in listed if (row["area_code"], row["less_area_code"]) == areas), None)
+        if found is None or found["verdict"] is None:
+            return capitalise(found["basis"]) + "." if found else "One of the two figures is not published."
         sign = -1 if one.statistic.opposite else 1
         lower, upper = sorted((sign * found["lower_end"], sign * found["upper_end"]))
         turned: dict[str, str] = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
-        return Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
+        return inference.Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
+
+    def _choose_macro(self, one: Statistic, other: Statistic) -> tuple[str, str, list[Any], list[Any]]:
+        """Return the macro that compares two statistics, the column of their keys, the keys, and its first values."""
+        groups: list[Any] = [self._get_group(one), self._get_group(other)]
+        if all(groups):
+            return "gld_compared(?, ?, ?, ?, ?)", "group_key", groups, groups
+        levels = [list(one.levels), list(other.levels)]
+        return "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels", levels, [one.table, one.measure, *levels]
 
     def _list_pairs(self, query: str, values: list[Any]) -> list[Row]:
         """Return the rows of a comparison. They are kept, because the macro compares all areas at once."""
@@ -297,26 +278,24 @@ class Questions:
         points = round(figures[0]["value"] - figures[1]["value"], 1)
         return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found, points)
 
-    def describe_difference(self, one: Subject, other: Subject, found: Difference) -> str:
+    def describe_difference(self, one: Subject, other: Subject, found: inference.Difference) -> str:
         """Return the release page's sentence on a difference."""
         if one.cohort != other.cohort:
-            moved = f"the figure {ROSE_OR_FELL[found.verdict]}" if found.is_certain else ""
-            return describe_change(self.get_label(one.cohort), self.get_label(other.cohort), found, "the figure", moved)
+            moved = f"the figure {inference.ROSE_OR_FELL[found.verdict]}" if found.is_certain else ""
+            return inference.describe_change(
+                self.get_label(one.cohort), self.get_label(other.cohort), found, "the figure", moved
+            )
         if one.area_code != other.area_code:
             names = self.get_area_name(one.area_code), self.get_area_name(other.area_code)
         else:
             names = one.statistic.categories or "all children", other.statistic.categories or "all children"
             names = f"“{names[0]}”", f"“{names[1]}”"
-        return describe_difference(names[0].rstrip(","), names[1].rstrip(","), found)
+        return inference.describe_difference(names[0].rstrip(","), names[1].rstrip(","), found)
 
     def rank_areas(self, statistic: Statistic, cohort: str) -> list[Row]:
         """Return councils by figure, the highest first, each with the best and the worst rank that it may have."""
-        group, values = self._get_group(statistic), list[Any]()
-        if group:
-            macro, figure, values = "gld_compared(?, ?, false, ?, ?)", "percent", [group, group]
-        else:
-            macro, figure, levels = "figures_compared(?, ?, ?, ?, false, ?, ?)", "figure", list(statistic.levels)
-            values = [statistic.table, statistic.measure, levels, levels]
+        macro, key, _, values = self._choose_macro(statistic, statistic)
+        figure = "percent" if key == "group_key" else "figure"
         sign = -1 if statistic.opposite else 1
         ahead, behind = map(quote_text, ("ahead", "behind") if sign > 0 else ("behind", "ahead"))
         return self._list_pairs(
@@ -325,7 +304,7 @@ class Questions:
                        count(*) + 1 - count(*) FILTER (verdict = {ahead}) AS worst_rank
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
-            [*values, cohort, cohort],
+            [*values, False, cohort, cohort],
         )
 
     def answer_ranking(self, statistic: Statistic, cohort: str) -> Answer:
@@ -402,10 +381,10 @@ class Questions:
     def answer_beside_england(self, subject: Subject) -> Answer:
         """Answer whether a subject is ahead of England's official figure."""
         row, figure = self.find_beside_england(subject), self.get_figure(subject)
-        found = Difference(row["lower_end"], row["upper_end"], row["verdict"])
+        found = inference.Difference(row["lower_end"], row["upper_end"], row["verdict"])
         if subject.statistic.opposite:
             raise NotPublished("England is compared by the good level of development itself: ask for that.")
-        conclusion = describe_difference(self.get_area_name(subject.area_code).rstrip(","), COUNTRY[1], found)
+        conclusion = inference.describe_difference(self.get_area_name(subject.area_code).rstrip(","), COUNTRY[1], found)
         official = f"England’s official figure is {row['england']:.1f}% ({row['source']})."
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
         sentence = " ".join((self.describe_figure(subject, figure), official, conclusion))
@@ -415,7 +394,7 @@ class Questions:
         """Answer how far a subject is from each target of its area."""
         answer = self.answer_figure(subject)
         rows = [row for row in self.find_target(subject) if row["verdict"] != "no figure"]
-        distances = [describe_target(_build_distance(row)) for row in rows]
+        distances = [inference.describe_target(_build_distance(row)) for row in rows]
         sentence = " ".join((answer.sentence, *distances))
         return replace(answer, sentence=sentence, may_conclude=[*answer.may_conclude, *distances])
 
@@ -483,12 +462,14 @@ def format_with_interval(figure: dict[str, Any]) -> str:
     return f"{format_value(figure)}{unit}{format_interval(figure)}"
 
 
-def _build_distance(row: Row) -> Distance:
+def _build_distance(row: Row) -> inference.Distance:
     """Return a row of `gld_to_target` in the form that the release page uses."""
     points, children = (
         (row[f"{unit}_to_go"], row[f"{unit}_lower_ci"], row[f"{unit}_upper_ci"]) for unit in ("points", "children")
     )
-    return Distance(row["target_percent"], row["target_year"], row["target"], row["verdict"], points, children)
+    return inference.Distance(
+        row["target_percent"], row["target_year"], row["target"], row["verdict"], points, children
+    )
 
 
 def _list_conclusions(*kinds: str, **words: str) -> tuple[list[str], list[str]]:

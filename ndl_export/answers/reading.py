@@ -10,11 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ndl_export.answers.vocabulary import (
-    Vocabulary,
-    rewrite,
-    split_tokens,
-)
+from ndl_export.answers.vocabulary import Vocabulary, rewrite, split_tokens
 from privacy.doors.shipped import read_yaml
 
 _NUMBERS: dict[str, dict[str, int]] = read_yaml(Path(__file__).parent / "numbers.yaml")
@@ -61,17 +57,17 @@ class Reading:
     """A sentence split into items; `unread` are words not understood, `breaks` positions after a comma or stop."""
 
     tokens: list[str]
+    breaks: frozenset[int]
+    stops: frozenset[int]
     items: list[Item] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    breaks: frozenset[int] = frozenset()
-    stops: frozenset[int] = frozenset()
     interval: tuple[float, float] | None = None
 
     @property
     def is_survey(self) -> bool:
         """Whether the sentence is about parents' answers, so that `said` or `found` may be part of the claim."""
-        terms = (meaning for item in self.list_kind("term") for meaning in item.value.meanings)
-        return any("response" in str(each.value) or "Question" in str(each.value) for each in terms)
+        meanings = (meaning for item in self.list_kind("term") for meaning in item.value)
+        return any("response" in str(each.value) or "Question" in str(each.value) for each in meanings)
 
     def list_kind(self, *kinds: str) -> list[Item]:
         """Return the items of some kinds, in order."""
@@ -99,13 +95,12 @@ def read_sentence(vocabulary: Vocabulary, text: str) -> Reading:
     if interval:
         text = text[: interval.start()] + " " + text[interval.end() :]
     text, years = _mark_years(rewrite(text))
-    tokens, breaks, stops = _split_with_breaks(text)
-    reading = Reading(
-        tokens, breaks=breaks, stops=stops, interval=(float(interval[1]), float(interval[2])) if interval else None
-    )
+    reading = Reading(*_split_with_breaks(text))
+    if interval:
+        reading.interval = float(interval[1]), float(interval[2])
     at, others = 0, list[Item]()
-    while at < len(tokens):
-        item = _read_item(vocabulary, tokens, at, years)
+    while at < len(reading.tokens):
+        item = _read_item(vocabulary, reading.tokens, at, years)
         (others if item.kind in _WORDS else reading.items).append(item)
         at = item.end
     reading.unread = [item.value for item in others if not _is_understood(reading, others, item)]
@@ -165,18 +160,18 @@ def _read_item(vocabulary: Vocabulary, tokens: list[str], at: int, years: dict[s
     if tokens[at] in years:
         return Item("cohort", years[tokens[at]], at, at + 1)
     number = _read_range(tokens, at) or _read_number(tokens, at)
-    term = vocabulary.find_term(tokens, at)
+    end, meanings = vocabulary.find_term(tokens, at)
     phrase = _find_phrase(tokens, at)
     # A number, unless a name that begins with it is longer: "two-year review", "12 month review".
-    if number and (term is None or number.end >= term.end) and number.end >= phrase.end:
+    if number and number.end >= max(end, phrase.end):
         return number
-    if tokens[at] in _ORDINALS and (term is None or term.end == at + 1):
+    if tokens[at] in _ORDINALS and end <= at + 1:
         return Item("ordinal", _ORDINALS[tokens[at]], at, at + 1)
-    if term is not None and term.end >= phrase.end:
-        return Item("term", term, at, term.end)
-    later = vocabulary.find_term(tokens, at + 1) if tokens[at] in _ARTICLES else None
+    if end >= phrase.end:
+        return Item("term", meanings, at, end)
     # "The least" is a phrase, but "the least deprived areas" is a name after an article.
-    return Item("filler", tokens[at], at, at + 1) if later and later.end > phrase.end else phrase
+    is_article = tokens[at] in _ARTICLES and vocabulary.find_term(tokens, at + 1)[0] > phrase.end
+    return Item("filler", tokens[at], at, at + 1) if is_article else phrase
 
 
 def _find_phrase(tokens: list[str], at: int) -> Item:
@@ -199,7 +194,7 @@ def _read_number(tokens: list[str], at: int) -> Item | None:
         return None
     value, decimals, end = counted
     if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdecimal():
-        return Item("year", int(value), at, end)
+        return Item("cohort", f"{value - 1:.0f}{value % 100:02.0f}", at, end)
     unit, end = _read_unit(tokens, end)
     if unit == "" and not tokens[at][0].isdigit() and value < 20:
         # "Three", "one": more often a word than a figure.
@@ -221,10 +216,9 @@ def _read_range(tokens: list[str], at: int) -> Item | None:
 
 
 def _read_unit(tokens: list[str], at: int) -> tuple[str, int]:
-    phrase = _find_phrase(tokens, at) if at < len(tokens) else None
-    if phrase and phrase.kind in ("points", "percent", "goals"):
-        return {"points": "points", "percent": "%", "goals": "goals"}[phrase.kind], phrase.end
-    return "", at
+    phrase = _find_phrase(tokens, at) if at < len(tokens) else Item("", "", at, at)
+    unit = {"points": "points", "percent": "%", "goals": "goals"}.get(phrase.kind, "")
+    return unit, phrase.end if unit else at
 
 
 def _read_count(tokens: list[str], at: int) -> tuple[float, int, int] | None:

@@ -15,15 +15,7 @@ from typing import Any
 from ndl_export.answers.claims import CANNOT_BE_SAID, Claim, Judgement, Other, check_claim, decide, find_worst
 from ndl_export.answers.questions import Questions, describe_elsewhere
 from ndl_export.answers.reading import TOGETHER, Item, Number, Reading, read_sentence
-from ndl_export.answers.vocabulary import (
-    CONTEXT,
-    COUNTERPARTS,
-    POPULATIONS,
-    Category,
-    NotPublished,
-    Statistic,
-    Vocabulary,
-)
+from ndl_export.answers.vocabulary import CONTEXT, POPULATIONS, Category, NotPublished, Statistic, Vocabulary
 from sources.reference.places import COUNTRY
 
 _SEPARATORS = {"and", "while", "whereas", "but", "although", "though"}
@@ -32,7 +24,7 @@ _COMPARE_ALONE = {
     **dict.fromkeys(("below", "less than", "lower than", "fewer than"), "lower"),
 }
 """Phrases that bound a number if one follows, and otherwise compare."""
-_KINDS = ("area", "cohort", "several", "opposite", "measure", "category")
+_KINDS = ("elsewhere", "area", "cohort", "several", "opposite", "measure", "category")
 """Kinds of meanings; if words have several, the first one here counts."""
 _ONLY_WITH = {
     "ethnic": {"Ethnic group"},
@@ -82,37 +74,29 @@ class _Slot:
 
 def _read_slot(items: Iterable[Item]) -> _Slot:
     found: dict[str, dict[Any, None]] = defaultdict(dict)
-    opposite = False
     for item in items:
         if item.kind in ("england", "together"):
-            found["areas"].setdefault(COUNTRY[1] if item.kind == "england" else TOGETHER)
-        elif item.kind in ("cohort", "year"):
-            found["cohorts"].setdefault(
-                item.value if item.kind == "cohort" else f"{item.value - 1}{item.value % 100:02d}"
-            )
-        elif item.kind == "everyone":
-            found["everyone"].setdefault(True)
+            found["area"].setdefault(COUNTRY[1] if item.kind == "england" else TOGETHER)
+        elif item.kind in ("cohort", "everyone"):
+            found[item.kind].setdefault(item.value)
         elif item.kind == "term":
-            kinds = {each.kind for each in item.value.meanings}
-            values = tuple(each.value for each in item.value.meanings)
-            if "elsewhere" in kinds:
-                raise NotPublished(describe_elsewhere(values[0]))
+            meanings = {kind: tuple(each.value for each in item.value if each.kind == kind) for kind in _KINDS}
             # A name that could be an area or a group is read as an area.
-            kind = next(each for each in _KINDS if each in kinds)
-            chosen = tuple(each.value for each in item.value.meanings if each.kind == kind)
+            kind, values = next((kind, values) for kind, values in meanings.items() if values)
+            if kind == "elsewhere":
+                raise NotPublished(describe_elsewhere(values[0]))
             if kind == "category":
-                found["groups"].setdefault(chosen)
+                found["group"].setdefault(values)
             elif kind == "several":
-                found["groups"].update(((category,), None) for category in chosen[0])
+                found["group"].update(((category,), None) for category in values[0])
             else:
-                opposite = opposite or kind == "opposite"
-                found["measures" if kind == "opposite" else f"{kind}s"].update(dict.fromkeys(chosen))
+                found[kind].update(dict.fromkeys(values))
     return _Slot(
-        tuple(found["areas"]),
-        tuple(found["cohorts"]),
-        tuple(found["measures"]),
-        opposite,
-        tuple(found["groups"]),
+        tuple(found["area"]),
+        tuple(found["cohort"]),
+        (*found["opposite"], *found["measure"]),
+        bool(found["opposite"]),
+        tuple(found["group"]),
         bool(found["everyone"]),
     )
 
@@ -347,7 +331,7 @@ class _Writer:
         """Return whether the only cohort named is where a change starts: `up since 2023/24`."""
         if len(cohorts) != 1:
             return False
-        at = [item.first for item in self.reading.list_kind("cohort", "year")]
+        at = [item.first for item in self.reading.list_kind("cohort")]
         return bool(at) and self.reading.tokens[at[0] - 1] in ("since", "from", "on")
 
     def _write_comparison(self, comparators: list[Item]) -> list[Claim]:
@@ -413,21 +397,17 @@ class _Writer:
         )
 
     def _find_counterpart(self, category: Category) -> Category:
-        other = COUNTERPARTS.get(": ".join(category))
-        if other is None:
-            raise Unreadable(f"it does not say who the others of {category[1]} are")
-        return category[0], other
+        if other := self.vocabulary.find_counterpart(category):
+            return other
+        raise Unreadable(f"it does not say who the others of {category[1]} are")
 
 
 _BOUNDS = {
-    "about": "about",
-    "nearly": "nearly",
-    "just over": "just over",
-    "more than": "more than",
-    "less than": "less than",
+    **{phrase: phrase for phrase in ("about", "nearly", "just over", "more than", "less than")},
     "higher": "more than",
     "lower": "less than",
 }
+"""How a number is quoted, by the kind of the phrase before it."""
 
 
 def check_sentence(questions: Questions, text: str) -> Judgement:

@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,20 +18,15 @@ from typing import Any
 from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.answers.published import Published
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.tables import Measure, Table
+from ndl_export.tables import Table
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from privacy.doors.shipped import read_yaml
 from sources.reference.places import load_places
 
 _STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
-SAID: dict[str, str] = {name: words["said"] for name, words in _STATED["measures"].items()}
-"""Sentence that states a figure, by measure."""
-_WHAT: dict[str, list[str]] = {name: words.get("what", []) for name, words in _STATED["measures"].items()}
 _WITH_LABEL = frozenset(_STATED["with_label"])
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
 """Measure that counts the children or responses of a percentage, by the percentage's measure."""
-COUNTERPARTS: dict[str, str] = _STATED["counterparts"]
-"""The opposite of each category, by label and category."""
 _PLAIN = frozenset(("children_percent", "children_count"))
 POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
 """Measures that may only say which children another measure is about."""
@@ -82,15 +77,6 @@ class Meaning:
     value: Any
 
 
-@dataclass(frozen=True)
-class Term:
-    """Words of a text: the positions of their first token and of the token after them, and what they may stand for."""
-
-    first: int
-    end: int
-    meanings: tuple[Meaning, ...]
-
-
 _REWRITES = tuple((re.compile(pattern), words) for pattern, words in _STATED["rewrites"])
 
 
@@ -124,17 +110,16 @@ class Vocabulary:
 
     def _iter_names(self) -> Iterator[tuple[str, str, Any]]:
         """Yield each name, the kind of thing that it names, and the thing."""
-        for row in self.published.query("SELECT kind, called, meaning FROM dimension.name"):
-            if row["kind"] == "group" and row["meaning"] == EVERYONE:
+        for row in self.published.query("FROM dimension.name WHERE kind IN ('area', 'cohort', 'group')"):
+            if row["meaning"] == EVERYONE:
                 yield row["called"], "all", EVERYONE
             elif row["kind"] == "group":
                 yield row["called"], "category", _split_key(row["meaning"])
-            elif row["kind"] in ("area", "cohort", "characteristic"):
+            else:
                 yield row["called"], row["kind"], row["meaning"]
-        for signature in {signature for rows in self.rows.values() for signature in rows}:
-            for label, category in signature:
-                yield category, "category", (label, category)
-                yield f"{label}: {category}", "category", (label, category)
+        for label, category in self.categories:
+            yield category, "category", (label, category)
+            yield f"{label}: {category}", "category", (label, category)
         for row in self.published.query("SELECT filter_label, category, short_name FROM dimension.short_name"):
             if (row["filter_label"], row["category"]) in self.categories:
                 yield row["short_name"], "category", (row["filter_label"], row["category"])
@@ -177,46 +162,49 @@ class Vocabulary:
         return merge_tables(table for release in self.published.bundles.values() for table in release.requested)
 
     @cached_property
-    def rows(self) -> dict[str, dict[Signature, tuple[str, ...]]]:
-        """The levels of each table's rows by their categories, in the current releases."""
-        found: dict[str, dict[Signature, tuple[str, ...]]] = {name: {} for name in self.tables}
-        for row in self.published.query(
-            "SELECT DISTINCT f.table_name, f.levels FROM releases.figure AS f"
-            " JOIN releases.current AS c USING (time_period, release_version) ORDER BY ALL"
-        ):
-            signature = _build_signature(self.tables[row["table_name"]], row["levels"])
-            found[row["table_name"]][signature] = tuple(row["levels"])
-        return found
+    def statistics(self) -> list[Statistic]:
+        """The statistics of the current releases, by table; without measures that apply to a row in no area."""
+        rows = self.published.query(
+            """SELECT table_name, levels, list(measure) AS measures FROM (
+                   SELECT f.table_name, f.levels, f.measure
+                   FROM releases.figure AS f LEFT JOIN releases.current AS c
+                     ON c.time_period = f.time_period AND c.release_version = f.release_version
+                   GROUP BY ALL HAVING count(c.release_version) > 0 AND bool_or(f.flag IS DISTINCT FROM 'z'))
+               GROUP BY ALL ORDER BY ALL"""
+        )
+        return [
+            Statistic(name, measure.name, tuple(row["levels"]), _build_signature(table, row["levels"]))
+            for name, table in self.tables.items()
+            for row in rows
+            if row["table_name"] == name
+            for measure in table.measures
+            if measure.name in row["measures"]
+        ]
 
     @cached_property
     def categories(self) -> frozenset[Category]:
         """Every category that a row has."""
-        return frozenset(category for rows in self.rows.values() for signature in rows for category in signature)
+        return frozenset(category for each in self.statistics for category in each.signature)
 
-    def find_term(self, tokens: Sequence[str], at: int) -> Term | None:
-        """Return the longest name that begins at a token of a sentence."""
+    def find_term(self, tokens: Sequence[str], at: int) -> tuple[int, tuple[Meaning, ...]]:
+        """Return the token after the longest name that begins at a token, and what it stands for; `at` if none does."""
         for end in range(min(len(tokens), at + self._longest), at, -1):
             name = tuple(tokens[at:end])
-            meanings = () if name in _NOT_ALONE else self._terms.get(name, ())
             is_number = len(name) == 1 and name[0][0].isdigit()
-            if not is_number and (found := tuple(each for each in meanings if each.kind != "characteristic")):
-                return Term(at, end, found)
-        return None
+            if name in self._terms and name not in _NOT_ALONE and not is_number:
+                return end, tuple(self._terms[name])
+        return at, ()
 
     def read_words(self, words: str, *kinds: str) -> tuple[Meaning, ...]:
         """Return what words stand for as a whole. Raises `NotPublished`, which names the nearest words."""
         tokens = tuple(split_tokens(words))
         found = tuple(each for each in self._terms.get(tokens, ()) if each.kind in kinds)
         if not found:
-            near = difflib.get_close_matches(" ".join(tokens), self._list_names(kinds), n=3, cutoff=0.3)
+            known = [name for meaning, names in self._names_of.items() if meaning.kind in kinds for name in names]
+            near = difflib.get_close_matches(" ".join(tokens), dict.fromkeys(known), n=3, cutoff=0.3)
             nearest = f" Nearest: {', '.join(near)}." if near else ""
             raise NotPublished(f"The release has no {' or '.join(kinds)} called “{words}”.{nearest}")
         return found
-
-    def _list_names(self, kinds: Collection[str]) -> list[str]:
-        return [
-            " ".join(name) for name, meanings in self._terms.items() if any(each.kind in kinds for each in meanings)
-        ]
 
     def find_statistics(
         self, measures: Collection[str], groups: Iterable[Collection[Category]], opposite: bool = False
@@ -240,33 +228,22 @@ class Vocabulary:
                 key = words["opposite" if opposite else "is"]
                 measures, opposite = measures - {measure}, False
                 groups.append([_split_key(key)])
-        chosen = list(product(*groups))
+        meant = measures or set(_STATED["shares"])
+        chosen = list(map(frozenset, product(*groups)))
         for picked in chosen:
-            signature = _complete_signature(frozenset(picked), measures)
-            if signature is None:
-                continue
-            # If several tables have the row and the measure, the first one supplies it, as in `gld_by_group`.
-            for name, table in self.tables.items():
-                if signature in self.rows[name]:
-                    for measure in [each.name for each in table.measures if _is_meant(each, measures)]:
-                        key = (measure, signature)
-                        levels = self.rows[name][signature]
-                        if key not in found and self._is_published(name, measure, levels):
-                            found[key] = Statistic(name, measure, levels, signature, opposite)
+            signature = _complete_signature(picked, measures)
+            for each in self.statistics:
+                if each.signature == signature and each.measure in meant:
+                    # If several tables have it, the first one supplies it, as in `gld_by_group`.
+                    found.setdefault((each.measure, each.signature), replace(each, opposite=opposite))
         if not found:
-            raise NotPublished(self._describe_nearest(measures, [frozenset(picked) for picked in chosen]))
+            raise NotPublished(self._describe_nearest(meant, chosen))
         return list(found.values())
 
-    def list_statistics(self) -> list[Statistic]:
-        """Return every published statistic: those with fewer categories first, and rates before counts."""
-        found = [
-            Statistic(name, measure.name, levels, signature)
-            for name, table in self.tables.items()
-            for signature, levels in self.rows[name].items()
-            for measure in table.measures
-            if self._is_published(name, measure.name, levels)
-        ]
-        return sorted(found, key=lambda each: (len(each.signature), "count" in each.measure, "linked" in each.measure))
+    def find_counterpart(self, category: Category) -> Category | None:
+        """Return the category of all other children, such as boys of girls, if there is one."""
+        other = _STATED["counterparts"].get(": ".join(category))
+        return (category[0], other) if other else None
 
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""
@@ -286,25 +263,13 @@ class Vocabulary:
                 found[meaning].append(" ".join(name))
         return found
 
-    def _is_published(self, table: str, measure: str, levels: tuple[str, ...]) -> bool:
-        """Return whether any area has a figure or a reason for having none; `z` in every area means not applicable."""
-        return (table, measure, levels) in self._applicable
-
-    @cached_property
-    def _applicable(self) -> frozenset[tuple[str, str, tuple[str, ...]]]:
-        rows = self.published.query(
-            "SELECT DISTINCT table_name, measure, levels FROM releases.figure WHERE flag IS DISTINCT FROM 'z'"
-        )
-        return frozenset((row["table_name"], row["measure"], tuple(row["levels"])) for row in rows)
-
     def _describe_nearest(self, measures: Collection[str], signatures: list[Signature]) -> str:
-        near: dict[str, None] = {}
-        for signature, (name, rows) in product(signatures, self.rows.items()):
-            table = self.tables[name]
-            for measure in (each for each in table.measures if _is_meant(each, measures)):
-                for other in rows:
-                    if signature < other and len(other - signature) == 1:
-                        near[f"{measure.label}: {_format_signature(other)}"] = None
+        near = dict.fromkeys(
+            f"{self.tables[each.table].get_measure(each.measure).label}: {_format_signature(each.signature)}"
+            for signature in signatures
+            for each in self.statistics
+            if each.measure in measures and signature < each.signature and len(each.signature - signature) == 1
+        )
         wanted = " or ".join(_format_signature(each) for each in signatures if each) or "all children"
         some = "; ".join(list(near)[:_READINGS])
         return f"The release has no such figure for {wanted}." + (f" Nearest: {some}." if some else "")
@@ -315,7 +280,11 @@ class Index:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._statistics = vocabulary.list_statistics()
+        # Statistics with fewer categories first, and rates before counts.
+        self._statistics = sorted(
+            vocabulary.statistics,
+            key=lambda each: (len(each.signature), "count" in each.measure, "linked" in each.measure),
+        )
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         # With Porter's stemmer, a search for `goal` finds `goals`.
         self._database.execute("CREATE VIRTUAL TABLE statistic USING fts5(exact, other, tokenize = 'porter')")
@@ -331,15 +300,13 @@ class Index:
         # The first query that finds anything counts: all words in names, then all words in names or descriptions (the
         # plainest statistic first), then any of the words (the best match first).
         every = " ".join(tokens)
-        queries = ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank"))
-        found = next(filter(None, (self._match(query, order, limit) for query, order in queries)), [])
-        return [self._statistics[number - 1] for number in found]
-
-    def _match(self, query: str, order: str, limit: int) -> list[int]:
-        rows = self._database.execute(
-            f"SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
-        )
-        return [number for (number,) in rows]
+        for query, order in ((f"exact : ({every})", "rowid"), (every, "rowid"), (" OR ".join(tokens), "rank")):
+            found = self._database.execute(
+                f"SELECT rowid FROM statistic WHERE statistic MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
+            ).fetchall()
+            if found:
+                break
+        return [self._statistics[number - 1] for (number,) in found]
 
     def _describe(self, statistic: Statistic) -> tuple[str, str]:
         """Return the names of a statistic, and the words that describe it."""
@@ -348,20 +315,26 @@ class Index:
         return names, f"{table.title} {table.description} {table.get_measure(statistic.measure).description}"
 
 
-def describe_children(statistic: Statistic) -> tuple[str, str]:
-    """Return the children of a statistic in words, such as `girls (First language: English)`, and what it measures.
+def describe_statistic(statistic: Statistic) -> dict[str, str]:
+    """Return the sentence that states a figure of a statistic (`said`), and words for it.
 
-    The second text has the categories that the measure's own sentence names, or all of them if it names none.
+    They are the children (`who`), such as `girls (First language: English)`, all `categories`, and what it measures
+    (`what`): the categories that the measure's own sentence names, or all of them if it names none.
     """
+    stated = _STATED["measures"].get(statistic.measure, {"said": "{area}, {categories}, {cohort}: {value}"})
     words = {
         label: f"{label}: {category}" if label in _WITH_LABEL else category
         for label, category in sorted(statistic.signature)
     }
-    measured = [label for label in words if label in _WHAT.get(statistic.measure, ())]
+    measured = [label for label in words if label in stated.get("what", ())]
     noun = _STATED["nouns"].get(words.get("Sex"), "children")
     groups = [words[label] for label in words if label not in measured and (label != "Sex" or noun == "children")]
-    what = ", ".join(words[label] for label in measured) or statistic.categories
-    return f"{noun} ({', '.join(groups)})" if groups else noun, what
+    return {
+        "said": stated["said"],
+        "who": f"{noun} ({', '.join(groups)})" if groups else noun,
+        "what": ", ".join(words[label] for label in measured) or statistic.categories,
+        "categories": statistic.categories or "all children",
+    }
 
 
 def _split_key(key: str) -> Category:
@@ -401,11 +374,6 @@ def _complete_signature(signature: Signature, measures: Collection[str]) -> Sign
         if label in labels and other not in labels and "children_count" not in measures:
             signature |= {(other, category)}
     return signature
-
-
-def _is_meant(measure: Measure, measures: Collection[str]) -> bool:
-    """Return whether a measure is one of those named or, if none is named, the share that a table gives."""
-    return measure.name in measures if measures else measure.name in _STATED["shares"]
 
 
 def _format_signature(signature: Signature) -> str:

@@ -2,5 +2,5 @@
 
 Both are made from the published bundles alone, and give the same documents in the same shapes. `static` writes the
 files, `service` is the HTTP application; `shapes` declares every document once, for JSON Schema and OpenAPI. Figures
-become JSON in DuckDB (`figures`), never row by row in Python. Nothing here reads a key or the restricted zone.
+become JSON in DuckDB (`documents`), never row by row in Python. Nothing here reads a key or the restricted zone.
 """

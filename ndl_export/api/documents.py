@@ -1,4 +1,7 @@
-"""Builds the API's documents from published releases alone: what there is, and what must be shown with it."""
+"""Builds the API's documents from published releases alone: what there is, and what must be shown with it.
+
+Figures, in the shape `shapes.Figure`, come from the analyst database's view `releases.figure`.
+"""
 
 import hashlib
 import json
@@ -12,13 +15,13 @@ from pydantic import BaseModel
 from ndl_export.analyst_db.dimensions import iter_areas
 from ndl_export.analyst_db.facts import find_newest_release, get_unit, query_current
 from ndl_export.api import shapes
-from ndl_export.api.figures import read_by_area
 from ndl_export.facts.description import DATABASE_FILE, OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import TITLE, Release
 from ndl_export.tables import Table
 from ndl_export.tables.rows import list_levels
+from privacy.doors.sql import quote_identifier
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
@@ -28,6 +31,25 @@ _ABOUT = (
     "Differentially private statistics on school readiness, from linked early-years records: every figure with its 95%"
     " interval, flag and unit. Show the notice and the withdrawal of a release before its figures, and cite it."
 )
+
+COLUMNS = tuple(shapes.Figure.model_fields)
+JSON = f"to_json(struct_pack({', '.join(map(quote_identifier, COLUMNS))}))::VARCHAR"
+"""SQL for the JSON of one figure."""
+# Counts are whole numbers and rates are not; JSON keeps both as the bundle has them.
+FIGURES = """
+    SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
+           f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name,
+           map(t.filters, f.levels) AS filters,
+           if(f.kind = 'count', to_json(f.figure::BIGINT), to_json(f.figure)) AS "value",
+           f.lower_ci AS "lower", f.upper_ci AS "upper", f.unit, f.flag, g.meaning AS flag_meaning,
+           f.is_broken AS series_break, f.levels, f.is_all_together
+    FROM releases.figure AS f
+    JOIN dimension.published_table AS t USING (table_name)
+    LEFT JOIN dimension.flag AS g ON g.flag::VARCHAR = f.flag"""
+"""SQL for every figure: the columns of its JSON, and those that answers are selected by."""
+
+IS_CURRENT = "(time_period, release) IN (SELECT time_period, release_version FROM releases.current)"
+"""SQL that keeps figures of the current release of each cohort."""
 
 
 def format_document(document: BaseModel) -> bytes:
@@ -108,25 +130,14 @@ def iter_tables(found: Sequence[Release]) -> Iterator[shapes.Table]:
 
 def build_table_text(table: Table, release: Release) -> shapes.TableText:
     """Return the definition of a table of a release, in words."""
-    return shapes.TableText(
-        name=table.name,
-        title=table.title,
-        description=table.description,
-        population=table.population,
-        on_request=release.on_request.origins.get(table.name),
-        filters=[shapes.FilterText(name=f.name, label=f.label, description=f.description) for f in table.filters],
-        measures=[
-            shapes.Measure(
-                name=m.name,
-                label=m.label,
-                kind=m.kind.label,
-                unit=get_unit(m),
-                decimals=m.decimals,
-                description=m.description,
-            )
-            for m in table.measures
-        ],
-    )
+    own = {name: getattr(table, name) for name in ("name", "title", "description", "population", "filters")}
+    measures = [
+        {name: getattr(each, name) for name in ("name", "label", "decimals", "description")}
+        | {"kind": each.kind.label, "unit": get_unit(each)}
+        for each in table.measures
+    ]
+    more = {"on_request": release.on_request.origins.get(table.name), "measures": measures}
+    return shapes.TableText.model_validate(own | more)
 
 
 def build_areas(found: Sequence[Release]) -> shapes.Areas:
@@ -188,12 +199,23 @@ def iter_figure_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the file of each area of a table, or of one area, from the SQL table `figures`."""
     about, text = dict(build_about(release)), build_table_text(table, release)
-    for code, name, figures in read_by_area(connection, release.version, table.name, area):
+    for code, name, figures in _read_by_area(connection, release.version, table.name, area):
         head = format_document(
             shapes.FiguresOfArea(**about, table=text, area_code=code, area_name=name, figures=[])
         ).decode()
         # One figure on each line, so that files can be compared and searched line by line.
         yield f"{table.name}/{code}.json", head.replace('"figures": []', f'"figures": [\n{figures}\n  ]').encode()
+
+
+def _read_by_area(
+    connection: duckdb.DuckDBPyConnection, version: str, table: str, area: str | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the code, name and figures (a JSON object on each line) of each area of a table, or of one area."""
+    query = f"""
+        SELECT area_code, any_value(area_name), string_agg({JSON}, ',\n' ORDER BY position)
+        FROM figures WHERE release = $version AND "table" = $table AND area_code = coalesce($area, area_code)
+        GROUP BY area_code ORDER BY area_code"""
+    yield from connection.execute(query, {"version": version, "table": table, "area": area}).fetchall()
 
 
 def iter_release_files(connection: duckdb.DuckDBPyConnection, release: Release) -> Iterator[tuple[str, bytes]]:

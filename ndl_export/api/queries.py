@@ -17,18 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.analyst_db.build import NothingReleased
-from ndl_export.api import shapes
-from ndl_export.api.documents import (
-    build_about,
-    build_areas,
-    build_documents,
-    build_release_files,
-    format_document,
-    iter_figure_files,
-    iter_release_files,
-    iter_tables,
-)
-from ndl_export.api.figures import COLUMNS, IS_CURRENT, JSON
+from ndl_export.api import documents, shapes
+from ndl_export.api.documents import COLUMNS, IS_CURRENT, JSON
 from ndl_export.api.static import hash_sums_file, load_figures
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
@@ -89,9 +79,9 @@ class Snapshot:
             raise NothingReleased(f"{release_dir} holds no release bundle")
         self.releases = {release.version: release for release in found}
         sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
-        self.documents = build_documents(found, sums)
-        self.areas = {area.code: area.name for area in build_areas(found).areas}
-        tables = list(iter_tables(found))
+        self.documents = documents.build_documents(found, sums)
+        self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
+        tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
         self._connection = open_in_memory()
         load_figures(self._connection, found)
@@ -166,7 +156,7 @@ class Snapshot:
         defined = merge_tables(release.requested)
         if table not in defined:
             raise UnknownName("table", table, defined)
-        for _, content in iter_figure_files(self._connection.cursor(), release, defined[table], area):
+        for _, content in documents.iter_figure_files(self._connection.cursor(), release, defined[table], area):
             return content
         raise UnknownName("area", area, self.areas)
 
@@ -176,9 +166,9 @@ class Snapshot:
         # Made on the first request, because hashing every figure of England takes four seconds.
         with self._lock:
             if version not in self._files:
-                written = iter_release_files(self._connection.cursor(), release)
+                written = documents.iter_release_files(self._connection.cursor(), release)
                 digests = {name: hashlib.sha256(content).digest() for name, content in written}
-                self._files[version] = build_release_files(release, digests)
+                self._files[version] = documents.build_release_files(release, digests)
         return self._files[version]
 
     def get_release(self, version: str) -> Release:
@@ -190,9 +180,9 @@ class Snapshot:
 
 def build_page(page: Page, offset: int, following: str | None) -> bytes:
     """Return a page of figures as the document `shapes.Figures`."""
-    about = [build_about(release) for release in page.releases]
+    about = [documents.build_about(release) for release in page.releases]
     head = shapes.Figures(total=page.total, offset=offset, next=following, about=about, figures=[])
-    return format_document(head).replace(b'"figures": []', f'"figures": [\n{page.content}\n  ]'.encode())
+    return documents.format_document(head).replace(b'"figures": []', f'"figures": [\n{page.content}\n  ]'.encode())
 
 
 def _find(what: str, request: str, known: Mapping[str, str]) -> str:

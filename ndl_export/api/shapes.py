@@ -15,7 +15,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", serialize_by_alias=True, json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(extra="forbid", from_attributes=True, json_schema_serialization_defaults_required=True)
 
 
 class Figure(_Shape):

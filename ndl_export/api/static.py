@@ -17,8 +17,7 @@ import duckdb
 
 from ndl_export.analyst_db.build import add_all
 from ndl_export.analyst_db.database import Database
-from ndl_export.api.documents import INDEX, build_documents, build_release_files, iter_release_files
-from ndl_export.api.figures import FIGURES
+from ndl_export.api.documents import FIGURES, INDEX, build_documents, build_release_files, iter_release_files
 from ndl_export.facts.description import API_FOLDER
 from ndl_export.facts.release_facts import Release, read_releases
 from ndl_export.files.signing import SUMS_FILE

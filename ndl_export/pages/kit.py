@@ -19,7 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from ndl_export.pages import charts, number_format
-from privacy.doors.sql import quote_text
+from privacy.doors.sql import quote_identifier, quote_text
 
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -37,12 +37,12 @@ def render(folder: Path, name: str, **values: object) -> str:
     Raises jinja2.UndefinedError if the template uses a value that is not given.
     """
     with _ONE_AT_A_TIME:
-        rendered = _make_environment(folder).get_template(name).render(values)
+        rendered = make_environment(folder).get_template(name).render(values)
     return _DIRECTION_MARKS.sub("", _NOT_IN_XML.sub("\ufffd", rendered))
 
 
 @cache
-def _make_environment(folder: Path) -> jinja2.Environment:
+def make_environment(folder: Path) -> jinja2.Environment:
     """Return the environment that renders the templates of `folder`."""
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -61,6 +61,7 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         # Consecutive lines with the same value of `key`. jinja2's `groupby` would sort them.
         "runs": lambda lines, key: [(value, list(run)) for value, run in groupby(lines, key=itemgetter(key))],
         "sql": quote_text,
+        "identifier": quote_identifier,
         "json": _format_json,
         # Not the escapes of HTML, which also replace quotation marks.
         "xml": lambda text: Markup(escape(text)),

@@ -111,6 +111,7 @@ FILTERS = {
     "signed": format_signed,
     "signed_points": format_signed_points,
     "rows": format_rows,
+    "row_ranges": format_row_ranges,
     "listed": join_words,
     "moment": format_time,
     "day": format_day,

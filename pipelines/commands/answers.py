@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
         except (InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
-    answer(judgement.build_document() | proof, lambda: _describe_judgement(judgement))
+    answer(asdict(judgement) | proof, lambda: _describe_judgement(judgement))
     if judgement.verdict != SUPPORTED:
         end(Ending.HOLD)
 

@@ -1,7 +1,5 @@
 """Parts that commands share: the group that loads them, forms of output, signs of progress, and exits with an error."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import json
@@ -110,13 +108,13 @@ def answer(facts: Any, text: Callable[[], str], *, waits: bool = False) -> None:
         wait_for_yes()
 
 
-def show(report: Report) -> None:
+def show(report: "Report") -> None:
     """Print a report as text or as one JSON document; with --html write it as a page."""
     page = write_page(report)
     answer(report.facts, lambda: f"Page: {page}" if page else report.render_text())
 
 
-def write_page(report: Report) -> Path | None:
+def write_page(report: "Report") -> Path | None:
     """Write a report as a page to the file of --html, and return the file; None without the option."""
     page: Path | None = click.get_current_context().meta["html"]
     if page:

@@ -5,7 +5,6 @@ Without `--yes` nothing is removed: a command only says what it would remove, an
 
 import datetime as dt
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pipelines.commands import options
 from pipelines.commands.console import answer, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.ending import Ending
-from pipelines.reports.document import Grid, Report, Section, format_minute
+from pipelines.reports.document import Report, write_plain, write_text
 from privacy.doors.age import read_identity
 from privacy.keys import RESTRICTED, KeyRing
 from privacy.row_keys import format_row_number, split_number
@@ -81,7 +80,13 @@ def forget(
         with show_progress("Removing rows, and rebuilding what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)
     facts = _build_facts(found) | {"done": yes, "objection": objection}
-    answer(facts, lambda: _describe_forgotten(found, yes, objection, landing), waits=not yes)
+    landed: list[Path] = []
+    if landing and landing.is_dir():
+        for each in found.extracts:
+            landed += list_cohort_files(landing, each.council, each.source, each.cohort)
+    numbers = {each: ", ".join(map(format_row_number, each.rows)) for each in found.extracts}
+    text = write_plain("forgotten.md", numbers=numbers, done=yes, objection=objection, landed=landed, **vars(found))
+    answer(facts, lambda: text, waits=not yes)
 
 
 def _build_facts(found: Forgotten) -> dict[str, Any]:
@@ -90,27 +95,6 @@ def _build_facts(found: Forgotten) -> dict[str, Any]:
     for extract in facts["extracts"]:
         extract["rows"] = [format_row_number(row) if split_number(row)[0] else row for row in extract["rows"]]
     return facts
-
-
-def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | None) -> str:
-    lines = ["Removed, with what depended on them:" if done else "Would be removed, with what depends on them:"]
-    for extract in found.extracts:
-        numbers = ", ".join(map(format_row_number, extract.rows))
-        lines.append(f"  {extract.cohort}  {extract.council}/{extract.source}: row {numbers}")
-    lines += [f"! {sentence}" for sentence in found.not_linked]
-    lines.append("Ledger, stored measurements and releases stay as they are: they hold noise, not rows.")
-    if objection:
-        lines.append("Later deliveries are taken without the child, as far as it can be recognised.")
-    else:
-        lines.append(
-            "These rows will not be read from the same files again. A new delivery can bring them back unless you add"
-            " --objection."
-        )
-    if landing and landing.is_dir():
-        for extract in found.extracts:
-            paths = list_cohort_files(landing, extract.council, extract.source, extract.cohort)
-            lines += [f"Still in landing, as it was sent: {path}" for path in paths]
-    return "\n".join(lines)
 
 
 @click.command()
@@ -232,55 +216,11 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
     found = (verify if check else read_entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
-    show(_build_log_report(found, checked=check, everything=everything))
-
-
-def _build_log_report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Report:
-    """Report what was done with each cohort's data, by which people and when; with `everything` each line too.
-
-    `checked` means that all lines were verified: none was changed or removed.
-    """
-    outcome = ["Nothing was recorded."]
-    if found:
-        people, (first, last) = ", ".join(sorted({entry.who for entry in found})), (found[0], found[-1])
-        outcome = [
-            f"{len(found):,} lines, from {format_minute(first.time)} to {format_minute(last.time)} UTC, by {people}."
-        ]
-    outcome += ["None was changed or removed."] if checked else []
-    header = ("what was done", "of", "by", "first", "last", "lines")
-    sections = [Section("What was done", grids=[Grid("", header, list(_summarise_by_kind(found)), numbers=1)])]
-    if everything:
-        lines = Grid("", ("when (UTC)", "what", "of what", "by"), list(map(_format_line, found)))
-        sections.append(Section("Line by line", grids=[lines]))
-    return Report(
-        kind="processing log",
-        title="What was done with personal data",
-        outcome=outcome,
-        sections=sections if found else [],
-        facts=[asdict(entry) for entry in found],
-    )
-
-
-def _summarise_by_kind(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each kind of processing of a cohort or of its release, in order of first occurrence."""
-    kinds: dict[tuple[str, str], list[LogEntry]] = {}
+    kinds: dict[tuple[str, str, str], list[LogEntry]] = {}
     for entry in found:
-        kinds.setdefault((entry.what, _format_subject(entry)), []).append(entry)
-    for (what, subject), lines in kinds.items():
-        by = ", ".join(sorted({entry.who for entry in lines}))
-        yield what, subject, by, lines[0].time[:10], lines[-1].time[:10], f"{len(lines):,}"
-
-
-def _format_subject(entry: LogEntry) -> str:
-    return ", ".join(filter(None, (entry.cohort, f"release {entry.release}" if entry.release else "")))
-
-
-def _format_line(entry: LogEntry) -> tuple[str, str, str, str]:
-    extract = "/".join(filter(None, (entry.council, entry.source)))
-    file = f"file {entry.file_mac[:8]}" if entry.file_mac else ""
-    details = ", ".join(filter(None, (_format_subject(entry), extract, entry.note, file)))
-    run = f", run {entry.run_id[:8]}" if entry.run_id else ""
-    return format_minute(entry.time), entry.what, details, f"{entry.who}{run} ({entry.software})"
+        kinds.setdefault((entry.what, entry.cohort, entry.release), []).append(entry)
+    text = write_text("processing_log.md", found=found, kinds=kinds, checked=check, everything=everything)
+    show(Report("processing log", text, [asdict(entry) for entry in found]))
 
 
 _PARTS = click.Choice(["records", "keys"])

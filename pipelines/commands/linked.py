@@ -1,9 +1,7 @@
 """Results of the linkage: `readiness link` explains them, `review` has people judge them, `returns` sends them back."""
 
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,7 +20,7 @@ from pipelines.commands.console import answer, show_progress, stop, stop_for_pro
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.commands.returns import returns
 from pipelines.ending import Ending
-from pipelines.reports.document import WIDTH, Grid, iter_grid_lines, wrap_text
+from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.chained_log import read_entries
 from privacy.doors import environment, files
 from privacy.doors.shipped import read_yaml
@@ -64,77 +62,9 @@ def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     with show_progress("Linking again"):
         open_home(store.home, keys)
         found = explain_link(store, *rows, ring)
-    answer(found, lambda: _format_explanation(found))
-
-
-def _format_explanation(found: dict[str, Any]) -> str:
-    """Return an explanation from `privacy.linkage.explain` as text."""
-    fitted = (
-        wrap_text(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
-        for line in _format_lines(found)
-    )
-    return "\n".join(part for parts in fitted for part in parts)
-
-
-def _format_lines(found: dict[str, Any]) -> Iterator[str]:
-    first, second = found["rows"]
-    yield f"{first['row']} and {second['row']}: {'linked' if found['linked'] else 'not linked'}"
-    yield _REASONS[Why(found["why"]).name].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
-    yield ""
-    for row in found["rows"]:
-        probability = (
-            "" if row["match_probability"] is None else f", posterior {_format_probability(row['match_probability'])}"
-        )
-        yield f"{row['row']} came to its child by: {row['match_rule']}{probability}"
-    yield ""
-    yield from _format_waterfall(found)
-    if found["decision"]:
-        yield ""
-        yield from _describe_decision(found)
-
-
-def _format_waterfall(found: dict[str, Any]) -> Iterator[str]:
-    pair = found["pair"]
-    total = pair["prior_bits"]
-    rows = [("prior", f"1 in {1 / pair['prior']:,.0f}", "", "", _format_signed(total), _format_signed(total))]
-    for entry in pair["comparisons"]:
-        total += entry["bits"]
-        m, u = ("" if entry[name] is None else f"{entry[name]:.7g}" for name in ("m", "u"))
-        name = entry["comparison"].replace("_", " ").replace("nhs", "NHS")
-        rows.append((name, entry["level"], m, u, _format_signed(entry["bits"]), _format_signed(total)))
-    weight, posterior = _format_signed(pair["weight"]), _format_probability(pair["posterior"])
-    if abs(pair["correction"]) > 0.005:  # less is shown as 0.00
-        rows.append(("household rule", "in place of the sum", "", "", _format_signed(pair["correction"]), weight))
-    rows.append(("match weight", f"posterior {posterior}", "", "", "", weight))
-    yield from iter_grid_lines(Grid("", ("term", "level", "m", "u", "bits", "sum"), rows, numbers=4))
-    yield f"threshold: posterior {found['threshold']:g}; model version {found['model_version']}"
-
-
-def _describe_decision(found: dict[str, Any]) -> Iterator[str]:
-    decision = found["decision"]
-    yield f'Step "{found["step"]}":'
-    if decision["weight"] is not None:
-        of_records = abs(decision["weight"] - found["pair"]["weight"]) > 0.005  # less is shown as 0.00
-        stronger = " (of the strongest records of the two children, which are not these rows)" if of_records else ""
-        yield (
-            f"  weight {_format_signed(decision['weight'])}{stronger};"
-            f" posterior {_format_probability(decision['posterior_alone'])} alone,"
-            f" {_format_probability(decision['posterior'])} among its rivals"
-        )
-        if abs(decision["bits_raised"]) > 0.005:  # less is shown as 0.00
-            raised = _format_signed(decision["bits_raised"])
-            yield f"  raised by {raised} in the posterior: a record has one partner at most"
-        if decision["of_those_left_over"]:
-            yield "  linked among the records left over, where the prior is higher"
-    for rival in decision["rivals"]:
-        yield (
-            f"  the child of {rival['linked_to']} was linked to {', '.join(rival['rows'])} instead:"
-            f" weight {_format_signed(rival['weight'])}, posterior {_format_probability(rival['posterior'])}"
-        )
-
-
-def _format_signed(bits: float) -> str:
-    return f"{bits:+.2f}"
+    reason = _REASONS[Why(found["why"]).name].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
+    text = write_text("explanation.md", **found, reason=reason, probability=_format_probability)
+    answer(found, lambda: format_text(text))
 
 
 def _format_probability(value: float) -> str:
@@ -235,7 +165,7 @@ def make(store: CohortStore, agreements: Path, keys: Path) -> None:
         stop_for_problems(agreements, invalid.problems, " before any return is made or withdrawn")
     folders = Installation.build(home=store.home.root, keys=keys, agreements=agreements)
     with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
-        jobs.run_returns(store.cohort)
+        jobs.execute("returns", {"partition_key": store.cohort})
 
 
 @returns.command()
@@ -249,8 +179,8 @@ def log(home: Home) -> None:
     """
     check_anchored(home)
     found = read_entries(home.disclosures)
-    lines = [_format_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
-    answer(found, lambda: "\n".join(lines))
+    text = write_plain("disclosures.md", entries=found, released=ReturnState.RELEASED)
+    answer(found, lambda: text)
 
 
 @returns.command("release")
@@ -264,17 +194,3 @@ def release_delivery(store: ExtractStore, reason: str) -> None:
     open_home(store.home)
     release(store, reason)
     click.echo(f"{store.council}/{store.source}: released; make the returns again (readiness returns make)")
-
-
-def _format_disclosure(entry: dict[str, Any]) -> str:
-    first = (
-        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
-    )
-    reason = f": {entry['reason']}" if entry["reason"] else ""
-    if entry["what"] == ReturnState.RELEASED:
-        return f"{first}  by {entry['by']}{reason}"
-    number = f", number {entry['serial']}" if entry.get("serial") else ""
-    lines = [f"{first}  for {entry['recipient_name']}, {entry['rows']:,} rows{number}, by {entry['by']}{reason}"]
-    lines += [f"        {teller} tells: {', '.join(facts)}" for teller, facts in entry["tells"].items()]
-    agreements = ", ".join(f"{council} {version[:12]}" for council, version in entry["agreements"].items())
-    return "\n".join([*lines, f"        agreements: {agreements}; return {entry['return_mac'][:12]}"])

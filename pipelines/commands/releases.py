@@ -4,7 +4,7 @@ They are `readiness plan`, `budget`, `verify`, `recompute`, `synthesise`, `diff`
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from assets.release.record import check_known
 from assets.release.requests.register import publish_register
 from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
 from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-from ndl_export.analyst_db.changes import HEADER
 from ndl_export.api.static import is_figure_file
 from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
@@ -29,21 +28,20 @@ from ndl_export.bundle.verify import verify as check
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.facts.release_facts import SITE_FOLDER, InvalidVersion, Version
+from ndl_export.facts.release_facts import SITE_FOLDER, WITHDRAWN_FILE, InvalidVersion, Version
 from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.stores import is_url
 from ndl_export.publish import upload
-from ndl_export.publish.release_diff import ReleaseDiff
 from ndl_export.publish.release_diff import diff as compared
 from ndl_export.publish.upload import Published
 from pipelines.commands import options
 from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
-from pipelines.commands.sign_off import Signing, add_signing_options
+from pipelines.commands.sign_off import Signing, add_signing_options, describe_signed
 from pipelines.ending import Ending
 from pipelines.release_calendar import publish_release
 from pipelines.reports.budget import build_statement, report_budget, report_plan
-from pipelines.reports.document import Grid, iter_grid_lines
+from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.keys import RELEASE, KeyRing
 from sources.extract.landing import list_councils
 from sources.reference.cohorts import Cohort
@@ -51,12 +49,6 @@ from sources.reference.places import PILOT
 
 _FIGURES_SHOWN = 20
 """Largest number of figures that are listed, unless all are asked for."""
-_SHARPER = (
-    "Both have the same noisy counts of the same records, and one has further ones, measured for tables on request:\n"
-    "a figure has changed if it is shown differently, and moved if that is more than these explain. Widths of\n"
-    "intervals are medians, relative to before."
-)
-_COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
 @click.command()
@@ -126,22 +118,16 @@ def recompute(bundle: Path) -> None:
     synthetic = (bundle / CSV_FILE).is_file()
     with show_progress(f"Computing {bundle} again"):
         found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
-    number = 0 if synthetic else len(merge_tables(OnRequest.read_bundle(bundle).tables))
-    exact = (
-        f"{SAME_DIGITS} digits ({', '.join(found.last_digits)} not to the last bit: another processor or other versions"
-        " of libraries made them)"
-        if found.last_digits
-        else "the last bit"
-    )
-    same = (
-        f"{bundle}: every file is what the noisy counts of the release give, to the byte"
-        if synthetic
-        else f"{bundle}: {number} tables are what the noisy counts give, to {exact}"
-    )
-    counted = {} if synthetic else {"tables": number, "not_to_the_last_bit": found.last_digits}
-    facts = {"bundle": str(bundle), **counted, "differing": found.figures, "ok": not found.figures}
+    facts = {"bundle": str(bundle), "differing": found.figures, "ok": not found.figures}
+    same = "every file is what the noisy counts of the release give, to the byte"
+    if not synthetic:
+        number = len(merge_tables(OnRequest.read_bundle(bundle).tables))
+        facts |= {"tables": number, "not_to_the_last_bit": found.last_digits}
+        why = f"{', '.join(found.last_digits)} not to the last bit: another processor or other versions of libraries"
+        exact = f"{SAME_DIGITS} digits ({why} made them)" if found.last_digits else "the last bit"
+        same = f"{number} tables are what the noisy counts give, to {exact}"
     if is_json_wanted() or not found.figures:
-        answer(facts, lambda: same)
+        answer(facts, lambda: f"{bundle}: {same}")
     if found.figures:
         stop(f"{bundle}: the noisy counts do not give {', '.join(found.figures)} as published")
 
@@ -220,8 +206,16 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
             known = partial(check_known, home)
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = _build_published_facts(found, version) | {"done": yes}
-    waits = not yes and bool(found.sent or found.removed)
-    answer(facts, lambda: _describe_published(found, version, done=yes), waits=waits)
+    text = write_plain(
+        "published.md",
+        found=found,
+        version=version,
+        done=yes,
+        size=sum(found.sizes[each] for each in found.sent),
+        would_be=_iter_sent_lines(found),
+        places=_list_places(found, version),
+    )
+    answer(facts, lambda: text, waits=not yes and bool(found.sent or found.removed))
 
 
 def _build_published_facts(found: Published, version: str) -> dict[str, Any]:
@@ -237,18 +231,6 @@ def _build_published_facts(found: Published, version: str) -> dict[str, Any]:
     }
 
 
-def _describe_published(found: Published, version: str, *, done: bool) -> str:
-    """Return text about files that were sent, or would be unless `done`, and the addresses of the release."""
-    lines = [] if done else list(_iter_sent_lines(found))
-    lines += [] if done else [f"{each}  (taken away)" for each in found.removed]
-    lines.append(_describe_sent(found, version, done))
-    if found.withdrawn:
-        lines.append(f"{found.withdrawn.sentence} Catalogue, feed, API and database say so.")
-    if done:
-        lines += ["", *_list_places(found, version)]
-    return "\n".join(lines)
-
-
 def _iter_sent_lines(found: Published) -> Iterator[str]:
     """Yield a line for each file that would be sent, but only one for all of a release's files of figures."""
     figures: dict[str, list[int]] = {}
@@ -261,18 +243,8 @@ def _iter_sent_lines(found: Published) -> Iterator[str]:
         yield f"{folder}/  ({len(sizes)} files, {sum(sizes):,} bytes)"
 
 
-def _describe_sent(found: Published, version: str, done: bool) -> str:
-    if not found.sent and not found.removed:
-        return f"Release {version} is at {found.store.url} already, every file as it should be: nothing to send."
-    size = sum(found.sizes[each] for each in found.sent)
-    count = f"{len(found.sent)} files ({size:,} bytes)"
-    kept = f"{len(found.there)} files were there already"
-    if done:
-        return f"Release {version} is published at {found.store.url}: {count} sent and read back; {kept}."
-    return f"Nothing was sent: {count} would be, to {found.store.url}; {kept}."
-
-
-def _list_places(found: Published, version: str) -> list[str]:
+def _list_places(found: Published, version: str) -> dict[str, str]:
+    """Return the addresses of a release, by what is there."""
     address = found.store.format_address
     places = {
         "Bundle": address(f"{version}/"),
@@ -286,7 +258,7 @@ def _list_places(found: Published, version: str) -> list[str]:
         places["Current release"] = f"{found.current}, as {address(LATEST_FILE)} says"
     else:
         places["Current release"] = "none: every release is withdrawn"
-    return [f"{name + ':':<18}{place}" for name, place in places.items()]
+    return places
 
 
 @click.command()
@@ -321,23 +293,12 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
         by = signing.load(to_sign["sheet_sha256"])
         assert by
         found = sign_off.sign_request(store, request, to_sign["sheet_sha256"], by)
-        enough = found.signed >= found.needed
-        then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
-        signed = f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
+        signed = describe_signed(found, f"the withdrawal of {version}", "Now withdraw it, with --yes.")
         return answer(asdict(found), lambda: signed)
-    readers = f"catalogue, feed and {home.release / 'withdrawn.json'} give the reason"
-    lines = [
-        f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
-        f"The current release {'is' if yes else 'would be'} {newest}."
-        if newest
-        else f"No release {'remains' if yes else 'would remain'}: latest and site {'are gone' if yes else 'would go'}.",
-        "Its privacy budget stays spent: what was published cannot be taken back.",
-    ]
-    if to_sign:
-        lines.append(f"Page to read: {to_sign['sheet']}\n  SHA-256 {to_sign['sheet_sha256']}")
-        lines.append(f"File to sign: {to_sign['file']}")
+    register = home.release / WITHDRAWN_FILE
+    text = write_plain("withdrawn.md", version=version, done=yes, newest=newest, register=register, to_sign=to_sign)
     facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
-    answer(facts, lambda: "\n".join(lines), waits=not yes)
+    answer(facts, lambda: text, waits=not yes)
 
 
 @click.command()
@@ -353,63 +314,9 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     the home folder. Signatures are not checked: `verify` does that.
     """
     with show_progress("Comparing"):
-        found = compared(_find_bundle(before, home), _find_bundle(now, home))
-    answer(found.build_document(), lambda: describe_differences(found, everything=everything))
-
-
-def describe_differences(found: ReleaseDiff, *, everything: bool) -> str:
-    """Return changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
-    before, now = (
-        f"Release {side.release.version} (schema {side.schema_version})" for side in (found.before, found.now)
-    )
-    came, went = (", ".join(names) for names in found.requested)
-    requested = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
-    blocks = [
-        f"{before} -> {now}",
-        _describe_schema(found),
-        *([f"Tables on request, {' '.join(requested)}"] if requested else []),
-        _describe_figures(found),
-    ]
-    moved = [line for one in found.figures.values() for line in one.moved]
-    if moved:
-        shown = moved if everything else moved[:_FIGURES_SHOWN]
-        places = [HEADER.index(name) for name in _COLUMNS]
-        listed = _format_grid(_COLUMNS, [[line[place] for place in places] for line in shown])
-        left = len(moved) - len(shown)
-        more = f"\nand {left:,} more: --all lists them, --json gives their intervals" if left else ""
-        blocks.append(f"Figures that moved beyond the interval of their change\n{listed}{more}")
-    return "\n\n".join(blocks)
-
-
-def _describe_schema(found: ReleaseDiff) -> str:
-    if not found.changes:
-        return "Schema: no change."
-    rows = [(each.weight.name.lower(), each.table, each.column, each.category, each.what) for each in found.changes]
-    listed = _format_grid(("change", "table", "column", "category", "what"), rows)
-    return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
-
-
-def _describe_figures(found: ReleaseDiff) -> str:
-    sharper = any(one.width_ratio is not None for one in found.figures.values())
-    rows = (
-        (
-            *(name, f"{one.compared:,}", f"{len(one.moved):,}", f"{one.added:,}", f"{one.left_out:,}"),
-            *((f"{one.changed:,}", "" if one.width_ratio is None else f"{one.width_ratio:.1%}") if sharper else ()),
-        )
-        for name, one in found.figures.items()
-    )
-    further = ("changed", "width of intervals") if sharper else ()
-    listed = _format_grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
-    legend = f"\n{_SHARPER}" if sharper else ""
-    anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
-    return (
-        "Figures. If no record had changed, at most 5% of releases would list any as moved (Holm 1979)."
-        f"{legend}\n{listed}{anew}"
-    )
-
-
-def _format_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(iter_grid_lines(Grid("", header, list(rows)), sys.maxsize))
+        found = compared(_find_bundle(before, home), _find_bundle(now, home)).build_document()
+    text = write_text("differences.md", **found, everything=everything, most=_FIGURES_SHOWN)
+    answer(found, lambda: format_text(text, sys.maxsize))
 
 
 def _find_bundle(named: str, home: Home | None) -> Path:

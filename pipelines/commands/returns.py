@@ -1,7 +1,7 @@
 """`readiness returns` at a council or service: draft and check an agreement, make a key, open a return."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from assets.returns.open import open_receipt
 from assets.returns.open import open_return as open_one
 from pipelines.commands import options
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop, stop_for_problems
+from pipelines.reports.document import write_plain
 from privacy.doors.age import create_identity
 from privacy.returns.agreement import NEVER_ABSENT, Agreement, Fact, First
 
@@ -35,7 +36,8 @@ def check(file: Path) -> None:
         agreement = load(file)
     except InvalidAgreement as invalid:
         stop_for_problems(file, invalid.problems)
-    follows, warnings = list(_explain_agreement(agreement)), list(_iter_warnings(agreement))
+    follows = write_plain("agreement.md", agreement=agreement).splitlines()
+    warnings = list(_iter_warnings(agreement))
     why_not = agreement.explain_not_in_force(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."
     answer(
@@ -55,22 +57,6 @@ def check(file: Path) -> None:
         click.echo(f"warning: {sentence}", err=True)
 
 
-def _explain_agreement(agreement: Agreement) -> Iterator[str]:
-    for service, recipient in agreement.recipients.items():
-        yield f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}"
-    for disclosure in agreement.tells:
-        facts = ", ".join(sorted(disclosure.facts))
-        yield f"{disclosure.teller} tells {disclosure.receiver} of {disclosure.to_council}: {facts}"
-    for council in sorted(agreement.accepts_from):
-        yield f"services of {council} may tell, if its own agreement says so"
-    rule = agreement.new_children
-    yield (
-        f"new children: facts after {rule.after_days} days and {rule.after_deliveries} deliveries;"
-        f" first delivery {rule.first_delivery.value}; until then {_format_facts(rule.until_then)};"
-        f" without a number {_format_facts(rule.without_number)}"
-    )
-
-
 def _iter_warnings(agreement: Agreement) -> Iterator[str]:
     if any(Fact.NO_OTHER in disclosure.facts and disclosure.teller == NEVER_ABSENT for disclosure in agreement.tells):
         yield f"{Fact.NO_OTHER} is never told of {NEVER_ABSENT}, whatever the agreement says"
@@ -79,10 +65,6 @@ def _iter_warnings(agreement: Agreement) -> Iterator[str]:
         yield "under this rule, facts about a child who was added only to find out about it are returned at once"
     if mute := sorted({disclosure.teller for disclosure in agreement.tells} - set(agreement.recipients)):
         yield f"no recipient for {', '.join(mute)}: it cannot be sent receipts of who was told about its rows"
-
-
-def _format_facts(facts: Collection[str]) -> str:
-    return ", ".join(sorted(facts)) or "nothing"
 
 
 @returns.command()

@@ -17,18 +17,17 @@ from assets.release.decision_sheet import write_decision_sheet
 from assets.release.holds import Hold, State
 from assets.release.record import read_record
 from assets.release.sign_off import Count, check_read
-from ndl_export.pages.number_format import format_count
 from pipelines.commands import console, options
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
 from pipelines.commands.keys import keys
 from pipelines.commands.pipeline_options import Choices, add_cohort_options, add_home_option, choices, gather
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
-from pipelines.reports.document import Grid, Report, Section
+from pipelines.reports.document import format_text, write_text
 from pipelines.run import choose_release
 from privacy.doors import files
 from privacy.keys import generate_private_pem, load_own_key
-from privacy.release.approval import Request, parse_signature, sign_content
+from privacy.release.approval import parse_signature, sign_content
 from privacy.release.policy import format_public_key, load_policy
 from sources.reference.cohorts import Cohort
 
@@ -140,7 +139,14 @@ def approve(
         click.echo(HOW_TO_SIGN)
         return
     found = sign_off.sign_request(store, request, written.sheet_sha256, by)
-    click.echo(_describe_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
+    what, then = "the change of people", "The ledger has recorded them: from now on they sign."
+    if not people:
+        what = f"the {request['stage']} of release {request['release']}"
+        then = (
+            f"Now run it again, with the same options: readiness {again} --home {shlex.quote(str(home.root))}"
+            f" --release {request['release']} (or start the job in Dagster)."
+        )
+    click.echo(describe_signed(found, what, then))
 
 
 HOW_TO_SIGN = (
@@ -150,21 +156,11 @@ HOW_TO_SIGN = (
 )
 
 
-def _describe_signed(found: Count, request: Request, again: str) -> str:
-    """Return the text after signing: the signature, and the next step."""
-    stage, release = request["stage"], request["release"]
-    what = f"the {stage} of release {release}" if release else "the change of people"
-    lines = [f"Signed: {what}, as {found.role}; {found.signed} of {found.needed}."]
-    if found.signed < found.needed:
-        lines.append("Another person must sign, with a key of their own, before it goes on.")
-    elif not release:
-        lines.append("The ledger has recorded them: from now on they sign.")
-    else:
-        lines.append(
-            f"Now run it again, with the same options: readiness {again} --release {release} (or start the job in"
-            " Dagster)."
-        )
-    return "\n".join(lines)
+def describe_signed(found: Count, what: str, then: str) -> str:
+    """Return the text after signing: what was signed, and the next step, which is `then` if enough people signed."""
+    another = "Another person must sign, with a key of their own, before it goes on."
+    next_step = another if found.signed < found.needed else then
+    return f"Signed: {what}, as {found.role}; {found.signed} of {found.needed}. {next_step}"
 
 
 @keys.command()
@@ -227,7 +223,8 @@ def accept(
         _accept(store, names, reason, sheet_sha256, signing.load(sheet_sha256), for_dagster=for_dagster)
     if not only_lines:
         state = holds.read_state(store.home, [store.cohort])
-        answer(_build_facts(state, store.cohort), lambda: _format_holds(state, store.cohort))
+        text = write_text("holds.md", state=state, cohort=store.cohort)
+        answer(_build_facts(state, store.cohort), lambda: format_text(text))
 
 
 def _accept(
@@ -271,24 +268,3 @@ def _build_facts(state: State, cohort: str) -> dict[str, Any]:
             build_fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed
         ],
     }
-
-
-def _format_holds(state: State, cohort: str) -> str:
-    """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
-    if not state.holds:
-        return f"Nothing is held for cohort {cohort}."
-    causes = list(dict.fromkeys(hold.cause for hold in state.open))
-    sections = []
-    for cause in causes:
-        rows = [(hold.council, hold.source, hold.what) for hold in state.open if hold.cause == cause]
-        title = f"{cause}: {format_count(len(rows), 'hold')}, {format_count(len({row[0] for row in rows}), 'council')}"
-        sections.append(Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)]))
-    if state.closed:
-        by = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
-        sections.append(Section("Accepted", list(by)))
-    waits = f"Holds of cohort {cohort}: {len(state.holds)}; waiting to be accepted: {len(state.open) or 'none'}."
-    how = (
-        "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
-        " --hold, is council/source/cause."
-    )
-    return Report("holds", waits, [how] if causes else [], sections, None).render_text()

@@ -1,7 +1,5 @@
 """Dagster's storage in a home folder: its event log, closing runs of dead processes, and retention."""
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 import sqlite3
@@ -60,7 +58,7 @@ class OpenEventLog(SqliteEventLogStorage):
         super().__init__(*args, **kwargs)
 
     @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Any) -> OpenEventLog:
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "OpenEventLog":
         return cls(inst_data=inst_data, **config_value)
 
     @contextmanager

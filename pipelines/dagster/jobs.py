@@ -110,10 +110,7 @@ def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[In
     publish_release(installation.home_folder, version, url, None, context.log.info)
 
 
-@dg.job(
-    name="publication",
-    description=SAYS["publication"],
-)
+@dg.job(name="publication", description=SAYS["publication"])
 def publication_job() -> None:
     publish_op()
 

@@ -49,17 +49,13 @@ class InstallationCollector(Collector):
 
     def _collect_runs(self) -> Iterator[GaugeMetricFamily]:
         with open_history(self._home) as runs:
-            ended = {
-                status: {name: runs.get_run_records(_build_runs_filter(name, status), limit=1) for name in _JOBS}
-                for status in (_SUCCEEDED, _FAILED)
-            }
+            for status, word in ((_SUCCEEDED, "success"), (_FAILED, "failure")):
+                ended = {name: runs.get_run_records(_build_runs_filter(name, status), limit=1) for name in _JOBS}
+                last = [((name,), found[0].end_time or 0) for name, found in ended.items() if found]
+                yield _build_gauge(f"last_{word}_timestamp_seconds", f"When a job last ended in {word}.", "job", last)
             failed = [((name,), runs.get_runs_count(_build_runs_filter(name, _FAILED))) for name in _JOBS]
-        for status, word in ((_SUCCEEDED, "success"), (_FAILED, "failure")):
-            last = [((name,), found[0].end_time or 0) for name, found in ended[status].items() if found]
-            yield _build_gauge(f"last_{word}_timestamp_seconds", f"When a job last ended in {word}.", "job", last)
-        yield _build_gauge(
-            "runs_failed", "Failed runs in Dagster's history, from which retention removes.", "job", failed
-        )
+            about = "Failed runs in Dagster's history, from which retention removes."
+            yield _build_gauge("runs_failed", about, "job", failed)
 
     def _collect_newest(self) -> Iterator[Sample]:
         for source in sorted((self._home.restricted / "quality").glob("source=*")):

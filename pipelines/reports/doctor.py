@@ -30,7 +30,7 @@ from ndl_export.facts.directory_files import InvalidCalendar, find_calendar_gaps
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
 from ndl_export.files.stores import StoreError as PlaceError
 from pipelines.release_calendar import TIMEZONE
-from pipelines.reports.document import Grid, Report, Section
+from pipelines.reports.document import Report, write_text
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.doors.database import get_memory_gib
@@ -132,21 +132,9 @@ def _run_check(check: Callable[[], Answers]) -> Answers:
 
 def report(found: Sequence[Diagnosis]) -> Report:
     """Report missing parts and points for attention before everything that was examined."""
-    missing, look = ([each for each in found if each.state is state] for state in (State.MISSING, State.LOOK))
-    outcome = [f"A run needs {len(missing)} of these." if missing else "Nothing that a run needs is missing."]
-    outcome += [f"{len(look)} of these need attention."] if look else []
-    return Report(
-        kind="installation",
-        title=f"Installation of readiness {get_software_version()}",
-        outcome=outcome,
-        sections=[
-            Section(title, grids=[Grid("", ("what", "state", "found"), [(e.what, e.state, e.sentence) for e in own])])
-            for title, own in (("Missing", missing), ("To look at", look), ("All that was examined", found))
-            if own
-        ],
-        facts=[asdict(each) for each in found],
-        good=not missing,
-    )
+    text = write_text("installation.md", found=found, software=get_software_version())
+    good = all(each.state is not State.MISSING for each in found)
+    return Report("installation", text, [asdict(each) for each in found], good)
 
 
 def _check_python() -> Answers:

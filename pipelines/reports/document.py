@@ -1,60 +1,115 @@
 """Reports of commands: facts for programs, and the same facts as text of 80 columns or as a page.
 
-A report is made from its facts alone, so the three forms cannot differ.
+A template writes a report in Markdown: its title (`#`) and the outcome, then sections (`##`) of sentences, one a line,
+and tables, each under its caption (`###`). Terminal and page show what this says, so the forms cannot differ.
 """
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+import jinja2
+from markupsafe import Markup
+
 from assets.home.software import get_software_version
 from ndl_export.pages import kit
+from ndl_export.pages.number_format import format_count
+from sources.reference.cohorts import Cohort
+from sources.reference.places import get_place
 
 WIDTH = 80
 """Columns of a terminal that no line exceeds."""
 _GAP = 2
 _NARROWEST = 10
 _TEMPLATES = Path(__file__).parent / "templates"
+_SPECIAL = re.compile(r"([\\|#])")
+_ESCAPED = re.compile(r"\\([\\|#])")
+_BAR = re.compile(r"(?<!\\)\|")
 
-Row = Sequence[str]
+
+def write_text(template: str, **values: Any) -> str:
+    """Return the Markdown that a template writes; a value is words within a line, whatever characters it has."""
+    return _make_environment().get_template(template).render(values)
 
 
-@dataclass(frozen=True)
+def write_plain(template: str, **values: Any) -> str:
+    """Return the lines that a template writes, as they are."""
+    return kit.render(_TEMPLATES, template, **values).rstrip()
+
+
+@cache
+def _make_environment() -> jinja2.Environment:
+    made = kit.make_environment(_TEMPLATES).overlay(autoescape=True, finalize=_escape)
+    made.filters |= {
+        "minute": format_minute,
+        "count": format_count,
+        "cohort": lambda code: Cohort(code).label,
+        "council": lambda name: get_place(name).la_name,
+    }
+    return made
+
+
+def _escape(value: Any) -> Markup:
+    # A line break or bar in a value would begin another sentence or cell.
+    return value if isinstance(value, Markup) else Markup(_SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", str(value))))
+
+
+@dataclass
 class Grid:
-    """A table: its caption, column headings and rows. The last `numbers` columns are numbers."""
+    """A table: its caption, and rows of cells, headings first. The last `numbers` columns are numbers."""
 
-    caption: str
-    header: Row
-    rows: Sequence[Row]
+    caption: str = ""
+    rows: list[list[str]] = field(default_factory=list)
     numbers: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Section:
     """A part of a report: its title, sentences and tables."""
 
     title: str
-    sentences: Sequence[str] = ()
-    grids: Sequence[Grid] = ()
+    sentences: list[str] = field(default_factory=list)
+    grids: list[Grid] = field(default_factory=list)
+
+
+def read_sections(text: str) -> list[Section]:
+    """Return the sections of a text in Markdown; the first has the title and the outcome."""
+    sections: list[Section] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        mark, _, words = line.partition(" ")
+        if mark in ("#", "##"):
+            sections.append(Section(_unescape(words)))
+        elif mark == "###":
+            sections[-1].grids.append(Grid(_unescape(words)))
+        elif mark != "|":
+            sections[-1].sentences.append(_unescape(line))
+        elif line.startswith("| ---"):
+            sections[-1].grids[-1].numbers = line.count("-:")
+        else:
+            sections[-1].grids[-1].rows.append([_unescape(cell.strip()) for cell in _BAR.split(line)[1:-1]])
+    return sections
+
+
+def _unescape(words: str) -> str:
+    return _ESCAPED.sub(r"\1", words)
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report of a command.
+    """A report of a command: its text in Markdown, and its facts, which are JSON-ready.
 
-    `kind` is the type of report and `title` its subject. `outcome` is the most important result, and `good` says
-    whether everything is in order. `facts` are JSON-ready. A `public` report contains only public facts; an `own`
-    report is about the reader's own file and stays with them.
+    `kind` is the type of report, and `good` says whether everything is in order. A `public` report contains only public
+    facts; an `own` report is about the reader's own file and stays with them.
     """
 
     kind: str
-    title: str
-    outcome: Sequence[str]
-    sections: Sequence[Section]
+    text: str
     facts: Any
     good: bool = True
     public: bool = False
@@ -62,26 +117,30 @@ class Report:
 
     def render_text(self) -> str:
         """Return the report as lines of at most `WIDTH` columns."""
-        return "\n".join(self._iter_lines()).rstrip()
+        return format_text(self.text)
 
     def render_page(self) -> str:
         """Return the report as a page to read, print and sign; for the restricted zone unless it is public or own."""
         made_by = f"Made by readiness {get_software_version()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
-        return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)
+        outcome, *sections = read_sections(self.text)
+        return kit.render(
+            _TEMPLATES, "report.html.j2", report=self, outcome=outcome, sections=sections, made_by=made_by
+        )
 
-    def _iter_lines(self) -> Iterator[str]:
-        yield from wrap_text(self.title)
-        yield ""
-        for sentence in self.outcome:
-            yield from wrap_text(sentence)
-        for section in self.sections:
-            yield ""
-            yield from wrap_text(section.title)
-            for sentence in section.sentences:
-                yield from wrap_text(sentence, indent=2)
-            for grid in section.grids:
-                yield from wrap_text(f"{grid.caption}:", indent=2) if grid.caption else ()
-                yield from iter_grid_lines(grid)
+
+def format_text(text: str, width: int = WIDTH) -> str:
+    """Return a text in Markdown as lines of at most `width` columns."""
+    lines: list[str] = []
+    for number, section in enumerate(read_sections(text)):
+        indent = _GAP if number else 0
+        # The title has a line of its own; other titles follow the line above them.
+        lines += ["", *_wrap(section.title, width)] if number else [*_wrap(section.title, width), ""]
+        for sentence in section.sentences:
+            lines += _wrap(sentence, width, indent)
+        for grid in section.grids:
+            lines += _wrap(f"{grid.caption}:", width, indent) if grid.caption else []
+            lines += _iter_grid_lines(grid.rows, grid.numbers, width)
+    return "\n".join(lines).rstrip()
 
 
 def format_minute(moment: str) -> str:
@@ -89,19 +148,18 @@ def format_minute(moment: str) -> str:
     return f"{dt.datetime.fromisoformat(moment).astimezone(dt.UTC):%Y-%m-%d %H:%M}"
 
 
-def wrap_text(text: str, indent: int = 0) -> list[str]:
-    """Return lines of at most `WIDTH` columns, breaking words only if they are longer than a line."""
+def _wrap(text: str, width: int, indent: int = 0) -> list[str]:
+    """Return lines of at most `width` columns, breaking words only if they are longer than a line."""
     space = " " * indent
-    return wrap(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
+    return wrap(text, width, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
 
 
-def iter_grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
-    """Yield the lines of a table of at most this width, without its caption."""
-    widths = _compute_widths(grid, width)
-    first_number = len(widths) - grid.numbers
-    for row in (grid.header, *grid.rows):
-        is_head = row is grid.header
-        cells = [wrap(cell, width, break_on_hyphens=is_head) for cell, width in zip(row, widths, strict=True)]
+def _iter_grid_lines(rows: Sequence[Sequence[str]], numbers: int, width: int) -> Iterator[str]:
+    """Yield the lines of a table, headings first, of at most this width; its last columns are `numbers`."""
+    widths = _compute_widths(rows, numbers, width)
+    first_number = len(widths) - numbers
+    for row in rows:
+        cells = [wrap(cell, width, break_on_hyphens=row is rows[0]) for cell, width in zip(row, widths, strict=True)]
         for parts in zip_longest(*cells, fillvalue=""):
             padded = (
                 part.ljust(width) if number < first_number else part.rjust(width)
@@ -110,13 +168,13 @@ def iter_grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
             yield f"{' ' * _GAP}{(' ' * _GAP).join(padded)}".rstrip()
 
 
-def _compute_widths(grid: Grid, most: int) -> list[int]:
+def _compute_widths(rows: Sequence[Sequence[str]], numbers: int, most: int) -> list[int]:
     """Return the width that each column needs; if they are too wide together, the widest columns of words get less."""
-    widths = [max(len(cell) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
-    words = range(len(widths) - grid.numbers)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    words = range(len(widths) - numbers)
     for number in range(len(words), len(widths)):  # headings of numbers may take several lines
-        of_rows = max((len(row[number]) for row in grid.rows), default=0)
-        widths[number] = max(of_rows, *(len(word) for word in grid.header[number].split()))
+        of_rows = max((len(row[number]) for row in rows[1:]), default=0)
+        widths[number] = max(of_rows, *(len(word) for word in rows[0][number].split()))
     while sum(widths) + _GAP * len(widths) > most:
         widest = max(words, key=widths.__getitem__)
         # narrower columns would break most words, so the table is then wider than a terminal

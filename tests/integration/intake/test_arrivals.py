@@ -147,7 +147,7 @@ def test_files_under_other_names_are_reported_as_not_read(at: Place) -> None:
     ):
         assert sum(words in sentence for sentence in found) == 1, words
     made = report([], COHORT, found)
-    assert "Something in landing is not read, and may be an extract: see below." in made.outcome
+    assert "Something in landing is not read, and may be an extract: see below." in made.text
     assert not made.good
     assert "Qwyjibo" not in str(found)
 
