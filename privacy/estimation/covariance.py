@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from privacy.release.components import Constraint, Lattice, build_constraints, iter_subsets
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Cube, Family, Figures, Selector, WorkloadError, list_terms
+from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, WorkloadError, list_terms
 
 _Self = TypeVar("_Self")
 _Answer = TypeVar("_Answer")
@@ -135,13 +135,13 @@ class Covariances:
         return bool(selector.is_total.all())
 
 
-_CubeIdentity = tuple[tuple[str, bool, bytes], ...]
+_CubeIdentity = tuple[tuple[Attribute, bool, bytes], ...]
 
 
 def _identify_cube(cube: Cube) -> _CubeIdentity:
     """Return what tells a cube from others: per selector the attribute, whether it is an axis, and the weights."""
     sides = ((cube.selectors, True), (cube.where, False))
-    return tuple((name, is_axis, each.matrix.tobytes()) for side, is_axis in sides for name, each in side.items())
+    return tuple((each.attribute, is_axis, each.matrix.tobytes()) for side, is_axis in sides for each in side.values())
 
 
 @dataclass(frozen=True, eq=False)
