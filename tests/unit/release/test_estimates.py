@@ -12,6 +12,7 @@ from privacy.release.child_table import count_cells
 from privacy.release.mechanism import combine_measurements, combine_plans, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import (
+    Attribute,
     Batch,
     Cube,
     Family,
@@ -162,6 +163,11 @@ def test_a_table_outside_the_workload_is_refused():
     for ask in (estimates.compute_values, estimates.compute_variance):
         with pytest.raises(WorkloadError, match=r"no table over \(fsm, dots\)"):
             ask(cube)
+    fsm = plan.family.get_attribute("fsm")
+    estimates.compute_variance(Cube({"fsm": Selector.for_each(fsm)}))
+    renamed = Attribute("fsm", tuple(f"not {category}" for category in fsm.categories))
+    with pytest.raises(WorkloadError, match="another domain"):
+        estimates.compute_variance(Cube({"fsm": Selector.for_each(renamed)}))
     other = make_plan(plan.family, 0.2, delta=1e-6)
     with pytest.raises(ValueError, match="another plan"):
         Estimates(plan, draw_noisy(other, 0))
