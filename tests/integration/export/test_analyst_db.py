@@ -25,20 +25,11 @@ from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
-from tests.support.export.analyst import (
-    COUNCILS,
-    TOTAL,
-    Row,
-    answer,
-    compute_chance,
-    compute_ends,
-    list_published,
-    read_from,
-)
+from tests.support.export import analyst
 from tests.support.export.fake_release import fake_facts
 from tests.support.release.comparisons import Z, compute_certain_from
 
-connection = read_from("two_releases")
+connection = analyst.read_from("two_releases")
 
 
 @pytest.mark.parametrize("what", ["tables", "views", "columns", "functions", "types"])
@@ -139,7 +130,7 @@ def test_the_page_is_that_of_the_code() -> None:
 
 QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
 TERMINAL = 120
-reader = read_from("two_cohorts")
+reader = analyst.read_from("two_cohorts")
 
 
 @pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])
@@ -181,11 +172,11 @@ def test_rows_are_those_of_the_wide_table_rounded_within_their_intervals_and_tol
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
 
 
-def run(directory: Path, title: str) -> list[Row]:
+def run(directory: Path, title: str) -> list[analyst.Row]:
     """The answer of the query as it stands in the file."""
     with duckdb.connect(str(directory / DATABASE_FILE), read_only=True) as reader:
         [(sql,)] = reader.execute("SELECT sql FROM help.worked_queries WHERE title = ?", [title]).fetchall()
-        return answer(reader, sql)
+        return analyst.answer(reader, sql)
 
 
 @pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
@@ -209,7 +200,7 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     figures = {
         (f.area_name, f.breakdown_topic, f.breakdown): f for f in read_official_figures("202425") if f.sex == "Total"
     }
-    rows = list_published(tables, "gld_headline", **COUNCILS, sex="Total")
+    rows = analyst.list_published(tables, "gld_headline", **analyst.COUNCILS, sex="Total")
     ours = {(row["la_name"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
     found = run(two_releases, "By characteristic, beside official figures")
     assert {row["breakdown_topic"] for row in found} >= {
@@ -223,10 +214,10 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
         key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
         own, england = figures.get(key), figures["England", *key[1:]].percent
         assert row["official"] == (own and round(own.percent, 2))
-        percent, low, high = compute_ends(ours[key])
+        percent, low, high = analyst.compute_ends(ours[key])
         if percent is not None:
             for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
-                distance = sign * (percent - england) / ((arm / Z) ** 2 + compute_chance(ours[key])) ** 0.5
+                distance = sign * (percent - england) / ((arm / Z) ** 2 + analyst.compute_chance(ours[key])) ** 0.5
                 assert (row["beside_england"] == verdict) <= (distance > Z)
                 assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None
@@ -251,17 +242,19 @@ def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Pa
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
-    headline = list_published(tables, "gld_headline", **TOTAL)
+    headline = analyst.list_published(tables, "gld_headline", **analyst.TOTAL)
     of = {row["la_name"] or row["english_devolved_area_name"] or "together": row for row in headline}
     distances, councils = {}, set()
-    for row in list_published(tables, "gld_differences", comparison="All children: area less all councils together"):
+    for row in analyst.list_published(
+        tables, "gld_differences", comparison="All children: area less all councils together"
+    ):
         name, (points, low, high) = (
             row["la_name"] or row["english_devolved_area_name"],
-            compute_ends(row, "gld_difference_points"),
+            analyst.compute_ends(row, "gld_difference_points"),
         )
         if name and points is not None:
             share = of[name]["children_count_estimate"] / of["together"]["children_count_estimate"]
-            variance = compute_chance(of[name]) * (1 - 2 * share) + compute_chance(of["together"])
+            variance = analyst.compute_chance(of[name]) * (1 - 2 * share) + analyst.compute_chance(of["together"])
             noise = (points - (low if points > 0 else high)) / Z
             distances[name] = abs(points) / (noise**2 + variance) ** 0.5
             councils |= {row["la_name"]}
