@@ -1,5 +1,6 @@
 """The analyst database: what is in the file, what a person sees first, how it replaces the one before, its queries."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db.build import (
     WORKED_QUERIES,
@@ -18,7 +18,6 @@ from ndl_export.analyst_db.build import (
     render_analyst_database_page,
 )
 from ndl_export.analyst_db.short_views import SHORT
-from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
@@ -26,7 +25,6 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
 from tests.support.export import analyst
-from tests.support.export.fake_release import fake_facts
 from tests.support.release.comparisons import Z, compute_certain_from
 
 connection = analyst.read_from("two_releases")
@@ -78,17 +76,15 @@ def _left_behind(directory: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_rebuild_replaces_the_file_under_open_readers(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+def test_a_rebuild_replaces_the_file_under_open_readers(two: Path, tmp_path: Path) -> None:
+    shutil.copytree(two / "2026.11.0", tmp_path / "2026.11.0")
     place = build_database(tmp_path)
     count = "SELECT count(*) FROM releases.release"
     new_reader = (
         "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall())"
     )
     with duckdb.connect(str(place), read_only=True) as reader:
-        write_bundle(tmp_path, fake_facts("2027.02.0"), tables, signing_key)
+        shutil.copytree(two / "2026.12.0", tmp_path / "2026.12.0")
         build_database(tmp_path)
         assert reader.execute(count).fetchall() == [(1,)]
         assert reader.execute("SELECT count(*) FROM latest.parent_experience").fetchall()[0][0] > 0
@@ -98,11 +94,11 @@ def test_a_rebuild_replaces_the_file_under_open_readers(
 
 
 @pytest.mark.slow
-def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_releases: Path, tmp_path: Path) -> None:
+def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two: Path, tmp_path: Path) -> None:
     """A build that is killed changes nothing, and the next one cleans up after it."""
     with pytest.raises(NothingReleased):
         build_database(tmp_path)
-    subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
+    subprocess.run(["cp", "-r", *two.glob("20*.0"), tmp_path], check=True)
     place = build_database(tmp_path)
     before, inode = place.read_bytes(), place.stat().st_ino
     assert (build_database(tmp_path).read_bytes(), place.stat().st_ino) == (before, inode)
