@@ -1,7 +1,6 @@
-"""Publish a release, but wait before sending the files that link to it: RELEASE_DIR VERSION URL SIGNAL GO BEAT.
+"""Publish a release, but wait before sending the files that link to it: RELEASE_DIR VERSION URL SIGNAL GO.
 
 The file SIGNAL is created once the release's own files are published; publishing continues once the file GO exists.
-BEAT is the publisher's heartbeat in seconds.
 """
 
 import sys
@@ -11,8 +10,8 @@ from pathlib import Path
 from ndl_export.publish import one_publisher, upload
 from tests.support.export.bundles import publish
 
-release_dir, version, url, signal, go, beat = sys.argv[1:]
-one_publisher.BEAT_SECONDS = float(beat)
+release_dir, version, url, signal, go = sys.argv[1:]
+one_publisher.BEAT_SECONDS = 0.2
 send_content = upload._send_content
 
 
