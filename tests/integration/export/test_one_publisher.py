@@ -41,10 +41,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @contextmanager
-def publishing(two: Path, version: str, url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.2) -> Iterator[subprocess.Popen[bytes]]:
     """A publisher that has sent the release and waits before what leads to it, until the block ends."""
     reached, go = folder / "reached", folder / "go"
-    options = [str(two), version, url, str(reached), str(go)]
+    options = [str(two), version, url, str(reached), str(go), str(beat)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     process = subprocess.Popen([sys.executable, str(HERE / "publish_slowly.py"), *options], env=environment)
     while not reached.exists():

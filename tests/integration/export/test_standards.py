@@ -90,19 +90,20 @@ PLANTED = {
 
 
 @pytest.fixture(scope="module")
-def standards(revision: Path, broken: Path) -> Any:
-    packages = run_validator("ckan", "ckan_faults.py", revision, broken)
-    said = run_validator("standards", "standards_faults.py", revision, broken)
+def standards(bundle: Path, revision: Path, broken: Path) -> Any:
+    folders = (bundle, revision, broken)
+    packages = run_validator("ckan", "ckan_faults.py", *folders)
+    said = run_validator("standards", "standards_faults.py", *folders)
     faults = {folder: found | packages[folder] for folder, found in said["faults"].items()}
     return {"faults": faults, "loaded": said["loaded"]}
 
 
-def test_every_record_is_sound_and_croissant_loads_the_rows(standards: Any, revision: Path) -> None:
-    """Those of a first release are in test_on_request."""
-    assert standards["faults"][str(revision)] == {name: [] for name in VALIDATED}
+def test_every_record_is_sound_and_croissant_loads_the_rows(standards: Any, bundle: Path, revision: Path) -> None:
+    for folder in (bundle, revision):
+        assert standards["faults"][str(folder)] == {name: [] for name in VALIDATED}
     for name in TABLES:
-        loaded = standards["loaded"][f"{revision}/{name}"]
-        assert loaded == pq.read_table(revision / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
+        loaded = standards["loaded"][f"{bundle}/{name}"]
+        assert loaded == pq.read_table(bundle / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
         assert len(loaded) == 20
 
 
