@@ -1,7 +1,10 @@
 """Measures the cost of multiple comparisons: `python -m bench.comparisons` prints the section of docs/accuracy.md."""
 
+from pathlib import Path
+
 import numpy as np
 
+from bench import pages
 from sources.reference.places import load_places
 from sources.reference.published_figures import estimate_council_size
 from tests.support.release.comparisons import Compared, Floats, read_pilot_sizes, simulate
@@ -18,18 +21,7 @@ def measure_comparisons() -> str:
         for name, sizes, releases in (("pilot", read_pilot_sizes(), 4000), ("England", english, 40))
         for spread in SPREADS
     ]
-    return f"""## Many comparisons at once
-
-Measured by `python -m bench.comparisons`. Councils of the pilot's and England's sizes are released 4,000 and 40 times;
-the spread is the standard deviation of their true rates in points. "One": each comparison at 95% on its own; "all": as
-in the macros of the analyst database (Holm). Wrong: releases that call a difference certain although there is none, or
-it goes the other way. Ranks: releases whose sets of ranks contain all true ranks. Other columns: how often a true
-difference is called certain, for a council beside all councils together and for pairs at least 2 or 4 points apart.
-
-| councils | wrong: one | all | ranks: one | all | beside all: one | all | 2 points: one | all | 4 points: one | all |
-|---|---|---|---|---|---|---|---|---|---|---|
-{chr(10).join(rows)}
-"""
+    return pages.render(Path(__file__).with_suffix(".md.j2"), rows=rows)
 
 
 def _format_row(what: str, sizes: Floats, spread: float, releases: int) -> str:

@@ -33,6 +33,7 @@ from assets.returns import accounts
 from assets.returns.accounts import read_state
 from assets.returns.agreements import load_all
 from assets.returns.make import Maker, NothingToReturn, make_returns, release
+from bench.pipeline.commands import measure_memory, reset_peak
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal
 from privacy.row_keys import split_number
@@ -101,7 +102,7 @@ def main() -> None:
         reset_peak()
         began = time.process_time()
         cohorts = replay.run(day)
-        seconds, memory = time.process_time() - began, read_peak()
+        seconds, memory = time.process_time() - began, measure_memory("self", "VmHWM")
         told, rows = replay.measure(day, cohorts)
         absences = int(told.kind.isin(ABSENCES).sum())
         print(
@@ -374,17 +375,6 @@ def measure_one_council(replay: Replay, before: dt.date) -> None:
         f"from one council's delivery to its sealed returns: {time.perf_counter() - began:.1f} s,"
         f" {time.process_time() - processor:.1f} s of processor time"
     )
-
-
-def reset_peak() -> None:
-    """Begin to measure the peak memory of this process anew (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def read_peak() -> float:
-    """Return the peak memory of this process in GiB since `reset_peak`."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 2**20
 
 
 if __name__ == "__main__":

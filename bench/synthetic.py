@@ -27,17 +27,8 @@ from assets.release.planning import plan_family
 from assets.release.synthetic_children import synthesise_cohort
 from assets.release.tabulate import MeasuredRelease
 from ndl_export.facts.synthetic import SyntheticChildren
+from ndl_export.tables import pupil
 from ndl_export.tables.model import IMD, UNKNOWN
-from ndl_export.tables.pupil import (
-    EXPECTED,
-    FAMILY,
-    GLD,
-    GOAL_BANDS,
-    GOALS_EXPECTED,
-    NOT_EXPECTED,
-    UNSEARCHABLE,
-    format_dots_category,
-)
 from privacy.doors.database import open_in_memory
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
@@ -54,7 +45,7 @@ from tests.support.release.accuracy import CHARACTERISTICS, LARGE, draw_child_ta
 
 WHERE = {"pilot": sorted(PILOT), "england": sorted(load_places())}
 COHORT, SEED = "202425", 1
-_UNSEARCHABLE = format_dots_category(UNSEARCHABLE, "None")
+_UNSEARCHABLE = pupil.format_dots_category(pupil.UNSEARCHABLE, "None")
 _LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differences")
 
 
@@ -66,14 +57,16 @@ def draw_children(england: bool, seed: int) -> pa.Table:
     councils = [place.council for place in world.margins.councils]
     met = world.attainment.goals == GOAL_EXPECTED
     gld = met[:, : len(GLD_GOALS)].all(axis=1)
-    named = {attribute.label: attribute for attribute in FAMILY.attributes}
+    named = {attribute.label: attribute for attribute in pupil.FAMILY.attributes}
     columns = {
         "council": np.array(councils)[people.council[pupils]],
         **{named[topic].name: np.array(labels)[people.categories[topic][pupils]] for topic, labels in TOPICS.items()},
         "imd_quintile": np.array([UNKNOWN, *IMD.categories[:-1]])[quintile[pupils]],
-        "gld": np.where(gld, *GLD.categories),
-        **{goal: np.where(met[:, place], EXPECTED, NOT_EXPECTED) for place, goal in enumerate(GOALS)},
-        GOALS_EXPECTED.name: np.array([band for band, own in GOAL_BANDS.items() for _ in own])[met.sum(axis=1)],
+        "gld": np.where(gld, *pupil.GLD.categories),
+        **{goal: np.where(met[:, place], pupil.EXPECTED, pupil.NOT_EXPECTED) for place, goal in enumerate(GOALS)},
+        pupil.GOALS_EXPECTED.name: np.array([band for band, own in pupil.GOAL_BANDS.items() for _ in own])[
+            met.sum(axis=1)
+        ],
     }
     columns |= _draw_linked(columns["council"], columns["gld"], sorted(councils), seed)
     return pa.table({"child_id": pa.array(range(len(pupils)), pa.int64()), **columns})
@@ -85,8 +78,8 @@ def _draw_linked(council: NDArray[np.str_], gld: NDArray[np.str_], councils: lis
     lost = pc.equal(table["dots"].cast(pa.string()), _UNSEARCHABLE)
     linked = {name: table[name].cast(pa.string()) for name in _LINKED}
     for name, instead in (("asq3", "Review without ASQ-3"), ("entitlement", "Not taken")):
-        found = pc.if_else(pc.equal(linked[name], UNSEARCHABLE), instead, linked[name])
-        linked[name] = pc.if_else(lost, UNSEARCHABLE, found)
+        found = pc.if_else(pc.equal(linked[name], pupil.UNSEARCHABLE), instead, linked[name])
+        linked[name] = pc.if_else(lost, pupil.UNSEARCHABLE, found)
     kind, of_table = (
         _name_kinds(council, gld),
         _name_kinds(*(np.asarray(table[name].cast(pa.string())) for name in ("council", "gld"))),
@@ -126,7 +119,7 @@ def compare(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
 
 def _compute_figures(table: pa.Table) -> dict[Any, float]:
     """Return figures of all children, by name, and GLD rates of groups of two characteristics, by group."""
-    met = np.array([np.asarray(table[goal]) == EXPECTED for goal in GOALS], dtype=np.float64)
+    met = np.array([np.asarray(table[goal]) == pupil.EXPECTED for goal in GOALS], dtype=np.float64)
     number, pairs = met.sum(axis=0), np.triu_indices(len(GOALS), 1)
     found: dict[Any, float] = {
         "% at the expected level in all 17 goals": 100 * float((number == len(GOALS)).mean()),

@@ -1,14 +1,13 @@
 """Examines `readiness check-claim` and the answers on a release: `python -m bench.claims RELEASE_DIRECTORY`.
 
-    python -m bench.claims RELEASE_DIRECTORY [--seed N] [--only KIND] [--sample N] [--list | --questions N]
+    python -m bench.claims RELEASE_DIRECTORY [--seed N] [--questions N]
 
 Sentences and structured claims are made from the newest release's tables and judged; the table counts the verdicts by
-kind, and every miss follows. --sample draws so many; --list prints them with the verdicts that they should get.
---questions asks so many questions through the answers' own functions, and compares their figures.
+kind, and every miss follows. --questions asks so many questions through the answers' own functions, and compares their
+figures.
 """
 
 import argparse
-import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -40,22 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="kinds that begin so")
-    parser.add_argument("--sample", type=int, default=0)
-    parser.add_argument("--list", action="store_true")
     parser.add_argument("--questions", type=int, default=0)
     options = parser.parse_args()
     newest = max(path.parent for path in options.directory.glob("[0-9]*/gld_headline.parquet"))
     maker = Maker(newest, options.seed)
     if options.questions:
-        return judge_questions(options.directory, maker, options.questions)
-    claims = [each for each in maker.make_all() if each.kind.startswith(options.only)]
-    if options.sample:
-        claims = random.Random(options.seed).sample(claims, min(options.sample, len(claims)))
-    if not options.list:
-        return judge_claims(options.directory, claims)
-    for claim in claims:
-        print(f"{claim.expected:14} | {claim.kind} | {claim.text}")
+        judge_questions(options.directory, maker, options.questions)
+    else:
+        judge_claims(options.directory, maker.make_all())
 
 
 def judge_claims(directory: Path, claims: list[Claim]) -> None:

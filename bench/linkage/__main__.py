@@ -6,14 +6,11 @@ FOLDERs hold sets as `sets` reads them; the stress set is generated here. Withou
 """
 
 import argparse
-import datetime as dt
-import os
-import platform
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+from bench import pages
 from bench.linkage.methods import METHODS, Result, run
 from bench.linkage.sets import TwoFiles, load_all, make_stress_set
 
@@ -70,52 +67,17 @@ def _describe_run(row: _Row) -> str:
     return f"{row.two.name}, {row.method}: precision {r.precision:.4f}, recall {r.recall:.4f}, F1 {r.f1:.4f}"
 
 
-def _build_table(rows: list[_Row]) -> list[str]:
-    """Return a row for each set: its size, full results of this pipeline, and the F1 of every other method."""
-    methods = list(dict.fromkeys(row.method for row in rows))
-    ours, others = methods[0], methods[1:]
+def _render_page(rows: list[_Row]) -> str:
+    """Return the page: a row for each set, with full results of this pipeline and the F1 of every other method."""
     by_set: dict[str, dict[str, _Row]] = {}
     for row in rows:
         by_set.setdefault(row.two.name, {})[row.method] = row
-    heads = ("set", "rows", "true pairs", "precision", "recall", "F1", *(f"F1, {each}" for each in others))
-    return [
-        f"| {' | '.join(heads)} | seconds | peak GiB |",
-        "|---" * (len(heads) + 2) + "|",
-        *(_format_line(found[ours], [found.get(each) for each in others]) for found in by_set.values()),
-    ]
-
-
-def _format_line(ours: _Row, others: list[_Row | None]) -> str:
-    two, r = ours.two, ours.result
-    cells = (
-        two.name,
-        f"{len(two.left):,} and {len(two.right):,}",
-        f"{two.true_pairs:,}",
-        *(f"{each:.4f}" for each in (r.precision, r.recall, r.f1)),
-        *(f"{each.result.f1:.4f}" if each else "" for each in others),
-        f"{r.measured.seconds:.1f}",
-        f"{r.measured.peak_gib:.2f}",
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _format_twins(rows: list[_Row]) -> str:
-    known = [f"{each.method} {each.result.twins_precision:.4f}" for each in rows if each.result.twins_precision]
-    return "; ".join(known) or "not measured"
-
-
-def _render_page(rows: list[_Row]) -> str:
-    return (
-        Path(__file__)
-        .with_name("page.md")
-        .read_text(encoding="utf-8")
-        .format(
-            date=dt.date.today(),
-            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-            versions=", ".join([f"{name} {version(name)}" for name in ("splink", "duckdb")] + _list_pinned()),
-            table="\n".join(_build_table(rows)),
-            twins=_format_twins(rows),
-        )
+    return pages.render(
+        Path(__file__).with_name("page.md.j2"),
+        rivals=_list_pinned(),
+        methods=list(dict.fromkeys(row.method for row in rows)),
+        sets=by_set,
+        twins=[row for row in rows if row.result.twins_precision],
     )
 
 

@@ -18,11 +18,11 @@ import tempfile
 from pathlib import Path
 
 import duckdb
-import jinja2
 import numpy as np
 import pyarrow as pa
 import yaml
 
+from bench import pages
 from privacy import pseudonyms
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
@@ -279,10 +279,9 @@ def render_page() -> str:
         ]
         for name, levels in model.load_parameters()["comparisons"].items()
     }
-    template = Path(__file__).with_name("parameters.md.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(template).render(
-        version=model.load_parameters()["version"],
+    return pages.render(
+        Path(__file__).with_name("parameters.md.j2"),
+        model_version=model.load_parameters()["version"],
         tokens_version=pseudonyms.PSEUDONYM_VERSION,
         normaliser_version=NORMALISER_VERSION,
         free_bits=blocks.FREE_BITS,

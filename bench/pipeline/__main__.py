@@ -10,12 +10,12 @@ command runs in its own process.
 import argparse
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench import pages
 from bench.pipeline import extract, layouts
 from bench.pipeline.commands import READINESS, Measured, measure_folders, watch
-from bench.pipeline.page import Size, render_page
 from privacy.keys import KeyRing
 from sources.extract.landing import mark_as_synthetic
 
@@ -23,6 +23,31 @@ COHORT, EARLIER, RELEASE = "202425", "202324", "2026.11.0"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
 _MOST_GIB = 20.0
 """Memory limit for the usual script's data: beyond that it would take the machine down with it."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The measurements at one size: `rows` landed; `stored` is GiB by folder of the home after one release."""
+
+    name: str
+    rows: int
+    synth: Measured
+    floor: Measured
+    usual: Measured
+    whole: Measured
+    stages: list[Measured]
+    again: Measured | None
+    verified: Measured | None
+    corrected: Measured | None
+    stored: dict[str, float]
+    as_sent: list[Measured]
+    """Measured to the children's tables: the same rows in parts, and beside those of another cohort."""
+
+    @property
+    def title(self) -> str:
+        return (
+            "England, 153 councils" if self.name == "England" else f"Eight pilot councils, {self.name} times their size"
+        )
 
 
 def main() -> None:
@@ -37,9 +62,15 @@ def main() -> None:
         sizes.append(_measure_size("England", ["--england", "--scale", f"{options.england:g}"], full=True))
     start = watch("readiness --help", [READINESS, "--help"], Path(tempfile.gettempdir()) / "readiness-help.txt")[0]
     large = [Measured(*way) for way in extract.measure(options.extract_rows)]
-    options.page.write_text(
-        render_page(_drop_page_option(sys.argv[1:]), sizes, start, large, options.extract_rows), encoding="utf-8"
+    page = pages.render(
+        Path(__file__).with_name("page.md.j2"),
+        arguments=_drop_page_option(sys.argv[1:]),
+        sizes=sizes,
+        start=start,
+        large=large,
+        large_rows=options.extract_rows,
     )
+    options.page.write_text(page, encoding="utf-8")
 
 
 def _drop_page_option(arguments: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from assets.home.installation import Installation
 from assets.release.fix_release import ReleaseOptions
-from bench.pipeline.commands import READINESS, measure_folders, measure_memory
+from bench.pipeline.commands import READINESS, measure_folders, measure_memory, reset_peak
 from pipelines.run import run_cohort
 from privacy.doors.environment import RETENTION
 from privacy.keys import KeyRing
@@ -41,7 +41,7 @@ def main() -> None:
     for number, cohort in enumerate(_list_cohorts(options.last, options.cohorts), 1):
         synth = [READINESS, "synth", "--landing", str(root / "landing"), "--cohort", cohort.code, "--contract-names"]
         subprocess.run([*synth, *(["--england"] if options.england else [])], check=True, stdout=subprocess.DEVNULL)
-        _forget_peak()
+        reset_peak()
         began = time.monotonic()
         with redirect_stdout(io.StringIO()):
             run_cohort(folders, cohort, f"2026.11.{number}", ReleaseOptions(), lambda _: None)
@@ -78,10 +78,6 @@ def _extend_retention(root: Path) -> Path:
     policy = root / "retention.yaml"
     policy.write_text(re.sub(r"cohort_months: \d+", "cohort_months: 400", own), encoding="utf-8")
     return policy
-
-
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":

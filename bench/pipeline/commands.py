@@ -67,6 +67,11 @@ def measure_memory(process: int | str, which: str) -> float:
     return int(found[1]) / 1024**2 if found else 0.0
 
 
+def reset_peak() -> None:
+    """Begin to measure the peak memory of this process anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def _measure_resident(process: int) -> float:
     """Return the resident memory of a process and all its descendants."""
     try:

@@ -7,15 +7,13 @@ with every record of the other. Only month and day of the date of birth are enco
 no information.
 """
 
-from __future__ import annotations
-
 import sys
 
 import anonlink
 import clkhash.clk
 import clkhash.schema
 import pandas as pd
-from frames import filled_in_both, prepared
+from frames import list_filled_in_both, prepare
 
 SECRET = "a secret that both sides hold"
 THRESHOLD = 0.8
@@ -35,9 +33,9 @@ FEATURES = {
 def main(left_path: str, right_path: str, pairs_path: str) -> None:
     left, right = (
         frame.assign(date_of_birth=frame.date_of_birth.str[len("2020-") :])
-        for frame in (prepared(left_path), prepared(right_path))
+        for frame in (prepare(left_path), prepare(right_path))
     )
-    columns = filled_in_both(left, right)
+    columns = list_filled_in_both(left, right)
     schema = clkhash.schema.from_json_dict(_build_schema(columns))
     filters = [_encode(frame[columns], schema) for frame in (left, right)]
     dice, _, (at, to) = anonlink.candidate_generation.find_candidate_pairs(

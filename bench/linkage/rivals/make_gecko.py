@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from gecko import mutator
-from services import COUNCILS, KNOWN, MOVED, in_contract_columns, nhs_number, postcodes, upn
+from services import COUNCILS, KNOWN, MOVED, draw_postcodes, make_nhs_number, make_upn, select_contract_columns
 
 SLIPS = {"eyfsp": 0.02, "school_census": 0.02, "early_years_census": 0.05, "hv_reviews": 0.05}
 """Share of each source's surnames, and of its forenames, with an error; a third of this for dates."""
@@ -33,9 +33,9 @@ def draw_population(names: pd.DataFrame, children: int, rng: np.random.Generator
             "surname": drawn["surname"][home],
             "forename": drawn["first_name"],
             "date_of_birth": born.strftime("%Y-%m-%d"),
-            "postcode": postcodes(children, rng)[home],
-            "nhs_number": [nhs_number(number) for number in range(children)],
-            "upn": [upn(number) for number in range(children)],
+            "postcode": draw_postcodes(children, rng)[home],
+            "nhs_number": [make_nhs_number(number) for number in range(children)],
+            "upn": [make_upn(number) for number in range(children)],
         }
     )
     return frame
@@ -45,7 +45,7 @@ def record(children: pd.DataFrame, source: str, rng: np.random.Generator) -> pd.
     """Return the children as recorded by one source."""
     seen = children[rng.random(len(children)) < KNOWN[source]].reset_index(drop=True)
     moved = rng.random(len(seen)) < MOVED[source]
-    seen.loc[moved, "postcode"] = postcodes(int(moved.sum()), rng)
+    seen.loc[moved, "postcode"] = draw_postcodes(int(moved.sum()), rng)
     letters = "abcdefghijklmnopqrstuvwxyz"
     slips, third = SLIPS[source], SLIPS[source] / 3
     wrong = [
@@ -73,7 +73,7 @@ def main() -> None:
     children = draw_population(names[names.rid.str.endswith("org")], int(sys.argv[4]), rng)
     folder.mkdir(parents=True, exist_ok=True)
     for source in KNOWN:
-        in_contract_columns(record(children, source, rng), source).to_parquet(folder / f"{source}.parquet")
+        select_contract_columns(record(children, source, rng), source).to_parquet(folder / f"{source}.parquet")
 
 
 if __name__ == "__main__":

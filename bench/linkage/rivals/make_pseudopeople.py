@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pseudopeople
-from services import COUNCILS, KNOWN, MOVED, in_contract_columns, nhs_number, postcodes, upn
+from services import COUNCILS, KNOWN, MOVED, draw_postcodes, make_nhs_number, make_upn, select_contract_columns
 
 SEED = 0
 HELD_OUT = {2020: 701, 2030: 702, 2040: 703}
@@ -47,9 +47,9 @@ def record(source: str, seed: int) -> pd.DataFrame:
             "surname": people["last_name"].astype(object),
             "forename": people["first_name"].astype(object),
             "date_of_birth": _move_birthday(people["date_of_birth"].astype(object)),
-            "postcode": np.where(moved, postcodes(len(people), rng), [_read_postcode(each) for each in address]),
-            "nhs_number": [nhs_number(each) for each in child],
-            "upn": [upn(each) for each in child],
+            "postcode": np.where(moved, draw_postcodes(len(people), rng), [_read_postcode(each) for each in address]),
+            "nhs_number": [make_nhs_number(each) for each in child],
+            "upn": [make_upn(each) for each in child],
         }
     )
 
@@ -62,14 +62,14 @@ def _move_birthday(written: pd.Series) -> pd.Series:
 
 
 def _read_postcode(address: str) -> str:
-    return str(postcodes(1, np.random.default_rng(zlib.crc32(address.encode())))[0])
+    return str(draw_postcodes(1, np.random.default_rng(zlib.crc32(address.encode())))[0])
 
 
 def write_four_services(folder: Path, seed: int) -> None:
     """Write one Parquet file per source in the columns of the contracts."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in KNOWN:
-        in_contract_columns(record(source, seed), source).to_parquet(folder / f"{source}.parquet")
+        select_contract_columns(record(source, seed), source).to_parquet(folder / f"{source}.parquet")
 
 
 def write_two_files(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """recordlinkage: blocking, similarities of the clear text, and its unsupervised ECM classifier.
 
-    python ecm.py LEFT.parquet RIGHT.parquet PAIRS.parquet
+    python recordlinkage_ecm.py LEFT.parquet RIGHT.parquet PAIRS.parquet
 
 Writes left, right (positions) and weight (bits above an even posterior, not below 0).
 
@@ -11,14 +11,12 @@ a pair takes the best weight of its passes. A pass needs three columns to tell m
 leaves that many, the rules make one pass over all columns.
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
 import pandas as pd
 import recordlinkage
-from frames import filled_in_both, prepared
+from frames import list_filled_in_both, prepare
 
 SIMILAR = 0.85
 """Similarity from which two values agree: Jaro-Winkler for names and postcodes, Levenshtein for dates (one digit in
@@ -28,8 +26,8 @@ FEWEST_COLUMNS = 3
 
 
 def main(left_path: str, right_path: str, pairs_path: str) -> None:
-    left, right = prepared(left_path), prepared(right_path)
-    present = filled_in_both(left, right)
+    left, right = prepare(left_path), prepare(right_path)
+    present = list_filled_in_both(left, right)
     rules = [rule for rule in RULES if set(rule) <= set(present)]
     passes = [([rule], [column for column in present if column not in rule]) for rule in rules]
     passes = [(blocks, columns) for blocks, columns in passes if len(columns) >= FEWEST_COLUMNS]

@@ -1,5 +1,6 @@
 """The analyst database: what is in the file, what a person sees first, how it replaces the one before, its queries."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db.build import (
     WORKED_QUERIES,
@@ -18,27 +18,16 @@ from ndl_export.analyst_db.build import (
     render_analyst_database_page,
 )
 from ndl_export.analyst_db.short_views import SHORT
-from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
-from tests.support.export.analyst import (
-    COUNCILS,
-    TOTAL,
-    Row,
-    answer,
-    compute_chance,
-    compute_ends,
-    list_published,
-    read_from,
-)
-from tests.support.export.fake_release import fake_facts
+from tests.support.export import analyst
 from tests.support.release.comparisons import Z, compute_certain_from
 
-connection = read_from("two_releases")
+connection = analyst.read_from("two_releases")
 
 
 @pytest.mark.parametrize("what", ["tables", "views", "columns", "functions", "types"])
@@ -87,17 +76,15 @@ def _left_behind(directory: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_rebuild_replaces_the_file_under_open_readers(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+def test_a_rebuild_replaces_the_file_under_open_readers(two: Path, tmp_path: Path) -> None:
+    shutil.copytree(two / "2026.11.0", tmp_path / "2026.11.0")
     place = build_database(tmp_path)
     count = "SELECT count(*) FROM releases.release"
     new_reader = (
         "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall())"
     )
     with duckdb.connect(str(place), read_only=True) as reader:
-        write_bundle(tmp_path, fake_facts("2027.02.0"), tables, signing_key)
+        shutil.copytree(two / "2026.12.0", tmp_path / "2026.12.0")
         build_database(tmp_path)
         assert reader.execute(count).fetchall() == [(1,)]
         assert reader.execute("SELECT count(*) FROM latest.parent_experience").fetchall()[0][0] > 0
@@ -107,11 +94,11 @@ def test_a_rebuild_replaces_the_file_under_open_readers(
 
 
 @pytest.mark.slow
-def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_releases: Path, tmp_path: Path) -> None:
+def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two: Path, tmp_path: Path) -> None:
     """A build that is killed changes nothing, and the next one cleans up after it."""
     with pytest.raises(NothingReleased):
         build_database(tmp_path)
-    subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
+    subprocess.run(["cp", "-r", *two.glob("20*.0"), tmp_path], check=True)
     place = build_database(tmp_path)
     before, inode = place.read_bytes(), place.stat().st_ino
     assert (build_database(tmp_path).read_bytes(), place.stat().st_ino) == (before, inode)
@@ -139,7 +126,7 @@ def test_the_page_is_that_of_the_code() -> None:
 
 QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
 TERMINAL = 120
-reader = read_from("two_cohorts")
+reader = analyst.read_from("two_cohorts")
 
 
 @pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])
@@ -181,11 +168,11 @@ def test_rows_are_those_of_the_wide_table_rounded_within_their_intervals_and_tol
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
 
 
-def run(directory: Path, title: str) -> list[Row]:
+def run(directory: Path, title: str) -> list[analyst.Row]:
     """The answer of the query as it stands in the file."""
     with duckdb.connect(str(directory / DATABASE_FILE), read_only=True) as reader:
         [(sql,)] = reader.execute("SELECT sql FROM help.worked_queries WHERE title = ?", [title]).fetchall()
-        return answer(reader, sql)
+        return analyst.answer(reader, sql)
 
 
 @pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
@@ -209,7 +196,7 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     figures = {
         (f.area_name, f.breakdown_topic, f.breakdown): f for f in read_official_figures("202425") if f.sex == "Total"
     }
-    rows = list_published(tables, "gld_headline", **COUNCILS, sex="Total")
+    rows = analyst.list_published(tables, "gld_headline", **analyst.COUNCILS, sex="Total")
     ours = {(row["la_name"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
     found = run(two_releases, "By characteristic, beside official figures")
     assert {row["breakdown_topic"] for row in found} >= {
@@ -223,10 +210,10 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
         key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
         own, england = figures.get(key), figures["England", *key[1:]].percent
         assert row["official"] == (own and round(own.percent, 2))
-        percent, low, high = compute_ends(ours[key])
+        percent, low, high = analyst.compute_ends(ours[key])
         if percent is not None:
             for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
-                distance = sign * (percent - england) / ((arm / Z) ** 2 + compute_chance(ours[key])) ** 0.5
+                distance = sign * (percent - england) / ((arm / Z) ** 2 + analyst.compute_chance(ours[key])) ** 0.5
                 assert (row["beside_england"] == verdict) <= (distance > Z)
                 assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None
@@ -251,17 +238,19 @@ def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Pa
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
-    headline = list_published(tables, "gld_headline", **TOTAL)
+    headline = analyst.list_published(tables, "gld_headline", **analyst.TOTAL)
     of = {row["la_name"] or row["english_devolved_area_name"] or "together": row for row in headline}
     distances, councils = {}, set()
-    for row in list_published(tables, "gld_differences", comparison="All children: area less all councils together"):
+    for row in analyst.list_published(
+        tables, "gld_differences", comparison="All children: area less all councils together"
+    ):
         name, (points, low, high) = (
             row["la_name"] or row["english_devolved_area_name"],
-            compute_ends(row, "gld_difference_points"),
+            analyst.compute_ends(row, "gld_difference_points"),
         )
         if name and points is not None:
             share = of[name]["children_count_estimate"] / of["together"]["children_count_estimate"]
-            variance = compute_chance(of[name]) * (1 - 2 * share) + compute_chance(of["together"])
+            variance = analyst.compute_chance(of[name]) * (1 - 2 * share) + analyst.compute_chance(of["together"])
             noise = (points - (low if points > 0 else high)) / Z
             distances[name] = abs(points) / (noise**2 + variance) ** 0.5
             councils |= {row["la_name"]}

@@ -145,7 +145,7 @@ def test_figures_go_before_what_leads_to_them_and_are_not_read_again(
     publish(two, FIRST, place)
     figures = [number for number, name in enumerate(sent) if is_figure_file(name)]
     leads = {name: sent.index(name) for name in ("catalogue.jsonld", f"api/v1/releases/{FIRST}/index.json")}
-    assert len(figures) > 100
+    assert len(figures) > 50
     assert max(figures) < min(leads.values())
     assert leads[f"api/v1/releases/{FIRST}/index.json"] < sent.index("api/v1/releases.json")
     assert sent.index("api/v1/index.json") > max(sent.index(f"api/v1/{name}.json") for name in ("tables", "releases"))

@@ -29,17 +29,8 @@ from ndl_export.bundle.synthetic import (
     write_unsigned,
 )
 from ndl_export.bundle.verify import verify
+from ndl_export.facts import synthetic
 from ndl_export.facts.release_facts import list_versions
-from ndl_export.facts.synthetic import (
-    CSV_FILE,
-    PARQUET_FILE,
-    QUALITY_FILE,
-    QUALITY_PAGE,
-    STATEMENT_FILE,
-    SYNTHETIC_FOLDER,
-    WARNING,
-    SyntheticChildren,
-)
 from privacy.keys import KeyRing
 from tests.support.export.bundles import sign_again
 from tests.support.export.standard_validators import run_validator
@@ -63,7 +54,7 @@ def directory(written: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(directory: Path) -> Path:
-    return directory / SYNTHETIC_FOLDER / VERSION
+    return directory / synthetic.SYNTHETIC_FOLDER / VERSION
 
 
 def catalogued(directory: Path) -> dict[str, dict[str, Any]]:
@@ -80,7 +71,7 @@ def test_the_folder_is_whole_and_sound_and_no_release(directory: Path, folder: P
     assert {path.name for path in (tmp_path / "out").iterdir()} == UNSIGNED_FILES
     assert not verify(tmp_path / "out").ok
     assert [str(version) for version in list_versions(directory)] == [VERSION]
-    assert [str(version) for version in list_versions(directory / SYNTHETIC_FOLDER)] == [VERSION]
+    assert [str(version) for version in list_versions(directory / synthetic.SYNTHETIC_FOLDER)] == [VERSION]
     assert len(read_anchors(directory)) == 1
     build_database(directory)
     assert json.loads((directory / "latest.json").read_text())["version"] == VERSION
@@ -89,7 +80,7 @@ def test_the_folder_is_whole_and_sound_and_no_release(directory: Path, folder: P
 @pytest.mark.slow
 def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signing_key: Ed25519PrivateKey) -> None:
     withdraw(directory, VERSION, "an extract was of another year", dt.date(2026, 12, 5))
-    (dataset,) = [each for name, each in catalogued(directory).items() if SYNTHETIC_FOLDER in name]
+    (dataset,) = [each for name, each in catalogued(directory).items() if synthetic.SYNTHETIC_FOLDER in name]
     assert dataset["adms:status"]["@id"].endswith("WITHDRAWN")
     assert "was withdrawn on 2026-12-05" in dataset["dct:description"]["@value"]
     assert not (directory / "site").exists()
@@ -126,7 +117,9 @@ def test_the_asset_makes_them_of_the_current_release(
     release = Path(shutil.copytree(release_dir, tmp_path / "home" / "release", symlinks=True))
     KeyRing.create(tmp_path / "keys")
 
-    def publish_three(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
+    def publish_three(
+        home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int
+    ) -> synthetic.SyntheticChildren:
         made = make_synthetic_children(home.release / version, seed)
         write_synthetic(home.release, made, keys.signing_key)
         return made
@@ -140,12 +133,12 @@ def test_the_asset_makes_them_of_the_current_release(
     )
     (check,) = done.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("intervals", False)
-    package = json.loads((release / SYNTHETIC_FOLDER / VERSION / "datapackage.json").read_text())
+    package = json.loads((release / synthetic.SYNTHETIC_FOLDER / VERSION / "datapackage.json").read_text())
     assert (package["release"], package["seed"]) == (VERSION, 3)
-    assert verify(release / SYNTHETIC_FOLDER / VERSION).ok
+    assert verify(release / synthetic.SYNTHETIC_FOLDER / VERSION).ok
 
 
-@pytest.mark.parametrize("file", [CSV_FILE, PARQUET_FILE, "SHA256SUMS", "children.csv"])
+@pytest.mark.parametrize("file", [synthetic.CSV_FILE, synthetic.PARQUET_FILE, "SHA256SUMS", "children.csv"])
 def test_missing_changed_and_added_files_are_found(folder: Path, file: str) -> None:
     path = folder / file
     if path.exists():
@@ -162,7 +155,7 @@ def test_missing_changed_and_added_files_are_found(folder: Path, file: str) -> N
     ("old", "new", "file", "what"),
     [
         (b'"synthetic": true', b'"synthetic": false', "datapackage.json", "does not say that the children"),
-        (b"synthetic-0000002", b"child-0000000002", CSV_FILE, "does not hold the same rows"),
+        (b"synthetic-0000002", b"child-0000000002", synthetic.CSV_FILE, "does not hold the same rows"),
     ],
 )
 def test_signed_rows_that_look_real_are_found(
@@ -177,17 +170,17 @@ def test_every_file_says_that_it_is_synthetic(bundle: Path) -> None:
     made = make_synthetic_children(bundle)
     files = build_synthetic_files(replace(made, release={**made.release, "notice": NOTICE}))
     assert set(files) == UNSIGNED_FILES
-    table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))
+    table = pq.read_table(io.BytesIO(files[synthetic.PARQUET_FILE]))
     assert table.schema.metadata[b"synthetic"] == b"true"
-    assert table.schema.metadata[b"description"].decode() == WARNING
-    rows = list(csv.DictReader(io.StringIO(files[CSV_FILE].decode())))
+    assert table.schema.metadata[b"description"].decode() == synthetic.WARNING
+    rows = list(csv.DictReader(io.StringIO(files[synthetic.CSV_FILE].decode())))
     assert rows == table.to_pylist()
     assert next(iter(rows[0])) == FIRST_COLUMN
     assert [row[FIRST_COLUMN] for row in rows] == [f"synthetic-000000{n}" for n in (1, 2, 3)]
     descriptor, croissant = (json.loads(files[name]) for name in ("datapackage.json", "croissant.json"))
     assert descriptor["synthetic"] is True
-    assert WARNING in descriptor["description"]
-    assert WARNING in croissant["description"]
-    for page in (STATEMENT_FILE, QUALITY_FILE):
-        assert f"**{NOTICE} {WARNING}**" in files[page].decode().splitlines()[2]
-    assert f"<strong>{NOTICE} {WARNING}</strong>" in files[QUALITY_PAGE].decode()
+    assert synthetic.WARNING in descriptor["description"]
+    assert synthetic.WARNING in croissant["description"]
+    for page in (synthetic.STATEMENT_FILE, synthetic.QUALITY_FILE):
+        assert f"**{NOTICE} {synthetic.WARNING}**" in files[page].decode().splitlines()[2]
+    assert f"<strong>{NOTICE} {synthetic.WARNING}</strong>" in files[synthetic.QUALITY_PAGE].decode()

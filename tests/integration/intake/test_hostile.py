@@ -208,7 +208,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: _parquet({name: pa.nulls(30_000_000, pa.string()) for name in TABLE[0]}),
     ),
     "blank lines": (".csv.gz", lambda: gzip.compress(_HEADER + _ROW + b"\n" * 100_000_000, 1)),
-    "a file name without end": (".csv.gz", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"A" * 60_000_000),
+    "a file name without end": (".csv.gz", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"A" * 2_000_000),
     "shared texts of 600 MB": (".xlsx", _strings),
     "a text in a million rows of 500 columns": (".ods", _rows_like_it),
     "80 MB of cells": (".ods", lambda: build_ods({"Sheet": TABLE}, change=lambda text: text.replace(_END, _FILL))),

@@ -11,15 +11,7 @@ from hypothesis import strategies as st
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
 from assets.intake.quality_report.profile import ColumnProfile, Profile, list_months
-from assets.linkage.arrivals import (
-    Progress,
-    build_timeline,
-    is_in_full,
-    judge,
-    list_able_services,
-    list_census_months,
-    list_complete_reviews,
-)
+from assets.linkage import arrivals
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort, list_open_cohorts
@@ -85,20 +77,20 @@ def test_a_cohort_is_open_from_the_first_birth_to_the_end_of_reception() -> None
     ("on", "quality", "expected"),
     [
         # the oldest child is 14 days old in September 2025; its visit is due with the submissions until December
-        ("2025-12-14", None, (Progress.NOT_DUE, "2025-12-15")),
-        ("2025-12-15", None, (Progress.LATE, "2025-12-15")),
-        ("2026-01-10", _reviewed("2026-01-05", "2025-09", "NBV"), (Progress.CURRENT, "2026-01-05")),
-        ("2026-01-31", _reviewed("2026-01-05", "2025-09", "NBV"), (Progress.LATE, "2026-01-31")),
+        ("2025-12-14", None, (arrivals.Progress.NOT_DUE, "2025-12-15")),
+        ("2025-12-15", None, (arrivals.Progress.LATE, "2025-12-15")),
+        ("2026-01-10", _reviewed("2026-01-05", "2025-09", "NBV"), (arrivals.Progress.CURRENT, "2026-01-05")),
+        ("2026-01-31", _reviewed("2026-01-05", "2025-09", "NBV"), (arrivals.Progress.LATE, "2026-01-31")),
         # a file of only other reviews, and a date after the delivery
-        ("2026-01-10", _reviewed("2026-01-05", "2025-09", "12M"), (Progress.LATE, "2025-12-15")),
-        ("2026-01-31", _reviewed("2026-01-05", "2025-09 2026-07", "NBV"), (Progress.LATE, "2026-01-31")),
-        ("2027-01-10", _reviewed("2026-10-05", "2026-08", "NBV"), (Progress.IN, "2026-10-05")),
+        ("2026-01-10", _reviewed("2026-01-05", "2025-09", "12M"), (arrivals.Progress.LATE, "2025-12-15")),
+        ("2026-01-31", _reviewed("2026-01-05", "2025-09 2026-07", "NBV"), (arrivals.Progress.LATE, "2026-01-31")),
+        ("2027-01-10", _reviewed("2026-10-05", "2026-08", "NBV"), (arrivals.Progress.IN, "2026-10-05")),
     ],
 )
 def test_a_monthly_record_is_late_from_the_first_month_missing(
-    on: str, quality: ExtractQuality | None, expected: tuple[Progress, str]
+    on: str, quality: ExtractQuality | None, expected: tuple[arrivals.Progress, str]
 ) -> None:
-    progress, since = judge(REVIEWS["NBV"], quality, COHORT, dt.date.fromisoformat(on))
+    progress, since = arrivals.judge(REVIEWS["NBV"], quality, COHORT, dt.date.fromisoformat(on))
     assert (progress, since.isoformat()) == expected
 
 
@@ -107,34 +99,34 @@ def test_a_sender_who_sends_every_month_is_never_late(on: dt.date, record: Recor
     until = f"{on - dt.timedelta(75):%Y-%m}"  # two months to send, and a fortnight for its month to end
     months = " ".join(f"{month:%Y-%m}" for month in list_months(COHORT) if f"{month:%Y-%m}" <= until)
     quality = _reviewed(on.isoformat(), months, record.code)
-    assert judge(record, quality, COHORT, on)[0] is not Progress.LATE
-    assert judge(record, None, COHORT, on)[0] in (Progress.NOT_DUE, Progress.LATE)
+    assert arrivals.judge(record, quality, COHORT, on)[0] is not arrivals.Progress.LATE
+    assert arrivals.judge(record, None, COHORT, on)[0] in (arrivals.Progress.NOT_DUE, arrivals.Progress.LATE)
 
 
 def test_a_delivery_has_the_censuses_before_it() -> None:
     quality = _taken("early_years_census", "2029-02-20")
     today = dt.date(2029, 3, 16)
-    assert [judge(census, quality, COHORT, today)[0] for census in CENSUSES] == [
-        *(Progress.IN, Progress.IN, Progress.NOT_DUE)
+    assert [arrivals.judge(census, quality, COHORT, today)[0] for census in CENSUSES] == [
+        *(arrivals.Progress.IN, arrivals.Progress.IN, arrivals.Progress.NOT_DUE)
     ]
     earlier = _with_parts(quality, "2028-02-20")
-    assert judge(CENSUSES[1], earlier, COHORT, today) == (Progress.LATE, dt.date(2029, 3, 15))
+    assert arrivals.judge(CENSUSES[1], earlier, COHORT, today) == (arrivals.Progress.LATE, dt.date(2029, 3, 15))
 
 
 def test_a_service_has_sent_everything_if_a_kind_of_record_is_in_and_its_months_go_on() -> None:
     whole = " ".join(f"{month:%Y-%m}" for month in list_months(COHORT))
 
     def is_in(quality: ExtractQuality, on: str) -> bool:
-        return is_in_full("health", COHORT, {"hv_reviews": quality}, dt.date.fromisoformat(on))
+        return arrivals.is_in_full("health", COHORT, {"hv_reviews": quality}, dt.date.fromisoformat(on))
 
-    assert list_able_services(COHORT, dt.date(2026, 12, 13)) == []
-    assert list_able_services(COHORT, dt.date(2026, 12, 14)) == ["health"]
+    assert arrivals.list_able_services(COHORT, dt.date(2026, 12, 13)) == []
+    assert arrivals.list_able_services(COHORT, dt.date(2026, 12, 14)) == ["health"]
     assert is_in(_reviewed("2027-01-05", "2026-10", "NBV"), "2027-01-10")
     assert not is_in(_reviewed("2027-01-05", "2026-06", "NBV"), "2027-05-01")  # the months end before the last was due
     assert not is_in(_reviewed("2027-01-05", "2026-12", "2-2.5Y"), "2027-01-10")  # the youngest have no such review yet
     assert is_in(_reviewed("2029-06-05", whole, "2-2.5Y"), "2029-06-10")
-    assert not is_in_full("settings", COHORT, {}, dt.date(2029, 6, 1))
-    assert list_able_services(COHORT, dt.date(2029, 6, 1)) == ["settings", "health"]
+    assert not arrivals.is_in_full("settings", COHORT, {}, dt.date(2029, 6, 1))
+    assert arrivals.list_able_services(COHORT, dt.date(2029, 6, 1)) == ["settings", "health"]
 
 
 DUE_AT_TWELVE_MONTHS = [f"{month:%Y-%m}" for month in list_months(COHORT) if "2026-09" <= f"{month:%Y-%m}" <= "2027-08"]
@@ -153,7 +145,7 @@ def test_a_review_is_complete_only_if_some_are_recorded_in_every_month_in_which_
     """
     sent = _reviewed("2027-11-21", " ".join(MONTHS), "NBV", "12M")
     reviews = {("NBV", month): rows for month in MONTHS} | {("12M", month): rows for month in {*MONTHS} - lost}
-    found = list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1))
+    found = arrivals.list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1))
     assert ("12M" in found) == (not lost)
     assert "NBV" in found  # a review with all its months is not withheld for another's
     assert "2-2.5Y" not in found  # not due yet
@@ -164,7 +156,7 @@ def test_a_review_is_complete_only_if_some_are_recorded_in_every_month_in_which_
 def test_a_review_lacks_a_month_with_less_than_a_tenth_of_a_later_one(later: int, complete: list[str]) -> None:
     sent = _reviewed("2027-11-21", " ".join(MONTHS), "12M")
     reviews = {("12M", month): later for month in MONTHS} | {("12M", "2027-05"): 1}
-    assert list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1)) == complete
+    assert arrivals.list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1)) == complete
 
 
 @pytest.mark.parametrize(
@@ -188,21 +180,21 @@ def test_months_before_the_first_due_one_count_if_the_review_is_made_by_then(ear
     sent = _reviewed("2029-05-21", months, "2-2.5Y")
     reviews = {("2-2.5Y", month): rows for month, rows in zip(before, early, strict=True)}
     reviews |= {("2-2.5Y", month): 60 for month in due}
-    assert list_complete_reviews(COHORT, sent, reviews, on) == (["2-2.5Y"] if complete else [])
+    assert arrivals.list_complete_reviews(COHORT, sent, reviews, on) == (["2-2.5Y"] if complete else [])
 
 
 def test_a_review_stays_complete_when_later_months_are_not_in() -> None:
     """In months in which it was no longer due, a small council may have no review at all."""
     sent, on = _reviewed("2027-12-21", " ".join(MONTHS), "12M"), dt.date(2029, 6, 1)
-    assert not is_in_full("health", COHORT, {"hv_reviews": sent}, on)
-    assert list_complete_reviews(COHORT, sent, {("12M", month): 3 for month in MONTHS}, on) == ["12M"]
+    assert not arrivals.is_in_full("health", COHORT, {"hv_reviews": sent}, on)
+    assert arrivals.list_complete_reviews(COHORT, sent, {("12M", month): 3 for month in MONTHS}, on) == ["12M"]
 
 
 def test_a_review_whose_last_months_are_not_in_is_not_complete() -> None:
     for last, complete in (("2027-08", ["12M"]), ("2027-06", [])):
         months = [f"{month:%Y-%m}" for month in list_months(COHORT) if f"{month:%Y-%m}" <= last]
         sent, reviews = _reviewed("2027-11-21", " ".join(months), "12M"), {("12M", month): 1 for month in MONTHS}
-        assert list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1)) == complete
+        assert arrivals.list_complete_reviews(COHORT, sent, reviews, dt.date(2027, 12, 1)) == complete
 
 
 def test_contact_is_no_later_than_the_census_that_was_read() -> None:
@@ -211,12 +203,12 @@ def test_contact_is_no_later_than_the_census_that_was_read() -> None:
     named = ("2028-01.csv", "January 2030.csv", "part 2.csv")
     parts = tuple(replace(part, file=name) for part, name in zip(by_name.parts.parts, named, strict=True))
     by_name = replace(by_name, parts=replace(by_name.parts, parts=parts))
-    found = list_census_months({("halton", "early_years_census"): by_name}, COHORT)
+    found = arrivals.list_census_months({("halton", "early_years_census"): by_name}, COHORT)
     # Two years' censuses that were read on one day are of the days in their names, but not of a day to come.
     assert found["census_month"].to_pylist() == ["2028-01", "2029-01", "2029-01"]
     months = {
         (row["source"], row["part"]): row["census_month"]
-        for row in list_census_months(
+        for row in arrivals.list_census_months(
             {
                 ("halton", "early_years_census"): _with_parts(census, "2028-02-20", "2029-02-20"),
                 ("halton", "school_census"): _taken("school_census", "2031-02-20"),
@@ -235,9 +227,9 @@ def test_contact_is_no_later_than_the_census_that_was_read() -> None:
 
 def test_a_source_that_nobody_collects_is_not_expected(tmp_path: Path) -> None:
     (tmp_path / "landing" / "halton" / "hv_reviews").mkdir(parents=True)
-    entries = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
+    entries = arrivals.build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
     assert {entry.source for entry in entries} == {"hv_reviews"}
     assert len(entries) == 6 * len(REVIEWS)
     (tmp_path / "landing" / "halton" / "eyfsp").mkdir()
-    more = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
+    more = arrivals.build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
     assert len(more) == 6 * (len(REVIEWS) + 1)

@@ -10,43 +10,37 @@ from scipy.stats import binom
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.report import Control, NegativeControl, compute_upper_limit
-from tests.support.linkage.populations import (
-    KINDS,
-    RIGHT_SOURCE,
-    Frames,
-    count_false_links,
-    draw_all_at_once,
-    draw_plain,
-    tokenise_frames,
-)
+from tests.support.linkage import populations
 
 pytestmark = pytest.mark.slow
 
 CHILDREN = 2_500
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_the_limits_hold_the_true_number_of_false_links(kind: Callable[[int, int], Frames], keys: KeyRing) -> None:
+@pytest.mark.parametrize("kind", populations.KINDS, ids=lambda kind: kind.__name__)
+def test_the_limits_hold_the_true_number_of_false_links(
+    kind: Callable[[int, int], populations.Frames], keys: KeyRing
+) -> None:
     frames = kind(CHILDREN, 1)
     control = NegativeControl()
-    result = link(tokenise_frames(frames, keys), watchers=[control])
+    result = link(populations.tokenise_frames(frames, keys), watchers=[control])
     one_to_one = {step["step"]: step["linked_one_to_one"] for step in result.steps}
-    steps = {found.step: found for found in control.controls if found.step in RIGHT_SOURCE}
-    assert set(steps) == set(RIGHT_SOURCE)
+    steps = {found.step: found for found in control.controls if found.step in populations.RIGHT_SOURCE}
+    assert set(steps) == set(populations.RIGHT_SOURCE)
     for step, found in steps.items():
-        false, linked = count_false_links(frames, result.links, RIGHT_SOURCE[step])
+        false, linked = populations.count_false_links(frames, result.links, populations.RIGHT_SOURCE[step])
         assert found.links == one_to_one[step] <= linked
         assert false <= found.compute_close_limit()
         assert false <= found.compute_cautious_limit()
-        if kind is draw_plain:
+        if kind is populations.draw_plain:
             assert found.compute_close_limit() < 0.01 * found.links
-        if kind is draw_all_at_once and step == "health to children":
+        if kind is populations.draw_all_at_once and step == "health to children":
             assert false > 20
             assert found.compute_close_limit() < 5 * false
 
 
-def test_watching_changes_no_link(frames: Frames, keys: KeyRing) -> None:
-    tokens = tokenise_frames(frames, keys)
+def test_watching_changes_no_link(frames: populations.Frames, keys: KeyRing) -> None:
+    tokens = populations.tokenise_frames(frames, keys)
     columns = ["source", "council", "row_key", "match_rule", "match_probability"]
     assert link(tokens, watchers=[NegativeControl()]).links.select(columns).equals(link(tokens).links.select(columns))
 

@@ -4,15 +4,15 @@ import pytest
 
 from assets.release import fix_release
 from privacy.keys import KeyRing
+from tests.support.once import make_once
 from tests.support.release.people import ANNA, BRAM, name_people
 
 
 @pytest.fixture(scope="session")
 def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key set with the key of a demonstration, which must not help where people are named."""
-    folder = tmp_path_factory.mktemp("keys") / "set"
-    KeyRing.create(folder, demonstration=True)
-    return folder
+    made = make_once(tmp_path_factory, "set", lambda folder: KeyRing.create(folder / "keys", demonstration=True))
+    return made / "keys"
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.policy import PolicyError, load_policy
 from tests.support.installation.commands import build_settings
-from tests.support.release.homes import COHORT, VERSION, make_home, make_release
+from tests.support.release.homes import COHORT, VERSION, make_home, make_home_once, make_release
 
 COUNCILS = ["leeds"]
 
@@ -72,10 +72,8 @@ def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) 
 
 
 @pytest.mark.slow
-def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: Path, keys: KeyRing) -> None:
-    home = make_home(tmp_path, 50, COUNCILS)
+def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(home: Home, keys: KeyRing) -> None:
     store = home.get_cohort(COHORT)
-    make_release(home, keys, COUNCILS, VERSION)
     fix_release(store, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
         measure_family(store, keys, family, REVISION, COUNCILS)
@@ -95,12 +93,12 @@ def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: 
 REVISION = "2026.11.1"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """A cohort that has been released once, at the whole of the policy's split."""
-    made = make_home(tmp_path_factory.mktemp("home"), 200, COUNCILS)
-    make_release(made, keys, COUNCILS, VERSION)
-    return made
+    return make_home_once(
+        tmp_path_factory, "once", lambda folder: make_release(make_home(folder, 200, COUNCILS), keys, COUNCILS)
+    )
 
 
 def begin(home: Home, version: str, share: float | None) -> None:

@@ -27,6 +27,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
+from tests.support.release import homes
 from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, list_charges, make_home, make_release
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, build_request
 
@@ -40,9 +41,10 @@ def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUP
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
-    home = make_home(tmp_path_factory.mktemp("home"), 3000, COUNCILS)
-    make_release(home, keys, COUNCILS)
-    return home
+    """The release; to be read and not written."""
+    return homes.make_home_once(
+        tmp_path_factory, "asked", lambda folder: make_release(make_home(folder, 3000, COUNCILS), keys, COUNCILS)
+    )
 
 
 @pytest.fixture

@@ -21,14 +21,7 @@ from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT, resolve
 from tests.support.export.fake_release import COHORT
-from tests.support.site.checks import (
-    HOSTILE,
-    PLACES,
-    WITH_A_VALIDATOR,
-    check_valid,
-    check_words_stay_words,
-    find_linked_files,
-)
+from tests.support.site import checks
 from tests.support.site.dom import get_words, has_class, parse
 from tests.support.site.expected import ELIGIBLE, GROUPS, NOT_ELIGIBLE, ROWS, SEEN, Published, find_places
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
@@ -605,9 +598,9 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
         assert wanted <= {link.get("href") for link in next(root.iter(part)).iter("a")}
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", checks.PLACES)
 def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str, tmp_path: Path) -> None:
-    linked = find_linked_files(made, place, tmp_path)
+    linked = checks.find_linked_files(made, place, tmp_path)
     assert len(linked) > 80
     beside = {"readiness.duckdb", "2026.11.0.zip", "2026.11.0.tar"}
     assert linked & beside == (beside if place == "site" else set())
@@ -635,11 +628,11 @@ def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> No
 
 
 def test_hostile_words_stay_words(whole: Made) -> None:
-    publisher, contact = HOSTILE
+    publisher, contact = checks.HOSTILE
     files = whole.render_pages(replace(whole.facts, publisher=publisher, contact=contact))
-    check_words_stay_words(content for name, content in files.items() if name.endswith(".html"))
+    checks.check_words_stay_words(content for name, content in files.items() if name.endswith(".html"))
 
 
-@WITH_A_VALIDATOR
+@checks.WITH_A_VALIDATOR
 def test_a_validator_finds_nothing(made: Made) -> None:
-    check_valid(made.site / f"{page}.html" for page in PAGES)
+    checks.check_valid(made.site / f"{page}.html" for page in PAGES)

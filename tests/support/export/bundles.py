@@ -28,6 +28,7 @@ from tests.support.once import make_once
 from tests.support.release.people import approve_publication
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+FEW = ("halton", "leeds", "sefton")
 MISSING = {
     "eyfsp": ("halton",),
     "hv_reviews": ("sefton",),
@@ -134,12 +135,12 @@ def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519Private
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
-    """Return the release directory of a home with two versions and a ledger that was charged for them; read-only."""
+    """Return the release directory of a home with two versions of few councils, charged to its ledger; read-only."""
 
     def make(home: Path) -> None:
         for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
             paid = charge(home / "ledger.sqlite", version)
-            write_bundle(home / "release", fake_facts(version, paid=paid), fake_tables(seed=seed), signing_key)
+            write_bundle(home / "release", fake_facts(version, FEW, paid=paid), fake_tables(FEW, seed), signing_key)
             approve_publication(Home(home), version)
 
     made = make_once(tmp_path_factory, "home-of-two", make)  # copied, because whoever reads the ledger writes beside it
@@ -147,11 +148,11 @@ def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey
 
 
 def charge(ledger: Path, version: str) -> dict[str, str]:
-    """Charge a release to the ledger at the path, and return the hash of its entry by family."""
+    """Charge a release of few councils to the ledger at the path, and return the hash of its entry by family."""
     books, paid = Ledger(ledger), {}
     books.approve(COHORT, 1.0)
     for family in FAMILIES:
-        charge = books.reserve(COHORT, version, family, 0.01, hash_plan(family), "m" * 64)
+        charge = books.reserve(COHORT, version, family, 0.01, hash_plan(family, FEW), "m" * 64)
         paid[family] = books.commit(charge, "f" * 64).entry.entry_hash
     return paid
 

@@ -112,7 +112,7 @@ def _build_plan(family: str, councils: tuple[str, ...]) -> bytes:
     return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
 
 
-def hash_plan(family: str, councils: tuple[str, ...] = PILOT) -> str:
+def hash_plan(family: str, councils: tuple[str, ...]) -> str:
     return hashlib.sha256(_build_plan(family, councils)).hexdigest()
 
 

@@ -11,18 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.release.planning import _draw_shares, _list_ranges, plan_family
+from ndl_export.tables import pupil
 from ndl_export.tables.model import Attribute
-from ndl_export.tables.pupil import (
-    AGREEMENT,
-    CENSUS_JOIN,
-    CONCERN_GIVEN_SEEN,
-    DIFFERENCES,
-    DOTS,
-    FAMILY,
-    NO_REVIEW,
-    NOT_LINKED_TO_SETTING,
-    format_dots_category,
-)
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import NoisyRates, model_rates
@@ -38,9 +28,13 @@ from tests.support.release.examples import compute_published_rates
 Array = NDArray[np.float64]
 LARGE = 200
 CHARACTERISTICS = ("fsm", "ethnic_group", "sen_provision", "first_language", "term_of_birth", "imd_quintile")
-_NO_REVIEW = {format_dots_category(seen, c) for seen in ("Setting only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
+_NO_REVIEW = {
+    pupil.format_dots_category(seen, c) for seen in ("Setting only", "Neither") for c in pupil.CONCERN_GIVEN_SEEN[seen]
+}
 _NO_SETTING = {
-    format_dots_category(seen, c) for seen in ("Health visitor only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]
+    pupil.format_dots_category(seen, c)
+    for seen in ("Health visitor only", "Neither")
+    for c in pupil.CONCERN_GIVEN_SEEN[seen]
 }
 
 
@@ -68,7 +62,7 @@ def draw_child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE
     rows = len(council)
     codes = {"council": council}
     chance = 0.68 + rng.normal(0, 0.03, len(councils))[council]
-    for attribute in FAMILY.attributes:
+    for attribute in pupil.FAMILY.attributes:
         each = np.array([_compute_shares(attribute, name) for name in councils])
         shares = each.mean(axis=0)
         drawn = [rng.choice(len(own), size, p=own / own.sum()) for own, size in zip(each, sizes, strict=True)]
@@ -77,11 +71,11 @@ def draw_child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE
             chance += _draw_effects(rng, len(councils), shares, truth)[council, codes[attribute.name]]
     chance -= truth.special * ((council == 1) & (codes["ethnic_group"] == 1))
     codes["gld"] = (rng.random(rows) >= np.clip(chance, 0.02, 0.98)).astype(int)
-    dots = np.array(DOTS.categories)[codes["dots"]]
+    dots = np.array(pupil.DOTS.categories)[codes["dots"]]
     for name in ("asq3", "two_year_review"):
-        _overrule(codes, name, NO_REVIEW, np.isin(dots, list(_NO_REVIEW)))
-    _overrule(codes, "entitlement", NOT_LINKED_TO_SETTING, np.isin(dots, list(_NO_SETTING)))
-    domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILY.attributes}
+        _overrule(codes, name, pupil.NO_REVIEW, np.isin(dots, list(_NO_REVIEW)))
+    _overrule(codes, "entitlement", pupil.NOT_LINKED_TO_SETTING, np.isin(dots, list(_NO_SETTING)))
+    domains = {"council": tuple(councils)} | {a.name: a.categories for a in pupil.FAMILY.attributes}
     columns = {n: pa.DictionaryArray.from_arrays(pa.array(values), list(domains[n])) for n, values in codes.items()}
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **columns})
 
@@ -91,11 +85,11 @@ def _compute_shares(attribute: Attribute, council: str) -> list[float]:
 
     Most linked records agree completely, as in reality: with equal cells, no link could be trusted.
     """
-    if attribute == AGREEMENT:
+    if attribute == pupil.AGREEMENT:
         return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *_share_differences(ONE_DIFFERS)]
-    if attribute == DIFFERENCES:
+    if attribute == pupil.DIFFERENCES:
         return [0.2, 0.034, 0.598, *_share_differences(ONE_SORT)]
-    if attribute == CENSUS_JOIN:
+    if attribute == pupil.CENSUS_JOIN:
         return [0.01, 0.86, 0.115, 0.015]
     return list(get_public_shares(attribute, council).values())
 
@@ -126,7 +120,7 @@ def _draw_effects(rng: np.random.Generator, councils: int, shares: np.ndarray, t
 
 def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.ndarray) -> None:
     """Assign the category exactly to `where`; other rows that have it get the first category instead."""
-    position = FAMILY.get_attribute(name).categories.index(category)
+    position = pupil.FAMILY.get_attribute(name).categories.index(category)
     codes[name] = np.where(where, position, np.where(codes[name] == position, 0, codes[name]))
 
 

@@ -1,7 +1,7 @@
 """Homes with confidential tables drawn at random from the public domains, ready for release by the real path."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
@@ -27,6 +28,7 @@ from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
+from tests.support.once import make_once
 
 COHORT, VERSION = "202425", "2026.11.0"
 
@@ -89,6 +91,14 @@ def make_release(
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
     measure.measure_release(home.get_cohort(cohort), keys, version, councils, ReleaseOptions(**options))
     return measure.publish_bundle(home.get_cohort(cohort), keys, version, councils)
+
+
+def make_home_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Home:
+    """Return a copy of the home called `name`, which `make` fills once per test run.
+
+    A copy, because whoever reads the ledger writes beside it.
+    """
+    return copy_home(Home(make_once(factory, name, make)), factory.mktemp(name))
 
 
 def copy_home(home: Home, to: Path) -> Home:
