@@ -17,9 +17,9 @@ from assets.home.software import pause_garbage_collection
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
-from assets.release.fix_release import ReleaseOptions, find_series, list_measured_cohorts
+from assets.release.fix_release import ReleaseOptions, find_series
 from assets.release.measure import is_release_current
-from assets.release.record import read_published_charges, read_record
+from assets.release.record import read_record, settle_charges
 from ndl_export.analyst_db.build import is_database_current
 from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
 from pipelines.commands.console import show_progress
@@ -30,7 +30,6 @@ from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage
-from privacy.release.session import settle
 from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
 from sources.reference.cohorts import Cohort
 
@@ -70,7 +69,7 @@ def run_cohort(
         note_signers(home)
         release = version or choose_release(home, cohort)
         series = find_series(home.get_cohort(cohort.code), release, options)
-        measured = [Cohort(code) for code in list_measured_cohorts(series, release)]
+        measured = [Cohort(code) for code in series.measured]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
         for each in measured:
@@ -86,10 +85,10 @@ def run_cohort(
         note_landing(home, folders.landing)
     for sentence in describe_unread_entries(folders.landing):
         say(f"! {sentence}")
-    for code, origin in series.items():
-        if origin != release:
+    for code, entry in series.items():
+        if entry.measured_in != release:
             spent = "only the requested tables are measured" if options.requests else "nothing is spent"
-            say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
+            say(f"Cohort {code}: the noisy counts of release {entry.measured_in}, used again; {spent}")
     steps = [
         *(step for each in measured for step in _iter_cohort_steps(folders, each, arrived, len(measured) > 1)),
         _build_release_step(folders, cohort, release, options, spends=bool(measured or options.requests)),
@@ -138,13 +137,13 @@ def _is_current(step: _Step) -> bool:
 def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
     """Check the ledger before intake and linkage rather than after, if something is to be charged.
 
-    Raises the errors of `settle`.
+    Raises the errors of `settle_charges`.
     """
     home, ledger = folders.home, Ledger(folders.home.ledger)
     # a repeated release charges nothing, so its ledger need not be fit for a charge
     if {each.code for each in measured} - ledger.list_charged_cohorts(release):
         keys = folders.load_keys(KEYS_OF_RELEASE)
-        settle(ledger, home.restricted, cohort.code, lambda: read_published_charges(home, keys))
+        settle_charges(home.get_cohort(cohort.code), keys)
 
 
 def _iter_cohort_steps(

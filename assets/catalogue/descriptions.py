@@ -110,14 +110,14 @@ def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, direc
     for column in contract.select_role(Role.PAYLOAD):
         month = ", as the first of its month" if column.kind is Kind.DATE else ""
         columns.append(
-            (column.name, column.kind.value, f"{column.description}{month}", [_build_input(landing, column.name)])
+            (column.name, column.kind.value, f"{column.description}{month}", [dg.TableColumnDep(landing, column.name)])
         )
     for derived in contract.derived:
-        read = [_build_input(landing, name) for name in derived.made_of]
-        read += [_build_input(directory, "imd_decile")] if derived == IMD_QUINTILE else []
+        read = [dg.TableColumnDep(landing, name) for name in derived.made_of]
+        read += [dg.TableColumnDep(directory, "imd_decile")] if derived == IMD_QUINTILE else []
         columns.append((derived.name, derived.kind.value, derived.description, read))
     for token in tokens:
-        made_of = [_build_input(landing, name) for name in token.inputs]
+        made_of = [dg.TableColumnDep(landing, name) for name in token.inputs]
         text = f"In a file apart, sealed to the linkage: token, keyed twice, of {', '.join(token.inputs)}"
         columns.append((token.name, "ubigint", text, made_of))
     return _describe_columns(columns, "docs/architecture.md", "docs/linkage.md")
@@ -127,15 +127,15 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     """Return metadata for the table of links."""
     keys = list(extracts)
     tokens = [
-        _build_input(key, token.name)
+        dg.TableColumnDep(key, token.name)
         for key in keys
         for token in list_token_columns({c.name for c in CONTRACTS[key.path[-1]].select_role(Role.IDENTIFIER)})
     ]
     child = "Random; the same for all rows of a child, kept when the cohort is linked again"
     columns: list[_Column] = [
         ("source", _TEXT, "Source of the row", ()),
-        ("council", _TEXT, "Who sent the row", [_build_input(key, "council") for key in keys]),
-        (ROW_KEY, "ubigint", "Key of the row in its extract", [_build_input(key, ROW_KEY) for key in keys]),
+        ("council", _TEXT, "Who sent the row", [dg.TableColumnDep(key, "council") for key in keys]),
+        (ROW_KEY, "ubigint", "Key of the row in its extract", [dg.TableColumnDep(key, ROW_KEY) for key in keys]),
         ("child_id", _TEXT, child, tokens),
         ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
@@ -155,7 +155,7 @@ def describe_confidential(
             a.name,
             _TEXT,
             f"{a.label}: {'; '.join(a.categories)}",
-            [_build_input(extracts[source], name) for source, names in made_of[a.name].items() for name in names],
+            [dg.TableColumnDep(extracts[source], name) for source, names in made_of[a.name].items() for name in names],
         )
         for a in FAMILIES[family].attributes
     ]
@@ -166,10 +166,6 @@ def name_documents(*names: str, and_more: str = "") -> dict[str, Any]:
     """Return metadata that names documents to read."""
     text = "To read on: " + ", ".join(f"`{name}`" for name in names)
     return check_metadata({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
-
-
-def _build_input(key: dg.AssetKey, column: str) -> dg.TableColumnDep:
-    return dg.TableColumnDep(key, column)
 
 
 _FACTS = {

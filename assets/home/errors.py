@@ -19,15 +19,22 @@ from sources.contracts import CONTRACTS
 from sources.extract.landing import is_extract_name
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
-# errno 27, 28 and 122: file too large, no space left on device, disk quota exceeded
-_DISK_FULL = re.compile(
-    r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)", re.IGNORECASE
-)
-_OUT_OF_MEMORY = re.compile(r"out of memory|unable to allocate|cannot allocate memory|malloc of size", re.IGNORECASE)
-_ACCESS_DENIED = re.compile(
-    r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file",
-    re.IGNORECASE,
-)
+_ADVICE = {
+    # errno 27, 28 and 122: file too large, no space left on device, disk quota exceeded
+    r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)": (
+        "the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
+    ),
+    r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file": (
+        "this may not be written or read{where}: give the account that runs the pipeline the right to, and run again;"
+        " nothing that was finished is lost"
+    ),
+    r"memoryerror|out of memory|unable to allocate|cannot allocate memory|malloc of size": (
+        "memory ran out: give the machine or container more, or let less run beside this, and run again (docs/scale.md"
+        " says what takes how much); nothing that was finished is lost"
+    ),
+    r"filenotfounderror": "a file that a step needs is gone{where}: put it back, or run again from the intake",
+}
+"""What to do about errors, by what their classes or messages say; the first that is found counts."""
 _QUOTED_PATH = re.compile(r"""(['"])(/.+?)\1""")
 
 
@@ -52,21 +59,10 @@ class Damaged(Exception):
 
 def describe_unexpected_error(error: Exception) -> str:
     """Describe an error from the system or a library in one sentence."""
-    message, where = _join_messages(error), _format_place(error)
-    if _DISK_FULL.search(message):
-        return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
-    if _ACCESS_DENIED.search(message):
-        return (
-            f"this may not be written or read{where}: give the account that runs the pipeline the right to, and run"
-            " again; nothing that was finished is lost"
-        )
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(message):
-        return (
-            "memory ran out: give the machine or container more, or let less run beside this, and run again"
-            " (docs/scale.md says what takes how much); nothing that was finished is lost"
-        )
-    if isinstance(error, FileNotFoundError):
-        return f"a file that a step needs is gone{where}: put it back, or run again from the intake"
+    message = f"{type(error).__name__}: {_join_messages(error)}"
+    for pattern, advice in _ADVICE.items():
+        if re.search(pattern, message, re.IGNORECASE):
+            return advice.format(where=_format_place(error))
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"stopped by {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; please report this"
 

@@ -96,11 +96,10 @@ def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     locks in addition to the outer ones.
     """
     home.prepare()
-    mine = _mine.get()
     with ExitStack() as held:
         # always in the same order, so that no two processes wait for each other
-        places = [_take(held, home.get_cohort(cohort), mine) for cohort in sorted(set(cohorts))]
-        token = _mine.set(mine | set(places))
+        places = [_take(held, home.get_cohort(cohort)) for cohort in sorted(set(cohorts))]
+        token = _mine.set(_mine.get() | set(places))
         try:
             yield
         finally:
@@ -115,23 +114,21 @@ def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[Non
     be ingested in parallel. Raises `Busy` as `lock_cohorts` does.
     """
     home.prepare()
-    mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
+    ordered = sorted({(cohort, council) for council, cohort in senders})
     with ExitStack() as held:
         # shared: keeps out work on the whole cohort, but not intakes of other councils
         for cohort in sorted({cohort for cohort, _ in ordered}):
-            _take(held, home.get_cohort(cohort), mine, shared=True)
+            _take(held, home.get_cohort(cohort), shared=True)
         for cohort, council in ordered:
-            _take(held, home.get_cohort(cohort), mine, council)
+            _take(held, home.get_cohort(cohort), council)
         yield
 
 
-def _take(
-    held: ExitStack, store: CohortStore, mine: frozenset[Path], council: str = "", *, shared: bool = False
-) -> Path:
+def _take(held: ExitStack, store: CohortStore, council: str = "", *, shared: bool = False) -> Path:
     """Lock a cohort, or one council's part of it, until `held` closes, and return the lock's path."""
     place = store.home.restricted / "turns" / f"cohort={store.cohort}{f'.{council}' if council else ''}"
     # opening the lock file again would make this process wait for its own lock
-    if place not in mine:
+    if place not in _mine.get():
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
         busy = Busy(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")

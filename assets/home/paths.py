@@ -4,8 +4,6 @@ The ledger may be in a PostgreSQL database instead. Its URL is read from the set
 any configuration, because it may contain a password.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ class _Below:
     def __init__(self, *parts: str) -> None:
         self._parts = parts
 
-    def __get__(self, owner: Home | CohortStore | ExtractStore, _: type) -> Path:
+    def __get__(self, owner: "Home | CohortStore | ExtractStore", _: type) -> Path:
         return owner.root.joinpath(*(part.format(owner) for part in self._parts))
 
 
@@ -49,7 +47,7 @@ def _define_extract_path(kind: str, suffix: str, zone: str = "restricted") -> _B
     return _Below(zone, kind, "source={0.source}", "cohort={0.cohort}", f"{{0.council}}.{suffix}")
 
 
-def _define_version_path(name: str) -> Callable[[Home, str], Path]:
+def _define_version_path(name: str) -> Callable[["Home", str], Path]:
     """Return a method that gives the path of a release's file. The release version replaces `{}` in `name`."""
     return lambda home, version: home.restricted / "releases" / name.format(version)
 
@@ -105,13 +103,13 @@ class Home:
     held = _Below("restricted", "held")
     """Bundles that need approval before publication."""
 
-    def get_cohort(self, code: str) -> CohortStore:
+    def get_cohort(self, code: str) -> "CohortStore":
         return CohortStore(self, code)
 
-    def get_extract(self, source: str, cohort: str, council: str) -> ExtractStore:
+    def get_extract(self, source: str, cohort: str, council: str) -> "ExtractStore":
         return ExtractStore(self, source, cohort, council)
 
-    def iter_extracts(self, kind: str, suffix: str, cohort: str = "*") -> Iterator[ExtractStore]:
+    def iter_extracts(self, kind: str, suffix: str, cohort: str = "*") -> Iterator["ExtractStore"]:
         """Yield the extracts that have a file or folder of a kind, such as `quality`, in the restricted zone."""
         for path in sorted(self.restricted.glob(f"{kind}/source=*/cohort={cohort}/*.{suffix}")):
             source, code = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
@@ -255,7 +253,7 @@ class CohortStore:
         patterns = (f"*/*/{self.cohort}.age", f"*/told-*-{self.cohort}.age", f"*/summary-{self.cohort}.*")
         return sorted(path for pattern in patterns for path in self.home.returns.glob(pattern))
 
-    def get_extract(self, source: str, council: str) -> ExtractStore:
+    def get_extract(self, source: str, council: str) -> "ExtractStore":
         return self.home.get_extract(source, self.cohort, council)
 
     def get_reports_folder(self, council: str) -> Path:

@@ -10,7 +10,6 @@ software.
 """
 
 import datetime as dt
-import hashlib
 import hmac
 import io
 import json
@@ -34,6 +33,7 @@ from assets.home.software import get_software_version
 from privacy.doors import age, files
 from privacy.doors.locks import hold_lock
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
+from privacy.release.canonical import compute_sha256
 from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
 from privacy.release.session import read_charges
 
@@ -112,7 +112,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     """
     _check_place(home, keys_folder, folder, part)
     # the log keeps these hashes, so that a backup of the other kind can be refused for the same person
-    to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.parse_recipient(each)) for each in recipients}
+    to = {compute_sha256(each.encode())[:16]: str(age.parse_recipient(each)) for each in recipients}
     # named after its location: keys restored to the wrong one would be noticed only at the next run, perhaps much later
     location = find_key_location(keys_folder) if part is Part.KEYS else ""
     kind = f"{part}-{location}" if location else part
@@ -152,7 +152,7 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
                 found[member.name] = source.read()
         document, mac = found.pop(MANIFEST), found.pop(MAC).decode("ascii")
         manifest = Manifest(**json.loads(document))
-        damaged = [name for name, digest in _hash_contents(found).items() if manifest.files[name] != digest]
+        damaged = [name for name, content in found.items() if manifest.files[name] != compute_sha256(content)]
         complete = len(found) == len(manifest.files) and document == manifest.encode_json()
     except (tarfile.TarError, KeyError, ValueError, TypeError):
         raise Refused(f"{place.name}: is not a backup made by this software") from None
@@ -229,9 +229,8 @@ def _read_records(home: Home) -> dict[str, bytes]:
 def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes:
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     installation = keys.fingerprints["input-mac"]
-    document = Manifest(
-        FORMAT, part.value, now, get_software_version(), keys.epoch, installation, _hash_contents(contents)
-    ).encode_json()
+    hashes = {name: compute_sha256(content) for name, content in contents.items()}
+    document = Manifest(FORMAT, part.value, now, get_software_version(), keys.epoch, installation, hashes).encode_json()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         # the manifest and its MAC end the archive, so that one that was cut short lacks them
@@ -292,10 +291,6 @@ def _read_notes(home: Home) -> list[re.Match[str]]:
     """Return the processing log's notes on backups, matched to kind, key epoch and recipients."""
     notes = (_NOTE.fullmatch(entry.note) for entry in read_entries(home) if entry.what == Processing.BACKUP)
     return [note for note in notes if note]
-
-
-def _hash_contents(contents: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def _compute_mac(keys: KeyRing, document: bytes) -> str:

@@ -79,9 +79,6 @@ class _Removal:
     objections: tuple[Objection, ...]
 
 
-_REMOVAL = TypeAdapter(_Removal)
-
-
 @dataclass(frozen=True)
 class Forgotten:
     """Result, or preview, of a removal. `not_linked` holds a sentence for each cohort that a run must link again."""
@@ -146,12 +143,15 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     return Forgotten(_merge_extract_rows([*found, *_find_in_other_cohorts(home, keys, found)]))
 
 
-def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False) -> Forgotten:
+def forget(
+    home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False, what: Processing = Processing.FORGETTING
+) -> Forgotten:
     """Remove rows and, with `objection`, all other rows with the child's marks, in every cohort, now and later.
 
-    Raises `InUse` if a run is using the home folder, `Refused` if an extract has changed meanwhile, `KeyProblem`,
-    and `TokensUnusable` if an extract was ingested under other keys.
+    `what` goes into the processing log. Raises `InUse` if a run is using the home folder, `Refused` if an extract has
+    changed meanwhile, `KeyProblem`, and `TokensUnusable` if an extract was ingested under other keys.
     """
+    note = "rows" if what is Processing.FORGETTING else "children in no table"
     with lock_home(home):
         finish(home, keys)
         # after any earlier removal, because one file holds the removal in progress
@@ -162,8 +162,8 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
             # one for each cohort, so that it lasts as long as any of them
             cohorts = sorted({extract.cohort for extract in found.extracts})
             objections = [replace(objections[0], cohort=cohort) for cohort in cohorts]
-        note = "rows, and an objection to later deliveries" if objections else "rows"
-        not_linked = _carry_out(home, keys, _build_removal(home, keys, found, objections), note)
+            note += ", and an objection to later deliveries"
+        not_linked = _carry_out(home, keys, _build_removal(home, keys, found, objections), note, what)
         return replace(found, not_linked=tuple(not_linked))
 
 
@@ -188,15 +188,6 @@ def find_in_no_table(store: CohortStore, keys: KeyRing) -> Forgotten:
             " (FROM links SEMI JOIN published USING (source, council, row_key)) USING (child_id)"
         ).fetchall()
     return Forgotten(_merge_extract_rows(_find_rows_of_children(store, keys, [child_id for (child_id,) in found])))
-
-
-def remove_expired(home: Home, found: Forgotten, keys: KeyRing) -> Forgotten:
-    """Remove rows that may no longer be kept. Raises what `forget` raises."""
-    with lock_home(home):
-        finish(home, keys)
-        removal = _build_removal(home, keys, found, [])
-        not_linked = _carry_out(home, keys, removal, "children in no table", Processing.EXPIRY)
-        return replace(found, not_linked=tuple(not_linked))
 
 
 def remove_again(
@@ -245,7 +236,7 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
     with lock_home(home):
         if not home.unfinished_removal.exists():
             return []
-        removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
+        removal = TypeAdapter(_Removal).validate_json(home.unfinished_removal.read_bytes())
         for objection in removal.objections:
             suppressions.add_objection(home, objection)
         for extract in removal.extracts:

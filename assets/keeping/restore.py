@@ -250,7 +250,7 @@ def _bring_up_to_date(
     if new_rows or new:
         found.to_do += remove_again(home, keys, list(new_rows), new)
     # without landing, which no backup contains
-    over = expire(home, None, keys, get_retention(), dt.datetime.now(dt.UTC)).held
+    over = expire(home, None, keys, dt.datetime.now(dt.UTC)).held
     if over:
         found.done.append(f"removed, because its time is over: {len(over)} files and folders")
 

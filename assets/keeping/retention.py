@@ -15,11 +15,11 @@ from pathlib import Path
 from assets.home.home_lock import lock_home
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.home.retention_policy import Retention
+from assets.home.retention_policy import Retention, get_retention
 from assets.intake import deliveries
 from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.suppressions import read_objection
-from assets.keeping.forgetting import Forgotten, find_in_no_table, remove_expired
+from assets.keeping.forgetting import Forgotten, find_in_no_table, forget
 from privacy.doors.regular import destroy, is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -89,12 +89,10 @@ class Expiry:
     children: tuple[Forgotten, ...]
 
 
-def find_due_items(
-    home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime
-) -> Expiry:
+def find_due_items(home: Home, landing: Path | None, keys: KeyRing | None, now: dt.datetime) -> Expiry:
     """Return what is kept for longer than allowed: rows of single children only if `keys` are given, and files in
     landing only if `landing` is given too."""
-    items = (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
+    policy, items = get_retention(), (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
     codes = {entry.cohort for entry in items}
     ended = {code for code in codes if now.date() >= policy.compute_end(Cohort(code))}
     unpublished = {code for code in codes - ended if _is_unpublished_over(home, policy, Cohort(code), now)}
@@ -124,10 +122,10 @@ def _is_unpublished_over(home: Home, policy: Retention, cohort: Cohort, now: dt.
     return bool(days) and now.date() >= policy.compute_unpublished_end(cohort, max(days))
 
 
-def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
+def expire(home: Home, landing: Path | None, keys: KeyRing | None, now: dt.datetime) -> Expiry:
     """Remove all items past their time, each recorded before it is removed. Raises `InUse` if a run is in progress."""
     with lock_home(home):
-        found = find_due_items(home, landing, keys, policy, now)
+        found = find_due_items(home, landing, keys, now)
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.what == _MULTI_COHORT_FILES:
@@ -141,7 +139,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         if landing:
             _finish_shredding(home, landing)
         shredded = tuple(file for file in found.landing if keys and shred(home, keys, file))
-        children = tuple(remove_expired(home, each, keys) for each in found.children if keys)
+        children = tuple(forget(home, each, keys, what=Processing.EXPIRY) for each in found.children if keys)
     return replace(found, landing=shredded, children=children)
 
 

@@ -42,21 +42,13 @@ class _Withdrawal:
     landing: str
 
 
-_WITHDRAWAL = TypeAdapter(_Withdrawal)
-
-
 @dataclass(frozen=True)
 class Withdrawn:
-    """Result for one extract. `outcome` is None if no part is left, or the reason if the rest was stopped."""
+    """Result for one extract. `is_in` is false if no part is left, or if the rest was stopped."""
 
     store: ExtractStore
     number: int
-    outcome: ExtractQuality | ExtractStopped | None
-
-    @property
-    def is_in(self) -> bool:
-        """True if the rest of the extract was ingested."""
-        return isinstance(self.outcome, ExtractQuality)
+    is_in: bool
 
 
 def withdraw(
@@ -94,7 +86,7 @@ def finish(home: Home, keys: KeyRing) -> None:
     with lock_home(home):
         forgetting.finish(home, keys)
         if home.unfinished_withdrawal.exists():
-            _finish(home, keys, _WITHDRAWAL.validate_json(home.unfinished_withdrawal.read_bytes()))
+            _finish(home, keys, TypeAdapter(_Withdrawal).validate_json(home.unfinished_withdrawal.read_bytes()))
 
 
 def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
@@ -162,11 +154,12 @@ def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
     return lambda own: np.asarray(split_number(of_extract.find_rows(own))[0] == number)
 
 
-def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> ExtractQuality | ExtractStopped | None:
+def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> bool:
+    """Ingest the parts that are left, and return whether they are in."""
     source, cohort, council = store.key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in PartStore(store).list_kept()):
-        return intake.ingest_kept_parts(landed)
+        return isinstance(intake.ingest_kept_parts(landed), ExtractQuality)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn; no part is in")
     intake.refuse(council, source, cohort, stopped)
-    return None
+    return False

@@ -5,10 +5,10 @@ no retry policy and no automation condition, and a run must name the release ver
 budget. A repeated run finds the stored measurement and charges nothing.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
@@ -25,8 +25,8 @@ from assets.linkage.inputs import read_record
 from assets.release.fix_release import ReleaseOptions
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, note_sound, publish_bundle
-from assets.release.record import find_plan, find_plan_problems
-from assets.release.sign_off import WaitsForAcceptance, find_bundle
+from assets.release.record import find_bundle
+from assets.release.sign_off import WaitsForAcceptance
 from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db.build import build_database, hash_inputs, read_released_versions
 from ndl_export.bundle.make import hash_sums
@@ -37,8 +37,10 @@ from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES
+from privacy.doors.shipped import read_yaml
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import SignOffs, WaitsForApproval
+from privacy.release.canonical import compute_sha256
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.policy import Stage
@@ -50,76 +52,40 @@ _MEASURING, _BUNDLING = f"{RELEASE}__measurements", "__".join(BUNDLE.path)
 """Names of the ops in a run's configuration."""
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
 SYNTHETIC = dg.AssetKey([RELEASE, SYNTHETIC_FOLDER])
+_WORDS = read_yaml(Path(__file__).with_name("words.yaml"))
 _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
+def _build_field(step: str, name: str, kind: Any = str, **options: Any) -> dg.Field:
+    """Return an option of a run.
+
+    Plain fields, because `dg.Config` accepts `{"env": NAME}` for any text: a message or tag that repeated the value
+    would then show a variable of the run's environment, such as the password in a ledger's URL.
+    """
+    return dg.Field(kind, description=_WORDS["options"][step][name], **options)
+
+
+_ACCEPTED = {
+    "holds": _build_field("accept", "holds", [str]),
+    "reason": _build_field("accept", "reason"),
+    "signature": _build_field("accept", "signature", default_value=""),
+}
 _RELEASE_CONFIG = {
-    "version": dg.Field(
-        str,
-        description="Such as 2026.11.0. A version that was released is repeated and spends nothing; a new one spends.",
-    ),
-    "allow_missing": dg.Field(
-        bool, default_value=False, description="Release without the councils that have sent no EYFS Profile."
-    ),
-    "share": dg.Field(
-        dg.Noneable(float),
-        default_value=None,
-        description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default.",
-    ),
-    "with_cohorts": dg.Field(
-        [str], default_value=[], description="Earlier cohorts to publish beside the partition's, as a time series."
-    ),
-    "reuse": dg.Field(bool, default_value=False, description="Measure nothing: publish what earlier releases drew."),
-    "requests": dg.Field(
-        [str],
-        default_value=[],
-        description="With reuse: registered requests by name; what they ask for is measured, charged and published.",
-    ),
-    "accept": dg.Field(
-        [
-            {
-                "holds": dg.Field(
-                    [str],
-                    description="Names from the check `holds`, such as wirral/eyfsp/rows-far-from-expected: all"
-                    " that the signature covers.",
-                ),
-                "reason": dg.Field(str, description="Why the data are right; the decision sheet repeats it."),
-                "signature": dg.Field(
-                    str,
-                    default_value="",
-                    description="As `readiness accept --for-dagster` prints it; a demonstration's key signs by itself.",
-                ),
-            }
-        ],
-        default_value=[],
-        description="Accepted holds. Everyone who can open Dagster can read this: give no count and no person's name.",
-    ),
+    "version": _build_field("release", "version"),
+    "allow_missing": _build_field("release", "allow_missing", bool, default_value=False),
+    "share": _build_field("release", "share", dg.Noneable(float), default_value=None),
+    "with_cohorts": _build_field("release", "with_cohorts", [str], default_value=[]),
+    "reuse": _build_field("release", "reuse", bool, default_value=False),
+    "requests": _build_field("release", "requests", [str], default_value=[]),
+    "accept": _build_field("release", "accept", [_ACCEPTED], default_value=[]),
 }
-"""Configuration of the release that a run makes.
-
-Plain fields, because `dg.Config` accepts `{"env": NAME}` for any text: a message or tag that repeated the value would
-then show a variable of the run's environment, such as the password in a ledger's URL.
-"""
-_BUNDLE_CONFIG = {
-    "version": dg.Field(
-        str,
-        is_required=False,
-        description="Only to write the bundle of an existing release again. A run that measures gives the version at"
-        " the measurements.",
-    )
-}
+_BUNDLE_CONFIG = {"version": _build_field("bundle", "version", is_required=False)}
 _SYNTHETIC_CONFIG = {
-    "version": dg.Field(
-        str,
-        is_required=False,
-        description="A published release, such as 2026.11.0; by default the current one.",
-    ),
-    "cohort": dg.Field(str, is_required=False, description="A cohort of the release; by default its newest."),
-    "seed": dg.Field(int, default_value=1, description="Seed of the draws; the same seed gives the same children."),
+    "version": _build_field("synthetic", "version", is_required=False),
+    "cohort": _build_field("synthetic", "cohort", is_required=False),
+    "seed": _build_field("synthetic", "seed", int, default_value=1),
 }
-
-
 _PUBLISHED: Any = {"group_name": RELEASE, "owners": ["team:publishing"], "tags": {"zone": RELEASE}}
 """Arguments that all assets of the release zone share."""
 
@@ -145,20 +111,13 @@ def _build_measurement_spec(family: str) -> dg.AssetSpec:
         tags={"zone": RELEASE, "spends_budget": "true"},
         skippable=True,
         metadata=descriptions.name_documents("docs/privacy.md", "docs/operations.md"),
-        description=(
-            f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
-            " A repeated run reads the stored measurement and never draws again. All families are measured in one step,"
-            " from one state of the extracts. Nothing is charged before people have signed."
-        ),
+        description=_WORDS["assets"]["measurement"].format(tables=tables),
     )
 
 
-def _build_check_spec(key: dg.AssetKey, name: str, words: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(name, asset=key, partitions_def=COHORTS, description=words)
-
-
-def _build_sign_off_spec(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
-    return _build_check_spec(key, WAITS, f"Whether enough people have signed the {stage} off.")
+def _build_check_spec(key: dg.AssetKey, name: str, *, by_cohort: bool = True, **values: object) -> dg.AssetCheckSpec:
+    words = _WORDS["checks"][name].format(**values)
+    return dg.AssetCheckSpec(name, asset=key, partitions_def=COHORTS if by_cohort else None, description=words)
 
 
 def _build_sign_off_result(
@@ -188,11 +147,10 @@ def _build_check_result(
     )
 
 
-def _build_plan_result(key: dg.AssetKey, made: Measurement | None, problems: Sequence[str] = ()) -> dg.AssetCheckResult:
-    words = "; ".join(problems) or ("as planned" if made else "nothing was measured")
-    return _build_check_result(
-        key, PLAN_CHECK, passed=not problems, words=words, rho=made.rho if made else 0.0, problems=len(problems)
-    )
+def _build_plan_result(key: dg.AssetKey, made: Measurement | None) -> dg.AssetCheckResult:
+    """Return the result of a check that cannot fail: a measurement of another plan is an error when it is read."""
+    words, rho = ("as planned", made.rho) if made else ("nothing was measured", 0.0)
+    return _build_check_result(key, PLAN_CHECK, passed=True, words=words, rho=rho, problems=0)
 
 
 @dg.multi_asset(
@@ -200,22 +158,9 @@ def _build_plan_result(key: dg.AssetKey, made: Measurement | None, problems: Seq
     config_schema=_RELEASE_CONFIG,
     specs=[_build_measurement_spec(family) for family in FAMILIES],
     check_specs=[
-        _build_sign_off_spec(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
-        _build_check_spec(
-            MEASUREMENTS["pupil"],
-            HOLDS,
-            "Whether a person has accepted each extract that is far from what was expected, each source that was due"
-            " and is missing, and what nobody has read",
-        ),
-        *(
-            _build_check_spec(
-                key,
-                PLAN_CHECK,
-                "The stored measurement is that of the public plan: its hash, its charge, and a noisy number for every"
-                " cell. Looks at no true count",
-            )
-            for key in MEASUREMENTS.values()
-        ),
+        _build_check_spec(MEASUREMENTS["pupil"], WAITS, stage=Stage.MEASUREMENT),
+        _build_check_spec(MEASUREMENTS["pupil"], HOLDS),
+        *(_build_check_spec(key, PLAN_CHECK) for key in MEASUREMENTS.values()),
     ],
 )
 @redact_errors
@@ -257,9 +202,7 @@ def measurements(
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.check_metadata(metadata))
-        own = made.get((cohort, family))
-        plan = find_plan(store, version, _list_councils(installation, cohort), family) if own else None
-        yield _build_plan_result(key, own, find_plan_problems(plan, own) if plan and own else ())
+        yield _build_plan_result(key, made.get((cohort, family)))
 
 
 @dg.asset(
@@ -271,16 +214,8 @@ def measurements(
     **_PUBLISHED,
     metadata=descriptions.name_documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
     output_required=False,
-    check_specs=[
-        _build_sign_off_spec(BUNDLE, Stage.PUBLICATION),
-        _build_check_spec(
-            BUNDLE, VERIFY_CHECK, "What `readiness verify` finds: checksums, signature, schema, consistency"
-        ),
-    ],
-    description=(
-        "The signed release bundle: tables as Parquet and CSV, metadata, privacy statement, checksums. Made from the"
-        " stored measurements alone, and held in the restricted zone until people have signed it."
-    ),
+    check_specs=[_build_check_spec(BUNDLE, WAITS, stage=Stage.PUBLICATION), _build_check_spec(BUNDLE, VERIFY_CHECK)],
+    description=_WORDS["assets"]["bundle"],
 )
 @redact_errors
 def bundle(
@@ -329,12 +264,8 @@ def _build_verify_result(found: Verification) -> dg.AssetCheckResult:
     kinds={"duckdb"},
     **_PUBLISHED,
     metadata=descriptions.name_documents("docs/releases.md"),
-    description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
-    check_specs=[
-        dg.AssetCheckSpec(
-            OPENS_CHECK, asset=DATABASE, description="It opens, and holds every release that is published, and no other"
-        )
-    ],
+    description=_WORDS["assets"]["database"],
+    check_specs=[_build_check_spec(DATABASE, OPENS_CHECK, by_cohort=False)],
 )
 @redact_errors
 def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
@@ -357,18 +288,8 @@ def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.Materia
     kinds={"parquet", "csv"},
     **_PUBLISHED,
     metadata=descriptions.name_documents("docs/synthetic-children.md"),
-    description=(
-        "Synthetic children of a published release, one row a child who does not exist: drawn from its noisy counts"
-        " alone, at no cost to the budget, signed, and put beside it. No release waits for them. Needs the extra"
-        " `synthetic`."
-    ),
-    check_specs=[
-        dg.AssetCheckSpec(
-            INTERVALS_CHECK,
-            asset=SYNTHETIC,
-            description=f"Every published percentage of {SMALLEST_GROUP} children or more lies in its interval",
-        )
-    ],
+    description=_WORDS["assets"]["synthetic"],
+    check_specs=[_build_check_spec(SYNTHETIC, INTERVALS_CHECK, by_cohort=False, smallest=SMALLEST_GROUP)],
 )
 @redact_errors
 def synthetic_children(
@@ -388,7 +309,7 @@ def synthetic_children(
         SYNTHETIC, INTERVALS_CHECK, passed=not made.outside, words=words, problems=len(made.outside)
     )
     metadata = descriptions.check_metadata({"release": version, "path": dg.MetadataValue.path(folder)})
-    sums = hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()
+    sums = compute_sha256((folder / SUMS_FILE).read_bytes())
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=dg.DataVersion(sums))
 
 

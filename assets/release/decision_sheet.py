@@ -21,16 +21,9 @@ from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import PROFILE, read_record
+from assets.release import record as records
 from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
-from assets.release.record import (
-    CohortRecord,
-    ReleaseRecord,
-    explain_unconfirmed_ledger,
-    read_fixed_record,
-    read_request_plan,
-)
-from assets.release.record import read_record as read_release
 from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
 from ndl_export.facts.on_request import RequestedTable
@@ -55,9 +48,8 @@ from sources.reference.published_figures import find_published_rows
 _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
 """Upper bounds of shares of rows, each with the words for its band."""
-_NAMED = 3
-_FINDINGS_SHOWN = 6
-_COUNCILS_NAMED = 12
+_TEXT_PAGES = (CHANGE_OF_PEOPLE, WITHDRAWAL)
+"""Stages whose page is a template of text."""
 
 
 @dataclass(frozen=True)
@@ -73,47 +65,46 @@ class Usable:
     detail: str = ""
     """The detail at which the plan defines the rates, in words."""
 
-    @property
-    def bar(self) -> tuple[float, float, float]:
-        """Parts of a bar: blue for the least number of usable rates, orange for all others that may be published."""
-        least, most = self.usable[0] / self.rates, self.published[1] / self.rates
-        return 0.0, least, most - least
-
 
 def write_sheet(home: Home, request: Request) -> str:
     """Write the page for a request; return its SHA-256."""
     page = render_sheet(home, request).encode()
-    files.write(home.get_decision_sheet_path(request["release"], request["stage"]), page)
+    files.write(get_sheet_path(home, request), page)
     return compute_sha256(page)
 
 
+def get_sheet_path(home: Home, request: Request) -> Path:
+    sheet = home.get_decision_sheet_path(request["release"] or "change-of", request["stage"])
+    return sheet.with_suffix(".txt") if request["stage"] in _TEXT_PAGES else sheet
+
+
 def render_sheet(home: Home, request: Request) -> str:
-    """Return the page as HTML. Raises `NotLinked` and `NotBegun`."""
-    version, record = request["release"], read_fixed_record(home, request["release"])
+    """Return the page, as HTML or a few lines of text. Raises `NotLinked` and `NotBegun`."""
+    if request["stage"] in _TEXT_PAGES:
+        return kit.render(_TEMPLATES, f"{request['stage']}.txt", request=request, request_sha256=hash_json(request))
+    version, record = request["release"], records.read_fixed_record(home, request["release"])
     measured = record.measured
-    bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
     set_aside = [line for cohort in measured for line in _iter_set_aside(home.get_cohort(cohort))]
-    if is_publication and not bundle.is_dir():
-        bundle = home.release / version
     return kit.render(
         _TEMPLATES,
         "decision.html.j2",
         request=request,
         request_sha256=hash_json(request),
         is_publication=is_publication,
-        unconfirmed="" if is_publication else explain_unconfirmed_ledger(home, version),
+        unconfirmed="" if is_publication else records.explain_unconfirmed_ledger(home, version),
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         requested=record.answers,
-        usable=(usable := list(_iter_published(bundle) if is_publication else _iter_expected(home, record))),
-        words=describe_tables(usable),
+        usable=list(
+            _iter_published(records.find_bundle(home, version)) if is_publication else _iter_expected(home, record)
+        ),
         percent_of=format_percent,
         costs=[cost for cohort in record for cost in _iter_costs(home.get_cohort(cohort), record)],
         policy=load_policy(),
         missing=format_missing(
-            {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
+            {each: records.read_record(home, own.measured_in).get(each, own).missing for each, own in record.items()}
         ),
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
@@ -123,13 +114,16 @@ def render_sheet(home: Home, request: Request) -> str:
         expected=[
             each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.get_cohort(c))
         ],
-        taking_part=[_format_councils(home.get_cohort(cohort)) for cohort in measured],
+        taking_part=[
+            tuple(get_place(council).la_name for council in read_record(home.get_cohort(cohort)).taking_part)
+            for cohort in measured
+        ],
         outside=read_sentences()["outside_the_guarantee"],
         charges=read_sentences()["charges"],
     )
 
 
-def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
+def _iter_expected(home: Home, record: records.ReleaseRecord) -> Iterator[Usable]:
     """Yield the expected figures by table, from public figures alone, then those of every requested table."""
     # the first cohort alone, because the others have the same plan
     for cohort in record.measured[:1]:
@@ -147,11 +141,11 @@ def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
             title = TABLES[line["table"]].title
             yield Usable(title, line["rates"], published, usable, half_width, _describe_areas(own))
     for cohort, entry in record.items():
-        for each in ReleaseRecord(record.version, {cohort: entry}).answers:
+        for each in records.ReleaseRecord(record.version, {cohort: entry}).answers:
             yield _estimate_requested(home.get_cohort(cohort), entry, each)
 
 
-def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
+def _estimate_requested(store: CohortStore, entry: records.CohortRecord, requested: RequestedTable) -> Usable:
     """Return the expected figures of a requested table, given everything that will have been measured by then."""
     found = read_known(store, entry).estimate(requested)
     assert found is not None  # the plan was made for the table, or the table followed from known counts
@@ -183,25 +177,12 @@ def _describe_areas(areas: Sequence[dict[str, Any]]) -> str:
     return ", ".join([f"{together:,} of all together", *found])
 
 
-def describe_tables(tables: Sequence[Usable]) -> str:
-    """Return a sentence on what share of the rates that the tables define is published, and what share usable."""
-    if not tables:
-        return "It measures nothing itself."
-    rates = sum(line.rates for line in tables)
-    published, usable = (
-        [sum(getattr(line, name)[end] for line in tables) for end in (0, 1)] for name in ("published", "usable")
-    )
-    return (
-        f"Of {rates:,} rates that the tables define, {format_percent(published, rates)} are published, and"
-        f" {format_percent(usable, rates)} can be used as they stand."
-    )
-
-
-def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+def _iter_costs(store: CohortStore, record: records.ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: cap, earlier charges, this release, and the remainder."""
     policy, ledger, version = record.load_policy(store.cohort), Ledger(store.home.ledger), record.version
     whole = store.cohort in record.measured
-    further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
+    families = record[store.cohort].on_request.get(version, ())
+    further = [records.read_request_plan(store, version, family) for family in families]
     for unit, account in policy.accounts.items():
         split = account.split if whole else {}
         split = {**split, **{plan.family.name: plan.rho for plan in further if plan.family.unit == unit}}
@@ -220,7 +201,6 @@ def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str,
             "what": of_split if whole else "tables on request",
             **{what: (rho, compute_epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
             "families": {family: (rho, compute_epsilon(rho, policy.delta)) for family, rho in split.items()},
-            "bar": (before / cap, own / cap),
         }
 
 
@@ -232,11 +212,6 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
         by_source.setdefault(source, []).append(f"{get_place(council).la_name} {expected:,} ({published})")
     for source, councils in by_source.items():
         yield {"source": SOURCES[source].title, "councils": councils}
-
-
-def _format_councils(store: CohortStore) -> str:
-    names = [get_place(council).la_name for council in read_record(store).taking_part]
-    return f"{len(names)} councils" + (f": {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else "")
 
 
 def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, ExtractQuality]]:
@@ -258,20 +233,15 @@ def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": title, "bands": bands}
 
 
-def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
-    """Return the findings of extract checks as sentences with the first councils they apply to, commonest first."""
+def _collect_findings(home: Home, measured: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return the findings of extract checks as sentences with the councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
     for title, council, quality in (each for cohort in measured for each in _iter_current(home.get_cohort(cohort))):
         of_rows = {rule.rule for rule in quality.rules}
         for finding in quality.findings:
             if not finding.passed and finding.rule not in of_rows:
                 found.setdefault(f"{title}: {finding.sentence}", []).append(council)
-    ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))
-    lines = {
-        sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-        for sentence, names in ordered[:_FINDINGS_SHOWN]
-    }
-    return {"lines": lines, "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
+    return sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))
 
 
 def _iter_expectations(store: CohortStore) -> Iterator[tuple[str, str, int, int | None]]:
@@ -307,41 +277,7 @@ class ToSign:
 
 def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
-    sheet = store.home.get_decision_sheet_path(request["release"] or "change-of", request["stage"])
-    if render := TEXT_PAGES.get(request["stage"]):
-        lines = [*render(request), "", f"Request {hash_json(request)}", ""]
-        # rendered once, so that the page written is the page hashed
-        sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
-        files.write(sheet, page)
-        sheet_sha256 = compute_sha256(page)
-    else:
-        sheet_sha256 = write_sheet(store.home, request)
+    sheet, sheet_sha256 = get_sheet_path(store.home, request), write_sheet(store.home, request)
     file = sheet.with_suffix(".request")
     files.write(file, Approval("", "", request, store.cohort, sheet_sha256).message)
     return ToSign(sheet, sheet_sha256, file)
-
-
-def _iter_people_lines(request: Request) -> Iterator[str]:
-    """Yield the lines about a change of people: who may sign before, and after."""
-    yield "A change of the people who sign releases off"
-    for title, what in (("Recorded now", "before"), ("After the change", "after")):
-        persons = request[what]["persons"]
-        yield ""
-        yield f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"
-        for person in request[what]["people"]:
-            yield (
-                f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
-                f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
-            )
-
-
-def _iter_withdrawal_lines(request: Request) -> Iterator[str]:
-    """Yield the lines about a withdrawal: what readers will read."""
-    yield from (f"The withdrawal of release {request['release']}", "")
-    yield from (f"Readers are told this reason: {request['reason']}", "")
-    yield "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was"
-    yield "signed. Its privacy budget stays spent. A withdrawal cannot be undone."
-
-
-TEXT_PAGES = {CHANGE_OF_PEOPLE: _iter_people_lines, WITHDRAWAL: _iter_withdrawal_lines}
-"""Stages whose sheet is a few lines of text."""

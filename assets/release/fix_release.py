@@ -26,8 +26,6 @@ from privacy.release.ledger_storage import CHILD
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
 from sources.reference.cohorts import Cohort
 
-Series = Mapping[str, str]
-"""By cohort of a release, the release it was measured for."""
 LEAST_SHARE = 0.001
 """Smallest share of the split; less would give noise alone."""
 
@@ -63,8 +61,8 @@ class ReleaseOptions:
 
 
 @with_cohort_lock
-def fix_release(store: CohortStore, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
-    """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
+def fix_release(store: CohortStore, version: str, councils: Sequence[str], options: ReleaseOptions) -> None:
+    """Freeze a release's contents; call before each measurement.
 
     Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
     stop halfway. Tables of cohorts already measured from the current deliveries are not opened. Raises `SeriesRefused`,
@@ -74,11 +72,10 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
     load_publisher(demonstration=has_no_signers(ledger, policy.sign_off))
     series = find_series(store, version, options)
-    cohorts = list_measured_cohorts(series, version)
     before, charged = read_record(store.home, version), ledger.list_charged_cohorts(version)
     tables = {
         each: inputs.read_complete_record(store.home.get_cohort(each))
-        for each in cohorts
+        for each in series.measured
         if not is_current(store.home.get_cohort(each), version, councils)
     }
     for each, linked in tables.items():
@@ -89,9 +86,9 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
                 " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
             )
-    record = ReleaseRecord(version, {each: CohortRecord(version) for each in cohorts})
-    for each in cohorts:
-        begun = before.get(each, record[each])
+    record = ReleaseRecord(version)
+    for each in series.measured:
+        begun = before.get(each, CohortRecord(version))
         spent = _find_share(store.home.get_cohort(each), version, options.share, begun.share, each in charged)
         # once charged, a cohort stays as it was begun, whatever has arrived since
         if each in charged and each in before:
@@ -109,19 +106,17 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
                 f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
                 " A revision is a new release, and draws on the same budget."
             )
-    _check_new(
-        store.home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged}
-    )
-    others = {each: origin for each, origin in series.items() if each not in cohorts}
+    new = {each: entry.share for each, entry in record.items() if each not in charged}
+    _check_new(store.home, ledger, version, councils, new)
+    others = {each: entry.measured_in for each, entry in series.items() if each not in record}
     record |= _reuse_records(store.home, ledger, others, before, options.requests)
     record = ReleaseRecord(version, {each: record[each] for each in series})
     if record != before:
         write_record(store.home, version, record)
-    return cohorts
 
 
 def _reuse_records(
-    home: Home, ledger: Ledger, origins: Series, before: ReleaseRecord, requests: Sequence[str]
+    home: Home, ledger: Ledger, origins: Mapping[str, str], before: ReleaseRecord, requests: Sequence[str]
 ) -> Mapping[str, CohortRecord]:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests named now."""
     version = before.version
@@ -155,8 +150,8 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
     return fixed.measured_from == inputs.read_delivery_macs(store, councils)
 
 
-def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
-    """Return the cohorts of a release and the releases that measured them, as begun or if begun now. Writes nothing."""
+def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> ReleaseRecord:
+    """Return the record of a release as begun or, if begun now, which release measured each cohort. Writes nothing."""
     check_options(store, version, options)
     if store.cohort in options.others:
         raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
@@ -176,19 +171,19 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Se
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
                 " Another set of cohorts is another release: give it a new version."
             )
-        return {each: entry.measured_in for each, entry in fixed.items()}
+        return fixed
     if strangers := charged - wanted:
         raise ReleaseConflict(
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
             " another release: give it a new version."
         )
     own = set() if options.reuse else {store.cohort}
-    found = {
-        each: version if each in own else _find_origin(store.home.get_cohort(each), ledger, version)
-        for each in sorted(wanted)
-    }
-    if options.reuse and (unmeasured := list_measured_cohorts(found, version)):
-        raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
+    found = ReleaseRecord(version)
+    for each in sorted(wanted):
+        origin = version if each in own else _find_origin(store.home.get_cohort(each), ledger, version)
+        found[each] = CohortRecord(origin)
+    if options.reuse and found.measured:
+        raise SeriesRefused(f"cohort {', '.join(found.measured)} was never measured: there is nothing to use again")
     return found
 
 
@@ -220,11 +215,6 @@ def _load_scaled_policy(share: float) -> Policy:
     if share < LEAST_SHARE:
         raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
     return policy
-
-
-def list_measured_cohorts(series: Series, version: str) -> list[str]:
-    """Return the cohorts that the release measures itself."""
-    return [cohort for cohort, origin in series.items() if origin == version]
 
 
 def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:

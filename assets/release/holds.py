@@ -9,8 +9,6 @@ list of holds that was read, the cohort and what each hold is about, such as the
 file brings a new hold, which nobody has accepted.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from statistics import median
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
@@ -157,15 +155,6 @@ def read_state(home: Home, cohorts: Sequence[str]) -> State:
     return State(found, {hold: own for hold in found for signed, own in accepted if signed == hold.signed})
 
 
-def get_hold(store: CohortStore, name: str) -> Hold:
-    """Return the hold of that name. Raises `NoSuchHold`."""
-    found = {hold.name: hold for hold in iter_holds(store)}
-    if name not in found:
-        listed = ", ".join(found) or "nothing"
-        raise NoSuchHold(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
-    return found[name]
-
-
 def select_hold_names(
     store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
@@ -184,7 +173,7 @@ def select_hold_names(
 def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
     """Accept the holds named in a run's configuration, with the signature given there or a demonstration's own key."""
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
-    unsigned = build_acceptance(store, ledger, names, reason, list_sha256(store))
+    unsigned = build_acceptance(store, names, reason, list_sha256(store))
     if code or (own and approval.is_demonstration(ledger, sign_off)):
         by = approval.parse_signature(code) if code else own
         assert by is not None
@@ -196,14 +185,17 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
         )
 
 
-def build_acceptance(
-    store: CohortStore, ledger: Ledger, names: Sequence[str], reason: str, sheet_sha256: str
-) -> Acceptance:
-    """Return the unsigned acceptance of these holds. Raises `MayNotSign` if the reason is not fit for the sheet."""
-    held = [get_hold(store, name).signed for name in names]
+def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, sheet_sha256: str) -> Acceptance:
+    """Return the unsigned acceptance. Raises `NoSuchHold`, and `MayNotSign` if the reason is not fit for the sheet."""
+    found = {hold.name: hold.signed for hold in iter_holds(store)}
+    for name in names:
+        if name not in found:
+            listed = ", ".join(found) or "nothing"
+            raise NoSuchHold(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
-    return Acceptance("", "", ledger.get_identity(), sorted(held, key=lambda each: each["name"]), reason, sheet_sha256)
+    ledger, held = Ledger(store.home.ledger).get_identity(), [found[name] for name in sorted(names)]
+    return Acceptance("", "", ledger, held, reason, sheet_sha256)
 
 
 def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
@@ -259,22 +251,16 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         )
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
-        yield from of_delivery(_find_number_facts(quality))
+        yield from of_delivery([*_find_number_facts(quality)])
     yield from delivered.iter_not_judged()
     yield from delivered.iter_not_in()
     yield from delivered.iter_left_out()
 
 
-@dataclass(frozen=True)
-class _Fact:
-    """One rule's result for an extract: in bands, and in the sender's own numbers."""
-
-    rule: str
-    sentence: str
-    numbers: str
-
-
-_NOT_COMPARED = _Fact(ReleaseRule.NOT_COMPARED, *["nobody can say how it compares with an earlier delivery"] * 2)
+_Fact = tuple[str, str, str]
+"""A rule that an extract breaks, with the result in bands, and in the sender's own numbers."""
+_NO_COMPARISON = "nobody can say how it compares with an earlier delivery"
+_NOT_COMPARED: _Fact = (ReleaseRule.NOT_COMPARED, _NO_COMPARISON, _NO_COMPARISON)
 _Extracts = Mapping[tuple[str, str], ExtractQuality]
 """Current extracts, by source and council."""
 _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
@@ -283,12 +269,10 @@ _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
     """Yield one hold for all these facts, bound to the delivery, its kept and expected rows, and the broken rules."""
     if facts:
-        bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
-        about = hash_json(bound_to)
-        name = f"{quality.council}/{quality.source}/{facts[0].rule}"
-        in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
-        title = _format_title(quality.council, quality.source)
-        yield Hold(quality.cohort, name, about, title, in_bands, in_numbers)
+        broken, in_bands, in_numbers = zip(*facts, strict=True)
+        about = hash_json([quality.file_mac, payload_sha256, quality.rows_expected, *broken])
+        name, title = f"{quality.council}/{quality.source}/{broken[0]}", _format_title(quality.council, quality.source)
+        yield Hold(quality.cohort, name, about, title, "; ".join(in_bands), "; ".join(in_numbers))
 
 
 def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
@@ -303,7 +287,7 @@ def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterato
         if rule in {finding.rule for finding in quality.holds} and not is_trial:
             share = describe_share(kept / reference) if reference else "another number"
             sentence = f"{share} of the rows {which} ({describe_rows(kept)})"
-            yield _Fact(rule, sentence, f"{kept:,} of about {reference:,} {unit} {when}")
+            yield rule, sentence, f"{kept:,} of about {reference:,} {unit} {when}"
 
 
 def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
@@ -332,7 +316,7 @@ def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]
     expected = round(usual * quality.rows_kept / own) if own else 0
     share = own / usual if usual else 1.0
     if expected >= rules.MANY_ROWS and not low <= share <= high:
-        yield _Fact(
+        yield (
             ReleaseRule.ROWS_OF_OTHERS,
             f"for each child {describe_share(share)} of the rows that other councils have"
             f" ({describe_rows(quality.rows_kept)})",
@@ -348,7 +332,7 @@ def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: 
     census = extracts[key]
     share = rules.compute_share(profile.rows_kept, census.rows_kept)
     if share is not None and not rules.HOLD_BELOW <= share <= rules.HOLD_ABOVE:
-        yield _Fact(
+        yield (
             ReleaseRule.FAR_FROM_CENSUS,
             f"{describe_share(share)} of the rows of the school census ({describe_rows(profile.rows_kept)})",
             f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
@@ -370,22 +354,21 @@ def _find_children_facts(quality: ExtractQuality, shared: float | None, of_rows:
     fewer = min([1.0, *(quality.rows_kept / reference for reference in known)]) if of_rows else 1.0
     if shared is not None and shared < rules.MIN_SHARED_CHILDREN * fewer:
         few = describe_row_share(round(100 * shared), 100).replace("rows", "children")
-        yield _Fact(
+        yield (
             ReleaseRule.OTHER_CHILDREN,
             f"{few} of an earlier delivery are in it",
             f"{shared:.0%} of the children of an earlier delivery are in it (estimated from a sample of tokens)",
         )
 
 
-def _find_number_facts(quality: ExtractQuality) -> list[_Fact]:
-    """Return a fact if too many rows have a number shared by many children."""
-    if rules.NUMBER_OF_MANY.id not in {finding.rule for finding in quality.holds}:
-        return []
-    counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
-    worst = max(counted, key=lambda count: count.rows)
-    of_rows = describe_row_share(worst.rows, quality.rows_read), f"{worst.rows:,} of {quality.rows_read:,} rows"
-    words = f"have a {worst.columns[0]} that many children share"
-    return [_Fact(rules.NUMBER_OF_MANY.id, *(f"{rows} {words}" for rows in of_rows))]
+def _find_number_facts(quality: ExtractQuality) -> Iterator[_Fact]:
+    """Yield a fact if too many rows have a number shared by many children."""
+    if rules.NUMBER_OF_MANY.id in {finding.rule for finding in quality.holds}:
+        counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
+        worst = max(counted, key=lambda count: count.rows)
+        words = f"have a {worst.columns[0]} that many children share"
+        in_bands = f"{describe_row_share(worst.rows, quality.rows_read)} {words}"
+        yield rules.NUMBER_OF_MANY.id, in_bands, f"{worst.rows:,} of {quality.rows_read:,} rows {words}"
 
 
 @dataclass(frozen=True)
@@ -399,7 +382,7 @@ class _Delivered:
     log: Mapping[Key, Sequence[LogEntry]]
 
     @classmethod
-    def read(cls, store: CohortStore) -> _Delivered:
+    def read(cls, store: CohortStore) -> Self:
         """Read what was delivered for a cohort. Raises `NotLinked` and `LogBroken`."""
         linked = read_complete_record(store)
         extracts = {

@@ -58,7 +58,7 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
     """Return moments of figures, corrected if the family measures how well linked records agree."""
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
-    linked = _Linked(family, estimates)
+    linked = Linked(family, estimates)
     found = linked.estimate_rates(review)
     places = ((COUNCIL, missed.FACTOR_SD), (pupil.ETHNIC.name, missed.GROUP_SD))
     local = tuple(linked.estimate_places(by, factor_sd) for by, factor_sd in places)
@@ -68,16 +68,11 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
     return Corrected(joined, _Transitions(family, linked.children), found.rates, found.covariance, local)
 
 
-def estimate_error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
-    """Return rates of missed links as in `privacy.linkage.missed.RATES`, then of false links, and their covariance."""
-    return _Linked(family, estimates).estimate_rates(review)
-
-
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """Return the ethnic groups with so many missed links that their figures depend on the correction."""
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
-    linked = _Linked(family, estimates)
+    linked = Linked(family, estimates)
     rates, found = linked.estimate_rates(None).rates, linked.estimate_factors(pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
@@ -90,7 +85,7 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 
 
-class _Linked:
+class Linked:
     """Linkage error rates of a family, estimated from its noisy counts of how well linked records agree."""
 
     def __init__(self, family: Family, estimates: Estimates) -> None:
@@ -113,7 +108,10 @@ class _Linked:
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
     def estimate_rates(self, review: Review | None) -> Missed:
-        """Return rates of missed links, then of false links, with the clerical review's counts, if any."""
+        """Return rates of missed links as in `privacy.linkage.missed.RATES`, then of false links, and their covariance.
+
+        The clerical review's counts, if any, are taken into account.
+        """
         found = missed.estimate_missed(*self._count(pupil.AGREEMENT.name))
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
         covariance[:-1, :-1] = found.covariance + self.unjoined.covariance

@@ -20,35 +20,19 @@ from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import hash_file
 from assets.linkage.population_overlap import set_baseline
+from assets.release import record as records
 from assets.release.fix_release import ReleaseOptions, check_options, fix_release, is_current
 from assets.release.noise_workload import compute_noise_covariance
-from assets.release.record import (
-    ReleaseRecord,
-    find_plan,
-    read_fixed_record,
-    read_published_charges,
-    read_published_plans,
-    read_record,
-    read_request_plans,
-)
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming
+from ndl_export.facts import release_facts as facts
 from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
-from ndl_export.facts.release_facts import (
-    DATAPACKAGE_FILE,
-    Publisher,
-    ReleaseFacts,
-    Thresholds,
-    Version,
-    list_versions,
-    load_publisher,
-)
 from ndl_export.files.signing import compute_fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
@@ -65,7 +49,7 @@ from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Stage, load_policy
-from privacy.release.session import build_measurement_path, measure_once, read_stored_measurement, settle
+from privacy.release.session import build_measurement_path, measure_once, read_stored_measurement
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 
 
@@ -80,14 +64,9 @@ def measure_release(
         if not all(
             is_current(store.home.get_cohort(each), version, councils) for each in {store.cohort, *options.others}
         ):
-            settle(
-                Ledger(store.home.ledger),
-                store.home.restricted,
-                store.cohort,
-                lambda: read_published_charges(store.home, keys),
-            )
+            records.settle_charges(store, keys)
         fix_release(store, version, councils, options)
-        record = read_record(store.home, version)
+        record = records.read_record(store.home, version)
         made = {
             (each, family): measure_family(store.home.get_cohort(each), keys, family, version, councils)
             for family in (*FAMILIES, REVIEW)
@@ -110,9 +89,9 @@ def measure_family(
 
     Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `Refused` for a table on request.
     """
-    fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
+    fixed, ledger = records.read_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
-    policy, plan = load_policy(), find_plan(store, version, councils, family)
+    policy, plan = load_policy(), records.find_plan(store, version, councils, family)
     on_request = store.cohort in fixed and store.cohort not in fixed.measured
     if ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils):
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
@@ -140,7 +119,7 @@ def measure_family(
         plan=plan,
         input_mac=mac,
         count=counted.result,
-        published=lambda: read_published_charges(store.home, keys),
+        published=lambda: records.read_published_charges(store.home, keys),
     )
 
 
@@ -150,12 +129,12 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 
     It is made from stored measurements, and not remade if it is current. Raises `WaitsForApproval`, keeping the bundle.
     """
-    Version.parse(version)
+    facts.Version.parse(version)
     announce(store.home, keys, version, dt.date.today())
     if not is_bundle_current(store.home, keys, version, councils):
         ledger = Ledger(store.home.ledger)
         # a lost, new or old ledger must not publish beside bundles that it does not know
-        ledger.check_known(read_published_charges(store.home, keys, excluding=version))
+        ledger.check_known(records.read_published_charges(store.home, keys, excluding=version))
         # a bundle that is already published is written again only if its publication was approved
         check_publication(store.home, version)
         made = _make_bundle(store, ledger, keys, version, councils)
@@ -168,15 +147,15 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 
 def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Make the bundle and return its folder: among the held bundles, or the published one if there is one already."""
-    fixed = read_fixed_record(store.home, version)
+    fixed = records.read_fixed_record(store.home, version)
     policy = fixed.load_policy(store.cohort)
-    measured = [_measure_cohort(store.home.get_cohort(each), ledger, fixed, councils) for each in fixed]
+    measured = [_measure_cohort(store.home.get_cohort(each), fixed, councils) for each in fixed]
     # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.get_attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {}
     for own in measured:
-        stated = read_fixed_record(store.home, own.release)[own.cohort].missing
+        stated = records.read_fixed_record(store.home, own.release)[own.cohort].missing
         # councils that took no part in the cohort sent nothing for it
         absent = set(everyone) - set(took_part[own.cohort])
         lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
@@ -191,7 +170,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     published_by = get_publisher(store.home, keys, version)
     record["deployment"] = statement.build_deployment(record, day.day, [published_by.name], published_by.address)
     record["registry"] = statement.build_registry_entry(record["deployment"])
-    facts = ReleaseFacts(
+    release = facts.ReleaseFacts(
         version=version,
         published_on=day.day,
         was_announced=day.announced,
@@ -207,14 +186,9 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
             for own in measured
         },
         publisher=published_by.name,
-        contact=published_by.contact,
-        address=published_by.address,
-        organisation=published_by.organisation,
-        status=published_by.status,
-        thresholds=Thresholds(**asdict(policy.reliability)),
+        **published_by.model_dump(exclude={"name"}),
+        thresholds=facts.Thresholds(**asdict(policy.reliability)),
         missing=missing,
-        notice=published_by.notice,
-        doi=published_by.doi,
         noise_covariance=compute_noise_covariance(measured, missing),
         on_request=OnRequest(
             fixed.requested,
@@ -227,25 +201,23 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
             },
         ),
     )
-    return write_bundle(store.home.release, facts, tables, keys.signing_key, held_in=store.home.held)
+    return write_bundle(store.home.release, release, tables, keys.signing_key, held_in=store.home.held)
 
 
-def _measure_cohort(
-    store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, councils: Sequence[str]
-) -> MeasuredCohort:
+def _measure_cohort(store: CohortStore, fixed: records.ReleaseRecord, councils: Sequence[str]) -> MeasuredCohort:
     """Return a cohort's measurements, made for this or an earlier release, and those for requested tables."""
-    entry = fixed[store.cohort]
+    entry, ledger = fixed[store.cohort], Ledger(store.home.ledger)
     origin = entry.measured_in
     if origin == fixed.version:
-        plans = {family: find_plan(store, origin, councils, family) for family in FAMILIES}
+        plans = {family: records.find_plan(store, origin, councils, family) for family in FAMILIES}
     else:
-        plans = read_published_plans(store, origin)
+        plans = records.read_published_plans(store, origin)
 
     def read_drawn(release: str, plan: Plan) -> Measurement:
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
 
     on_request = []
-    for release, plan in read_request_plans(store, entry):
+    for release, plan in records.read_request_plans(store, entry):
         # other requested tables followed from earlier counts
         names = tuple(each["definition"]["name"] for each in plan.detail["requests"])
         on_request.append(MeasuredOnRequest(release, plan, read_drawn(release, plan), names))
@@ -264,7 +236,7 @@ def is_release_current(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
     """Return whether the release has the requested options, and nothing has changed since it was published."""
-    record = read_record(store.home, version)
+    record = records.read_record(store.home, version)
     if store.cohort not in record or (options.share is not None and options.share != record[store.cohort].share):
         return False
     if not set(options.requests) <= {table.name for table in record.requested}:
@@ -282,7 +254,7 @@ def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
     if json.loads(path.read_bytes()) != _hash_release(home, keys, version, councils):
         return False
     # even if nothing changed here: another home may have published to the same place since
-    Ledger(home.ledger).check_known(read_published_charges(home, keys))
+    Ledger(home.ledger).check_known(records.read_published_charges(home, keys))
     return True
 
 
@@ -293,10 +265,10 @@ def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
 
 def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
     """Return hashes of everything that decides a release, and of its measurements and published files, by path."""
-    ledger, releases = Ledger(home.ledger), read_record(home, version).releases
+    ledger, releases = Ledger(home.ledger), records.read_record(home, version).releases
     decides = {
         "records": {
-            each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()} for each in releases
+            each: {name: asdict(entry) for name, entry in records.read_record(home, each).items()} for each in releases
         },
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.list_entries()[-1:]],
@@ -318,9 +290,9 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
     return {"made_from": hash_json(decides), "files": hashes}
 
 
-def get_publisher(home: Home, keys: KeyRing, version: str) -> Publisher:
+def get_publisher(home: Home, keys: KeyRing, version: str) -> facts.Publisher:
     """Return the publisher of the release. Raises `InvalidPublisher`."""
-    return load_publisher(demonstration=_is_demonstration(home, keys, version))
+    return facts.load_publisher(demonstration=_is_demonstration(home, keys, version))
 
 
 @dataclass(frozen=True)
@@ -333,10 +305,8 @@ class Day:
 
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     """Return and store the announced day or, if none or an earlier one was announced, the day of the first bundle."""
-    path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
+    path, published = home.release_day(version), home.release / version / facts.DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
-    if kept is None and published.exists():  # published before days were kept
-        kept = Day(json.loads(published.read_bytes())["created"][:10])
     # a changed calendar counts only until the publication is signed
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).list_allowed(Stage.PUBLICATION, version)):
         return kept
@@ -356,8 +326,8 @@ def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
     if path:
         announce_upcoming(home.release, read_calendar(path), today)
     elif _is_demonstration(home, keys, version):
-        newest = max([Version.parse(version), *list_versions(home.release)])
-        later = Version(newest.year + 1, newest.month, 0)
+        newest = max([facts.Version.parse(version), *facts.list_versions(home.release)])
+        later = facts.Version(newest.year + 1, newest.month, 0)
         announce_upcoming(home.release, [Announced(str(later), None)], today)
 
 
@@ -367,6 +337,6 @@ def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
         return True
     signed = SignOffs(ledger)
-    measured_for = read_record(home, version).releases
+    measured_for = records.read_record(home, version).releases
     allowed = (each for release in measured_for for each in signed.list_allowed(Stage.MEASUREMENT, release))
     return any(each.is_demonstration for each in allowed)

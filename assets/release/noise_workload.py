@@ -33,11 +33,7 @@ def list_blocks(family: Family) -> list[tuple[Table, Block]]:
 
 
 def build_noise_family(
-    family: Family,
-    councils: Sequence[str],
-    policy: Policy,
-    together: Collection[int] = (),
-    left_out: Collection[int] = (),
+    family: Family, councils: Sequence[str], policy: Policy, together: Collection[int], left_out: Collection[int]
 ) -> noise.Family:
     """Return the family as the plan sees it: everything its tables publish, for the participating councils.
 
@@ -154,6 +150,7 @@ def build_block_figures(
     )
     if places is None:
         return None
+    areas, by_area, together = places
 
     @cache
     def build_cube(count: Count) -> Cube:
@@ -161,7 +158,7 @@ def build_block_figures(
         groups = {
             name: Selector.for_categories(family.get_attribute(name), *categories) for name, categories in count.groups
         }
-        return Cube({COUNCIL: places.together if count.all_together else places.councils, **axes}, groups)
+        return Cube({COUNCIL: together if count.all_together else by_area, **axes}, groups)
 
     def build_rate(ratio: Ratio) -> Rate:
         parts = [build_cube(part) for part in ratio.parts]
@@ -172,21 +169,12 @@ def build_block_figures(
         return build_rate(ratio), build_rate(ratio.taken_off) if ratio.taken_off else None
 
     return BlockFigures(
-        places.areas,
+        areas,
         build_cube(Count()),
         {name: build_cube(count) for name, count in block.counts.items()},
         {name: build_rates(ratio) for name, ratio in block.ratios.items()},
         tuple(build_rates(ratio) for ratio in block.judged_by),
     )
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Areas that have figures, the councils that each adds up, and for each area all councils together."""
-
-    areas: tuple[Geography, ...]
-    councils: Selector
-    together: Selector
 
 
 def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
@@ -211,10 +199,11 @@ def _select_places(
     any_councils: bool,
     groups: tuple[tuple[str, ...], ...],
     others: bool,
-) -> _Places | None:
-    """Return the areas with figures: any if councils are measured, otherwise those that consist of whole groups.
+) -> tuple[tuple[Geography, ...], Selector, Selector] | None:
+    """Return the areas with figures, the councils that each adds up, and for each area all councils together.
 
-    With `others`, the area of all councils together is left out, because it has no others to be compared with.
+    If councils are not measured, only areas that consist of whole groups have figures. With `others`, the area of all
+    councils together is left out, because it has no others to be compared with.
     """
 
     def is_reached(area: Geography) -> bool:
@@ -226,12 +215,9 @@ def _select_places(
     areas = tuple(area for area in available[1 if others else 0 :] if is_reached(area))
     if not areas:
         return None
-    whole = available[0]
-    return _Places(
-        areas,
-        Selector.for_groups(council, {area.code: area.councils for area in areas}),
-        Selector.for_groups(council, {area.code: whole.councils for area in areas}),
-    )
+    everyone = available[0].councils
+    by_area = Selector.for_groups(council, {area.code: area.councils for area in areas})
+    return areas, by_area, Selector.for_groups(council, {area.code: everyone for area in areas})
 
 
 def _list_marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:

@@ -12,14 +12,12 @@ councils times shares, in `SCENARIOS` plausible populations (`sources.reference.
 whether that is worth the budget.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby, product
-from typing import Any
+from itertools import groupby
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,7 @@ from assets.release import noise_workload
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
-from ndl_export.tables.rows import Detail, Levels, get_level
+from ndl_export.tables.rows import Detail, Levels, get_level, iter_rows
 from privacy.estimation import intervals
 from privacy.estimation.covariance import Covariances
 from privacy.release.mechanism import compute_epsilon
@@ -82,13 +80,13 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
             return replace(plan, detail=_build_detail(family, widths).build_document())
 
 
-def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
+def _select_most_detailed(unreadable: Mapping[int, "Widths"]) -> set[int]:
     """Return the unreadable blocks with the most axes; the others may become readable with the budget these free."""
     axes = {place: len(each.block.axes) for place, each in unreadable.items()}
     return {place for place, number in axes.items() if number == max(axes.values())}
 
 
-def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
+def _is_unreadable_by_council(widths: "Widths", plan: Plan, readable: float) -> bool:
     """Return whether a block is broken down by council but mostly unreadable in every council and devolved area."""
     # a single council is the area of all councils together, so there is nothing to merge
     if len(plan.family.get_attribute(COUNCIL).categories) == 1:
@@ -105,7 +103,7 @@ def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
     return np.asarray(np.round(half_widths, DECIMALS) <= readable)
 
 
-def _build_detail(family: Family, widths: Sequence[Widths]) -> Detail:
+def _build_detail(family: Family, widths: Sequence["Widths"]) -> Detail:
     """Return every row that can be made from what is measured, in each kind of area."""
     areas: dict[str, dict[Levels, set[str]]] = {table.name: {} for table in family.tables}
     for each in widths:
@@ -135,7 +133,7 @@ class Widths:
     denominators: Array
     judged: Array
 
-    def select_area(self, area: int) -> Widths:
+    def select_area(self, area: int) -> Self:
         """Return the half-widths of one area, by its index."""
         counts, denominators = (values[area : area + 1] for values in (self.counts, self.denominators))
         judged = self.judged[:, area : area + 1]
@@ -182,11 +180,11 @@ def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Ch
 
 
 def _compute_block_widths(
-    table: Table, block: Block, figures: noise_workload.BlockFigures, moments: ExpectedMoments
+    table: Table, block: Block, figures: noise_workload.BlockFigures, moments: "ExpectedMoments"
 ) -> Widths:
-    chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
-    possible = np.array([levels not in block.structural_zeros for levels in chosen])
-    flat = (len(figures.areas), len(chosen))
+    rows = list(iter_rows(table, block))
+    possible = np.array([is_possible for *_, is_possible in rows])
+    flat = (len(figures.areas), len(rows))
 
     def show(values: Array) -> Array:
         return np.where(possible, values.reshape(-1, *flat), np.nan)
@@ -198,13 +196,12 @@ def _compute_block_widths(
     else:
         widths = intervals.compute_difference_half_widths(moments, rate, taken_off)
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
-    by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
     return Widths(
         table,
         block,
         figures.areas,
-        tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
-        tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
+        tuple(levels for levels, *_ in rows),
+        tuple(" / ".join([*constants, *(level.label for level in chosen)]) or "Total" for _, chosen, _ in rows),
         nothing if block.differs else show(intervals.compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
         nothing if taken_off else show(moments.compute_values(rate[1]))[0],
@@ -305,12 +302,6 @@ class NotAccurateEnough(Exception):
     """A plan that is not expected to be worth its budget under the policy; nothing was charged."""
 
 
-def count_plausible(holds: NDArray[np.bool_]) -> LeastAndMost:
-    """Return for how many rates `holds`, (scenarios, areas, rows), is true: the least and most of any scenario."""
-    numbers = holds.sum(axis=(1, 2))
-    return int(numbers.min()), int(numbers.max())
-
-
 def format_percent(least_and_most: Sequence[int], total: int) -> str:
     """Return text such as `52%`, or `52% to 75%` over all plausible shares."""
     return " to ".join(dict.fromkeys(f"{number / total:.0%}" for number in least_and_most)) if total else "-"
@@ -364,13 +355,14 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
     """Return how many defined rates will be published (`everywhere`: with wider intervals), and how many usable."""
-    judged = [(each.judged.reshape(SCENARIOS, 1, -1), _get_limit(each, limits)) for each in widths if each.is_rate]
-    together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
-    limit = np.concatenate([np.full(each.shape[2], most) for each, most in judged]) if judged else np.zeros(0)
+    judged = [(each.judged, _get_limit(each, limits)) for each in widths if each.is_rate]
+    # in each scenario; the least and the most of any are returned
+    published = np.sum([(each <= limit).sum(axis=(1, 2)) for each, limit in judged], axis=0)
+    usable = np.sum([(each <= limits.unreliable_half_width).sum(axis=(1, 2)) for each, _ in judged], axis=0)
     return {
-        "rates": int((~np.isnan(together[0])).sum()),
-        "published": list(count_plausible(together <= limit)),
-        "usable": list(count_plausible(together <= limits.unreliable_half_width)),
+        "rates": sum(int((~np.isnan(each[0])).sum()) for each, _ in judged),
+        "published": [int(np.min(published)), int(np.max(published))],
+        "usable": [int(np.min(usable)), int(np.max(usable))],
     }
 
 

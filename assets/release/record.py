@@ -11,12 +11,14 @@ already spent. So would a second home, with its own ledger, that publishes to th
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
 from assets.linkage.inputs import Sample, find_measuring_release
@@ -35,10 +37,10 @@ from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import plan_review
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
-from privacy.release.mechanism import Measurement, check_counts
+from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, PlanError
 from privacy.release.policy import Policy, Stage, load_policy
-from privacy.release.session import StoreError
+from privacy.release.session import StoreError, settle
 from privacy.release.statement import MeasuredCohort
 
 WHOLE = 1.0
@@ -173,6 +175,14 @@ def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
     return _read(store, published if published.exists() else store.get_request_plan_path(release, family), release)
 
 
+def find_bundle(home: Home, version: str) -> Path:
+    """Return the folder of a release's bundle, held or published. Raises `Refused`."""
+    folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
+    if not folders:
+        raise Refused(f"release {version} has no bundle in {home.root}: run the release first")
+    return folders[0]
+
+
 def keep_plan(store: CohortStore, release: str, plan: Plan) -> None:
     """Keep the plan of measurements for requested tables, until it is charged and published."""
     files.write(store.get_request_plan_path(release, plan.family.name), plan.encode_json())
@@ -219,20 +229,6 @@ def find_review(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
     return found[-1] if found else None
 
 
-def find_plan_problems(plan: Plan, measurement: Measurement) -> list[str]:
-    """Return in words how a measurement differs from its plan."""
-    found = []
-    if measurement.plan_sha256 != plan.sha256:
-        found.append("it was measured under another plan")
-    if measurement.rho > plan.rho:
-        found.append("it was charged more than the plan declares")
-    try:
-        check_counts(plan, measurement.noisy)
-    except ValueError as problem:
-        found.append(str(problem))
-    return found
-
-
 class SignedByAnother(Exception):
     """A published bundle signed with a key other than this installation's."""
 
@@ -251,6 +247,12 @@ def read_published_charges(
     if keys is not None:
         _check_signed(anchors, compute_fingerprint(get_public_pem(keys.signing_key)))
     return list_stated_charges(anchors)
+
+
+def settle_charges(store: CohortStore, keys: KeyRing | None = None) -> None:
+    """Finish what dead processes left (`privacy.release.session.settle`). Raises as it and `read_published_charges`."""
+    published = partial(read_published_charges, store.home, keys)
+    settle(Ledger(store.home.ledger), store.home.restricted, store.cohort, published)
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:

@@ -20,22 +20,15 @@ from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
 from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_link_parameters, read_record
-from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_decision_sheet, write_sheet
+from assets.release.decision_sheet import get_sheet_path, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, read_fixed_record, read_published_charges, read_request_plan
+from assets.release.record import CohortRecord, find_bundle, read_fixed_record, read_request_plan, settle_charges
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import hash_sums, publish_held
 from ndl_export.bundle.release_directory import BundleRefused, check_reason, withdraw
-from ndl_export.facts.release_facts import (
-    PRIVACY_RECORD_FILE,
-    WITHDRAWN_FILE,
-    Version,
-    Withdrawal,
-    index_cohort_entries,
-    load_withdrawals,
-)
+from ndl_export.facts import release_facts as facts
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
@@ -46,7 +39,6 @@ from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
-from privacy.release.session import settle
 
 
 class WaitsForAcceptance(WaitsForApproval):
@@ -73,9 +65,7 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
     with lock_cohorts(store.home, {store.cohort, *options.others}):
         # the councils as linked: signing needs only the home folder and the ledger, and landing may not be mounted
         councils = read_record(store).taking_part
-        settle(
-            Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: read_published_charges(store.home)
-        )
+        settle_charges(store)
         fix_release(store, version, councils, options)
         if is_done(store.home, Stage.MEASUREMENT, version):
             raise Refused(f"release {version} has nothing left to measure: approve its bundle, with --publish")
@@ -142,14 +132,6 @@ def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     )
 
 
-def find_bundle(home: Home, version: str) -> Path:
-    """Return the folder of a release's bundle, held or published. Raises `Refused`."""
-    folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
-    if not folders:
-        raise Refused(f"release {version} has no bundle in {home.root}: run the release first")
-    return folders[0]
-
-
 def check_measurement(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], policy: Policy, plan: Plan
 ) -> str:
@@ -207,9 +189,9 @@ def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
 
-def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
+def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> facts.Version | None:
     """Withdraw a release if enough people have signed this; return the version that is then current, if any."""
-    request, known = build_withdrawal_request(home, version, reason), load_withdrawals(home.release)
+    request, known = build_withdrawal_request(home, version, reason), facts.load_withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _require_sign_off(home.get_cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
@@ -218,10 +200,10 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
     return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
 
 
-def _list_approved_withdrawals(home: Home) -> list[Withdrawal]:
+def _list_approved_withdrawals(home: Home) -> list[facts.Withdrawal]:
     """Return the withdrawals that people have signed and that were carried out, each dated by its last signature."""
     books = SignOffs(Ledger(home.ledger))
-    return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.iter_withdrawals()]
+    return [facts.Withdrawal(request["release"], day, request["reason"]) for request, day in books.iter_withdrawals()]
 
 
 def check_to_be_sent(home: Home, version: str) -> str | None:
@@ -229,14 +211,14 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
     sums = check_publication(home, version)
     if not home.has_ledger:
         return None
-    published, approved = load_withdrawals(home.release), _list_approved_withdrawals(home)
+    published, approved = facts.load_withdrawals(home.release), _list_approved_withdrawals(home)
     differing = {name for name, each in published.items() if each not in approved} | (
         {each.version for each in approved} - published.keys()
     )
     if differing:
         raise NotAsSigned(
-            f"{home.release / WITHDRAWN_FILE} does not say what people have signed of {', '.join(sorted(differing))},"
-            " so nothing was sent. Remove its entry if there is one, and run:"
+            f"{home.release / facts.WITHDRAWN_FILE} does not say what people have signed of"
+            f" {', '.join(sorted(differing))}, so nothing was sent. Remove its entry if there is one, and run:"
             f" readiness withdraw VERSION --home {shlex.quote(str(home.root))} --reason TEXT --yes"
         )
     publish_register(home)
@@ -301,7 +283,7 @@ def check_publication(home: Home, version: str) -> str | None:
     ledger = note_signers(home)
     if not SignOffs(ledger).is_allowed(request):
         release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
-        cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
+        cohort = max(facts.index_cohort_entries(json.loads((bundle / facts.PRIVACY_RECORD_FILE).read_bytes())))
         _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), release_key)
     return str(request["sha256sums"])
 
@@ -340,9 +322,8 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
         if books.build_change_of_people(load_policy().sign_off)
         else ""
     )
-    sheet = store.home.get_decision_sheet_path(version, request["stage"])
-    page = sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
-    return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
+    sheet = get_sheet_path(store.home, request)
+    return f"{others}To sign, {nobody}read {sheet} and run: {command} --sheet SHA256 --key FILE"
 
 
 def _build_cohort_part(

@@ -5,10 +5,8 @@ nothing is charged. Attributes measured only for linkage error are left out. Row
 marginals, and a few are changed until every published percentage of a large group lies in its interval.
 """
 
-from __future__ import annotations
-
-import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
 from assets.release.record import find_review
-from assets.release.tabulate import MeasuredRelease, find_positions, read_measured_release, tabulate
+from assets.release.tabulate import MeasuredRelease, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, read_bundle_facts
@@ -36,6 +34,7 @@ from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
 from privacy.estimation.intervals import Moments, RatioMoments, compute_published_ratios
 from privacy.keys import KeyRing
+from privacy.release.canonical import compute_sha256
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Cube, Family, Selector
@@ -63,6 +62,16 @@ class NoSuchCohort(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
+class PublishedRates:
+    """Percentages of a block with rates and intervals, as fractions; NaN if not published or of too small a group."""
+
+    table: Table
+    measure: Measure
+    value: Array
+    rates: Rates
+
+
+@dataclass(frozen=True, eq=False)
 class _Inputs:
     """The plan, problems and published figures of a cohort, and the percentages that its rows should agree with."""
 
@@ -82,7 +91,7 @@ def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synt
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
     listed, made = bundle / SUMS_FILE, synthesise_cohort(release.select(own), package, seed)
-    return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
+    return replace(made, release_sums=compute_sha256(listed.read_bytes())) if listed.is_file() else made
 
 
 def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
@@ -100,7 +109,7 @@ def find_differing_files(folder: Path) -> list[str]:
     package = json.loads(files[DATAPACKAGE_FILE])
     bundle = folder.resolve().parent.parent / package["release"]
     listed = bundle / SUMS_FILE
-    if not listed.is_file() or hashlib.sha256(listed.read_bytes()).hexdigest() != package["release_sha256sums"]:
+    if not listed.is_file() or compute_sha256(listed.read_bytes()) != package["release_sha256sums"]:
         raise Refused(f"{bundle} is not the release that {folder} says it was made from")
     again = build_synthetic_files(make_synthetic_children(bundle, package["cohort"], package["seed"]))
     return sorted(name for name, content in again.items() if files.get(name) != content)
@@ -179,34 +188,26 @@ def _count_goals(family: Family, rows: model.Codes) -> NDArray[np.int64]:
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
 
-def _is_inside(each: PublishedRates, found: Array) -> NDArray[np.bool_]:
-    return (found >= each.rates.lower) & (found <= each.rates.upper)
-
-
 def _iter_outside(each: PublishedRates, found: Array) -> Iterator[str]:
-    axes = [*each.rates.part.selectors.values()]
-    for position in np.argwhere(~np.isnan(each.value) & ~_is_inside(each, found)):
+    axes, inside = [*each.rates.part.selectors.values()], (found >= each.rates.lower) & (found <= each.rates.upper)
+    for position in np.argwhere(~np.isnan(each.value) & ~inside):
         labels = (axis.labels[place] for axis, place in zip(axes, position, strict=True))
         yield ", ".join((each.table.name, each.measure.name, *labels))
 
 
 def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Agreement]:
     """Yield the agreement with published figures, by table and percentage."""
-    named = {(each.table.name, each.measure.name): (each.table.title, each.measure.label) for each, _ in compared}
-    for key, titles in named.items():
-        # a table has a block for each breakdown, and its page shows one line for all of them
-        own = [(each, found) for each, found in compared if (each.table.name, each.measure.name) == key]
-        apart = np.concatenate([100 * np.abs(found - each.value)[~np.isnan(each.value)] for each, found in own])
-        widths = np.concatenate([50 * (each.rates.upper - each.rates.lower)[~np.isnan(each.value)] for each, _ in own])
-        yield Agreement(
-            *key,
-            *titles,
-            len(apart),
-            sum(int(_is_inside(each, found).sum()) for each, found in own),
-            float(np.median(apart)),
-            float(np.quantile(apart, 0.9)),
-            float(np.median(widths)),
-        )
+    # a table has a block for each breakdown, and its page shows one line for all of them
+    by_percentage = defaultdict(list)
+    for each, found in compared:
+        key, shown = (each.table.name, each.measure.name, each.table.title, each.measure.label), ~np.isnan(each.value)
+        own = found, each.value, each.rates.lower, each.rates.upper
+        by_percentage[key].append([values[shown] for values in own])
+    for key, parts in by_percentage.items():
+        found, value, lower, upper = map(np.concatenate, zip(*parts, strict=True))
+        within, apart = (found >= lower) & (found <= upper), 100 * np.abs(found - value)
+        typical = (np.median(apart), np.quantile(apart, 0.9), np.median(50 * (upper - lower)))
+        yield Agreement(*key, len(apart), int(within.sum()), *map(float, typical))
 
 
 def _iter_goals(inputs: _Inputs, rows: model.Codes) -> Iterator[Published]:
@@ -260,16 +261,6 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class PublishedRates:
-    """Percentages of a block with rates and intervals, as fractions; NaN if not published or of too small a group."""
-
-    table: Table
-    measure: Measure
-    value: Array
-    rates: Rates
-
-
 def _iter_published_rates(
     published: pa.Table,
     layout: Layout,
@@ -283,7 +274,7 @@ def _iter_published_rates(
     for block in table.blocks:
         if (figures := build_block_figures(block, family, councils, absent)) is None:
             continue
-        places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
+        places = layout.find_positions(block, figures.areas).reshape(figures.base.shape)
         for name, ((part, whole), taken_off) in figures.ratios.items():
             measure = table.get_measure(name)
             # rows can be changed to meet a percentage of one count, not an average or a difference

@@ -3,16 +3,13 @@
 `find_differing_tables` makes the tables of a bundle again from its noisy counts alone.
 """
 
-from __future__ import annotations
-
 import io
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import product
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +26,10 @@ from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FI
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import index_cohort_entries, read_bundle_facts
 from ndl_export.tables import FAMILIES, Block, Measure, Table, schema
-from ndl_export.tables import Family as Definition
-from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, MissingByCohort
+from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
 from ndl_export.tables.model import COUNCIL, Count
 from ndl_export.tables.pupil import ETHNIC
-from ndl_export.tables.rows import Layout
+from ndl_export.tables.rows import Layout, iter_rows
 from privacy.estimation import intervals
 from privacy.estimation.estimates import build_estimates, drop_categories
 from privacy.release.mechanism import Measurement
@@ -59,7 +55,7 @@ class MeasuredRelease:
     missing: MissingByCohort
     requested: Sequence[RequestedTable] = ()
 
-    def select(self, own: MeasuredCohort) -> MeasuredRelease:
+    def select(self, own: MeasuredCohort) -> Self:
         """Return the part of one cohort."""
         requested = [each for each in self.requested if own.cohort in each.cohorts]
         missing = {own.cohort: self.missing.get(own.cohort, {})}
@@ -167,7 +163,7 @@ def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
         try:
             estimated = None
             if set(release.councils) - set(absent):
-                estimated = _estimate_family(*own.combine(family), absent, find_review(own))
+                estimated = _estimate_family(own, family, absent)
             answers: list[Table] = [each.table for each in release.requested if each.family == family]
             for table in (*FAMILIES[family].tables, *answers):
                 layout, on_request = release.layouts[table.name], table in answers
@@ -191,16 +187,14 @@ class _Estimated:
     doubtful: frozenset[str]
 
 
-def _estimate_family(
-    plan: Plan, measurement: Measurement, absent: Collection[str], review: tuple[Plan, Measurement] | None
-) -> _Estimated:
+def _estimate_family(own: MeasuredCohort, family: str, absent: Collection[str]) -> _Estimated:
     # noise is drawn for every council of the plan; for one that sent nothing, the counts are noise alone
-    plan, measurement = drop_categories(plan, measurement, COUNCIL, absent)
+    plan, measurement = drop_categories(*own.combine(family), COUNCIL, absent)
     estimates = build_estimates(plan, measurement)
     return _Estimated(
         plan.family,
         estimates,
-        correct_estimates(plan.family, estimates, review),
+        correct_estimates(plan.family, estimates, find_review(own)),
         find_doubtful_groups(plan.family, estimates),
     )
 
@@ -214,7 +208,7 @@ def _build_table(
     if estimated is not None:
         for block in table.blocks:
             figures = build_block_figures(block, estimated.family, release.councils, absent)
-            if figures is None or not (published := (places := find_positions(rows, block, figures.areas)) >= 0).any():
+            if figures is None or not (published := (places := rows.find_positions(block, figures.areas)) >= 0).any():
                 continue
             reliability = release.reliability.select_for_figures(on_request or block.everywhere)
             for name, found in _iter_block_measures(table, block, figures, estimated, reliability):
@@ -235,10 +229,9 @@ def _iter_block_measures(
 ) -> Iterator[tuple[str, _Figures]]:
     """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
     shape, moments = figures.base.shape, intervals.Remembered(estimated.corrected)
-    levels = product(*(axis.selections for axis in block.axes))
-    structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
-    impossible = np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
-    doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
+    possible = np.array([is_possible for *_, is_possible in iter_rows(table, block)])
+    impossible = np.broadcast_to(~possible.reshape(shape[1:]), shape)
+    doubtful = partial(_find_doubtful, table, block, estimated.doubtful)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.get_measure(name).as_linked else moments
         count, estimate = intervals.compute_published_counts(of_count, cube), of_count.compute_values(cube)
@@ -254,7 +247,7 @@ def _iter_block_measures(
             found = intervals.compute_published_ratios(
                 moments, *rate, reliability, largest=largest, unit=measure.kind.scale
             )
-        model = _model_percentages(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
+        model = _model_percentages(table, block, figures, moments, rate) if measure.modelled else {}
         rounded = np.round(found.value, measure.decimals)
         ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
         yield name, _mark_figures(ratio | model, doubtful(block.ratios[name].counts), impossible)
@@ -277,44 +270,38 @@ def _build_figures(*values: NDArray[Any]) -> dict[schema.ColumnRole, NDArray[Any
 
 
 def _model_percentages(
-    block: Block,
-    areas: Sequence[Geography],
-    moments: intervals.Moments,
-    rate: tuple[Figures, Figures],
-    impossible: NDArray[np.bool_],
+    table: Table, block: Block, figures: BlockFigures, moments: intervals.Moments, rate: tuple[Figures, Figures]
 ) -> dict[schema.ColumnRole, NDArray[Any]]:
     """Return modelled percentages of councils with intervals, NaN elsewhere, one model per choice of axes at total."""
-    councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
-    modelled = {role: np.full(impossible.shape, np.nan) for role in schema.MODEL_WITH_INTERVAL}
+    councils = [index for index, area in enumerate(figures.areas) if area.level == LOCAL_AUTHORITY]
+    modelled = {role: np.full(figures.base.shape, np.nan) for role in schema.MODEL_WITH_INTERVAL}
     if len(councils) < intervals.MINIMUM_PLACES:
         return modelled
     noisy = intervals.NoisyRates.build(moments, *rate)
-    for groups in _group_levels(block, impossible[0].ravel()):
+    for groups in _group_levels(table, block):
         found = intervals.model_rates(noisy.select(councils, groups))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
-            values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
+            values.reshape(len(figures.areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
 
 
-def _group_levels(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
+def _group_levels(table: Table, block: Block) -> list[list[int]]:
     """Return positions of levels grouped by which axes are at their total, leaving out groups of one level."""
     groups: dict[tuple[bool, ...], list[int]] = {}
-    for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
-        if not impossible[position]:
+    for position, (_, chosen, possible) in enumerate(iter_rows(table, block)):
+        if possible:
             groups.setdefault(tuple(level.categories is None for level in chosen), []).append(position)
     return [positions for positions in groups.values() if len(positions) > 1]
 
 
-def _find_doubtful(
-    block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]
-) -> NDArray[np.bool_]:
+def _find_doubtful(table: Table, block: Block, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
     """Return, by level of the axes, whether a figure of these counts depends on links of these ethnic groups."""
-    linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
-    on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
-    levels = product(*(axis.selections for axis in block.axes))
+    found_by_linkage = FAMILIES[table.family].found_by_linkage
+    linked = {name for count in counts for name, _ in count.groups} & found_by_linkage
+    on_axes = {axis.attribute for axis in block.axes} & found_by_linkage
     distinguished = [
         {axis.attribute: level.categories for axis, level in zip(block.axes, chosen, strict=True) if level.categories}
-        for chosen in levels
+        for _, chosen, _ in iter_rows(table, block)
     ]
     found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in distinguished]
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
@@ -337,14 +324,3 @@ def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:
     ).astype(object)
     figures = _build_figures(*(number() for _ in _ROLES[:-1]), flag)
     return figures | ({role: number() for role in schema.MODEL_WITH_INTERVAL} if measure.modelled else {})
-
-
-def find_positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
-    """Return the table rows of a block's figures: area by area, in the order of its levels; -1 for none."""
-    wanted = []
-    for chosen in product(*(axis.selections for axis in block.axes)):
-        by_filter = dict(block.constants) | {
-            axis.filter: level.label for axis, level in zip(block.axes, chosen, strict=True)
-        }
-        wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
-    return rows.find_positions(wanted, areas)

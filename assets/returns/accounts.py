@@ -20,14 +20,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from assets.home import processing_log
 from assets.home.paths import CohortStore, ExtractStore, Home
@@ -104,13 +104,12 @@ class LogState:
 
 def read_state(store: CohortStore) -> LogState:
     """Read every line of the log. Raises `LogBroken`."""
-    # A line also has its time, its account and its place in the chain.
-    known = {each.name for each in fields(LogEntry)}
     lines = chained_log.read_entries(store.home.disclosures)
     own = [line for line in lines if line["cohort"] == store.cohort]
     return LogState(
         newest={
-            (line["council"], line["source"]): LogEntry(**{key: value for key, value in line.items() if key in known})
+            # Without the line's time, its account and its place in the chain, which pydantic passes over.
+            (line["council"], line["source"]): TypeAdapter(LogEntry).validate_python(line)
             for line in own
             if line["what"] != ReturnState.RELEASED
         },
@@ -286,8 +285,7 @@ class Made:
 UNCHANGED, WITHDRAWN = "unchanged since it was last made", "the return made before is withdrawn, "
 
 
-@dataclass(frozen=True)
-class _Record:
+class _Record(BaseModel):
     """Inputs of a cohort's returns on a day (a SHA-256), the hash of each file, and the outcomes to report while
     nothing changes."""
 
@@ -298,13 +296,10 @@ class _Record:
     made: list[Made]
 
 
-_RECORD = TypeAdapter(_Record)
-
-
 def read_unchanged(store: CohortStore, inputs: str, on: dt.date) -> list[Made] | None:
     """Return the outcomes to report if the current returns are what these inputs would give on a day, or None."""
     try:
-        record = _RECORD.validate_json(store.returns_record.read_bytes())
+        record = _Record.model_validate_json(store.returns_record.read_bytes())
     # If the record is missing or damaged, the returns are made again.
     except (OSError, ValidationError):
         return None
@@ -318,8 +313,8 @@ def write_record(store: CohortStore, inputs: str, on: dt.date, until: dt.date | 
         Made(one.council, one.source, UNCHANGED if one.written else one.sentence.removeprefix(WITHDRAWN))
         for one in made
     ]
-    record = _Record(inputs, on, until, _hash_files(store), repeated)
-    files.write_json(store.returns_record, _RECORD.dump_python(record, mode="json"))
+    record = _Record(inputs=inputs, made_on=on, until=until, files=_hash_files(store), made=repeated)
+    files.write_json(store.returns_record, record.model_dump(mode="json"))
 
 
 def _hash_files(store: CohortStore) -> dict[str, str]:

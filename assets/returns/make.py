@@ -6,9 +6,7 @@ zone. Messages name councils, services and agreements, never a number of rows or
 """
 
 import datetime as dt
-import hashlib
 import hmac
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -37,6 +35,7 @@ from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.rows import Extract
+from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
 from privacy.returns import facts
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, find_new_children_rule, list_permitted
 from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, encode_content, seal, seal_document
@@ -178,14 +177,10 @@ class Maker:
     @cached_property
     def payload(self) -> Mapping[str, Sequence[Path]]:
         """Payload files by source."""
-        return {
-            each: [
-                self.store.get_extract(each, council).pseudonymised
-                for council, of in sorted(self.extracts)
-                if of == each
-            ]
-            for each in SERVICES
-        }
+        found = {source: list[Path]() for source in SERVICES}
+        for council, source in sorted(self.extracts):
+            found[source].append(self.store.get_extract(source, council).pseudonymised)
+        return found
 
     def hash_inputs(self) -> str:
         """Return a hash of all inputs of the returns, except which rows are new and which reviews have a later date."""
@@ -206,7 +201,7 @@ class Maker:
             "extracts": {"/".join(key): extract.file_mac for key, extract in self.extracts.items()},
             "released": sorted(self.log.released),
         }
-        return _hash_bytes(_encode(content))
+        return hash_json(content)
 
     def find_days_of_change(self) -> list[dt.date]:
         """Return later days on which a row is no longer new, or a review with a future date has taken place."""
@@ -387,18 +382,17 @@ class Maker:
         entry = LogEntry(
             what=ReturnState.TOLD,
             cohort=self.store.cohort,
-            council=council,
+            **teller._asdict(),
             source=what,
-            service=teller.service,
             recipient=to.key,
             recipient_name=to.name,
             rows=len(found["rows"]),
             agreements={council: own.version},
-            return_mac=self._compute_mac(_encode(document)),
+            return_mac=self._compute_mac(encode_canonical_json(document)),
         )
 
         def seal_dated() -> bytes:
-            dated = _encode(document | {"made_on": self.on.isoformat()})
+            dated = encode_canonical_json(document | {"made_on": self.on.isoformat()})
             return seal_document(RECEIPT_FORMAT, dated, to.key, self.keys.signing_key)
 
         return self._hand_over(file, entry, seal_dated, f"made for {to.name}: what was disclosed about its rows")
@@ -408,11 +402,11 @@ class Maker:
         before = self.log.newest.get((entry.council, entry.source))
         # Encrypting the same content again gives other bytes, so the MAC of the content shows whether it changed.
         same = before and (before.what, before.return_mac) == (entry.what, entry.return_mac)
-        if before and same and file.is_file() and _hash_bytes(file.read_bytes()) == before.file_sha256:
+        if before and same and file.is_file() and compute_sha256(file.read_bytes()) == before.file_sha256:
             return Made(entry.council, entry.source, accounts.UNCHANGED)
         sealed = seal_it()
         # Logged first: a return that could be handed over is never missing from the log.
-        accounts.record_entry(self.store.home, replace(entry, file_sha256=_hash_bytes(sealed)))
+        accounts.record_entry(self.store.home, replace(entry, file_sha256=compute_sha256(sealed)))
         files.write(file, sealed)
         return Made(entry.council, entry.source, sentence, written=True)
 
@@ -427,7 +421,7 @@ class Maker:
 
     def _compute_mac(self, document: bytes) -> str:
         # A MAC, because a guess at the content could be tested against a plain hash in the log.
-        return hmac.digest(self.keys.derive_subkey("input-mac", "return"), document, hashlib.sha256).hex()
+        return hmac.digest(self.keys.derive_subkey("input-mac", "return"), document, "sha256").hex()
 
     def _build_header(self, receiver: Sender, source: str, rows: int) -> Header:
         allowed, of_absence, of_reviews, rule = self._find_terms(receiver)
@@ -436,9 +430,8 @@ class Maker:
         in_force = [part for part in parts if part.in_force]
         councils = sorted({own.council, *(teller.council for teller in allowed)})
         return Header(
-            council=receiver.council,
+            **receiver._asdict(),
             source=source,
-            service=receiver.service,
             cohort=self.store.cohort,
             recipient=recipient.key,
             recipient_name=recipient.name,
@@ -451,10 +444,7 @@ class Maker:
             else extract.rows_read,
             parts={part.sender_mac: part.number for part in in_force},
             several=[part.number for part in in_force if part.of_several],
-            reference=own.reference,
-            purpose=own.purpose,
-            legal_basis=own.legal_basis,
-            impact_assessment=own.impact_assessment,
+            **own.model_dump(include={"reference", "purpose", "legal_basis", "impact_assessment"}),
             expires=own.expires.isoformat(),
             agreements={council: self.agreements[council].version for council in councils},
             tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
@@ -467,10 +457,6 @@ class Maker:
             serial=self.log.made[receiver.council, source] + 1,
             made_on=self.on.isoformat(),
         )
-
-
-def _encode(document: Mapping[str, object]) -> bytes:
-    return json.dumps(document, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _read_linked_deliveries(store: CohortStore) -> Extracts:
@@ -491,10 +477,6 @@ def _read_linked_deliveries(store: CohortStore) -> Extracts:
             " linkage first, so that row numbers are those of the files that are in"
         )
     return {key: quality for key, quality in current.items() if quality}
-
-
-def _hash_bytes(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 _WITHOUT = """

@@ -60,7 +60,7 @@ def open_return(
             f" {header.council}, cohort {header.cohort}, to the byte; give that extract as it was sent (saving it again"
             " in a spreadsheet program changes it)"
         )
-    lines = _read_lines(parts, _load_dialect(header, council_file), header, opened.facts)
+    lines = _read_lines(parts, _load_dialect(header, council_file), opened)
     newest = _update_newest_serial(key, header)
     name = f"{header.council}-{header.source}-{header.cohort}"
     page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
@@ -141,8 +141,9 @@ def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     return found.get_dialect(header.source)
 
 
-def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
+def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[Line]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
+    header = opened.header
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
     present = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
@@ -167,7 +168,7 @@ def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, f
                     f" {header.extract_rows:,} at the pipeline; give the council file under which it was sent, with"
                     " --council-file"
                 )
-            lines = _join_facts(con, contract, present, header, facts)
+            lines = _join_facts(con, present, opened)
             return [replace(line, row=line.row + above[split_number(line.row)[0]]) for line in lines]
     except ExtractStopped:
         raise
@@ -200,18 +201,13 @@ def _read(
     con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
-def _join_facts(
-    con: duckdb.DuckDBPyConnection,
-    contract: SourceContract,
-    present: Container[str],
-    header: Header,
-    facts: tuple[str, ...],
-) -> list[Line]:
+def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened) -> list[Line]:
+    header, contract = opened.header, CONTRACTS[opened.header.source]
     shown = {
         name: label for name, label in team_files.WORDS["headings"].items() if name in contract and name in present
     }
     identity = [f"raw_{column.name}" for column in contract.select_role(Role.IDENTIFIER) if column.name in shown]
-    con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
+    con.register("returned", pa.table({"fact": pa.array(opened.facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
     rows = con.sql(
         query.replace("SHOWN", ", ".join(f"raw_{name}" for name in shown)),
@@ -227,9 +223,7 @@ def _join_facts(
             child=row["child"],
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
             situation=(situation := Situation(row["situation"])),
-            why=team_files.explain(
-                situation, row["contacts"] or [], header.absence_of, row["missing"] or (), row["born"], header.reviews
-            ),
+            why=team_files.explain(situation, row, header),
             next_step=team_files.get_next_step(situation, header.service),
         )
         for row in rows.to_arrow_table().to_pylist()

@@ -5,15 +5,13 @@ to do next. Sentences that name no child or service are in `words.yaml`.
 """
 
 import csv
-import datetime as dt
 import io
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ndl_export.pages import kit
@@ -50,17 +48,14 @@ WORDS = read_yaml(Path(__file__).with_name("words.yaml"))
 TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in WORDS["titles"].items()}
 SERVICES: Mapping[str, str] = WORDS["services"]
 """The name of a service in a sentence: `health visiting in Leeds`."""
-NEXT: Mapping[tuple[Situation, str], str] = {
-    (Situation[name], service): step for name, steps in WORDS["next_steps"].items() for service, step in steps.items()
-}
-"""The next step for the team of a service, for children in a situation."""
 NOTHING_FIRST = "Nothing to do first. The service named beside the child can be asked when you need to."
 NOT_TOLD = "Nothing was returned about this row. That does not mean that nobody knows the child."
 
 
 def get_next_step(situation: Situation, service: str) -> str:
     """Return the next step for the team of a service about a child."""
-    return NEXT.get((situation, service), NOTHING_FIRST if situation is Situation.KNOWN else NOT_TOLD)
+    general = NOTHING_FIRST if situation is Situation.KNOWN else NOT_TOLD
+    return str(WORDS["next_steps"].get(situation.name, {}).get(service, general))
 
 
 def _name_senders(*names: str) -> str:
@@ -75,22 +70,15 @@ def _name_senders(*names: str) -> str:
     )
 
 
-def explain(
-    situation: Situation,
-    contacts: list[dict[str, object]],
-    absence_of: list[str],
-    missing: Collection[str] = (),
-    born: dt.date | None = None,
-    reviews: Mapping[str, Collection[str]] = MappingProxyType({}),
-) -> str:
+def explain(situation: Situation, child: Mapping[str, Any], header: Header) -> str:
     """Explain a child's situation.
 
-    `contacts` have sender, last_contact (or None) and concern (or None). `missing` are the codes of the reviews not
-    recorded for a child born on the day `born`; `reviews` are the services that this covers, by code.
+    `child` has `contacts`, each with sender, last_contact and concern; `missing`, the codes of the reviews that are not
+    recorded; and `born`, the day of birth. Each may be None.
     """
-    missing_reviews = _explain_missing(missing, born, reviews)
+    missing_reviews, contacts = _explain_missing(child, header), child["contacts"] or []
     if situation is Situation.NO_OTHER:
-        return " ".join([f"No record of {_name_senders(*absence_of)} could be linked.", *missing_reviews])
+        return " ".join([f"No record of {_name_senders(*header.absence_of)} could be linked.", *missing_reviews])
     if situation is Situation.NOT_SAID:
         return NOT_TOLD
     concerned = [contact for contact in contacts if contact["concern"]]
@@ -104,10 +92,9 @@ def explain(
     return " ".join([*sentences, *missing_reviews])
 
 
-def _explain_missing(
-    missing: Collection[str], born: dt.date | None, reviews: Mapping[str, Collection[str]]
-) -> Iterator[str]:
+def _explain_missing(child: Mapping[str, Any], header: Header) -> Iterator[str]:
     """Yield the sentence about the reviews that are not recorded, in the order in which they are due."""
+    missing, born = child["missing"] or (), child["born"]
     records = [each for each in CONTRACTS["hv_reviews"].expected if isinstance(each, RecordAtAge)]
     named = [
         each.title.lower() + (f" (due in {format_month(f'{each.find_due_day(born):%Y-%m}')})" if born else "")
@@ -115,19 +102,8 @@ def _explain_missing(
         if each.code in missing
     ]
     if named:
-        services = _name_senders(*sorted({sender for code in missing for sender in reviews[code]}))
+        services = _name_senders(*sorted({sender for code in missing for sender in header.reviews[code]}))
         yield WORDS["review_not_recorded"].format(services=services, reviews=join_words(named))
-
-
-def _describe_rule(rule: Mapping[str, Any]) -> str:
-    """Describe what is returned about new rows."""
-    days, times = rule["after_days"], rule["after_deliveries"]
-    waits = f"{days} days" + (f" and in {times} deliveries" if times > 1 else "")
-    meanwhile = "only who knows the child is returned" if rule["until_then"] else "nothing is returned about it"
-    return (
-        f"A row counts once all that identifies its child has been in your extracts, unchanged, for {waits}. Until then"
-        f" {meanwhile}, whatever others know. Less, or nothing, is returned about rows without a valid number."
-    )
 
 
 def _format_contact(contact: dict[str, object]) -> str:
@@ -217,7 +193,6 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
         source=CONTRACTS[header.source].title,
         council=get_place(header.council).la_name,
         year=Cohort(header.cohort).first_year + 1,
-        new_children=_describe_rule(header.new_children),
         situations=[
             {
                 "anchor": f"s{situation.value}",

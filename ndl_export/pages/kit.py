@@ -1,6 +1,6 @@
 """Rendering: one jinja2 environment for each folder of templates, with the kit's own templates as `kit/<name>`.
 
-Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown and SQL.
+Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown, SQL and text.
 Lists, tables and the notice of Markdown pages are built here too.
 """
 
@@ -49,7 +49,7 @@ def make_environment(folder: Path) -> jinja2.Environment:
             [jinja2.FileSystemLoader(folder), jinja2.PrefixLoader({"kit": jinja2.FileSystemLoader(_OWN)})]
         ),
         # Not `select_autoescape`, which goes by the last suffix and would not escape `.html.j2`.
-        autoescape=lambda name: not (name or "").endswith((".md", ".sql")),
+        autoescape=lambda name: not (name or "").endswith((".md", ".sql", ".txt")),
         # A value that is not given must be an error, never a blank on a page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -104,7 +104,7 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
     for block in table.blocks:
         if not (block.councils or all_together or every):
             continue
-        for levels, chosen, possible in _iter_rows(table, block):
+        for levels, chosen, possible in iter_rows(table, block):
             # A row that cannot occur is published too, with every figure flagged as not applicable.
             row = found.setdefault(levels, Row(levels))
             pairs = zip(block.axes, chosen, strict=True)
@@ -129,7 +129,7 @@ def collect_statements(table: Table) -> dict[Levels, set[Said]]:
     return {row.levels: row.states for row in list_rows(table, all_together=True)}
 
 
-def _iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:
+def iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:
     """Yield the filter levels of each row of a block, the selections they come from, and whether the row can occur."""
     for chosen in product(*(axis.selections for axis in block.axes)):
         labels = tuple(selection.label for selection in chosen)
@@ -232,9 +232,9 @@ class Layout:
                 flags |= rows[self.row_of[own]] & areas[self.area_of[own]]
         return flags
 
-    def find_positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """Return the positions (n,) of these rows in the first cohort, by area and levels; -1 if not published."""
-        wanted = ((area.level, area.code, chosen) for area in areas for chosen in levels)
+    def find_positions(self, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
+        """Return the positions (n,) of a block's rows in the first cohort, area by area; -1 if not published."""
+        wanted = ((area.level, area.code, row[0]) for area in areas for row in iter_rows(self.table, block))
         return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
 
     @cached_property

@@ -241,7 +241,7 @@ def _accept(
     Without `by`, write the file to sign.
     """
     ledger = note_signers(store.home)
-    unsigned = holds.build_acceptance(store, ledger, names, reason, sheet_sha256)
+    unsigned = holds.build_acceptance(store, names, reason, sheet_sha256)
     if by is None:
         files.write(store.acceptance_to_sign, unsigned.message)
         click.echo(f"File to sign: {store.acceptance_to_sign}\n{HOW_TO_SIGN}", err=is_json_wanted())

@@ -186,7 +186,7 @@ def expire_all(
     that of the home folder if it exists. Raises `InUse` and `InvalidRetention`.
     """
     policy, now = get_retention(), now or dt.datetime.now(dt.UTC)
-    found = find_due_items(home, landing, keys, policy, now) if dry_run else expire(home, landing, keys, policy, now)
+    found = (find_due_items if dry_run else expire)(home, landing, keys, now)
     sentences = [
         f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held
     ]

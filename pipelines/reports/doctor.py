@@ -331,7 +331,7 @@ def _check_removals(home: Home, keys: Path) -> Answers:
     if home.is_removal_unfinished:
         yield State.LOOK, "rows are being removed, or a removal was interrupted: the next run finishes it"
     try:
-        left = find_due_items(home, None, None, get_retention(), dt.datetime.now(dt.UTC)).held
+        left = find_due_items(home, None, None, dt.datetime.now(dt.UTC)).held
         if left:
             yield State.LOOK, f"{len(left)} things are past their retention period: `readiness retention`"
     except InvalidRetention:

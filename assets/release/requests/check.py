@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, reduce
-from itertools import accumulate, product
+from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,13 +31,13 @@ from ndl_export.tables.definition import TOTAL, Column, InvalidDefinition
 from ndl_export.tables.geography import Geography, list_geographies
 from ndl_export.tables.model import COUNCIL, RateBlock, Selection, select_each
 from ndl_export.tables.pupil import FAMILY
-from ndl_export.tables.rows import Detail, Said, collect_statements
+from ndl_export.tables.rows import Detail, Said, collect_statements, iter_rows
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
-from privacy.release.policy import Policy, load_policy
+from privacy.release.policy import load_policy
 
 Facts = dict[str, Any]
 
@@ -63,21 +63,8 @@ class _Cohort:
     known: Known
     left: Mapping[str, float]
 
-    @property
-    def policy(self) -> Policy:
-        return self.known.policy
-
     def can_pay(self, rho: float, family: str) -> bool:
-        return _convert_to_nano(rho) <= _convert_to_nano(self.left[self.policy.get_unit(family)])
-
-
-@dataclass(frozen=True)
-class Published:
-    """Figures of a requested table at full detail: how many are published, out of how many, and in which tables."""
-
-    figures: int
-    of: int
-    tables: tuple[str, ...]
+        return _convert_to_nano(rho) <= _convert_to_nano(self.left[self.known.policy.get_unit(family)])
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
@@ -106,25 +93,21 @@ def can_be_had(found: Facts) -> bool:
 
 def _describe_request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]) -> Facts:
     rows = request.table.blocks[0].axes
-    return {
-        "name": request.name,
-        "title": request.title,
-        "family": request.family,
+    stated = request.model_dump(include={"name", "title", "family", "geography", "asked_by", "purpose", "accuracy"})
+    return stated | {
         "unit": FAMILIES[request.family].unit,
-        "geography": request.geography,
-        "asked_by": request.asked_by,
-        "purpose": request.purpose,
         "sha256": request.sha256,
-        "accuracy": request.accuracy.model_dump(),
         "rows_of_an_area": int(np.prod([len(axis.selections) for axis in rows])),
         "cohorts": [_check_cohort(request, release, cohorts[code]) for code in request.cohorts],
     }
 
 
 def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
-    known, unit = cohort.known, cohort.policy.get_unit(request.family)
+    known, unit = cohort.known, cohort.known.policy.get_unit(request.family)
     published, free = find_published(request, release, known), known.estimate(request)
-    answer, plan = _plan_request(request, published, cohort)
+    answer, plan = _plan_request(request, cohort)
+    if answer is Answer.FREE and published["figures"] == published["of"]:
+        answer = Answer.PUBLISHED
     with_all_left = None
     if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
         everything = known.plan_at(cohort.left[unit], request)
@@ -132,7 +115,7 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     return {
         "cohort": known.cohort,
         "answer": answer,
-        "published": {"figures": published.figures, "of": published.of, "tables": list(published.tables)},
+        "published": published,
         "known": free and _summarise_accuracy(free, request),
         "synthetic": None if free else compute_synthetic_figures(request, known.cohort, release.synthetic_children),
         "measured": plan and _describe_measurement(request, plan, cohort),
@@ -142,20 +125,21 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     }
 
 
-def _plan_request(request: Request, published: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
+def _plan_request(request: Request, cohort: _Cohort) -> tuple[Answer, Plan | None]:
     try:
         plan = cohort.known.plan_requests([request])[request.family]
     except AccuracyOutOfReach:
         return Answer.OUT_OF_REACH, None
     if plan is None:
-        return Answer.PUBLISHED if published.figures == published.of else Answer.FREE, None
+        return Answer.FREE, None
     return Answer.FITS if cohort.can_pay(plan.rho, request.family) else Answer.DOES_NOT_FIT, plan
 
 
 def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
     """Return what a measurement costs, the total privacy loss of its unit afterwards, and how accurate the table is."""
-    account = cohort.policy.accounts[unit := cohort.policy.get_unit(request.family)]
-    spent, delta = account.cap_rho - cohort.left[unit], cohort.policy.delta
+    policy = cohort.known.policy
+    account = policy.accounts[unit := policy.get_unit(request.family)]
+    spent, delta = account.cap_rho - cohort.left[unit], policy.delta
     return {
         "rho": plan.rho,
         "nano_rho": _convert_to_nano(plan.rho),
@@ -200,11 +184,10 @@ def _summarise_accuracy(exactness: Expected | None, request: Request) -> Facts:
 def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     """Return the cost of measuring all requests within reach at once, and the sum of separate costs, rho by unit."""
     own = [each for each in requests if cohort.known.cohort in each.cohorts]
-    # the cost does not depend on published figures, so none are read
-    alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
+    alone = {each.name: _plan_request(each, cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
     plans = [plan for plan in cohort.known.plan_requests(within_reach).values() if plan]
-    policy = cohort.policy
+    policy = cohort.known.policy
 
     def sum_by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:
         added = dict.fromkeys(policy.accounts, 0)
@@ -271,8 +254,8 @@ def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]
     return document | {"levels": merged}
 
 
-def find_published(request: Request, release: Released, known: Known) -> Published:
-    """Return how many of a request's percentages at full detail are published already and not withheld, and where."""
+def find_published(request: Request, release: Released, known: Known) -> Facts:
+    """Return how many of a request's percentages at full detail are published and not withheld, and the tables."""
     plan = known.base[request.family]
     areas = list_geographies(plan.family.get_attribute(COUNCIL).categories)
     areas = areas if request.geography == "councils" else areas[:1]
@@ -290,8 +273,8 @@ def find_published(request: Request, release: Released, known: Known) -> Publish
         # the first area is that of all councils together
         published[other] = [stated if index == 0 or other.blocks[0].councils else set() for index in range(len(areas))]
     figures = sum(len(wanted & set().union(*in_area)) for in_area in zip(*published.values(), strict=True))
-    tables = tuple(table.name for table, by_area in published.items() if any(wanted & own for own in by_area))
-    return Published(figures, len(wanted) * len(areas), tables)
+    tables = [table.name for table, by_area in published.items() if any(wanted & own for own in by_area)]
+    return {"figures": figures, "of": len(wanted) * len(areas), "tables": tables}
 
 
 def _list_withheld_rows(table: Table, release: Released, cohort: str) -> Collection[tuple[str, ...]]:
@@ -350,7 +333,7 @@ def _count_rows(request: Request, children: pa.Table) -> list[Facts]:
         return np.asarray(pc.is_in(children[attribute], value_set=pa.array(categories)))
 
     rows = []
-    for chosen in product(*(axis.selections for axis in block.axes)):
+    for _, chosen, _ in iter_rows(request.table, block):
         if TOTAL in (labels := [level.label for level in chosen]):
             continue
         sides = [is_in(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]

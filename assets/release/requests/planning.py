@@ -6,13 +6,12 @@ table will be: for groups of the published sizes, by the function that gives a p
 plan does not depend on the order of the requests.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -109,7 +108,7 @@ class Known:
     policy: Policy
 
     @classmethod
-    def read(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: Iterable[Plan]) -> Known:
+    def read(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: Iterable[Plan]) -> Self:
         """Return the released plans, with group sizes from the noisy counts of a bundle measured under `base`."""
         sizes_of = cache(partial(_read_published_sizes, bundle, cohort, base))
         return cls(cohort, base, tuple(on_request), sizes_of, load_policy())
@@ -225,7 +224,7 @@ class Released:
     on_request: OnRequest
 
     @classmethod
-    def read(cls, bundle: Path) -> Released:
+    def read(cls, bundle: Path) -> Self:
         package, _ = read_bundle_facts(bundle)
         return cls(package["version"], bundle, tuple(package["cohorts"]), OnRequest.read_bundle(bundle))
 

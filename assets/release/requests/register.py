@@ -16,14 +16,7 @@ from dataclasses import dataclass, replace
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import get_delivery_macs, read_complete_record
-from assets.release.record import (
-    CohortRecord,
-    keep_plan,
-    read_fixed_record,
-    read_published_plans,
-    read_record,
-    read_request_plans,
-)
+from assets.release import record as records
 from assets.release.requests.planning import Known, find_release
 from assets.release.requests.request import Request, parse_request
 from ndl_export.bundle.release_directory import replace_register
@@ -130,7 +123,7 @@ def read_registered_requests(home: Home) -> dict[str, Registered]:
     for version in map(str, list_versions(home.release)):
         if version not in withdrawn:
             # the first release that published its table and is not withdrawn
-            tables = (table for entry in read_record(home, version).values() for table in entry.requested)
+            tables = (table for entry in records.read_record(home, version).values() for table in entry.requested)
             answered = {table["definition"]["name"]: version for table in tables} | answered
     found: dict[str, Registered] = {}
     for line in chained_log.read_entries(home.requests):
@@ -164,28 +157,19 @@ def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
     # a release charges a family once for all tables that it answers together
     charges = {cohort: ledger.find(cohort, each.answered_in, request.family) for cohort in request.cohorts}
     rho = {cohort: charge.rho if charge else 0.0 for cohort, charge in charges.items()} if each.answered_in else {}
-    return AskedTable(
-        name=each.name,
-        title=request.definition.title,
-        asked_by=request.asked_by,
-        purpose=request.purpose,
-        asked_on=each.asked_on,
-        cohorts=request.cohorts,
-        status=status,
-        answered_in=each.answered_in,
-        reason=each.refused,
-        rho=rho,
-    )
+    own = request.model_dump(include={"name", "title", "asked_by", "purpose", "cohorts"})
+    own |= {"asked_on": each.asked_on, "answered_in": each.answered_in, "reason": each.refused}
+    return AskedTable(**own, status=status, rho=rho)
 
 
-def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
+def reuse_record(store: CohortStore, origin: str, version: str) -> records.CohortRecord:
     """Return the record of a cohort measured by `origin`, with the requested tables of the newest earlier release."""
-    withdrawn, found = load_withdrawals(store.home.release), CohortRecord(origin)
+    withdrawn, found = load_withdrawals(store.home.release), records.CohortRecord(origin)
     for earlier in list_versions(store.home.release):
         if earlier < Version.parse(version) and str(earlier) not in withdrawn:
-            own = read_record(store.home, str(earlier)).get(store.cohort)
+            own = records.read_record(store.home, str(earlier)).get(store.cohort)
             if own and own.measured_in == origin:
-                found = CohortRecord(origin, requested=own.requested, on_request=own.on_request)
+                found = records.CohortRecord(origin, requested=own.requested, on_request=own.on_request)
     return found
 
 
@@ -196,8 +180,8 @@ def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]
 
 
 def add_requests(
-    home: Home, version: str, record: Mapping[str, CohortRecord], names: Sequence[str]
-) -> dict[str, CohortRecord]:
+    home: Home, version: str, record: Mapping[str, records.CohortRecord], names: Sequence[str]
+) -> dict[str, records.CohortRecord]:
     """Return the record of a release that answers these requests; keep the plans of what is to be measured."""
     requests = [open_request(home, name) for name in dict.fromkeys(names)]
     for each in requests:
@@ -222,19 +206,19 @@ def add_requests(
     }
 
 
-def read_known(store: CohortStore, entry: CohortRecord) -> Known:
+def read_known(store: CohortStore, entry: records.CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
-    base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
+    base, on_request = records.read_published_plans(store, entry.measured_in), records.read_request_plans(store, entry)
     return Known.read(store.home.release / entry.measured_in, store.cohort, base, (plan for _, plan in on_request))
 
 
 def _add_cohort_requests(
-    store: CohortStore, version: str, entry: CohortRecord, requests: Sequence[Registered]
-) -> CohortRecord:
+    store: CohortStore, version: str, entry: records.CohortRecord, requests: Sequence[Registered]
+) -> records.CohortRecord:
     planned = read_known(store, entry).plan_requests(each.request for each in requests)
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
-        measured_from = read_fixed_record(store.home, entry.measured_in)[store.cohort].measured_from
+        measured_from = records.read_fixed_record(store.home, entry.measured_in)[store.cohort].measured_from
         # whether every row is the same is checked at the measurement, by the MAC that the ledger recorded
         if get_delivery_macs(read_complete_record(store).extracts) != measured_from:
             raise _build_moved_error(store.cohort, entry.measured_in)
@@ -243,7 +227,7 @@ def _add_cohort_requests(
             own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
             ledger.check_fits(store.cohort, version, own, unit=unit)
     for plan in plans.values():
-        keep_plan(store, version, plan)
+        records.keep_plan(store, version, plan)
     documents = tuple(each.build_table(version).build_document() for each in requests)
     on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
     return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)

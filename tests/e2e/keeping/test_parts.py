@@ -156,14 +156,14 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(tmp_path: Path) -> None
         sent.take(code)
         link_cohort(home.get_cohort(code), ["leeds"], sent.keys)
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=policy.quarantine_days + 1)
-    expire(home, None, None, policy, later)
+    expire(home, None, None, later)
     assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]
     sent.send("2026-06", build_child(50))
     assert sent.take().rows_kept == 42
     # all but the records of what was done and of who may sign, and the locks
     records = (home.processing_log, home.ledger, home.first_real_extract)
     for code, left in ((BEFORE, (COHORT,)), (COHORT, ())):
-        expire(home, None, None, policy, dt.datetime.combine(policy.compute_end(Cohort(code)), dt.time(), dt.UTC))
+        expire(home, None, None, dt.datetime.combine(policy.compute_end(Cohort(code)), dt.time(), dt.UTC))
         (entry,) = SortedFiles(home, "eyfsp", "leeds").list_entries().values()
         assert entry.cohorts == left
         files = [path for path in home.root.rglob("*") if path.is_file() and path not in records]

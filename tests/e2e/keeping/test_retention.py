@@ -49,9 +49,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     before = {part: hash_files(place.home.root / part) for part in stay}
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
-    assert {entry.what for entry in find_due_items(place.home, None, None, get_retention(), at - DAY).held} == {
-        "quarantine"
-    }
+    assert {entry.what for entry in find_due_items(place.home, None, None, at - DAY).held} == {"quarantine"}
     returned = (
         place.home.get_extract("eyfsp", COHORT, "leeds").return_file,
         place.home.get_extract("health", COHORT, "leeds").told_file,
@@ -60,7 +58,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")
-    expire(place.home, None, None, get_retention(), at)
+    expire(place.home, None, None, at)
     assert not [path for path in place.home.returns.rglob("*") if path.is_file()]
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
     kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
@@ -87,15 +85,15 @@ def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
 def test_quarantine_superseded_results_and_landing_files_go_after_their_days_and_not_before(place: Place) -> None:
     policy = get_retention()
     early, late = (now() + (policy.landing_days + days) * DAY for days in (-1, 1))
-    assert not find_due_items(place.home, place.landing, place.keys, policy, early).landing
-    assert len(find_due_items(place.home, place.landing, place.keys, policy, late).landing) == 40
+    assert not find_due_items(place.home, place.landing, place.keys, early).landing
+    assert len(find_due_items(place.home, place.landing, place.keys, late).landing) == 40
     with place.find_file("leeds/eyfsp").open("a") as file:
         file.write(place.find_file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
     place.take("leeds/eyfsp")
     history = place.home.get_extract("eyfsp", COHORT, "leeds").history
     assert len(list(history.iterdir())) == 1
     at = now() + (policy.superseded_days + 1) * DAY
-    expire(place.home, None, None, policy, at)
+    expire(place.home, None, None, at)
     assert not list(history.iterdir())
     assert not list(place.home.restricted.glob("quarantine/*/*/*.parquet"))
     assert place.list_rows("leeds/eyfsp")
@@ -218,7 +216,7 @@ def test_nothing_that_a_sender_calls_so_takes_another_file_along(place: Place, t
     shred_taken(place.landing, place.home, place.keys, "202324")
     assert not left.exists()
     left.write_text("pupils\n")
-    expire(place.home, place.landing, place.keys, get_retention(), now())
+    expire(place.home, place.landing, place.keys, now())
     assert not left.exists()
 
 

@@ -150,7 +150,7 @@ FORGED: dict[str, tuple[str, object, str]] = {
     "a name above": ("_read_records", lambda _: {"restricted/../../evil": b"x"}, "is not a backup"),
     "a name that is not plain": ("_read_records", lambda _: {"restricted/./evil": b"x"}, "is not a backup"),
     "no MAC of the installation": ("_compute_mac", lambda *_: "00" * 32, "was not made by the installation"),
-    "other content": ("_hash_contents", lambda held: dict.fromkeys(held, "00" * 32), "that its manifest lists"),
+    "other content": ("compute_sha256", lambda _: "00" * 32, "that its manifest lists"),
     "a later version": ("FORMAT", 2, "another version of the software"),
 }
 """What is replaced in the software that makes it: whoever has the recipient's public key can encrypt to it."""

@@ -104,21 +104,21 @@ def test_later_deliveries_of_every_cohort_come_in_without_a_child_who_objects(op
 
 def test_a_child_who_can_be_in_no_table_is_removed_a_year_after_reception(open_cohorts: Desk) -> None:
     """The others have a two-year review, which is in tables of reviews."""
-    desk, policy = open_cohorts, get_retention()
+    desk = open_cohorts
     at = dt.datetime(2032, 9, 1, tzinfo=dt.UTC)
     stand_in_for_profile(desk.home, RIGHT)
-    assert not find_due_items(desk.home, None, desk.keys, policy, at - dt.timedelta(1)).children
-    assert not find_due_items(desk.home, None, None, policy, at).children  # rows are recognised by keys
-    (child,) = find_due_items(desk.home, None, desk.keys, policy, at).children
+    assert not find_due_items(desk.home, None, desk.keys, at - dt.timedelta(1)).children
+    assert not find_due_items(desk.home, None, None, at).children  # rows are recognised by keys
+    (child,) = find_due_items(desk.home, None, desk.keys, at).children
     assert found_in(child) == {(RIGHT, "leeds"), (RIGHT, "halton")}
-    expire(desk.home, None, desk.keys, policy, at)
+    expire(desk.home, None, desk.keys, at)
     assert {held(desk.home, desk, council, RIGHT) for council in ("leeds", "halton")} == {len(OTHERS)}
-    assert not find_due_items(desk.home, None, desk.keys, policy, at).children
+    assert not find_due_items(desk.home, None, desk.keys, at).children
     assert "children in no table" in {entry.note for entry in verify(desk.home) if entry.what == Processing.EXPIRY}
     # the same file does not bring the child back; another is linked first, because row keys of the links are not its
     assert deliver(desk, "leeds", RIGHT, BIRTH, CHILD).rows_kept == len(OTHERS)
     deliver(desk, "leeds", RIGHT, BIRTH, CHILD | {"postcode": "LS2 9JT"})
-    assert not find_due_items(desk.home, None, desk.keys, policy, at).children
+    assert not find_due_items(desk.home, None, desk.keys, at).children
 
 
 def stand_in_for_profile(home: Home, cohort: str) -> Path:
@@ -130,12 +130,12 @@ def stand_in_for_profile(home: Home, cohort: str) -> Path:
 
 def due(home: Home, at: dt.datetime) -> set[str]:
     """Return the cohorts with anything due besides the quarantine."""
-    found = find_due_items(home, None, None, get_retention(), at).held
+    found = find_due_items(home, None, None, at).held
     return {entry.cohort for entry in found if entry.what != "quarantine"}
 
 
 def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: Desk) -> None:
-    desk, policy, at = open_cohorts, get_retention(), dt.datetime(2031, 9, 1, tzinfo=dt.UTC)
+    desk, at = open_cohorts, dt.datetime(2031, 9, 1, tzinfo=dt.UTC)
     profile = stand_in_for_profile(desk.home, BEFORE)
     assert due(desk.home, at) == set()  # its Profile came
     profile.unlink()
@@ -144,7 +144,7 @@ def test_a_cohort_without_a_profile_ends_a_year_after_reception(open_cohorts: De
     assert due(desk.home, at) == {BEFORE}
     child = find_rows(desk.home.get_extract("hv_reviews", BEFORE, "leeds"), [len(OTHERS) + 1], desk.keys, linked=True)
     forget(desk.home, child, desk.keys, objection=True)
-    expire(desk.home, None, None, policy, at)
+    expire(desk.home, None, None, at)
     assert {extract.cohort for extract in desk.home.iter_extracts("pseudonymised", "parquet")} == {RIGHT}
     # more files of the cohort may come, and the same ones again
     assert {objection.cohort for objection in read_objections(desk.home)} == {BEFORE, RIGHT}

@@ -59,7 +59,8 @@ def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path:
     ledger = Ledger(home.ledger)
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
-    assert fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked) == [COHORT]
+    fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
+    assert read_record(home, VERSION).measured == [COHORT]
 
 
 @pytest.mark.parametrize("name", [VERSION, f"{VERSION}.zip"])

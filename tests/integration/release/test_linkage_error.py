@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from assets.release.linkage_error import correct_estimates, estimate_error_rates, find_doubtful_groups
+from assets.release.linkage_error import Linked, correct_estimates, find_doubtful_groups
 from assets.release.planning import plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import pupil
@@ -99,7 +99,7 @@ def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_
     )
     moments = correct_estimates(plan.family, otherwise)
     added = (moments.compute_values(linked) / otherwise.compute_values(linked) - 1)[0]
-    found = estimate_error_rates(plan.family, otherwise).rates[REVIEW_MISSED]
+    found = Linked(plan.family, otherwise).estimate_rates(None).rates[REVIEW_MISSED]
     assert added[0] > 5 * max(added[1:])
     assert added[0] > 2 * found
     assert moments.compute_variance(linked)[0, 0] > 1.5 * moments.compute_variance(linked)[0, 1]

@@ -63,7 +63,6 @@ LATER = ("2026-11-30", FIRST, "2026-11-27", MOVED)
             [("2026-11-26", FIRST, "", ANNOUNCED), ("", NEXT, "", Day("2026-11-12"))],
             id="announced no more, no day ahead",
         ),
-        pytest.param([(None, NEXT, "2026-11-01", Day("2026-11-01"))], id="published before days were kept"),
     ],
 )
 def test_the_day_of_a_release(

@@ -102,7 +102,7 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
 ) -> None:
     """As a named pipe can: the plan is made of one, and the gate reads the other, which people signed."""
     approve(home, ANNA)
-    planned, content = measuring.find_plan, yaml.safe_load((tmp_path / "policy.yaml").read_text())
+    planned, content = measuring.records.find_plan, yaml.safe_load((tmp_path / "policy.yaml").read_text())
     for account in content["accounts"].values():
         account["split"] = {family: rho / 2 for family, rho in account["split"].items()}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
@@ -112,7 +112,7 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
             meanwhile.setenv("READINESS_POLICY", str(tmp_path / "other.yaml"))
             return planned(*about)
 
-    monkeypatch.setattr(measuring, "find_plan", exchanged)
+    monkeypatch.setattr(measuring.records, "find_plan", exchanged)
     with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
         measure(home, keys)
     assert Ledger(home.ledger).list_entries() == []
