@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from assets.home.paths import Home
 from assets.release.planning import plan_family
@@ -200,7 +200,7 @@ def _list_levels() -> str:
 def _format_by_band(models: dict[str, Cells]) -> str:
     """Return a table of error and coverage by truth and way, for all cells, by band and for the one group."""
 
-    def format_shown(cells: Cells, way: str, chosen: NDArray[np.bool_]) -> str:
+    def format_shown(cells: Cells, way: str, chosen: pd.Series) -> str:
         return f"{cells.compute_root_mean_square(way, chosen):.2f}, {cells.compute_coverage(way, chosen):.1%}"
 
     heads = [f"{SMALLEST} or more", *map(_format_band, BANDS), "the one group"]
