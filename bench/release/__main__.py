@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from assets.home.paths import Home
 from assets.release.planning import plan_family
@@ -104,7 +104,7 @@ def main(home: Home | None) -> None:
     print(page)
 
 
-def _mask_cells(cells: Cells) -> dict[str, NDArray[np.bool_]]:
+def _mask_cells(cells: Cells) -> dict[str, pd.Series]:
     """Return the cells of each column of the model's table: all, by number of children, and the one group."""
     bands = {f"{least} to {most - 1}": cells.mask_within(least, most) for least, most in pairwise(BANDS)}
     return {

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock, call
 
 import dagster as dg
 import docker.errors
 import pytest
+from dagster import DagsterRunStatus as Status
 from dagster._core.launcher import WorkerStatus
 from dagster_docker import DockerRunLauncher
 
@@ -22,52 +24,31 @@ from tests.support import PROJECT, find_free_port
 from tests.support.waiting import wait_until
 
 
-class Engine:
-    """An engine with ended containers, the first of which it removes itself in the meantime."""
-
-    def __init__(self, *runs: str) -> None:
-        self.left = [SimpleNamespace(labels={"dagster/run_id": run}, remove=self._removes(run)) for run in runs]
-        self.removed: list[str] = []
-        self.containers = SimpleNamespace(list=self._list)
-
-    def _list(self, **asked: Any) -> list[Any]:
-        filters = {"label": "dagster/run_id", "status": ["created", "exited"]}
-        assert asked == {"all": True, "filters": filters, "ignore_removed": True}
-        if not self.left:
-            raise docker.errors.APIError("this engine lists nothing")
-        return self.left
-
-    def _removes(self, run: str) -> Any:
-        def remove(*, force: bool) -> None:
-            if self.left[0].labels["dagster/run_id"] == run:
-                raise docker.errors.NotFound("gone")
-            self.removed.append(run)
-
-        return remove
-
-
 def test_containers_of_ended_runs_alone_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their engine has removed the first meanwhile, and one that lists nothing keeps no run from starting."""
     with dg.DagsterInstance.ephemeral() as instance:
 
-        def begun(status: dg.DagsterRunStatus) -> dg.DagsterRun:
+        def begun(status: Status) -> dg.DagsterRun:
             return instance.add_run(dg.DagsterRun(job_name="intake", run_id=str(uuid.uuid4()), status=status))
 
-        ended = [begun(dg.DagsterRunStatus.FAILURE), begun(dg.DagsterRunStatus.SUCCESS)]
-        starting = begun(dg.DagsterRunStatus.STARTING)
-        engine = Engine(*(run.run_id for run in (*ended, starting)), "a run of another deployment")
-        launched: list[Any] = []
-        monkeypatch.setattr(DockerRunLauncher, "launch_run", lambda _, context: launched.append(context))
+        gone, ended, starting = map(begun, (Status.FAILURE, Status.SUCCESS, Status.STARTING))
+        runs = (gone.run_id, ended.run_id, starting.run_id, "a run of another deployment")
+        left = [Mock(labels={"dagster/run_id": run}) for run in runs]
+        left[0].remove.side_effect = docker.errors.NotFound("gone")
+        listed, launched = Mock(side_effect=[left, docker.errors.APIError("this engine lists nothing")]), Mock()
+        engine = SimpleNamespace(containers=SimpleNamespace(list=listed))
+        monkeypatch.setattr(DockerRunLauncher, "launch_run", launched)
         monkeypatch.setattr(TidyLauncher, "_get_client", lambda *_: engine)
         monkeypatch.setattr(TidyLauncher, "get_container_context", lambda *_: None)
         launcher = TidyLauncher()
         launcher.register_instance(instance)
         context: Any = SimpleNamespace(dagster_run=starting)
-        launcher.launch_run(context)
-        removed = list(engine.removed)
-        engine.left.clear()
-        launcher.launch_run(context)
-    assert removed == [ended[1].run_id]
-    assert launched == [context, context]
+        for _ in range(2):
+            launcher.launch_run(context)
+    filters = {"label": "dagster/run_id", "status": ["created", "exited"]}
+    listed.assert_called_with(all=True, filters=filters, ignore_removed=True)
+    assert [each.remove.called for each in left] == [True, True, False, False]
+    assert launched.call_args_list == [call(context)] * 2
 
 
 CODE = """
@@ -129,7 +110,7 @@ def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind
 
         with code_server(tmp_path, *where):
             assert dagster(tmp_path, "job", "launch", "-w", "workspace.yaml", "-j", "waiting").wait() == 0
-            wait_until(lambda: instance.get_runs()[0].status is dg.DagsterRunStatus.STARTED)
+            wait_until(lambda: instance.get_runs()[0].status is Status.STARTED)
             assert instance.run_launcher.supports_check_run_worker_health
             assert status() is WorkerStatus.RUNNING
         assert status() is (WorkerStatus.RUNNING if behind == "an address" else WorkerStatus.FAILED)

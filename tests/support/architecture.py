@@ -14,25 +14,12 @@ from pathlib import Path
 from tests.support import PROJECT
 
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
-ORDER: Mapping[str, tuple[str, ...]] = {
-    "sources": ("reference", "contracts", "councils", "extract", "diagnosis", "onboarding", "synthetic"),
-    "privacy": ("doors", "names", "release", "estimation", "synthetic", "linkage", "returns"),
-    "ndl_export": (
-        "pages",
-        "files",
-        "tables",
-        "facts",
-        "documents",
-        "metadata",
-        "analyst_db",
-        "site",
-        "api",
-        "bundle",
-        "publish",
-        "answers",
-    ),
-    "assets": ("home", "catalogue", "pseudonymise", "intake", "linkage", "release", "returns", "keeping"),
-    "pipelines": ("dagster", "reports", "commands"),
+ORDER: Mapping[str, list[str]] = {
+    "sources": "reference contracts councils extract diagnosis onboarding synthetic".split(),
+    "privacy": "doors names release estimation synthetic linkage returns".split(),
+    "ndl_export": "pages files tables facts documents metadata analyst_db site api bundle publish answers".split(),
+    "assets": "home catalogue pseudonymise intake linkage release returns keeping".split(),
+    "pipelines": "dagster reports commands".split(),
 }
 """Rooms of each package; a room may import earlier rooms of its package, but not later ones."""
 
@@ -58,7 +45,7 @@ class Module:
 
     def iter_imports(self) -> Iterator[str]:
         """Yield the dotted names of all its imports, at the top or inside functions."""
-        for node in self.nodes:
+        for node in _iter_statements(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -66,6 +53,13 @@ class Module:
                     name if (name := f"{node.module}.{alias.name}") in list_names() else node.module
                     for alias in node.names
                 )
+
+
+def _iter_statements(inside: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(inside):
+        if isinstance(node, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield node
+            yield from _iter_statements(node)
 
 
 def iter_python_files(package: str) -> Iterator[Path]:

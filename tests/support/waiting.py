@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 PATIENCE = 600.0
 """Seconds until a test gives up on something that takes seconds on a quiet machine."""
@@ -34,6 +34,15 @@ def wait_until(
             raise AssertionError(f"{what}: {said.read_text(errors='replace')[-4000:] if said else found}")
         time.sleep(every)
     return found
+
+
+def run_processes(*processes: Any, patience: float | None = PATIENCE) -> list[int | None]:
+    """Start processes, wait until they have ended, and return their exit codes."""
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(patience)
+    return [process.exitcode for process in processes]
 
 
 def is_answering(port: int) -> bool:

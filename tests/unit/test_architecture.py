@@ -10,24 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.architecture import (
-    ORDER,
-    PACKAGES,
-    PROJECT,
-    draw_picture,
-    find_circle,
-    list_modules,
-    list_names,
-    map_module_imports,
-    map_room_imports,
-)
+from tests.support import architecture
 
 MAY_IMPORT = {
     "sources": {"sources", "privacy.doors"},
     "privacy": {"privacy"},
+    "privacy.doors": {"privacy.doors"},
     "ndl_export": {"ndl_export", "sources.reference", "privacy.doors", "privacy.linkage.cells"},
     "assets": {"assets", "sources", "privacy", "ndl_export"},
-    "pipelines": set(PACKAGES),
+    "pipelines": set(architecture.PACKAGES),
 }
 KNOWS_DAGSTER = re.compile(
     r"assets\.catalogue(\.\w+)?|assets\.\w+\.assets|pipelines\.dagster(\.\w+)?|pipelines\.(run|\w*definitions)"
@@ -38,11 +29,11 @@ def _within(name: str, parent: str) -> bool:
     return name == parent or name.startswith(f"{parent}.")
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", MAY_IMPORT)
 def test_imports_run_one_way(package: str) -> None:
     wrong = [
         f"{module} imports {name}"
-        for module, imported in map_module_imports().items()
+        for module, imported in architecture.map_module_imports().items()
         for name in imported
         if _within(module, package) and not any(_within(name, allowed) for allowed in MAY_IMPORT[package])
     ]
@@ -51,50 +42,42 @@ def test_imports_run_one_way(package: str) -> None:
 
 def test_there_is_no_circle_of_imports_between_modules_or_rooms() -> None:
     """Imports inside functions count: a circle that is hidden there is one all the same."""
-    rooms = {room: imported for room, imported in map_room_imports().items() if "." in room}
-    assert find_circle(map_module_imports()) == []
-    assert find_circle(rooms) == []
+    rooms = {room: imported for room, imported in architecture.map_room_imports().items() if "." in room}
+    assert architecture.find_circle(architecture.map_module_imports()) == []
+    assert architecture.find_circle(rooms) == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", architecture.PACKAGES)
 def test_a_room_imports_none_that_comes_after_it(package: str) -> None:
-    rooms = [f"{package}.{room}" for room in ORDER[package]]
-    found = {room for room in map_room_imports() if room.startswith(f"{package}.")}
+    rooms = [f"{package}.{room}" for room in architecture.ORDER[package]]
+    found = {room for room in architecture.map_room_imports() if room.startswith(f"{package}.")}
     assert found == set(rooms), "a room is missing from ORDER, or gone"
     later = [
         f"{room} imports {name}"
         for place, room in enumerate(rooms)
-        for name in map_room_imports()[room]
+        for name in architecture.map_room_imports()[room]
         if name in rooms[place + 1 :]
     ]
     assert not later
 
 
-def test_the_doors_import_nothing_of_ours() -> None:
-    for module in list_modules():
-        if module.room == "privacy.doors":
-            assert {name for name in module.iter_imports() if name in list_names()} <= {
-                name for name in list_names() if _within(name, "privacy.doors")
-            }, module.path
-
-
 def test_dagster_is_known_where_stages_meet_it_and_nowhere_else() -> None:
     knowing = {
         module.name
-        for module in list_modules()
+        for module in architecture.list_modules()
         if any(name.partition(".")[0].startswith("dagster") for name in module.iter_imports())
     }
     assert not {name for name in knowing if not KNOWS_DAGSTER.fullmatch(name)}
 
 
 def test_every_package_says_what_belongs_there() -> None:
-    for module in list_modules():
+    for module in architecture.list_modules():
         assert ast.get_docstring(module.tree), module.path
 
 
 def test_the_picture_is_that_of_the_code() -> None:
     """`make docs` draws it anew."""
-    assert (PROJECT / "docs" / "stages.svg").read_text(encoding="utf-8") == draw_picture()
+    assert (architecture.PROJECT / "docs" / "stages.svg").read_text(encoding="utf-8") == architecture.draw_picture()
 
 
 # Doors
@@ -109,8 +92,15 @@ class Door:
     done_by: Callable[[ast.AST], bool]
 
 
+def _spell(node: ast.AST) -> str:
+    """The dotted name that a node is, if it is one: for these `ast.unparse` takes a hundred times as long."""
+    if isinstance(node, ast.Attribute):
+        return f"{_spell(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def _calls(*dotted: str) -> Callable[[ast.AST], bool]:
-    return lambda node: isinstance(node, ast.Call) and ast.unparse(node.func) in dotted
+    return lambda node: isinstance(node, ast.Call) and _spell(node.func) in dotted
 
 
 def _an_attribute(name: str) -> Callable[[ast.AST], bool]:
@@ -118,7 +108,7 @@ def _an_attribute(name: str) -> Callable[[ast.AST], bool]:
 
 
 def _mentions(*dotted: str) -> Callable[[ast.AST], bool]:
-    return lambda node: isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in dotted
+    return lambda node: _spell(node) in dotted
 
 
 _STATEMENT = re.compile(r"\b(SELECT|FROM|COPY|ATTACH|read_parquet|read_csv|WHERE|WHEN|JOIN|INTO|PRAGMA|SET)\b")
@@ -165,10 +155,8 @@ DOORS = (
     Door(
         "ask whether a release was charged",
         (
-            "privacy.release.ledger",
-            "privacy.release.ledger_storage",
-            "privacy.release.statement",
             "pipelines.reports.budget",
+            *(f"privacy.release.{each}" for each in ("ledger", "ledger_storage", "statement")),
         ),
         _mentions("EntryKind.RESERVE", "EntryKind.COMMIT"),
     ),
@@ -176,7 +164,7 @@ DOORS = (
 
 
 def _round_the_door(door: Door) -> Iterator[str]:
-    for module in list_modules():
+    for module in architecture.list_modules():
         if module.name not in door.modules:
             for node in module.nodes:
                 if door.done_by(node):
@@ -208,11 +196,11 @@ def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
     assert any(door.done_by(node) for node in ast.walk(ast.parse(code)))
 
 
-@pytest.mark.parametrize("file", sorted((PROJECT / "bench").rglob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((architecture.PROJECT / "bench").rglob("*.py")), ids=lambda file: file.stem)
 def test_a_benchmark_imports_what_there_is(file: Path) -> None:
     """Nothing runs benchmarks daily, and a renamed function would be missed."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PACKAGES:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in architecture.PACKAGES:
             module = importlib.import_module(str(node.module))
             for name in (each.name for each in node.names):
                 assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), name

@@ -14,30 +14,19 @@ from dp_accounting.rdp import rdp_privacy_accountant as rdp
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
-from tests.support.release.crash import (
-    COHORT,
-    FAMILY,
-    FIRST,
-    PLAN,
-    Scene,
-    check_evidence,
-    finish,
-    kill_at,
-    list_steps,
-    measure_in,
-)
+from tests.support.release import crash
 
 DISCRETISATION = 1e-3
 
 
 def check_charge(folder: Path) -> None:
     """Measure a small family by the real path, and raise AssertionError if its ledger charged less than the cost."""
-    scene = Scene.create(folder / "home")
-    measure_in(scene, "audited")
-    charged = Ledger(scene.location).find(COHORT, "audited", FAMILY)
-    exact = fsum(0.5 / sigma**2 for sigma in PLAN.sigmas.values())
+    scene = crash.Scene.create(folder / "home")
+    crash.measure_in(scene, "audited")
+    charged = Ledger(scene.location).find(crash.COHORT, "audited", crash.FAMILY)
+    exact = fsum(0.5 / sigma**2 for sigma in crash.PLAN.sigmas.values())
     assert charged.rho >= exact, f"charged rho {charged.rho:.9f}, for noise that costs {exact:.9f}"
-    check_epsilon(PLAN, charged.rho)
+    check_epsilon(crash.PLAN, charged.rho)
 
 
 def check_epsilon(plan: Plan, charged_rho: float) -> None:
@@ -67,8 +56,8 @@ def by_renyi(plan: Plan) -> float:
 
 def check_once(folder: Path) -> None:
     """Raise AssertionError for two draws for one charge, a draw without a charge, or a charge left open."""
-    scene = Scene.create(folder / "home")
-    names = list_steps(scene, "whole")
-    assert kill_at(scene, "killed", names.index("after draw")) == -signal.SIGKILL
-    finish(scene, "killed")
-    check_evidence(scene, [FIRST, "whole", "killed"])
+    scene = crash.Scene.create(folder / "home")
+    names = crash.list_steps(scene, "whole")
+    assert crash.kill_at(scene, "killed", names.index("after draw")) == -signal.SIGKILL
+    crash.finish(scene, "killed")
+    crash.check_evidence(scene, [crash.FIRST, "whole", "killed"])

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -33,7 +33,7 @@ from privacy.release.mechanism import OPENDP, Counts, Measurement, combine_measu
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, Marginal, Selector
-from tests.support.release.doubles import Integers, OneByOne
+from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import build_small_family, draw_small_table
 from tests.support.release.homes import COHORT, make_home
 
@@ -47,18 +47,11 @@ FEWEST_PILOTS = 20
 Vector = NDArray[np.float64]
 
 
-class Publisher(Protocol):
-    """Makes successive releases of tables, each of which is the first rows of the same table."""
+def check_black_box(publisher: "Small | Bundles", fewer: int, releases: int) -> None:
+    """Raise AssertionError if tables of `fewer` and `fewer` + 1 rows can be distinguished too well.
 
-    def numbers(self, rows: int) -> Vector:
-        """Make a new release of the table and return every published number."""
-
-    def rho(self) -> float:
-        """Return the charge of such a release."""
-
-
-def check_black_box(publisher: Publisher, fewer: int, releases: int) -> None:
-    """Raise AssertionError if tables of `fewer` and `fewer` + 1 rows can be distinguished too well."""
+    The publisher makes successive releases of tables, each of which is the first rows of the same table.
+    """
     weights, threshold = _statistic(publisher, fewer, max(FEWEST_PILOTS, math.ceil(PILOT_SHARE * releases)))
     false, true = (
         sum(float(publisher.numbers(rows) @ weights) > threshold for _ in range(releases))
@@ -74,7 +67,7 @@ def check_black_box(publisher: Publisher, fewer: int, releases: int) -> None:
     )
 
 
-def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, float]:
+def _statistic(publisher: "Small | Bundles", fewer: int, pilots: int) -> tuple[Vector, float]:
     """Return weights and threshold: the effect of one row on each number over the number's variance, and the midpoint.
 
     Raises AssertionError for a number that differs although it has no noise.
@@ -89,72 +82,52 @@ def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, f
     return weights, float(np.mean([(numbers @ weights).mean() for numbers in seen]))
 
 
-class _Zero(OneByOne):
+class _Zero(NoNoise):
     name = OPENDP
 
     def __init__(self, rho: float) -> None:
         pass
 
-    def draw(self, counts: Integers, sigma: float) -> Integers:
-        return counts.copy()
-
 
 class Small:
-    """A small family, measured and estimated; counts, their intervals and the charge are published."""
+    """A small family, measured and estimated; counts, their intervals and the charge are published. With a further
+    measurement for a requested table everything is published again, from both."""
 
-    def __init__(self, rho: float) -> None:
-        self._plan = make_plan(build_small_family(), rho, delta=1e-6)
+    def __init__(self, rho: float, on_request: float = 0.0) -> None:
+        self._plans = [make_plan(build_small_family(), rho, delta=1e-6)]
+        if on_request:
+            requested = replace(build_small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
+            self._plans.append(make_plan(requested, on_request, delta=1e-6, known=self._plans))
         self._table: pa.Table = draw_small_table(4, seed=3)
-        self._counts: dict[object, Counts] = {}
-        self._cubes = [
-            Cube({name: Selector.for_each(self._plan.family.get_attribute(name)) for name in marginal.attributes})
-            for marginal in self._plan.family.marginals
-        ]
+        self._counts: dict[tuple[int, int], Counts] = {}
 
     def rho(self) -> float:
-        return session.compute_charge(self._plan)
+        """Return the charge of such a release."""
+        return sum(map(session.compute_charge, self._plans))
 
     def numbers(self, rows: int) -> Vector:
-        made = self._made(rows)
-        return np.concatenate([self._published(Estimates(self._plan, made), self._cubes), [made.rho]])
+        """Make a new release of the first rows and return every published number."""
+        made = [self._measure(number, rows) for number in range(len(self._plans))]
+        parts = []
+        for known in range(1, len(made) + 1):
+            further = list(zip(self._plans[1:known], made[1:known], strict=True))
+            estimates = Estimates(*combine_measurements(self._plans[0], made[0], further))
+            parts.append(self._publish(estimates, self._plans[:known]))
+        return np.concatenate([*parts, [each.rho for each in made]])
 
-    def _made(self, rows: int) -> Measurement:
-        if rows not in self._counts:
-            self._counts[rows] = count_cells(self._table.slice(0, rows), self._plan)
-        return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.compute_charge(self._plan)))
-
-    def _published(self, estimates: Estimates, cubes: Sequence[Cube]) -> Vector:
-        parts = [np.ravel(estimates.compute_values(cube)) for cube in cubes]
-        for cube in cubes:
-            shown = compute_published_counts(estimates, cube)
-            parts += [np.ravel(shown.value), np.ravel(shown.lower), np.ravel(shown.upper)]
-        return np.concatenate(parts).astype(np.float64)
-
-
-class SmallOnRequest(Small):
-    """The same family, with a later measurement for a requested table: everything published both times, the second
-    time from both measurements."""
-
-    def __init__(self, rho: float, on_request: float) -> None:
-        super().__init__(rho)
-        requested = replace(build_small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
-        self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
-        self._requested = Cube(
-            {name: Selector.for_each(requested.get_attribute(name)) for name in ("fsm", "gld", "asq")}
-        )
-
-    def rho(self) -> float:
-        return super().rho() + session.compute_charge(self._further)
-
-    def numbers(self, rows: int) -> Vector:
-        made = self._made(rows)
-        key = (rows, "on request")
+    def _measure(self, number: int, rows: int) -> Measurement:
+        plan, key = self._plans[number], (number, rows)
         if key not in self._counts:
-            self._counts[key] = count_cells(self._table.slice(0, rows), self._further)
-        more = measure(self._further, self._counts[key], session.OpenDPNoise(session.compute_charge(self._further)))
-        first = self._published(Estimates(self._plan, made), self._cubes)
-        again = Estimates(*combine_measurements(self._plan, made, [(self._further, more)]))
-        return np.concatenate([first, self._published(again, [*self._cubes, self._requested]), [made.rho, more.rho]])
+            self._counts[key] = count_cells(self._table.slice(0, rows), plan)
+        return measure(plan, self._counts[key], session.OpenDPNoise(session.compute_charge(plan)))
+
+    def _publish(self, estimates: Estimates, plans: Sequence[Plan]) -> Vector:
+        parts = []
+        for attributes in (marginal.attributes for plan in plans for marginal in plan.family.marginals):
+            cube = Cube({name: Selector.for_each(self._plans[0].family.get_attribute(name)) for name in attributes})
+            shown = compute_published_counts(estimates, cube)
+            parts += [estimates.compute_values(cube), shown.value, shown.lower, shown.upper]
+        return np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
 
 
 class Bundles:

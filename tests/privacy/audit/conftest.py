@@ -8,9 +8,8 @@ import pytest
 
 from tests.privacy.audit.accountants import check_charge, check_once
 from tests.privacy.audit.black_box import Small, check_black_box
-from tests.privacy.audit.extracts import WORST, Neighbours, neighbours
 from tests.privacy.audit.residuals import check_residuals
-from tests.privacy.audit.sensitivity import check_sensitivity
+from tests.privacy.audit.sensitivity import WORST, Neighbours, check_sensitivity, neighbours
 from tests.privacy.audit.shape import check_shape
 from tests.support.once import make_once
 from tests.support.release.examples import make_small_plan

@@ -23,7 +23,7 @@ from assets.release import measure as release
 from ndl_export.tables import FAMILIES
 from privacy.release import child_table, session, statement
 from privacy.release.mechanism import OPENDP, OpenDPNoise
-from tests.support.release.doubles import Integers, OneByOne
+from tests.support.release.doubles import Integers, OneByOne, SameNoise
 
 _COUNTS, _L2 = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
 
@@ -60,12 +60,8 @@ class _Float(_Noise):
         return counts + np.random.default_rng().normal(0, sigma, counts.shape)
 
 
-class _Seeded(_Noise):
-    def __init__(self, rho: float) -> None:
-        self._generator = np.random.default_rng(20261101)
-
-    def draw(self, counts: Integers, sigma: float) -> Integers:
-        return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
+def _drawing_from(noise: type[OneByOne]) -> Callable[[], AbstractContextManager[Any]]:
+    return partial(patch.object, session, "OpenDPNoise", noise)
 
 
 @contextmanager
@@ -156,15 +152,16 @@ def _undercharging() -> Iterator[None]:
         yield
 
 
-MUTANTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
-    "halved noise": partial(patch.object, session, "OpenDPNoise", _Halved),
-    "noise reused across tables": partial(patch.object, session, "OpenDPNoise", _Reused),
-    "float noise": partial(patch.object, session, "OpenDPNoise", _Float),
-    "seeded noise": partial(patch.object, session, "OpenDPNoise", _Seeded),
-    "one child counted twice": partial(_keeping_every_row, "profiles"),
-    "sensitivity 3 from a long table": partial(_keeping_every_row, "reviewed"),
-    "true count in a manifest": _leaking_count,
-    "suppression on a true count": _suppressing,
-    "a draw on retry": _drawing_on_retry,
-    "a charge smaller than the map": _undercharging,
+MUTANTS: Mapping[str, tuple[Callable[[], AbstractContextManager[Any]], str, str]] = {
+    "halved noise": (_drawing_from(_Halved), "residuals", "variance"),
+    "noise reused across tables": (_drawing_from(_Reused), "residuals", "related|variance"),
+    "float noise": (_drawing_from(_Float), "residuals", "not of whole numbers"),
+    "seeded noise": (_drawing_from(SameNoise), "residuals", "two releases have the same noise|variance"),
+    "one child counted twice": (partial(_keeping_every_row, "profiles"), "sensitivity", "pupil .* moves by"),
+    "sensitivity 3 from a long table": (partial(_keeping_every_row, "reviewed"), "sensitivity", "moves by"),
+    "a draw on retry": (_drawing_on_retry, "once", "two processes drew for one charge"),
+    "a charge smaller than the map": (_undercharging, "accountants", "charged rho .* for noise that costs"),
+    "true count in a manifest": (_leaking_count, "shape", "privacy_statement.json depend on the data"),
+    "suppression on a true count": (_suppressing, "shape", "gld_headline.parquet.* depend on the data"),
 }
+"""The mistake, the part of the audit that detects it, and its message; those that take longest last."""

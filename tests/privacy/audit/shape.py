@@ -23,23 +23,17 @@ from assets.release.requests.planning import Sizes
 from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
-from privacy.release.mechanism import OPENDP
-from tests.support.release.doubles import Integers, OneByOne, hold_still
+from tests.support.release.doubles import Integers, SameNoise, hold_still
 from tests.support.release.homes import make_home, make_release
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, ask
 from tests.support.release.sizes import build_sizes
 
 
-class DataBlindNoise(OneByOne):
+class DataBlindNoise(SameNoise):
     """A noise source that poses as OpenDP and returns integers that depend only on the number of the draw."""
 
-    name = OPENDP
-
-    def __init__(self, rho: float) -> None:
-        self._generator = np.random.default_rng(5)
-
     def draw(self, counts: Integers, sigma: float) -> Integers:
-        return np.rint(self._generator.normal(40, 30, counts.shape)).astype(np.int64)
+        return super().draw(np.full_like(counts, 40), 30.0)
 
 
 def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request: bool = False) -> None:

@@ -12,12 +12,11 @@ from privacy.release.mechanism import compute_charge, compute_epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, load_places
 from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon, check_once
-from tests.privacy.audit.black_box import Bundles, Small, SmallOnRequest, check_black_box
+from tests.privacy.audit.black_box import Bundles, Small, check_black_box
 from tests.privacy.audit.conftest import IS_FULL, SIZE
 from tests.privacy.audit.draws import check_draws_under_load, check_interrupted_draws
-from tests.privacy.audit.extracts import CHILDREN, Neighbours, neighbours
 from tests.privacy.audit.residuals import check_residuals
-from tests.privacy.audit.sensitivity import check_sensitivity
+from tests.privacy.audit.sensitivity import CHILDREN, Neighbours, check_sensitivity, neighbours
 from tests.privacy.audit.shape import check_shape
 from tests.support.daily import mark_slow_after
 from tests.support.release.crash import make_quick_folder
@@ -57,7 +56,7 @@ def test_the_black_box_of_a_small_family(fewer: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fewer", mark_slow_after(1, [0, 2]))
 def test_the_black_box_with_more_measured_on_request(fewer: int) -> None:
-    check_black_box(SmallOnRequest(0.3, 0.2), fewer, SIZE["releases distinguished"])
+    check_black_box(Small(0.3, 0.2), fewer, SIZE["releases distinguished"])
 
 
 @only_full

@@ -14,7 +14,7 @@ from privacy.release.ledger_storage import LedgerUnavailable
 from tests.support.areas import describe_missing
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, approve_budget
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, run_processes
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -44,12 +44,8 @@ def backend(database_server: postgres.Server) -> PostgreSQL:
 def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
     ledger, barrier = approve_budget(backend), SPAWN.Barrier(2)
     ledger.reserve("202425", "1", "pupil", 0.2, "p" * 64, "m" * 64)
-    racers = [SPAWN.Process(target=spending, args=(barrier, backend.location, f"2.{n}", 0.1)) for n in range(2)]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join(PATIENCE)
-    assert sorted(racer.exitcode for racer in racers) == [0, 1]
+    racers = (SPAWN.Process(target=spending, args=(barrier, backend.location, f"2.{n}", 0.1)) for n in range(2))
+    assert sorted(run_processes(*racers)) == [0, 1]
     assert ledger.compute_remaining("202425") == 0
     ledger.verify_chain()
 
@@ -119,7 +115,7 @@ def test_the_wait_for_the_lock_ends_with_a_signal(backend):
     holder.join()
 
 
-def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server):
+def test_a_worker_needs_to_read_and_append_and_no_more(backend):
     from psycopg2.errors import InsufficientPrivilege
 
     approve_budget(backend)

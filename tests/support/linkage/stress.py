@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tests.support.extracts import make_nhs_number, make_upn
+
 COUNCILS = np.array(
     ["leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral"]
 )
@@ -23,7 +25,6 @@ _GROUPS = [
     for group in _NAMES["groups"]
 ]
 _NICKNAMES: dict[str, str] = _NAMES["nicknames"]
-_UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 def draw_population(children: int, seed: int = 1) -> pd.DataFrame:
@@ -119,28 +120,15 @@ def draw_extracts(
 
 
 def make_upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
-    if not len(numbers):
-        return np.zeros(0, object)
-    digits = np.char.zfill(numbers.astype(str), 11)
-    columns = np.array([list("8" + d[1:]) for d in digits]).astype(int)
-    last = np.full(len(digits), 3)
-    total = (columns * np.arange(2, 13)).sum(axis=1) + 13 * last
-    ends = "D" if temporary else "3"
-    letters = np.array(list(_UPN_LETTERS))[total % 23]
-    return np.array([f"{a}{''.join(map(str, c))}{ends}" for a, c in zip(letters, columns, strict=True)], object)
+    """Return numbers that end with 3, or with the letter D, which has the same value, if they are temporary."""
+    made = (make_upn(800_000_000_003 + 10 * number) for number in numbers.tolist())
+    return np.array([f"{upn[:-1]}D" if temporary else upn for upn in made], object)
 
 
 def make_nhs_numbers(numbers: np.ndarray) -> np.ndarray:
-    """Return valid NHS numbers in the reserved 999 range; where the check digit would be 10, the next number."""
-    out = []
-    for n in numbers:
-        for candidate in (2 * n, 2 * n + 1, 2 * n + 500_001):
-            body = f"999{candidate % 1_000_000:06d}"
-            check = (11 - sum((10 - i) * int(d) for i, d in enumerate(body)) % 11) % 11
-            if check < 10:
-                break
-        out.append(f"{body}{check}")
-    return np.array(out, object)
+    """Return valid NHS numbers in the reserved 999 range, each made of one of two neighbours: not both are invalid."""
+    pairs = ((2 * number % 1_000_000, 2 * number % 1_000_000 + 1) for number in numbers.tolist())
+    return np.array([make_nhs_number(one) or make_nhs_number(other) for one, other in pairs], object)
 
 
 def _draw_zipf(rng: np.random.Generator, n: int, values: np.ndarray, power: float) -> np.ndarray:

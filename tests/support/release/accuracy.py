@@ -2,11 +2,12 @@
 characteristic in the release, with one query per table, and in the model."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -126,41 +127,37 @@ def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.
 
 @dataclass(frozen=True)
 class Cells:
-    """Results for every council and category of every characteristic, shape (releases, cells), in percentage points, by
-    method.
+    """A row for every council and category of every characteristic in each release: its `size`, whether it is the group
+    of `Truth.special`, and by method the error in percentage points and whether the 95% interval holds the truth."""
 
-    `covered` says whether the truth is within the 95% interval; `special`, shape (cells,), marks the group of
-    `Truth.special`.
-    """
+    rows: pd.DataFrame
 
-    sizes: Array
-    special: NDArray[np.bool_]
-    errors: dict[str, Array]
-    covered: dict[str, Array]
+    def mask_within(self, least: float, most: float = math.inf) -> pd.Series:
+        """Return which cells have `least` children or more but fewer than `most`."""
+        return self.rows["size"].between(least, most, inclusive="left")
 
-    def mask_within(self, least: float, most: float = math.inf) -> NDArray[np.bool_]:
-        """Return the mask, shape (releases, cells), of cells with `least` children or more but fewer than `most`."""
-        return (self.sizes >= least) & (self.sizes < most)
+    def mask_the_one(self) -> pd.Series:
+        """Return which cells are of the special group."""
+        return self.rows["special"]
 
-    def mask_the_one(self) -> NDArray[np.bool_]:
-        """Return the mask, shape (releases, cells), of the special group."""
-        return np.broadcast_to(self.special, self.sizes.shape)
-
-    def compute_coverage(self, way: str, cells: NDArray[np.bool_]) -> float:
-        return float(self.covered[way][cells].mean())
+    def compute_coverage(self, way: str, cells: pd.Series) -> float:
+        return float(self.rows.loc[cells, f"covered by {way}"].mean())
 
     def compute_mean_absolute(self, way: str, at_least: float) -> float:
-        return float(np.abs(self.errors[way][self.mask_within(at_least)]).mean())
+        return float(self._get_errors(way, self.mask_within(at_least)).abs().mean())
 
-    def compute_root_mean_square(self, way: str, cells: NDArray[np.bool_]) -> float:
-        return float(np.sqrt((self.errors[way][cells] ** 2).mean()))
+    def compute_root_mean_square(self, way: str, cells: pd.Series) -> float:
+        return float((self._get_errors(way, cells) ** 2).mean() ** 0.5)
 
-    def compute_share_near(self, way: str, points: float, cells: NDArray[np.bool_]) -> float:
+    def compute_share_near(self, way: str, points: float, cells: pd.Series) -> float:
         """Return the share of cells whose figure is within `points` of the truth."""
-        return float((np.abs(self.errors[way][cells]) <= points).mean())
+        return float((self._get_errors(way, cells).abs() <= points).mean())
 
     def compute_mean_error(self, way: str) -> float:
-        return float(self.errors[way][self.mask_the_one()].mean())
+        return float(self._get_errors(way, self.mask_the_one()).mean())
+
+    def _get_errors(self, way: str, cells: pd.Series) -> pd.Series:
+        return self.rows.loc[cells, f"error of {way}"]
 
 
 def measure_errors(
@@ -170,21 +167,13 @@ def measure_errors(
     policy = load_policy()
     plan = plan_family("pupil", councils, policy)
     plan = plan if rho is None else make_plan(plan.family, rho, delta=policy.delta)
-    sizes: list[Array] = []
-    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
+    rows: list[pd.DataFrame] = []
     for seed in range(1, tables + 1):
         table = draw_child_table(councils, seed, truth)
         counts, exact = count_cells(table, plan), count_cells(table, _select_measured(plan))
-        size = [exact[_list_names(plan, name)].sum(axis=_find_gld(plan, name)).ravel() for name in CHARACTERISTICS]
         for _ in range(releases):
-            sizes.append(np.concatenate(size))
-            for what, ways in _estimate_one(plan, counts, exact).items():
-                for way, values in ways.items():
-                    found[what].setdefault(way, []).append(values)
-    marked = [np.zeros(plan.family.get_shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
-    marked[CHARACTERISTICS.index("ethnic_group")][1, 1] = True
-    all_found = {what: {way: np.array(each) for way, each in ways.items()} for what, ways in found.items()}
-    return Cells(np.array(sizes), np.concatenate([m.ravel() for m in marked]), **all_found)
+            rows += _iter_errors(plan, counts, exact)
+    return Cells(pd.concat(rows, ignore_index=True))
 
 
 def count_queries(plan: Plan) -> tuple[int, int]:
@@ -193,45 +182,36 @@ def count_queries(plan: Plan) -> tuple[int, int]:
     return len(maximal), int(maximal.sum())
 
 
-def _estimate_one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
+def _iter_errors(plan: Plan, counts: Counts, exact: Counts) -> Iterator[pd.DataFrame]:
+    """Make one release, and yield the errors in it for each characteristic."""
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
     each, detailed = count_queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
-    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
-
-    def note(what: str, way: str, values: Array) -> None:
-        found[what].setdefault(way, []).append(values.ravel())
-
     for name in CHARACTERISTICS:
         table = np.moveaxis(exact[_list_names(plan, name)], _find_gld(plan, name), -1).astype(np.float64)
-        truth = 100 * _compute_rate(table[..., 0], table.sum(axis=-1))
+        size = table.sum(axis=-1)
+        truth, special = 100 * _compute_rate(table[..., 0], size), np.zeros(size.shape, dtype=bool)
+        special[1, 1] = name == "ethnic_group"
         axes = {a: Selector.for_each(plan.family.get_attribute(a)) for a in ("council", name)}
         part, whole = Cube(axes, {"gld": Selector.for_categories(plan.family.get_attribute("gld"), "Yes")}), Cube(axes)
         x, y = estimates.compute_values(part), estimates.compute_values(whole)
-        noisy = NoisyRates(
-            x,
-            y,
-            estimates.compute_variance(part),
-            estimates.compute_variance(whole),
-            estimates.compute_covariance(part, whole),
-        )
-        published, model = (
-            compute_published_rates(estimates, part, whole, load_policy().reliability),
-            model_rates(noisy),
-        )
-        note("errors", "release", 100 * _compute_rate(x, y) - truth)
-        note("errors", "model", 100 * model.rate - truth)
-        for way, lower, upper in (
-            ("release", published.lower, published.upper),
-            ("model", 100 * model.lower, 100 * model.upper),
-        ):
-            note("covered", way, (lower <= truth) & (truth <= upper))
+        variances = estimates.compute_variance(part), estimates.compute_variance(whole)
+        model = model_rates(NoisyRates(x, y, *variances, estimates.compute_covariance(part, whole)))
+        published = compute_published_rates(estimates, part, whole, load_policy().reliability)
+        found = {
+            "size": size,
+            "special": special,
+            "error of release": 100 * _compute_rate(x, y) - truth,
+            "error of model": 100 * model.rate - truth,
+            "covered by release": (published.lower <= truth) & (truth <= published.upper),
+            "covered by model": (100 * model.lower <= truth) & (truth <= 100 * model.upper),
+        }
         for way, number, parts in (("each", each, 1), ("detailed", detailed, 3)):
             sigma = math.sqrt(number / (2 * plan.rho))
             drawn = sum(source.add([np.zeros(table.size, dtype=np.int64)], [sigma])[0] for _ in range(parts))
             query = table + np.asarray(drawn).reshape(table.shape)
-            note("errors", way, 100 * _compute_rate(query[..., 0], query.sum(axis=-1)) - truth)
-    return {what: {way: np.concatenate(e) for way, e in ways.items()} for what, ways in found.items()}
+            found[f"error of {way}"] = 100 * _compute_rate(query[..., 0], query.sum(axis=-1)) - truth
+        yield pd.DataFrame({column: values.ravel() for column, values in found.items()})
 
 
 def _compute_rate(part: Array, whole: Array) -> Array:

@@ -32,7 +32,7 @@ from privacy.release.ledger import NANO, Ledger
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, OpenDPNoise
 from tests.support.release.examples import draw_small_table, make_small_plan, measure_small
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import run_processes
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.support.release.crash"])
@@ -156,11 +156,9 @@ def kill_after(scene: Scene, release: str, seconds: float) -> int:
 
 def kill_at(scene: Scene, release: str, step: int) -> int:
     """Run in a separate process that is killed on reaching a step of `list_steps`, and return its exit code."""
-    process = WARM.Process(target=_run_to_step, args=(scene, release, step))
-    process.start()
-    process.join(PATIENCE)
-    assert process.exitcode is not None
-    return process.exitcode
+    (ended,) = run_processes(WARM.Process(target=_run_to_step, args=(scene, release, step)))
+    assert ended is not None
+    return ended
 
 
 def list_steps(scene: Scene, release: str) -> list[str]:

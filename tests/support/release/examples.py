@@ -1,5 +1,6 @@
 """Families of tables and synthetic child tables shared by tests."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,30 +24,27 @@ def build_attribute(name: str, size: int) -> Attribute:
     return Attribute(name, tuple(f"{name} {i}" for i in range(size)))
 
 
+def build_attributes(**sizes: int) -> tuple[Attribute, ...]:
+    return tuple(build_attribute(name, size) for name, size in sizes.items())
+
+
+def build_identity(over: tuple[str, ...], left: Mapping[str, Any], right: Mapping[str, Any]) -> Identity:
+    """Return the fact that two sums of one category each, or of some, are the same."""
+    return Identity(Batch(over, (Term(left),)), Batch(over, (Term(right),)), "the same fact")
+
+
 def build_small_family() -> Family:
     """Return a family of GLD by FSM and by review in four councils, with two attributes that record the same fact."""
     return Family(
         name="small",
         unit="child",
-        attributes=(
-            build_attribute("council", 4),
-            build_attribute("fsm", 3),
-            build_attribute("gld", 2),
-            build_attribute("asq", 3),
-            build_attribute("dots", 4),
-        ),
+        attributes=build_attributes(council=4, fsm=3, gld=2, asq=3, dots=4),
         marginals=(
             Marginal(("council", "fsm", "gld"), 1.0),
             Marginal(("council", "asq", "gld"), 1.0),
             Marginal(("council", "dots"), 2.0),
         ),
-        identities=(
-            Identity(
-                Batch(("council",), (Term({"asq": ("asq 2",)}),)),
-                Batch(("council",), (Term({"dots": ("dots 2", "dots 3")}),)),
-                "no linked review",
-            ),
-        ),
+        identities=(build_identity(("council",), {"asq": ("asq 2",)}, {"dots": ("dots 2", "dots 3")}),),
     )
 
 

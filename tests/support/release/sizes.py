@@ -29,18 +29,11 @@ def build_sizes(councils: tuple[str, ...], family: str) -> Sizes:
     rows = np.array(published["rows"], dtype=np.float64)
     per_child = rows.sum() / sum(map(estimate_council_size, pilot))
     places = [pilot.index(council) if council in pilot else -1 for council in councils]
-    return Sizes(
-        np.array(
-            [
-                rows[at] if at >= 0 else per_child * estimate_council_size(c)
-                for c, at in zip(councils, places, strict=True)
-            ]
-        ),
-        {
-            name: np.array([*shares, np.average(shares, axis=0, weights=rows)])[places]
-            for name, shares in published["shares"].items()
-        },
-    )
+    found = [
+        rows[at] if at >= 0 else per_child * estimate_council_size(c) for c, at in zip(councils, places, strict=True)
+    ]
+    shares = {name: np.array([*of, np.average(of, axis=0, weights=rows)]) for name, of in published["shares"].items()}
+    return Sizes(np.array(found), {name: of_places[places] for name, of_places in shares.items()})
 
 
 def build_known(councils: Sequence[str] = PILOT, on_request: Sequence[Plan] = ()) -> Known:

@@ -6,9 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from assets.release.planning import draw_rows_per_child, plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
@@ -30,39 +29,34 @@ _ALL_SHOWN = Reliability(1e9, 1e9, 0.0)
 
 @dataclass(frozen=True)
 class Usable:
-    """Rates of some tables over repeated releases: whether each is published, usable and, if it has an interval, covers
-    the truth; by table and area."""
+    """A row for each rate of each of so many releases: its `table` and `area`, whether it is `published`, `usable` and
+    `covered` by its interval (missing for a rate without one)."""
 
-    table: NDArray[np.str_]
-    area: NDArray[np.str_]
-    published: NDArray[np.bool_]
-    """Shape (releases, rates)."""
-    usable: NDArray[np.bool_]
-    covered: NDArray[np.bool_]
+    rates: pd.DataFrame
+    releases: int
 
-    def compute_share(self, *, table: str | None = None, area: str | None = None) -> float:
-        """Return the share of published rates that are usable; NaN if none is published."""
-        chosen = self._mask_chosen(table, area)
-        published = self.published[:, chosen].sum()
-        return float(self.usable[:, chosen].sum() / published) if published else float("nan")
+    def compute_share(self, **of: str) -> float:
+        """Return the share of published rates that are usable, of one table or area; NaN if none is published."""
+        rates = self._choose(of)
+        return float(rates[rates.published].usable.mean())
 
-    def count_published(self, *, table: str | None = None, area: str | None = None) -> int:
+    def count_published(self, **of: str) -> int:
         """Return the number of published rates, averaged over the releases."""
-        return round(float(self.published[:, self._mask_chosen(table, area)].sum(axis=1).mean()))
+        return round(self._choose(of).published.sum() / self.releases)
 
-    def count_defined(self, *, table: str | None = None, area: str | None = None) -> int:
+    def count_defined(self, **of: str) -> int:
         """Return the number of rates, published or withheld."""
-        return int(self._mask_chosen(table, area).sum())
+        return len(self._choose(of)) // self.releases
 
     @property
     def coverage(self) -> float:
-        return float(self.covered.mean())
+        return float(self.rates.covered.mean())
 
-    def _mask_chosen(self, table: str | None, area: str | None) -> NDArray[np.bool_]:
-        every = np.ones(len(self.table), dtype=np.bool_)
-        for wanted, names in ((table, self.table), (area, self.area)):
-            every &= names == wanted if wanted is not None else True
-        return every
+    def _choose(self, of: Mapping[str, str]) -> pd.DataFrame:
+        rates = self.rates
+        for column, wanted in of.items():
+            rates = rates[rates[column] == wanted]
+        return rates
 
 
 def make_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
@@ -93,16 +87,14 @@ def count_usable_rates(
     counts = {name: count_cells(tables.get(name) or make_up(name, councils, 1), plan) for name, plan in plans.items()}
     exact = {n: Measurement(plan.sha256, "none", "none", plan.rho, counts[n]) for n, plan in plans.items()}
     truth = _collect_rates(_iter_tables(plans, exact, councils, _ALL_SHOWN))
-    published, usable, covered = [], [], []
+    rates = []
     for _ in range(releases):
         drawn = {name: measure(plan, counts[name], OpenDPNoise(compute_charge(plan))) for name, plan in plans.items()}
         found = _collect_rates(_iter_tables(plans, drawn, councils, policy.reliability))
-        published.append(found.flag != Flag.WITHHELD.value)
-        usable.append(found.flag == "")
-        covered.append((found.lower - truth.rounding <= truth.value) & (truth.value <= found.upper + truth.rounding))
-    defined = ~np.isnan(truth.value)
-    shown = np.array(published), np.array(usable)
-    return Usable(truth.table, truth.area, *shown, np.array(covered)[:, defined])
+        covered = (found.lower - truth.rounding <= truth.figure) & (truth.figure <= found.upper + truth.rounding)
+        shown = found[["table", "area"]].assign(published=found.flag != Flag.WITHHELD.value, usable=found.flag == "")
+        rates.append(shown.assign(covered=covered.astype(float).where(truth.figure.notna())))
+    return Usable(pd.concat(rates), releases)
 
 
 def _iter_tables(
@@ -111,42 +103,15 @@ def _iter_tables(
     return tabulate(MeasuredRelease([MeasuredCohort(_COHORT, _VERSION, plans, drawn)], councils, reliability, {}))
 
 
-@dataclass(frozen=True)
-class _Rates:
-    """Applicable percentages and differences, concatenated over all tables."""
-
-    table: NDArray[np.str_]
-    area: NDArray[np.str_]
-    value: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    flag: NDArray[np.str_]
-    """Empty if there is none."""
-    rounding: NDArray[np.float64]
-
-
-def _collect_rates(tables: dict[str, pa.Table]) -> _Rates:
-    found: dict[str, list[np.ndarray]] = {name: [] for name in _Rates.__dataclass_fields__}
-    for name, data in tables.items():
-        area = pc.coalesce(
-            data["la_name"], data["english_devolved_area_name"], data["region_name"], data["geographic_level"]
-        )
-        for measure_ in (each for each in TABLES[name].measures if not each.is_count):
-            flag = (
-                pc.fill_null(data[get_column_name(measure_, ColumnRole.FLAG)], "")
-                .to_numpy(zero_copy_only=False)
-                .astype(str)
-            )
-            applies = flag != Flag.NOT_APPLICABLE.value
-            columns = {
-                "table": np.full(len(flag), name),
-                "area": area.to_numpy(zero_copy_only=False).astype(str),
-                "value": data[get_column_name(measure_, ColumnRole.FIGURE)].to_numpy(),
-                "lower": data[get_column_name(measure_, ColumnRole.LOWER)].to_numpy(),
-                "upper": data[get_column_name(measure_, ColumnRole.UPPER)].to_numpy(),
-                "flag": flag,
-                "rounding": np.full(len(flag), 0.5 * 10.0**-measure_.decimals),
-            }
-            for key, values in columns.items():
-                found[key].append(values[applies])
-    return _Rates(**{name: np.concatenate(values) for name, values in found.items()})
+def _collect_rates(tables: dict[str, pa.Table]) -> pd.DataFrame:
+    """Return the applicable percentages and differences of all tables; the flag is empty if there is none."""
+    found = []
+    for name, data in ((name, table.to_pandas()) for name, table in tables.items()):
+        area = data.la_name.fillna(data.english_devolved_area_name).fillna(data.region_name)
+        for each in (each for each in TABLES[name].measures if not each.is_count):
+            rates = pd.DataFrame({"table": name, "area": area.fillna(data.geographic_level)})
+            for role in (ColumnRole.FIGURE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG):
+                rates[role.value] = data[get_column_name(each, role)]
+            rates = rates.assign(flag=rates.flag.fillna(""), rounding=0.5 * 10.0**-each.decimals)
+            found.append(rates[rates.flag != Flag.NOT_APPLICABLE.value])
+    return pd.concat(found, ignore_index=True)

@@ -8,16 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.bundle.checks import (
-    build_table_layouts,
-    find_disagreements,
-    find_privacy_faults,
-    find_table_faults,
-)
+from ndl_export.bundle import checks
 from sources.reference.places import PILOT, load_places
 from tests.support.export.fake_release import COHORT, fake_privacy_record, fake_tables
 
-LAYOUTS = build_table_layouts(PILOT, (COHORT,))
+LAYOUTS = checks.build_table_layouts(PILOT, (COHORT,))
 VERSION = "2026.11.0"
 
 
@@ -43,9 +38,9 @@ def retyped(data: pa.Table, column: str, kind: pa.DataType) -> pa.Table:
 
 
 def test_well_formed_tables_of_the_pilot_and_of_england_have_no_fault(tables: dict[str, pa.Table]) -> None:
-    assert find_table_faults(tables, LAYOUTS) == []
+    assert checks.find_table_faults(tables, LAYOUTS) == []
     everywhere = tuple(load_places())
-    assert find_table_faults(fake_tables(everywhere), build_table_layouts(everywhere, (COHORT,))) == []
+    assert checks.find_table_faults(fake_tables(everywhere), checks.build_table_layouts(everywhere, (COHORT,))) == []
 
 
 PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
@@ -84,13 +79,13 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
 @pytest.mark.parametrize("what", PLANTED)
 def test_a_planted_fault_is_named(what: str, tables: dict[str, pa.Table]) -> None:
     name, plant = PLANTED[what]
-    faults = find_table_faults(tables | {name: plant(tables[name])}, LAYOUTS)
+    faults = checks.find_table_faults(tables | {name: plant(tables[name])}, LAYOUTS)
     assert any(what in fault for _, fault in faults), faults
 
 
 def test_missing_and_unknown_tables_are_named(tables: dict[str, pa.Table]) -> None:
     others = {name: data for name, data in tables.items() if name != "joined_dots"}
-    faults = find_table_faults(others | {"dots": tables["joined_dots"]}, LAYOUTS)
+    faults = checks.find_table_faults(others | {"dots": tables["joined_dots"]}, LAYOUTS)
     assert faults == [("dots", "there is no such table"), ("joined_dots", "the table is missing")]
 
 
@@ -107,7 +102,7 @@ def test_shared_totals_of_different_attributes_must_agree(tables: dict[str, pa.T
     position = data.column_names.index(column)
     changed = data.set_column(position, data.schema.field(position), pa.array(moved))
     changed_tables = {name: data for name, data in tables.items() if name != "seen_by_group"} | {"joined_dots": changed}
-    faults = {what for _, what in find_disagreements(changed_tables, LAYOUTS)}
+    faults = {what for _, what in checks.find_disagreements(changed_tables, LAYOUTS)}
     assert faults == {
         *(
             f"{COHORT}: it does not hold that {review}: children without a linked review are those seen by a setting"
@@ -127,7 +122,7 @@ def spoil(record: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str
 
 
 def test_a_good_privacy_record_has_no_fault() -> None:
-    assert find_privacy_faults(fake_privacy_record(VERSION), VERSION, (COHORT,)) == []
+    assert checks.find_privacy_faults(fake_privacy_record(VERSION), VERSION, (COHORT,)) == []
 
 
 @pytest.mark.parametrize(
@@ -153,5 +148,5 @@ def test_a_good_privacy_record_has_no_fault() -> None:
     ],
 )
 def test_a_bad_privacy_record_is_named(path: tuple[Any, ...], value: Any, what: str) -> None:
-    faults = find_privacy_faults(spoil(fake_privacy_record(VERSION), path, value), VERSION, (COHORT,))
+    faults = checks.find_privacy_faults(spoil(fake_privacy_record(VERSION), path, value), VERSION, (COHORT,))
     assert any(what in fault for fault in faults), faults

@@ -11,18 +11,18 @@ from sources.errors import ExtractStopped
 from sources.extract.part_names import mark_words, parse_place
 from sources.extract.table import MAX_COLUMNS, MAX_HEADING, clean_header, match_columns
 
-_MOST_SECONDS = 20
-"""Of processor time: it takes one, and took 250 when every heading was compared with every name in full."""
+_MOST_SECONDS = 6
+"""Of processor time: it takes a third, and took 60 when every heading was compared with every name in full."""
 
 
 def _headings(length: int) -> list[str]:
-    """As many as there may be, each made of the letters of names and none of them one."""
+    """A quarter of as many as there may be, each made of the letters of names and none of them one."""
     words = "surname forename date of birth postcode " * 60
-    return [words[number % 37 :][: length - 4] + f"{number:04}" for number in range(MAX_COLUMNS)]
+    return [words[number % 37 :][: length - 4] + f"{number:04}" for number in range(MAX_COLUMNS // 4)]
 
 
 @pytest.mark.parametrize("length", [25, MAX_HEADING])
-def test_half_a_megabyte_of_headings_is_matched_in_bounded_time(length: int) -> None:
+def test_headings_of_any_length_are_matched_in_bounded_time(length: int) -> None:
     began = time.process_time()
     with pytest.raises(ExtractStopped, match="missing column 'upn'"):
         match_columns("a file", CONTRACTS["eyfsp"], CONTRACT_DIALECT, clean_header("a file", _headings(length)))

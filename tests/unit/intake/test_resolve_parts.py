@@ -1,7 +1,6 @@
 """Which rows are in force, against an oracle in plain Python over random parts."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -119,26 +118,6 @@ def check(parts: list[list[Row]], found: Resolved, how: Parts) -> None:
     if how is not Parts.CHANGES:
         assert sum(each["in_force"] + each["repeated"] + each["replaced"] for each in tallies) == kept
     assert sum(each["in_force"] for each in tallies) == len(in_force(found))
-
-
-@pytest.mark.slow
-@limit_examples(30)
-@given(rows=st.lists(ROWS, min_size=1, max_size=12, unique_by=key), cuts=st.lists(st.integers(0, 12), max_size=4))
-def test_a_file_split_at_any_row_is_the_same_file(rows: list[Row], cuts: list[int]) -> None:
-    edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    parts = [rows[start:end] for start, end in pairwise(edges)]
-    flat = [100 * number + place for number, part in enumerate(parts, 1) for place in range(len(part))]
-    found = composed(parts, Parts.INCREMENTAL)
-    whole = composed([rows], Parts.INCREMENTAL)
-    assert [flat.index(row_key) for row_key in in_force(found)] == [row_key - 100 for row_key in in_force(whole)]
-
-
-@pytest.mark.slow
-@limit_examples(30)
-@given(parts=SEQUENCES)
-def test_the_same_part_again_changes_nothing(parts: list[list[Row]]) -> None:
-    last = parts[-1]
-    assert in_force(composed([*parts, last], Parts.INCREMENTAL)) == in_force(composed(parts, Parts.INCREMENTAL))
 
 
 def test_a_row_that_says_the_same_again_keeps_its_key_unless_something_else_was_said_meanwhile() -> None:

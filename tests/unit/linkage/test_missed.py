@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from privacy.linkage import cells, missed
 from privacy.linkage.cells import ALL_AGREE, CELLS, COMPARED, DIFFERS, JOINS, KIND_OF, KINDS, NAMES, ONE_DIFFERS, SIZES
+from tests.support.daily import limit_examples
 
 CHILDREN = 20_000.0
 QUIET = np.zeros(len(CELLS))
@@ -77,6 +78,7 @@ def test_noise_moves_the_rates_and_does_not_lean() -> None:
     assert np.sqrt(np.diag(stated)) == pytest.approx(drawn.std(axis=0), rel=0.2)
 
 
+@limit_examples(30)
 @given(st.lists(st.integers(0, 3000), min_size=len(CELLS), max_size=len(CELLS)))
 def test_rates_are_chances_and_their_covariance_is_one(numbers: list[int]) -> None:
     found = missed.estimate_missed(np.array(numbers, dtype=float), QUIET)
@@ -176,6 +178,7 @@ def test_what_the_noise_hides_is_left_as_over_all_and_what_plainly_differs_is_be
     assert more.values[SETTING_MISSED, 0] < 2.0
 
 
+@limit_examples(30)
 @given(
     st.lists(st.floats(-200, 5_000), min_size=len(KINDS), max_size=len(KINDS)),
     st.floats(0, 100),

@@ -4,7 +4,7 @@ import hmac
 import pickle
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,9 +20,8 @@ from privacy.keys import KeyProblem, KeyRing
 from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME, compute_hmac_64, encode_as_bytes
 from tests.support.daily import limit_examples
 
-COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
+COLUMNS = ("surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id")
 PEOPLE = [
-    # surname, forename, date_of_birth, postcode, upn, nhs_number, local_patient_id
     ("Smith-Jones", "Bill", "2020-03-09", "LS1 4AP", "H801200001001", "9434765919", "P1"),
     ("O'Brien", "Mohammed Ali", "2019-11-30", "L3 5TF", None, "0000000000", " "),
     ("Łukasik", "Zofia", None, "ZZ99 3VZ", "not a upn", None, None),
@@ -37,17 +36,17 @@ PEOPLE = [
 def con(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
     pseudonyms.prepare(connection)
-    connection.execute(
-        """
-        CREATE TABLE people (source_row INTEGER, surname VARCHAR, forename VARCHAR, date_of_birth DATE,
-                             postcode VARCHAR, upn VARCHAR, nhs_number VARCHAR, local_patient_id VARCHAR)
-        """
-    ).fetchall()
-    connection.executemany(
-        "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(i, *p) for i, p in enumerate(PEOPLE)]
-    )
+    put(connection, "people", PEOPLE)
     yield connection
     connection.close()
+
+
+def put(con: duckdb.DuckDBPyConnection, table: str, people: Sequence[tuple[str | None, ...]]) -> str:
+    """Make a table of people with as many of the columns, in their order, as they have."""
+    kinds = [f"{name} {'DATE' if name == 'date_of_birth' else 'VARCHAR'}" for name in COLUMNS[: len(people[0])]]
+    con.execute(f"CREATE OR REPLACE TABLE {table} (source_row INTEGER, {', '.join(kinds)})").fetchall()
+    con.executemany(f"INSERT INTO {table} VALUES (?{', ?' * len(kinds)})", [(i, *p) for i, p in enumerate(people)])
+    return table
 
 
 def rows(table: pa.Table) -> list[dict[str, object]]:
@@ -58,12 +57,12 @@ def made(
     con: duckdb.DuckDBPyConnection,
     keys: KeyRing,
     relation: str = "people",
-    columns: set[str] = COLUMNS,
     council: str = "leeds",
     cohort: str = "202425",
     **how: bool,
 ) -> pa.Table:
     sent = f"(SELECT '{council}' AS council, '{cohort}' AS cohort, * FROM {relation})"
+    columns = {*con.table(relation).columns} - {"source_row"}
     return pseudonyms.tokenise(con, sent, columns, ["source_row"], pseudonyms.TokenKeys(keys), **how)
 
 
@@ -86,7 +85,7 @@ def _hmac_64(key: bytes, message: bytes) -> int:
 @pytest.mark.parametrize("keyings", [1, 2])
 def test_every_token_agrees_with_python_hmac(con: duckdb.DuckDBPyConnection, keys: KeyRing, keyings: int) -> None:
     tokens = rows(made(con, keys, second_keying=keyings == 2))
-    normal = rows(con.sql(normalise.normalise_sql("people", COLUMNS)).to_arrow_table())
+    normal = rows(con.sql(normalise.normalise_sql("people", {*COLUMNS})).to_arrow_table())
     checked = 0
     for token in pseudonyms.TOKENS:
         for row, plain in zip(tokens, normal, strict=True):
@@ -169,18 +168,7 @@ def test_no_token_of_a_name_a_date_or_a_postcode_alone() -> None:
             assert {"date_of_birth", "postcode"} & set(token.inputs) or token.name == "t_names"
 
 
-NAMED = {"surname", "forename", "date_of_birth", "postcode"}
 COMMON = ("Smith", "Oliver")
-
-
-def named(con: duckdb.DuckDBPyConnection, *people: tuple[str | None, ...]) -> str:
-    """A table of people: surname, forename, date of birth, postcode."""
-    con.execute(
-        "CREATE OR REPLACE TABLE named (source_row INTEGER, surname VARCHAR, forename VARCHAR, date_of_birth DATE,"
-        " postcode VARCHAR)"
-    )
-    con.executemany("INSERT INTO named VALUES (?, ?, ?, ?, ?)", [(i, *person) for i, person in enumerate(people)])
-    return "named"
 
 
 def test_names_that_several_may_have_make_a_token_only_where_the_surname_is_rare(
@@ -188,7 +176,7 @@ def test_names_that_several_may_have_make_a_token_only_where_the_surname_is_rare
 ) -> None:
     cases = {("Smith", "Oliver"): False, ("Fenwick", "Oliver"): True, ("Smith", "Peregrine"): False}
     for names, has_one in (cases | {(None, "Peregrine"): False}).items():
-        (row,) = rows(made(con, keys, named(con, (*names, None, None)), NAMED, whole=False))
+        (row,) = rows(made(con, keys, put(con, "named", [(*names, None, None)]), whole=False))
         assert (row["t_names"] is not None) == has_one, names
 
 
@@ -204,13 +192,13 @@ def test_common_names_make_a_token_where_one_child_of_the_extract_has_them(
         ("Smith", "Ollie", "2020-05-09", "LS1 4AP", False),
         ("Smith", "Oliver", None, "M1 2AB", False),
     ):
-        people = named(con, (*COMMON, "2020-03-09", "LS1 4AP"), tuple(other))
-        assert (rows(made(con, keys, people, NAMED))[0]["t_names"] is not None) == has_one, other
+        people = put(con, "named", [(*COMMON, "2020-03-09", "LS1 4AP"), tuple(other)])
+        assert (rows(made(con, keys, people))[0]["t_names"] is not None) == has_one, other
 
 
 def test_common_names_are_compared_within_a_council_and_a_cohort(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     def token(*person: str | None, **place: str) -> object:
-        return rows(made(con, keys, named(con, person), NAMED, **place))[0]["t_names"]
+        return rows(made(con, keys, put(con, "named", [person]), **place))[0]["t_names"]
 
     here = token(*COMMON, "2020-03-09", "LS1 4AP")
     assert here == token(*COMMON, None, "M1 2AB") == token(*COMMON, None, None)
@@ -232,7 +220,7 @@ _ONE_OF_FEW = st.tuples(
 def test_a_token_of_common_names_joins_no_two_dates_and_no_two_addresses(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, people: list[tuple[str | None, ...]]
 ) -> None:
-    tokens = rows(made(con, keys, named(con, *people), NAMED))
+    tokens = rows(made(con, keys, put(con, "named", people)))
     common = [
         (row["t_names"], row["t_surname_dob"], row["t_surname_postcode"])
         for row in tokens
@@ -256,8 +244,10 @@ def test_names_with_a_common_surname_make_tokens_only_with_a_narrow_place(
         ("Smith", "LS1 4AB"): {"t_names_day", "t_names_outward"},
     }
     for (surname, place), expected in same.items():
-        people = named(con, (surname, "Oliver", "2020-03-09", "LS1 4AP"), (surname, "Oliver", "2020-05-09", place))
-        one, other = rows(made(con, keys, people, NAMED))
+        people = put(
+            con, "named", [(surname, "Oliver", "2020-03-09", "LS1 4AP"), (surname, "Oliver", "2020-05-09", place)]
+        )
+        one, other = rows(made(con, keys, people))
         names = [name for name in one if name.startswith("t_names")]
         assert {name for name in names if one[name] is not None and one[name] == other[name]} == expected
 
@@ -266,22 +256,15 @@ def test_a_postcode_that_is_not_whole_makes_no_token_of_a_common_surname_and_a_f
     con: duckdb.DuckDBPyConnection, keys: KeyRing
 ) -> None:
     places = ("LS1", "LS", "L1", "1234", "12345", "ZZ99 3VZ", "")
-    people = named(con, *((*COMMON, "2020-03-09", place) for place in places))
-    for row in rows(made(con, keys, people, NAMED, whole=False)):
+    people = put(con, "named", [(*COMMON, "2020-03-09", place) for place in places])
+    for row in rows(made(con, keys, people, whole=False)):
         assert {row[name] for name in row if name.startswith("t_names")} == {None}
 
 
 def test_tokens_are_compared_without_their_bands(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
-    con.execute(
-        """
-        CREATE TABLE three AS SELECT DATE '2020-03-09' AS date_of_birth, * FROM
-        (VALUES (1, 'Smith', 'Oliver'), (2, 'Oliver', 'Smith'), (3, 'Zzyzx', 'Peregrine'))
-        t(source_row, surname, forename)
-        """
-    )
     columns = {"surname", "forename", "date_of_birth"}
-    three = made(con, keys, "three", columns)
-    con.register("made", three)
+    people = [(*names, "2020-03-09") for names in (("Smith", "Oliver"), ("Oliver", "Smith"), ("Zzyzx", "Peregrine"))]
+    con.register("made", made(con, keys, put(con, "three", people)))
     tokens = {token.name: token for token in pseudonyms.list_token_columns(columns)}
     bare = [pseudonyms.build_bare_sql(tokens[name]) for name in ("t_surname_dob", "t_forename_dob")]
     bands = [pseudonyms.build_band_sql(name, set(tokens)) for name in ("surname", "forename")]
@@ -301,7 +284,7 @@ def test_tokens_of_other_keys_differ_and_scoped_numbers_at_another_sender(
     assert not [name for name in here if name.startswith("t_") and here[name] and here[name] in others.values()]
 
 
-def test_keys_show_in_no_error_and_no_rendering(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
+def test_keys_show_in_no_error_and_no_rendering(keys: KeyRing) -> None:
     token_keys = pseudonyms.TokenKeys(keys)
     with pytest.raises(pl.exceptions.PolarsError) as problem:
         compute_hmac_64({"t_nhs": pa.array([1, 2])}, {"t_nhs": token_keys.get_first_key("nhs")})

@@ -43,43 +43,26 @@ class Case:
         self.folder = folder
         self.agreement: Rows = []
 
-    def tables(self, **rows: Rows) -> dict[str, list[dict[str, Any]]]:
+    def tables(self, **rows: Rows) -> dict[str, Rows]:
         links: Rows = []
-        extracts: dict[str, list[Path]] = {}
-        for source in CONTRACTS:
-            written = [{"council": "leeds", "row_key": n} | row for n, row in enumerate(rows.get(source, []), 1)]
-            extracts[source] = self._write(source, written) if written else []
-            links += [
-                {
-                    "source": source,
-                    "council": row["council"],
-                    "row_key": row["row_key"],
-                    "child_id": row.get("child", "?"),
-                }
-                for row in written
-            ]
-        schema = pa.schema(
-            [("source", pa.string()), ("council", pa.string()), ("row_key", pa.uint64()), ("child_id", pa.string())]
-        )
-        pq.write_table(pa.Table.from_pylist(links, schema), self.folder / "links.parquet")
-        schema_of_agreement = pa.schema(
-            [("child_id", pa.string()), ("cell", pa.uint8()), ("too_little", pa.bool_()), ("joined", pa.uint8())]
-        )
-        pq.write_table(pa.Table.from_pylist(self.agreement, schema_of_agreement), self.folder / "agreement.parquet")
+        extracts: dict[str, list[Path]] = {source: [] for source in CONTRACTS}
+        place = {"council": pa.string(), "row_key": pa.uint64()}
+        for source in (source for source in rows if rows[source]):
+            written = [{"council": "leeds", "row_key": n} | row for n, row in enumerate(rows[source], 1)]
+            links += [row | {"source": source, "child_id": row.get("child", "?")} for row in written]
+            columns = (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
+            extracts[source] = [self._write(source, written, place | {each.name: ARROW[each.kind] for each in columns})]
+        linked = self._write("links", links, {"source": pa.string(), **place, "child_id": pa.string()})
+        kinds = {"child_id": pa.string(), "cell": pa.uint8(), "too_little": pa.bool_(), "joined": pa.uint8()}
+        agreement = self._write("agreement", self.agreement, kinds)
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
-        linked = self.folder / "links.parquet", self.folder / "agreement.parquet"
-        build_confidential_tables(COHORT, *linked, extracts, out)
+        build_confidential_tables(COHORT, linked, agreement, extracts, out)
         return {family: pq.read_table(path).to_pylist() for family, path in out.items()}
 
-    def _write(self, source: str, rows: Rows) -> list[Path]:
-        fields = [("council", pa.string()), ("row_key", pa.uint64())]
-        contract = CONTRACTS[source]
-        fields += [
-            (column.name, ARROW[column.kind]) for column in (*contract.select_role(Role.PAYLOAD), *contract.derived)
-        ]
-        path = self.folder / f"{source}.parquet"
-        pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path)
-        return [path]
+    def _write(self, name: str, rows: Rows, kinds: dict[str, pa.DataType]) -> Path:
+        path = self.folder / f"{name}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, pa.schema(list(kinds.items()))), path)
+        return path
 
 
 @pytest.fixture

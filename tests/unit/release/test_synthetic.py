@@ -28,7 +28,7 @@ from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repai
 from tests.support.areas import describe_missing
 from tests.support.release.dense import draw_noisy
 from tests.support.release.examples import build_small_family, draw_small_table, make_small_plan
-from tests.unit.release.test_nested import nested_family
+from tests.unit.release.test_estimates import nested_family
 
 NOTHING = AllOf(("no such part",), "holds", (Whole("gld", "gld 0", 1),))
 PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3), Whole("number", "all", 4)))

@@ -1,8 +1,9 @@
 """The page kit, which escapes what it is given and never makes up a value, and the map of tiles."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import jinja2
@@ -61,22 +62,15 @@ def test_nothing_but_the_release_pages_own_script_and_documents_go_into_a_page_a
     }
 
 
-@dataclass(frozen=True)
-class Shown:
-    value: float | None
-    unreliable: bool = False
-    lower: float | None = None
-    upper: float | None = None
-
-    @property
-    def with_interval(self) -> str:
-        return f"about {self.value}"
+def show(value: float | None) -> Any:
+    """A figure without an interval."""
+    return SimpleNamespace(value=value, unreliable=False, lower=None, upper=None, with_interval=f"about {value}")
 
 
 def kinds(*values: float | None) -> tuple[list[str], list[str]]:
     """The classes of figures with these values, and those of the legend in words."""
     codes = dict(zip(load_tiles(), values, strict=False))
-    found = build_tile_map(load_tiles(), {code: (code, Shown(value)) for code, value in codes.items()})
+    found = build_tile_map(load_tiles(), {code: (code, show(value)) for code, value in codes.items()})
     return [kind for _, _, kind, *_ in found.tiles], [words for _, words in found.classes]
 
 
@@ -84,12 +78,12 @@ def test_every_authority_has_a_tile_and_no_two_overlap() -> None:
     assert load_tiles().keys() == {each.new_la_code for each in load_places().values()}
     assert len(set(load_tiles().values())) == len(load_tiles())
     assert len({(column + row) % 2 for column, row in load_tiles().values()}) == 1
-    drawn = build_tile_map(load_tiles(), {code: ("", Shown(50.0)) for code in load_tiles()})
+    drawn = build_tile_map(load_tiles(), {code: ("", show(50.0)) for code in load_tiles()})
     assert all(TILE_WIDTH / 2 <= x <= drawn.width - TILE_WIDTH / 2 for _, (x, _), *_ in drawn.tiles)
     assert all(22 <= y <= drawn.height - 22 for _, (_, y), *_ in drawn.tiles)
     assert TILE_ROW < TILE_WIDTH
     first, second, *others = load_tiles()
-    assert len(build_tile_map(load_tiles(), {code: ("", Shown(50.0)) for code in (first, second)}).blank) == len(others)
+    assert len(build_tile_map(load_tiles(), {code: ("", show(50.0)) for code in (first, second)}).blank) == len(others)
 
 
 @pytest.mark.parametrize(
