@@ -324,6 +324,10 @@ class ExtractStore:
     def cohort_store(self) -> CohortStore:
         return self.home.get_cohort(self.cohort)
 
+    def get_part_tokens(self, stem: str) -> Path:
+        """Return the file of tokens of parts that were read together."""
+        return self.tokens_of_parts / f"{stem}.parquet"
+
     @property
     def root(self) -> Path:
         return self.home.root

@@ -93,9 +93,9 @@ class PartStore:
         return self.extract.parts, self.extract.tokens_of_parts
 
     def get_files(self, stem: str) -> PartFiles:
-        folder, tokens = self._folders
-        payload, quarantine, marks = (folder / f"{stem}.{kind}.parquet" for kind in ("payload", "quarantine", "marks"))
-        return PartFiles(payload, quarantine, marks, tokens / f"{stem}.parquet")
+        kinds = ("payload", "quarantine", "marks")
+        payload, quarantine, marks = (self.extract.parts / f"{stem}.{kind}.parquet" for kind in kinds)
+        return PartFiles(payload, quarantine, marks, self.extract.get_part_tokens(stem))
 
     def list_all(self) -> list[Part]:
         """Return the parts that have been read, including withdrawn ones, by number."""

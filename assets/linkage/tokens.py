@@ -22,7 +22,6 @@ import pyarrow.parquet
 from assets.home.errors import build_damage_error
 from assets.home.paths import CohortStore, ExtractStore
 from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
-from assets.intake.parts import PartStore
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.linkage.candidates import PairCache
@@ -99,7 +98,7 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
         opens = keys.get_private_key("tokens")
         tokens, rows = sealed.open_sealed(path, opens), pyarrow.parquet.ParquetFile(store.pseudonymised)
         stems = json.loads(sealed.read_metadata(tokens).get(PARTS_KEY, "[]"))
-        parts = [sealed.open_sealed(PartStore(store).get_files(stem).tokens, opens) for stem in stems]
+        parts = [sealed.open_sealed(store.get_part_tokens(stem), opens) for stem in stems]
     except sealed.NotForThisKey:
         raise TokensUnusable(
             f"{name}: its tokens are sealed to another key than tokens.pem: give the key set of that time, or {_AGAIN}"

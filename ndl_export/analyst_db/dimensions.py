@@ -36,9 +36,9 @@ from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 from sources.reference import code_lists
 from sources.reference.code_lists import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_cut_offs
-from sources.reference.cohorts import Cohort, load_breaks
+from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
-from sources.reference.published_figures import load_targets
+from sources.reference.published_figures import load_breaks, load_targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)

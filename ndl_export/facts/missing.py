@@ -17,8 +17,9 @@ from ndl_export.tables.geography import LOCAL_AUTHORITY, Missing, MissingByCohor
 from ndl_export.tables.schema import BREAK, Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GOALS
-from sources.reference.cohorts import Break, Cohort, load_breaks
+from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
+from sources.reference.published_figures import Break, load_breaks
 
 
 class Source(NamedTuple):

@@ -29,7 +29,8 @@ from ndl_export.tables.schema import (
     build_arrow_schema,
     list_key_names,
 )
-from sources.reference.cohorts import Cohort, load_breaks
+from sources.reference.cohorts import Cohort
+from sources.reference.published_figures import load_breaks
 
 Levels = tuple[str, ...]
 """The level of each filter, in the order of the table's filters."""

@@ -1,17 +1,12 @@
-"""Cohorts (academic years in which children are assessed at the end of Reception, written `202425`), and breaks.
+"""Cohorts: academic years in which children are assessed at the end of Reception, written `202425`.
 
-Files, partitions and tables use that form; `Cohort.parse` also accepts the forms that people type. A break in the time
-series (`breaks.yaml`) is a cohort from which figures are not comparable with earlier ones.
+Files, partitions and tables use that form; `Cohort.parse` also accepts the forms that people type.
 """
 
 import datetime as dt
 import re
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Self
-
-from privacy.doors.shipped import read_yaml
 
 FIRST_COHORT = 2021
 """The current goals have been assessed since the academic year 2021/22."""
@@ -95,37 +90,3 @@ def list_open_cohorts(on: dt.date) -> list[Cohort]:
     There are fewer before September 2021, because there is no cohort before the first.
     """
     return [cohort for cohort in list_born_cohorts(on) if on <= cohort.reception_ends]
-
-
-@dataclass(frozen=True)
-class Break:
-    """A change from a cohort onwards that affects figures by any of `attributes`, in `councils` (all if empty).
-
-    `not_known` says what is still unknown about it.
-    """
-
-    name: str
-    cohort: str
-    attributes: frozenset[str]
-    what: str
-    source: str
-    councils: frozenset[str] = frozenset()
-    not_known: str = ""
-
-    def is_between(self, before: str | None, cohort: str) -> bool:
-        """Return whether the break is between two cohorts.
-
-        `before` is the earlier one, or None for all earlier cohorts.
-        """
-        # Codes of cohorts sort by time as text.
-        return (before is None or before < self.cohort) and self.cohort <= cohort
-
-
-@cache
-def load_breaks() -> tuple[Break, ...]:
-    """Return every known break."""
-    content = read_yaml(Path(__file__).with_name("breaks.yaml"))
-    return tuple(
-        Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
-        for entry in content
-    )

@@ -1,4 +1,4 @@
-"""Published EYFS Profile figures and targets, and what follows from them: plausible shares, expected numbers of rows.
+"""Published EYFS Profile figures, targets and breaks, and what follows: plausible shares, expected numbers of rows.
 
 A council's figure takes precedence over England's, and the nearest year over others (if tied, the earlier). Plans are
 evaluated over plausible ranges of shares; no other module assumes a share. A range is centred on the share published
@@ -8,6 +8,8 @@ An extract is expected to have as many rows as the published number of children,
 `landing/reference/expected_rows.csv` (`council,source,cohort,rows`). The operator's number takes precedence, for any
 source. It covers cases that publications cannot: a moved boundary, a provider's number of reviews, a demonstration of
 another size.
+
+A break in the time series (`breaks.yaml`) is a cohort from which figures are not comparable with earlier ones.
 """
 
 import csv
@@ -16,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from privacy.doors.shipped import read_yaml
 from sources.reference import FOLDER, read_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, Place, get_place, load_places
@@ -252,3 +255,37 @@ def find_published_rows(source: str, council: str) -> int | None:
         find_number_of_children(get_place(council), Cohort(PUBLISHED_COHORT)) if source in SOURCES_OF_CHILDREN else None
     )
     return round(figure.value) if figure else None
+
+
+@dataclass(frozen=True)
+class Break:
+    """A change from a cohort onwards that affects figures by any of `attributes`, in `councils` (all if empty).
+
+    `not_known` says what is still unknown about it.
+    """
+
+    name: str
+    cohort: str
+    attributes: frozenset[str]
+    what: str
+    source: str
+    councils: frozenset[str] = frozenset()
+    not_known: str = ""
+
+    def is_between(self, before: str | None, cohort: str) -> bool:
+        """Return whether the break is between two cohorts.
+
+        `before` is the earlier one, or None for all earlier cohorts.
+        """
+        # Codes of cohorts sort by time as text.
+        return (before is None or before < self.cohort) and self.cohort <= cohort
+
+
+@cache
+def load_breaks() -> tuple[Break, ...]:
+    """Return every known break."""
+    content = read_yaml(FOLDER / "breaks.yaml")
+    return tuple(
+        Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
+        for entry in content
+    )

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
-from sources.reference.cohorts import Cohort, InvalidCohort, load_breaks
+from sources.reference.cohorts import Cohort, InvalidCohort
 from sources.reference.places import load_places
-from sources.reference.published_figures import load_targets, read_expected_rows
+from sources.reference.published_figures import load_breaks, load_targets, read_expected_rows
 
 
 def test_every_code_of_an_ethnicity_has_a_major_group_unless_it_says_nothing() -> None:

@@ -25,8 +25,9 @@ from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.csv_files import select_official_rows
 from ndl_export.tables.schema import SYMBOLS
-from sources.reference.cohorts import Cohort, list_cohort_codes, load_breaks
+from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import PILOT, get_place
+from sources.reference.published_figures import load_breaks
 from tests.support.export.bundles import MISSING
 from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
