@@ -49,7 +49,7 @@ def make_environment(folder: Path) -> jinja2.Environment:
             [jinja2.FileSystemLoader(folder), jinja2.PrefixLoader({"kit": jinja2.FileSystemLoader(_OWN)})]
         ),
         # Not `select_autoescape`, which goes by the last suffix and would not escape `.html.j2`.
-        autoescape=lambda name: not (name or "").endswith((".md", ".sql", ".txt")),
+        autoescape=lambda name: not (name or "").endswith((".md", ".md.j2", ".sql", ".txt")),
         # A value that is not given must be an error, never a blank on a page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

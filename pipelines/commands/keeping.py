@@ -85,7 +85,7 @@ def forget(
         for each in found.extracts:
             landed += list_cohort_files(landing, each.council, each.source, each.cohort)
     numbers = {each: ", ".join(map(format_row_number, each.rows)) for each in found.extracts}
-    text = write_plain("forgotten.md", numbers=numbers, done=yes, objection=objection, landed=landed, **vars(found))
+    text = write_plain("forgotten.md.j2", numbers=numbers, done=yes, objection=objection, landed=landed, **vars(found))
     answer(facts, lambda: text, waits=not yes)
 
 
@@ -219,7 +219,7 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
     kinds: dict[tuple[str, str, str], list[LogEntry]] = {}
     for entry in found:
         kinds.setdefault((entry.what, entry.cohort, entry.release), []).append(entry)
-    text = write_text("processing_log.md", found=found, kinds=kinds, checked=check, everything=everything)
+    text = write_text("processing_log.md.j2", found=found, kinds=kinds, checked=check, everything=everything)
     show(Report("processing log", text, [asdict(entry) for entry in found]))
 
 

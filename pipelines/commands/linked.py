@@ -63,7 +63,7 @@ def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
         open_home(store.home, keys)
         found = explain_link(store, *rows, ring)
     reason = _REASONS[Why(found["why"]).name].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
-    text = write_text("explanation.md", **found, reason=reason, probability=_format_probability)
+    text = write_text("explanation.md.j2", **found, reason=reason, probability=_format_probability)
     answer(found, lambda: format_text(text))
 
 
@@ -179,7 +179,7 @@ def log(home: Home) -> None:
     """
     check_anchored(home)
     found = read_entries(home.disclosures)
-    text = write_plain("disclosures.md", entries=found, released=ReturnState.RELEASED)
+    text = write_plain("disclosures.md.j2", entries=found, released=ReturnState.RELEASED)
     answer(found, lambda: text)
 
 

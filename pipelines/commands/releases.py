@@ -207,7 +207,7 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = _build_published_facts(found, version) | {"done": yes}
     text = write_plain(
-        "published.md",
+        "published.md.j2",
         found=found,
         version=version,
         done=yes,
@@ -296,7 +296,7 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
         signed = describe_signed(found, f"the withdrawal of {version}", "Now withdraw it, with --yes.")
         return answer(asdict(found), lambda: signed)
     register = home.release / WITHDRAWN_FILE
-    text = write_plain("withdrawn.md", version=version, done=yes, newest=newest, register=register, to_sign=to_sign)
+    text = write_plain("withdrawn.md.j2", version=version, done=yes, newest=newest, register=register, to_sign=to_sign)
     facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
     answer(facts, lambda: text, waits=not yes)
 
@@ -315,7 +315,7 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     """
     with show_progress("Comparing"):
         found = compared(_find_bundle(before, home), _find_bundle(now, home)).build_document()
-    text = write_text("differences.md", **found, everything=everything, most=_FIGURES_SHOWN)
+    text = write_text("differences.md.j2", **found, everything=everything, most=_FIGURES_SHOWN)
     answer(found, lambda: format_text(text, sys.maxsize))
 
 

@@ -70,7 +70,7 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     with show_progress("Checking"):
         found = check_requests(home, requests, version)
     good = can_be_had(found)
-    text = write_text("request.md", **found, pupil=FAMILY.name, quality_file=QUALITY_FILE, most=_MOST_ROWS)
+    text = write_text("request.md.j2", **found, pupil=FAMILY.name, quality_file=QUALITY_FILE, most=_MOST_ROWS)
     show(Report("request", text, found, good, public=True))
     if not good:
         end(Ending.BUDGET)

@@ -36,7 +36,7 @@ def check(file: Path) -> None:
         agreement = load(file)
     except InvalidAgreement as invalid:
         stop_for_problems(file, invalid.problems)
-    follows = write_plain("agreement.md", agreement=agreement).splitlines()
+    follows = write_plain("agreement.md.j2", agreement=agreement).splitlines()
     warnings = list(_iter_warnings(agreement))
     why_not = agreement.explain_not_in_force(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."

@@ -78,7 +78,7 @@ def pseudonymise(
             why = stopped.for_sender
             break
         done.append(_summarise(landed, made))
-        click.echo(write_plain("pseudonymised.md", each=done[-1], most=_ROWS_SHOWN, **_SAID))
+        click.echo(write_plain("pseudonymised.md.j2", each=done[-1], most=_ROWS_SHOWN, **_SAID))
         if made.stopped:
             why = f"{made.stopped}; no tokens were written"
             break
@@ -134,7 +134,7 @@ def _build_report(landed: Landed, done: Sequence[dict[str, Any]], why: str) -> R
     title = f"{CONTRACTS[landed.source].title}, {get_place(landed.council).la_name}, {Cohort(landed.cohort).label}"
     return Report(
         "an extract before it is sent",
-        write_text("extract.md", title=title, stopped=why, done=done, **_SAID),
+        write_text("extract.md.j2", title=title, stopped=why, done=done, **_SAID),
         facts={"stopped": why, "files": [each["manifest"].rows_read for each in done]},
         good=not why and not any(each["manifest"].rows_rejected for each in done),
         own=True,

@@ -223,7 +223,7 @@ def accept(
         _accept(store, names, reason, sheet_sha256, signing.load(sheet_sha256), for_dagster=for_dagster)
     if not only_lines:
         state = holds.read_state(store.home, [store.cohort])
-        text = write_text("holds.md", state=state, cohort=store.cohort)
+        text = write_text("holds.md.j2", state=state, cohort=store.cohort)
         answer(_build_facts(state, store.cohort), lambda: format_text(text))
 
 

@@ -45,7 +45,7 @@ def build_statement(location: Path | str) -> list[Account]:
 def report_budget(found: Sequence[Account]) -> Report:
     """Report what each account may spend, has spent and has left, its charges by release, and signatures."""
     good = all(not account["cap_rho"] or account["remaining_rho"] for account in found)
-    return Report("ledger", write_text("budget.md", accounts=found), list(found), good)
+    return Report("ledger", write_text("budget.md.j2", accounts=found), list(found), good)
 
 
 def _build_account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:
@@ -118,7 +118,7 @@ def report_plan(found: Row, *, council: str | None = None, everything: bool = Fa
     """
     in_brief = council is None and not everything
     text = write_text(
-        "plan.md",
+        "plan.md.j2",
         **found | {"warnings": [] if council else found["warnings"]},
         whole=WHOLE,
         minimum=load_policy().minimum_accuracy,

@@ -132,7 +132,7 @@ def _run_check(check: Callable[[], Answers]) -> Answers:
 
 def report(found: Sequence[Diagnosis]) -> Report:
     """Report missing parts and points for attention before everything that was examined."""
-    text = write_text("installation.md", found=found, software=get_software_version())
+    text = write_text("installation.md.j2", found=found, software=get_software_version())
     good = all(each.state is not State.MISSING for each in found)
     return Report("installation", text, [asdict(each) for each in found], good)
 

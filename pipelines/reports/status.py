@@ -40,7 +40,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
     stopped = [f"{entry.council}/{entry.source}: {entry.why}" for entry in found if entry.why]
     titles = [SOURCES[source].title for source in CONTRACTS]
     good = not (held or unread) and all(entry.state in (State.TAKEN, State.NOT_DUE) for entry in found)
-    return Report("deliveries", write_text("deliveries.md", **facts, stopped=stopped, sources=titles), facts, good)
+    return Report("deliveries", write_text("deliveries.md.j2", **facts, stopped=stopped, sources=titles), facts, good)
 
 
 def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
@@ -51,4 +51,4 @@ def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
         "records": TypeAdapter(Sequence[Entry]).dump_python(entries, mode="json"),
     }
     good = all(entry.progress is not Progress.LATE for entry in entries)
-    return Report("timeline", write_text("timeline.md", **facts), facts, good)
+    return Report("timeline", write_text("timeline.md.j2", **facts), facts, good)

@@ -7,7 +7,7 @@ HOSTILE = "# one\n| two | three |\n## four \\| five"
 
 def test_a_value_begins_no_title_sentence_or_cell() -> None:
     finding = {"what": HOSTILE, "state": "look", "sentence": f"{HOSTILE} <b>"}
-    text = write_text("installation.md", found=[finding], software=HOSTILE)
+    text = write_text("installation.md.j2", found=[finding], software=HOSTILE)
     plain = " ".join(HOSTILE.split())
     outcome, *sections = read_sections(text)
     assert outcome.title == f"Installation of readiness {plain}"
