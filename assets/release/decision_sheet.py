@@ -160,7 +160,7 @@ def _iter_published(bundle: Path) -> Iterator[Usable]:
     for name, table in TABLES.items():
         # counts are never withheld, so their flags say nothing about how much of a table can be used
         columns = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
-        flags = pq.read_table(bundle / f"{name}.parquet", columns=columns).to_pydict().values()
+        flags = pq.ParquetFile(bundle / f"{name}.parquet").read(columns).to_pydict().values()
         no_figure = (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
         if shown := [flag for flag in chain.from_iterable(flags) if flag not in no_figure]:
             published, usable = len(shown) - shown.count(Flag.WITHHELD), shown.count(None)

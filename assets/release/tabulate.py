@@ -3,7 +3,6 @@
 `find_differing_tables` makes the tables of a bundle again from its noisy counts alone.
 """
 
-import io
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +99,7 @@ def find_differing_tables(bundle: Path) -> Differing:
     release = read_measured_release(bundle)
     again = tabulate(release)
     again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(release.cohorts, release.missing)
-    published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
+    published = {name: pq.ParquetFile(bundle / f"{name}.parquet").read() for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
     figures = [name for name in other if not _has_same_figures(published[name], again[name])]
     return Differing(figures, [name for name in other if name not in figures])
@@ -124,7 +123,7 @@ def _has_same_figures(table: pa.Table, other: pa.Table) -> bool:
 def read_measured_release(bundle: Path) -> MeasuredRelease:
     """Return what the tables in a bundle's folder are made from. Raises `Refused`."""
     package, record = read_bundle_facts(bundle)
-    cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.read_bundle(bundle)
+    cells, requests = pq.ParquetFile(bundle / NOISY_COUNTS_FILE).read(), OnRequest.read_bundle(bundle)
     names = list_plan_files(package["cohorts"])
     parts: dict[str, Any] = defaultdict(lambda: ({}, {}, []))
     for stated in record["families"]:

@@ -178,9 +178,10 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         return version, faults
     layouts = build_table_layouts(councils, cohorts, absent, plans, on_request.tables)
     try:
-        tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
-        cells = pq.read_table(io.BytesIO(files[noisy_counts.NOISY_COUNTS_FILE]))
-        covariance = pq.read_table(io.BytesIO(files[noisy_counts.NOISE_COVARIANCE_FILE]))
+        # Not `read_table`, which imports pandas: a third of a second.
+        tables = {name: pq.ParquetFile(io.BytesIO(files[f"{name}.parquet"])).read() for name in layouts}
+        cells = pq.ParquetFile(io.BytesIO(files[noisy_counts.NOISY_COUNTS_FILE])).read()
+        covariance = pq.ParquetFile(io.BytesIO(files[noisy_counts.NOISE_COVARIANCE_FILE])).read()
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
     faults += [(noisy_counts.NOISY_COUNTS_FILE, what) for what in noisy_counts.find_noisy_faults(plans, cells, record)]

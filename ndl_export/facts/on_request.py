@@ -190,7 +190,9 @@ class OnRequest:
         document = json.loads(files[ON_REQUEST_FILE])
         tables = tuple(RequestedTable.from_document(each) for each in document["tables"])
         measured = [Further(**each) for each in document["measured"]]
-        cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
+        cells = FURTHER_SCHEMA.empty_table()
+        if measured:
+            cells = pq.ParquetFile(pa.BufferReader(files[FURTHER_COUNTS_FILE])).read()
         drawn = {}
         for each in measured:
             own = cells.filter(pc.equal(cells["release"], each.release)).drop_columns(["release"])

@@ -371,9 +371,10 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
         path = bundle / file
         if not path.is_file():
             return None
-        # An older release may lack a column that its table has today.
-        there = None if wanted is None else [name for name in pq.read_schema(path).names if name in wanted]
-        return pq.read_table(path, columns=there)
+        with pq.ParquetFile(path) as opened:
+            # An older release may lack a column that its table has today.
+            there = None if wanted is None else [name for name in opened.schema_arrow.names if name in wanted]
+            return opened.read(columns=there)
 
     return Release(
         version=package["version"],

@@ -261,5 +261,5 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
 
 def _read_published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:
     plan = base[family]
-    drawn = NoisyCounts.read(plan.encode_json(), pq.read_table(bundle / NOISY_COUNTS_FILE), cohort, family)
+    drawn = NoisyCounts.read(plan.encode_json(), pq.ParquetFile(bundle / NOISY_COUNTS_FILE).read(), cohort, family)
     return estimate_sizes(plan, Measurement(plan.sha256, "as published", "", plan.rho, drawn.counts))
