@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from assets.home.paths import Home
@@ -15,10 +14,10 @@ from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
 from sources.extract.landing import Landed
+from tests.support.extracts import make_upn
 
 COHORT, _COUNCIL, _SOURCES = "202425", "leeds", ("eyfsp", "hv_reviews")
 _PEOPLE = ("surname", "forename", "sex", "date_of_birth", "postcode")
-_ALPHABET = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 def find_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +47,7 @@ def _write(landing: Path, source: str, frame: pd.DataFrame) -> Landed:
         if column.name in _PEOPLE:
             rows[column.name] = frame[column.name].to_numpy() if column.name in frame else None
         elif column.name == "upn":
-            rows["upn"] = _make_upns(len(frame))
+            rows["upn"] = list(map(make_upn, range(len(frame))))
         elif column.required:
             codes = list(column.codes or ())
             rows[column.name] = codes[-1] if codes else ("2022-05-05" if column.kind is Kind.DATE else "1")
@@ -56,12 +55,3 @@ def _write(landing: Path, source: str, frame: pd.DataFrame) -> Landed:
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, index=range(len(frame))).to_csv(path, index=False)
     return Landed(_COUNCIL, source, COHORT, path)
-
-
-def _make_upns(count: int) -> list[str]:
-    digits = np.char.zfill(np.arange(count).astype(str), 12)
-    columns = np.array([list(d) for d in digits]).astype(int)
-    return [
-        _ALPHABET[total % 23] + number
-        for total, number in zip((columns * np.arange(2, 14)).sum(axis=1), digits, strict=True)
-    ]
