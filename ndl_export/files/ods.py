@@ -128,7 +128,7 @@ def find_differing_sheets(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
             text = archive.read("content.xml").decode()
         # Expected tables become single elements, because parsing what is left takes a tenth of the time.
         for table, mark in marks.items():
-            text = text.replace(table, f'<table:table-header-rows found="{mark}"/>')
+            text = text.replace(table, f'<table:table-header-rows found="{mark}"/></table:table>')
         found = _read_marks(text)
     # SyntaxError is for XML that is not well-formed.
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, SyntaxError) as error:
@@ -142,12 +142,13 @@ def _cut_tables(content: str) -> dict[str, str]:
     for sheet in content.split("</table:table>")[:-1]:
         lines, _, rows = sheet.partition("<table:table-header-rows>")
         name = lines.rpartition('<table:table table:name="')[2].partition('"')[0]
-        cut[name] = f"<table:table-header-rows>{rows}"
+        # With its end, because one table may begin with all rows of another.
+        cut[name] = f"<table:table-header-rows>{rows}</table:table>"
     return cut
 
 
 def _read_marks(content: str) -> dict[str | None, list[list[str | None]]]:
-    """Return the mark of each element of each sheet from the headings on, by sheet name; None where there is none."""
+    """Return, by sheet name, the marks of a sheet's elements from the headings on; None for an unmarked element."""
     # Lists, because a second sheet of the same name must not hide the first.
     found: dict[str | None, list[list[str | None]]] = {}
     for sheet in ElementTree.fromstring(content).iter(f"{_TABLE}table"):

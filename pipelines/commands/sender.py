@@ -142,7 +142,7 @@ def _build_report(landed: Landed, done: Sequence[dict[str, Any]], why: str) -> R
 
 
 def _summarise(landed: Landed, done: Pseudonymised) -> dict[str, Any]:
-    """Return what is to be said of an extract, or of a part: the rules that rows break have their row numbers."""
+    """Return what a report says about an extract or a part; each broken rule comes with its row numbers."""
     sheet = done.staged.sheet
     rules = {
         title: [

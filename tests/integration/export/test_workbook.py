@@ -172,6 +172,12 @@ def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: st
     assert find_differing_sheets(pack_flat_zip(swap(old, new)(parts)), SMALL) == ["first"]
 
 
+def test_a_table_that_begins_like_another_is_compared_whole() -> None:
+    shorter = Sheet("third", "Title", ("Line",), (Column("Area", 3.0, ["Leeds"]), Column("Number", 3.0, [1.0], 1)))
+    sheets = [shorter, *SMALL]
+    assert find_differing_sheets(build_workbook("Title", "2026-11-26", sheets), sheets) == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("soffice") is None, reason=describe_missing("workbook"))
 def test_libreoffice_reads_every_cell(bundle: Path, tmp_path: Path) -> None:
