@@ -7,7 +7,6 @@ budget. A repeated run finds the stored measurement and charges nothing.
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -231,10 +230,7 @@ def bundle(
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _build_verify_result(verify(find_bundle(home, version)))
         return
-    with ThreadPoolExecutor(1) as beside:
-        built = beside.submit(build_database, home.release)  # covers whatever is published, verified or not
-        found = verify(folder)
-        built.result()
+    found = verify(folder)
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     # a bundle that passed is not verified again while nothing changes
     if found.ok:

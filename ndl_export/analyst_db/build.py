@@ -54,13 +54,21 @@ def build_database(release_dir: Path) -> Path:
     """Build the database if needed; return its path. Raises `NothingReleased` and `UnreadableWithdrawals`."""
     if not release_facts.list_versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
+    with lock_folder(release_dir):
+        return update_database(release_dir)
+
+
+def update_database(release_dir: Path) -> Path:
+    """Build the database of a directory with a release if needed; the caller holds the lock of the directory.
+
+    Raises `UnreadableWithdrawals`.
+    """
     place = release_dir / DATABASE_FILE
+    if is_database_current(release_dir):
+        return place
+    content, found = hash_inputs(release_dir), release_facts.read_releases(release_dir)
     # Beside the old file: a rename is one step only within a file system.
-    with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        # Checked under the lock, because another process may have built it while this one waited.
-        if is_database_current(release_dir):
-            return place
-        content, found = hash_inputs(release_dir), release_facts.read_releases(release_dir)
+    with tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
         building = Path(scratch) / DATABASE_FILE
         with open_in_memory() as connection:
             target = (

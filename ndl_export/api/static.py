@@ -18,12 +18,13 @@ import duckdb
 from ndl_export.analyst_db.build import add_all
 from ndl_export.analyst_db.database import Database
 from ndl_export.api.documents import FIGURES, INDEX, build_documents, build_release_files, iter_release_files
-from ndl_export.facts.description import API_FOLDER
+from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.release_facts import Release, read_releases
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import FILE_MODE, FOLDER_MODE, format_json, replace_folder, set_modes, write_whole
 from privacy.doors.database import open_in_memory
 from privacy.doors.program import compute_program_sha256
+from privacy.doors.sql import quote_text
 
 RELEASES_FOLDER = "releases"
 FIGURES_FOLDER = f"{API_FOLDER}/{RELEASES_FOLDER}/"
@@ -34,7 +35,7 @@ _PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb", "pyarrow"
 
 
 def publish_api(release_dir: Path) -> None:
-    """Update the files of the API; the caller holds the lock of the release directory.
+    """Update the files of the API from the analyst database; the caller holds the lock of the release directory.
 
     Raises `UnreadableWithdrawals`.
     """
@@ -61,15 +62,22 @@ def publish_api(release_dir: Path) -> None:
 
 
 def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
-    """Build the analyst database of these releases, oldest first, and the table `figures`, in order of `position`."""
+    """Build the analyst database of these releases, oldest first, and the table `figures` of `select_figures`."""
     add_all(Database(connection, comments=False), list(found))
+    select_figures(connection)
+
+
+def select_figures(connection: duckdb.DuckDBPyConnection, version: str | None = None) -> None:
+    """Create the table `figures` in memory, in order of `position`, from an analyst database: of one release or all."""
     connection.execute(
-        f"""CREATE TABLE figures AS
+        f"""CREATE TABLE memory.figures AS
         SELECT f.*, row_number() OVER (ORDER BY r.position, t.rowid, "row", m.rowid) AS position
         FROM ({FIGURES}) AS f
         JOIN releases.release AS r ON r.release_version = f.release
         JOIN dimension.published_table AS t ON t.table_name = f."table"
-        JOIN dimension.measure AS m ON m.table_name = f."table" AND m.measure = f.measure"""
+        JOIN dimension.measure AS m ON m.table_name = f."table" AND m.measure = f.measure
+        WHERE f.release = coalesce($version, f.release)""",
+        {"version": version},
     )
 
 
@@ -126,7 +134,9 @@ def _is_whole(folder: Path) -> bool:
 def _write_figures(release_dir: Path, release: Release) -> None:
     """Write the files of figures of a release, and the list of them."""
     with open_in_memory() as connection, tempfile.TemporaryDirectory(prefix=".api.", dir=release_dir) as scratch:
-        load_figures(connection, [release])
+        connection.execute(f"ATTACH {quote_text(release_dir / DATABASE_FILE)} AS built (READ_ONLY); USE built")
+        select_figures(connection, release.version)
+        connection.execute("USE memory")
         staged, digests = Path(scratch) / release.version, {}
         for name, content in iter_release_files(connection, release):
             (staged / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ndl_export.analyst_db.build import build_database
+from ndl_export.analyst_db.build import update_database
 from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
@@ -75,6 +75,8 @@ def refresh(release_dir: Path) -> None:
     else:
         point(release_dir / LATEST, str(newest))
         publish_site(release_dir, str(newest), announced, register, load_withdrawals(release_dir))
+    if there:
+        update_database(release_dir)
     publish_api(release_dir)
     releases = read_published(release_dir)
     write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
@@ -137,8 +139,6 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
         if version not in known:
             record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
         refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
-    # After the block, because building takes the same lock.
-    build_database(release_dir)
     if version in known:
         raise _build_repeat_error(known[version])
     return find_current_version(release_dir)

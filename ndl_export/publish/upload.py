@@ -16,7 +16,6 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.analyst_db.build import build_database
 from ndl_export.api import static
 from ndl_export.bundle import read
 from ndl_export.bundle.release_directory import refresh
@@ -347,7 +346,6 @@ def write_leading_files(
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
-    build_database(scratch)
     # `latest` is left out too, because an object store has no links; `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]

@@ -105,21 +105,23 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
     for block in table.blocks:
         if not (block.councils or all_together or every):
             continue
+        needed, counts, ratios, measures = block.needed, block.counts, block.ratios.values(), block.measures
+        distinguishing = {attribute for count in needed for attribute, _ in count.groups}
         for levels, chosen, possible in iter_rows(table, block):
             # A row that cannot occur is published too, with every figure flagged as not applicable.
             row = found.setdefault(levels, Row(levels))
             pairs = zip(block.axes, chosen, strict=True)
             row.attributes.update(axis.attribute for axis, level in pairs if level.categories is not None)
-            row.attributes.update(attribute for count in block.needed for attribute, _ in count.groups)
+            row.attributes.update(distinguishing)
             # All councils together are not compared with themselves.
             if possible and not (all_together and block.with_all_together):
-                children = {count: _find_counted(table, block, chosen, count) for count in block.needed}
-                row.applies.update(block.measures)
-                row.counts.update({name: children[count] for name, count in block.counts.items()})
-                row.states.update((children[count], None) for count in block.counts.values())
+                children = {count: _find_counted(table, block, chosen, count) for count in needed}
+                row.applies.update(measures)
+                row.counts.update({name: children[count] for name, count in counts.items()})
+                row.states.update((children[count], None) for count in counts.values())
                 row.states.update(
                     (children[ratio.parts[0]], children[ratio.whole])
-                    for ratio in block.ratios.values()
+                    for ratio in ratios
                     if len(ratio.parts) == 1 and not ratio.taken_off
                 )
     return tuple(found.values())

@@ -346,11 +346,9 @@ def _weigh_cube(cube: Cube, name: str, matrix: Array) -> Cube:
 
 def _weigh_differences(one: Array, other: Array, chances: Array) -> Array:
     """Return, by true category t, the sum over f of (one_f - one_t) (other_f - other_t) chances[f, t]: (rows, true)."""
-    found, true = chances.shape
-    weights = np.zeros((max(len(one), len(other)), true))
-    for t in range(true):
-        for f in range(found):
-            weights[:, t] = weights[:, t] + (one[:, f] - one[:, t]) * (other[:, f] - other[:, t]) * chances[f, t]
+    weights = np.zeros((max(len(one), len(other)), chances.shape[1]))
+    for f, row in enumerate(chances):
+        weights = weights + (one[:, [f]] - one) * (other[:, [f]] - other) * row
     return weights
 
 

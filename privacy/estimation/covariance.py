@@ -63,8 +63,8 @@ class Covariances:
         self._groups = Groups(plan.family) if plan.parts else None
         self._variances = np.array([1.0 / part.component_precisions for part in parts])
         self._known = _group_constraints(self.constraints)
-        self._computed: dict[frozenset[_CubeIdentity], Array] = {}
-        self._placed: dict[_CubeIdentity, dict[str, _Placed]] = {}
+        self._computed: dict[frozenset[CubeIdentity], Array] = {}
+        self._placed: dict[CubeIdentity, dict[str, _Placed]] = {}
 
     def compute_variance(self, figures: Figures) -> Array:
         """Return the variance of each figure; shape of `figures`. Raises WorkloadError outside the workload."""
@@ -88,7 +88,7 @@ class Covariances:
 
     def _compute_between(self, left: Cube, right: Cube) -> Array:
         # Of 4,619 pairs of the pilot's release 3,099 are different.
-        key = frozenset((_identify_cube(left), _identify_cube(right)))
+        key = frozenset((identify_cube(left), identify_cube(right)))
         if key not in self._computed:
             pair = _Pair(self._place_selectors(left), self._place_selectors(right), self._family, self._groups)
             self._computed[key] = self._compute_pair(pair, left.shape)
@@ -110,7 +110,7 @@ class Covariances:
 
     def _place_selectors(self, cube: Cube) -> dict[str, "_Placed"]:
         """Return the cube's selectors in family order, with their axes. Raises WorkloadError outside the workload."""
-        identity = _identify_cube(cube)
+        identity = identify_cube(cube)
         if identity not in self._placed:
             self._placed[identity] = self._place_new(cube)
         return self._placed[identity]
@@ -135,10 +135,10 @@ class Covariances:
         return bool(selector.is_total.all())
 
 
-_CubeIdentity = tuple[tuple[Attribute, bool, bytes], ...]
+CubeIdentity = tuple[tuple[Attribute, bool, bytes], ...]
 
 
-def _identify_cube(cube: Cube) -> _CubeIdentity:
+def identify_cube(cube: Cube) -> CubeIdentity:
     """Return what tells a cube from others: per selector the attribute, whether it is an axis, and the weights."""
     sides = ((cube.selectors, True), (cube.where, False))
     return tuple((each.attribute, is_axis, each.matrix.tobytes()) for side, is_axis in sides for each in side.values())

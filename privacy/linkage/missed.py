@@ -14,7 +14,6 @@ from the cohort.
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,10 +164,11 @@ def _build_tensors() -> tuple[Array, Array]:
 
 def _build_tensor_at(far_names: float) -> Array:
     """Return what is missed, as in `_build_tensors`, if names far from those in other records cost this many bits."""
-    by_field = [
-        [[_compute_cost(each, pair, far_names) for pair in range(len(cells.PAIRS))] for each in of] for of in _OPTIONS
-    ]
-    cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
+    pairs = range(len(cells.PAIRS))
+    by_field = [np.array([[_compute_cost(each, pair, far_names) for pair in pairs] for each in of]) for of in _OPTIONS]
+    shape = [len(options) for options in by_field]
+    combinations = np.indices(shape).reshape(len(shape), -1)
+    cost = np.stack([by_field[place][each] for place, each in enumerate(combinations)], axis=1)
     lost = cost.sum(axis=1)
     # Midpoints of the parts of each step.
     weights = (np.arange(len(cells.ALL_AGREE) * _POINTS) + 0.5) * cells.WEIGHT_STEP / _POINTS + cells.LEAST_WEIGHT
@@ -183,7 +183,6 @@ def _build_tensor_at(far_names: float) -> Array:
     seen = np.where(setting, review | bridged, review & (fits_better | ~bridged))
     missed_links = np.stack([~seen & ~setting, ~seen & setting, seen & ~setting, ~review, ~setting])
     by_step = missed_links.reshape(len(RATES), len(cells.ALL_AGREE), _POINTS, -1).mean(axis=2)
-    shape = [len(of_field) for of_field in _OPTIONS]
     return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(cells.ALL_AGREE), *shape), 0, -1))
 
 
