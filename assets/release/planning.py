@@ -312,8 +312,14 @@ def compute_expected_accuracy(
 ) -> dict[str, Any]:
     """Return the plan and expected accuracy of every table, JSON-ready; `children` replace published numbers."""
     policy, sizes = load_policy().scale(share), tuple(sorted((children or {}).items()))
+    return _compute_expected_accuracy(tuple(councils), policy, sizes)
+
+
+# a release writes the page with these numbers once for each family it measures
+@lru_cache(maxsize=4)
+def _compute_expected_accuracy(councils: tuple[str, ...], policy: Policy, children: Children) -> dict[str, Any]:
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    widths = {family: compute_expected_widths(plan, councils, sizes) for family, plan in plans.items()}
+    widths = {family: compute_expected_widths(plan, councils, children) for family, plan in plans.items()}
     tables = {
         table: list(found)
         for own in widths.values()
