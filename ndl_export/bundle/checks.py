@@ -277,12 +277,10 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
             present = [name for name in of_family if period in layouts[name].cohorts]
-            own = {name: layouts[name].select_cohort(period) for name in present}
-            data = {name: tables[name].filter(pc.equal(tables[name]["time_period"], period)) for name in present}
             for as_linked in (False, True):
                 sums: Sums = {}
                 for name in present:
-                    for counted, values in _iter_estimates(data[name], own[name], as_linked):
+                    for counted, values in _iter_estimates(tables[name], layouts[name], period, as_linked):
                         known = sums.get(counted)
                         # Another table may publish the same number for areas in which this one does not.
                         sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
@@ -294,21 +292,23 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
                     for fault in (
                         *_find_unequal_parts(sums, splits, family),
                         *(_find_unequal_shared(sums, splits, family) if as_linked else ()),
-                        *(_find_unequal_areas(sums, own[present[0]].areas) if sums else ()),
+                        *(_find_unequal_areas(sums, layouts[present[0]].list_areas(period)) if sums else ()),
                     )
                 )
 
 
-def _iter_estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Yield (children counted, estimate by area) for the as-linked counts of a cohort's table, or for all others."""
+def _iter_estimates(
+    data: pa.Table, layout: Layout, cohort: str, as_linked: bool
+) -> Iterator[tuple[Children, NDArray[np.float64]]]:
+    """Yield (children counted, estimate by area) for a cohort's as-linked counts in a table, or for all others."""
+    own = layout.cohort_of_area == layout.cohorts.index(cohort)
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:
             grid[layout.area_of, layout.row_of] = data[get_column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:
-                    # A copy, because the next measure fills the same grid.
-                    yield row.counts[measure.name], grid[:, index].copy()
+                    yield row.counts[measure.name], grid[own, index]
 
 
 def _index_splits(sums: Sums) -> Splits:

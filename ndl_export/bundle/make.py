@@ -38,8 +38,7 @@ from ndl_export.facts.release_facts import (
 from ndl_export.files import signing, whole_files
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums
-from ndl_export.metadata import portals
-from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
+from ndl_export.metadata import records
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import build_site_files, query_conclusions
@@ -49,7 +48,7 @@ from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
-CATALOGUE_FILES = (*portals.PORTAL_FILES, "croissant.json", "csv-metadata.json")
+CATALOGUE_FILES = (*records.PORTAL_FILES, "croissant.json", "csv-metadata.json")
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
@@ -182,17 +181,17 @@ def _build_files(
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
     files[PRIVACY_RECORD_FILE] = whole_files.format_json(facts.privacy_record | notice)
-    files[portals.REGISTRY_FILE] = portals.build_registry_file(facts.privacy_record, facts.notice).encode()
+    files[records.REGISTRY_FILE] = records.build_registry_file(facts.privacy_record, facts.notice).encode()
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
     described = describe(facts, files)
-    records = {name: portals.build_record(name, described, earlier.replaced) for name in portals.PORTAL_FILES} | {
-        "croissant.json": portals.build_croissant(described, files, earlier.replaced),
-        "csv-metadata.json": build_csvw_metadata(described, files),
+    made = {name: records.build_record(name, described, earlier.replaced) for name in records.PORTAL_FILES} | {
+        "croissant.json": records.build_croissant(described, files, earlier.replaced),
+        "csv-metadata.json": records.build_csvw_metadata(described, files),
     }
-    files |= {name: whole_files.format_json(record) for name, record in records.items()}
-    files[portals.CITATION_FILE] = portals.build_citation(described).encode()
+    files |= {name: whole_files.format_json(record) for name, record in made.items()}
+    files[records.CITATION_FILE] = records.build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
-    files[DATAPACKAGE_FILE] = whole_files.format_json(build_datapackage(facts, files))
+    files[DATAPACKAGE_FILE] = whole_files.format_json(records.build_datapackage(facts, files))
     page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Last, because the sums cover every file but themselves and their signature.

@@ -10,31 +10,25 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ndl_export.analyst_db.build import update_database
 from ndl_export.api.static import publish_api
-from ndl_export.facts import directory_files
-from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import (
-    DATAPACKAGE_FILE,
-    SITE_FOLDER,
-    Version,
-    Withdrawal,
-    list_versions,
-    load_withdrawals,
-    record_withdrawals,
-)
-from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
+from ndl_export.facts import directory_files, release_facts, synthetic
+from ndl_export.facts.description import API_FOLDER, OGL_NAME
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, REGISTER_FILE, Register, Upcoming
+from ndl_export.facts.release_facts import SITE_FOLDER, Version, Withdrawal, list_versions, load_withdrawals
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
-from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
+from ndl_export.metadata.records import DCAT_CONTEXT, render_record
+from ndl_export.pages import kit
 from ndl_export.site import publish_site
 from privacy.doors.typed import is_line
 
 LATEST = "latest"
-_RECORD = "dcat.jsonld"
 
 
 def find_current_version(release_dir: Path) -> Version | None:
@@ -78,9 +72,9 @@ def refresh(release_dir: Path) -> None:
     if there:
         update_database(release_dir)
     publish_api(release_dir)
-    releases = read_published(release_dir)
-    write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
-    write_whole(release_dir / FEED_FILE, build_feed(releases, announced or (), register))
+    releases, coming = _read_published(release_dir), announced or ()
+    write_whole(release_dir / CATALOGUE_FILE, format_json(_build_catalogue(releases, coming, register)))
+    write_whole(release_dir / FEED_FILE, _build_feed(releases, coming, register))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
         sums = (release_dir / str(newest) / SUMS_FILE).read_bytes()
@@ -95,17 +89,6 @@ def refresh(release_dir: Path) -> None:
             "sha256sums": hashlib.sha256(sums).hexdigest(),
         }
         write_whole(release_dir / LATEST_FILE, format_json(latest))
-
-
-def read_published(release_dir: Path) -> list[Published]:
-    """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn, found = load_withdrawals(release_dir), []
-    for version in map(str, list_versions(release_dir)):
-        bundle, beside = release_dir / version, release_dir / SYNTHETIC_FOLDER / version / DATAPACKAGE_FILE
-        record, package = (json.loads((bundle / name).read_bytes()) for name in (_RECORD, DATAPACKAGE_FILE))
-        synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
-        found.append(Published(version, record, withdrawn.get(version), package.get("notice", ""), synthetic))
-    return found
 
 
 class BundleRefused(Exception):
@@ -137,7 +120,7 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
     with lock_folder(release_dir):
         known = load_withdrawals(release_dir)
         if version not in known:
-            record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
+            release_facts.record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
         refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
     if version in known:
         raise _build_repeat_error(known[version])
@@ -157,3 +140,144 @@ def check_reason(release_dir: Path, version: str, reason: str) -> str:
 
 def _build_repeat_error(earlier: Withdrawal) -> WithdrawalRefused:
     return WithdrawalRefused(f"release {earlier.version} is withdrawn already, since {earlier.date}")
+
+
+_OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity", "dct:spatial")
+"""Properties that the series takes from its newest release."""
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A release in its directory, with the record in its bundle (`dcat.jsonld`) and the notice, which may be empty."""
+
+    version: str
+    record: dict[str, Any]
+    withdrawal: Withdrawal | None
+    notice: str = ""
+    synthetic: Mapping[str, Any] | None = None
+    """The descriptor of the synthetic children beside it, their `datapackage.json`."""
+
+    @property
+    def address(self) -> str:
+        """URL of its folder: its identifier in the catalogue and the feed."""
+        found: str = self.record["@id"]
+        return found
+
+    @property
+    def issued(self) -> str:
+        """Day of publication."""
+        found: str = self.record["dct:issued"]["@value"]
+        return found
+
+    @property
+    def changed(self) -> str:
+        """Day of publication, or of withdrawal if that is later."""
+        return max(self.issued, self.withdrawal.date) if self.withdrawal else self.issued
+
+    @property
+    def notes(self) -> str:
+        """The comparison with the release before it, with a full stop."""
+        return f"{self.record['adms:versionNotes']['@value']}."
+
+    @property
+    def directory(self) -> str:
+        """URL of the release directory, as stated by the release."""
+        return self.address.rpartition("/")[0]
+
+    @property
+    def author(self) -> tuple[str, str]:
+        """Name and e-mail address of the publisher."""
+        contact = self.record["dcat:contactPoint"]["vcard:hasEmail"]["@id"].removeprefix("mailto:")
+        return self.record["dct:publisher"]["foaf:name"]["@value"], contact
+
+    def select(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the properties of the record with these names."""
+        return {name: self.record[name] for name in names}
+
+    def find_distribution(self, kind: str) -> dict[str, Any]:
+        """Return the first distribution in a format, such as `csv`."""
+        found: list[dict[str, Any]] = self.record["dcat:distribution"]
+        return next(each for each in found if each["dct:format"]["@id"].rpartition("/")[2] == kind.upper())
+
+    def get_announcement(self, coming: Upcoming) -> str:
+        """Return the identifier of an announcement; the release itself will have a different address."""
+        return f"{self.directory}/{directory_files.UPCOMING_FILE}#{coming.version}"
+
+
+def _read_published(release_dir: Path) -> list[_Published]:
+    """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
+    withdrawn, found = load_withdrawals(release_dir), []
+    for version in map(str, list_versions(release_dir)):
+        folders = (release_dir / version, release_dir / synthetic.SYNTHETIC_FOLDER / version)
+        package, beside = (folder / release_facts.DATAPACKAGE_FILE for folder in folders)
+        children = json.loads(beside.read_bytes()) if beside.is_file() else None
+        notice = json.loads(package.read_bytes()).get("notice", "")
+        record = json.loads((folders[0] / "dcat.jsonld").read_bytes())
+        found.append(_Published(version, record, withdrawn.get(version), notice, children))
+    return found
+
+
+def _build_catalogue(
+    releases: Sequence[_Published], upcoming: Sequence[Upcoming], register: Register | None
+) -> dict[str, Any]:
+    """Return the catalogue (DCAT-AP 3.0) of releases, oldest first and at least one, JSON-ready.
+
+    Each release is the dataset of its own record (`dcat.jsonld`), in one series, with a status from the tables of the
+    EU Publications Office. Announced releases and requests for tables are listed separately.
+    """
+    newest = releases[-1]
+    address = f"{newest.directory}/catalogue.jsonld"
+    periods = [each.record["dct:temporal"] for each in releases]
+    found = render_record(
+        "catalogue",
+        address=address,
+        series=f"{address}#series",
+        title=release_facts.TITLE,
+        releases=releases,
+        newest=newest,
+        current=next((each for each in reversed(releases) if each.withdrawal is None), None),
+        of_newest=newest.select(_OF_THE_NEWEST),
+        # Releases can cover the same period, and dictionaries cannot be members of a set.
+        periods=list({str(period): period for period in periods}.values()),
+        upcoming=upcoming,
+        changed=_find_last_change(releases, upcoming),
+        changed_series=_find_last_change(releases),
+        developed=directory_files.DEVELOPED,
+        register=register,
+        register_file=REGISTER_FILE,
+        api=API_FOLDER,
+        quality_page=synthetic.QUALITY_PAGE,
+        synthetic_rows=(synthetic.CSV_FILE, synthetic.PARQUET_FILE),
+    )
+    datasets = found["catalogue"]["dcat:dataset"]
+    # The stored records are merged here, because reading them again as YAML takes seconds for ten releases.
+    for position, release in enumerate(releases):
+        status = {"adms:status": datasets[position].pop("dcat:distribution")}
+        files = [entry | status for entry in release.record["dcat:distribution"]]
+        record = {name: value for name, value in release.record.items() if name != "@context"}
+        datasets[position] = record | datasets[position] | {"dcat:distribution": files}
+    return {"@context": DCAT_CONTEXT, "@graph": [found["catalogue"], found["series"]]}
+
+
+def _find_last_change(releases: Sequence[_Published], upcoming: Sequence[Upcoming] = ()) -> str:
+    return max([*(each.changed for each in releases), *(each.announced_on for each in upcoming)])
+
+
+def _build_feed(releases: Sequence[_Published], upcoming: Sequence[Upcoming], register: Register | None) -> bytes:
+    """Return the Atom feed (RFC 4287) of releases, oldest first and at least one, as UTF-8.
+
+    It lists the newest release first, dated by its publication or, if withdrawn, by its withdrawal. An answered request
+    has an entry after the release that answered it.
+    """
+    return kit.render(
+        Path(__file__).parent / "templates",
+        "feed.xml.j2",
+        title=release_facts.TITLE,
+        rights=OGL_NAME,
+        newest=releases[-1],
+        releases=releases[::-1],
+        upcoming=upcoming[::-1],
+        changed=_find_last_change(releases, upcoming),
+        requests=register.requests if register else (),
+        register_file=REGISTER_FILE,
+    ).encode()

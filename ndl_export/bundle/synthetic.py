@@ -28,8 +28,7 @@ from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYN
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import FOLDER_MODE, format_csv, format_json, format_parquet, lock_folder, stage_files
-from ndl_export.metadata.datapackage import describe_file
-from ndl_export.metadata.portals import RESPONSIBLE_USE, render_croissant
+from ndl_export.metadata.records import RESPONSIBLE_USE, describe_file, render_croissant
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_number, join_parts
 from ndl_export.site.documents import render_synthetic_page

@@ -11,31 +11,17 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_serializer, field_validator
+import pydantic
+from pydantic import StringConstraints
 
-from ndl_export.tables.model import (
-    ALL,
-    MEASURES,
-    Attribute,
-    Axis,
-    Block,
-    Family,
-    Filter,
-    Measure,
-    MeasureKind,
-    RateBlock,
-    Selection,
-    ShareBlock,
-    Table,
-    select_each,
-)
+from ndl_export.tables import model
 from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, list_measure_columns
 from privacy.doors.settings_file import describe_rule
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
 """Rows per area."""
-TOTAL = ALL.label
+TOTAL = model.ALL.label
 _NAME = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", min_length=3, max_length=48)]
 _MARKUP = r"<>|`*\\\[\]{}\x00-\x1f\x7f"
 _WORDS = Annotated[str, StringConstraints(pattern=rf"^[^\s{_MARKUP}]([^{_MARKUP}]*[^\s{_MARKUP}])?$")]
@@ -48,8 +34,8 @@ class InvalidDefinition(ValueError):
     """A definition that cannot be used; the message names each place and the rule it breaks, one per line."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class Column(_Part):
@@ -62,7 +48,13 @@ class Column(_Part):
     label: Label | None = None
     description: Words | None = None
 
-    @field_validator("levels", mode="before")
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _accept_name(cls, stated: object) -> object:
+        """Also accept the name of the attribute alone."""
+        return {"attribute": stated} if isinstance(stated, str) else stated
+
+    @pydantic.field_validator("levels", mode="before")
     @classmethod
     def _accept_list(cls, levels: object) -> object:
         """Also accept levels as a list of labels with their categories."""
@@ -76,7 +68,7 @@ class Column(_Part):
         # The dictionary would lose a label that comes twice, so the list is returned unchanged and pydantic refuses it.
         return found if len(found) == len(levels) else levels
 
-    @field_serializer("levels", when_used="json-unless-none")
+    @pydantic.field_serializer("levels", when_used="json-unless-none")
     def _serialise_levels(self, levels: dict[str, tuple[str, ...]]) -> list[dict[str, object]]:
         return [{"label": label, "categories": categories} for label, categories in levels.items()]
 
@@ -103,32 +95,24 @@ class Definition(_Part):
     name: Annotated[_NAME, StringConstraints(max_length=31)]
     title: Annotated[_WORDS, StringConstraints(max_length=120)]
     description: Words
-    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MOST_COLUMNS)]
+    columns: Annotated[tuple[Column, ...], pydantic.Field(min_length=1, max_length=MOST_COLUMNS)]
     figure: Figure | None = None
     geography: Literal["councils", "all_councils_together"] = "councils"
 
-    @field_validator("columns", mode="before")
-    @classmethod
-    def _accept_names(cls, columns: object) -> object:
-        """Accept an attribute's name in place of a column."""
-        if not isinstance(columns, list | tuple):
-            return columns
-        return tuple({"attribute": each} if isinstance(each, str) else each for each in columns)
-
 
 def read_definition(document: object) -> Definition:
-    """Read a definition for any family. Raises `InvalidDefinition` if it is not valid."""
+    """Read a definition for any family. Raises `InvalidDefinition`."""
     return read_as(Definition, document)
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
-def read_as(model: type[_Model], document: object) -> _Model:
+def read_as(form: type[_Model], document: object) -> _Model:
     """Read a document parsed from JSON or YAML. Raises `InvalidDefinition` with the place and rule of every error."""
     try:
-        return model.model_validate(document)
-    except ValidationError as error:
+        return form.model_validate(document)
+    except pydantic.ValidationError as error:
         found = error.errors()
         inside = {each["loc"][:-depth] for each in found for depth in range(1, len(each["loc"]))}
         wrong = [each for each in found if each["loc"] not in inside]  # errors in a part replace the part's own
@@ -148,7 +132,7 @@ def _explain_rule(error: Any) -> str:
     return describe_rule(error)
 
 
-def build_table(definition: Definition, family: Family) -> Table:
+def build_table(definition: Definition, family: model.Family) -> model.Table:
     """Return the table that a definition describes.
 
     Raises `InvalidDefinition` if it does not fit the family, for example if it names attributes that are not published.
@@ -159,61 +143,64 @@ def build_table(definition: Definition, family: Family) -> Table:
     for column in definition.columns:
         attribute = family.get_attribute(column.attribute)
         label = column.label or attribute.label
-        filters.append(Filter(column.name or column.attribute, label, column.description or label))
-        axes.append(Axis(filters[-1].name, column.attribute, _build_selections(column, attribute)))
+        filters.append(model.Filter(column.name or column.attribute, label, column.description or label))
+        axes.append(model.Axis(filters[-1].name, column.attribute, _build_selections(column, attribute)))
     # Figures by an attribute found by linkage are corrected, so the count before correction is published with them.
     linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
     as_linked = family.counted_as_linked if linked else ""
     of_figure = build_measures(definition.figure, family)
-    return Table(
+    return model.Table(
         name=definition.name,
         title=definition.title,
         family=family.name,
         population=family.population,
         description=definition.description,
         filters=tuple(filters),
-        measures=(*(MEASURES[name] for name in (family.counted, as_linked) if name), *of_figure.values()),
+        measures=(*(model.MEASURES[name] for name in (family.counted, as_linked) if name), *of_figure.values()),
         blocks=(_build_block(definition, family, tuple(axes), as_linked, of_figure),),
     )
 
 
-def find_problems(document: Mapping[str, Any], family: Family) -> list[str]:
+def find_problems(document: Mapping[str, Any], family: model.Family) -> list[str]:
     """List the errors in the columns and the figure of a definition for a family.
 
     Checks every column and figure that can be read, whatever else is wrong with the document.
     """
     columns, figure = document.get("columns"), document.get("figure")
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
-    read = {place: _read_if(Column, {"attribute": each} if isinstance(each, str) else each) for place, each in listed}
-    readable = {place: column for place, column in read.items() if column}
+    readable = {place: column for place, each in listed if (column := _read_if(Column, each))}
     return list(_find_problems(readable, _read_if(Figure, figure), family))
 
 
-def _read_if(model: type[_Model], document: object) -> _Model | None:
+def _read_if(form: type[_Model], document: object) -> _Model | None:
     try:
-        return read_as(model, document)
+        return read_as(form, document)
     except InvalidDefinition:
         return None
 
 
 def _build_block(
-    definition: Definition, family: Family, axes: tuple[Axis, ...], as_linked: str, of_figure: Mapping[str, Measure]
-) -> Block:
+    definition: Definition,
+    family: model.Family,
+    axes: tuple[model.Axis, ...],
+    as_linked: str,
+    of_figure: Mapping[str, model.Measure],
+) -> model.Block:
     councils = definition.geography == "councils"
-    shape = Block(axes=axes, base=family.counted, as_linked=as_linked, councils=councils, weight=family.weight)
+    shape = model.Block(axes=axes, base=family.counted, as_linked=as_linked, councils=councils, weight=family.weight)
     names = {kind: measure.name for kind, measure in of_figure.items()}
     if definition.figure is None:
-        return ShareBlock(**vars(shape), share_of=axes[-1].filter, share=names["rate"])
+        return model.ShareBlock(**vars(shape), share_of=axes[-1].filter, share=names["rate"])
     numerator = (definition.figure.attribute, definition.figure.categories)
-    return RateBlock(**vars(shape), numerator=numerator, rate=names["rate"], part=names.get("count"))
+    return model.RateBlock(**vars(shape), numerator=numerator, rate=names["rate"], part=names.get("count"))
 
 
-def list_publishable(family: Family) -> tuple[Attribute, ...]:
+def list_publishable(family: model.Family) -> tuple[model.Attribute, ...]:
     """Return the attributes that a definition may name: all except those measured only to estimate linkage error."""
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
-def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
+def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family: model.Family) -> Iterator[str]:
     """Yield the errors in the columns, which are keyed by position, and in the figure."""
     known = {attribute.name: attribute for attribute in list_publishable(family)}
     named = {f"columns.{place}": column.attribute for place, column in columns.items()}
@@ -241,8 +228,8 @@ def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family:
     filters = [column.name or column.attribute for column in columns.values()]
     yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
     # Time, place, filters and figures are columns of one table, and views of the analyst database add theirs.
-    measures = (MEASURES[family.counted], *build_measures(figure, family).values())
-    taken = {*_RESERVED, *MEASURES, *(column.name for each in measures for column in list_measure_columns(each))}
+    measures = (model.MEASURES[family.counted], *build_measures(figure, family).values())
+    taken = {*_RESERVED, *model.MEASURES, *(column.name for each in measures for column in list_measure_columns(each))}
     yield from (f"a column cannot be called {name}" for name in filters if name in taken)
     # For an attribute that does not exist, the number of rows is unknown.
     if all(column.attribute in known for column in columns.values()):
@@ -261,7 +248,7 @@ _RESERVED = frozenset(
 """Names of columns that every table has, in the files or in the analyst database."""
 
 
-def _find_group_problems(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:
+def _find_group_problems(place: str, attribute: model.Attribute, categories: tuple[str, ...]) -> Iterator[str]:
     if not categories:
         yield f"{place}: it is empty"
     for category in dict.fromkeys(categories):
@@ -273,33 +260,33 @@ def _find_group_problems(place: str, attribute: Attribute, categories: tuple[str
         yield f"{place}: these are all the categories, so they are not a group"
 
 
-def _find_figure_problems(figure: Figure, family: Family) -> Iterator[str]:
+def _find_figure_problems(figure: Figure, family: model.Family) -> Iterator[str]:
     if (figure.attribute, figure.categories) in family.figures:
         if figure.name or figure.label:
             yield "figure: this group already has measures: leave out name and label"
     elif not (figure.name and figure.label):
         yield "figure: give it a name, as sen_support, and a label, as 'with SEN support'"
-    elif any(name in MEASURES for name in _name_measures(figure.name)):
+    elif any(name in model.MEASURES for name in _name_measures(figure.name)):
         yield f"figure.name: {figure.name} is the name of another figure"
 
 
-def build_measures(figure: Figure | None, family: Family) -> dict[str, Measure]:
+def build_measures(figure: Figure | None, family: model.Family) -> dict[str, model.Measure]:
     """Return the measures of a figure: its `rate`, and its `count` if it has one; without a figure, the share."""
     if figure is None:
-        return {"rate": MEASURES[family.share]}
+        return {"rate": model.MEASURES[family.share]}
     counted = family.figures.get((figure.attribute, figure.categories))
     if counted:
-        found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}
+        found = {"count": model.MEASURES[counted[0]], "rate": model.MEASURES[counted[1]]}
     else:
-        of, (count, percent) = MEASURES[family.counted].of, _name_measures(str(figure.name))
+        of, (count, percent) = model.MEASURES[family.counted].of, _name_measures(str(figure.name))
         group = f"{of} {figure.label}"
         words = group[0].upper() + group[1:]
         found = {
-            "count": Measure(count, f"Number of {group}", MeasureKind.COUNT, f"{words} in the row", 0, of),
-            "rate": Measure(
+            "count": model.Measure(count, f"Number of {group}", model.MeasureKind.COUNT, f"{words} in the row", 0, of),
+            "rate": model.Measure(
                 percent,
                 f"Percentage of {group}",
-                MeasureKind.PERCENT,
+                model.MeasureKind.PERCENT,
                 f"{words} as a percentage of the {of} in the row",
                 1,
                 of,
@@ -312,8 +299,7 @@ def _name_measures(figure: str) -> tuple[str, str]:
     return f"{figure}_count", f"{figure}_percent"
 
 
-def _build_selections(column: Column, attribute: Attribute) -> tuple[Selection, ...]:
-    own = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or select_each(
-        attribute
-    )
-    return (ALL, *own) if column.total else tuple(own)
+def _build_selections(column: Column, attribute: model.Attribute) -> tuple[model.Selection, ...]:
+    stated = [model.Selection(label, categories) for label, categories in (column.levels or {}).items()]
+    own = stated or model.select_each(attribute)
+    return (model.ALL, *own) if column.total else tuple(own)

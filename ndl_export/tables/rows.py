@@ -7,7 +7,7 @@ data are. A row that turns out too uncertain stays in the table, with its figure
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import product
 from types import MappingProxyType
@@ -18,17 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, Block, Table
+from ndl_export.tables import FAMILIES, Block, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
 from ndl_export.tables.model import Count, Selection
-from ndl_export.tables.schema import (
-    BREAK,
-    TIME_IDENTIFIER,
-    ColumnRole,
-    PublishedColumn,
-    build_arrow_schema,
-    list_key_names,
-)
 from sources.reference.cohorts import Cohort
 from sources.reference.published_figures import load_breaks
 
@@ -148,9 +140,9 @@ def list_levels(table: Table, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.levels[position] for row in list_rows(table, all_together=True)))
 
 
-def list_allowed(table: Table, column: PublishedColumn) -> tuple[str, ...]:
+def list_allowed(table: Table, column: schema.PublishedColumn) -> tuple[str, ...]:
     """Return the values that a column may hold: the levels of a filter, the symbols of a flag; empty for others."""
-    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
+    return list_levels(table, column.name) if column.role is schema.ColumnRole.FILTER else column.symbols
 
 
 # Not compared by value: comparing arrays gives an array.
@@ -177,7 +169,7 @@ class Layout:
         """The key columns, in schema order; (n,) rows."""
         columns = {
             "time_period": pa.array(self.cohorts, pa.string()).take(pa.array(self.cohort_of)),
-            "time_identifier": pa.repeat(TIME_IDENTIFIER, len(self.row_of)),
+            "time_identifier": pa.repeat(schema.TIME_IDENTIFIER, len(self.row_of)),
         }
         for name in self.areas[0].columns:
             values = pa.array([area.columns[name] for area in self.areas], pa.string())
@@ -185,8 +177,8 @@ class Layout:
         for position, entry in enumerate(self.table.filters):
             values = pa.array([row.levels[position] for row in self.rows], pa.string())
             columns[entry.name] = values.take(pa.array(self.row_of))
-        schema = build_arrow_schema(self.table)
-        return pa.table(columns, schema=pa.schema([schema.field(name) for name in list_key_names(self.table)]))
+        fields = schema.build_arrow_schema(self.table)
+        return pa.table(columns, schema=pa.schema([fields.field(name) for name in schema.list_key_names(self.table)]))
 
     def find_applying(self, measure: str) -> NDArray[np.bool_]:
         """Return whether the measure is defined for each row; shape (n,)."""
@@ -201,30 +193,19 @@ class Layout:
     def breaks(self) -> pa.Array:
         """`b` where figures are not comparable with the cohort before, else NULL; shape (n,)."""
         flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
-        return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
+        return pc.if_else(pa.array(flags & self.available), schema.BREAK, pa.scalar(None, pa.string()))
 
-    def select_cohort(self, cohort: str) -> "Layout":
-        """Return the layout of one cohort with only its own areas."""
-        own = self.cohort_of == self.cohorts.index(cohort)
-        (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
-        return replace(
-            self,
-            cohorts=(cohort,),
-            areas=tuple(self.areas[area] for area in areas),
-            cohort_of_area=self.cohort_of_area[areas] * 0,
-            cohort_of=self.cohort_of[own] * 0,
-            # Areas of a cohort follow each other, so this numbers them from 0.
-            area_of=self.area_of[own] - areas[0],
-            row_of=self.row_of[own],
-        )
+    def list_areas(self, cohort: str) -> list[Geography]:
+        """Return the areas of a cohort."""
+        return [self.areas[area] for area in np.flatnonzero(self.cohort_of_area == self.cohorts.index(cohort))]
 
     def _find_breaks(self, index: int) -> NDArray[np.bool_]:
         """Return where an area's councils, or what they record, changed since the cohort before."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
-        earlier = np.unique(self.area_of[self.cohort_of == index - 1]) if index else ()
         # Compared with the previous cohort of the release, so a year that the release leaves out cannot hide a break.
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
-        members = {(area.level, area.code): area.councils for area in map(self.areas.__getitem__, earlier)}
+        earlier = self.list_areas(self.cohorts[index - 1]) if index else ()
+        members = {(area.level, area.code): area.councils for area in earlier}
         # An area that the previous cohort lacks breaks no series.
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
@@ -252,7 +233,7 @@ class Layout:
 
     def sort_rows(self, data: pa.Table) -> pa.Table:
         """Return `data` in the order of this layout. Raises ValueError if rows are missing, unknown or duplicated."""
-        names = list_key_names(self.table)
+        names = schema.list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
         keys, expected = _build_key_strings(data, names), _build_key_strings(self.keys, names)

@@ -31,7 +31,7 @@ from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.metadata.portals import CITATION_FILE
+from ndl_export.metadata.records import CITATION_FILE
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
 from privacy.estimation.estimates import build_estimates

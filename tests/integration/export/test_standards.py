@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.files.archive import pack_flat_zip
-from ndl_export.metadata.portals import CITATION_FILE
+from ndl_export.metadata.records import CITATION_FILE
 from ndl_export.tables import TABLES
 from tests.support.export.accessible_workbook import Workbook
 from tests.support.export.fake_release import fake_facts, fake_tables

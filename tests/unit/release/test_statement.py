@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dp_accounting.pld import privacy_loss_distribution as pld
 
-from ndl_export.metadata.portals import REGISTRY_FILE, build_registry_file
+from ndl_export.metadata.records import REGISTRY_FILE, build_registry_file
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import compute_charge, compute_epsilon
 from privacy.release.plan import make_plan

@@ -1,28 +1,171 @@
-"""`datapackage.json` and `csv-metadata.json`: the files of a bundle for programs.
+"""Records of a release for programs, catalogues, data portals and reference managers; their text is in `templates/`.
 
-The first describes all files as a Frictionless Data Package (specs.frictionlessdata.io, version 1), the second the CSV
-files in CSV on the Web (W3C). In the Data Package, only the CSV files of tables have a schema. Columns of symbols
-define their own missing values, as in version 2: only `none` is missing there, no symbol is. `cohorts`, `councils`,
-`missing`, `schemaVersion` and `notice` are not part of the standard; the first three determine the rows of the tables.
+- `datapackage.json`: all files as a Frictionless Data Package (specs.frictionlessdata.io, version 1). Only CSV files of
+  tables have a schema. Columns of symbols define their own missing values, as in version 2: only `none` is missing
+  there, no symbol is. `cohorts`, `councils`, `missing`, `schemaVersion` and `notice` are not part of the standard; the
+  first three determine the rows of the tables.
+- `csv-metadata.json`: the CSV files in CSV on the Web (W3C).
+- `dcat.jsonld`: DCAT-AP 3.0 (SEMIC, European Commission), with the controlled terms of the EU Publications Office that
+  it requires, and areas by the identifiers of the Office for National Statistics.
+- `ckan_package.json`: the argument of CKAN's `package_create`, with the fields that data.gov.uk uses.
+- `ukgov_dataset.json` and `ukgov_distributions.json`: the UK Cross-Government Metadata Exchange Model (Central Digital
+  and Data Office), which has a separate record for each distribution.
+- `CITATION.cff`: the Citation File Format 1.2.0.
+- `croissant.json`: Croissant 1.1 (MLCommons), with which a program can load the rows of every table. Its sources are
+  the Parquet files, by name, so it loads from a downloaded bundle as well as from the web. The provenance of tables is
+  in PROV-O, the licence terms in ODRL, and the subject of a row in the dimensions of SDMX, as version 1.1 recommends.
+- `opendp_registry.yaml`: the OpenDP Deployments Registry, from the privacy statement, which has the same fields.
 """
 
 import csv
 import hashlib
 import io
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+import yaml
+
 from ndl_export.facts import description
+from ndl_export.facts.description import Description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import MEDIA_TYPES, PAGE_TYPE
+from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import Table, csv_files
-from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole
+from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole, list_columns, list_key_names
+from privacy.doors.shipped import read_yaml
+
+_FOLDER = Path(__file__).parent
+DCAT_CONTEXT: dict[str, Any] = json.loads((_FOLDER / "dcat_context.json").read_text(encoding="utf-8"))
+PORTAL_FILES = ("ckan_package.json", "dcat.jsonld", "ukgov_dataset.json", "ukgov_distributions.json")
+
+
+def build_record(name: str, described: Description, previous: str | None) -> Any:
+    """Return the record in this file, JSON-ready; `previous` is the version that this one replaces, or None."""
+    facts = described.facts
+    found = render_record(
+        PurePath(name).stem,
+        described=described,
+        facts=facts,
+        previous=previous,
+        archives=ARCHIVES,
+        noisy_counts=(NOISY_COUNTS_FILE, *facts.on_request.files & {FURTHER_COUNTS_FILE}),
+        dataset=description.NAME,
+        keywords=description.KEYWORDS,
+        file_title=description.format_file_title,
+    )
+    return {"@context": DCAT_CONTEXT} | found if name == "dcat.jsonld" else found
+
+
+def render_record(template: str, **values: object) -> Any:
+    """Return the values in the rendered template of a record, which may name the licence."""
+    licence = {"licence": description.OGL_NAME, "licence_address": description.OGL_ADDRESS}
+    rendered = kit.render(_FOLDER / "templates", f"{template}.yaml.j2", **licence, **values)
+    # The C loader, where libyaml is installed, is ten times as fast.
+    return yaml.load(rendered, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+CITATION_FILE = "CITATION.cff"
+_SPDX_LICENCE = "OGL-UK-3.0"
+"""The licence's identifier in SPDX."""
+
+
+def build_citation(described: Description) -> str:
+    """Return the citation file; its `doi` identifies all releases together, if the publisher has one."""
+    facts = described.facts
+    entity = {"name": facts.publisher, "email": facts.contact, "website": facts.address}
+    record: dict[str, Any] = {
+        "cff-version": "1.2.0",
+        "message": join_parts(facts.notice, "If you use these statistics, please cite them as below."),
+        "type": "dataset",
+        "title": described.title,
+        "abstract": described.summary,
+        "authors": [entity],
+        # A copy, because YAML would write the same dictionary as an alias of the author.
+        "contact": [dict(entity)],
+        "version": facts.version,
+        "date-released": facts.published_on,
+        **({"doi": facts.doi} if facts.doi else {}),
+        "url": facts.folder_address,
+        "license": _SPDX_LICENCE,
+        "license-url": description.OGL_ADDRESS,
+        "keywords": list(description.KEYWORDS),
+    }
+    # The format has no field for a notice, so it is a comment in the first line.
+    first = f"# {facts.notice}\n" if facts.notice else ""
+    return first + yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120)
+
+
+REGISTRY_FILE = "opendp_registry.yaml"
+
+
+def build_registry_file(privacy_record: Mapping[str, Any], notice: str) -> str:
+    """Return the file to propose to the registry, whose checks allow no folded text and nothing before `url_slug`."""
+    entry = {**privacy_record["registry"], "deployment": privacy_record["deployment"]}
+    slug = {"url_slug": entry.pop("url_slug")}
+    parts = [yaml.safe_dump(part, allow_unicode=True, width=1 << 20) for part in (slug, entry)]
+    return (f"# {notice}\n" if notice else "").join(parts)
+
+
+_CONTEXT: dict[str, Any] = json.loads((_FOLDER / "croissant_context.json").read_text(encoding="utf-8"))
+"""The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
+RESPONSIBLE_USE: dict[str, dict[str, str]] = read_yaml(_FOLDER / "responsible_use.yaml")
+"""Properties of Croissant RAI 1.0, for a release and for synthetic children."""
+
+_CROISSANT_TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
+_DIMENSIONS = {"time_period": "dimension:refPeriod", OWN_AREA[0]: "dimension:refArea", "sex": "dimension:sex"}
+"""SDMX dimensions, by column name."""
+_MEASURED = {
+    NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
+    FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request, and make other figures sharper too",
+}
+"""Files of noisy counts, with their descriptions."""
+
+
+def build_croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
+    """Return the record of `files`, JSON-ready; `previous` is the version that this one replaces, or None."""
+    measured = {name: about for name, about in _MEASURED.items() if name in files}
+    counts = [{"@id": name} for name in measured]
+    tables = [
+        (
+            entry,
+            [
+                (column.name, column.meaning, _CROISSANT_TYPES[str(column.type)], _DIMENSIONS.get(column.name, ""))
+                for column in list_columns(entry.table)
+            ],
+        )
+        for entry in described.data_files
+        if entry.table and entry.format == "parquet"
+    ]
+    return RESPONSIBLE_USE["release"] | render_croissant(
+        "croissant",
+        files,
+        described=described,
+        facts=described.facts,
+        previous=previous,
+        keywords=description.KEYWORDS,
+        measured=measured,
+        counts=counts if len(counts) > 1 else counts[0],
+        tables=tables,
+        key_names=list_key_names,
+    )
+
+
+def render_croissant(name: str, files: Mapping[str, bytes], **values: object) -> dict[str, Any]:
+    """Return the record in the template of this name; `files` are those that it may describe (content by name)."""
+    parquet = {name: content for name, content in files.items() if name.endswith(".parquet")}
+    described = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in parquet.items()
+    }
+    return {"@context": _CONTEXT} | render_record(name, files=described, **values)
+
 
 _DIALECT = {"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
 _TYPES = {"string": "string", "int64": "integer", "double": "number"}
@@ -151,7 +294,7 @@ _FORMS = {
 """Regular expressions for time and place columns."""
 
 
-def build_csvw_metadata(described: description.Description, files: Mapping[str, bytes]) -> dict[str, Any]:
+def build_csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the table group of the CSV files among `files` (content by name), JSON-ready."""
     facts = described.facts
     return {
