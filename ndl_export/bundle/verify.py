@@ -20,8 +20,8 @@ from ndl_export.bundle.make import PRIVACY_PAGE_FILE
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
-from ndl_export.documents.bundle_files import FIXED_NAMES
-from ndl_export.documents.workbook import build_table_sheet
+from ndl_export.documents.pages import FIXED_NAMES
+from ndl_export.documents.workbook import build_table_sheet, find_differing_sheets
 from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
@@ -33,7 +33,6 @@ from ndl_export.facts.release_facts import (
     Version,
 )
 from ndl_export.files import signing
-from ndl_export.files.ods import find_differing_sheets
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError, is_url
 from ndl_export.metadata.records import REGISTRY_FILE, build_registry_file

@@ -9,6 +9,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
+from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.official import OfficialFigure, read_official_figures
-from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, RequestedTable
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
@@ -31,7 +32,7 @@ from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.rows import list_allowed, list_levels
-from sources.reference import code_lists
+from sources.reference import code_lists, read_rows
 from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
 
@@ -284,3 +285,55 @@ def _describe_unit(column: schema.PublishedColumn) -> str:
     if column.measure is None or column.role is schema.ColumnRole.FLAG:
         return ""
     return column.measure.unit_in_words
+
+
+_ROWS = [
+    (row["shelf"], row["names"].split(), row["about"]) for row in read_rows(Path(__file__).parent / "bundle_files.csv")
+]
+"""The files of a bundle, as its README and its page of downloads list them.
+
+In the names, `<table>`, `<plan>` and `<further-plan>` each stand for several; the shelf is a section of the page of
+downloads.
+"""
+_FOR_REQUESTS = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE}
+FIXED_NAMES = (
+    frozenset(name for _, names, _ in _ROWS for name in names if "<" not in name and "/" not in name) - _FOR_REQUESTS
+)
+"""Files outside `site` that every bundle has, under the same name."""
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """Files that the README describes in one row; `names` are as written there, `files` are the release's own names."""
+
+    shelf: str
+    names: tuple[str, ...]
+    about: str
+    files: tuple[str, ...]
+
+
+def list_file_kinds(facts: ReleaseFacts) -> list[FileKind]:
+    """Return the kinds of files that a release has, in the order of the README; the last one is the README itself."""
+    on_request = facts.on_request
+    cohort = "_<cohort>" if len(facts.cohorts) > 1 else ""
+    further = [*on_request.plan_files.values()]
+    written = {"<plan>": [f"noise_plan_<family>{cohort}.json"], "<further-plan>": further}
+    meant = {"<plan>": [*list_plan_files(facts.cohorts).values()], "<further-plan>": further}
+    review = " or for a clerical review of links" if on_request.is_reviewed else ""
+    return [
+        FileKind(
+            shelf,
+            tuple(each for name in names for each in written.get(name, [name])),
+            about.format(review=review),
+            tuple(
+                sorted(
+                    name.replace("<table>", table)
+                    for each in names
+                    for name in meant.get(each, [each])
+                    for table in (facts.tables if "<table>" in name else [""])
+                )
+            ),
+        )
+        for shelf, names, about in _ROWS
+        if names[0] not in _FOR_REQUESTS or names[0] in on_request.files
+    ]

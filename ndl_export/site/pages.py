@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.documents.bundle_files import list_file_kinds
+from ndl_export.documents.pages import list_file_kinds
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing

@@ -3,7 +3,6 @@
 The latter use the wording of the Department for Education's tables.
 """
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -14,6 +13,7 @@ from types import MappingProxyType
 from pydantic import TypeAdapter
 
 from privacy.doors.shipped import read_yaml
+from sources.reference import read_rows
 
 COUNCIL = "council"
 """The place attribute of every family; its categories are the councils in the release."""
@@ -426,21 +426,17 @@ IMD = Attribute(
 )
 
 
-def _read_rows(name: str) -> list[dict[str, str]]:
-    with (Path(__file__).parent / name).open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
+_FOLDER = Path(__file__).parent
 _MEASURE = TypeAdapter(Measure)
 MEASURES = {
     row["name"]: _MEASURE.validate_python(row | {"kind": MeasureKind[row["kind"].upper()]})
-    for row in _read_rows("measures.csv")
+    for row in read_rows(_FOLDER / "measures.csv")
 }
 """All measures, by name, in their order in a table."""
-FILTERS = {row["name"]: Filter(**row) for row in _read_rows("filters.csv")}
+FILTERS = {row["name"]: Filter(**row) for row in read_rows(_FOLDER / "filters.csv")}
 """All filters, by name."""
 TOPIC_FILTER, BREAKDOWN_FILTER = FILTERS["breakdown_topic"], FILTERS["breakdown"]
-_TABLES = read_yaml(Path(__file__).parent / "tables.yaml")
+_TABLES = read_yaml(_FOLDER / "tables.yaml")
 
 
 def define_table(name: str, family: str, population: str, blocks: Iterable[Block], **words: str) -> Table:

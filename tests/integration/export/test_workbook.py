@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.documents.workbook import MOST_ROWS, build_table_sheet, build_workbook_file
+from ndl_export.documents import workbook
+from ndl_export.documents.workbook import MOST_ROWS, Column, Sheet, build_table_sheet, find_differing_sheets
 from ndl_export.files.archive import pack_flat_zip
-from ndl_export.files.ods import Column, Sheet, build_workbook, find_differing_sheets
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference.places import load_places
@@ -35,7 +35,7 @@ def whole(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
 
 @pytest.fixture(scope="module")
 def content(whole: dict[str, pa.Table]) -> bytes:
-    return build_workbook_file(fake_facts(), whole)
+    return workbook.build_workbook_file(fake_facts(), whole)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def book(content: bytes) -> Workbook:
 def few(tables: dict[str, pa.Table]) -> Workbook:
     """A workbook of three rows of Leeds a sheet."""
     rows = {name: data.filter(pc.equal(data["area_name"], "Leeds")).slice(0, 3) for name, data in tables.items()}
-    return Workbook(build_workbook_file(fake_facts(), rows))
+    return Workbook(workbook.build_workbook_file(fake_facts(), rows))
 
 
 Plant = Callable[[dict[str, bytes]], dict[str, bytes]]
@@ -89,7 +89,7 @@ def test_it_meets_the_checklist_has_a_sheet_for_every_table_and_leads_to_each(
     assert all(explained[f"[{flag}]"] == FLAG_MEANINGS[flag] for flag in Flag)
     published = (bundle / NAME).read_bytes()
     assert list_not_met(published) == []
-    assert published == build_workbook_file(fake_facts(), tables)
+    assert published == workbook.build_workbook_file(fake_facts(), tables)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -123,7 +123,7 @@ def test_cells_are_the_figures_of_the_table_or_the_symbol_of_why_there_is_none(
 def test_a_notice_is_the_first_thing_in_every_sheet(tables: dict[str, pa.Table]) -> None:
     notice = "Synthetic data: no figure is about a real child."
     rows = {name: data.slice(0, 1) for name, data in tables.items()}
-    book = Workbook(build_workbook_file(replace(fake_facts(), notice=notice), rows))
+    book = Workbook(workbook.build_workbook_file(replace(fake_facts(), notice=notice), rows))
     assert all(sheet.rows[0][0].startswith(notice) for sheet in book.sheets)
     assert book.meta.xpath("//dc:title/text()", namespaces={"dc": "http://purl.org/dc/elements/1.1/"})[0].startswith(
         notice
@@ -167,7 +167,7 @@ ROW = "<table:table-row><table:table-cell/></table:table-row>"
     ],
 )
 def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: str) -> None:
-    parts = Workbook(build_workbook("Title", "2026-11-26", SMALL)).parts
+    parts = Workbook(workbook.build_workbook("Title", "2026-11-26", SMALL)).parts
     assert find_differing_sheets(pack_flat_zip(parts), SMALL) == []
     assert find_differing_sheets(pack_flat_zip(swap(old, new)(parts)), SMALL) == ["first"]
 
@@ -175,7 +175,7 @@ def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: st
 def test_a_table_that_begins_like_another_is_compared_whole() -> None:
     shorter = Sheet("third", "Title", ("Line",), (Column("Area", 3.0, ["Leeds"]), Column("Number", 3.0, [1.0], 1)))
     sheets = [shorter, *SMALL]
-    assert find_differing_sheets(build_workbook("Title", "2026-11-26", sheets), sheets) == []
+    assert find_differing_sheets(workbook.build_workbook("Title", "2026-11-26", sheets), sheets) == []
 
 
 @pytest.mark.slow
