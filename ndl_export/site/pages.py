@@ -31,12 +31,11 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import format_csv, replace_folder
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_size
-from ndl_export.site.councils import build_council_values, list_findings, name_council_page
 from ndl_export.site.documents import get_address, is_document, name_document_page, render_documents
 from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
-from ndl_export.site.panels import Chart, Panel
+from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
