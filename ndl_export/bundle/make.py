@@ -41,7 +41,8 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.metadata import records
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.site import build_site_files, query_conclusions
+from ndl_export.site.inference import query_conclusions
+from ndl_export.site.pages import build_site_files
 from ndl_export.tables import Table
 from ndl_export.tables.csv_files import build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns

@@ -25,7 +25,7 @@ from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
 from ndl_export.metadata.records import DCAT_CONTEXT, render_record
 from ndl_export.pages import kit
-from ndl_export.site import publish_site
+from ndl_export.site.pages import publish_site
 from privacy.doors.typed import is_line
 
 LATEST = "latest"

@@ -36,7 +36,7 @@ from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError, is_url
 from ndl_export.metadata.records import REGISTRY_FILE, build_registry_file
-from ndl_export.site import build_site_downloads, list_site_names
+from ndl_export.site.pages import build_site_downloads, list_site_names
 from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout

@@ -20,14 +20,13 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.documents.pages import list_file_kinds
+from ndl_export.facts import directory_files, synthetic
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
-from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing
 from ndl_export.facts.on_request import RequestedTable, get_page_name
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
-from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
+from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import format_csv, replace_folder
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_size
@@ -36,9 +35,9 @@ from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
+from ndl_export.tables import schema
 from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
-from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
@@ -175,9 +174,9 @@ def _iter_rows(panel: Panel, line: Line) -> Iterator[dict[str, str]]:
         decimals = figure.measure.decimals
         numbers = {name: "" if number is None else f"{number:.{decimals}f}" for name, number in ends.items()}
         about = {"cohort": line.cohort or panel.cohort, "area_code": line.area.code, "area": area, "row": row}
-        symbol = {"flag": figure.flag or "", "flag_meaning": FLAG_MEANINGS[figure.flag] if figure.flag else ""}
+        symbol = {"flag": figure.flag or "", "flag_meaning": schema.FLAG_MEANINGS[figure.flag] if figure.flag else ""}
         measured = {"column": heading, "measure": figure.measure.name, "unit": figure.measure.unit}
-        yield about | measured | numbers | symbol | {"series_break": BREAK if line.broken else ""}
+        yield about | measured | numbers | symbol | {"series_break": schema.BREAK if line.broken else ""}
 
 
 def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
@@ -197,14 +196,10 @@ def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
         "breaks": explain_breaks(facts.cohorts, facts.councils, facts.missing),
         "statements": explain_missing(facts.missing, facts.councils),
         "gld_goals": len(GLD_GOALS),
-        "flags": FLAG_MEANINGS,
-        "Flag": Flag,
-        "symbols": SYMBOLS,
+        "schema": schema,
         "csv_nothing": NOTHING,
         "tables": facts.tables,
-        "sums": SUMS_FILE,
-        "signature": SIGNATURE_FILE,
-        "public_key": PUBLIC_KEY_FILE,
+        "signing": signing,
         "database": DATABASE_FILE,
         "licence": OGL_NAME,
         "made_up": _MADE_UP,
@@ -234,8 +229,8 @@ bundle, which would be broken in an unpacked archive."""
 def publish_site(
     release_dir: Path,
     version: str,
-    upcoming: Sequence[Upcoming] | None,
-    register: Register | None,
+    upcoming: Sequence[directory_files.Upcoming] | None,
+    register: directory_files.Register | None,
     withdrawn: Collection[str],
 ) -> None:
     """Copy the page of `version` into `release_dir`, with links to that bundle's files and to files next to it.
@@ -252,18 +247,16 @@ def publish_site(
     # A copy, not a symbolic link: browsers resolve links from the address that they opened, and some web servers do not
     # follow symbolic links.
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
+    children = f"{synthetic.SYNTHETIC_FOLDER}/{version}"
     values: dict[str, Any] = {
         "upcoming": upcoming,
-        "nothing": NOTHING_ANNOUNCED,
-        "no_calendar": NO_CALENDAR,
-        "synthetic": f"{SYNTHETIC_FOLDER}/{version}" if (release_dir / SYNTHETIC_FOLDER / version).is_dir() else "",
-        "synthetic_files": (CSV_FILE, PARQUET_FILE),
-        "synthetic_page": QUALITY_PAGE,
+        "directory_files": directory_files,
+        "synthetic": children if (release_dir / children).is_dir() else "",
+        "children": synthetic,
         "archives": [f"{version}.{suffix}" for suffix in ARCHIVES],
         "database": DATABASE_FILE,
         "register": register,
         "requests_page": REQUESTS.file,
-        "register_file": REGISTER_FILE,
         "withdrawn": withdrawn,
     }
     names = ["upcoming", "beside", "requests"]
@@ -301,7 +294,7 @@ def _render_requests_page(bundle: Path) -> bytes:
     return _render(REQUESTS, own, "requests_page")
 
 
-def _find_table_pages(release_dir: Path, version: str, register: Register) -> dict[str, str]:
+def _find_table_pages(release_dir: Path, version: str, register: directory_files.Register) -> dict[str, str]:
     """Return the link to each requested table's page: in the release `version`, or in the release that answered it."""
     found: dict[str, str] = {}
     for each in register.requests:

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from ndl_export.analyst_db.build import WORKED_QUERIES, open_analyst_database
-from ndl_export.site import query_conclusions
+from ndl_export.site.inference import query_conclusions
 from ndl_export.site.layouts import Release, build_charts
 from ndl_export.site.panels import Panel
 from ndl_export.tables import TABLES

@@ -11,8 +11,9 @@ import pytest
 
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.site import build_site_downloads, build_site_files, layouts
+from ndl_export.site import layouts
 from ndl_export.site.layouts import label_rows
+from ndl_export.site.pages import build_site_downloads, build_site_files
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.rows import list_rows
 from sources.reference.places import PILOT

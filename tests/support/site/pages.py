@@ -13,8 +13,8 @@ from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.site import build_site_files, query_conclusions
-from ndl_export.site.inference import Conclusions
+from ndl_export.site.inference import Conclusions, query_conclusions
+from ndl_export.site.pages import build_site_files
 from sources.reference.places import PILOT, load_places
 from tests.support.daily import mark_slow_after
 from tests.support.export.bundles import KEY, MISSING, make_release
