@@ -19,7 +19,7 @@ from ndl_export.analyst_db.build import update_database
 from ndl_export.api.static import publish_api
 from ndl_export.facts import directory_files, release_facts, synthetic
 from ndl_export.facts.description import API_FOLDER, OGL_NAME
-from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, REGISTER_FILE, Register, Upcoming
+from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, Register, Upcoming
 from ndl_export.facts.release_facts import SITE_FOLDER, Version, Withdrawal, list_versions, load_withdrawals
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
@@ -242,12 +242,10 @@ def _build_catalogue(
         upcoming=upcoming,
         changed=_find_last_change(releases, upcoming),
         changed_series=_find_last_change(releases),
-        developed=directory_files.DEVELOPED,
         register=register,
-        register_file=REGISTER_FILE,
+        directory_files=directory_files,
+        synthetic=synthetic,
         api=API_FOLDER,
-        quality_page=synthetic.QUALITY_PAGE,
-        synthetic_rows=(synthetic.CSV_FILE, synthetic.PARQUET_FILE),
     )
     datasets = found["catalogue"]["dcat:dataset"]
     # The stored records are merged here, because reading them again as YAML takes seconds for ten releases.
@@ -279,5 +277,5 @@ def _build_feed(releases: Sequence[_Published], upcoming: Sequence[Upcoming], re
         upcoming=upcoming[::-1],
         changed=_find_last_change(releases, upcoming),
         requests=register.requests if register else (),
-        register_file=REGISTER_FILE,
+        directory_files=directory_files,
     ).encode()

@@ -27,13 +27,11 @@ from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Re
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.tables import FAMILIES, TABLES, Measure, Table, schema
+from ndl_export.tables import FAMILIES, TABLES, Measure, Table, geography, schema
 from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.rows import list_allowed, list_levels
 from sources.reference import code_lists, read_rows
-from sources.reference.code_lists import GLD_GOALS, GOALS
 from sources.reference.cohorts import Cohort
 
 _NO_BREAK = "No break is known in this release: no row is flagged."
@@ -45,7 +43,7 @@ def render_readme_page(facts: ReleaseFacts) -> str:
     return render_page(
         "README.md",
         facts,
-        councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
+        councils="; ".join(area.name for area in facts.areas if area.level == geography.LOCAL_AUTHORITY),
         tables=TABLES.values(),
         kinds=list_file_kinds(facts)[:-1],
     )
@@ -56,22 +54,16 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
     return render_page(
         "methodology.md",
         facts,
-        gld_goals_number=len(GLD_GOALS),
-        gld_goals="; ".join(GOALS[goal] for goal in GLD_GOALS),
-        goals_number=len(GOALS),
+        code_lists=code_lists,
+        geography=geography,
+        schema=schema,
         families=FAMILIES.values(),
         corrected_on_request=[
             table
             for table in facts.on_request.definitions.values()
             if any(measure.as_linked for measure in table.measures)
         ],
-        further_plans="`noise_plan_<family>_<cohort>_<release>.json`",
-        all_together=ALL_TOGETHER,
-        devolved=DEVOLVED,
-        deprivation_index=code_lists.IMD_INDEX,
-        deprivation_source=code_lists.IMD_SOURCE,
         breaks=kit.format_bullets(explain_breaks(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
-        symbols=build_symbols_grid(),
         nothing=NOTHING,
     )
 
@@ -86,7 +78,7 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
         reliability=build_reliability_grid(tables, facts.tables),
         linkage=[row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}],
         newest=Cohort(max(facts.cohorts)).label,
-        first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
+        first_area="all councils together" if facts.areas[0].level == geography.ALL_TOGETHER else facts.areas[0].name,
         gaps=_find_linkage_gaps(linkage),
         doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
         within=_list_within(reconciliation),
@@ -237,7 +229,7 @@ def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
             table.name,
             column.name,
             column.role.value,
-            describe_column_type(column),
+            _TYPES[str(column.type)],
             _describe_unit(column),
             str(column.measure.decimals) if column.measure and column.role is schema.ColumnRole.FIGURE else "",
             column.label,
@@ -258,27 +250,15 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
         _TEMPLATES,
         "data_dictionary.md",
         nothing=NOTHING,
-        symbols=build_symbols_grid(),
+        schema=schema,
         # Time and place columns are the same in every table, so the first table has them all.
         shared=[column for column in schema.list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
         parts=[tables, *([on_request] if requested else [])],
         own_columns=lambda table: [column for column in schema.list_columns(table) if column.role not in _SHARED],
         levels=list_levels,
-        column_type=describe_column_type,
+        types=_TYPES,
         unit=_describe_unit,
     )
-
-
-def build_symbols_grid() -> str:
-    """Return a table of all symbols and their meanings."""
-    return kit.format_grid(
-        ("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in schema.SYMBOLS.items())
-    )
-
-
-def describe_column_type(column: schema.PublishedColumn) -> str:
-    """Return the type of a column in words."""
-    return _TYPES[str(column.type)]
 
 
 def _describe_unit(column: schema.PublishedColumn) -> str:
