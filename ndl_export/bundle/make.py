@@ -227,7 +227,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         for cohort in sorted(facts.cohorts)
     }
     moved = [line for tables_of in comparisons.values() for one in tables_of.values() for line in one.moved]
-    reconciliation = pages.build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
+    reconciliation = pages.reconcile(tables["gld_headline"], facts.cohorts)
     texts = {
         "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
         "README.md": pages.render_readme_page(facts),
@@ -241,7 +241,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "methodology.md": pages.render_methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,
         "quality.md": pages.render_quality_page(facts, tables, reconciliation),
-        "reconciliation.csv": reconciliation,
+        "reconciliation.csv": whole_files.format_csv(pages.RECONCILED, [[*each.values()] for each in reconciliation]),
     }
     return {name: kit.add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in texts.items()}
 

@@ -33,6 +33,7 @@ from ndl_export.facts.release_facts import (
     Version,
 )
 from ndl_export.files import signing
+from ndl_export.files.archive import Files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError, is_url
 from ndl_export.metadata.records import REGISTRY_FILE, build_registry_file
@@ -42,7 +43,6 @@ from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_fil
 from ndl_export.tables.rows import Layout
 from sources.reference.places import PILOT
 
-Files = Mapping[str, bytes]
 Faults = list[tuple[str, str]]
 """(file, what is wrong with it)."""
 TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")

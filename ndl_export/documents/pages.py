@@ -5,12 +5,9 @@ which are exact counts of all children assessed in a council's schools. Both des
 in general, so 95 in 100 official figures should be within our intervals.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -36,6 +33,7 @@ from sources.reference.cohorts import Cohort
 
 _NO_BREAK = "No break is known in this release: no row is flagged."
 _TEMPLATES = Path(__file__).parent / "templates"
+Lines = Sequence[Mapping[str, str]]
 
 
 def render_readme_page(facts: ReleaseFacts) -> str:
@@ -68,8 +66,8 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
     )
 
 
-def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
-    """Render quality.md; `reconciliation` is the text of `reconciliation.csv`."""
+def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: Lines) -> str:
+    """Render quality.md; `reconciliation` are the lines of `reconciliation.csv`."""
     linkage = tables["linkage_quality"]
     flagged = linkage.filter(pc.equal(linkage[f"{_LINKED_PERCENT}_flag"], schema.Flag.LINKAGE.value))
     return render_page(
@@ -81,14 +79,14 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
         first_area="all councils together" if facts.areas[0].level == geography.ALL_TOGETHER else facts.areas[0].name,
         gaps=_find_linkage_gaps(linkage),
         doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
-        within=_list_within(reconciliation),
+        within=[line["within_interval"] for line in reconciliation if line["within_interval"]],
     )
 
 
-def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
+def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: Lines) -> str:
     """Render ai_readiness.md: the pillars of the government's guidelines, the files that meet each, and what was tried.
 
-    `reconciliation` is the text of `reconciliation.csv`. A test runs every command of the page.
+    `reconciliation` are the lines of `reconciliation.csv`. A test runs every command of the page.
     """
     flags = Counter(
         flag
@@ -102,7 +100,8 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         "reliable": f"{flags[None]:,}",
         "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != schema.Flag.NOT_AVAILABLE):,}",
     }
-    return render_page("ai_readiness.md", facts, tables=tables, counts=counts, within=_list_within(reconciliation))
+    within = [line["within_interval"] for line in reconciliation if line["within_interval"]]
+    return render_page("ai_readiness.md", facts, tables=tables, counts=counts, within=within)
 
 
 def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
@@ -172,24 +171,19 @@ def _find_linkage_gaps(linkage: pa.Table) -> dict[str, tuple[dict[str, Any], dic
     return {topic: (rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1}
 
 
-def _list_within(reconciliation: str) -> list[str]:
-    """Return whether each figure in `reconciliation.csv` is within our interval (yes or no), if we have one."""
-    listed = (line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)))
-    return [within for within in listed if within]
-
-
 _GROUP = ("geographic_level", "area_code", "area_name", "breakdown_topic", "breakdown", "sex")
 _COMPARED = ("official_percent", "percent", "lower_ci", "upper_ci", "difference", "within_interval", "source", "note")
+RECONCILED = ("time_period", *_GROUP, *_COMPARED)
+"""Columns of `reconciliation.csv`."""
 
 
-def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
-    """Return one line for each official figure of an area in the release; only the header if there are none."""
+def reconcile(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the lines of `reconciliation.csv`, one for each official figure of an area in the release."""
     keys = ("time_period", schema.LEVEL, schema.OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
     ours = {tuple(row[key] for key in keys): row for row in gld_headline.to_pylist()}
-    figures = chain.from_iterable(map(read_official_figures, cohorts))
     # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
-    compared = (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
-    return format_csv(("time_period", *_GROUP, *_COMPARED), compared)
+    compared = (figure for cohort in cohorts for figure in read_official_figures(cohort) if figure.key in ours)
+    return [dict(zip(RECONCILED, _reconcile(figure, ours[figure.key]), strict=True)) for figure in compared]
 
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:

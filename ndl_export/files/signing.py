@@ -21,12 +21,6 @@ UNCOVERED = (SUMS_FILE, SIGNATURE_FILE)
 _LINE = re.compile(r"([0-9a-f]{64})  ((?:(?!\.)[^/\\\s]+/)?(?!\.)[^/\\\s]+)")
 
 
-def build_sums(files: Mapping[str, bytes]) -> bytes:
-    """Return one line per file, sorted by name, for all files except `UNCOVERED`."""
-    covered = sorted(files.keys() - set(UNCOVERED))
-    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in covered).encode()
-
-
 def read_sums(content: bytes) -> dict[str, str]:
     """Return the sums by file name. Raises ValueError if a line is not a sum and a name, or if a name is repeated."""
     try:
@@ -58,7 +52,8 @@ def get_public_pem(key: Ed25519PrivateKey) -> bytes:
 
 def sign_files(key: Ed25519PrivateKey, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the sums of `files` and their signature (64 bytes), by name; always the same for one key and content."""
-    sums = build_sums(files)
+    covered = sorted(files.keys() - set(UNCOVERED))
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in covered).encode()
     return {SUMS_FILE: sums, SIGNATURE_FILE: key.sign(sums)}
 
 

@@ -34,10 +34,6 @@ def format_signed(value: float) -> str:
     return rounded if rounded == "0.0" else f"{'+' if value > 0 else '−'}{rounded}"
 
 
-def format_signed_points(difference: float) -> str:
-    return format_signed(difference * 100)
-
-
 def format_rows(number: int) -> str:
     return format_count(number, "row")
 
@@ -109,7 +105,7 @@ FILTERS = {
     "percent": format_percent,
     "points": format_points,
     "signed": format_signed,
-    "signed_points": format_signed_points,
+    "signed_points": lambda difference: format_signed(difference * 100),
     "rows": format_rows,
     "row_ranges": format_row_ranges,
     "listed": join_words,
