@@ -100,10 +100,7 @@ class WithdrawalRefused(Exception):
 
 
 def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | None:
-    """Return the version that would be current after the withdrawal; None if none would be left.
-
-    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
-    """
+    """Return the version that a withdrawal would make current, if any. Raises as `withdraw`."""
     check_reason(release_dir, version, reason)
     known = load_withdrawals(release_dir)
     if version in known:

@@ -104,10 +104,7 @@ def _prove_lines(table: str, content: bytes, numbers: Iterable[int]) -> list[dic
 
 
 def check_answer(answer: dict[str, Any], public_key_pem: bytes | None) -> list[str]:
-    """Return the problems of an answer; the signature is checked only if the publisher's key (PEM) is given.
-
-    Raises `UnusableKey`.
-    """
+    """Return the problems of an answer, and of its signature if the key (PEM) is given. Raises `UnusableKey`."""
     if public_key_pem is None:
         return find_problems(answer, None)
     signing.load_public_key(public_key_pem)  # for its error: an unusable key is not a problem of the answer

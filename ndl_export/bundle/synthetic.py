@@ -62,23 +62,17 @@ _MARK = "synthetic-"
 
 def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
     """Return every file except checksums, signature and key, by name; always the same for the same children."""
-    files = _build_documents(made)
-    page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, _build_warning(made))
-    files |= {synthetic.QUALITY_PAGE: page, synthetic.CROISSANT_FILE: format_json(_build_croissant(made, files))}
-    return files | {DATAPACKAGE_FILE: format_json(_build_package(made, files))}
-
-
-def _build_documents(made: SyntheticChildren) -> dict[str, bytes]:
-    """Return rows, dictionary, statement and quality page by name; always the same for the same children."""
-    table = _build_table(made)
-    rows = io.BytesIO()
+    table, rows = _build_table(made), io.BytesIO()
     pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
     lines = ((name, about, category) for name, about, found in _iter_columns(made) for category in found or ("",))
-    return {
+    files = {
         CSV_FILE: rows.getvalue(),
         synthetic.DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
         PARQUET_FILE: format_parquet(table),
     } | _render_pages(made)
+    page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, _build_warning(made))
+    files |= {synthetic.QUALITY_PAGE: page, synthetic.CROISSANT_FILE: format_json(_build_croissant(made, files))}
+    return files | {DATAPACKAGE_FILE: format_json(_build_package(made, files))}
 
 
 def _build_warning(made: SyntheticChildren) -> str:

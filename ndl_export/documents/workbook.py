@@ -79,10 +79,7 @@ Words = str | Link
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, its width in centimetres, and its cells.
-
-    With `decimals`, cells are numbers or text in place of numbers; without, text.
-    """
+    """A column of a table, its width in centimetres. Without `decimals`, cells are text; with, numbers or text."""
 
     heading: str
     width: float

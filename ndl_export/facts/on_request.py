@@ -124,10 +124,7 @@ class RequestedTable:
 
 @dataclass(frozen=True, eq=False)
 class OnRequest:
-    """The requested tables of a release, in order of publication, and its further measurements.
-
-    Further measurements are made for these tables or for a clerical review. There are none of either by default.
-    """
+    """The requested tables of a release, in order of publication, and what was measured for them or for a review."""
 
     tables: tuple[RequestedTable, ...] = ()
     noisy_counts: Mapping[Further, NoisyCounts] = field(default_factory=dict)

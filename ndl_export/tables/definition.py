@@ -86,11 +86,7 @@ class Figure(_Part):
 
 
 class Definition(_Part):
-    """A table of a family.
-
-    Its name becomes a worksheet name (at most 31 characters), and its title an Explore Education Statistics title (at
-    most 120).
-    """
+    """A table of a family. Its name becomes one of a worksheet, and its title one of Explore Education Statistics."""
 
     name: Annotated[_NAME, StringConstraints(max_length=31)]
     title: Annotated[_WORDS, StringConstraints(max_length=120)]
@@ -133,10 +129,7 @@ def _explain_rule(error: Any) -> str:
 
 
 def build_table(definition: Definition, family: model.Family) -> model.Table:
-    """Return the table that a definition describes.
-
-    Raises `InvalidDefinition` if it does not fit the family, for example if it names attributes that are not published.
-    """
+    """Return the table that a definition describes. Raises `InvalidDefinition` if it does not fit the family."""
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
     filters, axes = [], []
@@ -162,10 +155,7 @@ def build_table(definition: Definition, family: model.Family) -> model.Table:
 
 
 def find_problems(document: Mapping[str, Any], family: model.Family) -> list[str]:
-    """List the errors in the columns and the figure of a definition for a family.
-
-    Checks every column and figure that can be read, whatever else is wrong with the document.
-    """
+    """List the errors in every column and figure of a definition that can be read, whatever else is wrong with it."""
     columns, figure = document.get("columns"), document.get("figure")
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
     readable = {place: column for place, each in listed if (column := _read_if(Column, each))}

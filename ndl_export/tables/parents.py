@@ -61,10 +61,7 @@ def _list_breakdowns(question: model.Attribute) -> tuple[model.Attribute, ...]:
 def _iter_blocks(
     question: model.Attribute, levels: tuple[model.Axis, ...], topic: dict[str, str]
 ) -> Iterator[model.Block]:
-    """Yield the blocks of a question.
-
-    They give the responses with each answer, and their share of those to which the question applies.
-    """
+    """Yield the blocks of a question: responses with each answer, and their share of those to which it applies."""
     answers = model.Axis("answer", question.name, model.select_each(question))
     block = model.Block(
         axes=(*levels, answers),

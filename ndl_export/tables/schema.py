@@ -133,10 +133,7 @@ def list_key_names(table: Table) -> tuple[str, ...]:
 
 
 def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
-    """Return the columns of one measure, in order.
-
-    They are figure, estimate (counts only), ends of the interval, flag, and the model's figure and ends (if modelled).
-    """
+    """Return the columns of one measure, in order."""
     absent = (*(() if measure.is_count else (ColumnRole.ESTIMATE,)), *(() if measure.modelled else MODEL_WITH_INTERVAL))
     found = []
     for role, (suffix, label, description) in _OF_MEASURE.items():
