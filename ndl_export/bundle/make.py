@@ -8,7 +8,6 @@ bundle depend only on facts, tables, earlier releases and signing key. Published
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,11 +99,8 @@ def hash_sums(folder: Path) -> str:
 
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
     """Publish a held bundle. Raises `BundleRefused` unless its sums have the SHA-256 `approved`."""
-    with (
-        whole_files.lock_folder(release_dir),
-        tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch,
-    ):
-        folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
+    with whole_files.lock_folder(release_dir), whole_files.stage(release_dir / version) as folder:
+        shutil.copytree(held_in / version, folder)
         # The copy is checked, because the original could be replaced in the meantime.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
@@ -130,17 +126,14 @@ def _write(
 ) -> Path:
     """Write the bundle's folder into `place`, comparing it with the releases in `release_dir`."""
     earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
-    # In `place` itself, because a rename is one step only within a file system.
-    with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
-        staged = Path(scratch) / facts.version
+    with whole_files.stage(place / facts.version) as staged:
         whole_files.stage_files(staged, _build_files(facts, tables, earlier, signing_key))
         return _promote(staged, place)
 
 
 def _write_archives(files: Mapping[str, bytes], version: str, place: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{version}.", dir=place) as scratch:
-        for suffix, pack in ARCHIVES.items():
-            archive = Path(scratch) / f"{version}.{suffix}"
+    for suffix, pack in ARCHIVES.items():
+        with whole_files.stage(place / f"{version}.{suffix}") as archive:
             archive.write_bytes(pack(files, version))
             sync(archive)
             _promote(archive, place)

@@ -8,7 +8,6 @@ metadata of the Parquet file state that the children are synthetic.
 
 import io
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,9 +24,9 @@ from ndl_export.facts import synthetic
 from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load_withdrawals
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYNTHETIC_FOLDER, SyntheticChildren
-from ndl_export.files import signing
+from ndl_export.files import signing, whole_files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.files.whole_files import FOLDER_MODE, format_csv, format_json, format_parquet, lock_folder, stage_files
+from ndl_export.files.whole_files import format_csv, format_json, format_parquet, lock_folder
 from ndl_export.metadata.records import RESPONSIBLE_USE, describe_file, render_croissant
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_number, join_parts
@@ -237,7 +236,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
         # Within the lock, because the release may be withdrawn while its children are made.
         check_wanted(release_dir, version)
         place.mkdir(exist_ok=True)
-        place.chmod(FOLDER_MODE)
+        place.chmod(whole_files.FOLDER_MODE)
         with lock_folder(place):
             if not (place / version).exists():
                 _write_folder(place / version, files)
@@ -257,9 +256,8 @@ def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        staged = Path(scratch) / folder.name
-        stage_files(staged, files)
+    with whole_files.stage(folder) as staged:
+        whole_files.stage_files(staged, files)
         # Fails if the folder has files, so nothing is ever written over.
         staged.replace(folder)
     sync(folder.parent)

@@ -42,12 +42,18 @@ def lock_out_writers(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stage(place: Path) -> Iterator[Path]:
+    """Yield a path of this name in a temporary folder beside the place, from which a rename is one step."""
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as scratch:
+        yield Path(scratch) / place.name
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to `path` in one step; a file with the same content is left alone."""
     if path.is_file() and path.read_bytes() == content:
         return
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        staged = Path(scratch) / path.name
+    with stage(path) as staged:
         staged.write_bytes(content)
         # Whatever the umask of the process, readers can open the file.
         staged.chmod(FILE_MODE)
@@ -95,8 +101,7 @@ def point(link: Path, target: str) -> None:
     """Point the symbolic link `link` to `target` in one step."""
     if link.is_symlink() and str(link.readlink()) == target:
         return
-    with tempfile.TemporaryDirectory(prefix=f".{link.name}.", dir=link.parent) as scratch:
-        staged = Path(scratch) / link.name
+    with stage(link) as staged:
         staged.symlink_to(target)
         staged.replace(link)
     sync(link.parent)
