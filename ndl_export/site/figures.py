@@ -34,10 +34,10 @@ class Figure:
     """
 
     measure: Measure
-    value: float | None
-    lower: float | None
-    upper: float | None
-    flag: Flag | None
+    value: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    flag: Flag | None = None
 
     @property
     def unpublished(self) -> bool:
@@ -133,7 +133,7 @@ def find_england_gap(cohort: str) -> tuple[Figure | None, ...]:
     eligible, others = (_find_official(cohort, _ENGLAND, (FSM.label, group, ALL.label)) for group in FSM.categories[:2])
     if not (eligible and others):
         return eligible, others, None
-    return eligible, others, Figure(_GAP, round((others.value or 0) - (eligible.value or 0), 1), None, None, None)
+    return eligible, others, Figure(_GAP, round((others.value or 0) - (eligible.value or 0), 1))
 
 
 def find_official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
@@ -143,7 +143,7 @@ def find_official_group(cohort: str, area: Geography, levels: Levels) -> tuple[F
 
 def _find_official(cohort: str, area: str, levels: Levels = EVERYONE) -> Figure | None:
     percent = _index_official_percentages(cohort).get((area, *levels))
-    return None if percent is None else Figure(GLD_PERCENT, round(percent, 1), None, None, None)
+    return None if percent is None else Figure(GLD_PERCENT, round(percent, 1))
 
 
 @cache

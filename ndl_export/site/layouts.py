@@ -21,7 +21,7 @@ from ndl_export.site import figures, inference
 from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
 from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
-from ndl_export.tables import ALL, FAMILIES, TABLES, Attribute, MeasureKind, Table
+from ndl_export.tables import ALL, FAMILIES, Attribute, MeasureKind, Table
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, MissingByCohort, list_geographies
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.model import FSM, IMD, SEX, TOPIC_FILTER
@@ -89,12 +89,16 @@ class Release:
         return self._areas[self._defined[table].family, cohort]
 
     def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        """Return figures, marked as withheld if the area has none. Raises KeyError for an undefined row."""
+        """Return figures; those that an area lacks are withheld, or not available if it took no part in the cohort.
+
+        Raises KeyError for an undefined row.
+        """
         found = []
         for each in wanted:
             measure, row = self._defined[each[0]].get_measure(each[1]), self._find_row(each, cohort, area)
             if row is None:
-                found.append(Figure(measure, None, None, None, Flag.WITHHELD))
+                took_part = any(area.code == other.code for other in self.get_areas(each[0], cohort).every)
+                found.append(Figure(measure, flag=Flag.WITHHELD if took_part else Flag.NOT_AVAILABLE))
             else:
                 value, lower, upper = (row[get_column_name(measure, role)] for role in WITH_INTERVAL)
                 flag = row[get_column_name(measure, ColumnRole.FLAG)]
@@ -235,15 +239,9 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
         return
     of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}
     wanted = shape.list_wanted()
-    absent = tuple(
-        Figure(TABLES[table].get_measure(name), None, None, None, Flag.NOT_AVAILABLE) for table, name, _ in wanted
-    )
 
     def build_line(cohort: str, area: Geography) -> Line:
-        # A council that did not take part in this cohort has no rows, and a missing row would count as withheld.
-        known = area.code in {each.code for each in of_cohort[cohort].every}
-        figures = release.get_figures(wanted, cohort, area) if known else absent
-        broken = known and release.is_broken(wanted, cohort, area)
+        figures, broken = release.get_figures(wanted, cohort, area), release.is_broken(wanted, cohort, area)
         england = shape.official(cohort)[shape.drawn[0]]
         return Line(Cohort(cohort).label, area, figures, compared=england, cohort=cohort, broken=broken)
 
