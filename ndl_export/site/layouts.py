@@ -72,7 +72,7 @@ class Release:
         requested: Sequence[RequestedTable] = (),
         conclusions: Conclusions | None = None,
     ) -> None:
-        self.cohorts, self.conclusions = tuple(sorted(cohorts)), conclusions
+        self.cohorts, self.requested, self.conclusions = tuple(sorted(cohorts)), requested, conclusions
         self._defined = merge_tables(requested)
         self._rows = {name: _index_rows(table, tables[name]) for name, table in self._defined.items()}
         self._areas = {
@@ -379,9 +379,9 @@ MOST_ROWS = 6_000
 """Rows of a page in all its areas and cohorts (about 5 MB); a page with more shows only all councils together."""
 
 
-def build_requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
+def build_requested_charts(release: Release) -> dict[str, tuple[Chart, ...]]:
     """Return the chart of each table on request, by page name."""
-    return {get_page_name(each.name): (_build_requested_chart(release, each),) for each in requested}
+    return {get_page_name(each.name): (_build_requested_chart(release, each),) for each in release.requested}
 
 
 def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:

@@ -23,7 +23,7 @@ from ndl_export.documents.pages import list_file_kinds
 from ndl_export.facts import directory_files, synthetic
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing
-from ndl_export.facts.on_request import RequestedTable, get_page_name
+from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
@@ -37,7 +37,7 @@ from ndl_export.site.layouts import SHAPES, Release, build_charts, build_request
 from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
 from ndl_export.tables import schema
 from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
+from ndl_export.tables.geography import LOCAL_AUTHORITY
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
@@ -109,7 +109,7 @@ def build_site_files(
     release = Release(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = build_charts(release)
     found = list_findings(charts)
-    on_request = build_requested_charts(release, requested)
+    on_request = build_requested_charts(release)
     papers = render_documents(files, names, facts.notice)
     kinds = list_file_kinds(facts)
     common = _build_common_values(facts) | {
@@ -141,16 +141,9 @@ def build_site_files(
     return pages | _build_downloads(charts | on_request)
 
 
-def build_site_downloads(
-    tables: Mapping[str, pa.Table],
-    councils: tuple[str, ...],
-    cohorts: tuple[str, ...],
-    missing: MissingByCohort,
-    requested: Sequence[RequestedTable] = (),
-) -> dict[str, bytes]:
+def build_site_downloads(release: Release) -> dict[str, bytes]:
     """Return the CSV files of figures by name, made only from the tables of a release."""
-    release = Release(tables, councils, cohorts, missing, requested)
-    return _build_downloads(build_charts(release) | build_requested_charts(release, requested))
+    return _build_downloads(build_charts(release) | build_requested_charts(release))
 
 
 def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:

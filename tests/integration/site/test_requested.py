@@ -76,9 +76,8 @@ def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_requ
     lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
     assert len(lines) == 3 * 36 * len(list_geographies(PILOT))
     facts = on_request.facts
-    made = build_site_downloads(
-        on_request.tables, facts.councils, facts.cohorts, facts.missing, facts.on_request.tables
-    )
+    stated = facts.councils, facts.cohorts, facts.missing, facts.on_request.tables
+    made = build_site_downloads(layouts.Release(on_request.tables, *stated))
     assert made[file.name] == file.read_bytes()
     assert verify(on_request.site.parent).faults == ()
 
