@@ -393,9 +393,9 @@ def select_each(attribute: Attribute) -> tuple[Selection, ...]:
     return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 
-def select_total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
-    """Return the total and one level for each category except the unknown."""
-    return (ALL, *select_each(attribute))
+def build_axis(name: str, attribute: Attribute) -> Axis:
+    """Return the axis of a filter at its total and at one level for each category except the unknown."""
+    return Axis(name, attribute.name, (ALL, *select_each(attribute)))
 
 
 def build_breakdowns(

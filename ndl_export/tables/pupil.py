@@ -24,21 +24,17 @@ from ndl_export.tables.model import (
     Selection,
     ShareBlock,
     SharedTotal,
+    build_axis,
     build_breakdowns,
     define_table,
     select_each,
-    select_total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
 from sources.reference.code_lists import GOALS, IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
 
-ETHNIC = Attribute(
-    "ethnic_group",
-    "Ethnic group",
-    (*MAJOR_GROUPS, UNKNOWN),
-)
+ETHNIC = Attribute("ethnic_group", "Ethnic group", (*MAJOR_GROUPS, UNKNOWN))
 SEN = Attribute(
     "sen_provision",
     "SEN provision",
@@ -67,9 +63,7 @@ LINKED = tuple(category for category in ASQ3.categories if category not in (NO_R
 
 NOT_LINKED_TO_SETTING = "Not linked to a setting"
 ENTITLEMENT = Attribute(
-    "entitlement",
-    "Two-year-old entitlement",
-    ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE),
+    "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE)
 )
 
 BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
@@ -165,29 +159,16 @@ _GLD_YES = ("gld", ("Yes",))
 _gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
 _gld_and_count = partial(_gld, part="gld_children_count")
 _linked_gld = partial(_gld, as_linked=AS_LINKED.name)
-_ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
-BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
-    (FSM, select_each(FSM)),
-    (ETHNIC, select_each(ETHNIC)),
-    (SEN, (select_each(SEN)[0], _ALL_SEN, *select_each(SEN)[1:])),
-    (LANGUAGE, select_each(LANGUAGE)),
-    (TERM, select_each(TERM)),
-    (IMD, select_each(IMD)),
-)
-_SEX_AXIS = Axis("sex", "sex", select_total_and_each(SEX))
-_FSM_AXIS = Axis("fsm_eligibility", "fsm", select_total_and_each(FSM))
+_NO_SEN, *_EACH_SEN = select_each(SEN)
+_SEN_LEVELS = (_NO_SEN, Selection("All SEN provision", SEN.categories[1:3]), *_EACH_SEN)
+_SEX_AXIS, _FSM_AXIS = build_axis("sex", SEX), build_axis("fsm_eligibility", FSM)
 _TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
 
 GLD_HEADLINE = _table(
     "gld_headline",
     imd_index=IMD_INDEX,
     blocks=(
-        _gld_and_count(
-            axes=(_SEX_AXIS,),
-            constants=_TOTAL_TOPIC,
-            weight="headline",
-            everywhere=True,
-        ),
+        _gld_and_count(axes=(_SEX_AXIS,), constants=_TOTAL_TOPIC, weight="headline", everywhere=True),
         AverageBlock(
             everywhere=True,
             axes=(Axis("sex", "sex", (ALL,)),),
@@ -197,13 +178,9 @@ GLD_HEADLINE = _table(
             weight="goals",
         ),
         *(
-            _gld_and_count(
-                axes=(Axis("breakdown", attribute.name, selections), _SEX_AXIS),
-                constants={"breakdown_topic": attribute.label},
-                weight="headline_by_sex",
-                total_weight="headline",
-            )
-            for attribute, selections in BREAKDOWNS
+            _gld_and_count(axes=(*axes, _SEX_AXIS), constants=topic, weight="headline_by_sex", total_weight="headline")
+            for axes, topic in build_breakdowns(FSM, ETHNIC, SEN, LANGUAGE, TERM, IMD, levels={SEN: _SEN_LEVELS})
+            if axes
         ),
     ),
 )
@@ -226,37 +203,20 @@ EARLY_LEARNING_GOALS = _table(
     ),
 )
 
+_share = partial(ShareBlock, share="children_percent")
+_BANDS_AXIS = build_axis("goals_expected", GOALS_EXPECTED)
 NUMBER_OF_GOALS = _table(
     "goals_expected",
-    blocks=(
-        ShareBlock(
-            axes=(Axis("goals_expected", GOALS_EXPECTED.name, select_total_and_each(GOALS_EXPECTED)),),
-            base=CHILDREN.name,
-            share="children_percent",
-            share_of="goals_expected",
-            weight="goals",
-        ),
-    ),
+    blocks=[_share(axes=(_BANDS_AXIS,), base=CHILDREN.name, share_of="goals_expected", weight="goals")],
 )
 
+_ASQ3_AXIS = build_axis("asq3_outcome", ASQ3)
 READINESS_PATHWAY = _table(
-    "readiness_pathway",
-    blocks=(
-        _linked_gld(
-            part="gld_children_count",
-            axes=(Axis("asq3_outcome", ASQ3.name, select_total_and_each(ASQ3)), _FSM_AXIS),
-        ),
-    ),
+    "readiness_pathway", blocks=[_linked_gld(part="gld_children_count", axes=(_ASQ3_AXIS, _FSM_AXIS))]
 )
 
-FUNDED_ENTITLEMENT = _table(
-    "funded_entitlement",
-    blocks=(
-        _linked_gld(
-            axes=(Axis("two_year_old_entitlement", ENTITLEMENT.name, select_total_and_each(ENTITLEMENT)), _FSM_AXIS),
-        ),
-    ),
-)
+_ENTITLEMENT_AXIS = build_axis("two_year_old_entitlement", ENTITLEMENT)
+FUNDED_ENTITLEMENT = _table("funded_entitlement", blocks=[_linked_gld(axes=(_ENTITLEMENT_AXIS, _FSM_AXIS))])
 
 
 def _list_seen_by(*services: str) -> tuple[str, ...]:
@@ -276,7 +236,6 @@ def _build_concern_axis(*services: str) -> Axis:
 
 
 _SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _list_seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
-_share = partial(ShareBlock, share="children_percent")
 _COUNTED: dict[str, Any] = {"base": CHILDREN.name, "as_linked": AS_LINKED.name}
 _counted_share = partial(_share, **_COUNTED)
 
@@ -334,14 +293,8 @@ def _build_first_concern_axis(recorded_by: Sequence[str], others: Sequence[str])
 
 _SERVICES, _OTHERS = (BY_HV, BY_SETTING), (BY_THEN, LATER, NEVER)
 _ANY_CONCERN = _build_first_concern_axis(_SERVICES, _OTHERS)
-_EVERY_LEVEL = replace(
-    _ANY_CONCERN,
-    selections=(
-        ALL,
-        *_ANY_CONCERN.selections,
-        *(Selection(level, (level,)) for level in (UNDATED, NO_CONCERN, UNSEARCHABLE)),
-    ),
-)
+_NO_TIME = (Selection(level, (level,)) for level in (UNDATED, NO_CONCERN, UNSEARCHABLE))
+_EVERY_LEVEL = replace(_ANY_CONCERN, selections=(ALL, *_ANY_CONCERN.selections, *_NO_TIME))
 _CONCERN_AXES: tuple[tuple[Axis, str, str], ...] = (
     (_EVERY_LEVEL, ALL.label, ALL.label),
     *((_build_first_concern_axis((by,), _OTHERS), by, ALL.label) for by in _SERVICES),
@@ -353,7 +306,7 @@ FIRST_CONCERNS = _table(
     "first_concern",
     blocks=(
         _counted_share(
-            axes=(*axes, Axis("good_level", GLD.name, select_total_and_each(GLD)), axis),
+            axes=(*axes, build_axis("good_level", GLD), axis),
             constants={**topic, "recorded_by": recorded_by, "other_service": other},
             share_of="first_concern",
             councils=not axes,
