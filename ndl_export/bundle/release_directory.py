@@ -126,9 +126,8 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
 
 def check_reason(release_dir: Path, version: str, reason: str) -> str:
     """Return the reason as readers see it. Raises `WithdrawalRefused` if there is no such release."""
-    found = [str(each) for each in list_versions(release_dir)]
-    if version not in found:
-        raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
+    if problem := release_facts.explain_absence(release_dir, version):
+        raise WithdrawalRefused(problem)
     shown = " ".join(reason.split())
     if not is_line(shown):
         raise WithdrawalRefused("readers see the reason for a withdrawal: write it as one line of printable text")

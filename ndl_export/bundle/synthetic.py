@@ -22,7 +22,7 @@ from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.facts import synthetic
 from ndl_export.facts.description import KEYWORDS
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions, load_withdrawals
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, explain_absence, load_withdrawals
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYNTHETIC_FOLDER, SyntheticChildren
 from ndl_export.files import signing, whole_files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
@@ -217,8 +217,8 @@ def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dic
 
 def check_wanted(release_dir: Path, version: str) -> None:
     """Raise `BundleRefused` if the release does not exist or is withdrawn."""
-    if version not in map(str, list_versions(release_dir)):
-        raise BundleRefused(f"there is no release {version} in {release_dir}")
+    if problem := explain_absence(release_dir, version):
+        raise BundleRefused(problem)
     if found := load_withdrawals(release_dir).get(version):
         raise BundleRefused(f"{found.sentence} There are no synthetic children of it.")
 

@@ -327,6 +327,14 @@ def list_versions(release_dir: Path) -> list[Version]:
     return sorted(Version.parse(name) for name in found if Version.is_valid(name))
 
 
+def explain_absence(release_dir: Path, version: str) -> str:
+    """Return that `release_dir` has no release of this version, and which it has; empty if it has it."""
+    found = [str(each) for each in list_versions(release_dir)]
+    if version in found:
+        return ""
+    return f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Release(StatedFacts):
     """A release as it was published: its record, its Parquet files and its withdrawal, if any.

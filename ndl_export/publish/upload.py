@@ -23,7 +23,7 @@ from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.release_facts import SITE_FOLDER, InvalidVersion, Version, list_versions
+from ndl_export.facts.release_facts import SITE_FOLDER, Version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
@@ -121,7 +121,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         bundles = {each: _find_bundle(store, each, release_dir, Path(scratch)) for each in published - {parsed}}
         bundles[parsed] = release_dir / version
         withdrawn = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        synthetic = _find_synthetic_folders(store, bundles, release_dir, parsed)
+        synthetic = _find_synthetic_folders(store, bundles, release_dir, content)
         leading = write_leading_files(bundles, synthetic, withdrawn, release_dir, Path(beside))
         replaced = {name: leading[name].read_bytes() for name in _list_changed(store, leading, Path(scratch))}
         sizes = {name: len(each) for name, each in content.items()}
@@ -144,13 +144,8 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
 
 def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
     """Verify the bundle, and read every file of its folder and archives. Raises `PublishRefused`."""
-    try:
-        known = Version.parse(version) in list_versions(release_dir)
-    except InvalidVersion as error:
-        raise PublishRefused(str(error)) from None
-    if not known:
-        found = ", ".join(map(str, list_versions(release_dir)))
-        raise PublishRefused(f"there is no release {version} in {release_dir}: {found or 'it has none'}")
+    if problem := release_facts.explain_absence(release_dir, version):
+        raise PublishRefused(problem)
     bundle = release_dir / version
     report = verify(bundle, trusted_key)
     if not report.ok:
@@ -159,14 +154,12 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
         raise PublishRefused(f"release {version} does not verify, so nothing was sent: {first}{others}")
     if report.version != version:
         raise PublishRefused(f"{bundle} is release {report.version}: nothing was sent")
-    files = dict(sorted(report.files.items()))
-    archives = {f"{version}.{suffix}": pack(files, version) for suffix, pack in ARCHIVES.items()}
+    archives = {f"{version}.{suffix}": pack(report.files, version) for suffix, pack in ARCHIVES.items()}
     for name, packed in archives.items():
         if not (path := release_dir / name).is_file() or path.read_bytes() != packed:
             raise PublishRefused(f"{path} is not the archive of {bundle}, so nothing was sent")
-    return (
-        {f"{version}/{name}": each for name, each in files.items()} | archives | _read_synthetic(release_dir, version)
-    )
+    files = {f"{version}/{name}": each for name, each in sorted(report.files.items())}
+    return files | archives | _read_synthetic(release_dir, version)
 
 
 def _read_synthetic(release_dir: Path, version: str) -> Files:
@@ -182,19 +175,15 @@ def _read_synthetic(release_dir: Path, version: str) -> Files:
 
 
 def _find_synthetic_folders(
-    store: Store, bundles: Mapping[Version, Path], release_dir: Path, version: Version
+    store: Store, bundles: Mapping[Version, Path], release_dir: Path, content: Files
 ) -> dict[Version, Path]:
     """Return the folders of synthetic children that are at the place or are sent with this release."""
-    found = {each: release_dir / SYNTHETIC_FOLDER / str(each) for each in bundles}
-    return {
-        each: folder
-        for each, folder in found.items()
-        if folder.is_dir()
-        and (
-            (each == version and str(each) not in release_facts.load_withdrawals(release_dir))
-            or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
-        )
-    }
+    found = {}
+    for each in bundles:
+        sums, folder = f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", release_dir / SYNTHETIC_FOLDER / str(each)
+        if sums in content or (folder.is_dir() and store.read(sums, LARGEST) == (folder / SUMS_FILE).read_bytes()):
+            found[each] = folder
+    return found
 
 
 def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
