@@ -228,7 +228,6 @@ def _build_catalogue(
         "catalogue",
         address=address,
         series=f"{address}#series",
-        title=release_facts.TITLE,
         releases=releases,
         newest=newest,
         current=next((each for each in reversed(releases) if each.withdrawal is None), None),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import MEDIA_TYPES
 from ndl_export.pages.number_format import join_parts
@@ -91,7 +91,6 @@ class Description:
     """A release described in words; `first_day` and `last_day` are the limits of its cohorts' academic years."""
 
     facts: ReleaseFacts
-    title: str
     summary: str
     description: str
     first_day: str
@@ -120,7 +119,6 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         titles += f" On request: {'; '.join(table.title for table in facts.on_request.definitions.values())}."
     return Description(
         facts=facts,
-        title=TITLE,
         summary=summary,
         description=join_parts(
             facts.notice,

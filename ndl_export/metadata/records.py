@@ -58,16 +58,16 @@ def build_record(name: str, described: Description, previous: str | None) -> Any
         archives=ARCHIVES,
         noisy_counts=(NOISY_COUNTS_FILE, *facts.on_request.files & {FURTHER_COUNTS_FILE}),
         dataset=description.NAME,
-        keywords=description.KEYWORDS,
         file_title=description.format_file_title,
     )
     return {"@context": DCAT_CONTEXT} | found if name == "dcat.jsonld" else found
 
 
 def render_record(template: str, **values: object) -> Any:
-    """Return the values in the rendered template of a record, which may name the licence."""
+    """Return the values in the rendered template of a record; title and keywords are the release's by default."""
     licence = {"licence": description.OGL_NAME, "licence_address": description.OGL_ADDRESS}
-    rendered = kit.render(_FOLDER / "templates", f"{template}.yaml.j2", **licence, **values)
+    shared = {"title": TITLE, "keywords": description.KEYWORDS} | licence | values
+    rendered = kit.render(_FOLDER / "templates", f"{template}.yaml.j2", **shared)
     # The C loader, where libyaml is installed, is ten times as fast.
     return yaml.load(rendered, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
@@ -85,7 +85,7 @@ def build_citation(described: Description) -> str:
         "cff-version": "1.2.0",
         "message": join_parts(facts.notice, "If you use these statistics, please cite them as below."),
         "type": "dataset",
-        "title": described.title,
+        "title": TITLE,
         "abstract": described.summary,
         "authors": [entity],
         # A copy, because YAML would write the same dictionary as an alias of the author.
@@ -150,7 +150,6 @@ def build_croissant(described: Description, files: Mapping[str, bytes], previous
         described=described,
         facts=described.facts,
         previous=previous,
-        keywords=description.KEYWORDS,
         measured=measured,
         counts=counts if len(counts) > 1 else counts[0],
         tables=tables,
@@ -299,7 +298,7 @@ def build_csvw_metadata(described: Description, files: Mapping[str, bytes]) -> d
     facts = described.facts
     return {
         "@context": ["http://www.w3.org/ns/csvw", {"@language": description.LANGUAGE}],
-        "dc:title": described.title,
+        "dc:title": TITLE,
         "dc:description": described.description,
         "dc:publisher": facts.publisher,
         "dc:issued": facts.published_on,

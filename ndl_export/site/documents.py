@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import chain, count, groupby, pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -100,11 +100,9 @@ def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
         if opening.type != "heading_open":
             continue
         words = "".join(child.content for child in inline.children or ())
-        first = anchor = re.sub("[^a-z0-9]+", "-", words.lower()).strip("-") or "section"
-        number = 1
-        while anchor in taken:
-            number += 1
-            anchor = f"{first}-{number}"
+        first = re.sub("[^a-z0-9]+", "-", words.lower()).strip("-") or "section"
+        numbered = (f"{first}-{number}" for number in count(2))
+        anchor = next(each for each in chain([first], numbered) if each not in taken)
         taken.add(anchor)
         opening.attrSet("id", anchor)
         if opening.tag == "h2":
