@@ -125,10 +125,7 @@ def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) ->
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
     # Keyed by version and day: an entry whose day changes is announced anew.
     kept = [before.get((each.version, each.date), each) for each in new]
-    if read_announcements(release_dir) == kept:
-        return False
-    write_whole(release_dir / UPCOMING_FILE, format_json({"upcoming": [asdict(each) for each in kept]}))
-    return True
+    return write_whole(release_dir / UPCOMING_FILE, format_json({"upcoming": [asdict(each) for each in kept]}))
 
 
 def read_announcements(release_dir: Path) -> list[Upcoming] | None:
@@ -247,11 +244,7 @@ class Register:
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
     """Write the register into the release directory, and return whether it changed."""
     in_order = sorted(entries, key=lambda each: (each.asked_on, each.name))
-    content = format_json(asdict(Register(tuple(in_order), tuple(budgets))))
-    path = release_dir / REGISTER_FILE
-    changed = not path.exists() or path.read_bytes() != content
-    write_whole(path, content)
-    return changed
+    return write_whole(release_dir / REGISTER_FILE, format_json(asdict(Register(tuple(in_order), tuple(budgets)))))
 
 
 def read_register(release_dir: Path) -> Register | None:

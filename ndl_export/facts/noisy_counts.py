@@ -117,9 +117,8 @@ def collect_plans(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
 
 def build_noisy_files(noisy: NoisyByCohort, version: str) -> dict[str, bytes]:
     """Return the plans and the cells of every cohort and family, by file name."""
-    names, cells = list_plan_files(noisy.keys()), []
-    for cohort, own in sorted(noisy.items()):
-        cells += [entry.build_table(cohort, family) for family, entry in own.items()]
+    names = list_plan_files(noisy.keys())
+    cells = [each.build_table(cohort, family) for cohort, own in sorted(noisy.items()) for family, each in own.items()]
     # Plans are not formatted again: the ledger has the hash of these bytes.
     plans = {names[key]: plan for key, plan in collect_plans(noisy).items()}
     return plans | {NOISY_COUNTS_FILE: format_cells(pa.concat_tables(cells), version)}

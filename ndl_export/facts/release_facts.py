@@ -25,7 +25,7 @@ from pydantic import AfterValidator
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NOISE_COVARIANCE_FILE, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, RequestedTable, merge_tables
 from ndl_export.files.whole_files import format_json, write_whole
-from ndl_export.pages.number_format import format_day
+from ndl_export.pages.number_format import end_sentence, format_day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
 from privacy.doors.environment import PUBLISHER, get_settings
@@ -286,8 +286,7 @@ class Withdrawal:
     @property
     def sentence(self) -> str:
         """The sentence shown to readers, with a full stop."""
-        reason = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
-        return f"Release {self.version} was withdrawn on {self.date}: {reason}"
+        return f"Release {self.version} was withdrawn on {self.date}: {end_sentence(self.reason)}"
 
 
 def load_withdrawals(release_dir: Path) -> dict[str, Withdrawal]:

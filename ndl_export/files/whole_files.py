@@ -49,10 +49,10 @@ def stage(place: Path) -> Iterator[Path]:
         yield Path(scratch) / place.name
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` in one step; a file with the same content is left alone."""
+def write_whole(path: Path, content: bytes) -> bool:
+    """Write `content` to `path` in one step, and return whether it changed; the same content is left alone."""
     if path.is_file() and path.read_bytes() == content:
-        return
+        return False
     with stage(path) as staged:
         staged.write_bytes(content)
         # Whatever the umask of the process, readers can open the file.
@@ -60,6 +60,7 @@ def write_whole(path: Path, content: bytes) -> None:
         sync(staged)
         staged.replace(path)
     sync(path.parent)
+    return True
 
 
 def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
