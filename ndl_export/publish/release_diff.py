@@ -31,11 +31,11 @@ _BETWEEN = " | "
 
 
 class Weight(IntEnum):
-    """The version step that a change needs; the heaviest of several changes counts."""
+    """The part of the version that a change raises, by its position; the heaviest of several changes counts."""
 
-    PATCH = 1
-    MINOR = 2
-    MAJOR = 3
+    MAJOR = 0
+    MINOR = 1
+    PATCH = 2
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,11 @@ def read_dictionary(content: str) -> Dictionary:
 
 def compute_next_version(version: str, changes: Sequence[SchemaChange]) -> str:
     """Return the version that the changes need after `version`, which is written major.minor.patch."""
-    major, minor, patch = (int(part) for part in version.split("."))
-    after = {
-        Weight.MAJOR: (major + 1, 0, 0),
-        Weight.MINOR: (major, minor + 1, 0),
-        Weight.PATCH: (major, minor, patch + 1),
-    }
-    heaviest = max((change.weight for change in changes), default=None)
-    return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
+    if not changes:
+        return version
+    raised = min(change.weight for change in changes)
+    *before, last = map(int, version.split(".")[: raised + 1])
+    return ".".join(map(str, (*before, last + 1, *[0] * (Weight.PATCH - raised))))
 
 
 _KINDS = (("table", "tables"), ("column", "columns"), ("category", "categories"))

@@ -85,10 +85,9 @@ def list_site_names(
     # A chart over time shows nothing with one cohort (`build_panels`), so it has no download either.
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [get_page_name(name) for name in requested]
-    of_councils = map(name_council_page, councils)
     pages = (
         *(page.name for page in PAGES),
-        *of_councils,
+        *map(name_council_page, councils),
         *on_request,
         *map(name_document_page, filter(is_document, names)),
     )

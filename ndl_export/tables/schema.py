@@ -86,10 +86,6 @@ class PublishedColumn:
     measure: Measure | None = None
 
     @property
-    def is_key(self) -> bool:
-        return self.role in KEY_ROLES
-
-    @property
     def meaning(self) -> str:
         """Label and description; the label alone if they are equal, as they can be in a requested table."""
         return self.label if self.label == self.description else f"{self.label}. {self.description}"
@@ -129,7 +125,7 @@ def list_columns(table: Table) -> tuple[PublishedColumn, ...]:
 
 def list_key_names(table: Table) -> tuple[str, ...]:
     """Return the names of the key columns."""
-    return tuple(column.name for column in list_columns(table) if column.is_key)
+    return tuple(column.name for column in list_columns(table) if column.role in KEY_ROLES)
 
 
 def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
