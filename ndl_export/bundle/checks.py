@@ -24,22 +24,12 @@ from numpy.typing import NDArray
 from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
 from ndl_export.facts.release_facts import Version
-from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
+from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table, schema
 from ndl_export.tables.csv_files import format_upload_title
 from ndl_export.tables.definition import InvalidDefinition, read_definition
 from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
 from ndl_export.tables.rows import Children, Layout, build_layout, parse_detail
-from ndl_export.tables.schema import (
-    BREAK_COLUMN,
-    MODEL_WITH_INTERVAL,
-    WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    build_arrow_schema,
-    get_column_name,
-    list_key_names,
-    list_measure_columns,
-)
+from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from privacy.doors.typed import is_line
 
 _ROUNDING = 1e-9
@@ -77,7 +67,7 @@ def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layo
     ordered: dict[str, pa.Table] = {}
     for name in layouts.keys() & tables.keys():
         try:
-            _check_columns(tables[name], build_arrow_schema(layouts[name].table))
+            _check_columns(tables[name], schema.build_arrow_schema(layouts[name].table))
             ordered[name] = layouts[name].sort_rows(tables[name])
         except ValueError as error:
             faults.append((name, str(error)))
@@ -127,7 +117,7 @@ def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> 
         for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
     applies, absent = expected.find_applying(measure.name), undefined | unavailable
-    figure, lower, upper = (_get_numbers(data, measure, role) for role in WITH_INTERVAL)
+    figure, lower, upper = (_get_numbers(data, measure, role) for role in schema.WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
     checks = {
@@ -178,13 +168,13 @@ def _get_numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[
 
 def _find_unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
     """Return where a value of the measure is infinite or NaN."""
-    values = [data[column.name] for column in list_measure_columns(measure) if column.role is not ColumnRole.FLAG]
-    finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
+    own = [column for column in schema.list_measure_columns(measure) if column.role is not ColumnRole.FLAG]
+    finite = [pc.fill_null(pc.is_finite(data[column.name].cast(pa.float64())), True).to_numpy() for column in own]
     return ~np.logical_and.reduce(finite)
 
 
 def _format_row(data: pa.Table, table: Table, wrong: NDArray[np.bool_]) -> str:
-    keys = data.select(list_key_names(table)).slice(int(np.flatnonzero(wrong)[0]), 1).to_pylist()[0]
+    keys = data.select(schema.list_key_names(table)).slice(int(np.flatnonzero(wrong)[0]), 1).to_pylist()[0]
     return "/".join(value for value in keys.values() if value)
 
 

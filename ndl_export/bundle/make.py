@@ -22,18 +22,10 @@ from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages
 from ndl_export.documents.workbook import build_workbook_file
-from ndl_export.facts import missing, noisy_counts
+from ndl_export.facts import missing, noisy_counts, release_facts
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
 from ndl_export.facts.on_request import ON_REQUEST_FILE
-from ndl_export.facts.release_facts import (
-    DATAPACKAGE_FILE,
-    PRIVACY_RECORD_FILE,
-    SITE_FOLDER,
-    Earlier,
-    ReleaseFacts,
-    list_versions,
-    read_previous_releases,
-)
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER, Earlier, ReleaseFacts
 from ndl_export.files import signing, whole_files
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums
@@ -125,7 +117,7 @@ def _write(
     place: Path, release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """Write the bundle's folder into `place`, comparing it with the releases in `release_dir`."""
-    earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
+    earlier = release_facts.read_previous_releases(release_dir, facts)
     with whole_files.stage(place / facts.version) as staged:
         whole_files.stage_files(staged, _build_files(facts, tables, earlier, signing_key))
         return _promote(staged, place)

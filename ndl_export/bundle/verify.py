@@ -22,16 +22,10 @@ from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.documents.pages import FIXED_NAMES
 from ndl_export.documents.workbook import build_table_sheet, find_differing_sheets
-from ndl_export.facts import missing, noisy_counts
+from ndl_export.facts import missing, noisy_counts, release_facts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.release_facts import (
-    DATAPACKAGE_FILE,
-    PRIVACY_RECORD_FILE,
-    SITE_FOLDER,
-    UnreadableWithdrawals,
-    Version,
-)
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import Files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
@@ -134,7 +128,7 @@ def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
     """Return what the bundle's release directory says about its withdrawal, or None if it is not withdrawn."""
     try:
         found = source.read_withdrawal(version) if version else None
-    except (UnreadableWithdrawals, StoreError) as error:
+    except (release_facts.UnreadableWithdrawals, StoreError) as error:
         return str(error)
     return found.sentence if found else None
 
@@ -153,7 +147,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
     """Return the version and the faults in the content of files whose signature is valid."""
     try:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
-        version = str(Version.parse(package["version"]))
+        version = str(release_facts.Version.parse(package["version"]))
         cohorts, councils, absent = tuple(package["cohorts"]), tuple(package["councils"]), package["missing"]
         if odd := missing.find_faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))

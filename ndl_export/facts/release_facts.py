@@ -428,18 +428,17 @@ class Earlier:
     of: Mapping[str, Release]
 
 
-def read_previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
-    """Return the releases before this one among `bundles` (folders named by version)."""
-    older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
+def read_previous_releases(release_dir: Path, facts: ReleaseFacts) -> Earlier:
+    """Return the releases in `release_dir` before this one."""
     replaced: str | None = None
-    newest: dict[str, Path] = {}
+    newest: dict[str, str] = {}
     # Oldest first, so that the newest release that fits is kept.
-    for path in sorted(older, key=lambda path: Version.parse(path.name)):
-        cohorts = json.loads((path / DATAPACKAGE_FILE).read_bytes())["cohorts"]
-        if set(cohorts) <= set(facts.cohorts):
-            replaced = path.name
-        newest |= dict.fromkeys(set(cohorts) & set(facts.cohorts), path)
-    read = {path: read_release(path) for path in set(newest.values())}
+    for version in (str(each) for each in list_versions(release_dir) if each < Version.parse(facts.version)):
+        cohorts = set(json.loads((release_dir / version / DATAPACKAGE_FILE).read_bytes())["cohorts"])
+        if cohorts <= set(facts.cohorts):
+            replaced = version
+        newest |= dict.fromkeys(cohorts & set(facts.cohorts), version)
+    read = {version: read_release(release_dir / version) for version in set(newest.values())}
     return Earlier(replaced, {cohort: read[newest[cohort]] for cohort in sorted(newest)})
 
 

@@ -21,25 +21,15 @@ import pyarrow.compute as pc
 
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.files.whole_files import format_csv
-from ndl_export.tables import ALL, Table
+from ndl_export.tables import ALL, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.rows import list_allowed, list_levels
-from ndl_export.tables.schema import (
-    FLAG_MEANINGS,
-    LEVEL,
-    MODEL_WITH_INTERVAL,
-    OWN_AREA,
-    ColumnRole,
-    Flag,
-    PublishedColumn,
-    get_column_name,
-    list_columns,
-)
+from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, Flag, get_column_name
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
 
-INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)}
+INSTEAD = {flag: schema.FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)}
 """Symbols that replace a figure, with their meanings."""
 
 NOTHING = "none"
@@ -76,7 +66,7 @@ class CsvColumn:
     An `official` file is one for EES, with symbols in place of figures; others have empty cells.
     """
 
-    source: PublishedColumn
+    source: schema.PublishedColumn
     words: tuple[str, ...] = ()
     official: bool = True
 
@@ -120,7 +110,7 @@ def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn,
     # because EES has fixed columns for each level.
     return tuple(
         CsvColumn(column, list_allowed(table, column), official)
-        for column in list_columns(table)
+        for column in schema.list_columns(table)
         if not official
         or (
             not (column.role is ColumnRole.FLAG and column.measure is not None and column.measure.is_count)
@@ -183,7 +173,7 @@ def _build_cell_sql(column: CsvColumn) -> str:
     # A withheld figure keeps its interval and estimate: only the cell of the figure has the symbol.
     absent = [Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE, *([Flag.WITHHELD] if role is ColumnRole.FIGURE else [])]
     cases = f"WHEN {flag} IN ({', '.join(map(quote_text, absent))}) THEN {flag}"
-    if role in MODEL_WITH_INTERVAL:
+    if role in schema.MODEL_WITH_INTERVAL:
         # A model covers councils only, and in rows of other areas an indicator must not be blank either.
         cases += f" WHEN {name} IS NULL THEN {quote_text(Flag.NOT_APPLICABLE)}"
     # As a DECIMAL, a cell has a fixed number of digits and never an exponent.

@@ -5,29 +5,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ndl_export.tables import model
 from ndl_export.tables.model import (
     ALL,
-    COUNCIL,
     FSM,
     IMD,
-    MEASURES,
     SEX,
     UNKNOWN,
     Attribute,
-    AverageBlock,
     Axis,
-    Block,
-    DifferenceBlock,
-    Family,
-    Group,
-    RateBlock,
     Selection,
-    ShareBlock,
-    SharedTotal,
     build_axis,
     build_breakdowns,
-    define_table,
-    select_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
 from sources.reference.code_lists import GOALS, IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW
@@ -151,15 +140,15 @@ GOAL_BANDS = {
 """Numbers of early learning goals in each band, lowest first."""
 GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected level", tuple(GOAL_BANDS))
 
-CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]
-GLD_PERCENT = MEASURES["gld_children_percent"]
+CHILDREN, AS_LINKED = model.MEASURES["children_count"], model.MEASURES["children_count_as_linked"]
+GLD_PERCENT = model.MEASURES["gld_children_percent"]
 
-_table = partial(define_table, family="pupil", population=POPULATION)
+_table = partial(model.define_table, family="pupil", population=POPULATION)
 _GLD_YES = ("gld", ("Yes",))
-_gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
+_gld = partial(model.RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
 _gld_and_count = partial(_gld, part="gld_children_count")
 _linked_gld = partial(_gld, as_linked=AS_LINKED.name)
-_NO_SEN, *_EACH_SEN = select_each(SEN)
+_NO_SEN, *_EACH_SEN = model.select_each(SEN)
 _SEN_LEVELS = (_NO_SEN, Selection("All SEN provision", SEN.categories[1:3]), *_EACH_SEN)
 _SEX_AXIS, _FSM_AXIS = build_axis("sex", SEX), build_axis("fsm_eligibility", FSM)
 _TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
@@ -169,7 +158,7 @@ GLD_HEADLINE = _table(
     imd_index=IMD_INDEX,
     blocks=(
         _gld_and_count(axes=(_SEX_AXIS,), constants=_TOTAL_TOPIC, weight="headline", everywhere=True),
-        AverageBlock(
+        model.AverageBlock(
             everywhere=True,
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
@@ -189,7 +178,7 @@ GLD_HEADLINE = _table(
 EARLY_LEARNING_GOALS = _table(
     "early_learning_goals",
     blocks=(
-        RateBlock(
+        model.RateBlock(
             axes=axes,
             constants={"early_learning_goal": label} | topic,
             numerator=(goal, (EXPECTED,)),
@@ -203,7 +192,7 @@ EARLY_LEARNING_GOALS = _table(
     ),
 )
 
-_share = partial(ShareBlock, share="children_percent")
+_share = partial(model.ShareBlock, share="children_percent")
 _BANDS_AXIS = build_axis("goals_expected", GOALS_EXPECTED)
 NUMBER_OF_GOALS = _table(
     "goals_expected",
@@ -319,7 +308,7 @@ FIRST_CONCERNS = _table(
 )
 
 
-def _iter_review_blocks(review: Attribute) -> Iterator[Block]:
+def _iter_review_blocks(review: Attribute) -> Iterator[model.Block]:
     """Yield the blocks of a review: children by its timing, and their share with a good level of development."""
     done = (ON_TIME, LATE, NO_TIMING)
     levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
@@ -342,7 +331,7 @@ HEALTH_VISITOR_REVIEWS = _table(
     blocks=(block for review in REVIEWS.values() for block in _iter_review_blocks(review)),
 )
 
-_COMPARISONS: tuple[tuple[str, str, Group | None, Group | None], ...] = (
+_COMPARISONS: tuple[tuple[str, str, model.Group | None, model.Group | None], ...] = (
     *(
         (attribute.label, comparison, (attribute.name, first), (attribute.name, second))
         for attribute, comparison, first, second in (
@@ -364,7 +353,7 @@ _COMPARISONS: tuple[tuple[str, str, Group | None, Group | None], ...] = (
 GLD_DIFFERENCES = _table(
     "gld_differences",
     blocks=(
-        DifferenceBlock(
+        model.DifferenceBlock(
             axes=(),
             constants={"breakdown_topic": topic, "comparison": comparison},
             numerator=_GLD_YES,
@@ -389,7 +378,7 @@ LINKAGE_QUALITY = _table(
         block
         for axes, constants in _BY_GROUP
         for block in (
-            RateBlock(
+            model.RateBlock(
                 **_COUNTED,
                 axes=axes,
                 constants=constants | {"linked_to_review": "Total"},
@@ -398,12 +387,14 @@ LINKAGE_QUALITY = _table(
                 weight="linkage",
                 everywhere=not axes,
             ),
-            Block(**_COUNTED, axes=(*axes, _LINKED_AXIS), constants=constants, weight="linkage", everywhere=not axes),
+            model.Block(
+                **_COUNTED, axes=(*axes, _LINKED_AXIS), constants=constants, weight="linkage", everywhere=not axes
+            ),
         )
     ),
 )
 
-FAMILY = Family(
+FAMILY = model.Family(
     name="pupil",
     unit="child",
     source="eyfsp",
@@ -448,13 +439,13 @@ FAMILY = Family(
         ((AGREEMENT.name,), "linkage_error"),
         ((CENSUS_JOIN.name,), "linkage_error"),
         # How often linked records differ in a council or group shows by what factor more links are missed there.
-        ((COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
+        ((model.COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
         ((ETHNIC.name, DIFFERENCES.name), "linkage_error_by_group"),
     ),
     never_shown=frozenset((AGREEMENT.name, DIFFERENCES.name, CENSUS_JOIN.name)),
     shared_totals=(
         *(
-            SharedTotal(
+            model.SharedTotal(
                 f"{attribute.label}: children without a linked review are those seen by a setting only or by neither"
                 " service",
                 left=(attribute.name, (NO_REVIEW,)),
@@ -463,14 +454,14 @@ FAMILY = Family(
             )
             for attribute in (ASQ3, REVIEWS[TWO_YEAR_REVIEW])
         ),
-        SharedTotal(
+        model.SharedTotal(
             "children not linked to a setting are those seen by the health visitor only or by neither service",
             left=("entitlement", (NOT_LINKED_TO_SETTING,)),
             right=("dots", _list_seen_by(HV_ONLY, NEITHER)),
             within="gld",
         ),
         *(
-            SharedTotal(
+            model.SharedTotal(
                 f"{attribute.label}: children whose record cannot be looked for are the same children",
                 left=(attribute.name, (UNSEARCHABLE,)),
                 right=("dots", _list_seen_by(UNSEARCHABLE)),

@@ -131,14 +131,12 @@ def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> Non
 def test_a_cohort_is_compared_with_the_newest_older_release_and_one_that_is_covered_is_replaced(
     others: dict[str, list[str]], replaced: str | None, compared: dict[str, str], bundle: Path, tmp_path: Path
 ) -> None:
-    folders = []
     for version, cohorts in others.items():
         folder = Path(shutil.copytree(bundle, tmp_path / version))
         package = json.loads((folder / "datapackage.json").read_text())
         package |= {"cohorts": cohorts, "version": folder.name}
         (folder / "datapackage.json").write_text(json.dumps(package))
-        folders.append(folder)
-    earlier = read_previous_releases(folders, fake_facts())
+    earlier = read_previous_releases(tmp_path, fake_facts())
     assert (earlier.replaced, {cohort: each.version for cohort, each in earlier.of.items()}) == (replaced, compared)
 
 
