@@ -20,7 +20,6 @@ from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE, SITE_FOLDER, WIT
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.stores import Store, hide_query, open_store
 
 MOST_FILES = 1000
@@ -107,14 +106,14 @@ def fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     `StoreError`.
     """
     sizes = store.list_sizes(below)
-    sums = store.read(f"{below}{SUMS_FILE}", LARGEST)
+    sums = store.read(f"{below}{signing.SUMS_FILE}", LARGEST)
     if sums is None:
-        raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
+        raise ValueError(f"there is no {signing.SUMS_FILE} there: it is not the folder of a bundle")
     if sizes is None:
         try:
             names = (*signing.read_sums(sums), *signing.UNCOVERED)
         except ValueError as error:
-            raise ValueError(f"{SUMS_FILE} cannot be read: {error}") from None
+            raise ValueError(f"{signing.SUMS_FILE} cannot be read: {error}") from None
         sizes = dict.fromkeys((f"{below}{name}" for name in names), 0)
     _check_bounds(sizes)
     found = store.read_all(sizes, LARGEST)
@@ -129,7 +128,7 @@ def _check_bounds(sizes: dict[str, int]) -> None:
         raise ValueError(f"it has more than {MOST_FILES} files or {LARGEST:,} bytes, which no bundle has")
 
 
-ANCHOR_FILES = (PRIVACY_RECORD_FILE, PUBLIC_KEY_FILE, SUMS_FILE, SIGNATURE_FILE)
+ANCHOR_FILES = (PRIVACY_RECORD_FILE, signing.PUBLIC_KEY_FILE, signing.SUMS_FILE, signing.SIGNATURE_FILE)
 """In the order in which they are sent: the privacy statement before anything else."""
 _OF_ARCHIVES = tuple(f".{suffix}" for suffix in ARCHIVES)
 
@@ -157,7 +156,7 @@ def read_anchors(release_dir: Path, leaving_out: str | None = None) -> list[Anch
         name
         for name, path in names.items()
         # `latest` is a link to a bundle that is in the list; a renamed bundle still has its sums.
-        if path.is_dir() and not path.is_symlink() and (Version.is_valid(name) or (path / SUMS_FILE).exists())
+        if path.is_dir() and not path.is_symlink() and (Version.is_valid(name) or (path / signing.SUMS_FILE).exists())
     ]
 
     def read_all(wanted: Sequence[str]) -> list[bytes | None]:
@@ -175,7 +174,7 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     """
     names = store.list_sizes() or {}
     parts = {name.partition("/")[0] for name in names if "/" in name}
-    folders = [name for name in parts if Version.is_valid(name) or f"{name}/{SUMS_FILE}" in names]
+    folders = [name for name in parts if Version.is_valid(name) or f"{name}/{signing.SUMS_FILE}" in names]
     # A release that the catalogue lists but whose folder is gone is an error, not one charge fewer.
     listed = {*folders, *map(str, fetch_catalogued(store))}
 
@@ -246,7 +245,7 @@ def _build_anchor(
         # The statement is sent before these three: an interrupted publication leaves it without them.
         if key is None or sums is None or signature is None:
             return Anchor(place, record, None)
-        covered, listed = {PRIVACY_RECORD_FILE: statement, PUBLIC_KEY_FILE: key}, signing.read_sums(sums)
+        covered, listed = {PRIVACY_RECORD_FILE: statement, signing.PUBLIC_KEY_FILE: key}, signing.read_sums(sums)
         # `list_changed` looks at listed files only: one that the sums leave out is not covered by the signature.
         is_signed = signing.is_signed(key, sums, signature)
         if not is_signed or not covered.keys() <= listed.keys() or signing.list_changed(covered, listed):

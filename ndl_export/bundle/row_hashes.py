@@ -16,7 +16,6 @@ from typing import Any
 
 from ndl_export.bundle.check_answer import find_problems
 from ndl_export.files import signing
-from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import format_json
 from ndl_export.tables import Table
 from ndl_export.tables.csv_files import ALL_ROWS
@@ -77,8 +76,8 @@ def prove_rows(bundle: Path | Mapping[str, bytes], rows: Iterable[tuple[str, int
         numbers.setdefault(table, []).append(number)
     return {
         "release": hashes["release"],
-        "sums": read(SUMS_FILE).decode(),
-        "signature": base64.b64encode(read(SIGNATURE_FILE)).decode(),
+        "sums": read(signing.SUMS_FILE).decode(),
+        "signature": base64.b64encode(read(signing.SIGNATURE_FILE)).decode(),
         "row_hashes": read(ROW_HASHES_FILE).decode(),
         "rows": [
             row

@@ -25,7 +25,6 @@ from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, explain_absence, load_withdrawals
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYNTHETIC_FOLDER, SyntheticChildren
 from ndl_export.files import signing, whole_files
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.files.whole_files import format_csv, format_json, format_parquet, lock_folder
 from ndl_export.metadata.records import RESPONSIBLE_USE, describe_file, render_croissant
 from ndl_export.pages import kit
@@ -53,7 +52,7 @@ TITLES = {
 }
 """Titles by file, in the order in which they are listed."""
 UNSIGNED_FILES = frozenset(TITLES)
-SYNTHETIC_FILES = UNSIGNED_FILES | {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE}
+SYNTHETIC_FILES = UNSIGNED_FILES | {signing.SUMS_FILE, signing.SIGNATURE_FILE, signing.PUBLIC_KEY_FILE}
 """Names of all files of the folder."""
 _MARK = "synthetic-"
 """Prefix of the number of every row."""
@@ -229,7 +228,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
     Raises `BundleRefused` if the folder has other content, or the release does not exist or is withdrawn.
     """
     version = str(made.release["version"])
-    files = build_synthetic_files(made) | {PUBLIC_KEY_FILE: signing.get_public_pem(signing_key)}
+    files = build_synthetic_files(made) | {signing.PUBLIC_KEY_FILE: signing.get_public_pem(signing_key)}
     files |= signing.sign_files(signing_key, files)
     place = release_dir / SYNTHETIC_FOLDER
     with lock_folder(release_dir):

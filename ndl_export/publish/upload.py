@@ -22,7 +22,6 @@ from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
-from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.facts.release_facts import SITE_FOLDER, Version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
@@ -297,15 +296,15 @@ _LEADING = (
     release_facts.WITHDRAWN_FILE,
     directory_files.UPCOMING_FILE,
     directory_files.REGISTER_FILE,
-    CATALOGUE_FILE,
+    directory_files.CATALOGUE_FILE,
     f"{API_FOLDER}/",
     _API_INDEX,
     DATABASE_FILE,
-    FEED_FILE,
+    directory_files.FEED_FILE,
     f"{SITE_FOLDER}/",
     _FIRST_PAGE,
     # Last, because scripts take from it which version to fetch.
-    LATEST_FILE,
+    directory_files.LATEST_FILE,
 )
 """In the order of replacement: the catalogue before the pages, because the next run reads from it what is published.
 Files of figures go before all of these."""

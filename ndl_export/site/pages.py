@@ -20,8 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.documents.pages import list_file_kinds
-from ndl_export.facts import directory_files, synthetic
-from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
+from ndl_export.facts import description, directory_files, synthetic
 from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing
 from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
@@ -192,8 +191,8 @@ def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
         "csv_nothing": NOTHING,
         "tables": facts.tables,
         "signing": signing,
-        "database": DATABASE_FILE,
-        "licence": OGL_NAME,
+        "database": description.DATABASE_FILE,
+        "licence": description.OGL_NAME,
         "made_up": _MADE_UP,
     }
 
@@ -246,7 +245,7 @@ def publish_site(
         "synthetic": children if (release_dir / children).is_dir() else "",
         "children": synthetic,
         "archives": [f"{version}.{suffix}" for suffix in ARCHIVES],
-        "database": DATABASE_FILE,
+        "database": description.DATABASE_FILE,
         "register": register,
         "requests_page": REQUESTS.file,
         "withdrawn": withdrawn,
@@ -281,7 +280,7 @@ def _render_requests_page(bundle: Path) -> bytes:
         "facts": facts,
         "pages": PAGES,
         "cohorts": _label_cohorts(package["cohorts"]),
-        "licence": OGL_NAME,
+        "licence": description.OGL_NAME,
     }
     return _render(REQUESTS, own, "requests_page")
 

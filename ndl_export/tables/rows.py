@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, Block, Table, schema
+from ndl_export.tables import FAMILIES, Block, Table, model, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
-from ndl_export.tables.model import Count, Selection
 from sources.reference.cohorts import Cohort
 from sources.reference.published_figures import load_breaks
 
@@ -124,7 +123,7 @@ def collect_statements(table: Table) -> dict[Levels, set[Said]]:
     return {row.levels: row.states for row in list_rows(table, all_together=True)}
 
 
-def iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:
+def iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[model.Selection, ...], bool]]:
     """Yield the filter levels of each row of a block, the selections they come from, and whether the row can occur."""
     for chosen in product(*(axis.selections for axis in block.axes)):
         labels = tuple(selection.label for selection in chosen)
@@ -280,7 +279,7 @@ def build_layout(
     )
 
 
-def _find_counted(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
+def _find_counted(table: Table, block: Block, chosen: tuple[model.Selection, ...], count: model.Count) -> Children:
     """Return the children that a row counts. A group of all categories of an attribute is not a restriction."""
     levels = (
         (axis.attribute, axis.whole if axis.filter == count.over else level.categories)
