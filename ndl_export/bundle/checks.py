@@ -24,10 +24,8 @@ from numpy.typing import NDArray
 from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
 from ndl_export.facts.release_facts import Version
-from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table, schema
+from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table, definition, geography, schema
 from ndl_export.tables.csv_files import format_upload_title
-from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
 from ndl_export.tables.rows import Children, Layout, build_layout, parse_detail
 from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from privacy.doors.typed import is_line
@@ -39,14 +37,14 @@ _CHILD = "child"
 def build_table_layouts(
     councils: tuple[str, ...],
     cohorts: tuple[str, ...],
-    missing: MissingByCohort = MappingProxyType({}),
+    missing: geography.MissingByCohort = MappingProxyType({}),
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
     """Return the rows of each table by name; `plans`, by cohort and family, state the detail of each."""
     on_request = {each.name: each for each in requested}
     areas = {
-        (family, cohort): list_geographies(councils, list_missing_councils(missing.get(cohort, {}), family))
+        (family, cohort): geography.list_geographies(councils, list_missing_councils(missing.get(cohort, {}), family))
         for family in FAMILIES
         for cohort in cohorts
     }
@@ -343,7 +341,7 @@ def _sum_over(
     return None if left else total
 
 
-def _find_unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
+def _find_unequal_areas(sums: Sums, areas: Sequence[geography.Geography]) -> Iterator[str]:
     """Yield numbers of areas that differ from the sum over their councils."""
     councils = {area.councils[0]: index for index, area in enumerate(areas) if len(area.councils) == 1}
     counted, values = list(sums), np.array(list(sums.values()))
@@ -443,8 +441,8 @@ def _find_purpose_faults(of: Further, plan: bytes, on_request: OnRequest, stated
 def _is_same_definition(table: RequestedTable, request: Mapping[str, Any]) -> bool:
     """Return whether both definitions are identical, including the order of levels."""
     try:
-        then = read_definition(request["definition"])
-    except InvalidDefinition:
+        then = definition.read_definition(request["definition"])
+    except definition.InvalidDefinition:
         return False
     now = table.definition
     # As text, because dictionaries of levels are equal in any order.

@@ -14,16 +14,13 @@ from pathlib import Path
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import changes
-from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
+from ndl_export.analyst_db import build, changes
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
-from ndl_export.documents import pages
-from ndl_export.documents.workbook import build_workbook_file
-from ndl_export.facts import missing, noisy_counts, release_facts
-from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, describe
+from ndl_export.documents import pages, workbook
+from ndl_export.facts import description, missing, noisy_counts, release_facts
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER, Earlier, ReleaseFacts
 from ndl_export.files import signing, whole_files
@@ -34,8 +31,7 @@ from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.inference import query_conclusions
 from ndl_export.site.pages import build_site_files
-from ndl_export.tables import Table
-from ndl_export.tables.csv_files import build_csv_files
+from ndl_export.tables import Table, csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
 
@@ -152,24 +148,24 @@ def _build_files(
     facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier, signing_key: Ed25519PrivateKey
 ) -> dict[str, bytes]:
     """Return the content of every file of the bundle, by name."""
-    files = build_csv_files(tables, facts.tables)
+    files = csv_files.build_csv_files(tables, facts.tables)
     files[ROW_HASHES_FILE] = build_row_hashes(files, facts.tables, facts.version, facts.notice)
     files[CHECK_FILE] = read_check_script()
     files |= {f"{name}.parquet": _format_parquet(tables[name], table, facts) for name, table in facts.tables.items()}
     files |= noisy_counts.build_noisy_files(facts.noisy_counts, facts.version)
     files |= facts.on_request.build_files(facts.version)
-    files[WORKBOOK_FILE] = build_workbook_file(facts, tables)
+    files[description.WORKBOOK_FILE] = workbook.build_workbook_file(facts, tables)
     covariance = facts.noise_covariance.cast(noisy_counts.COVARIANCE_SCHEMA)
     files[noisy_counts.NOISE_COVARIANCE_FILE] = noisy_counts.format_cells(covariance, facts.version)
-    with open_analyst_database(facts, tables) as (connection, script):
+    with build.open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
-    files |= build_analyst_files(facts, script)
+    files |= build.build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
     files[PRIVACY_RECORD_FILE] = whole_files.format_json(facts.privacy_record | notice)
     files[records.REGISTRY_FILE] = records.build_registry_file(facts.privacy_record, facts.notice).encode()
     files[PUBLIC_KEY_FILE] = signing.get_public_pem(signing_key)
-    described = describe(facts, files)
+    described = description.describe(facts, files)
     made = {name: records.build_record(name, described, earlier.replaced) for name in records.PORTAL_FILES} | {
         "croissant.json": records.build_croissant(described, files, earlier.replaced),
         "csv-metadata.json": records.build_csvw_metadata(described, files),
@@ -214,7 +210,7 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
     moved = [line for tables_of in comparisons.values() for one in tables_of.values() for line in one.moved]
     reconciliation = pages.reconcile(tables["gld_headline"], facts.cohorts)
     texts = {
-        "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
+        "LICENCE.md": pages.render_page("LICENCE.md", facts, licence_address=description.OGL_ADDRESS),
         "README.md": pages.render_readme_page(facts),
         "ai_readiness.md": pages.render_ai_readiness_page(facts, tables, reconciliation),
         "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),

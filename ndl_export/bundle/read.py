@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ndl_export.facts import release_facts
+from ndl_export.facts import release_facts, synthetic
 from ndl_export.facts.directory_files import CATALOGUE_FILE, is_announced
 from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE, SITE_FOLDER, WITHDRAWN_FILE, Version
-from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES, LARGEST, unpack
 from ndl_export.files.stores import Store, hide_query, open_store
@@ -64,7 +63,7 @@ class BundlePlace:
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             # Synthetic children are one folder deeper in the release directory.
-            beside = beside.parent if beside.name == SYNTHETIC_FOLDER else beside
+            beside = beside.parent if beside.name == synthetic.SYNTHETIC_FOLDER else beside
             return release_facts.load_withdrawals(beside).get(version)
         return fetch_withdrawals(self._open_directory()).get(version)
 

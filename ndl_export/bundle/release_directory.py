@@ -17,8 +17,7 @@ from typing import Any
 
 from ndl_export.analyst_db.build import update_database
 from ndl_export.api.static import publish_api
-from ndl_export.facts import directory_files, release_facts, synthetic
-from ndl_export.facts.description import API_FOLDER, OGL_NAME
+from ndl_export.facts import description, directory_files, release_facts, synthetic
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, Register, Upcoming
 from ndl_export.facts.release_facts import SITE_FOLDER, Version, Withdrawal, list_versions, load_withdrawals
 from ndl_export.files.signing import SUMS_FILE
@@ -240,7 +239,7 @@ def _build_catalogue(
         register=register,
         directory_files=directory_files,
         synthetic=synthetic,
-        api=API_FOLDER,
+        api=description.API_FOLDER,
     )
     datasets = found["catalogue"]["dcat:dataset"]
     # The stored records are merged here, because reading them again as YAML takes seconds for ten releases.
@@ -266,7 +265,7 @@ def _build_feed(releases: Sequence[_Published], upcoming: Sequence[Upcoming], re
         Path(__file__).parent / "templates",
         "feed.xml.j2",
         title=release_facts.TITLE,
-        rights=OGL_NAME,
+        rights=description.OGL_NAME,
         newest=releases[-1],
         releases=releases[::-1],
         upcoming=upcoming[::-1],

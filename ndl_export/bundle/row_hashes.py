@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.bundle.check_answer import find_problems
-from ndl_export.files import signing
-from ndl_export.files.whole_files import format_json
-from ndl_export.tables import Table
-from ndl_export.tables.csv_files import ALL_ROWS
-from ndl_export.tables.schema import FLAG_MEANINGS
+from ndl_export.files import signing, whole_files
+from ndl_export.tables import Table, csv_files, schema
 
 ROW_HASHES_FILE = "row_hashes.json"
 CHECK_FILE = "check_answer.py"
@@ -31,14 +28,14 @@ _ALGORITHM = (
 
 def build_row_hashes(files: Mapping[str, bytes], tables: Mapping[str, Table], version: str, notice: str) -> bytes:
     """Return `row_hashes.json` for a bundle whose `files` (content by name) have the plain CSV file of each table."""
-    return format_json(
+    return whole_files.format_json(
         {
             "algorithm": _ALGORITHM,
             "release": version,
             "notice": notice,
-            "flags": FLAG_MEANINGS,
+            "flags": schema.FLAG_MEANINGS,
             "tables": {
-                name: _describe_table(table, f"{name}{ALL_ROWS}", files[f"{name}{ALL_ROWS}"])
+                name: _describe_table(table, f"{name}{csv_files.ALL_ROWS}", files[f"{name}{csv_files.ALL_ROWS}"])
                 for name, table in tables.items()
             },
         }

@@ -27,8 +27,7 @@ from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYN
 from ndl_export.files import signing, whole_files
 from ndl_export.files.whole_files import format_csv, format_json, format_parquet, lock_folder
 from ndl_export.metadata.records import RESPONSIBLE_USE, describe_file, render_croissant
-from ndl_export.pages import kit
-from ndl_export.pages.number_format import format_number, join_parts
+from ndl_export.pages import kit, number_format
 from ndl_export.site.documents import render_synthetic_page
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
@@ -75,7 +74,7 @@ def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
 
 def _build_warning(made: SyntheticChildren) -> str:
     """Return the sentence that begins every document."""
-    return join_parts(made.notice, synthetic.WARNING)
+    return number_format.join_parts(made.notice, synthetic.WARNING)
 
 
 def _render_pages(made: SyntheticChildren) -> dict[str, bytes]:
@@ -90,8 +89,8 @@ def _render_pages(made: SyntheticChildren) -> dict[str, bytes]:
         _TEMPLATES,
         synthetic.STATEMENT_FILE,
         **shared,
-        children=format_number(made.rows.num_rows),
-        changed=format_number(made.changed),
+        children=number_format.format_number(made.rows.num_rows),
+        changed=number_format.format_number(made.changed),
         first_column=FIRST_COLUMN,
         files=kit.format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
         not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),
@@ -155,7 +154,7 @@ def _build_package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[
         "name": "synthetic-children",
         "id": f"synthetic-children-of-{release['id']}-{made.cohort}-seed-{made.seed}",
         "title": _format_title(made),
-        "description": join_parts(_build_warning(made), _MADE),
+        "description": number_format.join_parts(_build_warning(made), _MADE),
         "homepage": made.address,
         "version": release["version"],
         "created": release["created"],
@@ -204,7 +203,7 @@ def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dic
         release=made.release,
         publisher={"email": "", **made.release["contributors"][0]},
         title=_format_title(made),
-        description=join_parts(_build_warning(made), _MADE),
+        description=number_format.join_parts(_build_warning(made), _MADE),
         warning=_build_warning(made),
         keywords=_KEYWORDS,
         file=PARQUET_FILE,

@@ -26,21 +26,19 @@ from ndl_export.facts import missing, noisy_counts, release_facts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER
-from ndl_export.files import signing
+from ndl_export.files import signing, stores
 from ndl_export.files.archive import Files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
-from ndl_export.files.stores import StoreError, is_url
 from ndl_export.metadata.records import REGISTRY_FILE, build_registry_file
 from ndl_export.site.layouts import Release
 from ndl_export.site.pages import build_site_downloads, list_site_names
-from ndl_export.tables import TABLES
-from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
+from ndl_export.tables import TABLES, csv_files
 from ndl_export.tables.rows import Layout
 from sources.reference.places import PILOT
 
 Faults = list[tuple[str, str]]
 """(file, what is wrong with it)."""
-TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
+TABLE_SUFFIXES = (".parquet", csv_files.ALL_ROWS, ".csv", ".meta.csv")
 
 
 class Fault(NamedTuple):
@@ -99,7 +97,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
         signing.compute_fingerprint(trusted)
-    source = BundlePlace(str(bundle) if is_url(str(bundle)) else Path(bundle))
+    source = BundlePlace(str(bundle) if stores.is_url(str(bundle)) else Path(bundle))
     try:
         folder, files = source.read_files()
     except ValueError as error:
@@ -128,7 +126,7 @@ def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
     """Return what the bundle's release directory says about its withdrawal, or None if it is not withdrawn."""
     try:
         found = source.read_withdrawal(version) if version else None
-    except (release_facts.UnreadableWithdrawals, StoreError) as error:
+    except (release_facts.UnreadableWithdrawals, stores.StoreError) as error:
         return str(error)
     return found.sentence if found else None
 
@@ -203,7 +201,7 @@ def _find_differences(
     """Return the files that were made from the tables and differ from them."""
     ordered = {name: layouts[name].sort_rows(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
-    made = build_csv_files(ordered, defined)
+    made = csv_files.build_csv_files(ordered, defined)
     made[ROW_HASHES_FILE] = build_row_hashes(made, defined, package["version"], package.get("notice", ""))
     sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
@@ -224,13 +222,13 @@ def _find_differences(
 
 def _explain_other_content(name: str) -> str:
     """Return what is wrong with a CSV file, the bulk upload or the row hashes, if they do not match the tables."""
-    if name == EES_UPLOAD_FILE:
+    if name == csv_files.EES_UPLOAD_FILE:
         return "does not hold the same figures as the tables"
     if name == ROW_HASHES_FILE:
         return "does not hold the hashes of the tables' rows"
     if name.endswith(".meta.csv"):
         return f"does not describe {name.removesuffix('.meta.csv')}.csv"
-    return f"does not hold the same figures as {name.removesuffix(ALL_ROWS).removesuffix('.csv')}.parquet"
+    return f"does not hold the same figures as {name.removesuffix(csv_files.ALL_ROWS).removesuffix('.csv')}.parquet"
 
 
 def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:

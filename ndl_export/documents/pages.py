@@ -24,9 +24,7 @@ from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Re
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
-from ndl_export.tables import FAMILIES, TABLES, Measure, Table, geography, schema
-from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.pupil import GLD_PERCENT
+from ndl_export.tables import FAMILIES, TABLES, Measure, Table, csv_files, geography, pupil, schema
 from ndl_export.tables.rows import list_allowed, list_levels
 from sources.reference import code_lists, read_rows
 from sources.reference.cohorts import Cohort
@@ -62,7 +60,7 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
             if any(measure.as_linked for measure in table.measures)
         ],
         breaks=kit.format_bullets(explain_breaks(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
-        nothing=NOTHING,
+        nothing=csv_files.NOTHING,
     )
 
 
@@ -187,8 +185,8 @@ def reconcile(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> list[dict[str
 
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
-    percent, lower, upper = (ours[schema.get_column_name(GLD_PERCENT, role)] for role in schema.WITH_INTERVAL)
-    flag = ours[schema.get_column_name(GLD_PERCENT, schema.ColumnRole.FLAG)]
+    percent, lower, upper = (ours[schema.get_column_name(pupil.GLD_PERCENT, role)] for role in schema.WITH_INTERVAL)
+    flag = ours[schema.get_column_name(pupil.GLD_PERCENT, schema.ColumnRole.FLAG)]
     # A withheld figure still has its interval, so the comparison counts it.
     available = flag != schema.Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
@@ -243,7 +241,7 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
     return kit.render(
         _TEMPLATES,
         "data_dictionary.md",
-        nothing=NOTHING,
+        nothing=csv_files.NOTHING,
         schema=schema,
         # Time and place columns are the same in every table, so the first table has them all.
         shared=[column for column in schema.list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],

@@ -34,9 +34,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, Table, schema
-from ndl_export.tables.csv_files import ALL_ROWS
-from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables import ALL, Table, csv_files, geography, schema
 from ndl_export.tables.rows import list_levels
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
@@ -162,7 +160,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
 def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
     """Return the worksheet of a table from all its rows; `origin` says who requested it, if anyone."""
     shown, left_out = _select_fitting_rows(table, data)
-    elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
+    elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{csv_files.ALL_ROWS} of the release."
     return Sheet(
         name=table.name,
         title=join_parts(notice, table.title),
@@ -182,7 +180,7 @@ def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: st
 
 def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows that fit on a worksheet, and a sentence about those left out."""
-    above = pc.not_equal(data[schema.LEVEL], LOCAL_AUTHORITY)
+    above = pc.not_equal(data[schema.LEVEL], geography.LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
         # A filter without a total, such as the question of the survey, keeps all its levels.

@@ -9,9 +9,7 @@ from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import MEDIA_TYPES
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import TABLES, Table
-from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE
-from ndl_export.tables.geography import ALL_TOGETHER, Geography
+from ndl_export.tables import TABLES, Table, csv_files, geography
 from sources.reference.cohorts import Cohort
 
 OGL_NAME = "Open Government Licence v3.0"
@@ -38,7 +36,7 @@ _LISTED = 3
 
 FORMS = {
     ".parquet": "Parquet: all rows, typed",
-    ALL_ROWS: "CSV: all rows",
+    csv_files.ALL_ROWS: "CSV: all rows",
     ".csv": "CSV: official areas, for Explore Education Statistics",
 }
 """Description of the files with one table, by the ending of their names."""
@@ -49,7 +47,7 @@ TOGETHER = {
         "A worksheet for each table with figures as they are shown, their 95% limits and how reliable they are; with"
         " cover, contents, notes and symbols",
     ),
-    EES_UPLOAD_FILE: (
+    csv_files.EES_UPLOAD_FILE: (
         "All tables as one upload to Explore Education Statistics",
         "The CSV files for Explore Education Statistics with their metadata and dataset_names.csv, as its bulk upload"
         " takes them",
@@ -99,9 +97,9 @@ class Description:
     """Files with tables, then the archives of the bundle."""
 
     @property
-    def places(self) -> tuple[Geography, ...]:
+    def places(self) -> tuple[geography.Geography, ...]:
         """The areas of the release that have an official code."""
-        return tuple(area for area in self.facts.areas if area.level != ALL_TOGETHER)
+        return tuple(area for area in self.facts.areas if area.level != geography.ALL_TOGETHER)
 
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:

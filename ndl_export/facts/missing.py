@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ndl_export.facts.on_request import RequestedTable, merge_tables
-from ndl_export.tables import FAMILIES, Table
+from ndl_export.tables import FAMILIES, Table, schema
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Missing, MissingByCohort, list_geographies
-from ndl_export.tables.schema import BREAK, Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
@@ -97,7 +96,7 @@ def _format_tables(tables: Iterable[str]) -> str:
 
 def _explain_not_available(tables: Iterable[str]) -> str:
     return (
-        f"its rows in {_format_tables(tables)} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
+        f"its rows in {_format_tables(tables)} are `{schema.Flag.NOT_AVAILABLE}` (not available), and rows of several"
         " councils together are without it"
     )
 
@@ -129,7 +128,7 @@ def explain_breaks(cohorts: Collection[str], councils: Collection[str], missing:
             unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
             labels = _format_labels(each)
             sentences.append(
-                f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
+                f"{each.what}{unknown} Flagged `{schema.BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
             )
         sentences += _explain_changed_councils(before, cohort, councils, missing) if before else ()
         found += [f"{Cohort(cohort).label}: {sentence}" for sentence in sentences]
@@ -160,7 +159,7 @@ def _explain_changed_councils(
                 f"all councils together are not the same ones as in {Cohort(before).label} in"
                 f" {_format_tables(table.name for table in family.tables)}"
                 f" ({'; '.join(f'{word}: {_format_names(others)}' for word, others in parts if others)})."
-                f" Their rows are flagged `{BREAK}`."
+                f" Their rows are flagged `{schema.BREAK}`."
             )
 
 

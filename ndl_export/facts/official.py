@@ -11,9 +11,7 @@ from functools import cache
 
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, NATIONAL
-from sources.reference import FOLDER, read_rows
-from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY
+from sources.reference import FOLDER, cohorts, places, read_rows
 
 _PROFILE = "DfE, Early years foundation stage profile results"
 _LAIT = "DfE, Local Authority Interactive Tool"
@@ -83,7 +81,7 @@ def _iter_published(cohort: str) -> Iterator[tuple[dict[str, str], str, str]]:
     profile = FOLDER / f"published_eyfsp_{cohort}.csv"
     for row in read_rows(profile) if profile.is_file() else ():
         if row["gld_children_percent"]:
-            yield row, row["gld_children_percent"], f"{_PROFILE}, {Cohort(cohort).label}"
+            yield row, row["gld_children_percent"], f"{_PROFILE}, {cohorts.Cohort(cohort).label}"
     for row in read_rows(FOLDER / "published_gld.csv"):
         if row["cohort"] == cohort:
             yield row, row["percent"], row["source"]
@@ -102,7 +100,7 @@ def read_official_cohorts() -> tuple[str, ...]:
 @cache
 def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
     """Return the official figures of the financial year in which a cohort's children turned 2½."""
-    first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
+    first = cohorts.Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
     return tuple(
         OfficialReview(
@@ -115,7 +113,7 @@ def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
 
 def _get_area(row: dict[str, str]) -> tuple[str, str, str]:
     """Return level, code and name of a row's area."""
-    code, name = COUNTRY
+    code, name = places.COUNTRY
     if row["new_la_code"] == code:
         return NATIONAL, code, name
     return LOCAL_AUTHORITY, row["new_la_code"], row["la_name"]

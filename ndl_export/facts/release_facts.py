@@ -26,8 +26,7 @@ from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NOISE_COVARIANCE_FI
 from ndl_export.facts.on_request import OnRequest, RequestedTable, merge_tables
 from ndl_export.files.whole_files import format_json, write_whole
 from ndl_export.pages.number_format import end_sentence, format_day
-from ndl_export.tables import Table
-from ndl_export.tables.geography import Geography, MissingByCohort, list_geographies
+from ndl_export.tables import Table, geography
 from privacy.doors.environment import PUBLISHER, get_settings
 from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, build_fault_validator, read_settings
 from privacy.doors.typed import is_line
@@ -186,7 +185,7 @@ class StatedFacts:
     cohorts: tuple[str, ...]
     councils: tuple[str, ...]
     privacy_record: dict[str, Any]
-    missing: MissingByCohort = field(default_factory=dict)
+    missing: geography.MissingByCohort = field(default_factory=dict)
     on_request: OnRequest = field(default_factory=OnRequest)
 
     @property
@@ -259,9 +258,9 @@ class ReleaseFacts(StatedFacts):
         return f"{self.address}/{self.version}"
 
     @property
-    def areas(self) -> tuple[Geography, ...]:
+    def areas(self) -> tuple[geography.Geography, ...]:
         """The areas that the tables have rows for."""
-        return list_geographies(self.councils)
+        return geography.list_geographies(self.councils)
 
 
 DATAPACKAGE_FILE = "datapackage.json"

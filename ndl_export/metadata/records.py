@@ -29,15 +29,13 @@ from typing import Any
 
 import yaml
 
-from ndl_export.facts import description
+from ndl_export.facts import description, noisy_counts
 from ndl_export.facts.description import Description
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import MEDIA_TYPES, PAGE_TYPE
-from ndl_export.pages import kit
-from ndl_export.pages.number_format import join_parts
+from ndl_export.pages import kit, number_format
 from ndl_export.tables import Table, csv_files
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole, list_columns, list_key_names
 from privacy.doors.shipped import read_yaml
@@ -56,7 +54,7 @@ def build_record(name: str, described: Description, previous: str | None) -> Any
         facts=facts,
         previous=previous,
         archives=ARCHIVES,
-        noisy_counts=(NOISY_COUNTS_FILE, *facts.on_request.files & {FURTHER_COUNTS_FILE}),
+        noisy_counts=(noisy_counts.NOISY_COUNTS_FILE, *facts.on_request.files & {FURTHER_COUNTS_FILE}),
         dataset=description.NAME,
         file_title=description.format_file_title,
     )
@@ -83,7 +81,7 @@ def build_citation(described: Description) -> str:
     entity = {"name": facts.publisher, "email": facts.contact, "website": facts.address}
     record: dict[str, Any] = {
         "cff-version": "1.2.0",
-        "message": join_parts(facts.notice, "If you use these statistics, please cite them as below."),
+        "message": number_format.join_parts(facts.notice, "If you use these statistics, please cite them as below."),
         "type": "dataset",
         "title": TITLE,
         "abstract": described.summary,
@@ -123,7 +121,7 @@ _CROISSANT_TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Fl
 _DIMENSIONS = {"time_period": "dimension:refPeriod", OWN_AREA[0]: "dimension:refArea", "sex": "dimension:sex"}
 """SDMX dimensions, by column name."""
 _MEASURED = {
-    NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
+    noisy_counts.NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
     FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request, and make other figures sharper too",
 }
 """Files of noisy counts, with their descriptions."""
@@ -177,7 +175,7 @@ def build_datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[s
         "name": description.NAME,
         "id": f"{description.NAME}-{facts.version}",
         "title": TITLE,
-        "description": join_parts(
+        "description": number_format.join_parts(
             facts.notice, "Differentially private statistics on school readiness, from linked early-years records"
         ),
         "version": facts.version,
@@ -257,7 +255,7 @@ def describe_file(name: str, content: bytes) -> dict[str, Any]:
 
 
 _TITLES = {name: title for name, (title, _) in description.TOGETHER.items()} | {
-    NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
+    noisy_counts.NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
     FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request",
     ON_REQUEST_FILE: "Tables on request: their definitions, who asked and what for",
 }

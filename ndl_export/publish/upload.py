@@ -17,9 +17,7 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.api import static
-from ndl_export.bundle import read
-from ndl_export.bundle.release_directory import refresh
-from ndl_export.bundle.verify import find_integrity_faults, verify
+from ndl_export.bundle import read, release_directory, verify
 from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.release_facts import SITE_FOLDER, Version
@@ -146,7 +144,7 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
     if problem := release_facts.explain_absence(release_dir, version):
         raise PublishRefused(problem)
     bundle = release_dir / version
-    report = verify(bundle, trusted_key)
+    report = verify.verify(bundle, trusted_key)
     if not report.ok:
         first, *more = report.faults
         others = f", and {len(more)} faults more: readiness verify {bundle} lists them" if more else ""
@@ -167,7 +165,7 @@ def _read_synthetic(release_dir: Path, version: str) -> Files:
     if not folder.is_dir() or version in release_facts.load_withdrawals(release_dir):
         return {}
     # With the key of the release: children signed with another key may not have been made from it.
-    report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
+    report = verify.verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
         raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
     return {f"{SYNTHETIC_FOLDER}/{version}/{name}": content for name, content in sorted(report.files.items())}
@@ -218,7 +216,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
         return own
     try:
         files = read.fetch_folder(store, f"{version}/")
-        faults = [f"{name}: {what}" for name, what in find_integrity_faults(files, None)]
+        faults = [f"{name}: {what}" for name, what in verify.find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
     if faults:
@@ -333,7 +331,7 @@ def write_leading_files(
     for name in (directory_files.UPCOMING_FILE, directory_files.REGISTER_FILE):
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)
-    refresh(scratch)
+    release_directory.refresh(scratch)
     # `latest` is left out too, because an object store has no links; `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]

@@ -6,11 +6,9 @@ from pathlib import Path
 
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
+from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, health, pupil
 from ndl_export.tables.geography import Geography
-from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.model import FSM
-from ndl_export.tables.pupil import GLD_PERCENT
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
@@ -143,7 +141,7 @@ def find_official_group(cohort: str, area: Geography, levels: Levels) -> tuple[F
 
 def _find_official(cohort: str, area: str, levels: Levels = EVERYONE) -> Figure | None:
     percent = _index_official_percentages(cohort).get((area, *levels))
-    return None if percent is None else Figure(GLD_PERCENT, round(percent, 1))
+    return None if percent is None else Figure(pupil.GLD_PERCENT, round(percent, 1))
 
 
 @cache
@@ -180,7 +178,7 @@ def _format_sources(cohort: str, *areas: str) -> str:
 def explain_official_reviews(cohort: str, area: Geography) -> Sentences:
     """Explain which official figures on the review exist, and why they cannot be compared with ours directly."""
     found = {(each.area_code, each.measure, each.domain): each for each in read_official_reviews(cohort)}
-    expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
+    expected = found.get((_ENGLAND, AT_EXPECTED, health.DOMAINS[health.ALL_FIVE]))
     used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]
     official = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]
     if expected:

@@ -20,23 +20,17 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.documents.pages import list_file_kinds
-from ndl_export.facts import description, directory_files, synthetic
-from ndl_export.facts.missing import explain_breaks, explain_missing, format_missing
+from ndl_export.facts import description, directory_files, missing, synthetic
 from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
-from ndl_export.files import signing
-from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.whole_files import format_csv, replace_folder
-from ndl_export.pages import kit
-from ndl_export.pages.number_format import format_size
+from ndl_export.files import archive, signing, whole_files
+from ndl_export.pages import kit, number_format
 from ndl_export.site.documents import get_address, is_document, name_document_page, render_documents
 from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
-from ndl_export.tables import schema
-from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables import csv_files, geography, schema
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
@@ -114,7 +108,7 @@ def build_site_files(
         "findings": found,
         "kinds": kinds,
         "of_table": [name for kind in kinds if kind.shelf == "tables" for name in kind.names],
-        "sizes": {name: format_size(len(content)) for name, content in files.items()},
+        "sizes": {name: number_format.format_size(len(content)) for name, content in files.items()},
         "get_address": get_address,
         "titles": {document.source: document.title for document in papers},
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
@@ -152,7 +146,7 @@ def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes
         for chart in shown
     }
     return {
-        f"{name}.csv": format_csv([*lines[0]], [[*row.values()] for row in lines]).encode()
+        f"{name}.csv": whole_files.format_csv([*lines[0]], [[*row.values()] for row in lines]).encode()
         for name, lines in rows.items()
     }
 
@@ -180,15 +174,15 @@ def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
         "cohorts": cohorts,
         "page_cohorts": cohorts,
         "requested": {get_page_name(each.name): each for each in facts.on_request.tables},
-        "councils": {area.councils[0]: area.name for area in facts.areas if area.level == LOCAL_AUTHORITY},
+        "councils": {area.councils[0]: area.name for area in facts.areas if area.level == geography.LOCAL_AUTHORITY},
         "name_council_page": name_council_page,
         "choices": {area.code: area.name for area in facts.areas[1:]},
-        "not_sent": format_missing(facts.missing),
-        "breaks": explain_breaks(facts.cohorts, facts.councils, facts.missing),
-        "statements": explain_missing(facts.missing, facts.councils),
+        "not_sent": missing.format_missing(facts.missing),
+        "breaks": missing.explain_breaks(facts.cohorts, facts.councils, facts.missing),
+        "statements": missing.explain_missing(facts.missing, facts.councils),
         "gld_goals": len(GLD_GOALS),
         "schema": schema,
-        "csv_nothing": NOTHING,
+        "csv_nothing": csv_files.NOTHING,
         "tables": facts.tables,
         "signing": signing,
         "database": description.DATABASE_FILE,
@@ -244,7 +238,7 @@ def publish_site(
         "directory_files": directory_files,
         "synthetic": children if (release_dir / children).is_dir() else "",
         "children": synthetic,
-        "archives": [f"{version}.{suffix}" for suffix in ARCHIVES],
+        "archives": [f"{version}.{suffix}" for suffix in archive.ARCHIVES],
         "database": description.DATABASE_FILE,
         "register": register,
         "requests_page": REQUESTS.file,
@@ -265,7 +259,7 @@ def publish_site(
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
         text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
         page.write_text(text, encoding="utf-8", newline="\n")
-    replace_folder(scratch, place)
+    whole_files.replace_folder(scratch, place)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

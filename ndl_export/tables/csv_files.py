@@ -21,9 +21,7 @@ import pyarrow.compute as pc
 
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.files.whole_files import format_csv
-from ndl_export.tables import ALL, Table, schema
-from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables import ALL, Table, geography, model, schema
 from ndl_export.tables.rows import list_allowed, list_levels
 from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, Flag, get_column_name
 from privacy.doors.database import open_in_memory
@@ -121,7 +119,7 @@ def list_csv_columns(table: Table, *, official: bool = True) -> tuple[CsvColumn,
 
 def select_official_rows(data: pa.Table) -> pa.Table:
     """Return the rows of areas that have an official geography."""
-    return data.filter(pc.not_equal(data[LEVEL], ALL_TOGETHER))
+    return data.filter(pc.not_equal(data[LEVEL], geography.ALL_TOGETHER))
 
 
 def build_csv_files(tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> dict[str, bytes]:
@@ -155,9 +153,9 @@ def _build_meta_csv(data: pa.Table, table: Table) -> bytes:
     for entry in (entry for entry in table.filters if entry.name in varying):
         shown = list_levels(table, entry.name)
         # The grouping column needs a metadata row too, and a topic with one level has none.
-        grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
+        grouped = entry == model.BREAKDOWN_FILTER and model.TOPIC_FILTER.name in varying
         default = "" if ALL.label in shown else shown[0]
-        of_filter = (entry.description, TOPIC_FILTER.name if grouped else "", default)
+        of_filter = (entry.description, model.TOPIC_FILTER.name if grouped else "", default)
         rows.append((entry.name, "Filter", entry.label, *_NO_INDICATOR, *of_filter))
     return format_csv(_META_COLUMNS, (*rows, *_iter_indicator_rows(table))).encode()
 
