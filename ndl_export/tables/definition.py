@@ -141,7 +141,10 @@ def build_table(definition: Definition, family: model.Family) -> model.Table:
     # Figures by an attribute found by linkage are corrected, so the count before correction is published with them.
     linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
     as_linked = family.counted_as_linked if linked else ""
-    of_figure = build_measures(definition.figure, family)
+    councils, of_figure = definition.geography == "councils", build_measures(definition.figure, family)
+    shape = model.Block(
+        axes=tuple(axes), base=family.counted, as_linked=as_linked, councils=councils, weight=family.weight
+    )
     return model.Table(
         name=definition.name,
         title=definition.title,
@@ -150,7 +153,7 @@ def build_table(definition: Definition, family: model.Family) -> model.Table:
         description=definition.description,
         filters=tuple(filters),
         measures=(*(model.MEASURES[name] for name in (family.counted, as_linked) if name), *of_figure.values()),
-        blocks=(_build_block(definition, family, tuple(axes), as_linked, of_figure),),
+        blocks=(_add_figure(shape, definition.figure, {kind: each.name for kind, each in of_figure.items()}),),
     )
 
 
@@ -169,19 +172,11 @@ def _read_if(form: type[_Model], document: object) -> _Model | None:
         return None
 
 
-def _build_block(
-    definition: Definition,
-    family: model.Family,
-    axes: tuple[model.Axis, ...],
-    as_linked: str,
-    of_figure: Mapping[str, model.Measure],
-) -> model.Block:
-    councils = definition.geography == "councils"
-    shape = model.Block(axes=axes, base=family.counted, as_linked=as_linked, councils=councils, weight=family.weight)
-    names = {kind: measure.name for kind, measure in of_figure.items()}
-    if definition.figure is None:
-        return model.ShareBlock(**vars(shape), share_of=axes[-1].filter, share=names["rate"])
-    numerator = (definition.figure.attribute, definition.figure.categories)
+def _add_figure(shape: model.Block, figure: Figure | None, names: Mapping[str, str]) -> model.Block:
+    """Return the block of this shape with a figure or, without one, with the share of its last column."""
+    if figure is None:
+        return model.ShareBlock(**vars(shape), share_of=shape.axes[-1].filter, share=names["rate"])
+    numerator = (figure.attribute, figure.categories)
     return model.RateBlock(**vars(shape), numerator=numerator, rate=names["rate"], part=names.get("count"))
 
 
