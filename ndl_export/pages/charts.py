@@ -1,10 +1,8 @@
 """Layout of every chart: positions and sizes, which templates write as SVG. Colours are classes of a style sheet.
 
-The scale that charts share comes first, then dot charts, charts over time and the tile map for the release page, then
-column charts for reports, whose bars in table rows are drawn by their template. On the release page, horizontal
-positions are percentages of the width and vertical positions are pixels, so a chart fills any window with text of one
-size. Each row has its label above its marks, so no label is cut off on a phone. Tiles and bars are drawn in a box with
-its own units.
+On the release page, horizontal positions are percentages of the width and vertical positions are pixels, so a chart
+fills any window with text of one size. Each row has its label above its marks, so no label is cut off on a phone. Tiles
+and bars are drawn in a box with its own units. Bars in table rows of reports are drawn by their template.
 """
 
 import math

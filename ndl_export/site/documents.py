@@ -79,10 +79,8 @@ def render_documents(files: Mapping[str, bytes], names: Collection[str], notice:
     """
     found = []
     for name in sorted(filter(is_document, files), key=name_document_page):
-        text = files[name].decode()
-        text = (
-            _render_reconciliation(text) if name == _RECONCILIATION else text.removeprefix(kit.add_notice("", notice))
-        )
+        text = files[name].decode().removeprefix(kit.add_notice("", notice))
+        text = _render_reconciliation(text) if name == _RECONCILIATION else text
         found.append(render_document(name, text, {each: get_address(each) for each in names if each != name}))
     return tuple(found)
 

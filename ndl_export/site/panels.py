@@ -194,11 +194,9 @@ class Panel:
     def find_span(self, row: int) -> tuple[str, str] | None:
         """Return both ends of the line between the two figures of a row, or None if one is not shown."""
         first, second = (self.lines[row].figures[column].value for column in self.shape.drawn)
-        return (
-            None
-            if first is None or second is None
-            else (self.scale.format_position(first), self.scale.format_position(second))
-        )
+        if first is None or second is None:
+            return None
+        return self.scale.format_position(first), self.scale.format_position(second)
 
     @property
     def stack(self) -> list[float]:
