@@ -25,7 +25,7 @@ from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store
-from ndl_export.files.whole_files import lock_out_writers
+from ndl_export.files.whole_files import lock_out_writers, stage_files
 from ndl_export.publish.one_publisher import PublishRefused, lock_place
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_text
@@ -221,11 +221,9 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
         faults = [str(error)]
     if faults:
         raise PublishRefused(f"release {version}, which the catalogue at {store.url} names, is not whole: {faults[0]}")
-    for name, content in files.items():
-        place = scratch / "fetched" / str(version) / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-    return scratch / "fetched" / str(version)
+    place = scratch / "fetched" / str(version)
+    stage_files(place, files)
+    return place
 
 
 def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
