@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MEDIA_TYPES = {
     "cff": "application/yaml",
     "csv": "text/csv",
+    "html": "text/html",
     "json": "application/json",
     "jsonld": "application/ld+json",
     "md": "text/markdown",
@@ -37,7 +38,6 @@ MEDIA_TYPES = {
     "yaml": "application/yaml",
     "zip": "application/zip",
 }
-PAGE_TYPE = {"html": "text/html"}
 CROISSANT = "http://mlcommons.org/croissant/1.1"
 """The version of Croissant that records conform to."""
 _BY_NAME = {
@@ -86,7 +86,7 @@ def hide_query(url: str) -> str:
 def get_media_type(name: str) -> str:
     """Return the media type of a published file, as the header Content-Type gives it."""
     last = name.rpartition("/")[2]
-    kind = _BY_NAME.get(last) or (MEDIA_TYPES | PAGE_TYPE).get(last.rpartition(".")[2], _OTHER)
+    kind = _BY_NAME.get(last) or MEDIA_TYPES.get(last.rpartition(".")[2], _OTHER)
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 

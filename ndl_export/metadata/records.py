@@ -34,7 +34,7 @@ from ndl_export.facts.description import Description
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.stores import MEDIA_TYPES, PAGE_TYPE
+from ndl_export.files.stores import MEDIA_TYPES
 from ndl_export.pages import kit, number_format
 from ndl_export.tables import Table, csv_files
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole, list_columns, list_key_names
@@ -247,7 +247,7 @@ def describe_file(name: str, content: bytes) -> dict[str, Any]:
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
         "format": kind,
-        "mediatype": (MEDIA_TYPES | PAGE_TYPE)[kind],
+        "mediatype": MEDIA_TYPES[kind],
         "encoding": "utf-8",
         "bytes": len(content),
         "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
