@@ -236,10 +236,6 @@ class Register:
         """Every cohort in the register."""
         return {each.cohort for each in self.budgets} | {cohort for each in self.requests for cohort in each.cohorts}
 
-    def select_requests(self, status: str) -> tuple[AskedTable, ...]:
-        """Return the requests with this status."""
-        return tuple(each for each in self.requests if each.status == status)
-
 
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
     """Write the register into the release directory, and return whether it changed."""
