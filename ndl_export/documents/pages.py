@@ -29,7 +29,6 @@ from ndl_export.tables.rows import list_allowed, list_levels
 from sources.reference import code_lists, read_rows
 from sources.reference.cohorts import Cohort
 
-_NO_BREAK = "No break is known in this release: no row is flagged."
 _TEMPLATES = Path(__file__).parent / "templates"
 Lines = Sequence[Mapping[str, str]]
 
@@ -54,12 +53,7 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
         geography=geography,
         schema=schema,
         families=FAMILIES.values(),
-        corrected_on_request=[
-            table
-            for table in facts.on_request.definitions.values()
-            if any(measure.as_linked for measure in table.measures)
-        ],
-        breaks=kit.format_bullets(explain_breaks(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
+        breaks=explain_breaks(facts.cohorts, facts.councils, facts.missing),
         nothing=csv_files.NOTHING,
     )
 
