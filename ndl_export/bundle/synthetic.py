@@ -79,32 +79,20 @@ def _build_warning(made: SyntheticChildren) -> str:
 
 def _render_pages(made: SyntheticChildren) -> dict[str, bytes]:
     """Render what the rows are and how they are made, and what they preserve of the release, by file name."""
-    shared = {
+    values = {
         "made": made,
         "warning": _build_warning(made),
         "cohort": Cohort(made.cohort).label,
         "smallest": synthetic.SMALLEST_GROUP,
+        "first_column": FIRST_COLUMN,
+        "titles": TITLES,
+        "join_labels": _join_labels,
+        "benchmark": _BENCHMARK,
+        "outside": [each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
+        "listed": lambda names: _join_labels(name for name in names if name != GLD.name),
     }
-    statement = kit.render(
-        _TEMPLATES,
-        synthetic.STATEMENT_FILE,
-        **shared,
-        children=number_format.format_number(made.rows.num_rows),
-        changed=number_format.format_number(made.changed),
-        first_column=FIRST_COLUMN,
-        files=kit.format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
-        not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),
-        libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
-    )
-    quality = kit.render(
-        _TEMPLATES,
-        QUALITY_FILE,
-        **shared,
-        benchmark=_BENCHMARK,
-        outside=[each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
-        listed=lambda names: _join_labels(name for name in names if name != GLD.name),
-    )
-    return {synthetic.STATEMENT_FILE: statement.encode(), QUALITY_FILE: quality.encode()}
+    pages = (synthetic.STATEMENT_FILE, QUALITY_FILE)
+    return {name: kit.render(_TEMPLATES, name, **values).encode() for name in pages}
 
 
 def _join_labels(names: Iterable[str]) -> str:
