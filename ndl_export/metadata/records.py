@@ -117,7 +117,7 @@ _CONTEXT: dict[str, Any] = json.loads((_FOLDER / "croissant_context.json").read_
 RESPONSIBLE_USE: dict[str, dict[str, str]] = read_yaml(_FOLDER / "responsible_use.yaml")
 """Properties of Croissant RAI 1.0, for a release and for synthetic children."""
 
-_CROISSANT_TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
+_KINDS = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
 _DIMENSIONS = {"time_period": "dimension:refPeriod", OWN_AREA[0]: "dimension:refArea", "sex": "dimension:sex"}
 """SDMX dimensions, by column name."""
 _MEASURED = {
@@ -131,17 +131,6 @@ def build_croissant(described: Description, files: Mapping[str, bytes], previous
     """Return the record of `files`, JSON-ready; `previous` is the version that this one replaces, or None."""
     measured = {name: about for name, about in _MEASURED.items() if name in files}
     counts = [{"@id": name} for name in measured]
-    tables = [
-        (
-            entry,
-            [
-                (column.name, column.meaning, _CROISSANT_TYPES[str(column.type)], _DIMENSIONS.get(column.name, ""))
-                for column in list_columns(entry.table)
-            ],
-        )
-        for entry in described.data_files
-        if entry.table and entry.format == "parquet"
-    ]
     return RESPONSIBLE_USE["release"] | render_croissant(
         "croissant",
         files,
@@ -150,9 +139,16 @@ def build_croissant(described: Description, files: Mapping[str, bytes], previous
         previous=previous,
         measured=measured,
         counts=counts if len(counts) > 1 else counts[0],
-        tables=tables,
+        tables=[entry for entry in described.data_files if entry.table and entry.format == "parquet"],
         key_names=list_key_names,
+        describe_columns=_describe_columns,
     )
+
+
+def _describe_columns(table: Table) -> list[tuple[str, str, str, str]]:
+    """Return name, meaning, type and dimension of each column."""
+    columns = list_columns(table)
+    return [(each.name, each.meaning, _KINDS[str(each.type)], _DIMENSIONS.get(each.name, "")) for each in columns]
 
 
 def render_croissant(name: str, files: Mapping[str, bytes], **values: object) -> dict[str, Any]:
