@@ -18,7 +18,7 @@ from privacy.doors.files import sync, sync_all
 from privacy.doors.locks import hold_lock
 
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
-_SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
+_SCRATCH = re.compile(r"\..+\.[a-z0-9_]{8}")
 """Names of temporary folders, whose content is moved beside them when it is complete."""
 
 

@@ -227,11 +227,6 @@ def publish_site(
     Pages are replaced one after the other, but each links to the pages of one release only, so a reader never mixes
     two. Pages that the release does not have are removed.
     """
-    place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    # A copy, not a symbolic link: browsers resolve links from the address that they opened, and some web servers do not
-    # follow symbolic links.
-    shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
     children = f"{synthetic.SYNTHETIC_FOLDER}/{version}"
     values: dict[str, Any] = {
         "upcoming": upcoming,
@@ -251,16 +246,20 @@ def publish_site(
             "places": _find_table_pages(release_dir, version, register),
             "labels": _label_cohorts(register.cohorts),
         }
-        (scratch / REQUESTS.file).write_bytes(_render_requests_page(release_dir / version))
     fragments = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **values).strip() for name in names}
-    for page in scratch.glob("*.html"):
-        # Both steps together: a link to another page becomes `../site/`, and every link out of the folder then gets the
-        # version, so that pages link to the pages of one release only.
-        text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
-        text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
-        page.write_text(text, encoding="utf-8", newline="\n")
-    whole_files.replace_folder(scratch, place)
-    shutil.rmtree(scratch, ignore_errors=True)
+    with whole_files.stage(release_dir / SITE_FOLDER) as staged:
+        # A copy, not a symbolic link: browsers resolve links from the address that they opened, and some web servers do
+        # not follow symbolic links.
+        shutil.copytree(release_dir / version / SITE_FOLDER, staged)
+        if register is not None:
+            (staged / REQUESTS.file).write_bytes(_render_requests_page(release_dir / version))
+        for page in staged.glob("*.html"):
+            # Both steps together: a link to another page becomes `../site/`, and every link out of the folder then gets
+            # the version, so that pages link to the pages of one release only.
+            text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
+            text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
+            page.write_text(text, encoding="utf-8", newline="\n")
+        whole_files.replace_folder(staged, release_dir / SITE_FOLDER)
 
 
 def _render_requests_page(bundle: Path) -> bytes:
