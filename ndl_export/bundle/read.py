@@ -24,53 +24,43 @@ from ndl_export.files.stores import Store, hide_query, open_store
 MOST_FILES = 1000
 
 
-@dataclass(frozen=True)
-class BundlePlace:
-    """The place of a bundle: a local path, or a URL that `files.stores` accepts."""
+def read_files(place: Path | str) -> tuple[str | None, dict[str, bytes]]:
+    """Read the bundle at a local path, or at a URL that `files.stores` accepts.
 
-    place: Path | str
+    Returns the name of the folder in an archive (else None), and the content of every file by name. Raises ValueError
+    if it is neither a folder of plain files nor an archive packed by this project, OSError if a path cannot be read,
+    and `StoreError` for a URL.
+    """
+    if isinstance(place, Path):
+        if place.is_dir():
+            return None, _read_folder(place)
+        if place.stat().st_size > LARGEST:
+            raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
+        return unpack(place.read_bytes())
+    name = hide_query(place).rstrip("/").rpartition("/")[2]
+    if name.rpartition(".")[2] in ARCHIVES:
+        content = _open_directory(place).read(name, LARGEST)
+        if content is None:
+            raise ValueError("there is no such file")
+        return unpack(content)
+    return None, fetch_folder(open_store(place))
 
-    @property
-    def shown(self) -> str:
-        """The name of the place in messages."""
-        return hide_query(self.place).rstrip("/") if isinstance(self.place, str) else str(self.place)
 
-    @property
-    def name(self) -> str:
-        return self.shown.rpartition("/")[2]
+def read_withdrawal(place: Path | str, version: str) -> release_facts.Withdrawal | None:
+    """Return the withdrawal of the bundle at a place, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
+    if isinstance(place, Path):
+        beside = place.resolve().parent
+        # Synthetic children are one folder deeper in the release directory.
+        beside = beside.parent if beside.name == synthetic.SYNTHETIC_FOLDER else beside
+        return release_facts.load_withdrawals(beside).get(version)
+    return fetch_withdrawals(_open_directory(place)).get(version)
 
-    def read_files(self) -> tuple[str | None, dict[str, bytes]]:
-        """Return the name of the folder in an archive (else None), and the content of every file by name.
 
-        Raises ValueError if it is neither a folder of plain files nor an archive packed by this project, OSError if a
-        path cannot be read, and `StoreError` for a URL.
-        """
-        if isinstance(self.place, Path):
-            if self.place.is_dir():
-                return None, _read_folder(self.place)
-            if self.place.stat().st_size > LARGEST:
-                raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
-            return unpack(self.place.read_bytes())
-        if self.name.rpartition(".")[2] in ARCHIVES:
-            content = self._open_directory().read(self.name, LARGEST)
-            if content is None:
-                raise ValueError("there is no such file")
-            return unpack(content)
-        return None, fetch_folder(open_store(self.place))
-
-    def read_withdrawal(self, version: str) -> release_facts.Withdrawal | None:
-        """Return the withdrawal of `version`, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
-        if isinstance(self.place, Path):
-            beside = self.place.resolve().parent
-            # Synthetic children are one folder deeper in the release directory.
-            beside = beside.parent if beside.name == synthetic.SYNTHETIC_FOLDER else beside
-            return release_facts.load_withdrawals(beside).get(version)
-        return fetch_withdrawals(self._open_directory()).get(version)
-
-    def _open_directory(self) -> Store:
-        # The query may hold a key to the store, which the directory above needs as well.
-        address, mark, query = str(self.place).partition("?")
-        return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
+def _open_directory(url: str) -> Store:
+    """Open the release directory of the bundle at a URL."""
+    # The query may hold a key to the store, which the directory above needs as well.
+    address, mark, query = url.partition("?")
+    return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
 
 
 def read_contents(folder: Path) -> dict[str, bytes]:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndl_export.bundle import read
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE
-from ndl_export.bundle.read import BundlePlace
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.documents.pages import FIXED_NAMES
@@ -97,11 +97,13 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     if trusted is not None:
         # Called for its error: an unusable key is reported before anything is fetched.
         signing.compute_fingerprint(trusted)
-    source = BundlePlace(str(bundle) if stores.is_url(str(bundle)) else Path(bundle))
+    place = str(bundle) if stores.is_url(str(bundle)) else Path(bundle)
+    shown = stores.hide_query(place).rstrip("/") if isinstance(place, str) else str(place)
+    name = shown.rpartition("/")[2]
     try:
-        folder, files = source.read_files()
+        folder, files = read.read_files(place)
     except ValueError as error:
-        return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
+        return Verification(shown, None, None, trusted is not None, (Fault(name, str(error)),))
     version, faults = None, find_integrity_faults(files, trusted)
     # The content is opened only if it is unchanged since it was signed.
     if not faults and is_synthetic(files):
@@ -109,23 +111,23 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     elif not faults:
         version, faults = _verify_content(files)
     if folder and version and folder != version:
-        faults.append((source.name, f"its folder is called {folder}, its content is release {version}"))
+        faults.append((name, f"its folder is called {folder}, its content is release {version}"))
     return Verification(
-        source.shown,
+        shown,
         version,
         _fingerprint(files),
         trusted is not None,
         tuple(Fault(*each) for each in faults),
-        _explain_withdrawal(source, version),
+        _explain_withdrawal(place, version),
         is_synthetic(files),
         files,
     )
 
 
-def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
+def _explain_withdrawal(place: Path | str, version: str | None) -> str | None:
     """Return what the bundle's release directory says about its withdrawal, or None if it is not withdrawn."""
     try:
-        found = source.read_withdrawal(version) if version else None
+        found = read.read_withdrawal(place, version) if version else None
     except (release_facts.UnreadableWithdrawals, stores.StoreError) as error:
         return str(error)
     return found.sentence if found else None
