@@ -148,8 +148,8 @@ class _Published:
     version: str
     record: dict[str, Any]
     withdrawal: Withdrawal | None
-    notice: str = ""
-    synthetic: Mapping[str, Any] | None = None
+    notice: str
+    synthetic: Mapping[str, Any] | None
     """The descriptor of the synthetic children beside it, their `datapackage.json`."""
 
     @property
