@@ -21,18 +21,14 @@ from ndl_export.site import figures, inference
 from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
 from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
-from ndl_export.tables import ALL, FAMILIES, Attribute, MeasureKind, Table
+from ndl_export.tables import ALL, FAMILIES, Attribute, MeasureKind, Table, health, parents
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, MissingByCohort, list_geographies
-from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.model import FSM, IMD, SEX, TOPIC_FILTER
-from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import Row, list_rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from privacy.doors.shipped import read_yaml
-from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
-from sources.reference.code_lists import GOALS
-from sources.reference.code_lists import QUESTIONS as WORDINGS
+from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
@@ -323,8 +319,10 @@ _LINES: Mapping[str, Mapping[str, Levels]] = {
     },
     "groups seen by neither": _list_groups(SEX, FSM, ETHNIC, IMD, after=("Neither",)),
     "groups with a concern": _list_groups(SEX, FSM, ETHNIC, before=("No",), after=(_TOTAL, _TOTAL, _A_YEAR)),
-    "goals": {goal: (goal, _TOTAL, _TOTAL) for goal in GOALS.values()},
-    "domains": {domain: (domain, _TOTAL, _TOTAL) for domain in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
+    "goals": {goal: (goal, _TOTAL, _TOTAL) for goal in code_lists.GOALS.values()},
+    "domains": {
+        domain: (domain, _TOTAL, _TOTAL) for domain in (health.DOMAINS[health.ALL_FIVE], *code_lists.DOMAINS.values())
+    },
     "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
 }
 """Lines of charts taken from definitions; the last category of an attribute, the unknown one, is not shown."""
@@ -347,10 +345,10 @@ def _build_shape(name: str, stated: dict[str, Any]) -> Shape:
 
 def _iter_survey_shapes() -> Iterator[Shape]:
     """Yield the chart of each question of the survey of parents."""
-    for question in QUESTIONS:
-        wording = WORDINGS[question.name].wording
+    for question in parents.QUESTIONS:
+        wording = code_lists.QUESTIONS[question.name].wording
         # Shares are of the responses to which the question applies, so `not applicable` has no line.
-        answers = [answer for answer in question.categories if answer != NOT_APPLICABLE]
+        answers = [answer for answer in question.categories if answer != parents.NOT_APPLICABLE]
         own = {"title": wording, "heading": wording}
         own |= {"intro": ""} if len(answers) == len(question.categories) else {}
         lines = {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers}

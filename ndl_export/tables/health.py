@@ -1,8 +1,7 @@
 """Family `health`: children with a two-year review, one row per child, by council of residence."""
 
 from ndl_export.tables.model import IMD, SEX, Attribute, Family, RateBlock, build_breakdowns, define_table
-from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
-from sources.reference.code_lists import IMD_INDEX
+from sources.reference import code_lists
 
 POPULATION = "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
 
@@ -10,7 +9,7 @@ AT_OR_ABOVE, BELOW, NO_SCORE = "At or above the cut-off", "Below the cut-off", "
 _OUTCOMES = (AT_OR_ABOVE, BELOW, NO_SCORE)
 
 ALL_FIVE = "asq3_all_five"
-DOMAINS = ASQ3_DOMAINS | {ALL_FIVE: "All five domains"}
+DOMAINS = code_lists.DOMAINS | {ALL_FIVE: "All five domains"}
 
 
 ASQ3_OUTCOMES = define_table(
@@ -30,7 +29,7 @@ ASQ3_OUTCOMES = define_table(
         for domain, label in DOMAINS.items()
         for axes, topic in build_breakdowns(SEX, IMD)
     ),
-    imd_index=IMD_INDEX,
+    imd_index=code_lists.IMD_INDEX,
 )
 
 FAMILY = Family(
