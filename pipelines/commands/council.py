@@ -16,8 +16,7 @@ from privacy.normalise import VALID
 from sources.councils.council_file import InvalidCouncilFile, read_council_file
 from sources.extract.landing import Landed
 from sources.onboarding.check import LEGEND, check_sample, render_check
-from sources.onboarding.sample import build_landed_sample
-from sources.onboarding.write import build_council_file, draft_source
+from sources.onboarding.sample import build_council_file, build_landed_sample, draft_source
 from sources.reference.cohorts import Cohort
 
 _SAMPLES = click.option(

@@ -7,22 +7,20 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, people
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
-from sources.contracts.people import BORN_COHORT_SQL
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
 from sources.extract import table
 from sources.extract.landing import Landed
 from sources.extract.open import open_extract
 from sources.extract.project import Projection, project_extract
-from sources.onboarding.sample import MAX_ROWS, MIN_ROWS, find_common_shape, open_sample_table, select_shown_values
-from sources.onboarding.write import format_scalar, render
+from sources.onboarding import sample
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
 LEGEND = (
     "Values are never shown, except in coded columns that are kept, for a value in at least"
-    f" {MIN_ROWS} rows. Shapes: A and a for letters, 9 for digits; for names, only how long most are."
+    f" {sample.MIN_ROWS} rows. Shapes: A and a for letters, 9 for digits; for names, only how long most are."
 )
 _TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
 _MAX_CELL_WIDTH = 44
@@ -40,12 +38,12 @@ def check_sample(
     it is found from the dates of birth.
     """
     contract = CONTRACTS[landed.source]
-    header = open_sample_table(landed, council_dialect).header
+    header = sample.open_sample_table(landed, council_dialect).header
     dialect = table.choose_dialect(contract, header, council_dialect)
     missing = table.find_missing_columns(contract, dialect, header)
     # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
-    reading = _Reading(con, extract, contract, dialect, valid)
+    reading = _Reading(con, extract, dialect, valid)
     columns = [reading.check_column(column) for column in contract.columns]
     unused = reading.list_unused(header)
     absent = (
@@ -69,25 +67,16 @@ def check_sample(
 
 
 class _Reading:
-    """A sample read with a dialect: its rows, as text and checked, in tables of the connection.
-
-    Rows that the reader could not parse count as rejected.
-    """
+    """A sample, as text and checked, in tables of the connection. Rows that could not be parsed count as rejected."""
 
     def __init__(
-        self,
-        con: duckdb.DuckDBPyConnection,
-        extract: table.OpenExtract,
-        contract: SourceContract,
-        dialect: Dialect,
-        valid: Mapping[str, str],
+        self, con: duckdb.DuckDBPyConnection, extract: table.OpenExtract, dialect: Dialect, valid: Mapping[str, str]
     ) -> None:
-        self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
+        self.con, self.contract, self.dialect, self.valid = con, CONTRACTS[extract.landed.source], dialect, valid
         # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
-        con.register(
-            "sample_rows", pa.Table.from_batches(table.take_first_rows(extract.batches, MAX_ROWS), extract.schema)
-        )
+        rows = table.take_first_rows(extract.batches, sample.MAX_ROWS)
+        con.register("sample_rows", pa.Table.from_batches(rows, extract.schema))
         self.cohort = Cohort(extract.landed.cohort) if extract.landed.cohort else self._find_cohort()
         self.projection = self._project(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_read AS {self.projection.with_texts}")
@@ -110,14 +99,13 @@ class _Reading:
             headings = (self.extract.headings[name],)
         wrong = f"{text} IS NOT NULL AND {name} IS NULL"
         filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
-        coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
-        shape, refused_shape = (
-            None if coded else find_common_shape(self.con, "sample_read", column, text, where)
-            for where in ("true", wrong)
-        )
-        shown = None
-        if coded and refused:
-            values = select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
+        shape = refused_shape = shown = None
+        if column.kind is not Kind.CODE or column.role is not Role.PAYLOAD:
+            shape, refused_shape = (
+                sample.find_common_shape(self.con, "sample_read", column, text, where) for where in ("true", wrong)
+            )
+        elif refused:
+            values = sample.select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
             shown = dict(zip(("values", "others"), values, strict=True))
         return {
             "column": name,
@@ -171,8 +159,8 @@ class _Reading:
                 notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
             if not sheet.formulas_checked:
                 notes.append(table.FORMULAS_NOT_CHECKED)
-        if self.rows >= MAX_ROWS:
-            notes.append(f"only the first {MAX_ROWS:,} rows were read")
+        if self.rows >= sample.MAX_ROWS:
+            notes.append(f"only the first {sample.MAX_ROWS:,} rows were read")
         if self.unreadable:
             notes.append(f"{self.unreadable} rows do not have as many fields as the header")
         formats = [form for many in (self.dialect.date_format, *self.dialect.date_formats.values()) for form in many]
@@ -201,7 +189,7 @@ class _Reading:
         if "date_of_birth" not in self.contract:
             return first
         rows = self.con.execute(
-            f"SELECT {BORN_COHORT_SQL} AS start FROM ({self._project(first).sql})"
+            f"SELECT {people.BORN_COHORT_SQL} AS start FROM ({self._project(first).sql})"
             f" WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
         ).fetchall()
         return Cohort.build(rows[0][0]) if rows else first
@@ -219,7 +207,7 @@ def _suggest_additions(columns: Sequence[Facts], unused: tuple[tuple[str, str | 
     """Suggest additions to the council file."""
     without = {check["column"] for check in columns if check["origin"] == "missing"}
     found = [
-        f"{heading!r} looks like {column}: add `{column}: {format_scalar(heading)}` under columns"
+        f"{heading!r} looks like {column}: add `{column}: {sample.format_scalar(heading)}` under columns"
         for heading, column in unused
         if column in without
     ]
@@ -244,7 +232,7 @@ def render_check(check: Facts) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     form = "  ".join(f"{{:{width}}}" for width in widths)
     lines = (f"{form.format(*cut)}  {row[-1]}".rstrip() for cut, row in zip(cells, rows, strict=True))
-    return render("check.txt.j2", check=check, table=lines)
+    return sample.render("check.txt.j2", check=check, table=lines)
 
 
 def _format_row(check: Facts) -> tuple[str, ...]:

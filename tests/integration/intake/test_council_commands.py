@@ -18,7 +18,6 @@ from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file, read_council_file
 from sources.errors import ExtractStopped
 from sources.onboarding import sample as sampling
-from sources.onboarding.write import format_scalar
 from sources.reference.code_lists import GOALS
 from sources.synthetic import generate
 from tests.support.extracts import make_upn
@@ -255,7 +254,8 @@ def test_what_new_cannot_do_is_said(readiness: Run, tmp_path: Path, arguments: t
 @pytest.mark.slow
 @given(st.text(min_size=1, max_size=60).filter(str.strip))
 def test_any_text_of_a_sample_reads_back_from_a_draft(text: str) -> None:
-    written = f"a: {{from: {format_scalar(text)}, b: [{format_scalar(text)}, c]}}   # {format_scalar(text)}\n"
+    scalar = sampling.format_scalar(text)
+    written = f"a: {{from: {scalar}, b: [{scalar}, c]}}   # {scalar}\n"
     assert yaml.load(written, yaml.BaseLoader) == {"a": {"from": text, "b": [text, "c"]}}
 
 
