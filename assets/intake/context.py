@@ -20,27 +20,22 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import duckdb
 import pyarrow as pa
 
+from assets.home import signers, software
 from assets.home.paths import Home
-from assets.home.signers import note_intake
-from assets.home.software import get_software_version
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
 from assets.intake.quality import ValidationRequest, judge_in_worker
 from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
-from assets.pseudonymise import stream_extract
-from assets.pseudonymise.findings import Staged
-from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
+from assets.pseudonymise import findings, split_writer, stream_extract, tokens_file
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
-from privacy.pseudonyms import TokenKeys
 from privacy.returns.seal import compute_sender_mac, derive_sender_key
 from sources.contracts import CONTRACTS, SourceContract
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
-from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped
 from sources.extract.landing import REFERENCE, Landed, hash_content, is_extract_name, read_synthetic_hashes
+from sources.extract.open import open_recognised
 from sources.extract.part_names import mark_words
 from sources.extract.table import OpenExtract
 from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows
@@ -79,7 +74,7 @@ class Delivery:
     contract: SourceContract
     sender_mac: str
     mac: str
-    manifest: Manifest | None
+    manifest: tokens_file.Manifest | None
     made_under: dict[str, Any]
     arrived: int = 0
     extract: OpenExtract | None = None
@@ -87,10 +82,7 @@ class Delivery:
 
 
 class IntakeContext:
-    """Landing, home folder and keys of an intake, and tools that share one in-memory database.
-
-    Raises `InvalidExpectedRows` if the file of expected numbers of rows cannot be read.
-    """
+    """Landing, home folder and keys of an intake, and tools that share one in-memory database."""
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
         self.landing, self.home, self.keys = landing, home, keys
@@ -99,7 +91,7 @@ class IntakeContext:
         self._directory = directory if directory.exists() else None
         self.directory_sha256 = hash_content(directory) if self._directory else None
         self.settings: dict[str, Any] = {
-            "software": get_software_version(),
+            "software": software.get_software_version(),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
             "keys": {name: keys.fingerprints[name] for name in (*PIPELINE_KEYS, "tokens")},
@@ -116,12 +108,9 @@ class IntakeContext:
         return sha256, compute_file_mac(self.keys, sha256)
 
     def describe_delivery(self, landed: Landed, fingerprint: tuple[str, str] | None = None) -> Delivery:
-        """Describe a landed file, whose `fingerprint` is computed if it is not given.
-
-        Raises `ExtractStopped` if a tokens file has no usable manifest.
-        """
+        """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
         sha256, mac = fingerprint or self.fingerprint(landed)
-        manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
+        manifest = tokens_file.read_manifest(landed, self.keys) if landed.holds_tokens else None
         contract, key = CONTRACTS[landed.source], derive_sender_key(self.keys, landed.source, landed.council)
         made_under = self.settings | {"contract": contract.sha256}
         if manifest:
@@ -153,7 +142,7 @@ class IntakeContext:
         """Record an extract that the synthetic data generator did not write, which ends a demonstration."""
         if not self._synthetic.issuperset(hashes):
             with self._lock:
-                note_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
+                signers.note_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
 
     def open(self, delivery: Delivery) -> OpenExtract:
         """Open an identifiable file. Raises `ExtractStopped` if it cannot be read or recognised."""
@@ -167,12 +156,8 @@ class IntakeContext:
         return extract
 
     def stage(
-        self,
-        delivery: Delivery,
-        parts: Mapping[str, int] | None,
-        open_extract: Callable[[], OpenExtract],
-        folder: Path,
-    ) -> Generator[stream_extract.Untokenised, pa.Table, tuple[Staged, SplitWriter, HeldBack]]:
+        self, delivery: Delivery, parts: Mapping[str, int] | None, open_extract: Callable[[], OpenExtract], folder: Path
+    ) -> Generator[stream_extract.Untokenised, pa.Table, tuple[findings.Staged, split_writer.SplitWriter, HeldBack]]:
         """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to.
 
         `parts` are the numbers, by MAC, of parts that are read together, whose marks are written too. Raises
@@ -187,13 +172,13 @@ class IntakeContext:
         else:
             row_keys_, intake = row_keys.derive_delivery_keys(self.keys, *landed.key, delivery.mac), None
         metadata = self.build_metadata(landed, None if parts else delivery.mac)
-        with SplitWriter(
+        with split_writer.SplitWriter(
             folder, row_keys_, self.keys.get_public_key("tokens"), metadata, held_back.mask, intake
         ) as out:
             if delivery.manifest:
-                stop_if_foreign(landed, delivery.manifest, self.keys, contract)
+                tokens_file.stop_if_foreign(landed, delivery.manifest, self.keys, contract)
                 with self.acquire_tools() as tools:
-                    staged = rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
+                    staged = tokens_file.rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
             else:
                 staged = yield from stream_extract.stream_extract(self.acquire_tools, open_extract(), contract, out)
         return leave_out_suppressed(staged, row_keys_, held_back.rows), out, held_back
@@ -217,7 +202,7 @@ class IntakeContext:
         with self._lock:
             if self._first is None:
                 found = _get_look_ups(self._directory, self.directory_sha256)
-                self._first = stream_extract.Tools(*found, TokenKeys(self.keys), second_keying=True)
+                self._first = stream_extract.Tools(*found, pseudonyms.TokenKeys(self.keys), second_keying=True)
             tools = replace(self._first, con=self._first.con.cursor())
         tools.con.execute("SET enable_progress_bar = false")
         try:

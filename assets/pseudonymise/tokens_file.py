@@ -38,9 +38,9 @@ from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.council_file import CouncilFile
-from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import FILE_RULES, ExtractStopped, wrap_error
 from sources.extract.landing import TOKENS_SUFFIX, Landed, get_size, get_state, hash_content, strip_endings
+from sources.extract.open import open_recognised
 from sources.extract.readers.csds import ORPHANS, TABLES
 from sources.extract.readers.parquet import MAKE_AGAIN, serve_manifest, serve_rows
 from sources.extract.table import SOURCE_ROW, format_column_numbers

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from sources.contracts.model import Column, Kind, SourceContract
-from sources.contracts.people import WRITTEN_AS_A_POSTCODE
+from sources.contracts import Column, Kind, SourceContract, people
 from sources.councils import dialect
 from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, find_code, score_heading, score_part
 from sources.extract.table import build_trimmed_sql
@@ -94,11 +93,8 @@ class TextSample:
 
 
 def build_identifier_sql(valid: Mapping[str, str]) -> dict[str, str]:
-    """Return the SQL condition, by column, of values in the form of an identifier: `valid` ones, and postcodes.
-
-    `valid` has conditions on `{}` for identifiers with a check digit.
-    """
-    return {name: form.format("cell") for name, form in {**valid, "postcode": WRITTEN_AS_A_POSTCODE}.items()}
+    """Return SQL conditions on `cell` by column: those in `valid` (on `{}`; with check digits), and postcodes'."""
+    return {name: form.format("cell") for name, form in {**valid, "postcode": people.WRITTEN_AS_A_POSTCODE}.items()}
 
 
 _FITTING_SHARE = 0.8
@@ -121,10 +117,7 @@ _JOINED = {
 
 @dataclass(frozen=True)
 class Guess:
-    """A contract column, the heading or operation that it is read from, and why.
-
-    Unless `sure`, a person must check it.
-    """
+    """A contract column, the heading or operation it is read from, and why. Unless `sure`, a person must check it."""
 
     column: str
     heading: str | None

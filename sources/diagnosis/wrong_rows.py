@@ -15,9 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import Column, Kind, SourceContract
-from sources.contracts.extract_rules import MANY_ROWS
-from sources.contracts.people import BORN_COHORT_SQL
+from sources.contracts import Column, Kind, SourceContract, extract_rules, people
 from sources.councils.dialect import ISO_DATES, build_plausible_sql
 from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
 from sources.errors import ExtractStopped
@@ -37,7 +35,7 @@ IN_PART = 0.1
 Children who start late or repeat a year are one or two in a hundred."""
 BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_in_row", "upn_area"
 COLUMNS = (BORN, LA_CODE, UPN_AREA)
-_BORN_SQL = f"CASE WHEN birth_date(date_of_birth) IS NOT NULL THEN {BORN_COHORT_SQL} END"
+_BORN_SQL = f"CASE WHEN birth_date(date_of_birth) IS NOT NULL THEN {people.BORN_COHORT_SQL} END"
 _LA_CODE_SQL = r"regexp_replace(la_code, '\.0+$', '')"
 _UPN_AREA_SQL = "nullif(regexp_extract(upn, '^[A-Za-z] *([0-9]{3})', 1), '')"
 """Characters 2 to 4 of a UPN: the code of the authority whose school issued it (Department for Education, Unique pupil
@@ -106,10 +104,7 @@ class OriginCounter:
             self._counts[name].update({entry["values"]: entry["counts"] for entry in found})
 
     def find_other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
-        """Return the other year and the other council that the rows seem to belong to, if any.
-
-        If both council codes and pupil numbers point to another council, the code counts.
-        """
+        """Return the other year and council that rows seem to be from, if any; council codes count before UPNs."""
         first = Cohort(cohort).first_year
         labels = {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
         year = self._find_other(BORN, labels, Cohort(cohort).label, IN_PART)
@@ -130,7 +125,7 @@ class OriginCounter:
         # "" collects the values of unknown years and authorities
         others = [(rows, name) for name, rows in counts.items() if name not in ("", own)]
         rows, name = max(others, default=(0, ""))
-        if total < MANY_ROWS or rows <= share * total:
+        if total < extract_rules.MANY_ROWS or rows <= share * total:
             return None
         return OtherOrigin(by, name, own, rows, total, counts[own])
 
@@ -239,7 +234,7 @@ class _Comparison:
             return 0.0
         if column.name in self._forms:
             return self._sample.measure_share(heading, self._forms[column.name])
-        typed = build_typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "cell")
+        typed = build_typed_sql(column, self._extract, {}).replace(f"raw_{column.name}", "cell")
         return self._sample.measure_share(
             heading, build_plausible_sql(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL"
         )

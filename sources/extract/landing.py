@@ -214,10 +214,7 @@ def list_unknown_folders(landing: Path) -> list[str]:
 
 
 def describe_unread_entries(landing: Path) -> list[str]:
-    """Describe the entries of landing that are not named like an extract: how many in which folder, never their names.
-
-    Hidden and unfinished files, and markers, are skipped.
-    """
+    """Describe entries of landing that are not named like an extract: how many in which folder, never their names."""
     return [describe_unread_folder(folder, paths) for folder, paths in list_unread_entries(landing).items()]
 
 
@@ -265,12 +262,9 @@ def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
         within = list_arrived(landing / council)
         sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
         for source in sources:
-            arrived = list_arrived(source)
-            found[f"{council}/{source.name}"] = [
-                path
-                for path in arrived
-                if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
-            ]
+            arrived, mixed = list_arrived(source), _list_mixed_paths(source)
+            unread = [path for path in arrived if not (is_extract_name(path.name) or path in mixed)]
+            found[f"{council}/{source.name}"] = unread
             for inside in (path for path in arrived if is_cohort(path.name) and path.is_dir()):
                 read, has_tables = list_parts(inside, source.name), _has_tables(inside, source.name)
                 found[f"{council}/{source.name}/{inside.name}"] = [

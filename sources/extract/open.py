@@ -1,9 +1,10 @@
-"""Opens a landed file as a stream of text under contract column names."""
+"""Opens a landed file as a stream of text under contract column names, or says whose file it is by its headings."""
 
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,26 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from sources.contracts.model import Rule, SourceContract
-from sources.councils.dialect import Dialect
-from sources.errors import build_error
+from sources.contracts import CONTRACTS, Rule, SourceContract
+from sources.councils.council_file import InvalidCouncilFile, load_council_file
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.errors import ExtractStopped, build_error
+from sources.extract import table
 from sources.extract.landing import Landed, get_size
-from sources.extract.readers.content import Format, get_content, get_only_content, list_contents
-from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
-from sources.extract.readers.delimited import open_delimited
-from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
-from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.workbooks import open_best_sheet, open_workbook
-from sources.extract.table import (
-    SOURCE_ROW,
-    OpenExtract,
-    SheetTaken,
-    TextTable,
-    collect_known_keys,
-    iter_filled_rows,
-    match_columns,
-)
+from sources.extract.readers import content, csds, delimited, eyfsp_xml, parquet, workbooks
 from sources.reference.cohorts import Cohort
+from sources.reference.places import get_place, load_places
 
 if APART := hasattr(os, "fork"):
     from sources.extract.reader_process import Reader, Sent
@@ -39,39 +29,36 @@ MAX_READERS_WAITING = 8
 """Maximum number of open readers from which no row has been read; opening one more closes the oldest."""
 
 
-def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
-    """Open `landed` and find its dialect and columns.
-
-    Raises `ExtractStopped`, immediately or while batches are read.
-    """
-    table = open_table(landed, contract, council_dialect)
+def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> table.OpenExtract:
+    """Open `landed` and find its dialect and columns; raises `ExtractStopped`, also while batches are read."""
+    opened = open_table(landed, contract, council_dialect)
     # before headings are matched: a doubtful header may hold values, and messages about headings would quote them
-    if table.doubt:
-        raise build_error(landed.name, table.doubt)
-    dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
-    dialect, headings, made_from = match_columns(landed.name, contract, dialect, table.header)
+    if opened.doubt:
+        raise build_error(landed.name, opened.doubt)
+    dialect = council_dialect.in_contract_form if opened.in_contract_form else council_dialect
+    dialect, headings, made_from = table.match_columns(landed.name, contract, dialect, opened.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(made_from)}
     wanted = dict.fromkeys((*headings.values(), *made_from.values()))
-    names = [*headings, *inputs.values(), SOURCE_ROW]
+    names = [*headings, *inputs.values(), table.SOURCE_ROW]
 
     def iter_batches() -> Iterator[pa.RecordBatch]:
-        for batch in iter_filled_rows(landed.name, table, list(wanted)):
+        for batch in table.iter_filled_rows(landed.name, opened, list(wanted)):
             trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
-            by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
+            by_name = dict(zip((*wanted, table.SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
             columns = [by_name[column] for column in (*headings.values(), *made_from.values())]
-            yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
+            yield pa.record_batch([*columns, by_name[table.SOURCE_ROW]], names=names)
 
-    return OpenExtract(landed, dialect, headings, inputs, iter_batches(), table.set_aside, table)
+    return table.OpenExtract(landed, dialect, headings, inputs, iter_batches(), opened.set_aside, opened)
 
 
 def open_table(
     landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str] | None = None
-) -> TextTable:
+) -> table.TextTable:
     """Open `landed` with the reader for its actual format, whatever its name; raises `ExtractStopped`.
 
     `known` are the keys of the headings used to find the header line; by default the contract's and the council's.
     """
-    known = known if known is not None else collect_known_keys(contract, council_dialect)
+    known = known if known is not None else table.collect_known_keys(contract, council_dialect)
     if not APART:
         return _open_here(landed, contract, council_dialect, known)
     # absolute, because the template keeps the working directory that it was started in
@@ -106,45 +93,123 @@ def open_table(
             reader.close()
 
     header, in_contract_form, doubt, sheet, delimiter = _OPENED.validate_json(opened)
-    return TextTable(header, read, set_aside, in_contract_form, doubt, sheet, delimiter)
+    return table.TextTable(header, read, set_aside, in_contract_form, doubt, sheet, delimiter)
 
 
 _readers_waiting: deque[Reader] = deque()
-_OPENED = TypeAdapter(tuple[list[str], bool, str, SheetTaken | None, str])
+_OPENED = TypeAdapter(tuple[list[str], bool, str, table.SheetTaken | None, str])
 _SET_ASIDE = TypeAdapter(list[tuple[Rule, list[int]]])
 
 
 def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
     """Yield, in a reader process, the layout of the table opened by `_open_here`, then the requested columns and the
     rows set aside."""
-    table = _open_here(*arguments)
-    yield _OPENED.dump_json((table.header, table.in_contract_form, table.doubt, table.sheet, table.delimiter))
-    for batch in table.read(json.loads(wait())):
+    opened = _open_here(*arguments)
+    yield _OPENED.dump_json((opened.header, opened.in_contract_form, opened.doubt, opened.sheet, opened.delimiter))
+    for batch in opened.read(json.loads(wait())):
         yield batch
-        if table.set_aside:
-            yield _SET_ASIDE.dump_json(list(table.set_aside.items()))
-            table.set_aside.clear()
-    yield _SET_ASIDE.dump_json(list(table.set_aside.items()))
+        if opened.set_aside:
+            yield _SET_ASIDE.dump_json(list(opened.set_aside.items()))
+            opened.set_aside.clear()
+    yield _SET_ASIDE.dump_json(list(opened.set_aside.items()))
 
 
-def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
+def _open_here(
+    landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]
+) -> table.TextTable:
     if landed.path.is_dir():
-        contents = list_folder_contents(landed)
+        contents = csds.list_folder_contents(landed)
     else:
-        contents = list_contents(get_content(landed.name, landed.path, within=landed.within))
-    if contract.name == "hv_reviews" and (parts := list_csds_parts(contents)):
-        return open_csds(landed.name, parts, Cohort(landed.cohort))
+        contents = content.list_contents(content.get_content(landed.name, landed.path, within=landed.within))
+    if contract.name == "hv_reviews" and (parts := csds.list_csds_parts(contents)):
+        return csds.open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
         raise build_error(landed.name, "not-a-file")
-    content = get_only_content(landed.name, contents)
-    if book := open_workbook(content):
-        return open_best_sheet(book, known, council_dialect.sheet)
-    match content.format:
-        case Format.PARQUET:
-            return open_parquet(content)
-        case Format.XML if contract.name == "eyfsp":
-            return open_eyfsp_xml(content)
-        case Format.XML:
-            raise build_error(content.name, "xml")
+    file = content.get_only_content(landed.name, contents)
+    if book := workbooks.open_workbook(file):
+        return workbooks.open_best_sheet(book, known, council_dialect.sheet)
+    match file.format:
+        case content.Format.PARQUET:
+            return parquet.open_parquet(file)
+        case content.Format.XML if contract.name == "eyfsp":
+            return eyfsp_xml.open_eyfsp_xml(file)
+        case content.Format.XML:
+            raise build_error(file.name, "xml")
         case _:
-            return open_delimited(content, known, council_dialect)
+            return delimited.open_delimited(file, known, council_dialect)
+
+
+def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> table.OpenExtract:
+    """Open an extract; raises `ExtractStopped`, whose message says if it is another source's or council's extract.
+
+    A file counts as another's if it lacks required columns of its own source and has all that the other requires.
+    """
+    try:
+        return open_extract(landed, contract, dialect)
+    except ExtractStopped:
+        # it is the right file, so its own error says more
+        if _has_all(_read_header(landed, contract, [dialect]), contract, dialect):
+            raise
+        other = _find_match(landed)
+        if other is None:
+            raise
+        raise _build_mismatch_error(landed, *other) from None
+
+
+def _find_match(landed: Landed) -> tuple[str, SourceContract] | None:
+    """Return the council and source that the file matches: another source of the council, or else the same source of
+    another council."""
+    own = CONTRACTS[landed.source]
+    candidates = [(each, _load_dialects([landed.council], each)) for each in CONTRACTS.values() if each is not own]
+    others = _load_dialects((council for council in load_places() if council != landed.council), own)
+    # a council without mapped headings uses the contract's, which do not tell councils apart
+    candidates.append((own, {council: dialect for council, dialect in others.items() if dialect.columns}))
+    for contract, dialects in candidates:
+        header = _read_header(landed, contract, dialects.values())
+        for council, dialect in dialects.items():
+            if _has_all(header, contract, dialect):
+                return council, contract
+    return None
+
+
+def _load_dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
+    """Return each council's dialect of a source; invalid council files are skipped."""
+    found: dict[str, Dialect] = {}
+    for council in councils:
+        with suppress(InvalidCouncilFile):
+            found[council] = load_council_file(council).get_dialect(contract.name)
+    return found
+
+
+def _read_header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
+    """Return the file's headings, found by the headings of a source in any of `dialects`; empty if none are found.
+
+    The file is opened once for all dialects, so that diagnosis takes no longer than reading. A format whose reader
+    returns contract columns always has all headings, so all rows are read to see whether they are valid.
+    """
+    known = set[str]().union(*(table.collect_known_keys(contract, dialect) for dialect in dialects))
+    as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
+    try:
+        opened = open_table(landed, contract, as_written, known)
+        if opened.in_contract_form:
+            deque(opened.read([]), maxlen=0)
+        return opened.header
+    except ExtractStopped:
+        return []
+
+
+def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
+    """Return whether `header` has every required column of the contract under the council's headings."""
+    chosen = table.choose_dialect(contract, header, dialect)
+    return bool(header) and not table.find_missing_columns(contract, chosen, header)
+
+
+def _build_mismatch_error(landed: Landed, council: str, contract: SourceContract) -> ExtractStopped:
+    own, wanted = council == landed.council, CONTRACTS[landed.source]
+    looks_like = f"your {contract.title}" if own else f"{contract.title} of {get_place(council).la_name}"
+    remedy = "Put each file into the folder of its own kind" if own else "Put each council’s files into its own folder"
+    return ExtractStopped(
+        f"{landed.name}: this looks like {contract.name} of {council}, not {wanted.name} of {landed.council}. {remedy}",
+        f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of {wanted.title}"
+        f"{'' if own else ' of ' + get_place(landed.council).la_name}. {remedy}",
+    )

@@ -4,16 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from privacy.doors.sql import quote_text
-from sources.contracts.model import Column, Kind, Role, Rule, SourceContract
-from sources.contracts.people import BORN_COHORT_SQL
+from sources.contracts import Column, Kind, Role, Rule, SourceContract, people
 from sources.contracts.sources import YEAR_DIGITS_SQL
-from sources.councils.dialect import (
-    Dialect,
-    build_date_sql,
-    build_mended_date_sql,
-    build_plausible_sql,
-    format_in_words,
-)
+from sources.councils.dialect import build_date_sql, build_mended_date_sql, build_plausible_sql, format_in_words
 from sources.extract.landing import Landed
 from sources.extract.table import SOURCE_ROW, OpenExtract, build_whole_sql
 from sources.reference.cohorts import Cohort
@@ -83,7 +76,7 @@ def project_extract(
     la_codes = [name if shared else quote_text(of_council[name]) for name in _LA_CODES]
     raw = ", ".join(f"{_build_raw_sql(column, extract)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(
-        f"{_build_column_sql(column, extract.dialect, valid, cohort)} AS {column.name}" for column in contract.columns
+        f"{_build_column_sql(column, extract, valid, cohort)} AS {column.name}" for column in contract.columns
     )
     checks = tuple(Check(rule, position) for position, rule in enumerate(_build_rules(contract, extract, valid)))
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
@@ -91,7 +84,7 @@ def project_extract(
     deleted = f", {_build_deleted_sql(extract)} AS {DELETED}" if extract.dialect.deleted else ""
     passed = [SOURCE_ROW, *carried]
     rows = f"SELECT {', '.join(passed)}, {raw}{deleted} FROM {relation}"
-    dated = _add_dates_sql(rows, contract, extract.dialect, valid)
+    dated = _add_dates_sql(rows, contract, extract, valid)
     kept = [*passed, *(column.name for column in contract.columns), *([DELETED] if deleted else []), *issues]
     columns, texts = ", ".join(kept), ", ".join(f"raw_{column.name}" for column in contract.columns)
     converted = f"FROM (SELECT *, {typed} FROM ({dated}))"
@@ -107,24 +100,24 @@ def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[
         if extract.get_origin(column.name) == "missing":
             continue
         name, raw = column.name, f"raw_{column.name}"
-        called = _name_column(name, extract.dialect)
+        called = _name_column(name, extract)
         if column.blank:
             rules.append(Rule(f"{name}-blank", f"{called} is blank.", (name,), f"{raw} IS NULL", severity=column.blank))
         if column.kind is not Kind.TEXT or column.pattern or name in valid:
-            sentence = f"{called} {_describe_expectation(column, extract.dialect)}."
+            sentence = f"{called} {_describe_expectation(column, extract)}."
             broken = f"{raw} IS NOT NULL AND {_name_read_column(column)} IS NULL"
             share = _WRONG_DATES_STOP if column.kind is Kind.DATE and column.required else None
             rules.append(Rule(f"{name}-invalid", sentence, (name,), broken, severity=column.invalid, stop_share=share))
     return [*rules, *contract.rules]
 
 
-def _describe_expectation(column: Column, dialect: Dialect) -> str:
+def _describe_expectation(column: Column, extract: OpenExtract) -> str:
     note = f"; {column.note}" if column.note else ""
     match column.kind:
         case Kind.CODE:
             return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps{note}"
         case Kind.DATE:
-            forms = dialect.get_formats(column.name)
+            forms = extract.dialect.get_formats(column.name)
             return f"must be a date written {' or '.join(map(format_in_words, forms))}{note}"
         case Kind.INTEGER | Kind.DECIMAL:
             limits = (("at least", column.minimum), ("at most", column.maximum))
@@ -134,11 +127,11 @@ def _describe_expectation(column: Column, dialect: Dialect) -> str:
             return f"must be {column.note}" if column.pattern else "does not pass its check digit"
 
 
-def _name_column(column: str, dialect: Dialect) -> str:
+def _name_column(column: str, extract: OpenExtract) -> str:
     """Return a column's name in messages: the council's own heading."""
-    if column in dialect.derived:
-        return f"{column} (from {', '.join(dialect.derived[column].inputs)})"
-    return dialect.get_local_name(column)
+    if derived := extract.dialect.derived.get(column):
+        return f"{column} (from {', '.join(derived.inputs)})"
+    return extract.dialect.get_local_name(column)
 
 
 def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
@@ -168,25 +161,26 @@ def _build_deleted_sql(extract: OpenExtract) -> str:
     return "false"
 
 
-def _add_dates_sql(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
+def _add_dates_sql(rows: str, contract: SourceContract, extract: OpenExtract, valid: Mapping[str, str]) -> str:
     """Add columns for dates that may be repaired: `read_<column>` as written and, if that is not a date,
     `mended_<column>`. Each is in a separate SELECT, because otherwise a date would be parsed again wherever its
     column is mentioned."""
     dates = [column for column in contract.columns if _is_mended(column)]
-    read = [f"{build_typed_sql(column, dialect, valid)} AS {_name_read_column(column)}" for column in dates]
+    read = [f"{build_typed_sql(column, extract, valid)} AS {_name_read_column(column)}" for column in dates]
+    forms = {column.name: extract.dialect.get_formats(column.name) for column in dates}
     mended = [
         f"CASE WHEN {_name_read_column(column)} IS NULL THEN"
-        f" {build_mended_date_sql(f'raw_{column.name}', dialect.get_formats(column.name))} END AS mended_{column.name}"
+        f" {build_mended_date_sql(f'raw_{column.name}', forms[column.name])} END AS mended_{column.name}"
         for column in dates
     ]
     return f"SELECT {', '.join(['*', *mended])} FROM (SELECT {', '.join(['*', *read])} FROM ({rows}))"
 
 
-def _build_column_sql(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
+def _build_column_sql(column: Column, extract: OpenExtract, valid: Mapping[str, str], cohort: Cohort) -> str:
     """Return the SQL of the typed column. A repaired date must be within a year of the cohort: a guess must not cause
     the row to be rejected."""
     if not _is_mended(column):
-        return build_typed_sql(column, dialect, valid)
+        return build_typed_sql(column, extract, valid)
     low, high = f"DATE '{cohort.born_from}' - INTERVAL 1 YEAR", f"DATE '{cohort.born_to}' + INTERVAL 1 YEAR"
     mended = f"mended_{column.name}"
     return f"coalesce({_name_read_column(column)}, CASE WHEN {mended} BETWEEN {low} AND {high} THEN {mended} END)"
@@ -201,9 +195,9 @@ def _name_read_column(column: Column) -> str:
     return f"read_{column.name}" if _is_mended(column) else column.name
 
 
-def build_typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
+def build_typed_sql(column: Column, extract: OpenExtract, valid: Mapping[str, str]) -> str:
     """Return the SQL of the typed value of `raw_<column>`; NULL if it is invalid. `valid` as in `project_extract`."""
-    raw = f"raw_{column.name}"
+    raw, dialect = f"raw_{column.name}", extract.dialect
     match column.kind:
         case Kind.CODE:
             return _build_code_sql(column, dialect.codes.get(column.name, {}))
@@ -282,6 +276,6 @@ def build_first_year_sql(contract: SourceContract) -> str:
     # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
     year = f"try_cast(left({YEAR_DIGITS_SQL}, 4) AS INTEGER)" if "academic_year" in contract else "NULL::INTEGER"
     # 1900-01-01 is a placeholder for an unknown date of birth
-    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {BORN_COHORT_SQL} END"
+    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {people.BORN_COHORT_SQL} END"
     near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     return f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"

@@ -94,10 +94,7 @@ class TextTable:
 
 
 def clean_header(name: str, header: list[str], doubt: str = "") -> list[str]:
-    """Trim column names and number unnamed ones; raises `ExtractStopped` for a header that cannot be used.
-
-    `name` is the file's name in messages; `doubt` as in `TextTable`.
-    """
+    """Trim names and number unnamed ones; raises `ExtractStopped` for an unusable header. `doubt` as in `TextTable`."""
     header = [column.strip() for column in header]
     if not any(header):
         raise build_error(name, "empty-file")

@@ -214,10 +214,7 @@ def _detect_markup(name: str, start: bytes) -> Format:
 
 
 def detect_zip_format(name: str, stream: BinaryIO) -> Format:
-    """Return the format of a zip file: a kind of workbook, or a plain archive.
-
-    Raises `ExtractStopped` for office files that are not read.
-    """
+    """Return the format of a zip file: a workbook or an archive. Raises `ExtractStopped` for other office files."""
     names = {info.filename.lower() for info in list_zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
@@ -253,10 +250,7 @@ def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
 
 
 def get_content(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
-    """Return the content of the file at `path`, without a gzip layer; raises `ExtractStopped`.
-
-    For `name` and `called` see `Content`, for `within` see `Landed`.
-    """
+    """Return a file's content without a gzip layer; raises `ExtractStopped`. For `within` see `Landed`."""
 
     def open_plain() -> BinaryIO:
         try:

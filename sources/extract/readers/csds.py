@@ -22,15 +22,12 @@ import pyarrow as pa
 
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
-from sources.contracts import CONTRACTS, Rule
-from sources.contracts.model import reject
+from sources.contracts import CONTRACTS, Rule, model
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped, build_error
 from sources.extract.landing import TABLE_NAME, Landed, list_arrived
+from sources.extract.readers import delimited, parquet, workbooks
 from sources.extract.readers.content import Content, Format, get_content
-from sources.extract.readers.delimited import open_delimited
-from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.table import (
     SOURCE_ROW,
     SheetTaken,
@@ -90,10 +87,7 @@ def list_known_headings(table: str) -> set[str]:
 
 
 def find_columns(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
-    """Return the heading of each item found in a file of `table`.
-
-    Raises `ExtractStopped` if a required one is missing or one is repeated; `name` is the file's name in messages.
-    """
+    """Return each item's heading in a file; raises `ExtractStopped` if one is repeated or a required one missing."""
     headings: dict[str, list[str]] = {}
     for heading in header:
         headings.setdefault(_normalise_heading(heading), []).append(heading)
@@ -138,7 +132,7 @@ _WANTED = {
 
 
 def _build_orphan_rule(id: str, sentence: str, table: str) -> Rule:
-    return reject(id, f"{sentence} The number is the data row of {table}.")
+    return model.reject(id, f"{sentence} The number is the data row of {table}.")
 
 
 ORPHANS = {
@@ -157,10 +151,7 @@ ORPHANS = {
 
 @dataclass(frozen=True)
 class TablePart:
-    """A file or sheet with rows of a table; `name` is its name in messages, `called` the sender's name for it.
-
-    `formulas_checked` as in `SheetTaken`.
-    """
+    """A file or sheet of a table: its `name` in messages, and the sender's (`called`)."""
 
     table: str
     name: str
@@ -176,10 +167,7 @@ def list_csds_parts(contents: Iterable[Content]) -> list[TablePart]:
 
 
 def list_folder_contents(landed: Landed) -> list[Content]:
-    """List the files of a landed folder that are named after a table, by name; raises `ExtractStopped`.
-
-    Links are followed only within the council's folder.
-    """
+    """List a folder's files named after a table; raises `ExtractStopped`, as at links out of the council's folder."""
     paths = [path for path in list_arrived(landed.path) if find_table(path.name)]
     within = landed.within or landed.path.parent.parent
     return [
@@ -188,10 +176,7 @@ def list_folder_contents(landed: Landed) -> list[Content]:
 
 
 def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
-    """Open a set of tables as one table of reviews. `name` is its name in messages.
-
-    Raises `ExtractStopped`, immediately if a table is missing, or while batches are read.
-    """
+    """Open a set of tables as one table of reviews; raises `ExtractStopped` if one is missing or cannot be read."""
     missing = [table for table in TABLES_NEEDED if table not in {part.table for part in parts}]
     if missing:
         raise ExtractStopped(
@@ -210,11 +195,11 @@ def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
 
 
 def _iter_parts(content: Content) -> Iterator[TablePart]:
-    if book := open_workbook(content):
+    if book := workbooks.open_workbook(content):
         for sheet in book.sheets:
             if table := find_table(sheet.called):
                 name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"
-                opened = partial(open_sheet, book, sheet, list_known_headings(table))
+                opened = partial(workbooks.open_sheet, book, sheet, list_known_headings(table))
                 yield TablePart(table, name, called, opened, book.formulas_checked)
     elif table := find_table(content.called):
         named = replace(content, name=f"{content.name} ({table})")
@@ -224,9 +209,9 @@ def _iter_parts(content: Content) -> Iterator[TablePart]:
 def _open_file(content: Content, table: str) -> TextTable:
     match content.format:
         case Format.PARQUET:
-            return open_parquet(content)
+            return parquet.open_parquet(content)
         case Format.TEXT:
-            return open_delimited(content, list_known_headings(table), CONTRACT_DIALECT)
+            return delimited.open_delimited(content, list_known_headings(table), CONTRACT_DIALECT)
         case _:
             raise build_error(content.name, "other-format", f"it is {content.format}")
 

@@ -59,10 +59,7 @@ _ASCII = bytes(range(32, 127))
 
 
 def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> TextTable:
-    """Open text as a table; raises `ExtractStopped`, immediately or while its batches are read.
-
-    `known` are the keys of the column names used to find the header line (`collect_known_keys`).
-    """
+    """Open text as a table, whose header has `known` names; raises `ExtractStopped`, also while batches are read."""
     header, delimiter, data_at, doubt = _detect_layout(content, known, dialect)
     table = TextTable(
         header,

@@ -17,8 +17,7 @@ from xml.parsers import expat
 import pyarrow as pa
 
 from privacy.doors.shipped import read_yaml
-from sources.contracts import CONTRACTS, Rule
-from sources.contracts.model import reject, stop
+from sources.contracts import CONTRACTS, Rule, model
 from sources.errors import build_error
 from sources.extract.readers.content import Content
 from sources.extract.table import SOURCE_ROW, TextTable
@@ -36,10 +35,10 @@ NOT_RESULTS = frozenset({"T", "E"})
 """Result status codes of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
-IMPOSSIBLE_YEAR = reject(
+IMPOSSIBLE_YEAR = model.reject(
     "impossible-year", "The year of the return, or the year or date of a result, is not from 2000 to 2099."
 )
-OLD_GOALS = stop("old-goals", next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".")
+OLD_GOALS = model.stop("old-goals", next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".")
 
 _OLD_GOAL = "goal of before September 2021"
 _AREAS = frozenset(goal[:3] for goal in GOALS)
@@ -85,10 +84,7 @@ def _iter_batches(content: Content, names: list[str], set_aside: dict[Rule, list
 
 
 def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> "Iterator[list[_Row]]":
-    """Yield pupils, each with its number last, a few thousand at a time.
-
-    Raises `ExtractStopped`, whose message quotes nothing from the file.
-    """
+    """Yield pupils, each with its number last, a few thousand at a time; raises `ExtractStopped`, quoting nothing."""
     pupils, fed, yielded = _Pupils(), 0, 0
     try:
         block = stream.read(_BLOCK_BYTES)
@@ -295,10 +291,7 @@ def _read_assessment(assessment: Element) -> tuple[str, str, str, str] | None:
 
 
 def _keep_pupil_leaf(columns: dict[str, str], within: tuple[str, ...], key: str, value: str) -> None:
-    """Keep a value of a pupil; `within` are the elements between the pupil and the value.
-
-    The first name, number or postcode counts.
-    """
+    """Keep a pupil's value, below the elements `within`. The first name, number or postcode counts."""
     is_own = WRAPPERS.issuperset(within)
     if is_own and key in IDENTITY:
         columns.setdefault(IDENTITY[key], value)

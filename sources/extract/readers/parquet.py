@@ -59,10 +59,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 @contextmanager
 def _stop_if_unreadable(name: str, tokens: str = "") -> Iterator[None]:
-    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read.
-
-    For a file of tokens, `tokens` says what is wrong.
-    """
+    """Raise `ExtractStopped` for an unreadable file, without pyarrow's message; `tokens` is that of a tokens file."""
     try:
         yield
     except MemoryError:
@@ -165,10 +162,7 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
 
 
 def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
-    """Raise `ExtractStopped` if there are too many rows or compressed pages.
-
-    Compressed pages could unpack to any size, and our tool does not write them.
-    """
+    """Raise `ExtractStopped` for too many rows, or compressed pages: they unpack to any size, and we write none."""
     chunks = (
         metadata.row_group(group).column(column)
         for group in range(metadata.num_row_groups)

@@ -15,11 +15,11 @@ import datetime as dt
 import io
 import re
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeAlias
 from xml.parsers import expat
 
 import pyarrow as pa
@@ -60,104 +60,94 @@ class Sheet:
     index: int
 
 
-class Book(ABC):
-    """A workbook. Opening it or reading its rows may raise `ExtractStopped`."""
+Read: TypeAlias = Callable[[int, int, int], Iterator[Cells]]
+"""Function that yields rows of the sheet with this index, including blank ones: of this width, and at most so many."""
 
+
+@dataclass(frozen=True)
+class Book:
+    """An open workbook. Reading its rows may raise `ExtractStopped`.
+
+    `may_hold` is the maximum number of characters in its cells; repeated texts count each time. `formulas_checked` as
+    in `SheetTaken`.
+    """
+
+    name: str
+    sheets: list[Sheet]
+    may_hold: int
     formulas_checked: bool
-
-    def __init__(self, content: Content) -> None:
-        self.name = content.name
-        with content.open() as stream:
-            size = stream.seek(0, io.SEEK_END)
-        self.may_hold = compute_unpack_limit(size)
-        """Maximum number of characters in its cells; repeated texts count each time."""
-        if content.format is not Format.OLD_WORKBOOK:
-            _check_parts(content, size)
-        with _stop_at_damage(self.name):
-            visible = list(islice(self._open(content), MAX_SHEETS + 1))
-        if len(visible) > MAX_SHEETS:
-            raise build_error(self.name, "too-many-sheets")
-        self.sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
+    read: Read
 
     def iter_rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
         """Yield the number and the first `width` cells of each row that is not blank, among the first `most` rows."""
         with _stop_at_damage(self.name):
-            for number, row in enumerate(self._iter_rows(sheet.index, width, most), 1):
+            for number, row in enumerate(self.read(sheet.index, width, most), 1):
                 if number > _MAX_ROWS:
                     raise build_error(self.name, "damaged-file")
                 if any(cell != "" for cell in row):
                     yield number, row
 
-    @abstractmethod
-    def _open(self, content: Content) -> Iterator[tuple[str, int]]:
-        """Open the workbook and yield the name and index of each visible worksheet."""
 
-    @abstractmethod
-    def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
-        """Yield the first `most` rows of a sheet, including blank ones."""
+def open_workbook(content: Content) -> Book | None:
+    """Open the workbook in a file; return None if the file has another format. Raises `ExtractStopped`."""
+    if content.format not in (Format.WORKBOOK, Format.OLD_WORKBOOK, Format.BINARY_WORKBOOK, Format.OPEN_DOCUMENT):
+        return None
+    with content.open() as stream:
+        size = stream.seek(0, io.SEEK_END)
+    if content.format is not Format.OLD_WORKBOOK:
+        _check_parts(content, size)
+    is_xml = content.format is Format.WORKBOOK
+    with _stop_at_damage(content.name):
+        visible, read = _open_xml(content) if is_xml else _open_other(content)
+    if len(visible) > MAX_SHEETS:
+        raise build_error(content.name, "too-many-sheets")
+    sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
+    return Book(content.name, sheets, compute_unpack_limit(size), is_xml, read)
 
 
-class XmlWorkbook(Book):
-    """A .xlsx workbook. Its formulas, macros and links are never followed."""
+def _open_xml(content: Content) -> tuple[list[tuple[str, int]], Read]:
+    """Open a .xlsx workbook, whose formulas, macros and links are never followed.
 
-    formulas_checked = True
+    Returns the name and index of each visible worksheet, and a function that reads a sheet.
+    """
+    from openpyxl import load_workbook  # imported here because it takes a quarter of a second
 
-    def _open(self, content: Content) -> Iterator[tuple[str, int]]:
-        from openpyxl import load_workbook  # imported here because it takes a quarter of a second
+    warnings.filterwarnings("ignore", module="openpyxl")  # its warnings quote values
+    sheets = load_workbook(content.open(), read_only=True, keep_links=False).worksheets
 
-        warnings.filterwarnings("ignore", module="openpyxl")  # its warnings quote values
-        self._book = load_workbook(content.open(), read_only=True, keep_links=False)
-        for index, sheet in enumerate(self._book.worksheets):
-            if sheet.sheet_state == "visible":
-                yield sheet.title, index
-
-    def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
-        sheet = self._book.worksheets[index]
-        sheet.reset_dimensions()  # the stated dimensions may be wrong
-        for row in sheet.iter_rows(max_row=most, max_col=width):
+    def read(index: int, width: int, most: int) -> Iterator[Cells]:
+        sheets[index].reset_dimensions()  # the stated dimensions may be wrong
+        for row in sheets[index].iter_rows(max_row=most, max_col=width):
             if all(cell.value is None for cell in row):  # a file of 1 KiB may have a million such rows
                 yield []
             else:
                 yield [None if cell.data_type == "f" else unescape(format_cell(cell.value)) for cell in row]
 
+    return [(sheet.title, index) for index, sheet in enumerate(sheets) if sheet.sheet_state == "visible"], read
 
-class OtherWorkbook(Book):
-    """A .xls, .xlsb or .ods workbook."""
 
-    formulas_checked = False
+def _open_other(content: Content) -> tuple[list[tuple[str, int]], Read]:
+    """Open a .xls, .xlsb or .ods workbook, as `_open_xml` does."""
+    with content.open() as stream:
+        data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
+    if len(data) > MAX_BYTES:
+        raise build_error(content.name, "workbook-too-large")
+    if content.format is Format.OLD_WORKBOOK:
+        _check_compound_file(content.name, data)
+    book = python_calamine.load_workbook(io.BytesIO(data))
 
-    def _open(self, content: Content) -> Iterator[tuple[str, int]]:
-        with content.open() as stream:
-            data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
-        if len(data) > MAX_BYTES:
-            raise build_error(self.name, "workbook-too-large")
-        if content.format is Format.OLD_WORKBOOK:
-            _check_compound_file(self.name, data)
-        self._book = python_calamine.load_workbook(io.BytesIO(data))
-        for index, sheet in enumerate(self._book.sheets_metadata):
-            is_visible = sheet.visible == python_calamine.SheetVisibleEnum.Visible
-            if is_visible and sheet.typ == python_calamine.SheetTypeEnum.WorkSheet:
-                yield sheet.name, index
-
-    def _iter_rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
-        sheet = self._book.get_sheet_by_index(index)
+    def read(index: int, width: int, most: int) -> Iterator[Cells]:
+        sheet = book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
-            raise build_error(self.name, "workbook-too-large")
+            raise build_error(content.name, "workbook-too-large")
         # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
             yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
 
-
-_BOOKS: dict[Format, type[Book]] = {
-    Format.WORKBOOK: XmlWorkbook,
-    **dict.fromkeys((Format.OLD_WORKBOOK, Format.BINARY_WORKBOOK, Format.OPEN_DOCUMENT), OtherWorkbook),
-}
-
-
-def open_workbook(content: Content) -> Book | None:
-    """Open the workbook in a file; return None if the file has another format. Raises `ExtractStopped`."""
-    return _BOOKS[content.format](content) if content.format in _BOOKS else None
+    shown = python_calamine.SheetVisibleEnum.Visible, python_calamine.SheetTypeEnum.WorkSheet
+    sheets = enumerate(book.sheets_metadata)
+    return [(sheet.name, index) for index, sheet in sheets if (sheet.visible, sheet.typ) == shown], read
 
 
 @contextmanager
@@ -209,10 +199,7 @@ def _refuse_document_type(name: str) -> None:
 
 
 def open_best_sheet(book: Book, known: Container[str], called: str | None) -> table.TextTable:
-    """Open the sheet named `called`, or the sheet whose header has the most `known` columns.
-
-    Raises `ExtractStopped` if no sheet fits or several tie.
-    """
+    """Open the sheet `called`, or that with most `known` columns; raises `ExtractStopped` if none fits, or several."""
     if called is not None:
         # as in Excel, letter case makes no difference
         wanted = (sheet for sheet in book.sheets if sheet.called.strip().casefold() == called.strip().casefold())
@@ -232,10 +219,7 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None) -> ta
 
 
 def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> table.TextTable:
-    """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
-
-    `known` are the keys of the column names used to find the header row (`collect_known_keys`).
-    """
+    """Open a sheet as a table, whose header has `known` names; raises `ExtractStopped`, also while batches are read."""
     row, header, count = _find_header(book, sheet, known)
     if count < table.MIN_KNOWN:
         raise build_error(book.name, "no-sheet", f"sheet {sheet.number}")
@@ -252,10 +236,7 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> table.TextTab
 
 
 def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
-    """Return the header row's number, its cells and how many known names it has.
-
-    The header is the row with the most known names among the sheet's first rows.
-    """
+    """Return the row number of the header (the first row with the most known names), its cells and that count."""
     rows = book.iter_rows(sheet, table.MAX_COLUMNS + 1, table.MAX_SKIPPED + 1)
     texts = ((number, [cell or "" for cell in row]) for number, row in rows)
     counted = ((number, row, table.count_known_names(row, known)) for number, row in texts)
