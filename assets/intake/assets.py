@@ -15,10 +15,9 @@ from typing import Any
 import dagster as dg
 
 from assets.catalogue import descriptions, runs
-from assets.home.home_lock import block_removals, lock_senders
+from assets.home import home_lock, retention_policy
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
@@ -27,9 +26,7 @@ from assets.intake.quality_report.report import ALL_EXTRACTS
 from ndl_export.pages.number_format import format_count
 from privacy.doors.counts import describe_count, describe_rows, describe_share
 from privacy.keys import INTAKE
-from sources.contracts import CONTRACTS, SourceContract
-from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, compute_share
-from sources.contracts.people import OF_MANY
+from sources.contracts import CONTRACTS, SourceContract, extract_rules, people
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, find, list_councils
 from sources.reference.code_lists import IMD_EDITION, IMD_INDEX
@@ -51,7 +48,7 @@ FAMILIES = {
 }
 ALL_COUNCILS = "every_council"
 """Name of the check over all councils. One council's good delivery cannot turn it green while another is stopped."""
-_OF_SIZE = {FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id}
+_OF_SIZE = {extract_rules.FAR_FROM_EXPECTED.id, extract_rules.FAR_FROM_LAST.id}
 
 Number = float | int | str
 
@@ -162,7 +159,7 @@ def pseudonymised_extracts(
     home, partitions = installation.home_folder, list(map(runs.parse_partition_key, context.partition_keys))
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
-    with block_removals(home), lock_senders(home, partitions):
+    with home_lock.block_removals(home), home_lock.lock_senders(home, partitions):
         stopped = _ingest_all(context, installation, sources)
     for source in sources:
         for cohort in cohorts:
@@ -192,7 +189,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
     landed: list[Landed] = []
     cohorts = {runs.parse_partition_key(partition)[1] for partition in context.partition_keys}
     for cohort in cohorts:  # before any file is read
-        check_may_be_held(Cohort(cohort), dt.date.today())
+        retention_policy.check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
         council, cohort = runs.parse_partition_key(partition)
         try:
@@ -219,8 +216,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
 
 def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
-    failed = Outcome(QUALITY, False, str(stopped))
-    _log_outcome(context, EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR)
+    _log_outcome(context, EXTRACTS[source], partition, Outcome(QUALITY, False, str(stopped)))
     return str(stopped)
 
 
@@ -233,22 +229,17 @@ def _report_accepted(context: dg.AssetExecutionContext, home: Home, partition: s
         dg.AssetMaterialization(key, _describe_quality(quality), metadata=metadata, partition=partition, tags=tags)
     )
     for outcome in iter_outcomes(quality):
-        # a warning, because the extract was taken: the linkage decides whether a broken rule holds a release
-        _log_outcome(context, key, partition, outcome, dg.AssetCheckSeverity.WARN)
+        _log_outcome(context, key, partition, outcome)
 
 
-def _log_outcome(
-    context: dg.AssetExecutionContext,
-    key: dg.AssetKey,
-    partition: str,
-    outcome: Outcome,
-    severity: dg.AssetCheckSeverity,
-) -> None:
+def _log_outcome(context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: Outcome) -> None:
+    is_stopped = outcome.family == QUALITY and not outcome.passed
     evaluation = dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=outcome.family,
         passed=outcome.passed,
-        severity=severity,
+        # if the extract was taken, a warning: the linkage decides whether a broken rule holds a release
+        severity=dg.AssetCheckSeverity.ERROR if is_stopped else dg.AssetCheckSeverity.WARN,
         description=outcome.sentence,
         metadata=descriptions.check_metadata(outcome.numbers),
         partition=partition,
@@ -322,8 +313,8 @@ def list_waiting(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
 def _build_size_outcome(quality: ExtractQuality) -> Outcome:
     kept = quality.rows_kept
     shares = {
-        "rows_of_expected": compute_share(kept, quality.rows_expected),
-        "rows_of_last": compute_share(kept, quality.rows_last),
+        "rows_of_expected": extract_rules.compute_share(kept, quality.rows_expected),
+        "rows_of_last": extract_rules.compute_share(kept, quality.rows_last),
     }
     known = {name: share for name, share in shares.items() if share is not None}
     words = [f"{describe_share(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
@@ -371,11 +362,9 @@ def iter_progress_lines(
 
 def _list_problems(quality: ExtractQuality) -> list[str]:
     """Return the reasons why an extract gets its own line in the log; empty if it is sound."""
-    found = [other.looks_like for other in quality.other_origins]
-    found += [
-        f"number of rows: {each.sentence}" for each in iter_outcomes(quality) if each.family == SIZE and not each.passed
-    ]
-    of_many = {rule.id for rule in OF_MANY.values()}
+    found, size = [other.looks_like for other in quality.other_origins], _build_size_outcome(quality)
+    found += [] if size.passed else [f"number of rows: {size.sentence}"]
+    of_many = {rule.id for rule in people.OF_MANY.values()}
     found += [f"{rule.columns[0]} shared by many children" for rule in quality.rules if rule.rule in of_many]
     if quality.rows_rejected:
         found.append(f"{describe_rows(quality.rows_rejected)} set aside")

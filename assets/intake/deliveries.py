@@ -21,10 +21,8 @@ from assets.intake.quality import CRITICAL, HOLD, Finding
 from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import row_keys
-from privacy.doors import sealed
-from privacy.doors.files import promote_all, write, write_json
+from privacy.doors import files, sealed
 from privacy.keys import KeyProblem, KeyRing
-from privacy.row_keys import RowKeys, split_number
 from privacy.services import SERVICES
 from sources.diagnosis.wrong_rows import OtherOrigin
 from sources.errors import HeadingsMissing
@@ -153,7 +151,7 @@ class ExtractQuality:
 
     def has_row(self, number: int) -> bool:
         """Return whether the extract had a row with this number. For parts, the number includes the part."""
-        part, row = split_number(number)
+        part, row = row_keys.split_number(number)
         read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
         return 0 < row <= read.get(part, 0)
 
@@ -217,7 +215,7 @@ def _parse_quality(content: bytes) -> ExtractQuality:
 
 def keep(path: Path, quality: ExtractQuality) -> None:
     """Store an intake result, durable on return."""
-    write(path, _EXTRACT_QUALITY.dump_json(quality, indent=1))
+    files.write(path, _EXTRACT_QUALITY.dump_json(quality, indent=1))
 
 
 def read_current(store: ExtractStore) -> ExtractQuality | None:
@@ -237,10 +235,7 @@ def read_current(store: ExtractStore) -> ExtractQuality | None:
 
 
 def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
-    """Return the deliveries before the one with this MAC, newest first.
-
-    Deliveries of the cohort come first, then the current delivery of the previous cohort.
-    """
+    """Return the deliveries before the one with this MAC, newest first; the previous cohort's comes last."""
     before = Cohort(store.cohort).previous
     superseded = [quality for path in store.history.glob("*.json") if (quality := read(path))]
     found = [
@@ -259,7 +254,7 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
         keep(store.history / f"{earlier.file_mac}.json", earlier)
     # first: if the process dies later on, no tokens remain next to another delivery's rows
     store.tokens.unlink(missing_ok=True)
-    promote_all(staged.list_moves(store.pseudonymised, store.quarantine, store.tokens))
+    files.promote_all(staged.list_moves(store.pseudonymised, store.quarantine, store.tokens))
     # after all rows: a stored result proves that the extract is complete
     keep(store.quality, quality)
     store.stopped.unlink(missing_ok=True)
@@ -276,7 +271,7 @@ def take_out(store: ExtractStore) -> None:
         store.quality.unlink()
 
 
-def derive_row_keys(store: ExtractStore, keys: KeyRing) -> RowKeys:
+def derive_row_keys(store: ExtractStore, keys: KeyRing) -> row_keys.RowKeys:
     """Return the row keys of the current extract. Raises `KeyProblem` if it was ingested under another row key."""
     quality = read(store.quality)
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
@@ -297,4 +292,4 @@ def read_stopped(store: ExtractStore) -> StoppedExtract | None:
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:
     """Store the reason for a stop. The earlier good delivery stays in place."""
-    write_json(home.get_extract(note.source, note.cohort, note.council).stopped, asdict(note))
+    files.write_json(home.get_extract(note.source, note.cohort, note.council).stopped, asdict(note))

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from assets.home.home_lock import block_removals
+from assets.home import home_lock, signers
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.home.signers import note_intake
 from assets.intake import deliveries
 from assets.intake.context import Delivery, IntakeContext, Steps, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
@@ -26,8 +25,7 @@ from assets.intake.suppressions import OTHER_KEYS, list_out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
-from sources.contracts import CONTRACTS, extract_rules
-from sources.contracts.people import IMD_QUINTILE
+from sources.contracts import CONTRACTS, extract_rules, people
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landing import Landed, find, get_size, get_state, list_files
@@ -72,8 +70,8 @@ class Intake:
         `ExtractStopped` that names the file and rule. An unchanged file under the same contract, keys and normaliser
         gets its earlier result.
         """
-        with block_removals(self.home), self.home.open_staging() as staging:
-            note_intake(self.home, self._keys)
+        with home_lock.block_removals(self.home), self.home.open_staging() as staging:
+            signers.note_intake(self.home, self._keys)
             landed = list(extracts)
             stopped = self._reader.read([each for each in landed if each.in_parts or each.several], staging)
             jobs = (
@@ -89,7 +87,7 @@ class Intake:
 
     def ingest_kept_parts(self, landed: Landed) -> Outcome:
         """Resolve the kept parts of an extract without reading landing. Return None if none of them has rows."""
-        with block_removals(self.home), self.home.open_staging() as staging:
+        with home_lock.block_removals(self.home), self.home.open_staging() as staging:
             steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
             report_council(self.home.get_cohort(landed.cohort), landed.council)
@@ -173,7 +171,9 @@ class Intake:
         """Validate a staged delivery, then promote or stop it, and report."""
         landed = delivery.landed
         previous = deliveries.read_previous(self.home.get_extract(*landed.key), delivery.mac)
-        quality = yield from self._validate(delivery, staged, profile, parts, previous)
+        # a delivery that could hold a release is not a reference for the next one
+        rows_last = next((quality.rows_kept for quality in previous if not quality.holds), None)
+        quality = yield from self._validate(delivery, staged, profile, parts, rows_last)
         if quality.failures:
             return self._stop(landed, delivery.mac, _build_stop(quality.failures, landed, staged))
         # the log comes first, so that no promoted rows are missing from it
@@ -186,16 +186,9 @@ class Intake:
         return quality
 
     def _validate(
-        self,
-        delivery: Delivery,
-        staged: Staged,
-        profile: Profile,
-        parts: FromParts | None,
-        previous: Sequence[ExtractQuality],
+        self, delivery: Delivery, staged: Staged, profile: Profile, parts: FromParts | None, rows_last: int | None
     ) -> Generator[ValidationRequest, tuple[Finding, ...], ExtractQuality]:
         landed, contract, kept = delivery.landed, delivery.contract, staged.rows_kept
-        # a delivery that could hold a release is not a reference for the next one
-        rows_last = next((quality.rows_kept for quality in previous if not quality.holds), None)
         rows_expected = self._context.expected.get(landed.key, find_published_rows(landed.source, landed.council))
         of_last = extract_rules.compute_share(kept, rows_last)  # None if there is no earlier delivery
         if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
@@ -282,8 +275,7 @@ class Intake:
         staged = write_resolved(folder, store, resolved, self._keys, self._context.build_metadata(landed, delivery.mac))
         replaced = [(part, again[part.number]) for part in kept if part.number in again]
         files = SortedFiles(self.home, landed.source, landed.council).list_entries()
-        aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
-        return staged, describe(resolved, replaced, aside, store.list_withdrawn())
+        return staged, describe(resolved, replaced, files, [part for part in store.list_all() if part.withdrawn])
 
     def _find_current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""
@@ -354,4 +346,4 @@ def _list_postcode_findings(delivery: Delivery, directory_sha256: str | None) ->
         if manifest.postcode_directory_sha256
         else "The sender had no postcode directory: every deprivation quintile is missing."
     )
-    return (Finding("another-postcode-directory", IMD_QUINTILE.name, "warning", sentence, "manifest"),)
+    return (Finding("another-postcode-directory", people.IMD_QUINTILE.name, "warning", sentence, "manifest"),)

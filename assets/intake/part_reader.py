@@ -25,12 +25,9 @@ from assets.home.retention_policy import get_retention
 from assets.intake.context import Delivery, IntakeContext, Steps
 from assets.intake.parts import NUMBER, Part, PartStore, Sorted, SortedFiles, compute_moved_mac
 from assets.intake.suppressions import HeldBack
-from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, Staged, stop_if_wrong
-from assets.pseudonymise.split_writer import KeyedWriter, RowState, SplitWriter
-from assets.pseudonymise.stream_extract import mark_rows
+from assets.pseudonymise import findings, split_writer, stream_extract
 from privacy import normalise, row_keys
 from privacy.doors import sealed
-from privacy.row_keys import ROW_KEY, number_rows, split_number
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landing import Landed, get_size, get_state, list_cohorts
@@ -127,11 +124,7 @@ class PartsReader:
             return entry.cohorts
 
     def _sort(self, delivery: Delivery, staging: Path) -> Sorted:
-        """Split one multi-cohort file into parts of its cohorts.
-
-        Raises `ExtractStopped` if the file holds tokens, is too long, gives no cohort, or has a part that cannot be
-        read.
-        """
+        """Split one multi-cohort file into parts of its cohorts; raises `ExtractStopped` if that cannot be done."""
         landed = delivery.landed
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
@@ -161,7 +154,7 @@ class PartsReader:
             raise stop
         self._note_moved_records(delivery, found, staging)
         aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
-        first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
+        first = tuple(aside[: findings.MAX_EXAMPLE_ROWS].astype(int).tolist())
         return Sorted(get_state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
@@ -170,10 +163,7 @@ class PartsReader:
         return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
-        """Store, by cohort, a part that deletes records of earlier parts which a file now gives to another cohort.
-
-        Records move to another cohort if, for example, a date of birth was corrected.
-        """
+        """Store, by cohort, a part that deletes records now in another one, as after a corrected date of birth."""
         stores, here = self._get_stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
             own = [part for part in stores[cohort].list_kept() if part.file_mac == delivery.mac]
@@ -185,7 +175,7 @@ class PartsReader:
             if not kept or not others:
                 continue
             moved = pa.concat_tables(others)
-            moved = moved.filter(pc.equal(moved["state"], str(RowState.KEPT)))
+            moved = moved.filter(pc.equal(moved["state"], str(split_writer.RowState.KEPT)))
             records, number = _get_records(moved), store.give_numbers([mac])[mac]
             gone = np.isin(records, store.read_records(self._keys, kept))
             if cohort in here:
@@ -195,12 +185,12 @@ class PartsReader:
                 continue
             moved = moved.filter(pa.array(gone))
             of_extract = row_keys.derive_part_keys(self._keys, *store.extract.key)
-            own_keys = of_extract.derive_keys(number_rows(number, moved[NUMBER].to_numpy()))
-            states = pa.repeat(str(RowState.DELETED), moved.num_rows)
-            moved = moved.drop_columns([NUMBER, ROW_KEY, "state"]).append_column("state", states)
+            own_keys = of_extract.derive_keys(row_keys.number_rows(number, moved[NUMBER].to_numpy()))
+            states = pa.repeat(str(split_writer.RowState.DELETED), moved.num_rows)
+            moved = moved.drop_columns([NUMBER, row_keys.ROW_KEY, "state"]).append_column("state", states)
             encryption = sealed.build_encryption(self._keys.get_public_key("intake"))  # for one file only
-            with KeyedWriter(staging / f"moved-{cohort}", encryption=encryption) as out:
-                out.write(moved.add_column(0, ROW_KEY, pa.array(own_keys, pa.uint64())))
+            with split_writer.KeyedWriter(staging / f"moved-{cohort}", encryption=encryption) as out:
+                out.write(moved.add_column(0, row_keys.ROW_KEY, pa.array(own_keys, pa.uint64())))
             part = Part(
                 number=number,
                 file=delivery.file,
@@ -215,10 +205,7 @@ class PartsReader:
             store.keep([part], None, staging / f"moved-{cohort}")
 
     def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
-        """Split a file's row numbers by cohort; rows without one are under "".
-
-        The cohort is the one that the row gives or, if it gives none, the one whose earlier parts have its record.
-        """
+        """Split row numbers by cohort: that of the row, else of earlier parts with its record, else "" for none."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.acquire_tools() as tools:
@@ -229,7 +216,7 @@ class PartsReader:
             if not len(found[""]):
                 return found
             silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found[""])))
-            records = mark_rows(tools, extract, contract, silent)
+            records = stream_extract.mark_rows(tools, extract, contract, silent)
         stores = self._get_stores(delivery.landed)
         earlier = {
             code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.list_kept())
@@ -284,14 +271,14 @@ class PartsReader:
             numbers = {part.mac: part.landed.part for part in group}
             opened = {part.landed.part: part.extract for part in group if part.extract}
             staged, out, held_back = yield from self._context.stage(
-                group[0], numbers, partial(join_parts, opened, number_rows), folder
+                group[0], numbers, partial(join_parts, opened, row_keys.number_rows), folder
             )
             found = [_describe_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
                 own = replace(own, other_origins=())  # computed over all parts of the group, not for this part
-                stop_if_wrong(landed, own, moved=get_state(landed.path) != before)
+                findings.stop_if_wrong(landed, own, moved=get_state(landed.path) != before)
                 own.check_rejected(landed.name)
         except Exception as error:
             return wrap_error(landed.name, error)
@@ -303,11 +290,13 @@ class PartsReader:
         return None
 
 
-def _describe_part(delivery: Delivery, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
+def _describe_part(
+    delivery: Delivery, staged: findings.Staged, out: split_writer.SplitWriter, held_back: HeldBack
+) -> Part:
     """Describe a part that was read, with its share of the counts of the parts staged together."""
     number = delivery.landed.part
-    kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
-    forgotten = sum(split_number(row)[0] == number for row in held_back.rows)
+    kept, rejected, deleted = (out.counts[number, str(state)] for state in split_writer.RowState)
+    forgotten = sum(row_keys.split_number(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, delivery.extract.set_aside.values())) if delivery.extract else 0
     # a tokens file has no rejected rows: only its manifest counts them
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
@@ -315,7 +304,7 @@ def _describe_part(delivery: Delivery, staged: Staged, out: SplitWriter, held_ba
         replace(
             rule,
             rows=out.counts[number, rule.rule],
-            first_rows=tuple(row for part, row in map(split_number, rule.first_rows) if part == number),
+            first_rows=tuple(row for part, row in map(row_keys.split_number, rule.first_rows) if part == number),
         )
         for rule in staged.rules
     )

@@ -26,7 +26,6 @@ from privacy.doors import sealed
 from privacy.doors.files import make_folder, promote_all, write_json
 from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing
-from privacy.row_keys import ROW_KEY, split_number
 from sources.extract.landing import Landed, get_state
 
 NUMBER = "number"
@@ -106,9 +105,6 @@ class PartStore:
         """Return the parts whose rows are kept, by number."""
         return [part for part in self.list_all() if not part.withdrawn]
 
-    def list_withdrawn(self) -> list[Part]:
-        return [part for part in self.list_all() if part.withdrawn]
-
     def compute_next_run(self) -> int:
         """Return the number of the current run if it finds new parts."""
         return 1 + max((part.arrived for part in self.list_all()), default=0)
@@ -167,7 +163,7 @@ class PartStore:
         found: dict[int, pa.Table] = {}
         for stem, together in group_by_stem(parts).items():
             marks = sealed.open_sealed(self.get_files(stem).marks, opens).read()
-            of, numbers = split_number(of_extract.find_rows(marks[ROW_KEY].to_numpy()))
+            of, numbers = row_keys.split_number(of_extract.find_rows(marks[row_keys.ROW_KEY].to_numpy()))
             marks = marks.append_column(NUMBER, pa.array(numbers))
             found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
         return found

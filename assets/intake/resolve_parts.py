@@ -22,13 +22,12 @@ import pyarrow.compute as pc
 import scipy
 
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartFile, PartRows
-from assets.intake.parts import NUMBER, Part, PartStore, group_by_stem
+from assets.intake.parts import NUMBER, Part, PartStore, Sorted, group_by_stem
 from assets.intake.suppressions import open_unsealed
 from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
 from assets.pseudonymise.split_writer import CHUNK_ROWS, KeyedWriter, RowState
 from privacy import row_keys
-from privacy.doors import sealed
-from privacy.doors.database import open_in_memory
+from privacy.doors import database, sealed
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, split_number
 from privacy.services import SERVICES
@@ -50,10 +49,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Ordered:
-    """The parts of an extract in order. Parts that cannot be ordered by name or run share a number in `ties`.
-
-    `by` describes what the parts were sorted by.
-    """
+    """Parts in order; `by` says of what. Those that cannot be ordered by name or run share a number in `ties`."""
 
     parts: tuple[Part, ...]
     ties: tuple[int, ...]
@@ -114,7 +110,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
 
     Raises `ExtractStopped` if parts that cannot be ordered contradict one another.
     """
-    with open_in_memory() as con:
+    with database.open_in_memory() as con:
         con.register("entries", _build_entries(con, ordered, marks))
         con.execute(_LIVE.format(qualify=_LAST_OF_EACH_PART if stated is Parts.CHANGES else ""))
         con.execute(_STATES)
@@ -383,19 +379,11 @@ def write_resolved(
 
 
 def describe(
-    resolved: Resolved,
-    sent_again: Iterable[tuple[Part, int]],
-    aside: Mapping[str, tuple[int, tuple[int, ...]]],
-    withdrawn: Iterable[Part],
+    resolved: Resolved, sent_again: Iterable[tuple[Part, int]], files: Mapping[str, Sorted], withdrawn: Iterable[Part]
 ) -> FromParts:
-    """Describe the parts for the sender.
-
-    `aside` gives, by MAC of a multi-cohort file, the number of its rows without a cohort, and their first row numbers.
-    """
-    unused = (*((part, 0) for part in withdrawn), *sent_again)
-    rows: list[tuple[Part, dict[str, Any], int]] = [
-        (part, {"replaced": part.rows_kept}, number) for part, number in unused
-    ]
+    """Describe the parts for the sender. `files` are the sorted multi-cohort files by MAC."""
+    rows: list[tuple[Part, dict[str, Any], int]] = [(part, {"replaced": part.rows_kept}, 0) for part in withdrawn]
+    rows += [(part, {"replaced": part.rows_kept}, number) for part, number in sent_again]
     rows += [(part, resolved.tallies.get(part.number, {}), 0) for part in resolved.parts.parts]
     described = (
         PartRows(
@@ -405,12 +393,11 @@ def describe(
             rejected=part.rows_rejected,
             deletions=part.rows_deleted,
             sent_again=number,
-            of_no_cohort=count,
-            first_of_no_cohort=first,
+            of_no_cohort=files[part.file_mac].rows_set_aside if part.file_mac in files else 0,
+            first_of_no_cohort=files[part.file_mac].first_rows if part.file_mac in files else (),
         )
         for part, tally, number in rows
         if not part.moved
-        for count, first in [aside.get(part.file_mac, (0, ()))]
     )
     return FromParts(str(resolved.how), resolved.seen, resolved.parts.by, tuple(described))
 

@@ -25,9 +25,7 @@ from assets.intake.quality import Finding
 from assets.pseudonymise.findings import RuleCount, Staged
 from assets.pseudonymise.split_writer import TableWriter
 from privacy import marks, pseudonyms
-from privacy.doors import sealed
-from privacy.doors.database import open_in_memory
-from privacy.doors.files import promote, write_json
+from privacy.doors import database, files, sealed
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, RowKeys, number_rows
 from sources.contracts import Severity
@@ -95,7 +93,7 @@ def suppress(store: ExtractStore, rows: Collection[Suppressed]) -> None:
     known = read_suppressed(store)
     with_objection = [row for row in known if row.objection]  # last, so that a row keeps its objection
     found = {(row.file_mac, row.source_row): row for row in (*known, *rows, *with_objection)}
-    write_json(store.forgotten, [asdict(found[key]) for key in sorted(found)])
+    files.write_json(store.forgotten, [asdict(found[key]) for key in sorted(found)])
 
 
 def read_objections(home: Home) -> list[Objection]:
@@ -112,7 +110,7 @@ def add_objection(home: Home, objection: Objection) -> None:
     """Store an objection, durable on return. The file name is a hash of the content, so that none is stored twice."""
     content = asdict(objection)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    write_json(home.objections / f"{objection.id}-{digest[:16]}.json", content)
+    files.write_json(home.objections / f"{objection.id}-{digest[:16]}.json", content)
 
 
 def list_out_of_reach(home: Home, keys: KeyRing) -> list[str]:
@@ -124,7 +122,7 @@ def list_out_of_reach(home: Home, keys: KeyRing) -> list[str]:
 @contextmanager
 def open_mark_database(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory database that can make marks."""
-    with open_in_memory() as con:
+    with database.open_in_memory() as con:
         marks.prepare(con, keys)
         yield con
 
@@ -141,10 +139,7 @@ def compute_marks(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tupl
 
 
 def match_objections(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens: pa.Table) -> np.ndarray:
-    """Return a mask of the rows of `tokens` (tokens and council) that match an objection.
-
-    `con` must come from `open_mark_database`, and the objections must be made under its keys.
-    """
+    """Return a mask of the rows of `tokens` that match an objection under the keys of `con` (`open_mark_database`)."""
     mask = np.zeros(tokens.num_rows, bool)
     lines = [{"objection": entry.id, "kind": kind, "mark": mark} for entry in known for kind, mark in entry.marks]
     if not lines or not set(tokens.column_names) & set(pseudonyms.TOKEN_COLUMNS):
@@ -202,10 +197,8 @@ class HeldBack:
                 add_objection(self._home, replace(entry, cohort=self._cohort))
 
     def _renew(self, con: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
-        missing = (
-            set(list_out_of_reach(self._home, self._keys)) if any(row.objection for row in self._listed) else set()
-        )
-        for objection in sorted(missing):
+        listed = {row.objection for row in self._listed if row.objection}
+        for objection in listed and sorted(listed.intersection(list_out_of_reach(self._home, self._keys))):
             rows = pa.array([row.source_row for row in self._listed if row.objection == objection], pa.int64())
             of_child = table.filter(pc.is_in(table[SOURCE_ROW], value_set=rows))
             if of_child.num_rows and (found := compute_marks(con, of_child)):
@@ -243,7 +236,7 @@ def write_without(home: Home, keys: KeyRing, holders: Mapping[Path, str], gone: 
                 if gone(file.read([ROW_KEY])[ROW_KEY].to_numpy()).any():
                     encryption = sealed.build_encryption(keys.get_public_key(holder)) if holder else None
                     _copy_without(file, staging / path.name, gone, encryption)
-                    promote(staging / path.name, path)
+                    files.promote(staging / path.name, path)
 
 
 def open_unsealed(path: Path) -> pyarrow.parquet.ParquetFile:

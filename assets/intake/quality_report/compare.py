@@ -8,20 +8,21 @@ alarms in every report.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import AFTER, BEFORE, ColumnProfile, Profile, Share, compute_bin_edges
 from ndl_export.pages.number_format import format_month, format_percent, format_points, format_rows
-from sources.contracts import Kind, SourceContract
-from sources.contracts.people import IMD_QUINTILE, TERM_OF_BIRTH
+from sources.contracts import CONTRACTS, Kind, SourceContract, people
 from sources.contracts.sources import LANGUAGE_CODES
 from sources.reference import published_figures
 from sources.reference.code_lists import AREAS_OF_LEARNING, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
-from sources.reference.places import Place
+from sources.reference.places import get_place
+
+Facts = dict[str, Any]
 
 POINTS = 0.05
 """Smallest difference between two shares that is worth a look (5 percentage points)."""
@@ -53,7 +54,7 @@ MEASURES = {
 _SAME_EVERYWHERE = (published_figures.SEX, published_figures.TERM_OF_BIRTH)
 _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "sex": (published_figures.SEX, {"F": "Female", "M": "Male"}),
-    TERM_OF_BIRTH.name: (published_figures.TERM_OF_BIRTH, {term: term for term in TERM_OF_BIRTH.groups}),
+    people.TERM_OF_BIRTH.name: (published_figures.TERM_OF_BIRTH, {term: term for term in people.TERM_OF_BIRTH.groups}),
     "fsm_eligible": (
         published_figures.FSM,
         {"Y": "Eligible for free school meals", "N": "Not eligible for free school meals"},
@@ -74,7 +75,7 @@ MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Revi
 """Topic of a source's measures. All other topics are breakdowns, whose shares add up to one."""
 _OF_ALL_CHILDREN = ("eyfsp", "school_census")
 """Sources that cover every child of the cohort, so that totals and breakdowns are comparable with published ones."""
-_DERIVED_LABELS = {IMD_QUINTILE.name: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
+_DERIVED_LABELS = {people.IMD_QUINTILE.name: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
 
 
 def has_changed(now: Share, last: Share) -> bool:
@@ -94,29 +95,40 @@ def is_departure(now: Share, from_share: float) -> bool:
     return abs(now.rows / now.of - from_share) > max(POINTS, STANDARD_ERRORS * error)
 
 
-def compare_with_published(
-    contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
-) -> list[dict[str, Any]]:
+def compare(now: ExtractQuality, last: ExtractQuality | None) -> Facts:
+    """Return the parts of an extract's report that compare it with the last delivery and with published figures."""
+    found: Facts = {
+        "completeness": list(_iter_completeness(now, last)),
+        "number_of_children": _compare_number_of_children(now),
+        "figures": _compare_with_published(now, last),
+        "values": list(_iter_values(now, last)),
+        "rule_for_a_look": RULE,
+    }
+    return found | {"worth_a_look": list(_iter_worth_a_look(now, last, found))}
+
+
+def _compare_with_published(now: ExtractQuality, last: ExtractQuality | None) -> list[Facts]:
     """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
+    contract, place, cohort = CONTRACTS[now.source], get_place(now.council), Cohort(now.cohort)
     figures = published_figures.find_expected_level(place, cohort) if contract.name == "eyfsp" else {}
-    rows, before = [], last.measures if last else {}
-    for name, share in now.measures.items():
+    rows, before = [], last.profile.measures if last else {}
+    for name, share in now.profile.measures.items():
         topic = MEASURE_TOPICS[contract.name]
         rows.append(_build_comparison(topic, MEASURES[name], share, before.get(name), figures.get(name)))
     for column, (topic, groups) in _CODE_GROUPS.items():
-        has = column in contract or (column == TERM_OF_BIRTH.name and TERM_OF_BIRTH in contract.derived)
+        has = column in contract or (column == people.TERM_OF_BIRTH.name and people.TERM_OF_BIRTH in contract.derived)
         if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
             published = published_figures.find_shares(place, cohort, topic, dict.fromkeys(groups.values()))
-            mine, theirs = _compute_mix(now, column, groups), _compute_mix(last, column, groups) if last else {}
+            mine = _compute_mix(now.profile, column, groups)
+            theirs = _compute_mix(last.profile, column, groups) if last else {}
             rows += [_build_comparison(topic, name, mine[name], theirs.get(name), published.get(name)) for name in mine]
     return rows
 
 
-def compare_number_of_children(
-    contract: SourceContract, place: Place, cohort: Cohort, rows: int
-) -> dict[str, Any] | None:
+def _compare_number_of_children(now: ExtractQuality) -> Facts | None:
     """Return the file's rows compared with the published number of children, or None if none is published."""
-    figure = published_figures.find_number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
+    place, cohort, rows = get_place(now.council), Cohort(now.cohort), now.rows_kept
+    figure = published_figures.find_number_of_children(place, cohort) if now.source in _OF_ALL_CHILDREN else None
     if not figure:
         return None
     allowed = SIZE_SAME_YEAR if figure.cohort == cohort else SIZE_OTHER_YEAR
@@ -132,7 +144,7 @@ def compare_number_of_children(
 
 def _build_comparison(
     topic: str, label: str, now: Share, last: Share | None, figure: published_figures.Published | None
-) -> dict[str, Any]:
+) -> Facts:
     # another area's figure says little about this council, except for shares that hardly differ anywhere
     judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)
     return {
@@ -160,16 +172,14 @@ def _compute_mix(profile: Profile, column: str, groups: Mapping[str, str]) -> di
     return {name: Share(count, total) for name, count in counts.items()}
 
 
-def iter_completeness(
-    contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
-) -> Iterator[dict[str, Any]]:
+def _iter_completeness(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[Facts]:
     """Yield, for each payload column, how many rows have a value, now and in the last delivery."""
     before = last.profile.columns if last else {}
     for name, column in now.profile.columns.items():
         share = column.filled / now.profile.rows if now.profile.rows else None
         earlier = before.get(name)
         last_share = earlier.filled / last.profile.rows if last and earlier and last.profile.rows else None
-        named = name_column(contract, name, now.headings)
+        named = name_column(now, name)
         note = None
         if share is not None and last_share is not None and last_share - share > FALL:
             note = f"{named['heading']} is filled in {format_percent(share)} of rows."
@@ -177,16 +187,17 @@ def iter_completeness(
         yield {**named, "filled": column.filled, "share": share, "last_share": last_share, "note": note}
 
 
-def name_column(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
+def name_column(now: ExtractQuality, column: str) -> dict[str, str]:
     """Return a column's name in the contract, heading in the file, and description."""
+    contract = CONTRACTS[now.source]
     derived = {each.name: each for each in contract.derived}.get(column)
-    heading = derived.heading if derived else headings.get(column, column)
+    heading = derived.heading if derived else now.headings.get(column, column)
     return {"column": column, "heading": heading, "description": (derived or contract[column]).description}
 
 
-def iter_values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None) -> Iterator[dict[str, Any]]:
+def _iter_values(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[Facts]:
     """Yield, for each payload column with groups, the share of each group, now and in the last delivery."""
-    same_cohort = last is not None and last.cohort == now.cohort
+    contract, same_cohort = CONTRACTS[now.source], last is not None and last.cohort == now.cohort
     for name, column in now.profile.columns.items():
         if not column.groups:
             continue
@@ -195,7 +206,7 @@ def iter_values(contract: SourceContract, now: ExtractQuality, last: ExtractQual
         comparable = last is not None and (same_cohort or kind is not Kind.DATE)
         earlier = last.profile.columns.get(name) if last and comparable else None
         yield {
-            **name_column(contract, name, now.headings),
+            **name_column(now, name),
             "kind": str(Kind.CODE if kind is Kind.TEXT else kind),
             "filled": column.filled,
             "last_filled": earlier.filled if earlier else None,
@@ -204,7 +215,7 @@ def iter_values(contract: SourceContract, now: ExtractQuality, last: ExtractQual
         }
 
 
-def _build_groups(now: Mapping[str, Share], last: Mapping[str, Share]) -> list[dict[str, Any]]:
+def _build_groups(now: Mapping[str, Share], last: Mapping[str, Share]) -> list[Facts]:
     return [
         {
             "label": label,
@@ -248,38 +259,31 @@ def _label_groups(contract: SourceContract, name: str, keys: list[str]) -> list[
             return keys
 
 
-def iter_worth_a_look(
-    now: ExtractQuality,
-    last: ExtractQuality | None,
-    size: dict[str, Any] | None,
-    completeness: Iterable[dict[str, Any]],
-    values: Iterable[dict[str, Any]],
-    figures: Sequence[dict[str, Any]],
-) -> Iterator[str]:
+def _iter_worth_a_look(now: ExtractQuality, last: ExtractQuality | None, found: Facts) -> Iterator[str]:
     """Yield sentences on numbers of rows, filled columns, values and measures that have changed or are unusual."""
     if last and abs(now.rows_read - last.rows_read) > SIZE_LAST * last.rows_read:
         yield f"The file has {format_rows(now.rows_read)}. The last delivery had {last.rows_read:,}."
-    if size and size["worth_a_look"]:
+    if (size := found["number_of_children"]) and size["worth_a_look"]:
         yield (
             f"We kept {format_rows(size['rows'])}. The published number of children in {size['area']} for"
             f" {size['cohort']} is"
             f" {size['published']:,}, so the file has {format_percent(size['share'])} of that number."
         )
-    yield from (entry["note"] for entry in completeness if entry["note"])
+    yield from (entry["note"] for entry in found["completeness"] if entry["note"])
     was = "In the last delivery it was"
-    for column in values:
+    for column in found["values"]:
         if changed := [group for group in column["groups"] if group["changed"]]:
             # rounded, so that floating-point error does not break ties
             group = max(changed, key=lambda each: round(abs(each["share"] - each["last_share"]), 9))
             share, last_share = format_percent(group["share"]), format_percent(group["last_share"])
             yield f"{column['heading']}: {group['label']} is {share} of filled rows. {was} {last_share}."
-    for figure in figures:
+    for figure in found["figures"]:
         if figure["changed"] and figure["topic"] in MEASURE_TOPICS.values():
             yield f"{figure['label']}: {format_percent(figure['share'])}. {was} {format_percent(figure['last_share'])}."
-    yield from _iter_departures(figures)
+    yield from _iter_departures(found["figures"])
 
 
-def _iter_departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _iter_departures(figures: Sequence[Facts]) -> Iterator[str]:
     """Yield a sentence for each measure that departs from its published figure, and at most one for each breakdown."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         departing = [figure for figure in group if figure["departs"]]

@@ -16,8 +16,7 @@ import pyarrow.parquet
 
 from privacy.doors.sql import quote_parquet, quote_text
 from privacy.row_keys import ROW_KEY
-from sources.contracts import Column, Kind, Role, SourceContract
-from sources.contracts.extract_rules import select_payload_rules
+from sources.contracts import Column, Kind, Role, SourceContract, extract_rules
 from sources.extract.project import fill_parameters
 from sources.reference.code_lists import AREAS_OF_LEARNING, DOMAINS, GLD_GOALS, GOALS, TWO_YEAR_REVIEW
 from sources.reference.cohorts import Cohort
@@ -79,12 +78,9 @@ class Uncounted:
 
 
 def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Profile]:
-    """Profile each extract of one batch.
-
-    One statement counts all of them, because planning costs the same for any number of rows.
-    """
+    """Profile extracts of one batch by one statement, because planning costs the same for any number of rows."""
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
-    measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
+    measures, rules = _build_measures_sql(contract), extract_rules.select_payload_rules(contract)
     columns = {column.name: _build_group_sql(column, cohort) for column in contract.select_role(Role.PAYLOAD)}
     columns |= {each.name: (f"{each.name}::VARCHAR", each.groups) for each in contract.derived}
     terms = []
@@ -131,10 +127,7 @@ def compute_bin_edges(column: Column) -> tuple[float, ...]:
 
 
 def list_months(cohort: Cohort) -> tuple[dt.date, ...]:
-    """Return the first day of each month in which an event in the life of a child of the cohort can fall.
-
-    The months run from nine months before the oldest child is born to the end of the academic year.
-    """
+    """Return the first of each month from nine months before the oldest birth to the end of the academic year."""
     start = cohort.born_from.year * 12 + cohort.born_from.month - 1 - 9  # months since year 0
     end = (cohort.first_year + 1) * 12 + 8  # September, exclusive
     return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))

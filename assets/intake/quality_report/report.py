@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from assets.home.paths import CohortStore, Home
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality_report import compare
+from assets.intake.quality_report.compare import Facts
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages import charts, kit
 from ndl_export.pages.number_format import capitalise, format_row_ranges, format_rows, join_words
 from privacy.doors import files
 from privacy.normalise import VALID
 from privacy.row_keys import split_number
-from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract, extract_rules
+from sources.contracts import CONTRACTS, Kind, Role, Severity, extract_rules
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.councils.dialect import Parts
 from sources.extract.table import FORMULAS_NOT_CHECKED
@@ -29,7 +29,6 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import PUBLISHED_BY, SOURCES_OF_CHILDREN
 
-Facts = dict[str, Any]
 FIRST_TO_FIX = 10
 """Number of rules named at the top of the page. The tables below list all of them."""
 TOGETHER = 3
@@ -253,20 +252,11 @@ def _add_chart(column: Facts) -> Facts:
 
 
 def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> Facts:
-    """Return the facts of the report on an accepted extract.
-
-    `last` is the previous delivery. `sent_again` is the time the same file was delivered again, or empty.
-    """
-    contract = CONTRACTS[now.source]
-    cohort, area = Cohort(now.cohort), get_place(now.council)
+    """Return the facts of the report on an accepted extract. `last` and `sent_again` as in `report_extract`."""
     # rules that `_iter_whole_file_warnings` already covers
     years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
     covered = years | {rule.rule for rule in _list_excessive_rules(now)} | {finding.rule for finding in now.holds}
     rules = sorted(now.rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
-    completeness = list(compare.iter_completeness(contract, now, last))
-    values = list(compare.iter_values(contract, now, last))
-    figures = compare.compare_with_published(contract, area, cohort, now.profile, last.profile if last else None)
-    size = compare.compare_number_of_children(contract, area, cohort, now.rows_kept)
     names = (finding.rule.removeprefix(f"{finding.column}-") for finding in now.findings if finding.passed)
     passed = Counter(_CHECKS.get(name, _ACROSS_COLUMNS) for name in names)
     return {
@@ -293,13 +283,8 @@ def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_
             if not finding.passed and finding.rule not in covered | {rule.rule for rule in now.rules}
         ],
         "passed_checks": [{"check": check, "times": times} for check, times in passed.items()],
-        "worth_a_look": list(compare.iter_worth_a_look(now, last, size, completeness, values, figures)),
-        "identifiers": _build_identifiers(contract, now),
-        "completeness": completeness,
-        "number_of_children": size,
-        "figures": figures,
-        "values": values,
-        "rule_for_a_look": compare.RULE,
+        "identifiers": _build_identifiers(now),
+        **compare.compare(now, last),
     }
 
 
@@ -423,14 +408,14 @@ def _build_parts(parts: FromParts | None) -> Facts | None:
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
-def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[Facts]:
+def _build_identifiers(now: ExtractQuality) -> list[Facts]:
     """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
-    found = {rule.rule: rule.rows for rule in now.rules}
+    contract, found = CONTRACTS[now.source], {rule.rule: rule.rows for rule in now.rules}
     # only a column with a type or a format can hold invalid values
     columns = [(c, c.kind is not Kind.TEXT or c.name in VALID) for c in contract.select_role(Role.IDENTIFIER)]
     return [
         {
-            **compare.name_column(contract, column.name, now.headings),
+            **compare.name_column(now, column.name),
             "blank_rows": found.get(f"{column.name}-blank", 0) if column.blank else None,
             "invalid_rows": found.get(f"{column.name}-invalid", 0) if has_a_form else None,
         }
