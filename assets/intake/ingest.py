@@ -58,7 +58,7 @@ class Intake:
         """Ingest one landed extract: see `ingest_all`. Raises `ExtractStopped` if it is stopped or has no rows."""
         (outcome,) = self.ingest_all([landed])
         if outcome is None:
-            raise ExtractStopped(f"{landed.name}: no row of the files that came is of this extract")
+            raise ExtractStopped(f"{landed.name}: none of the files received has a row of this extract")
         if isinstance(outcome, ExtractStopped):
             raise outcome
         return outcome

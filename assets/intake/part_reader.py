@@ -109,8 +109,8 @@ class PartsReader:
         """Split a multi-cohort file, unless that was done before, and return its cohorts."""
         if "date_of_birth" not in CONTRACTS[file.source]:
             raise ExtractStopped(
-                f"a file of {file.council}/{file.source}: rows of {file.source} do not say their cohort; send a file"
-                " for each, called by it, as 202425.csv, or put it into a folder of that name"
+                f"a file of {file.council}/{file.source}: rows of {file.source} do not give their cohort; send a file"
+                " for each, named after it, such as 202425.csv, or put it into a folder of that name"
             )
         files = SortedFiles(self._home, file.source, file.council)
         with files.lock_files():
@@ -127,7 +127,7 @@ class PartsReader:
         """Split one multi-cohort file into parts of its cohorts; raises `ExtractStopped` if that cannot be done."""
         landed = delivery.landed
         if delivery.manifest:
-            raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
+            raise ExtractStopped(f"{landed.name}: a file of tokens holds one cohort; put it into its cohort's folder")
         extract = self._context.open(delivery)
         batches: list[pa.RecordBatch] = []
         for batch in extract.batches:
@@ -140,7 +140,7 @@ class PartsReader:
         if not found:
             raise ExtractStopped(
                 f"{landed.name}: no row gives a cohort (date of birth or academic year); send a file"
-                " for each cohort, called by it"
+                " for each cohort, named after it"
             )
         groups = []
         for cohort, numbers in found.items():

@@ -241,8 +241,8 @@ def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
 
 
 _SEVERAL = {"entry": "entries", "file": "files"}
-_NO_PART = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
-_NO_EXTRACT = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
+_NO_PART = "a part is a file with the ending of an extract, such as .csv, or a folder of CSDS tables"
+_NO_EXTRACT = "an extract has the ending of its format and is named after its cohort, as 202425.csv, or holds several"
 _OF_NOBODY = (
     "nothing says which council sent it; put each into the folder of its council and source, as"
     " leeds/eyfsp/202425.csv, or take it out of landing"
