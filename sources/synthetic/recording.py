@@ -191,12 +191,6 @@ def _shorten_surnames(rng: np.random.Generator, surnames: Texts) -> Texts:
     return np.select([lot < 0.4, lot < 0.75], [first, second], np.strings.replace(surnames, "-", " "))
 
 
-def put_in_capitals(names: Texts, chosen: AnyArray) -> Texts:
-    """Return names with the chosen ones in capitals, as some systems export them."""
-    capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    return np.where(chosen, np.asarray(capitals, dtype=NAME_TYPE), names)
-
-
 @dataclass(frozen=True)
 class Rows:
     """Rows of one source from every council, sorted by council and position in the file.
@@ -232,16 +226,18 @@ def build_decimals(values: Floats) -> pa.DictionaryArray:
     return build_codes(index, ["" if np.isnan(value) else f"{value:.10g}" for value in distinct])
 
 
-def compute_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
-    """Return the order of rows: by council, then rows sent again after the others, then by `key`."""
-    return np.lexsort((key, late, council))
+def order_rows(council: Ints, key: AnyArray, again: Ints) -> tuple[Ints, Bools]:
+    """Return the indices of all rows and those sent `again` by council, the latter last, then by `key`, and which are
+    sent again."""
+    sent = np.concatenate([np.arange(len(council)), again])
+    late = np.arange(len(sent)) >= len(council)
+    order = np.lexsort((key[sent], late, council[sent]))
+    return sent[order], late[order]
 
 
 def build_rows(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
-    """Return the rows of `table` in file order, followed by the rows sent `again` (indices)."""
-    sent = np.concatenate([np.arange(len(person)), again])
-    late = np.arange(len(sent)) >= len(person)
-    sent = sent[compute_file_order(council[sent], key[sent], late)]
+    """Return the rows of `table` in the order of `order_rows`."""
+    sent, _ = order_rows(council, key, again)
     return Rows(council[sent], person[sent], table.take(pa.array(sent)))
 
 

@@ -33,8 +33,7 @@ from sources.synthetic.recording import (
     build_decimals,
     build_rows,
     build_text,
-    compute_file_order,
-    put_in_capitals,
+    order_rows,
 )
 
 _LIKELY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
@@ -63,10 +62,7 @@ def draw_eyfsp(world: World) -> Rows:
     again = lot < _PROFILE["sent_twice"] + _PROFILE["corrected"]
     corrected = again & (lot >= _PROFILE["sent_twice"])
     earlier_upn = (people.census_upn != people.upn)[person] & (rng.random(len(person)) < _PROFILE["under_both_upns"])
-    sent = np.concatenate([np.arange(len(person)), np.flatnonzero(again | earlier_upn)])
-    late = np.arange(len(sent)) >= len(person)
-    order = compute_file_order(council[sent], people.estab[school[sent]], late)
-    sent, late = sent[order], late[order]
+    sent, late = order_rows(council, people.estab[school], np.flatnonzero(again | earlier_upn))
     who, where = person[sent], council[sent]
 
     upn = np.where(late & earlier_upn[sent], people.census_upn[who], people.upn[who])
@@ -257,11 +253,12 @@ def draw_review_columns(
     unnamed = rng.random(len(who)) < np.array(VISITS["unnamed"])[reviews.kind]
     form = np.where(rng.random(len(who)) < 0.5, 0, 1 + on_file.sex)
     form = np.where(world.people.twin[who] & (form > 0), 3 + who % 2, form)
+    # Some systems export surnames in capitals.
     capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
     on_file = replace(
         on_file,
         forename=np.where(unnamed, _UNNAMED_FORMS[form], on_file.forename),
-        surname=put_in_capitals(on_file.surname, capitals),
+        surname=np.where(capitals, np.strings.upper(on_file.surname), on_file.surname),
     )
     return {
         **on_file.build_columns(),

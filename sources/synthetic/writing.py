@@ -30,6 +30,7 @@ from sources.reference.published_figures import (
     find_published_rows,
     write_expected_rows,
 )
+from sources.synthetic.drawing import Ints
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
 from sources.synthetic.returns import RETURNS
 
@@ -71,13 +72,13 @@ def generate(
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
     write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
-    linkable: dict[str, Rows] = {}
+    truth = []
     for source, draw in RETURNS.items():
         rows = draw(world)
         mark_as_synthetic(landing, _write_source(landing, source, rows, world))
-        # The truth needs only the child of each row, so the values are dropped.
-        linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
-    _write_truth(landing.resolve().parent / "truth.parquet", world, linkable)
+        if rows.person is not None:
+            truth.append(_build_links(world, source, rows.council, rows.person))
+    _write_truth(landing.resolve().parent / "truth.parquet", world.cohort, pa.concat_tables(truth))
 
 
 def write_expected(path: Path, world: World, scale: float) -> None:
@@ -236,33 +237,27 @@ _PLAIN = "plain-letters"
 codecs.register_error(_PLAIN, _replace_letters)
 
 
-def _write_truth(path: Path, world: World, sources: Mapping[str, Rows]) -> None:
-    """Write the child of each row, keeping other cohorts' rows in the file.
-
-    Columns: source, council, cohort, source_row (1-based data row of the council's file), person_id, is_twin.
-    """
-    truth = pa.concat_tables(
-        _build_links(world, source, rows) for source, rows in sources.items() if rows.person is not None
-    )
+def _write_truth(path: Path, cohort: Cohort, truth: pa.Table) -> None:
+    """Write the child of each row, keeping other cohorts' rows in the file."""
     if path.exists():
         earlier = pyarrow.parquet.read_table(path)
-        others = earlier.filter(pc.not_equal(earlier["cohort"], world.cohort.code))
+        others = earlier.filter(pc.not_equal(earlier["cohort"], cohort.code))
         truth = pa.concat_tables([others.cast(truth.schema), truth]) if others.num_rows else truth
     pyarrow.parquet.write_table(truth, path, compression="zstd")
 
 
-def _build_links(world: World, source: str, rows: Rows) -> pa.Table:
-    assert rows.person is not None
-    size = len(rows.council)
+def _build_links(world: World, source: str, council: Ints, person: Ints) -> pa.Table:
+    """Return the child of each row; `source_row` is the 1-based data row of the council's file."""
+    size = len(council)
     councils = pa.array([entry.council for entry in world.margins.councils])
     return pa.table(
         {
             "source": pa.repeat(source, size),
-            "council": councils.take(pa.array(rows.council)),
+            "council": councils.take(pa.array(council)),
             "cohort": pa.repeat(world.cohort.code, size),
-            "source_row": np.arange(size) - np.searchsorted(rows.council, rows.council) + 1,
+            "source_row": np.arange(size) - np.searchsorted(council, council) + 1,
             # The truth has several cohorts in one file, so numbers must not repeat between them.
-            "person_id": world.cohort.first_year * 10_000_000 + rows.person,
-            "is_twin": world.people.twin[rows.person],
+            "person_id": world.cohort.first_year * 10_000_000 + person,
+            "is_twin": world.people.twin[person],
         }
     )
