@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from privacy.doors.shipped import read_yaml
 from sources.reference import FOLDER, read_rows
 from sources.reference.cohorts import Cohort
@@ -143,10 +145,8 @@ class Target:
 @cache
 def load_targets() -> tuple[Target, ...]:
     """Return the targets in file order."""
-    return tuple(
-        Target(row["area_code"] or None, float(row["percent"]), int(row["year"]), row["name"], row["source"])
-        for row in read_rows(FOLDER / "gld_targets.csv")
-    )
+    rows = tuple(row | {"area_code": row["area_code"] or None} for row in read_rows(FOLDER / "gld_targets.csv"))
+    return TypeAdapter(tuple[Target, ...]).validate_python(rows)
 
 
 PLAUSIBLE_SHARES = FOLDER / "plausible_shares.csv"
@@ -284,8 +284,4 @@ class Break:
 @cache
 def load_breaks() -> tuple[Break, ...]:
     """Return every known break."""
-    content = read_yaml(FOLDER / "breaks.yaml")
-    return tuple(
-        Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
-        for entry in content
-    )
+    return TypeAdapter(tuple[Break, ...]).validate_python(read_yaml(FOLDER / "breaks.yaml"))

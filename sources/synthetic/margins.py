@@ -5,7 +5,6 @@ For other councils, sizes, mixes and rates have a plausible spread, drawn with a
 national total equals the published one. Every cohort has the margins of 2024/25.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,6 +32,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
 }
 """Breakdowns of each topic; the rate of the last one follows from the others and the total."""
 
+_PILOT_MIX = read_rows(Path(__file__).with_name("pilot_mix.csv"))
 _SPREAD_SEED = 202425
 _SIZE_BY_KIND = {"E06": 0.75, "E08": 1.1, "E09": 0.85, "E10": 2.6}
 """Relative size of unitary, metropolitan, London and county authorities."""
@@ -80,14 +80,15 @@ def build_margins(england: bool, scale: float) -> Margins:
 @cache
 def _build_pilot() -> Margins:
     councils = tuple(load_places()[name] for name in PILOT)
-    totals = [_get_published(SEX, place.new_la_code)[TOTAL] for place in councils]
-    children = np.array([int(row["children_count"]) for row in totals])
-    gld = np.array([float(row["gld_children_count"]) for row in totals])
-    elgs = np.array([float(row["elgs_expected_average"]) for row in totals])
+    children, gld, elgs = (
+        np.array([_get_total(place.new_la_code, figure) for place in councils])
+        for figure in ("children_count", "gld_children_count", "elgs_expected_average")
+    )
+    children = children.astype(np.int64)
     counts = {topic: _compute_pilot_counts(topic, councils, children) for topic in TOPICS}
     rates = {topic: _compute_pilot_rates(topic, councils, gld / children) for topic in (SEX, FSM, ETHNICITY, SEN)}
     # First language and term of birth have the national rates, shifted by the gap between the pilot and England.
-    gap = gld.sum() / children.sum() - _get_national_gld()
+    gap = gld.sum() / children.sum() - _get_total(COUNTRY[0], "gld_children_percent") / 100
     pooled = {topic: _compute_national_rates(topic) + gap for topic in (LANGUAGE, TERM)}
     return Margins(councils, children, gld, elgs, counts, rates, pooled)
 
@@ -97,13 +98,12 @@ def _build_england() -> Margins:
     pilot = _build_pilot()
     others = tuple(place for name, place in load_places().items() if name not in PILOT)
     rng = np.random.default_rng(_SPREAD_SEED)
-    national = _get_published(SEX, COUNTRY[0])[TOTAL]
-    sizes = _draw_other_sizes(rng, others, int(national["children_count"]) - int(pilot.children.sum()))
+    sizes = _draw_other_sizes(rng, others, int(_get_total(COUNTRY[0], "children_count")) - int(pilot.children.sum()))
     counts = {topic: _draw_other_counts(rng, topic, others, sizes, pilot.counts[topic]) for topic in TOPICS}
     # Councils with more children on free school meals have lower rates; `+=` keeps the national number.
     fsm_share = counts[FSM][:, 1] / sizes
     rate = 0.7 - 0.5 * fsm_share + rng.normal(0, 0.018, len(others))
-    rate += (float(national["gld_children_count"]) - pilot.gld.sum() - (rate * sizes).sum()) / sizes.sum()
+    rate += (_get_total(COUNTRY[0], "gld_children_count") - pilot.gld.sum() - (rate * sizes).sum()) / sizes.sum()
     elgs = _ELGS_IF_GLD * rate + _ELGS_IF_NOT * (1 - rate)
     blank = {topic: np.full((len(others), values.shape[1]), np.nan) for topic, values in pilot.rates.items()}
     return Margins(
@@ -151,14 +151,12 @@ def _compute_pilot_counts(topic: str, councils: tuple[Place, ...], children: Int
     if topic == TERM:
         shares = np.tile(_compute_national_counts(topic), (len(councils), 1)).astype(float)
     elif topic == SEX:
-        female = _compute_national_counts(SEX)[0] / _compute_national_counts(SEX).sum()
-        known = [_get_published(SEX, place.new_la_code).get("Female", {}) for place in councils]
-        share = [int(row["children_count"]) / n if row else female for row, n in zip(known, children, strict=True)]
-        shares = np.array([share, 1 - np.array(share)]).T
+        national = _compute_national_counts(SEX)
+        published = np.array([_get_published(SEX, place.new_la_code, "children_count")[0] for place in councils])
+        female = np.where(np.isnan(published), national[0] / national.sum(), published / children)
+        shares = np.array([female, 1 - female]).T
     else:
-        mix = _load_pilot_mix()
-        keys = [[(place.council, topic, label) for label in TOPICS[topic]] for place in councils]
-        shares = np.array([[float(mix[key]["children_share"]) for key in row] for row in keys])
+        shares = _get_pilot_mix(topic, councils, "children_share")
     return round_to_totals(shares, children)
 
 
@@ -167,48 +165,43 @@ def _compute_pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats)
 
     The first breakdown (girls, Unknown) is never NaN: if unpublished, it is the total plus the national gap.
     """
-    rates = np.full((len(councils), len(TOPICS[topic])), np.nan)
-    for row, place in enumerate(councils):
-        for column, label in enumerate(TOPICS[topic][:-1]):
-            if topic == SEX:
-                percent = _get_published(SEX, place.new_la_code).get(label, {}).get("gld_children_percent")
-            else:
-                percent = _load_pilot_mix()[place.council, topic, label]["gld_percent"]
-            rates[row, column] = float(percent or np.nan) / 100
-    by_gap = total + _compute_national_rates(topic)[0] - _get_national_gld()
+    if topic == SEX:
+        rates = np.array([_get_published(SEX, place.new_la_code, "gld_children_percent") for place in councils]) / 100
+    else:
+        rates = _get_pilot_mix(topic, councils, "gld_percent") / 100
+    rates[:, -1] = np.nan
+    by_gap = total + _compute_national_rates(topic)[0] - _get_total(COUNTRY[0], "gld_children_percent") / 100
     rates[:, 0] = np.where(np.isnan(rates[:, 0]), by_gap, rates[:, 0])
     return rates
 
 
-def _get_published(topic: str, code: str) -> Mapping[str, Mapping[str, str]]:
-    """Return published rows of one area by breakdown of the topic; empty if the area has no figures for it."""
-    return load_children(topic).get((code, _YEAR), {})
+def _get_published(topic: str, code: str, figure: str) -> Floats:
+    """Return a figure of one area by breakdown of the topic, NaN if unpublished."""
+    rows = load_children(topic).get((code, _YEAR), {})
+    return np.array([float(rows.get(label, {}).get(figure) or np.nan) for label in TOPICS[topic]])
 
 
-def _list_national_rows(topic: str) -> list[Mapping[str, str]]:
-    rows = _get_published(topic, COUNTRY[0])
-    return [rows[label] for label in TOPICS[topic]]
+def _get_total(code: str, figure: str) -> float:
+    return float(load_children(SEX)[code, _YEAR][TOTAL][figure])
 
 
 def _compute_national_counts(topic: str) -> Ints:
-    counts = np.array([int(row["children_count"]) for row in _list_national_rows(topic)])
+    counts = _get_published(topic, COUNTRY[0], "children_count").astype(np.int64)
     # Published breakdowns need not add up to the total; the last one takes the difference.
-    counts[-1] += int(_get_published(SEX, COUNTRY[0])[TOTAL]["children_count"]) - counts.sum()
+    counts[-1] += int(_get_total(COUNTRY[0], "children_count")) - counts.sum()
     return counts
 
 
 def _compute_national_rates(topic: str) -> Floats:
     """Return published national shares at GLD, NaN for the last breakdown."""
-    rates = np.array([float(row["gld_children_percent"]) / 100 for row in _list_national_rows(topic)])
+    rates = _get_published(topic, COUNTRY[0], "gld_children_percent") / 100
     rates[-1] = np.nan
     return rates
 
 
-def _get_national_gld() -> float:
-    return float(_get_published(SEX, COUNTRY[0])[TOTAL]["gld_children_percent"]) / 100
-
-
-@cache
-def _load_pilot_mix() -> dict[tuple[str, str, str], dict[str, str]]:
-    rows = read_rows(Path(__file__).with_name("pilot_mix.csv"))
-    return {(row["council"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
+def _get_pilot_mix(topic: str, councils: tuple[Place, ...], figure: str) -> Floats:
+    """Return a figure of `pilot_mix.csv` by council and breakdown of the topic, NaN if it is blank."""
+    rows = {(row["council"], row["breakdown"]): row for row in _PILOT_MIX if row["breakdown_topic"] == topic}
+    return np.array(
+        [[float(rows[place.council, label][figure] or np.nan) for label in TOPICS[topic]] for place in councils]
+    )
