@@ -53,7 +53,7 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def copy_lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return column lineage for a run's metadata: the same as in the asset's definition."""
-    return check_metadata({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
+    return {COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]}
 
 
 _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
@@ -71,13 +71,11 @@ def _describe_columns(columns: Iterable[_Column], *to_read: str) -> dict[str, An
         for name, kind, text, made_of in listed
     ]
     lineage_of = {name: made_of for name, _, _, made_of in listed if made_of}
-    return check_metadata(
-        {
-            COLUMN_SCHEMA: dg.TableSchema(schema),
-            COLUMN_LINEAGE: dg.TableColumnLineage(lineage_of),
-            **name_documents(*to_read),
-        }
-    )
+    return {
+        COLUMN_SCHEMA: dg.TableSchema(schema),
+        COLUMN_LINEAGE: dg.TableColumnLineage(lineage_of),
+        **name_documents(*to_read),
+    }
 
 
 def _format_inputs(made_of: Sequence[dg.TableColumnDep]) -> str:
@@ -95,9 +93,7 @@ def _format_inputs(made_of: Sequence[dg.TableColumnDep]) -> str:
 def describe_landed(contract: SourceContract) -> dict[str, Any]:
     """Return metadata for a landed extract."""
     columns = [dg.TableColumn(c.name, c.kind.value, description=c.description) for c in contract.columns]
-    return check_metadata(
-        {COLUMN_SCHEMA: dg.TableSchema(columns), **name_documents("docs/sources.md", "docs/formats.md")}
-    )
+    return {COLUMN_SCHEMA: dg.TableSchema(columns), **name_documents("docs/sources.md", "docs/formats.md")}
 
 
 def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
@@ -165,7 +161,7 @@ def describe_confidential(
 def name_documents(*names: str, and_more: str = "") -> dict[str, Any]:
     """Return metadata that names documents to read."""
     text = "To read on: " + ", ".join(f"`{name}`" for name in names)
-    return check_metadata({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
+    return {DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")}
 
 
 _FACTS = {

@@ -31,11 +31,7 @@ S = TypeVar("S", CohortStore, ExtractStore)
 
 
 class InUse(Exception):
-    """Raised if other processes are using the home folder and did not finish in time."""
-
-
-class RemovalUnfinished(InUse):
-    """Raised if a removal is unfinished because its process is still running or has died."""
+    """Raised if other processes are using the home folder and did not finish in time, or a removal was interrupted."""
 
 
 class Busy(Exception):
@@ -46,7 +42,7 @@ class Busy(Exception):
 def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Prevent removals during the block.
 
-    Raises `InUse` if a removal does not end within `patience` seconds, and `RemovalUnfinished` if one was interrupted.
+    Raises `InUse` if a removal does not end within `patience` seconds, or if one was interrupted.
     """
     if _held.get():
         yield
@@ -55,7 +51,7 @@ def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[N
     refusal = _REMOVAL_AT_WORK.format(home.root)
     with hold_lock(home.lock, shared=True, refusal=InUse(refusal), patience=patience):
         if home.is_removal_unfinished:
-            raise RemovalUnfinished(refusal)
+            raise InUse(refusal)
         yield
 
 

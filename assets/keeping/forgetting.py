@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -248,14 +249,8 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
             suppressions.suppress(store, of_files)
             _remove(store, keys)
 
-        def build_filter(store: ExtractStore) -> Gone:
-            """Return the `Gone` function for the rows on the suppression list."""
-            rows = _list_suppressed_numbers(store) if deliveries.read(store.quality) else []
-            gone = derive_row_keys(store, keys).derive_keys(np.array(rows)) if rows else np.empty(0, np.uint64)
-            return lambda own: np.isin(own, gone)
-
-        cohorts = sorted({extract.cohort for extract in removal.extracts})
-        not_linked = [text for cohort in cohorts for text in link_again(home.get_cohort(cohort), keys, build_filter)]
+        stores = [home.get_cohort(cohort) for cohort in sorted({extract.cohort for extract in removal.extracts})]
+        not_linked = [text for store in stores for text in link_again(store, keys, partial(_build_filter, keys))]
         home.unfinished_removal.unlink()
         return not_linked
 
@@ -281,6 +276,17 @@ def _read_part_numbers(store: ExtractStore) -> dict[str, int]:
 def _list_suppressed_numbers(store: ExtractStore) -> list[int]:
     """Return the sorted numbers, in the extract, of rows on the suppression list."""
     return sorted(row.source_row for row in suppressions.list_suppressed(store, _read_part_numbers(store)))
+
+
+def _build_filter(keys: KeyRing, store: ExtractStore) -> Gone:
+    """Return the `Gone` function for an extract's rows on the suppression list."""
+    if not (rows := _list_suppressed_numbers(store)):
+        return lambda own: np.zeros(len(own), bool)
+    # parts that are not resolved yet have no intake result
+    in_parts = PartStore(store).list_kept()
+    of_extract = row_keys.derive_part_keys(keys, *store.key) if in_parts else derive_row_keys(store, keys)
+    gone = of_extract.derive_keys(np.array(rows))
+    return lambda own: np.isin(own, gone)
 
 
 def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
@@ -315,12 +321,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     quality, kept_parts = deliveries.read(store.quality), parts.list_kept()
     if not (rows := _list_suppressed_numbers(store)):
         return
-    of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
-    gone = of_extract.derive_keys(np.array(rows))
     holders = {store.pseudonymised: "", store.quarantine: "", store.tokens: "tokens"}
     for stem in sorted({part.kept_in for part in kept_parts}):
         holders |= parts.get_files(stem).holders
-    suppressions.write_without(store.home, keys, holders, lambda own: np.isin(own, gone))
+    suppressions.write_without(store.home, keys, holders, _build_filter(keys, store))
     for part in kept_parts:
         _update_note(parts, keys, part, rows)
     if quality is None:  # parts that are not resolved yet

@@ -31,6 +31,7 @@ from sources.reference.published_figures import (
     write_expected_rows,
 )
 from sources.synthetic.drawing import Ints
+from sources.synthetic.people import NAME_TYPE
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
 from sources.synthetic.returns import RETURNS
 
@@ -223,18 +224,11 @@ def _encode_text(content: bytes, encoding: str) -> bytes:
     """Encode text in the council's encoding; letters that it lacks lose their accents or become `?`."""
     if codecs.lookup(encoding).name == "utf-8":
         return content
-    return content.decode().encode(encoding, errors=_PLAIN)
-
-
-def _replace_letters(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    letters = str(strip_accents(np.array([error.object[error.start : error.end]], dtype="U40"))[0])
-    latin = "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
-    return "".join(letter if letter.isascii() else "?" for letter in latin), error.end
-
-
-_PLAIN = "plain-letters"
-codecs.register_error(_PLAIN, _replace_letters)
+    text = content.decode()
+    lacking = [letter for letter in sorted(set(text)) if not letter.encode(encoding, "ignore")]
+    forms = (unicodedata.normalize("NFKD", plain) for plain in strip_accents(np.array(lacking, NAME_TYPE)).tolist())
+    latin = ["".join(c if c.isascii() else "?" for c in form if not unicodedata.combining(c)) for form in forms]
+    return text.translate(str.maketrans(dict(zip(lacking, latin, strict=True)))).encode(encoding)
 
 
 def _write_truth(path: Path, cohort: Cohort, truth: pa.Table) -> None:
