@@ -61,10 +61,7 @@ _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
 
 
 def _describe_columns(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
-    """Return metadata with columns and lineage.
-
-    Column descriptions repeat the lineage, because open-source Dagster does not draw it.
-    """
+    """Return metadata of columns and lineage. Descriptions repeat the lineage, which Dagster itself does not draw."""
     listed = list(columns)
     schema = [
         dg.TableColumn(name, kind, description=". ".join(filter(None, (text, _format_inputs(made_of)))))

@@ -86,10 +86,7 @@ def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list
 
 
 def tag_partition_range(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[str, str]:
-    """Return tags for one run over the smallest partition range that includes these councils of a cohort.
-
-    `known` lists all councils in partition order.
-    """
+    """Return tags of a run over the smallest range of `known`, all councils in order, that includes these councils."""
     positions = [known.index(council) for council in councils]
     return {
         RANGE_START: build_partition_key(known[min(positions)], cohort),

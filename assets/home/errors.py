@@ -79,10 +79,7 @@ def is_own(error: Exception) -> bool:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise `StepFailed` for errors in the block that are neither the project's nor Dagster's.
-
-    The traceback keeps code locations but no values.
-    """
+    """Raise `StepFailed`, whose traceback has no values, for errors that are neither the project's nor Dagster's."""
     try:
         yield
     except Exception as error:

@@ -40,10 +40,7 @@ class Busy(Exception):
 
 @contextmanager
 def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Prevent removals during the block.
-
-    Raises `InUse` if a removal does not end within `patience` seconds, or if one was interrupted.
-    """
+    """Prevent removals during the block. Raises `InUse` if one does not end in time, or was interrupted."""
     if _held.get():
         yield
         return
@@ -57,10 +54,7 @@ def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[N
 
 @contextmanager
 def lock_home(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Prevent all other work during the block, and first clean up after steps that died.
-
-    Raises `InUse` if other work does not end within `patience` seconds.
-    """
+    """Clean up after steps that died, and prevent all other work. Raises `InUse` if that does not end in time."""
     if _held.get():
         yield
         return

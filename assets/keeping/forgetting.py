@@ -26,11 +26,9 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, suppressions
 from assets.intake.deliveries import ExtractQuality, derive_row_keys
 from assets.intake.parts import NUMBER, Part, PartStore
-from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
-from assets.intake.quality_report.report import report_council, report_extract
+from assets.intake.quality_report import profile, report
 from assets.intake.suppressions import Gone, Objection, Suppressed
 from assets.linkage import inputs
-from assets.linkage.inputs import LinkageRecord, NotLinked
 from assets.linkage.link import NothingToLink, derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, open_tokens
@@ -55,10 +53,7 @@ GoneOf: TypeAlias = Callable[[ExtractStore], Gone]
 
 @dataclass(frozen=True, order=True)
 class ExtractRows:
-    """Row numbers in one current extract. `file_mac` identifies the delivery that the numbers refer to.
-
-    `objection` is the id of the rows' objection, or empty.
-    """
+    """Row numbers in the delivery with this `file_mac` of an extract, and the id of their objection, or empty."""
 
     cohort: str
     council: str
@@ -114,10 +109,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
 
 
 def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRows]) -> list[ExtractRows]:
-    """Find the rows of the same child in other cohorts, where a wrong or corrected date of birth has put them.
-
-    They are recognised by their marks, and by the links of their cohort.
-    """
+    """Find the child's rows in other cohorts, where a wrong date of birth has put them, by marks and by links."""
     own, others = {extract.cohort for extract in found}, list[ExtractRows]()
     of_child = _build_objections(home, found, keys)
     for store in (home.get_cohort(code) for code in _list_cohorts_held(home) if of_child and code not in own):
@@ -332,10 +324,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     now = _recount_intake(store, quality, rows)
     deliveries.keep(store.quality, now)
     if stopped := deliveries.read_stopped(store):
-        report_extract(store.home, stopped, now)
+        report.report_extract(store.home, stopped, now)
     else:
-        report_extract(store.home, now, next(iter(deliveries.read_previous(store, now.file_mac)), None))
-    report_council(store.cohort_store, store.council)
+        report.report_extract(store.home, now, next(iter(deliveries.read_previous(store, now.file_mac)), None))
+    report.report_council(store.cohort_store, store.council)
 
 
 def _update_note(parts: PartStore, keys: KeyRing, part: Part, rows: Collection[int]) -> None:
@@ -353,8 +345,9 @@ def _recount_intake(store: ExtractStore, quality: ExtractQuality, rows: Collecti
     """Return an intake result as if these rows had been left out."""
     kept = pyarrow.parquet.read_metadata(store.pseudonymised).num_rows
     with open_in_memory() as con:
-        (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)])
-        warned = count_warned_rows(store.quarantine) if store.quarantine.exists() else quality.rows_warned
+        extract = profile.Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)
+        (found,) = profile.count(con, [extract])
+        warned = profile.count_warned_rows(store.quarantine) if store.quarantine.exists() else quality.rows_warned
     return replace(
         quality,
         rows_kept=kept,
@@ -371,7 +364,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     # read from the links and their record, before either is changed
     of_links = pyarrow.parquet.read_table(store.links, columns=["council"]) if store.links.exists() else None
     linked = set(of_links["council"].unique().to_pylist()) if of_links else set[str]()
-    with contextlib.suppress(NotLinked):
+    with contextlib.suppress(inputs.NotLinked):
         linked |= set(inputs.read_record(store).taking_part)
     councils = sorted(linked)
     # returns are encrypted to services and cannot be opened here; their own job makes them again
@@ -382,7 +375,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     forget_rows(store)
     # removed whole: the sheets of a review may show the child to a sender
     shutil.rmtree(store.review, ignore_errors=True)
-    inputs.write_record(store, LinkageRecord(councils))
+    inputs.write_record(store, inputs.LinkageRecord(councils))
     # the links stay, because they keep the ids of all other children; the pairs are weighed anew
     store.pair_cache.unlink(missing_ok=True)
     for path in store.linked.iterdir():

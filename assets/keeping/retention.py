@@ -239,11 +239,7 @@ def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: 
 
 
 def _compute_mac(keys: KeyRing, landed: Landed) -> str:
-    """Return a file's MAC.
-
-    If the file cannot be read, or is a link out of its council's folder, return an empty string, which matches no
-    delivery.
-    """
+    """Return a file's MAC; empty, as of no delivery, if it cannot be read or is a link out of its council's folder."""
     try:
         return deliveries.compute_file_mac(keys, hash_content(landed.path, within=landed.within))
     except ExtractStopped:
@@ -278,10 +274,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
-    """Record, overwrite and unlink a file.
-
-    Return False if the sender has replaced it, or put a link or folder there.
-    """
+    """Record, overwrite and unlink a file. Return False if the sender replaced it, or put a link or folder there."""
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     # the sender may have replaced its folder with a link since the check

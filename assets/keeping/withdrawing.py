@@ -16,18 +16,15 @@ from assets.home.home_lock import lock_home
 from assets.home.paths import ExtractStore, Home
 from assets.home.processing_log import Key, Processing, record
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.intake.parts import Part, PartStore, SortedFiles, compute_moved_mac
 from assets.intake.suppressions import Gone, write_without
 from assets.keeping import forgetting
-from assets.keeping.forgetting import link_again
 from privacy import row_keys
 from privacy.doors.environment import get_settings
 from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import RESTRICTED, KeyProblem, KeyRing
-from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, list_cohorts
 
@@ -103,7 +100,7 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
     gone = {each.store: _build_part_filter(keys, each.store, each.number) for each in done}
     not_linked = []
     for store in gone:
-        not_linked += link_again(
+        not_linked += forgetting.link_again(
             store.cohort_store, keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
         )
     home.unfinished_withdrawal.unlink()
@@ -151,7 +148,7 @@ def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
 def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
     """Return the `Gone` function for the rows of a part."""
     of_extract = row_keys.derive_part_keys(keys, *store.key)
-    return lambda own: np.asarray(split_number(of_extract.find_rows(own))[0] == number)
+    return lambda own: np.asarray(row_keys.split_number(of_extract.find_rows(own))[0] == number)
 
 
 def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> bool:
@@ -159,7 +156,7 @@ def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> bool:
     source, cohort, council = store.key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in PartStore(store).list_kept()):
-        return isinstance(intake.ingest_kept_parts(landed), ExtractQuality)
+        return isinstance(intake.ingest_kept_parts(landed), deliveries.ExtractQuality)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn; no part is in")
     intake.refuse(council, source, cohort, stopped)
     return False

@@ -137,10 +137,7 @@ def record_entry(home: Home, entry: LogEntry) -> None:
 
 
 def check_anchored(home: Home) -> int:
-    """Check that the log is unbroken and has every line that the processing log knows; return the number of lines.
-
-    Raises `LogBroken`.
-    """
+    """Check that the log is unbroken and has the lines the processing log knows; count them. Raises `LogBroken`."""
     hashes = [line["entry_hash"] for line in chained_log.read_entries(home.disclosures)]
     notes = (entry.note for entry in processing_log.verify(home) if entry.what == Processing.RETURN)
     for number, known in (anchor.groups() for note in notes if (anchor := _ANCHOR.fullmatch(note))):

@@ -19,7 +19,6 @@ import pyarrow.parquet
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore, ExtractStore
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
 from assets.linkage.arrivals import is_in_full, list_able_services, list_census_months, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
@@ -102,10 +101,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
 @with_removals_blocked
 @with_cohort_lock
 def release(store: ExtractStore, reason: str) -> None:
-    """Record that a person has looked at an unusual delivery.
-
-    Raises `NothingToReturn` if no delivery waits, or for an invalid reason.
-    """
+    """Record that a person has looked at a delivery. Raises `NothingToReturn` if none waits, or without a reason."""
     if not is_reason(reason):
         raise NothingToReturn(f"{A_REASON}: nothing was recorded")
     extract = deliveries.read_current(store)
@@ -152,7 +148,7 @@ class Maker:
     @cached_property
     def in_full(self) -> list[Sender]:
         """Senders of the `able` services whose extracts due by the day are all in."""
-        cohort, sent = Cohort(self.store.cohort), dict[str, dict[str, ExtractQuality]]()
+        cohort, sent = Cohort(self.store.cohort), dict[str, dict[str, deliveries.ExtractQuality]]()
         for (council, source), extract in self.extracts.items():
             sent.setdefault(council, {})[source] = extract
         senders = [Sender(council, service) for council in sorted(sent) for service in self.able]

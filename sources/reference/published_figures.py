@@ -273,10 +273,7 @@ class Break:
     not_known: str = ""
 
     def is_between(self, before: str | None, cohort: str) -> bool:
-        """Return whether the break is between two cohorts.
-
-        `before` is the earlier one, or None for all earlier cohorts.
-        """
+        """Return whether the break is between two cohorts; `before` is the earlier one, None for all earlier ones."""
         # Codes of cohorts sort by time as text.
         return (before is None or before < self.cohort) and self.cohort <= cohort
 

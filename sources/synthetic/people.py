@@ -62,8 +62,7 @@ def draw_name_groups(rng: np.random.Generator, ethnicity: Ints) -> tuple[Ints, I
 
 
 def _draw_words(rng: np.random.Generator, group: Ints, lists: Mapping[str, Bools]) -> Texts:
-    """Draw a name for each child from the lists of its name group; `lists` maps each list to the children who use
-    it."""
+    """Draw a name for each child from the lists of its name group; `lists` maps each list to those who use it."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         for column, users in lists.items():
@@ -281,10 +280,7 @@ def _draw_minor_ethnicity(rng: np.random.Generator, major: Ints, other_language:
 
 
 def _draw_languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
-    """Draw the first-language code (index of `LANGUAGE_CODES`).
-
-    It depends on ethnicity and on `language`: Unknown, other or English.
-    """
+    """Draw the first-language code (index of `LANGUAGE_CODES`) by ethnicity and `language`: Unknown, other, English."""
     table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in _LANGUAGES])
     return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
 

@@ -93,8 +93,7 @@ def _draw_provisional_goals(rng: np.random.Generator, goals: AnyArray, provision
 
 
 def draw_school_census(world: World, leavers: bool = True) -> Rows:
-    """Return the rows of the spring school census: pupils in Reception and, if `leavers`, some who leave before the
-    Profile."""
+    """Return rows of the spring census: pupils in Reception and, if `leavers`, some who leave before the Profile."""
     rng, people = world.streams("school census"), world.people
     still_here = rng.random(len(people)) < (_CENSUS["leavers_on_roll"] if leavers else 0)
     on_roll = people.in_census & (people.pupil | still_here)
