@@ -127,18 +127,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 def redact_errors(step: F) -> F:
     """Decorate the body of an asset or op: check its partition, and log errors as one sentence without values."""
 
-    @functools.wraps(step)
-    def run_whole(*args: Any, **kwargs: Any) -> Any:
-        with _log_errors():
-            return step(*args, **kwargs)
+    if not inspect.isgeneratorfunction(step):
+        return _log_errors()(step)
 
+    # Dagster handles generator functions differently, so the wrapper of one is another
     @functools.wraps(step)
     def run_stepwise(*args: Any, **kwargs: Any) -> Any:
         with _log_errors():
             yield from step(*args, **kwargs)
 
-    # Dagster handles generator functions differently, so the wrapper must be one if the function is
-    return run_stepwise if inspect.isgeneratorfunction(step) else run_whole  # type: ignore[return-value]
+    return run_stepwise  # type: ignore[return-value]
 
 
 @contextmanager

@@ -540,11 +540,7 @@ def _build_extract_rows(store: ExtractStore, rows: Sequence[int]) -> ExtractRows
 
 def _merge_extract_rows(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
     """Merge entries, so that each delivery of an extract appears once."""
-    by_extract: dict[tuple[str, str, str, str], set[int]] = {}
+    rows: dict[ExtractRows, set[int]] = {}
     for extract in extracts:
-        key = (extract.cohort, extract.council, extract.source, extract.file_mac)
-        by_extract.setdefault(key, set()).update(extract.rows)
-    return tuple(
-        ExtractRows(cohort, council, source, tuple(sorted(rows)), mac)
-        for (cohort, council, source, mac), rows in sorted(by_extract.items())
-    )
+        rows.setdefault(replace(extract, rows=(), objection=""), set()).update(extract.rows)
+    return tuple(replace(extract, rows=tuple(sorted(rows[extract]))) for extract in sorted(rows))

@@ -151,14 +151,12 @@ def _iter_folders_and_files(home: Home) -> Iterator[Due]:
         for path in home.returns.glob(pattern):
             council, source = [*path.relative_to(home.returns).parent.parts, "", ""][:2]
             yield Due(path.stem.rpartition("-")[2], what, council, source, path)
-    patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS]
-    patterns += [f"{kind}/cohort=*" for kind in ("reports", "linked", "reviews")]
-    for pattern in patterns:
-        for path in home.restricted.glob(pattern):
+    patterns = {home.restricted / kind: "source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS}
+    patterns |= {home.restricted / kind: "cohort=*" for kind in ("reports", "linked", "reviews")}
+    for folder, pattern in (patterns | {home.tokens_zone: "source=*/cohort=*"}).items():
+        for path in folder.glob(pattern):
             source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""
-            yield Due(path.name.removeprefix("cohort="), pattern.partition("/")[0], "", source, path)
-    for path in home.tokens_zone.glob("source=*/cohort=*"):
-        yield Due(path.name.removeprefix("cohort="), "tokens", "", path.parent.name.removeprefix("source="), path)
+            yield Due(path.name.removeprefix("cohort="), folder.name, "", source, path)
 
 
 def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:

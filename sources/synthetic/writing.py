@@ -145,12 +145,9 @@ def list_columns_sent(contract: SourceContract, council: str, contract_names: bo
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0
         return [column for column in contract.columns if known or column.name != "nhs_number"]
     kept = (column.name for column in contract.select_role(Role.PAYLOAD))
-    named = {*own.columns, *contract.required, *kept} - set(own.constants)
-    return [
-        column
-        for column in contract.columns
-        if column.name in named or (contract_names and column.name in own.constants)
-    ]
+    named = {*own.columns, *contract.required, *kept}
+    named = named | own.constants.keys() if contract_names else named - own.constants.keys()
+    return [column for column in contract.columns if column.name in named]
 
 
 def _choose_file_ending(council: str, source: str) -> str:
