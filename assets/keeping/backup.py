@@ -133,10 +133,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
 
 
 def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
-    """Read a backup and check each file against the manifest.
-
-    Raises `AgeProblem` if it cannot be decrypted, and `Refused` if it is damaged or of another kind.
-    """
+    """Read a backup and check it against its manifest. Raises `AgeProblem`, or `Refused` if damaged or another kind."""
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(age.decrypt(place, identities)), mode="r:") as archive:
@@ -198,10 +195,7 @@ def find_key_location(keys: Path) -> str:
 
 
 def _copy_ledger(home: Home) -> LedgerCopy | None:
-    """Copy both chains of the ledger, or return None before the first release.
-
-    Raises `LedgerError` if the ledger is missing or does not contain every stored measurement.
-    """
+    """Copy both chains of the ledger, or return None before the first release. Raises `LedgerError` if it lacks any."""
     kept = read_charges(home.restricted)
     if not home.has_ledger:
         if kept:

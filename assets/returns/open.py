@@ -4,7 +4,7 @@ team."""
 import datetime as dt
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,13 @@ from sources.reference.cohorts import Cohort
 _LINES = Path(__file__).with_name("lines.sql")
 
 
-@dataclass(frozen=True)
-class Written:
-    """The files written, and warnings to check before using them."""
-
-    page: Path
-    workbook: Path
-    csv: Path
-    warnings: tuple[str, ...]
-
-
 def open_return(
     file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path, today: dt.date
-) -> Written:
-    """Write the table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped` before writing."""
+) -> tuple[list[Path], list[str]]:
+    """Write the page, workbook and CSV of a return into `out`, and return them and warnings to check before use.
+
+    Raises `ReturnProblem` and `ExtractStopped` before writing.
+    """
     opened = seal.unseal(file, key, signer)
     header = opened.header
     landed = Landed(header.council, header.source, header.cohort, extract)
@@ -67,7 +60,7 @@ def open_return(
     table = team_files.tabulate(lines)
     contents = {csv: team_files.render_csv(*table), workbook: team_files.render_workbook(*table)}
     _write(out, contents | {page: team_files.render_page(header, lines)})
-    return Written(page, workbook, csv, _list_warnings(header, today, newest))
+    return [page, workbook, csv], _list_warnings(header, today, newest)
 
 
 def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
@@ -112,7 +105,7 @@ def _update_newest_serial(key: Path, header: Header) -> int:
     return max(newest, header.serial)
 
 
-def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
+def _list_warnings(header: Header, today: dt.date, newest: int) -> list[str]:
     ended, made = dt.date.fromisoformat(header.expires), dt.date.fromisoformat(header.made_on)
     found = []
     if header.serial < newest:
@@ -129,7 +122,7 @@ def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ..
         found.append(
             f"it was made on {made}, which is in the future by this machine's clock: find out whose clock is wrong"
         )
-    return tuple(found)
+    return found
 
 
 def _load_dialect(header: Header, council_file: Path | None) -> Dialect:

@@ -190,7 +190,7 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
         return answer({"done": False, "parts": named}, lambda: "\n".join(lines), waits=True)
     with show_progress("Taking the part back, and rebuilding what depends on it"):
         done, not_linked = withdraw(landing.resolve(), store, ring, number, reason)
-    parts_done = {f"part {each.number} of {each.store.name}": each.is_in for each in done}
+    parts_done = {f"part {part} of {extract.name}": is_in for (extract, part), is_in in done.items()}
     lines = [
         f"Withdrawn: {part}; {'the other parts stay' if is_in else 'no other part is in'}"
         for part, is_in in parts_done.items()

@@ -66,10 +66,7 @@ def find_number_of_children(place: Place, cohort: Cohort) -> Published | None:
 
 @cache
 def estimate_council_size(council: str) -> float:
-    """Return the published number of children.
-
-    If there is none, return the average of the councils without a published number: England's less the others'.
-    """
+    """Return the published number of children, or England's average over the councils for which none is published."""
     sizes = {
         area: _get_count(rows[TOTAL])
         for (area, cohort), rows in load_children(SEX).items()

@@ -78,10 +78,7 @@ class GrowingWorld:
     def draw(
         cls, first: str, number: int, *, scale: float = 1.0, seed: int = DEFAULT_SEED, contract_names: bool = False
     ) -> "GrowingWorld":
-        """Draw `number` cohorts of the pilot councils, from the `first` on.
-
-        Raises `InvalidCohort`, and `ValueError` for a scale that is not positive or too large for the test numbers.
-        """
+        """Draw pilot cohorts from the `first` on. Raises `InvalidCohort`, and `ValueError` for an impossible scale."""
         if scale <= 0:
             raise ValueError(f"scale must be above 0, not {scale}")
         year = Cohort(first).first_year

@@ -164,10 +164,7 @@ class People:
 
 @dataclass(frozen=True)
 class _Families:
-    """Index of the child whose birth (`birth`) and home (`home`) each child shares; its own if it shares none.
-
-    Twins share both, cousins only the home.
-    """
+    """Index of the child whose birth and home each child shares, or its own: twins share both, cousins the home."""
 
     birth: Ints
     home: Ints
@@ -346,10 +343,7 @@ def _draw_upns(
 
 
 def draw_nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
-    """Draw distinct NHS numbers from the range 999 000 0000 to 999 999 9999, reserved for tests and never issued.
-
-    Raises `ValueError` if `size` exceeds the range.
-    """
+    """Draw distinct NHS numbers reserved for tests, from 999 000 0000 on. Raises `ValueError` if there are too few."""
     valid = _list_nhs_numbers()
     if size > len(valid):
         raise ValueError(

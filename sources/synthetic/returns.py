@@ -43,10 +43,7 @@ _PROFILE, _CENSUS, SETTINGS, VISITS, _SURVEY = (
 
 
 def draw_eyfsp(world: World) -> Rows:
-    """Return the rows of the Profile: every pupil, a few in two councils, a few sent twice or corrected.
-
-    The later row of a corrected pair has the true goals.
-    """
+    """Return the rows of the Profile: every pupil, a few in two councils, a few twice or corrected by a later row."""
     rng, people = world.streams("eyfsp"), world.people
     pupils = np.flatnonzero(people.pupil)
     moved = people.early_council[pupils] != people.council[pupils]

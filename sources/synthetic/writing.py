@@ -159,10 +159,7 @@ def _choose_file_ending(council: str, source: str) -> str:
 
 
 def _convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> dict[str, pa.Array]:
-    """Return rows in contract form as text under the council's headings, codes and date format.
-
-    If several local values map to one code, all of them are used.
-    """
+    """Return rows as text under the council's headings, date format and codes; of several for one, all are used."""
     rng = np.random.default_rng(seed)
     local: dict[str, pa.Array] = {}
     for column in columns:
