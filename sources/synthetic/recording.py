@@ -21,8 +21,7 @@ from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts
-from sources.synthetic.geography import Geography, build_geography
-from sources.synthetic.margins import SEX, Margins, build_margins
+from sources.synthetic.margins import SEX, Geography, Margins, build_geography, build_margins
 from sources.synthetic.people import LEAVERS_SHARE, NAME_TYPE, Dates, People, draw_other_form, draw_people
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")

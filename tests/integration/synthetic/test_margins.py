@@ -11,7 +11,6 @@ from sources.reference.cohorts import Cohort
 from sources.synthetic import DEFAULT_SEED, margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
 from sources.synthetic.drawing import Streams
-from sources.synthetic.geography import build_geography
 from sources.synthetic.people import draw_people
 from sources.synthetic.recording import draw_world
 
@@ -61,7 +60,7 @@ def test_gld_of_breakdowns_is_within_sampling_error(compared: pd.DataFrame) -> N
 
 def test_national_margins() -> None:
     """A tenth of England keeps the national shares at GLD."""
-    cohort, figures, places = Cohort("202425"), margins.build_margins(True, 0.1), build_geography(True)
+    cohort, figures, places = Cohort("202425"), margins.build_margins(True, 0.1), margins.build_geography(True)
     people = draw_people(Streams(7, cohort), cohort, figures, places)
     outcome = draw_attainment(Streams(7, cohort), people, figures, places.get_quintile(people.postcode))
     pupils = people.pupil
