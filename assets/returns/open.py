@@ -12,7 +12,6 @@ import duckdb
 import pyarrow as pa
 
 from assets.returns import team_files
-from assets.returns.team_files import Line, Situation
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.returns import seal
@@ -134,7 +133,7 @@ def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     return found.get_dialect(header.source)
 
 
-def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[Line]:
+def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[team_files.Line]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     header = opened.header
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
@@ -194,7 +193,7 @@ def _read(
     con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
-def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened) -> list[Line]:
+def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened) -> list[team_files.Line]:
     header, contract = opened.header, CONTRACTS[opened.header.source]
     shown = {
         name: label for name, label in team_files.WORDS["headings"].items() if name in contract and name in present
@@ -207,15 +206,15 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
         params={
             "made_on": header.made_on,
             "lately_months": team_files.LATELY_MONTHS,
-            **{each.name.lower(): each.value for each in Situation},
+            **{each.name.lower(): each.value for each in team_files.Situation},
         },
     )
     return [
-        Line(
+        team_files.Line(
             row=row[SOURCE_ROW],
             child=row["child"],
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
-            situation=(situation := Situation(row["situation"])),
+            situation=(situation := team_files.Situation(row["situation"])),
             why=team_files.explain(situation, row, header),
             next_step=team_files.get_next_step(situation, header.service),
         )

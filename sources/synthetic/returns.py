@@ -134,7 +134,8 @@ def draw_early_years_census(world: World) -> Rows:
     true = world.identify(person, home)
     identity = world.record_children(rng, "early_years_census", council, true)
     places = draw_places(rng, world, person, council)
-    table = pa.table({**places.build_columns(people.nhs_number[person]), **identity.build_columns()})
+    numbers = build_text(np.where(places.has_number, people.nhs_number[person], ""))
+    table = pa.table({"nhs_number": numbers, **places.payload, **identity.build_columns()})
     again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
     return build_rows(council, person, table, places.setting, again)
 
@@ -145,10 +146,6 @@ class Places(NamedTuple):
     setting: Ints
     has_number: Bools
     payload: dict[str, pa.Array]
-
-    def build_columns(self, nhs_number: Texts) -> dict[str, pa.Array]:
-        """Return the columns of a census, without identities, given the children's NHS numbers."""
-        return {"nhs_number": build_text(np.where(self.has_number, nhs_number, "")), **self.payload}
 
 
 def draw_places(rng: np.random.Generator, world: World, person: Ints, council: Ints) -> Places:
