@@ -139,10 +139,7 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
 def describe_confidential(
     family: str, made_of: Mapping[str, Mapping[str, Sequence[str]]], extracts: Mapping[str, dg.AssetKey]
 ) -> dict[str, Any]:
-    """Return metadata for a confidential table, over which noise is added.
-
-    `made_of` maps attribute and source to input columns; `extracts` maps source to asset key.
-    """
+    """Return metadata of a confidential table, from input columns by attribute and source, and asset keys by source."""
     columns: list[_Column] = [
         (
             a.name,

@@ -116,11 +116,7 @@ def release(store: ExtractStore, reason: str) -> None:
 
 @dataclass
 class Maker:
-    """The maker of a cohort's returns on one day.
-
-    `extracts` and `unusual` deliveries are by council and source. `con` has the records that `privacy.returns.facts`
-    reads.
-    """
+    """The maker of a cohort's returns on one day. `extracts` and `unusual` deliveries are by council and source."""
 
     store: CohortStore
     agreements: Mapping[str, Agreement]

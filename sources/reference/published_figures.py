@@ -179,10 +179,7 @@ def get_rows_per_child(family: str) -> Range:
 
 
 def get_plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
-    """Return the range of each category of an attribute in a council; the central values add up to 1.
-
-    `label` is the name of the attribute in published statistics.
-    """
+    """Return the range of each category of an attribute, published as `label`, in a council; middles add up to 1."""
     if attribute in _load_stated_ranges():
         return _build_ranges({name: _load_stated_ranges()[attribute][name] for name in categories})
     # Unknown is not published as a category; it gets a range up to `_UNPUBLISHED`.
@@ -256,10 +253,7 @@ def find_published_rows(source: str, council: str) -> int | None:
 
 @dataclass(frozen=True)
 class Break:
-    """A change from a cohort onwards that affects figures by any of `attributes`, in `councils` (all if empty).
-
-    `not_known` says what is still unknown about it.
-    """
+    """A change from a cohort on that affects `attributes`, in `councils` (all if empty); `not_known` is still unknown."""
 
     name: str
     cohort: str

@@ -17,10 +17,7 @@ AnyArray = npt.NDArray[Any]
 
 
 class Streams:
-    """Named random streams: `streams("names")` is a new generator that depends only on seed, cohort and name.
-
-    Each part of the synthetic data has its own stream, so a change in one part does not affect others.
-    """
+    """Named random streams: `streams("names")` depends only on seed, cohort and name, so that no part affects another."""
 
     def __init__(self, seed: int, cohort: Cohort) -> None:
         self._entropy = (seed, int(cohort.code))
