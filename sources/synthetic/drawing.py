@@ -17,7 +17,7 @@ AnyArray = npt.NDArray[Any]
 
 
 class Streams:
-    """Named random streams: `streams("names")` depends only on seed, cohort and name, so that no part affects another."""
+    """Named random streams: `streams("names")` depends only on seed, cohort and name, so no part affects another."""
 
     def __init__(self, seed: int, cohort: Cohort) -> None:
         self._entropy = (seed, int(cohort.code))
