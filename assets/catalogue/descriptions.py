@@ -98,7 +98,7 @@ def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, direc
     tokens = list_token_columns({c.name for c in contract.select_role(Role.IDENTIFIER)})
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
-        (ROW_KEY, "ubigint", "Key of the row, which says nothing of its place in the extract", ()),
+        (ROW_KEY, "ubigint", "Key of the row, which says nothing about its place in the extract", ()),
     ]
     for column in contract.select_role(Role.PAYLOAD):
         month = ", as the first of its month" if column.kind is Kind.DATE else ""
@@ -111,7 +111,7 @@ def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, direc
         columns.append((derived.name, derived.kind.value, derived.description, read))
     for token in tokens:
         made_of = [dg.TableColumnDep(landing, name) for name in token.inputs]
-        text = f"In a file apart, sealed to the linkage: token, keyed twice, of {', '.join(token.inputs)}"
+        text = f"In a separate file, encrypted for the linkage: token, keyed twice, of {', '.join(token.inputs)}"
         columns.append((token.name, "ubigint", text, made_of))
     return _describe_columns(columns, "docs/architecture.md", "docs/linkage.md")
 
@@ -130,7 +130,12 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
         ("council", _TEXT, "Who sent the row", [dg.TableColumnDep(key, "council") for key in keys]),
         (ROW_KEY, "ubigint", "Key of the row in its extract", [dg.TableColumnDep(key, ROW_KEY) for key in keys]),
         ("child_id", _TEXT, child, tokens),
-        ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
+        (
+            "match_rule",
+            _TEXT,
+            "How the row was assigned to its child: own number, twin rows, probabilistic or none",
+            tokens,
+        ),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
     ]
     return _describe_columns(columns, "docs/linkage.md", "docs/linkage-parameters.md")
@@ -154,7 +159,7 @@ def describe_confidential(
 
 def name_documents(*names: str, and_more: str = "") -> dict[str, Any]:
     """Return metadata that names documents to read."""
-    text = "To read on: " + ", ".join(f"`{name}`" for name in names)
+    text = "Further reading: " + ", ".join(f"`{name}`" for name in names)
     return {DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")}
 
 
