@@ -130,12 +130,7 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
         ("council", _TEXT, "Who sent the row", [dg.TableColumnDep(key, "council") for key in keys]),
         (ROW_KEY, "ubigint", "Key of the row in its extract", [dg.TableColumnDep(key, ROW_KEY) for key in keys]),
         ("child_id", _TEXT, child, tokens),
-        (
-            "match_rule",
-            _TEXT,
-            "How the row was assigned to its child: own number, twin rows, probabilistic or none",
-            tokens,
-        ),
+        ("match_rule", _TEXT, "How the row was assigned: own number, twin rows, probabilistic or none", tokens),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
     ]
     return _describe_columns(columns, "docs/linkage.md", "docs/linkage-parameters.md")

@@ -159,8 +159,8 @@ class Home:
         """
         if self.restoring.exists() and self.root not in _restored_by_this_process:
             raise BeingRestored(
-                f"{self.root} is being restored, or its restore was interrupted: wait until it has ended, or copy the home"
-                " folder back again and repeat `readiness restore records`"
+                f"{self.root} is being restored, or its restore was interrupted: wait until it has ended, or copy the"
+                " home folder back again and repeat `readiness restore records`"
             )
         self._check_version()
         private = (self.root, self.restricted, self.tokens_zone, self.dagster)
