@@ -22,14 +22,9 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import load_council_file
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.landing import mark_as_synthetic
+from sources.reference import published_figures
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
-from sources.reference.published_figures import (
-    EXPECTED_ROWS_FILE,
-    SOURCES_OF_CHILDREN,
-    find_published_rows,
-    write_expected_rows,
-)
 from sources.synthetic.drawing import Ints
 from sources.synthetic.people import NAME_TYPE
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
@@ -72,7 +67,7 @@ def generate(
     world = draw_world(Cohort(cohort), seed, councils == "england", scale, contract_names)
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
-    write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
+    write_expected(landing / "reference" / published_figures.EXPECTED_ROWS_FILE, world, scale)
     truth = []
     for source, draw in RETURNS.items():
         rows = draw(world)
@@ -86,13 +81,13 @@ def write_expected(path: Path, world: World, scale: float) -> None:
     """Write the expected numbers of rows if the cohort's size is not the published one."""
     expected = {
         (source, world.cohort.code, entry.council): round(published * scale)
-        for source in SOURCES_OF_CHILDREN
+        for source in published_figures.SOURCES_OF_CHILDREN
         for entry in world.margins.councils
-        if (published := find_published_rows(source, entry.council))
+        if (published := published_figures.find_published_rows(source, entry.council))
     }
     # An existing file may have the numbers of this cohort at another size.
     if scale != 1 or path.exists():
-        write_expected_rows(path, expected)
+        published_figures.write_expected_rows(path, expected)
 
 
 def _write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:
