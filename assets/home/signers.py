@@ -26,7 +26,7 @@ def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
 
 
 def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
-    """Return the ledger, with people who may sign, the first real extract and, if `keys` can sign, public keys."""
+    """Record signers, the first real extract and, if `keys` can sign, public keys in the ledger, and return it."""
     ledger = Ledger(home.ledger)
     # people of the first intake come before those of the policy, because they must sign any change to the policy
     if first := _read_kept(home.first_people):

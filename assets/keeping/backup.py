@@ -195,7 +195,7 @@ def find_key_location(keys: Path) -> str:
 
 
 def _copy_ledger(home: Home) -> LedgerCopy | None:
-    """Copy both chains of the ledger, or return None before the first release. Raises `LedgerError` if it lacks any."""
+    """Copy both chains of the ledger, or return None before the first release. Raises `LedgerError` if it has gaps."""
     kept = read_charges(home.restricted)
     if not home.has_ledger:
         if kept:

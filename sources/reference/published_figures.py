@@ -253,7 +253,7 @@ def find_published_rows(source: str, council: str) -> int | None:
 
 @dataclass(frozen=True)
 class Break:
-    """A change from a cohort on that affects `attributes`, in `councils` (all if empty); `not_known` is not known."""
+    """A change from a cohort on that affects `attributes`, in `councils` (all if empty); `not_known` is still open."""
 
     name: str
     cohort: str
