@@ -78,7 +78,7 @@ class GrowingWorld:
     def draw(
         cls, first: str, number: int, *, scale: float = 1.0, seed: int = DEFAULT_SEED, contract_names: bool = False
     ) -> "GrowingWorld":
-        """Draw pilot cohorts from `first` on. Raises `InvalidCohort`, or `ValueError` if the scale is 0 or too large."""
+        """Draw pilot cohorts from `first` on. Raises `InvalidCohort`, `ValueError` if the scale is 0 or too large."""
         if scale <= 0:
             raise ValueError(f"scale must be above 0, not {scale}")
         year = Cohort(first).first_year
