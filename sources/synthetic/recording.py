@@ -20,7 +20,7 @@ from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment
-from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts
+from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts, build_streams
 from sources.synthetic.margins import SEX, Geography, Margins, build_geography, build_margins
 from sources.synthetic.people import LEAVERS_SHARE, NAME_TYPE, Dates, People, draw_other_form, draw_people
 
@@ -289,7 +289,7 @@ def draw_world(
     cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool, leavers_share: float = LEAVERS_SHARE
 ) -> World:
     """Draw the children of a cohort and everything that their records depend on."""
-    streams = Streams(seed, cohort)
+    streams = build_streams(seed, cohort)
     figures, places = build_margins(england, scale), build_geography(england)
     # In this order: attainment depends on deprivation, which follows from the homes.
     people = draw_people(streams, cohort, figures, places, leavers_share)
