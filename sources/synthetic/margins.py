@@ -231,11 +231,10 @@ _FSM_TILT = np.array([0.4, 1.5, 0.0])
 
 @dataclass(frozen=True)
 class Geography:
-    """Postcodes sorted by council and decile; `council` indexes the margins' councils; deciles are 1 to 10."""
+    """Postcodes sorted by council, as in the margins, and decile, 1 to 10."""
 
     postcode: Texts
     lsoa: Texts
-    council: Ints
     decile: Ints
     listed: Bools
     first: Ints
@@ -275,7 +274,7 @@ def build_geography(england: bool) -> Geography:
     postcode, lsoa, decile, listed = (np.concatenate(part) for part in zip(*parts, strict=True))
     council = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
     edges = np.searchsorted(council * 100 + decile, np.arange(len(parts))[:, None] * 100 + np.arange(1, 12))
-    return Geography(postcode, lsoa, council, decile, listed, edges)
+    return Geography(postcode, lsoa, decile, listed, edges)
 
 
 def _build_council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
