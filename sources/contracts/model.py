@@ -126,6 +126,7 @@ class Rule:
     stop_share: float | None = None
 
 
+stop = partial(Rule, severity=Severity.STOP)
 reject = partial(Rule, severity=Severity.REJECT)
 warn = partial(Rule, severity=Severity.WARN)
 

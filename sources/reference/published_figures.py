@@ -142,7 +142,7 @@ class Target:
 @cache
 def load_targets() -> tuple[Target, ...]:
     """Return the targets in file order."""
-    rows = tuple(row | {"area_code": row["area_code"] or None} for row in read_rows(FOLDER / "gld_targets.csv"))
+    rows = tuple({**row, "area_code": row["area_code"] or None} for row in read_rows(FOLDER / "gld_targets.csv"))
     return TypeAdapter(tuple[Target, ...]).validate_python(rows)
 
 

@@ -215,9 +215,11 @@ def _encode_text(content: bytes, encoding: str) -> bytes:
         return content
     text = content.decode()
     lacking = [letter for letter in sorted(set(text)) if not letter.encode(encoding, "ignore")]
-    forms = (unicodedata.normalize("NFKD", plain) for plain in strip_accents(np.array(lacking, NAME_TYPE)).tolist())
-    latin = ["".join(c if c.isascii() else "?" for c in form if not unicodedata.combining(c)) for form in forms]
-    return text.translate(str.maketrans(dict(zip(lacking, latin, strict=True)))).encode(encoding)
+    plain: dict[str, str | int | None] = {}
+    for letter, form in zip(lacking, strip_accents(np.array(lacking, NAME_TYPE)).tolist(), strict=True):
+        marks_apart = unicodedata.normalize("NFKD", form)
+        plain[letter] = "".join(c if c.isascii() else "?" for c in marks_apart if not unicodedata.combining(c))
+    return text.translate(str.maketrans(plain)).encode(encoding)
 
 
 def _write_truth(path: Path, cohort: Cohort, truth: pa.Table) -> None:
