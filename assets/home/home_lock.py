@@ -31,11 +31,7 @@ S = TypeVar("S", CohortStore, ExtractStore)
 
 
 class InUse(Exception):
-    """Raised if other processes are using the home folder and did not finish in time, or a removal was interrupted."""
-
-
-class Busy(Exception):
-    """Raised if another process is working on the cohort and did not finish in time."""
+    """Raised if another process works on the home folder or cohort for too long, or a removal was interrupted."""
 
 
 @contextmanager
@@ -80,7 +76,7 @@ def with_removals_blocked(step: Callable[Concatenate[S, P], R]) -> Callable[Conc
 
 @contextmanager
 def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
-    """Lock these cohorts during the block. Raises `Busy` if another process does not release one in time.
+    """Lock these cohorts during the block. Raises `InUse` if another process does not release one in time.
 
     Because it waits, the second of two runs of a partition finds the first one's results. A nested block holds its
     locks in addition to the outer ones.
@@ -101,7 +97,7 @@ def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[Non
     """Lock the extracts of these (council, cohort) pairs during the block.
 
     The lock keeps out other intakes of these extracts and work on the whole cohorts. Other councils' extracts can still
-    be ingested in parallel. Raises `Busy` as `lock_cohorts` does.
+    be ingested in parallel. Raises `InUse` as `lock_cohorts` does.
     """
     home.prepare()
     ordered = sorted({(cohort, council) for council, cohort in senders})
@@ -121,7 +117,7 @@ def _take(held: ExitStack, store: CohortStore, council: str = "", *, shared: boo
     if place not in _mine.get():
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
-        busy = Busy(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")
+        busy = InUse(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")
         held.enter_context(hold_lock(place, shared=shared, refusal=busy, patience=PATIENCE_SECONDS))
     return place
 

@@ -87,7 +87,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
     """Find rows by number in the current extract and, with `linked`, all rows of the same children in every cohort.
 
     `keys` are the keys for removals (`RESTRICTED`). Raises `Refused` if the extract or a row does not exist, or if
-    the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
+    the links were made from other extracts; `InUse` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
     extract was ingested under other keys.
     """
     with lock_cohorts(store.home, [store.cohort]):
@@ -124,7 +124,7 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     """Find all rows, in every cohort, of the child with this child_id or token in one cohort or, if None, in any.
 
     Raises `Refused` if there are none, if several children share the token, or if the links were made from other
-    extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` as `find_rows` does.
+    extracts; `InUse` if a run does not end; `KeyProblem`; and `TokensUnusable` as `find_rows` does.
     """
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else _list_cohorts_held(home):
