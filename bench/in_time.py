@@ -26,13 +26,14 @@ import duckdb
 import great_expectations  # noqa: F401  # so that validation runs, and is measured, in this process
 import pandas as pd
 
+from assets.home.errors import Refused
 from assets.intake import deliveries, ingest, part_reader
 from assets.intake.ingest import Intake
 from assets.linkage.link import NothingToLink, link_cohort
 from assets.returns import accounts
 from assets.returns.accounts import read_state
 from assets.returns.agreements import load_all
-from assets.returns.make import Maker, NothingToReturn, make_returns, release
+from assets.returns.make import Maker, make_returns, release
 from bench.pipeline.commands import measure_memory, reset_peak
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal
@@ -165,7 +166,7 @@ class Replay:
                 try:
                     link_cohort(store, sorted(PILOT), pipeline.keys)
                     made = make_returns(store, load_all(pipeline.agreements), pipeline.keys, day)
-                except (NothingToLink, NothingToReturn):
+                except (NothingToLink, Refused):
                     continue
                 linked.append(code)
                 for one in made:

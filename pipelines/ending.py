@@ -25,7 +25,7 @@ ENDINGS = {
     Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough", "AccuracyOutOfReach"),
     Ending.HOLD: (
         *("WaitsForApproval", "WaitsForAcceptance", "NotPublished", "NotAsSigned"),
-        *("Busy", "InUse", "RemovalUnfinished", "BeingRestored", "PlaceInUse"),
+        *("InUse", "BeingRestored", "PlaceInUse"),
     ),
     Ending.FAULT: (
         *("StepFailed", "NotEnoughMemory", "Damaged", "LogBroken", "StoreError"),

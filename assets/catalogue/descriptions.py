@@ -53,7 +53,7 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def copy_lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return column lineage for a run's metadata: the same as in the asset's definition."""
-    return check_metadata({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
+    return {COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]}
 
 
 _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
@@ -61,23 +61,18 @@ _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
 
 
 def _describe_columns(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
-    """Return metadata with columns and lineage.
-
-    Column descriptions repeat the lineage, because open-source Dagster does not draw it.
-    """
+    """Return metadata of columns and lineage. Descriptions repeat the lineage, which Dagster itself does not draw."""
     listed = list(columns)
     schema = [
         dg.TableColumn(name, kind, description=". ".join(filter(None, (text, _format_inputs(made_of)))))
         for name, kind, text, made_of in listed
     ]
     lineage_of = {name: made_of for name, _, _, made_of in listed if made_of}
-    return check_metadata(
-        {
-            COLUMN_SCHEMA: dg.TableSchema(schema),
-            COLUMN_LINEAGE: dg.TableColumnLineage(lineage_of),
-            **name_documents(*to_read),
-        }
-    )
+    return {
+        COLUMN_SCHEMA: dg.TableSchema(schema),
+        COLUMN_LINEAGE: dg.TableColumnLineage(lineage_of),
+        **name_documents(*to_read),
+    }
 
 
 def _format_inputs(made_of: Sequence[dg.TableColumnDep]) -> str:
@@ -95,9 +90,7 @@ def _format_inputs(made_of: Sequence[dg.TableColumnDep]) -> str:
 def describe_landed(contract: SourceContract) -> dict[str, Any]:
     """Return metadata for a landed extract."""
     columns = [dg.TableColumn(c.name, c.kind.value, description=c.description) for c in contract.columns]
-    return check_metadata(
-        {COLUMN_SCHEMA: dg.TableSchema(columns), **name_documents("docs/sources.md", "docs/formats.md")}
-    )
+    return {COLUMN_SCHEMA: dg.TableSchema(columns), **name_documents("docs/sources.md", "docs/formats.md")}
 
 
 def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
@@ -105,7 +98,7 @@ def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, direc
     tokens = list_token_columns({c.name for c in contract.select_role(Role.IDENTIFIER)})
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
-        (ROW_KEY, "ubigint", "Key of the row, which says nothing of its place in the extract", ()),
+        (ROW_KEY, "ubigint", "Key of the row, which says nothing about its place in the extract", ()),
     ]
     for column in contract.select_role(Role.PAYLOAD):
         month = ", as the first of its month" if column.kind is Kind.DATE else ""
@@ -118,7 +111,7 @@ def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, direc
         columns.append((derived.name, derived.kind.value, derived.description, read))
     for token in tokens:
         made_of = [dg.TableColumnDep(landing, name) for name in token.inputs]
-        text = f"In a file apart, sealed to the linkage: token, keyed twice, of {', '.join(token.inputs)}"
+        text = f"In a separate file, encrypted for the linkage: token, keyed twice, of {', '.join(token.inputs)}"
         columns.append((token.name, "ubigint", text, made_of))
     return _describe_columns(columns, "docs/architecture.md", "docs/linkage.md")
 
@@ -137,7 +130,7 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
         ("council", _TEXT, "Who sent the row", [dg.TableColumnDep(key, "council") for key in keys]),
         (ROW_KEY, "ubigint", "Key of the row in its extract", [dg.TableColumnDep(key, ROW_KEY) for key in keys]),
         ("child_id", _TEXT, child, tokens),
-        ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
+        ("match_rule", _TEXT, "How the row was assigned: own number, twin rows, probabilistic or none", tokens),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
     ]
     return _describe_columns(columns, "docs/linkage.md", "docs/linkage-parameters.md")
@@ -146,10 +139,7 @@ def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
 def describe_confidential(
     family: str, made_of: Mapping[str, Mapping[str, Sequence[str]]], extracts: Mapping[str, dg.AssetKey]
 ) -> dict[str, Any]:
-    """Return metadata for a confidential table, over which noise is added.
-
-    `made_of` maps attribute and source to input columns; `extracts` maps source to asset key.
-    """
+    """Return metadata of a confidential table, from input columns by attribute and source, and asset keys by source."""
     columns: list[_Column] = [
         (
             a.name,
@@ -164,8 +154,8 @@ def describe_confidential(
 
 def name_documents(*names: str, and_more: str = "") -> dict[str, Any]:
     """Return metadata that names documents to read."""
-    text = "To read on: " + ", ".join(f"`{name}`" for name in names)
-    return check_metadata({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
+    text = "Further reading: " + ", ".join(f"`{name}`" for name in names)
+    return {DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")}
 
 
 _FACTS = {

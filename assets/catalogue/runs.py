@@ -86,10 +86,7 @@ def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list
 
 
 def tag_partition_range(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[str, str]:
-    """Return tags for one run over the smallest partition range that includes these councils of a cohort.
-
-    `known` lists all councils in partition order.
-    """
+    """Return tags of a run over the smallest range of `known`, all councils in order, that includes these councils."""
     positions = [known.index(council) for council in councils]
     return {
         RANGE_START: build_partition_key(known[min(positions)], cohort),
@@ -130,18 +127,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 def redact_errors(step: F) -> F:
     """Decorate the body of an asset or op: check its partition, and log errors as one sentence without values."""
 
-    @functools.wraps(step)
-    def run_whole(*args: Any, **kwargs: Any) -> Any:
-        with _log_errors():
-            return step(*args, **kwargs)
+    if not inspect.isgeneratorfunction(step):
+        return _log_errors()(step)
 
+    # Dagster handles generator functions differently, so the wrapper of one is another
     @functools.wraps(step)
     def run_stepwise(*args: Any, **kwargs: Any) -> Any:
         with _log_errors():
             yield from step(*args, **kwargs)
 
-    # Dagster handles generator functions differently, so the wrapper must be one if the function is
-    return run_stepwise if inspect.isgeneratorfunction(step) else run_whole  # type: ignore[return-value]
+    return run_stepwise  # type: ignore[return-value]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -36,13 +35,6 @@ _ADVICE = {
 }
 """What to do about errors, by what their classes or messages say; the first that is found counts."""
 _QUOTED_PATH = re.compile(r"""(['"])(/.+?)\1""")
-
-
-class _Rooted(Protocol):
-    """Home folder, for messages with paths relative to its root. A protocol, because senders' tools have no `Home`."""
-
-    @property
-    def root(self) -> Path: ...
 
 
 class StepFailed(Exception):
@@ -79,10 +71,7 @@ def is_own(error: Exception) -> bool:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise `StepFailed` for errors in the block that are neither the project's nor Dagster's.
-
-    The traceback keeps code locations but no values.
-    """
+    """Raise `StepFailed`, whose traceback has no values, for errors that are neither the project's nor Dagster's."""
     try:
         yield
     except Exception as error:
@@ -92,19 +81,19 @@ def translate_errors() -> Iterator[None]:
         raise StepFailed(describe_unexpected_error(error)).with_traceback(error.__traceback__) from None
 
 
-def check_readable(home: _Rooted, path: Path) -> None:
+def check_readable(root: Path, path: Path) -> None:
     """Raise `Damaged` if a Parquet file is incomplete. Only the footer is read, which a truncated file lacks."""
     try:
         pyarrow.parquet.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged file
             raise
-        raise build_damage_error(home, path) from None
+        raise build_damage_error(root, path) from None
 
 
-def build_damage_error(home: _Rooted, path: Path) -> Damaged:
-    """Build the error for an incomplete file of the home folder."""
-    return Damaged(f"{path.relative_to(home.root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
+def build_damage_error(root: Path, path: Path) -> Damaged:
+    """Build the error for an incomplete file of the home folder `root`."""
+    return Damaged(f"{path.relative_to(root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
 
 
 _LINK_AGAIN = "run the linkage of the cohort again, which makes it anew; nothing was charged"

@@ -31,23 +31,12 @@ S = TypeVar("S", CohortStore, ExtractStore)
 
 
 class InUse(Exception):
-    """Raised if other processes are using the home folder and did not finish in time."""
-
-
-class RemovalUnfinished(InUse):
-    """Raised if a removal is unfinished because its process is still running or has died."""
-
-
-class Busy(Exception):
-    """Raised if another process is working on the cohort and did not finish in time."""
+    """Raised if another process works on the home folder or cohort for too long, or a removal was interrupted."""
 
 
 @contextmanager
 def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Prevent removals during the block.
-
-    Raises `InUse` if a removal does not end within `patience` seconds, and `RemovalUnfinished` if one was interrupted.
-    """
+    """Prevent removals during the block. Raises `InUse` if one does not end in time, or was interrupted."""
     if _held.get():
         yield
         return
@@ -55,16 +44,13 @@ def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[N
     refusal = _REMOVAL_AT_WORK.format(home.root)
     with hold_lock(home.lock, shared=True, refusal=InUse(refusal), patience=patience):
         if home.is_removal_unfinished:
-            raise RemovalUnfinished(refusal)
+            raise InUse(refusal)
         yield
 
 
 @contextmanager
 def lock_home(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Prevent all other work during the block, and first clean up after steps that died.
-
-    Raises `InUse` if other work does not end within `patience` seconds.
-    """
+    """Clean up after steps that died, and prevent all other work. Raises `InUse` if that does not end in time."""
     if _held.get():
         yield
         return
@@ -90,7 +76,7 @@ def with_removals_blocked(step: Callable[Concatenate[S, P], R]) -> Callable[Conc
 
 @contextmanager
 def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
-    """Lock these cohorts during the block. Raises `Busy` if another process does not release one in time.
+    """Lock these cohorts during the block. Raises `InUse` if another process does not release one in time.
 
     Because it waits, the second of two runs of a partition finds the first one's results. A nested block holds its
     locks in addition to the outer ones.
@@ -111,7 +97,7 @@ def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[Non
     """Lock the extracts of these (council, cohort) pairs during the block.
 
     The lock keeps out other intakes of these extracts and work on the whole cohorts. Other councils' extracts can still
-    be ingested in parallel. Raises `Busy` as `lock_cohorts` does.
+    be ingested in parallel. Raises `InUse` as `lock_cohorts` does.
     """
     home.prepare()
     ordered = sorted({(cohort, council) for council, cohort in senders})
@@ -131,7 +117,7 @@ def _take(held: ExitStack, store: CohortStore, council: str = "", *, shared: boo
     if place not in _mine.get():
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
-        busy = Busy(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")
+        busy = InUse(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")
         held.enter_context(hold_lock(place, shared=shared, refusal=busy, patience=PATIENCE_SECONDS))
     return place
 

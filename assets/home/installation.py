@@ -30,10 +30,7 @@ class Installation:
         keys: Path | None = None,
         agreements: Path | None = None,
     ) -> Self:
-        """Build the installation from options, or from the environment for those not given.
-
-        Raises `InvalidSettings` if the environment's settings are invalid.
-        """
+        """Build the installation from options, or the environment for those not given. Raises `InvalidSettings`."""
         found = get_settings()
         return cls(
             (landing or found.landing).resolve(),

@@ -159,8 +159,8 @@ class Home:
         """
         if self.restoring.exists() and self.root not in _restored_by_this_process:
             raise BeingRestored(
-                f"{self.root} is being restored, or its restore broke off: wait until it has ended, or copy the home"
-                " folder back again and repeat `readiness restore records`"
+                f"{self.root} is being restored, or its restore was interrupted: wait until it has ended, or copy the"
+                " home folder back again and repeat `readiness restore records`"
             )
         self._check_version()
         private = (self.root, self.restricted, self.tokens_zone, self.dagster)
@@ -170,10 +170,7 @@ class Home:
             close_to_others(folder)
 
     def _check_version(self) -> None:
-        """Raise `MadeByLater` if a later version last wrote to the processing log.
-
-        This version does not know what a later one changed.
-        """
+        """Raise `MadeByLater` if a later version, whose changes this one does not know, wrote to the log last."""
         if (line := chained_log.read_last_entry(self.processing_log)) is None:
             return
         own, theirs = Version(get_software_version()), Version(line.get("software", "0"))

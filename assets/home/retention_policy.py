@@ -53,5 +53,5 @@ def check_may_be_held(cohort: Cohort, today: dt.date) -> None:
     if today >= ends:
         raise CohortExpired(
             f"cohort {cohort.code}: its children's data may not be held since {ends.day} {ends:%B %Y} (cohort_months in"
-            f" the retention policy); its releases stand, and no new one can be made of it"
+            f" the retention policy); its releases stay as they are, and no new one can be made from it"
         )

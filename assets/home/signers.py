@@ -18,10 +18,7 @@ from privacy.release.policy import SignOff, format_public_key, load_policy
 
 
 def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
-    """Store the people named in the policy at the first intake, and the name of the first real extract.
-
-    A process with the release signing key also records them in the ledger.
-    """
+    """Store the policy's people and the first real extract, once; if `keys` can sign, record them in the ledger too."""
     people = load_policy().sign_off
     new = people.people and _keep(home.first_people, people.build_document())
     if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or new) and keys.can_sign:
@@ -29,10 +26,7 @@ def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
 
 
 def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
-    """Record people who may sign, the first real extract and public signing keys in the ledger, and return it.
-
-    Public keys are recorded if `keys` holds the release signing key.
-    """
+    """Record signers, the first real extract and, if `keys` can sign, public keys in the ledger, and return it."""
     ledger = Ledger(home.ledger)
     # people of the first intake come before those of the policy, because they must sign any change to the policy
     if first := _read_kept(home.first_people):

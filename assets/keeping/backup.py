@@ -20,9 +20,8 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from assets.home.errors import Refused
 from assets.home.home_lock import lock_home
@@ -52,11 +51,8 @@ _LOOK_AGAIN_SECONDS = 0.1
 """Pause before trying another file name. Names contain the time in whole seconds."""
 
 
-class Part(StrEnum):
-    """Kinds of backup. Keys are never in one file with the data they open."""
-
-    RECORDS = "records"
-    KEYS = "keys"
+Part = Literal["records", "keys"]
+"""Kinds of backup. Keys are never in one file with the data they open."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +110,13 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     # the log keeps these hashes, so that a backup of the other kind can be refused for the same person
     to = {compute_sha256(each.encode())[:16]: str(age.parse_recipient(each)) for each in recipients}
     # named after its location: keys restored to the wrong one would be noticed only at the next run, perhaps much later
-    location = find_key_location(keys_folder) if part is Part.KEYS else ""
+    location = find_key_location(keys_folder) if part == "keys" else ""
     kind = f"{part}-{location}" if location else part
     # no backup is ever replaced
     while (place := folder / f"readiness-{kind}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.age").exists():
         time.sleep(_LOOK_AGAIN_SECONDS)
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
-    if part is Part.KEYS:
+    if part == "keys":
         # keys can be backed up before there is a home folder
         if home.root.is_dir():
             _check_apart(home, part, to)
@@ -137,10 +133,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
 
 
 def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
-    """Read a backup and check each file against the manifest.
-
-    Raises `AgeProblem` if it cannot be decrypted, and `Refused` if it is damaged or of another kind.
-    """
+    """Read a backup and check it against its manifest. Raises `AgeProblem`, or `Refused` if damaged or another kind."""
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(age.decrypt(place, identities)), mode="r:") as archive:
@@ -202,10 +195,7 @@ def find_key_location(keys: Path) -> str:
 
 
 def _copy_ledger(home: Home) -> LedgerCopy | None:
-    """Copy both chains of the ledger, or return None before the first release.
-
-    Raises `LedgerError` if the ledger is missing or does not contain every stored measurement.
-    """
+    """Copy both chains of the ledger, or return None before the first release. Raises `LedgerError` if it has gaps."""
     kept = read_charges(home.restricted)
     if not home.has_ledger:
         if kept:
@@ -230,7 +220,7 @@ def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     installation = keys.fingerprints["input-mac"]
     hashes = {name: compute_sha256(content) for name, content in contents.items()}
-    document = Manifest(FORMAT, part.value, now, get_software_version(), keys.epoch, installation, hashes).encode_json()
+    document = Manifest(FORMAT, part, now, get_software_version(), keys.epoch, installation, hashes).encode_json()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         # the manifest and its MAC end the archive, so that one that was cut short lacks them
@@ -265,7 +255,7 @@ def _write_whole(place: Path, content: bytes) -> None:
 def _check_place(home: Home, keys: Path, folder: Path, part: Part) -> None:
     if not folder.is_dir():
         raise Refused(f"{folder} does not exist: is its disk mounted? A backup does not create folders")
-    if part is not Part.KEYS and not home.root.is_dir():
+    if part == "records" and not home.root.is_dir():
         raise Refused(f"home folder {home.root} does not exist")
     place = folder.resolve()
     for what in (home.root, keys.resolve()):
@@ -280,7 +270,7 @@ def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
     """Raise `Refused` if a recipient could open both the keys and the records."""
     others = {each for note in _read_notes(home) if note[1] != part for each in note[3].split()}
     if others & set(to):
-        what = "records" if part is Part.KEYS else "keys"
+        what = "records" if part == "keys" else "keys"
         raise Refused(
             f"{what} were backed up to that recipient, who could then open the one with the other: name another"
             " person's key with --recipient"

@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -25,11 +26,9 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, suppressions
 from assets.intake.deliveries import ExtractQuality, derive_row_keys
 from assets.intake.parts import NUMBER, Part, PartStore
-from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
-from assets.intake.quality_report.report import report_council, report_extract
+from assets.intake.quality_report import profile, report
 from assets.intake.suppressions import Gone, Objection, Suppressed
 from assets.linkage import inputs
-from assets.linkage.inputs import LinkageRecord, NotLinked
 from assets.linkage.link import NothingToLink, derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, open_tokens
@@ -54,10 +53,7 @@ GoneOf: TypeAlias = Callable[[ExtractStore], Gone]
 
 @dataclass(frozen=True, order=True)
 class ExtractRows:
-    """Row numbers in one current extract. `file_mac` identifies the delivery that the numbers refer to.
-
-    `objection` is the id of the rows' objection, or empty.
-    """
+    """Row numbers in the delivery with this `file_mac` of an extract, and the id of their objection, or empty."""
 
     cohort: str
     council: str
@@ -91,7 +87,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
     """Find rows by number in the current extract and, with `linked`, all rows of the same children in every cohort.
 
     `keys` are the keys for removals (`RESTRICTED`). Raises `Refused` if the extract or a row does not exist, or if
-    the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
+    the links were made from other extracts; `InUse` if a run does not end; `KeyProblem`; and `TokensUnusable` if an
     extract was ingested under other keys.
     """
     with lock_cohorts(store.home, [store.cohort]):
@@ -113,10 +109,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
 
 
 def _find_in_other_cohorts(home: Home, keys: KeyRing, found: Sequence[ExtractRows]) -> list[ExtractRows]:
-    """Find the rows of the same child in other cohorts, where a wrong or corrected date of birth has put them.
-
-    They are recognised by their marks, and by the links of their cohort.
-    """
+    """Find the child's rows in other cohorts, where a wrong date of birth has put them, by marks and by links."""
     own, others = {extract.cohort for extract in found}, list[ExtractRows]()
     of_child = _build_objections(home, found, keys)
     for store in (home.get_cohort(code) for code in _list_cohorts_held(home) if of_child and code not in own):
@@ -131,7 +124,7 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     """Find all rows, in every cohort, of the child with this child_id or token in one cohort or, if None, in any.
 
     Raises `Refused` if there are none, if several children share the token, or if the links were made from other
-    extracts; `Busy` if a run does not end; `KeyProblem`; and `TokensUnusable` as `find_rows` does.
+    extracts; `InUse` if a run does not end; `KeyProblem`; and `TokensUnusable` as `find_rows` does.
     """
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else _list_cohorts_held(home):
@@ -248,14 +241,8 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
             suppressions.suppress(store, of_files)
             _remove(store, keys)
 
-        def build_filter(store: ExtractStore) -> Gone:
-            """Return the `Gone` function for the rows on the suppression list."""
-            rows = _list_suppressed_numbers(store) if deliveries.read(store.quality) else []
-            gone = derive_row_keys(store, keys).derive_keys(np.array(rows)) if rows else np.empty(0, np.uint64)
-            return lambda own: np.isin(own, gone)
-
-        cohorts = sorted({extract.cohort for extract in removal.extracts})
-        not_linked = [text for cohort in cohorts for text in link_again(home.get_cohort(cohort), keys, build_filter)]
+        stores = [home.get_cohort(cohort) for cohort in sorted({extract.cohort for extract in removal.extracts})]
+        not_linked = [text for store in stores for text in link_again(store, keys, partial(_build_filter, keys))]
         home.unfinished_removal.unlink()
         return not_linked
 
@@ -281,6 +268,17 @@ def _read_part_numbers(store: ExtractStore) -> dict[str, int]:
 def _list_suppressed_numbers(store: ExtractStore) -> list[int]:
     """Return the sorted numbers, in the extract, of rows on the suppression list."""
     return sorted(row.source_row for row in suppressions.list_suppressed(store, _read_part_numbers(store)))
+
+
+def _build_filter(keys: KeyRing, store: ExtractStore) -> Gone:
+    """Return the `Gone` function for an extract's rows on the suppression list."""
+    if not (rows := _list_suppressed_numbers(store)):
+        return lambda own: np.zeros(len(own), bool)
+    # parts that are not resolved yet have no intake result
+    in_parts = PartStore(store).list_kept()
+    of_extract = row_keys.derive_part_keys(keys, *store.key) if in_parts else derive_row_keys(store, keys)
+    gone = of_extract.derive_keys(np.array(rows))
+    return lambda own: np.isin(own, gone)
 
 
 def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
@@ -315,12 +313,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     quality, kept_parts = deliveries.read(store.quality), parts.list_kept()
     if not (rows := _list_suppressed_numbers(store)):
         return
-    of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
-    gone = of_extract.derive_keys(np.array(rows))
     holders = {store.pseudonymised: "", store.quarantine: "", store.tokens: "tokens"}
     for stem in sorted({part.kept_in for part in kept_parts}):
         holders |= parts.get_files(stem).holders
-    suppressions.write_without(store.home, keys, holders, lambda own: np.isin(own, gone))
+    suppressions.write_without(store.home, keys, holders, _build_filter(keys, store))
     for part in kept_parts:
         _update_note(parts, keys, part, rows)
     if quality is None:  # parts that are not resolved yet
@@ -328,10 +324,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     now = _recount_intake(store, quality, rows)
     deliveries.keep(store.quality, now)
     if stopped := deliveries.read_stopped(store):
-        report_extract(store.home, stopped, now)
+        report.report_extract(store.home, stopped, now)
     else:
-        report_extract(store.home, now, next(iter(deliveries.read_previous(store, now.file_mac)), None))
-    report_council(store.cohort_store, store.council)
+        report.report_extract(store.home, now, next(iter(deliveries.read_previous(store, now.file_mac)), None))
+    report.report_council(store.cohort_store, store.council)
 
 
 def _update_note(parts: PartStore, keys: KeyRing, part: Part, rows: Collection[int]) -> None:
@@ -349,8 +345,9 @@ def _recount_intake(store: ExtractStore, quality: ExtractQuality, rows: Collecti
     """Return an intake result as if these rows had been left out."""
     kept = pyarrow.parquet.read_metadata(store.pseudonymised).num_rows
     with open_in_memory() as con:
-        (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)])
-        warned = count_warned_rows(store.quarantine) if store.quarantine.exists() else quality.rows_warned
+        extract = profile.Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)
+        (found,) = profile.count(con, [extract])
+        warned = profile.count_warned_rows(store.quarantine) if store.quarantine.exists() else quality.rows_warned
     return replace(
         quality,
         rows_kept=kept,
@@ -367,7 +364,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     # read from the links and their record, before either is changed
     of_links = pyarrow.parquet.read_table(store.links, columns=["council"]) if store.links.exists() else None
     linked = set(of_links["council"].unique().to_pylist()) if of_links else set[str]()
-    with contextlib.suppress(NotLinked):
+    with contextlib.suppress(inputs.NotLinked):
         linked |= set(inputs.read_record(store).taking_part)
     councils = sorted(linked)
     # returns are encrypted to services and cannot be opened here; their own job makes them again
@@ -378,7 +375,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     forget_rows(store)
     # removed whole: the sheets of a review may show the child to a sender
     shutil.rmtree(store.review, ignore_errors=True)
-    inputs.write_record(store, LinkageRecord(councils))
+    inputs.write_record(store, inputs.LinkageRecord(councils))
     # the links stay, because they keep the ids of all other children; the pairs are weighed anew
     store.pair_cache.unlink(missing_ok=True)
     for path in store.linked.iterdir():
@@ -543,11 +540,7 @@ def _build_extract_rows(store: ExtractStore, rows: Sequence[int]) -> ExtractRows
 
 def _merge_extract_rows(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
     """Merge entries, so that each delivery of an extract appears once."""
-    by_extract: dict[tuple[str, str, str, str], set[int]] = {}
+    rows: dict[ExtractRows, set[int]] = {}
     for extract in extracts:
-        key = (extract.cohort, extract.council, extract.source, extract.file_mac)
-        by_extract.setdefault(key, set()).update(extract.rows)
-    return tuple(
-        ExtractRows(cohort, council, source, tuple(sorted(rows)), mac)
-        for (cohort, council, source, mac), rows in sorted(by_extract.items())
-    )
+        rows.setdefault(replace(extract, rows=(), objection=""), set()).update(extract.rows)
+    return tuple(replace(extract, rows=tuple(sorted(rows[extract]))) for extract in sorted(rows))

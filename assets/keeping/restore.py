@@ -34,10 +34,7 @@ ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)
 
 @dataclass
 class Restored:
-    """Result, or preview, of a restore. `done`, `to_do` and `lacking` hold sentences.
-
-    While something is `lacking`, nothing can be charged to the ledger.
-    """
+    """Result, or preview, of a restore, in sentences. While something is `lacking`, nothing can be charged."""
 
     manifest: backup.Manifest
     done: list[str] = field(default_factory=list)
@@ -55,7 +52,7 @@ def restore_keys(home: Home, place: Path, file: Path, identities: Sequence[Any],
         raise Refused(
             f"{place} is not empty, and nothing in it is replaced: move it away, or restore to another folder"
         )
-    archive = backup.read_archive(file, identities, backup.Part.KEYS)
+    archive = backup.read_archive(file, identities, "keys")
     # checked in a folder beside it, so that the keys are restored whole or not at all
     staged = files.get_unfinished_path(place)
     shutil.rmtree(staged, ignore_errors=True)
@@ -96,7 +93,7 @@ def restore_records(
     """
     if not home.root.is_dir():
         raise Refused(f"{home.root} does not exist: put a copy of the home folder there first")
-    archive = backup.read_archive(file, identities, backup.Part.RECORDS)
+    archive = backup.read_archive(file, identities, "records")
     archive.check_made_by(keys)
     with lock_home(home), home.open_staging() as folder:
         files.write_all({folder / name: content for name, content in archive.files.items()})

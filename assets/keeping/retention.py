@@ -151,14 +151,12 @@ def _iter_folders_and_files(home: Home) -> Iterator[Due]:
         for path in home.returns.glob(pattern):
             council, source = [*path.relative_to(home.returns).parent.parts, "", ""][:2]
             yield Due(path.stem.rpartition("-")[2], what, council, source, path)
-    patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS]
-    patterns += [f"{kind}/cohort=*" for kind in ("reports", "linked", "reviews")]
-    for pattern in patterns:
-        for path in home.restricted.glob(pattern):
+    patterns = {home.restricted / kind: "source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS}
+    patterns |= {home.restricted / kind: "cohort=*" for kind in ("reports", "linked", "reviews")}
+    for folder, pattern in (patterns | {home.tokens_zone: "source=*/cohort=*"}).items():
+        for path in folder.glob(pattern):
             source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""
-            yield Due(path.name.removeprefix("cohort="), pattern.partition("/")[0], "", source, path)
-    for path in home.tokens_zone.glob("source=*/cohort=*"):
-        yield Due(path.name.removeprefix("cohort="), "tokens", "", path.parent.name.removeprefix("source="), path)
+            yield Due(path.name.removeprefix("cohort="), folder.name, "", source, path)
 
 
 def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
@@ -221,10 +219,7 @@ def find_shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None
 
 
 def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
-    """Return a multi-cohort file as shreddable if all its cohorts have ingested it, else the reason why it stays.
-
-    The reason is empty if the file has no rows of the given `cohort`.
-    """
+    """Return a file as shreddable if all its cohorts are in, else why it stays; empty if it has no rows of `cohort`."""
     entry = SortedFiles(home, landed.source, landed.council).list_entries().get(mac := _compute_mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name}: {_NOT_TAKEN_IN}"
@@ -239,11 +234,7 @@ def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: 
 
 
 def _compute_mac(keys: KeyRing, landed: Landed) -> str:
-    """Return a file's MAC.
-
-    If the file cannot be read, or is a link out of its council's folder, return an empty string, which matches no
-    delivery.
-    """
+    """Return a file's MAC; empty, as of no delivery, if it cannot be read or is a link out of its council's folder."""
     try:
         return deliveries.compute_file_mac(keys, hash_content(landed.path, within=landed.within))
     except ExtractStopped:
@@ -278,10 +269,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
-    """Record, overwrite and unlink a file.
-
-    Return False if the sender has replaced it, or put a link or folder there.
-    """
+    """Record, overwrite and unlink a file. Return False if the sender replaced it, or put a link or folder there."""
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     # the sender may have replaced its folder with a link since the check

@@ -7,6 +7,7 @@ releases do not change: a correction needs a new release.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -16,18 +17,15 @@ from assets.home.home_lock import lock_home
 from assets.home.paths import ExtractStore, Home
 from assets.home.processing_log import Key, Processing, record
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.intake.parts import Part, PartStore, SortedFiles, compute_moved_mac
 from assets.intake.suppressions import Gone, write_without
 from assets.keeping import forgetting
-from assets.keeping.forgetting import link_again
 from privacy import row_keys
 from privacy.doors.environment import get_settings
 from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import RESTRICTED, KeyProblem, KeyRing
-from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, list_cohorts
 
@@ -42,18 +40,13 @@ class _Withdrawal:
     landing: str
 
 
-@dataclass(frozen=True)
-class Withdrawn:
-    """Result for one extract. `is_in` is false if no part is left, or if the rest was stopped."""
-
-    store: ExtractStore
-    number: int
-    is_in: bool
+Withdrawn: TypeAlias = dict[tuple[ExtractStore, int], bool]
+"""For each extract and part withdrawn from it: whether another part is left, and the rest was not stopped."""
 
 
 def withdraw(
     landing: Path, store: ExtractStore, keys: KeyRing, number: int, reason: str
-) -> tuple[list[Withdrawn], list[str]]:
+) -> tuple[Withdrawn, list[str]]:
     """Withdraw a part and, for a multi-cohort file, the parts of other cohorts from the same file.
 
     Returns the result for each extract, and a sentence for each cohort that a run must link again. `finish` completes
@@ -72,10 +65,7 @@ def withdraw(
 
 
 def open_home(home: Home, keys: Path | None = None) -> Home:
-    """Finish an interrupted removal and return the home folder; `keys` is the folder of a key set.
-
-    Raises `InUse` if a removal does not end, and `KeyProblem` if finishing it needs keys that are missing.
-    """
+    """Finish an interrupted removal with the key set in `keys`, and return the home. Raises `InUse`, `KeyProblem`."""
     if home.is_removal_unfinished:
         finish(home, KeyRing.load(keys or get_settings().keys, RESTRICTED))
     return home
@@ -89,7 +79,7 @@ def finish(home: Home, keys: KeyRing) -> None:
             _finish(home, keys, TypeAdapter(_Withdrawal).validate_json(home.unfinished_withdrawal.read_bytes()))
 
 
-def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
+def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[Withdrawn, list[str]]:
     landing, store = Path(withdrawal.landing), home.get_extract(*withdrawal.key)
     entries = list_parts_to_withdraw(store, keys, withdrawal.number, withdrawal.reason)
     for store, part in entries:
@@ -99,11 +89,11 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
             # a multi-cohort file is not read again for any of its cohorts
             SortedFiles(home, store.source, store.council).close(part.file_mac)
     intake = Intake(landing, home, keys)
-    done = [Withdrawn(store, part.number, _rebuild(landing, intake, store)) for store, part in entries]
-    gone = {each.store: _build_part_filter(keys, each.store, each.number) for each in done}
+    done = {(store, part.number): _rebuild(landing, intake, store) for store, part in entries}
+    gone = {store: _build_part_filter(keys, store, number) for store, number in done}
     not_linked = []
     for store in gone:
-        not_linked += link_again(
+        not_linked += forgetting.link_again(
             store.cohort_store, keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
         )
     home.unfinished_withdrawal.unlink()
@@ -151,7 +141,7 @@ def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
 def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
     """Return the `Gone` function for the rows of a part."""
     of_extract = row_keys.derive_part_keys(keys, *store.key)
-    return lambda own: np.asarray(split_number(of_extract.find_rows(own))[0] == number)
+    return lambda own: np.asarray(row_keys.split_number(of_extract.find_rows(own))[0] == number)
 
 
 def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> bool:
@@ -159,7 +149,7 @@ def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> bool:
     source, cohort, council = store.key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in PartStore(store).list_kept()):
-        return isinstance(intake.ingest_kept_parts(landed), ExtractQuality)
+        return isinstance(intake.ingest_kept_parts(landed), deliveries.ExtractQuality)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn; no part is in")
     intake.refuse(council, source, cohort, stopped)
     return False

@@ -184,7 +184,7 @@ def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
     made = (store.links, store.doubts, store.agreement, report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):
         return False
-    check_readable(store.home, store.links)
+    check_readable(store.root, store.links)
     return made_from.items() <= _read_metadata(store).items()
 
 
@@ -220,7 +220,7 @@ def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
     """
     if not store.links.exists() or not store.doubts.exists():
         return {}
-    check_readable(store.home, store.links)
+    check_readable(store.root, store.links)
     return _EXTRACTS.validate_json(_read_metadata(store).get(EXTRACTS_LINKED, "{}"))
 
 

@@ -116,7 +116,7 @@ def _list_readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict
     """Return the pseudonymised extracts by source. Raises `Damaged` if one cannot be read."""
     extracts = {source: inputs.list_extract_paths(store, source, councils) for source in CONTRACTS}
     for path in chain.from_iterable(extracts.values()):
-        check_readable(store.home, path)
+        check_readable(store.root, path)
     return extracts
 
 
@@ -136,7 +136,7 @@ def _read_earlier_links(store: CohortStore) -> pa.Table | None:
     links = store.links
     if not links.exists():
         return None
-    check_readable(store.home, links)
+    check_readable(store.root, links)
     senders = ["source", "council"]
     # Few senders stand for millions of rows, so their names are read as a dictionary.
     return pyarrow.parquet.read_table(

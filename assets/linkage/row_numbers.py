@@ -74,7 +74,7 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
             f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked;"
             " link the cohort again first"
         )
-    check_readable(store.home, store.links)
+    check_readable(store.root, store.links)
     rows = RowNumbers(store, keys).replace_keys(pyarrow.parquet.read_table(store.links))
     parts, numbers = split_number(rows[SOURCE_ROW].to_numpy())
     at = rows.column_names.index(SOURCE_ROW)

@@ -110,7 +110,7 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
         # fault.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise build_damage_error(store.home, path) from None
+        raise build_damage_error(store.root, path) from None
     # Tokens and payload have the same row order. Files of two deliveries would give rows the tokens of other children.
     deliveries = [
         {key: sealed.read_metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)
@@ -169,7 +169,7 @@ class StoredPairs(PairCache, AbstractContextManager["StoredPairs"]):
         try:
             return self._before.read_row_groups(groups).to_reader()
         except (pa.ArrowException, OSError):
-            raise build_damage_error(self._home, self._place) from None
+            raise build_damage_error(self._home.root, self._place) from None
 
     def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
         if self._now is None:

@@ -104,7 +104,7 @@ def measure_family(
     # logged before the table is opened: a line of the processing log precedes what it describes
     record(store.home, Processing.MEASUREMENT, cohort=store.cohort, release=version, note=family)
     table = store.reviewed if family == REVIEW else store.get_confidential_path(family)
-    check_readable(store.home, table)
+    check_readable(store.root, table)
     with ThreadPoolExecutor(1) as beside:
         # the count and the MAC each pass over the whole table
         counted = beside.submit(count_cells, table, plan)

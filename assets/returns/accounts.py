@@ -31,7 +31,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from assets.home import processing_log
 from assets.home.paths import CohortStore, ExtractStore, Home
-from assets.home.processing_log import Processing
 from assets.home.software import get_software_version
 from assets.linkage.inputs import hash_file
 from assets.returns.row_history import Unusual
@@ -127,7 +126,7 @@ def record_entry(home: Home, entry: LogEntry) -> None:
     line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.get_account_name(), **asdict(entry)})
     processing_log.record(
         home,
-        Processing.RETURN,
+        processing_log.Processing.RETURN,
         entry.source,
         entry.cohort,
         entry.council,
@@ -137,12 +136,9 @@ def record_entry(home: Home, entry: LogEntry) -> None:
 
 
 def check_anchored(home: Home) -> int:
-    """Check that the log is unbroken and has every line that the processing log knows; return the number of lines.
-
-    Raises `LogBroken`.
-    """
+    """Check that the log is unbroken and has the lines the processing log knows; count them. Raises `LogBroken`."""
     hashes = [line["entry_hash"] for line in chained_log.read_entries(home.disclosures)]
-    notes = (entry.note for entry in processing_log.verify(home) if entry.what == Processing.RETURN)
+    notes = (entry.note for entry in processing_log.verify(home) if entry.what == processing_log.Processing.RETURN)
     for number, known in (anchor.groups() for note in notes if (anchor := _ANCHOR.fullmatch(note))):
         if hashes[int(number) - 1 : int(number)] != [known]:
             raise chained_log.LogBroken(

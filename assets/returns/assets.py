@@ -27,7 +27,7 @@ RETURNS = dg.AssetKey([RESTRICTED, "returns"])
     tags={"zone": RESTRICTED},
     description=(
         "For each sender that a sharing agreement names, about its own rows only: which other services know the child,"
-        " encrypted to that sender's key. Made by the job `returns` alone, under agreements that stand on the day;"
+        " encrypted to that sender's key. Made by the job `returns` alone, under agreements in force on the day;"
         " every return is in the disclosure log. Without a folder of agreements nothing is made."
     ),
 )

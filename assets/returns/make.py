@@ -16,10 +16,10 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from assets.home.errors import Refused
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore, ExtractStore
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.linkage import inputs
 from assets.linkage.arrivals import is_in_full, list_able_services, list_census_months, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
@@ -45,16 +45,12 @@ from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 
 
-class NothingToReturn(Exception):
-    """Raised if the cohort's links cannot be used for returns; the message says why and what to do."""
-
-
 @with_removals_blocked
 @with_cohort_lock
 def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date) -> list[Made]:
     """Make every return that the agreements allow on a day, and withdraw those they no longer allow.
 
-    A return whose content has not changed is left alone. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
+    A return whose content has not changed is left alone. Raises `Refused`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _read_linked_deliveries(store)
     # Once a run: for 600 returns, checking the log for each takes 76 s.
@@ -62,7 +58,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
     log = accounts.read_state(store)
     # A clock that was put back must not bring an expired agreement back into force.
     if log.last_day and on < log.last_day - dt.timedelta(days=1):  # time zones differ by up to a day
-        raise NothingToReturn(
+        raise Refused(
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
             " then make the returns again"
         )
@@ -102,15 +98,12 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
 @with_removals_blocked
 @with_cohort_lock
 def release(store: ExtractStore, reason: str) -> None:
-    """Record that a person has looked at an unusual delivery.
-
-    Raises `NothingToReturn` if no delivery waits, or for an invalid reason.
-    """
+    """Record that a person has looked at a delivery. Raises `Refused` if none waits, or without a reason."""
     if not is_reason(reason):
-        raise NothingToReturn(f"{A_REASON}: nothing was recorded")
+        raise Refused(f"{A_REASON}: nothing was recorded")
     extract = deliveries.read_current(store)
     if extract is None or accounts.read_held_mac(store) != extract.file_mac:
-        raise NothingToReturn(
+        raise Refused(
             f"{store.council}/{store.source}, cohort {store.cohort}: no delivery is waiting for review; make the"
             " returns first"
         )
@@ -120,11 +113,7 @@ def release(store: ExtractStore, reason: str) -> None:
 
 @dataclass
 class Maker:
-    """The maker of a cohort's returns on one day.
-
-    `extracts` and `unusual` deliveries are by council and source. `con` has the records that `privacy.returns.facts`
-    reads.
-    """
+    """The maker of a cohort's returns on one day. `extracts` and `unusual` deliveries are by council and source."""
 
     store: CohortStore
     agreements: Mapping[str, Agreement]
@@ -152,7 +141,7 @@ class Maker:
     @cached_property
     def in_full(self) -> list[Sender]:
         """Senders of the `able` services whose extracts due by the day are all in."""
-        cohort, sent = Cohort(self.store.cohort), dict[str, dict[str, ExtractQuality]]()
+        cohort, sent = Cohort(self.store.cohort), dict[str, dict[str, deliveries.ExtractQuality]]()
         for (council, source), extract in self.extracts.items():
             sent.setdefault(council, {})[source] = extract
         senders = [Sender(council, service) for council in sorted(sent) for service in self.able]
@@ -460,19 +449,17 @@ class Maker:
 
 
 def _read_linked_deliveries(store: CohortStore) -> Extracts:
-    """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
+    """Return the extracts whose rows are in the links. Raises `Refused` unless they are today's."""
     linked = [(council, source) for council, source in (name.split("/") for name in inputs.read_linked_extracts(store))]
     if not linked:
-        raise NothingToReturn(
-            f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
-        )
+        raise Refused(f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)")
     current = {
         (council, source): deliveries.read_current(store.get_extract(source, council)) for council, source in linked
     }
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
     moved = gone.union(inputs.find_changes_since_linkage(store, inputs.list_councils(store, SERVICES)))
     if moved:
-        raise NothingToReturn(
+        raise Refused(
             f"cohort {store.cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job"
             " linkage first, so that row numbers are those of the files that are in"
         )

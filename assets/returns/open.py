@@ -4,7 +4,7 @@ team."""
 import datetime as dt
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import duckdb
 import pyarrow as pa
 
 from assets.returns import team_files
-from assets.returns.team_files import Line, Situation
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.returns import seal
@@ -31,20 +30,13 @@ from sources.reference.cohorts import Cohort
 _LINES = Path(__file__).with_name("lines.sql")
 
 
-@dataclass(frozen=True)
-class Written:
-    """The files written, and warnings to check before using them."""
-
-    page: Path
-    workbook: Path
-    csv: Path
-    warnings: tuple[str, ...]
-
-
 def open_return(
     file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path, today: dt.date
-) -> Written:
-    """Write the table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped` before writing."""
+) -> tuple[list[Path], list[str]]:
+    """Write the page, workbook and CSV of a return into `out`, and return them and warnings to check before use.
+
+    Raises `ReturnProblem` and `ExtractStopped` before writing.
+    """
     opened = seal.unseal(file, key, signer)
     header = opened.header
     landed = Landed(header.council, header.source, header.cohort, extract)
@@ -67,7 +59,7 @@ def open_return(
     table = team_files.tabulate(lines)
     contents = {csv: team_files.render_csv(*table), workbook: team_files.render_workbook(*table)}
     _write(out, contents | {page: team_files.render_page(header, lines)})
-    return Written(page, workbook, csv, _list_warnings(header, today, newest))
+    return [page, workbook, csv], _list_warnings(header, today, newest)
 
 
 def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
@@ -112,7 +104,7 @@ def _update_newest_serial(key: Path, header: Header) -> int:
     return max(newest, header.serial)
 
 
-def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
+def _list_warnings(header: Header, today: dt.date, newest: int) -> list[str]:
     ended, made = dt.date.fromisoformat(header.expires), dt.date.fromisoformat(header.made_on)
     found = []
     if header.serial < newest:
@@ -129,7 +121,7 @@ def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ..
         found.append(
             f"it was made on {made}, which is in the future by this machine's clock: find out whose clock is wrong"
         )
-    return tuple(found)
+    return found
 
 
 def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
@@ -141,7 +133,7 @@ def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     return found.get_dialect(header.source)
 
 
-def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[Line]:
+def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[team_files.Line]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     header = opened.header
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
@@ -201,7 +193,7 @@ def _read(
     con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
-def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened) -> list[Line]:
+def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened) -> list[team_files.Line]:
     header, contract = opened.header, CONTRACTS[opened.header.source]
     shown = {
         name: label for name, label in team_files.WORDS["headings"].items() if name in contract and name in present
@@ -214,15 +206,15 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
         params={
             "made_on": header.made_on,
             "lately_months": team_files.LATELY_MONTHS,
-            **{each.name.lower(): each.value for each in Situation},
+            **{each.name.lower(): each.value for each in team_files.Situation},
         },
     )
     return [
-        Line(
+        team_files.Line(
             row=row[SOURCE_ROW],
             child=row["child"],
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
-            situation=(situation := Situation(row["situation"])),
+            situation=(situation := team_files.Situation(row["situation"])),
             why=team_files.explain(situation, row, header),
             next_step=team_files.get_next_step(situation, header.service),
         )
@@ -231,10 +223,7 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
 
 
 def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:
-    """Write who was told about a service's rows into `out`, as two tables (CSV): by receiver, and by row.
-
-    Raises `ReturnProblem` before writing.
-    """
+    """Write who was told about rows, by receiver and row, as CSV into `out`. Raises `ReturnProblem` before writing."""
     document, own = seal.unseal_document(seal.RECEIPT_FORMAT, file, key, signer)
     found: dict[str, Any] = json.loads(document)
     seal.check_recipient(file, found["recipient"], own)

@@ -21,7 +21,6 @@ import pyarrow.parquet
 
 from assets.home.paths import CohortStore
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import compute_growth
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote
@@ -57,7 +56,7 @@ _SCHEMA = pa.schema(
     ]
 )
 
-Extracts = Mapping[tuple[str, str], ExtractQuality]
+Extracts = Mapping[tuple[str, str], deliveries.ExtractQuality]
 """Extracts by council and source."""
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -190,7 +190,7 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
         return answer({"done": False, "parts": named}, lambda: "\n".join(lines), waits=True)
     with show_progress("Taking the part back, and rebuilding what depends on it"):
         done, not_linked = withdraw(landing.resolve(), store, ring, number, reason)
-    parts_done = {f"part {each.number} of {each.store.name}": each.is_in for each in done}
+    parts_done = {f"part {part} of {extract.name}": is_in for (extract, part), is_in in done.items()}
     lines = [
         f"Withdrawn: {part}; {'the other parts stay' if is_in else 'no other part is in'}"
         for part, is_in in parts_done.items()
@@ -223,7 +223,7 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
     show(Report("processing log", text, [asdict(entry) for entry in found]))
 
 
-_PARTS = click.Choice(["records", "keys"])
+_PARTS = click.Choice(get_args(Part))
 
 
 @click.command()
@@ -240,7 +240,7 @@ _PARTS = click.Choice(["records", "keys"])
 @add_home_option()
 @options.add_option("--keys")
 @options.as_json
-def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
+def backup(part: Part, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
 
     Each is encrypted to different people: whoever can open a backup of keys must not be able to open the records.
@@ -250,7 +250,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     limit = get_retention()
     with show_progress(f"Backing up the {part}"):
         # either code location may make a backup, so only the keys that both hold are required
-        made = back_up(home, Part(part), keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
+        made = back_up(home, part, keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
     old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
     lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]
     lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]

@@ -105,11 +105,11 @@ def keygen(out: Path) -> None:
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     with show_progress("Opening the return"):
-        written = open_one(file, extract, key_file, signer, council_file, out, dt.date.today())
-    for sentence in written.warnings:
+        (page, workbook, csv), warnings = open_one(file, extract, key_file, signer, council_file, out, dt.date.today())
+    for sentence in warnings:
         click.echo(f"warning: {sentence}", err=True)
-    click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")
-    click.echo(f"Table:  {written.workbook}\n        {written.csv}")
+    click.echo(f"Page:   {page}  (open it in a browser, or print it)")
+    click.echo(f"Table:  {workbook}\n        {csv}")
     click.echo("These files name children. Keep them where you keep the extract.")
 
 

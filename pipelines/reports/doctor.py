@@ -20,7 +20,6 @@ from assets.home.processing_log import Processing, read_entries, verify
 from assets.home.retention_policy import InvalidRetention, get_retention
 from assets.home.software import get_software_version
 from assets.intake.suppressions import list_out_of_reach, read_objections
-from assets.keeping.backup import Part
 from assets.keeping.retention import find_due_items
 from assets.linkage.link import estimate_run_gib
 from assets.release.record import explain_unconfirmed_ledger, read_published_charges
@@ -353,7 +352,7 @@ def _check_removals(home: Home, keys: Path) -> Answers:
 def _check_backup(home: Home) -> Answers:
     """Yield whether data that can be lost for good has been backed up since it last changed."""
     for entry in reversed(read_entries(home)):
-        if entry.what == Processing.BACKUP and not entry.note.startswith(Part.KEYS):
+        if entry.what == Processing.BACKUP and not entry.note.startswith("keys"):
             yield State.OK, f"nothing was measured or removed since that of {entry.time[:10]}"
             return
         if entry.what in _NEVER_AGAIN:

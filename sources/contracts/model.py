@@ -149,12 +149,11 @@ class YearDay:
 class RecordOnDay:
     """A record of every child the service knows, all in one delivery, such as a census.
 
-    `reason` says who set the day on which it is `due`; `possible` is the first day on which a delivery can have it.
-    `whole` means that every child of the cohort is old enough to be in it.
+    `possible` is the first day on which a delivery can have it. `whole` means that every child of the cohort is old
+    enough to be in it.
     """
 
     title: str
-    reason: str
     due: YearDay
     possible: YearDay
     whole: bool = True
@@ -178,7 +177,6 @@ class RecordAtAge:
     code: str
     dated: str
     delivered_months: int
-    reason: str
     from_months: int = 0
     months: int = 0
     days: int = 0
@@ -202,7 +200,7 @@ def add_months(day: dt.date, months: int) -> dt.date:
     return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
-_NOT_IN_FILES = ("expected", "concern", "purposes")
+_NOT_IN_FILES = ("expected", "due_reason", "concern", "purposes")
 """Fields that do not affect what the intake writes, so that files stay current when they change."""
 
 
@@ -210,14 +208,15 @@ _NOT_IN_FILES = ("expected", "concern", "purposes")
 class SourceContract:
     """The agreement with the senders of one source: columns, rules and deadlines.
 
-    `expected` are the records that it should have of a cohort's children, from birth on; the extract of the whole
-    cohort is due when the last of them is.
+    `expected` are the records that it should have of a cohort's children, from birth on. The extract of the whole
+    cohort is due when the last of them is; `due_reason` says who set that day.
     """
 
     name: str
     title: str
     row_per: str
     expected: tuple[RecordOnDay | RecordAtAge, ...]
+    due_reason: str
     columns: tuple[Column, ...]
     record: tuple[tuple[str, ...], ...]
     """Key of a record: the first of these sets of columns that is complete in a row. Without one, rows can only be

@@ -35,8 +35,6 @@ YEAR_DIGITS_SQL = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
 _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
 
-_CORRECTED_BY = "last day for local authorities to correct their EYFS Profile return to the Department for Education"
-
 # One such row is a mistake in the row; if more than half are like that, the file is another year's or council's.
 ANOTHER_YEAR = reject(
     "another-academic-year",
@@ -60,7 +58,8 @@ EYFSP = SourceContract(
     row_per="child assessed",
     # GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024: deadline for submitting 12 July
     # 2024, final date to correct errors 31 July 2024. Assessments end in June.
-    expected=(RecordOnDay("EYFS Profile", _CORRECTED_BY, due=YearDay(1, 7, 31), possible=YearDay(1, 6, 1)),),
+    expected=(RecordOnDay("EYFS Profile", due=YearDay(1, 7, 31), possible=YearDay(1, 6, 1)),),
+    due_reason="last day for local authorities to correct their EYFS Profile return to the Department for Education",
     columns=(
         checked("la_code", "DfE three-digit code of the local authority"),
         checked("estab", "DfE four-digit establishment number"),
@@ -111,7 +110,6 @@ LANGUAGE_CODES = {"ENG": "English", "OTH": "Other than English"}
 other"; refused, not obtained and pending are unknown (DfE, Find and explore data in the National Pupil Database,
 `LANG1ST`)."""
 
-_RETURNED_BY = "latest day on which the spring school census return can be due, four weeks after census day"
 _EARLIEST_CENSUS = YearDay(1, 1, 15)
 """Earliest census day: a third Thursday of January."""
 
@@ -122,7 +120,8 @@ SCHOOL_CENSUS = SourceContract(
     # Census day is the third Thursday of January, the 21st at the latest, and returns are due on the Wednesday in the
     # fourth week after it: 19 January and 15 February 2023, 18 January and 14 February 2018, 17 January and 13 February
     # 2019 (GOV.UK, School census: guide to submitting data).
-    expected=(RecordOnDay("Spring school census", _RETURNED_BY, due=YearDay(1, 2, 17), possible=_EARLIEST_CENSUS),),
+    expected=(RecordOnDay("Spring school census", due=YearDay(1, 2, 17), possible=_EARLIEST_CENSUS),),
+    due_reason="latest day on which the spring school census return can be due, four weeks after census day",
     columns=(
         people.UPN,
         people.NHS_NUMBER,
@@ -170,9 +169,8 @@ _CENSUSES = {-2: "First early years census", -1: "Second early years census", 0:
 first of these censuses has those born by December, the others have the whole cohort."""
 # Returns had to be loaded by 15 March 2013, 11 March 2022 and 10 March 2023 (GOV.UK, Early years census guides of these
 # years). Corrections are accepted until mid-April.
-_LOADED_BY = "early years census returns of January are loaded by mid-March"
 _EARLY_YEARS_RECORDS = tuple(
-    RecordOnDay(title, _LOADED_BY, YearDay(years, 3, 15), replace(_EARLIEST_CENSUS, years=years), whole=years > -2)
+    RecordOnDay(title, YearDay(years, 3, 15), replace(_EARLIEST_CENSUS, years=years), whole=years > -2)
     for years, title in _CENSUSES.items()
 )
 _CHECK_CONCERN, _SEN_CONCERN = "progress_check_outcome = 'concern'", "sen_provision IN ('K', 'E')"
@@ -195,6 +193,7 @@ EARLY_YEARS_CENSUS = SourceContract(
     title="Early years census",
     row_per="child and setting",
     expected=_EARLY_YEARS_RECORDS,
+    due_reason="early years census returns of January are loaded by mid-March",
     columns=(
         checked("setting_urn", "Unique reference number of the setting"),
         people.NHS_NUMBER,
@@ -244,9 +243,8 @@ _AGES = {"ANV": (0, 0, 0), "NBV": (0, 0, 14), "6-8W": (1, 0, 56), "12M": (11, 12
 weeks, 12 months and two and a half years (OHID, Health visitor service delivery metrics). In synthetic extracts a third
 of the two-year reviews are made in the half-year before the month in which the oldest child's is due."""
 
-_REVIEWED_BY = "policy of the programme: three months after the youngest child reaches the age of the last review"
 _REVIEW_RECORDS = tuple(
-    RecordAtAge(title, "review", "" if code == "ANV" else code, "review_date", _DELIVERED_MONTHS, _REVIEWED_BY, *age)
+    RecordAtAge(title, "review", "" if code == "ANV" else code, "review_date", _DELIVERED_MONTHS, *age)
     for (code, age), title in zip(_AGES.items(), REVIEW_CODES.values(), strict=True)
 )
 """Children of 202425 are born by 31 August 2020 and two and a half years old by the end of February 2023. There is no
@@ -289,6 +287,7 @@ HV_REVIEWS = SourceContract(
     title="Health-visitor reviews",
     row_per="review",
     expected=_REVIEW_RECORDS,
+    due_reason="policy of the programme: three months after the youngest child reaches the age of the last review",
     columns=(
         identifier("local_patient_id", "The provider's own patient number", Kind.TEXT, required=False),
         people.NHS_NUMBER,
@@ -356,14 +355,13 @@ HV_REVIEWS = SourceContract(
 )
 
 
-_SURVEYED_BY = "policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year"
-
 PARENT_EXPERIENCE = SourceContract(
     name="parent_experience",
     title="Survey of parents' experience",
     row_per="response",
     # The programme runs this survey itself; there is no official date.
-    expected=(RecordOnDay("Survey of parents", _SURVEYED_BY, due=YearDay(1, 7, 31), possible=YearDay(0, 9, 1)),),
+    expected=(RecordOnDay("Survey of parents", due=YearDay(1, 7, 31), possible=YearDay(0, 9, 1)),),
+    due_reason="policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year",
     columns=(
         identifier("response_id", "The survey platform's number of the response", Kind.TEXT, required=False),
         checked("wave", "Survey wave"),

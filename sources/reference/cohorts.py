@@ -85,8 +85,5 @@ def list_born_cohorts(on: dt.date) -> list[Cohort]:
 
 
 def list_open_cohorts(on: dt.date) -> list[Cohort]:
-    """Return the six cohorts with children from birth to Reception on a day, the one in Reception first.
-
-    There are fewer before September 2021, because there is no cohort before the first.
-    """
+    """Return the cohorts from birth to Reception on a day, the one in Reception first: six, or fewer before 2021/22."""
     return [cohort for cohort in list_born_cohorts(on) if on <= cohort.reception_ends]

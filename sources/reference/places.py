@@ -58,10 +58,7 @@ def get_place(council: str) -> Place:
 
 
 def resolve(text: str) -> Place:
-    """Return the authority that `text` names, ignoring case: by `council` name, official name, DfE code or ONS code.
-
-    Raises `UnknownCouncil`, with the closest name.
-    """
+    """Return the authority of this council or official name, DfE or ONS code, in any case. Raises `UnknownCouncil`."""
     entries = load_places().values()
     known = {
         name.lower(): entry

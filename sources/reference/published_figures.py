@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from privacy.doors.shipped import read_yaml
 from sources.reference import FOLDER, read_rows
 from sources.reference.cohorts import Cohort
@@ -64,10 +66,7 @@ def find_number_of_children(place: Place, cohort: Cohort) -> Published | None:
 
 @cache
 def estimate_council_size(council: str) -> float:
-    """Return the published number of children.
-
-    If there is none, return the average of the councils without a published number: England's less the others'.
-    """
+    """Return the published number of children, or England's average over the councils for which none is published."""
     sizes = {
         area: _get_count(rows[TOTAL])
         for (area, cohort), rows in load_children(SEX).items()
@@ -143,10 +142,8 @@ class Target:
 @cache
 def load_targets() -> tuple[Target, ...]:
     """Return the targets in file order."""
-    return tuple(
-        Target(row["area_code"] or None, float(row["percent"]), int(row["year"]), row["name"], row["source"])
-        for row in read_rows(FOLDER / "gld_targets.csv")
-    )
+    rows = tuple({**row, "area_code": row["area_code"] or None} for row in read_rows(FOLDER / "gld_targets.csv"))
+    return TypeAdapter(tuple[Target, ...]).validate_python(rows)
 
 
 PLAUSIBLE_SHARES = FOLDER / "plausible_shares.csv"
@@ -182,10 +179,7 @@ def get_rows_per_child(family: str) -> Range:
 
 
 def get_plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
-    """Return the range of each category of an attribute in a council; the central values add up to 1.
-
-    `label` is the name of the attribute in published statistics.
-    """
+    """Return the range of each category of an attribute, published as `label`, in a council; middles add up to 1."""
     if attribute in _load_stated_ranges():
         return _build_ranges({name: _load_stated_ranges()[attribute][name] for name in categories})
     # Unknown is not published as a category; it gets a range up to `_UNPUBLISHED`.
@@ -259,10 +253,7 @@ def find_published_rows(source: str, council: str) -> int | None:
 
 @dataclass(frozen=True)
 class Break:
-    """A change from a cohort onwards that affects figures by any of `attributes`, in `councils` (all if empty).
-
-    `not_known` says what is still unknown about it.
-    """
+    """A change from a cohort on that affects `attributes`, in `councils` (all if empty); `not_known` is still open."""
 
     name: str
     cohort: str
@@ -273,10 +264,7 @@ class Break:
     not_known: str = ""
 
     def is_between(self, before: str | None, cohort: str) -> bool:
-        """Return whether the break is between two cohorts.
-
-        `before` is the earlier one, or None for all earlier cohorts.
-        """
+        """Return whether the break is between two cohorts; `before` is the earlier one, None for all earlier ones."""
         # Codes of cohorts sort by time as text.
         return (before is None or before < self.cohort) and self.cohort <= cohort
 
@@ -284,8 +272,4 @@ class Break:
 @cache
 def load_breaks() -> tuple[Break, ...]:
     """Return every known break."""
-    content = read_yaml(FOLDER / "breaks.yaml")
-    return tuple(
-        Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
-        for entry in content
-    )
+    return TypeAdapter(tuple[Break, ...]).validate_python(read_yaml(FOLDER / "breaks.yaml"))

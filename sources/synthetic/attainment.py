@@ -96,10 +96,7 @@ def _iter_targets(people: People, margins: Margins) -> Iterator[_Target]:
 
 
 def _fit(linear: Floats, weights: Bools, targets: list[_Target]) -> Floats:
-    """Fit the linear predictor of the logistic model.
-
-    Each group takes one Newton step for each target in turn, until all targets are met.
-    """
+    """Fit the linear predictor: each group takes a Newton step for each target in turn, until all are met."""
     linear = linear.copy()
     for _ in range(80):
         furthest = 0.0

@@ -1,7 +1,7 @@
 """Named random streams, and allocation of exact numbers of children to categories."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,14 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]
 AnyArray = npt.NDArray[Any]
+Streams = Callable[[str], np.random.Generator]
+"""Named random streams: `streams("names")` is a new generator, whatever other streams have drawn."""
 
 
-class Streams:
-    """Named random streams: `streams("names")` is a new generator that depends only on seed, cohort and name.
-
-    Each part of the synthetic data has its own stream, so a change in one part does not affect others.
-    """
-
-    def __init__(self, seed: int, cohort: Cohort) -> None:
-        self._entropy = (seed, int(cohort.code))
-
-    def __call__(self, name: str) -> np.random.Generator:
-        # Not `hash`, which differs from one process to the next.
-        return np.random.default_rng((*self._entropy, zlib.crc32(name.encode())))
+def build_streams(seed: int, cohort: Cohort) -> Streams:
+    """Return streams that depend only on seed, cohort and name, so that no part of the data affects another."""
+    # Not `hash`, which differs from one process to the next.
+    return lambda name: np.random.default_rng((seed, int(cohort.code), zlib.crc32(name.encode())))
 
 
 def round_to_totals(shares: Floats, totals: Ints) -> Ints:

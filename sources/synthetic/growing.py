@@ -78,10 +78,7 @@ class GrowingWorld:
     def draw(
         cls, first: str, number: int, *, scale: float = 1.0, seed: int = DEFAULT_SEED, contract_names: bool = False
     ) -> "GrowingWorld":
-        """Draw `number` cohorts of the pilot councils, from the `first` on.
-
-        Raises `InvalidCohort`, and `ValueError` for a scale that is not positive or too large for the test numbers.
-        """
+        """Draw pilot cohorts from `first` on. Raises `InvalidCohort`, `ValueError` if the scale is 0 or too large."""
         if scale <= 0:
             raise ValueError(f"scale must be above 0, not {scale}")
         year = Cohort(first).first_year
@@ -270,21 +267,19 @@ def draw_censuses_sent(living: LivingWorld) -> Sent:
     # Rows are in order of census, so the first row of a place is its first January.
     has_number = (places.has_number | gets_number)[at] & (places.has_number[at] | (census > census[first][at]))
     identity = living.record(rng, "early_years_census", home, day)
-    payload = pa.table(places.payload).take(pa.array(at))
+    columns = {name: values.take(pa.array(at)) for name, values in places.payload.items()}
     has_sen = np.array(_NURSERIES["sen_since"])[census] > rng.random(size)[who]
-    checked = places.payload["progress_check_date"].to_numpy(zero_copy_only=False)[at]
+    sen = np.where(has_sen, columns["sen_provision"].indices.to_numpy(), 0)
+    checked = columns["progress_check_date"].to_numpy(zero_copy_only=False)
     done = checked <= day
-    outcome = places.payload["progress_check_outcome"].indices.to_numpy()[at]
-    so_far = {
+    outcome = np.where(done, columns["progress_check_outcome"].indices.to_numpy(), _NOT_DONE)
+    columns |= {
         "nhs_number": build_text(np.where(has_number, world.people.nhs_number[who], "")),
-        "sen_provision": build_codes(
-            np.where(has_sen, places.payload["sen_provision"].indices.to_numpy()[at], 0), tuple(SEN_CODES)
-        ),
+        "sen_provision": build_codes(sen, tuple(SEN_CODES)),
         "progress_check_date": build_dates(np.where(done, checked, np.datetime64("NaT"))),
-        "progress_check_outcome": build_codes(np.where(done, outcome, _NOT_DONE), tuple(PROGRESS_CHECK_CODES)),
+        "progress_check_outcome": build_codes(outcome, tuple(PROGRESS_CHECK_CODES)),
     }
-    columns = {name: payload[name].combine_chunks() for name in payload.column_names}
-    table = pa.table({**columns, **so_far, **identity.build_columns()})
+    table = pa.table(columns | identity.build_columns())
     return _send(living, "early_years_census", day.astype("datetime64[M]"), where, who, table)
 
 

@@ -4,10 +4,11 @@ Names by ethnic group come from the lists in `names/`, with Zipf-like frequencie
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,30 +19,20 @@ from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, round_to_totals
-from sources.synthetic.geography import Geography
-from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Margins
+from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Geography, Margins
 
 NAME_TYPE = "U40"
 _LISTS = Path(__file__).parent / "names"
 _TAIL_SHARE, _DOUBLE_FORENAME_SHARE, _DOUBLE_SURNAME_SHARE = 0.3, 0.05, 0.05
 
 
-@dataclass(frozen=True)
-class Ethnicity:
-    """Properties of children with one DfE ethnicity code; `ethnicity.yaml` documents each number."""
-
-    share: float
-    names: Mapping[str, float]
-    languages: Mapping[str, float] = field(default_factory=lambda: {"ARA": 0.4, "POL": 0.2, "URD": 0.2, "FRN": 0.2})
-    other_language: float = 0.0
-    fsm: float = 0.0
-
-
-ETHNICITIES = {
-    code: Ethnicity(**likely) for code, likely in read_yaml(Path(__file__).with_name("ethnicity.yaml")).items()
-}
-"""By code; children of mixed heritage draw forename and surname independently."""
-_GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in ethnicity.names}))
+_LIKELY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("ethnicity.yaml"))
+"""Properties of children by DfE ethnicity code; the file documents each number."""
+CODES = tuple(ETHNICITY_CODES)
+_GROUPS = tuple(sorted({group for code in CODES for group in _LIKELY[code]["names"]}))
+_USUAL_LANGUAGES = {"ARA": 0.4, "POL": 0.2, "URD": 0.2, "FRN": 0.2}
+_LANGUAGES = [_LIKELY[code].get("languages", _USUAL_LANGUAGES) for code in CODES]
+LANGUAGE_CODES = ("", "ENG", *sorted({code for mix in _LANGUAGES for code in mix}))
 
 
 def draw_forenames(rng: np.random.Generator, group: Ints, female: Bools) -> Texts:
@@ -62,7 +53,7 @@ def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
 
 def draw_name_groups(rng: np.random.Generator, ethnicity: Ints) -> tuple[Ints, Ints]:
     """Draw the name groups of children's forename and surname by ethnicity (index of `CODES`)."""
-    mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in CODES])
+    mix = np.array([[_LIKELY[code]["names"].get(group, 0.0) for group in _GROUPS] for code in CODES])
     forename = pick(rng, mix[ethnicity])
     # Codes of mixed heritage begin with M; forename and surname may then come from different groups.
     mixed = np.array([code.startswith("M") for code in CODES])[ethnicity]
@@ -70,8 +61,7 @@ def draw_name_groups(rng: np.random.Generator, ethnicity: Ints) -> tuple[Ints, I
 
 
 def _draw_words(rng: np.random.Generator, group: Ints, lists: Mapping[str, Bools]) -> Texts:
-    """Draw a name for each child from the lists of its name group; `lists` maps each list to the children who use
-    it."""
+    """Draw a name for each child from the lists of its name group; `lists` maps each list to those who use it."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         for column, users in lists.items():
@@ -131,10 +121,8 @@ _MOVED_COUNCIL, _MOVED_WITHIN = 0.04, 0.12
 _CHILDREN_A_SCHOOL = 35
 _TEMPORARY_UPN, _SECOND_UPN = 0.01, 0.003
 
-CODES = tuple(ETHNICITY_CODES)
 _OTHER_WHITE_BY_LANGUAGE = 0.6
 """Share of White children with another White background, per share of children with another first language."""
-LANGUAGE_CODES = ("", "ENG", *sorted({code for each in ETHNICITIES.values() for code in each.languages}))
 UPN_LETTERS = np.array(list("ABCDEFGHJKLMNPQRTUVWXYZ"))
 """Check letters in order of remainder (modulus 23); a letter in the number counts as its position here."""
 _DIGITS = np.array(list("0123456789"))
@@ -175,10 +163,7 @@ class People:
 
 @dataclass(frozen=True)
 class _Families:
-    """Index of the child whose birth (`birth`) and home (`home`) each child shares; its own if it shares none.
-
-    Twins share both, cousins only the home.
-    """
+    """Index of the child whose birth and home each child shares, or its own: twins share both, cousins the home."""
 
     birth: Ints
     home: Ints
@@ -273,7 +258,7 @@ def _draw_characteristics(
 
 
 def _get_by_code(likelihood: str) -> Floats:
-    return np.array([getattr(ETHNICITIES[code], likelihood) for code in CODES])
+    return np.array([_LIKELY[code].get(likelihood, 0.0) for code in CODES])
 
 
 def _draw_minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
@@ -291,12 +276,8 @@ def _draw_minor_ethnicity(rng: np.random.Generator, major: Ints, other_language:
 
 
 def _draw_languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
-    """Draw the first-language code (index of `LANGUAGE_CODES`).
-
-    It depends on ethnicity and on `language`: Unknown, other or English.
-    """
-    mixes = [ETHNICITIES[code].languages for code in CODES]
-    table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in mixes])
+    """Draw the first-language code (index of `LANGUAGE_CODES`) by ethnicity and `language`: Unknown, other, English."""
+    table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in _LANGUAGES])
     return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
 
 
@@ -361,10 +342,7 @@ def _draw_upns(
 
 
 def draw_nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
-    """Draw distinct NHS numbers from the range 999 000 0000 to 999 999 9999, reserved for tests and never issued.
-
-    Raises `ValueError` if `size` exceeds the range.
-    """
+    """Draw distinct NHS numbers reserved for tests, from 999 000 0000 on. Raises `ValueError` if there are too few."""
     valid = _list_nhs_numbers()
     if size > len(valid):
         raise ValueError(

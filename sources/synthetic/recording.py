@@ -20,9 +20,8 @@ from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment
-from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts
-from sources.synthetic.geography import Geography, build_geography
-from sources.synthetic.margins import SEX, Margins, build_margins
+from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts, build_streams
+from sources.synthetic.margins import SEX, Geography, Margins, build_geography, build_margins
 from sources.synthetic.people import LEAVERS_SHARE, NAME_TYPE, Dates, People, draw_other_form, draw_people
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
@@ -95,10 +94,7 @@ def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode
 
 
 def mistype_words(rng: np.random.Generator, words: Texts) -> Texts:
-    """Return words with one typing error each after the first letter; words under four letters are unchanged.
-
-    The error is a neighbouring key, two letters swapped, or one left out.
-    """
+    """Return words with one later letter mistyped, swapped or left out; words under four letters are unchanged."""
     letters = words.astype(NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
     length = np.strings.str_len(words)
     # Kind 3 leaves the word as it is.
@@ -191,12 +187,6 @@ def _shorten_surnames(rng: np.random.Generator, surnames: Texts) -> Texts:
     return np.select([lot < 0.4, lot < 0.75], [first, second], np.strings.replace(surnames, "-", " "))
 
 
-def put_in_capitals(names: Texts, chosen: AnyArray) -> Texts:
-    """Return names with the chosen ones in capitals, as some systems export them."""
-    capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    return np.where(chosen, np.asarray(capitals, dtype=NAME_TYPE), names)
-
-
 @dataclass(frozen=True)
 class Rows:
     """Rows of one source from every council, sorted by council and position in the file.
@@ -232,16 +222,18 @@ def build_decimals(values: Floats) -> pa.DictionaryArray:
     return build_codes(index, ["" if np.isnan(value) else f"{value:.10g}" for value in distinct])
 
 
-def compute_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
-    """Return the order of rows: by council, then rows sent again after the others, then by `key`."""
-    return np.lexsort((key, late, council))
+def order_rows(council: Ints, key: AnyArray, again: Ints) -> tuple[Ints, Bools]:
+    """Return the indices of all rows and those sent `again` by council, the latter last, then by `key`, and which are
+    sent again."""
+    sent = np.concatenate([np.arange(len(council)), again])
+    late = np.arange(len(sent)) >= len(council)
+    order = np.lexsort((key[sent], late, council[sent]))
+    return sent[order], late[order]
 
 
 def build_rows(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
-    """Return the rows of `table` in file order, followed by the rows sent `again` (indices)."""
-    sent = np.concatenate([np.arange(len(person)), again])
-    late = np.arange(len(sent)) >= len(person)
-    sent = sent[compute_file_order(council[sent], key[sent], late)]
+    """Return the rows of `table` in the order of `order_rows`."""
+    sent, _ = order_rows(council, key, again)
     return Rows(council[sent], person[sent], table.take(pa.array(sent)))
 
 
@@ -297,7 +289,7 @@ def draw_world(
     cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool, leavers_share: float = LEAVERS_SHARE
 ) -> World:
     """Draw the children of a cohort and everything that their records depend on."""
-    streams = Streams(seed, cohort)
+    streams = build_streams(seed, cohort)
     figures, places = build_margins(england, scale), build_geography(england)
     # In this order: attainment depends on deprivation, which follows from the homes.
     people = draw_people(streams, cohort, figures, places, leavers_share)

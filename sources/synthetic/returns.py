@@ -33,8 +33,7 @@ from sources.synthetic.recording import (
     build_decimals,
     build_rows,
     build_text,
-    compute_file_order,
-    put_in_capitals,
+    order_rows,
 )
 
 _LIKELY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
@@ -44,10 +43,7 @@ _PROFILE, _CENSUS, SETTINGS, VISITS, _SURVEY = (
 
 
 def draw_eyfsp(world: World) -> Rows:
-    """Return the rows of the Profile: every pupil, a few in two councils, a few sent twice or corrected.
-
-    The later row of a corrected pair has the true goals.
-    """
+    """Return the rows of the Profile: every pupil, a few in two councils, a few twice or corrected by a later row."""
     rng, people = world.streams("eyfsp"), world.people
     pupils = np.flatnonzero(people.pupil)
     moved = people.early_council[pupils] != people.council[pupils]
@@ -63,10 +59,7 @@ def draw_eyfsp(world: World) -> Rows:
     again = lot < _PROFILE["sent_twice"] + _PROFILE["corrected"]
     corrected = again & (lot >= _PROFILE["sent_twice"])
     earlier_upn = (people.census_upn != people.upn)[person] & (rng.random(len(person)) < _PROFILE["under_both_upns"])
-    sent = np.concatenate([np.arange(len(person)), np.flatnonzero(again | earlier_upn)])
-    late = np.arange(len(sent)) >= len(person)
-    order = compute_file_order(council[sent], people.estab[school[sent]], late)
-    sent, late = sent[order], late[order]
+    sent, late = order_rows(council, people.estab[school], np.flatnonzero(again | earlier_upn))
     who, where = person[sent], council[sent]
 
     upn = np.where(late & earlier_upn[sent], people.census_upn[who], people.upn[who])
@@ -97,8 +90,7 @@ def _draw_provisional_goals(rng: np.random.Generator, goals: AnyArray, provision
 
 
 def draw_school_census(world: World, leavers: bool = True) -> Rows:
-    """Return the rows of the spring school census: pupils in Reception and, if `leavers`, some who leave before the
-    Profile."""
+    """Return rows of the spring census: pupils in Reception and, if `leavers`, some who leave before the Profile."""
     rng, people = world.streams("school census"), world.people
     still_here = rng.random(len(people)) < (_CENSUS["leavers_on_roll"] if leavers else 0)
     on_roll = people.in_census & (people.pupil | still_here)
@@ -142,7 +134,8 @@ def draw_early_years_census(world: World) -> Rows:
     true = world.identify(person, home)
     identity = world.record_children(rng, "early_years_census", council, true)
     places = draw_places(rng, world, person, council)
-    table = pa.table({**places.build_columns(people.nhs_number[person]), **identity.build_columns()})
+    numbers = build_text(np.where(places.has_number, people.nhs_number[person], ""))
+    table = pa.table({"nhs_number": numbers, **places.payload, **identity.build_columns()})
     again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
     return build_rows(council, person, table, places.setting, again)
 
@@ -153,10 +146,6 @@ class Places(NamedTuple):
     setting: Ints
     has_number: Bools
     payload: dict[str, pa.Array]
-
-    def build_columns(self, nhs_number: Texts) -> dict[str, pa.Array]:
-        """Return the columns of a census, without identities, given the children's NHS numbers."""
-        return {"nhs_number": build_text(np.where(self.has_number, nhs_number, "")), **self.payload}
 
 
 def draw_places(rng: np.random.Generator, world: World, person: Ints, council: Ints) -> Places:
@@ -257,11 +246,12 @@ def draw_review_columns(
     unnamed = rng.random(len(who)) < np.array(VISITS["unnamed"])[reviews.kind]
     form = np.where(rng.random(len(who)) < 0.5, 0, 1 + on_file.sex)
     form = np.where(world.people.twin[who] & (form > 0), 3 + who % 2, form)
+    # Some systems export surnames in capitals.
     capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
     on_file = replace(
         on_file,
         forename=np.where(unnamed, _UNNAMED_FORMS[form], on_file.forename),
-        surname=put_in_capitals(on_file.surname, capitals),
+        surname=np.where(capitals, np.strings.upper(on_file.surname), on_file.surname),
     )
     return {
         **on_file.build_columns(),

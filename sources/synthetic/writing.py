@@ -22,14 +22,11 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import load_council_file
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.landing import mark_as_synthetic
+from sources.reference import published_figures
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
-from sources.reference.published_figures import (
-    EXPECTED_ROWS_FILE,
-    SOURCES_OF_CHILDREN,
-    find_published_rows,
-    write_expected_rows,
-)
+from sources.synthetic.drawing import Ints
+from sources.synthetic.people import NAME_TYPE
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
 from sources.synthetic.returns import RETURNS
 
@@ -70,27 +67,27 @@ def generate(
     world = draw_world(Cohort(cohort), seed, councils == "england", scale, contract_names)
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
-    write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
-    linkable: dict[str, Rows] = {}
+    write_expected(landing / "reference" / published_figures.EXPECTED_ROWS_FILE, world, scale)
+    truth = []
     for source, draw in RETURNS.items():
         rows = draw(world)
         mark_as_synthetic(landing, _write_source(landing, source, rows, world))
-        # The truth needs only the child of each row, so the values are dropped.
-        linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
-    _write_truth(landing.resolve().parent / "truth.parquet", world, linkable)
+        if rows.person is not None:
+            truth.append(_build_links(world, source, rows.council, rows.person))
+    _write_truth(landing.resolve().parent / "truth.parquet", world.cohort, pa.concat_tables(truth))
 
 
 def write_expected(path: Path, world: World, scale: float) -> None:
     """Write the expected numbers of rows if the cohort's size is not the published one."""
     expected = {
         (source, world.cohort.code, entry.council): round(published * scale)
-        for source in SOURCES_OF_CHILDREN
+        for source in published_figures.SOURCES_OF_CHILDREN
         for entry in world.margins.councils
-        if (published := find_published_rows(source, entry.council))
+        if (published := published_figures.find_published_rows(source, entry.council))
     }
     # An existing file may have the numbers of this cohort at another size.
     if scale != 1 or path.exists():
-        write_expected_rows(path, expected)
+        published_figures.write_expected_rows(path, expected)
 
 
 def _write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:
@@ -143,12 +140,9 @@ def list_columns_sent(contract: SourceContract, council: str, contract_names: bo
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0
         return [column for column in contract.columns if known or column.name != "nhs_number"]
     kept = (column.name for column in contract.select_role(Role.PAYLOAD))
-    named = {*own.columns, *contract.required, *kept} - set(own.constants)
-    return [
-        column
-        for column in contract.columns
-        if column.name in named or (contract_names and column.name in own.constants)
-    ]
+    named = {*own.columns, *contract.required, *kept}
+    named = named | own.constants.keys() if contract_names else named - own.constants.keys()
+    return [column for column in contract.columns if column.name in named]
 
 
 def _choose_file_ending(council: str, source: str) -> str:
@@ -160,10 +154,7 @@ def _choose_file_ending(council: str, source: str) -> str:
 
 
 def _convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> dict[str, pa.Array]:
-    """Return rows in contract form as text under the council's headings, codes and date format.
-
-    If several local values map to one code, all of them are used.
-    """
+    """Return rows as text under the council's headings, date format and codes; of several for one, all are used."""
     rng = np.random.default_rng(seed)
     local: dict[str, pa.Array] = {}
     for column in columns:
@@ -222,47 +213,36 @@ def _encode_text(content: bytes, encoding: str) -> bytes:
     """Encode text in the council's encoding; letters that it lacks lose their accents or become `?`."""
     if codecs.lookup(encoding).name == "utf-8":
         return content
-    return content.decode().encode(encoding, errors=_PLAIN)
+    text = content.decode()
+    lacking = [letter for letter in sorted(set(text)) if not letter.encode(encoding, "ignore")]
+    plain: dict[str, str | int | None] = {}
+    for letter, form in zip(lacking, strip_accents(np.array(lacking, NAME_TYPE)).tolist(), strict=True):
+        marks_apart = unicodedata.normalize("NFKD", form)
+        plain[letter] = "".join(c if c.isascii() else "?" for c in marks_apart if not unicodedata.combining(c))
+    return text.translate(str.maketrans(plain)).encode(encoding)
 
 
-def _replace_letters(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    letters = str(strip_accents(np.array([error.object[error.start : error.end]], dtype="U40"))[0])
-    latin = "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
-    return "".join(letter if letter.isascii() else "?" for letter in latin), error.end
-
-
-_PLAIN = "plain-letters"
-codecs.register_error(_PLAIN, _replace_letters)
-
-
-def _write_truth(path: Path, world: World, sources: Mapping[str, Rows]) -> None:
-    """Write the child of each row, keeping other cohorts' rows in the file.
-
-    Columns: source, council, cohort, source_row (1-based data row of the council's file), person_id, is_twin.
-    """
-    truth = pa.concat_tables(
-        _build_links(world, source, rows) for source, rows in sources.items() if rows.person is not None
-    )
+def _write_truth(path: Path, cohort: Cohort, truth: pa.Table) -> None:
+    """Write the child of each row, keeping other cohorts' rows in the file."""
     if path.exists():
         earlier = pyarrow.parquet.read_table(path)
-        others = earlier.filter(pc.not_equal(earlier["cohort"], world.cohort.code))
+        others = earlier.filter(pc.not_equal(earlier["cohort"], cohort.code))
         truth = pa.concat_tables([others.cast(truth.schema), truth]) if others.num_rows else truth
     pyarrow.parquet.write_table(truth, path, compression="zstd")
 
 
-def _build_links(world: World, source: str, rows: Rows) -> pa.Table:
-    assert rows.person is not None
-    size = len(rows.council)
+def _build_links(world: World, source: str, council: Ints, person: Ints) -> pa.Table:
+    """Return the child of each row; `source_row` is the 1-based data row of the council's file."""
+    size = len(council)
     councils = pa.array([entry.council for entry in world.margins.councils])
     return pa.table(
         {
             "source": pa.repeat(source, size),
-            "council": councils.take(pa.array(rows.council)),
+            "council": councils.take(pa.array(council)),
             "cohort": pa.repeat(world.cohort.code, size),
-            "source_row": np.arange(size) - np.searchsorted(rows.council, rows.council) + 1,
+            "source_row": np.arange(size) - np.searchsorted(council, council) + 1,
             # The truth has several cohorts in one file, so numbers must not repeat between them.
-            "person_id": world.cohort.first_year * 10_000_000 + rows.person,
-            "is_twin": world.people.twin[rows.person],
+            "person_id": world.cohort.first_year * 10_000_000 + person,
+            "is_twin": world.people.twin[person],
         }
     )

@@ -125,7 +125,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     def other() -> None:
         try:
             link_cohort(place.home.get_cohort(COHORT), ["leeds"], place.keys)
-        except home_lock.Busy as busy:
+        except home_lock.InUse as busy:
             refused.append(str(busy))
 
     def measured(*_: object, **__: object) -> None:

@@ -69,8 +69,8 @@ def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts, tmp_path:
     assert (taken.sexes.count("M"), taken.numbers) == (3, [1, 2])
     assert not taken.home.is_removal_unfinished
     assert read_entries(taken.home) == before
-    (done,), not_linked = taken.withdraw(2)
-    assert (done.is_in, not_linked) == (True, [])
+    done, not_linked = taken.withdraw(2)
+    assert (done, not_linked) == ({(taken.store, 2): True}, [])
     assert taken.sexes == ["F"] * 30
     quality = deliveries.read_current(taken.store)
     assert [(part.number, part.in_force, part.withdrawn) for part in quality.parts.parts] == [
@@ -106,8 +106,8 @@ def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(tmp_path: 
     (sent.landing / "leeds" / "eyfsp" / COHORT / "2026-02.csv").unlink()
     sent.take()
     link_cohort(sent.store.cohort_store, ["leeds"], sent.keys)
-    (done,), _ = sent.withdraw(1)
-    assert not done.is_in
+    done, _ = sent.withdraw(1)
+    assert done == {(sent.store, 1): False}
     assert deliveries.read_current(sent.store) is None
     assert not sent.store.pseudonymised.exists()
     assert not sent.store.cohort_store.links.exists()
@@ -121,7 +121,7 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(taken: Parts) 
     taken.send("2026-05", build_child(1, **BORN_BEFORE), build_child(200), build_child(201, **BORN_BEFORE), folder="")
     assert {code: taken.take(code).rows_kept for code in (COHORT, BEFORE)} == {COHORT: 40, BEFORE: 2}
     done, _ = taken.withdraw(next(part.number for part in PartStore(taken.store).list_kept() if part.of_several))
-    assert {(each.store.cohort, each.is_in) for each in done} == {(COHORT, True), (BEFORE, False)}
+    assert {(store.cohort, is_in) for (store, _), is_in in done.items()} == {(COHORT, True), (BEFORE, False)}
     quality = deliveries.read_current(taken.store)
     assert quality.rows_kept == 40
     assert taken.take().rows_kept == 40

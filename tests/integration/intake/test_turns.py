@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.home import home_lock
-from assets.home.home_lock import Busy, lock_cohorts, lock_senders
+from assets.home.home_lock import InUse, lock_cohorts, lock_senders
 from assets.home.paths import Home
 
 Taking = Callable[[Home], AbstractContextManager[None]]
@@ -44,7 +44,7 @@ def goes_beside(home: Home, first: Taking, second: Taking) -> bool:
         try:
             with second(home):
                 found.append("")
-        except Busy as busy:
+        except InUse as busy:
             found.append(str(busy))
 
     with first(home):

@@ -322,8 +322,8 @@ def test_no_run_begins_while_the_home_is_being_restored(safe: Safe, monkeypatch:
     assert safe.restore("records", records, "--yes").exit_code != 0
     monkeypatch.undo()
     assert tried == [True]
-    _refused(safe.run_command("run", "--cohort", COHORT), "its restore broke off", Ending.HOLD)
-    _refused(safe.restore("records", records, "--yes"), "its restore broke off", Ending.HOLD)
+    _refused(safe.run_command("run", "--cohort", COHORT), "its restore was interrupted", Ending.HOLD)
+    _refused(safe.restore("records", records, "--yes"), "its restore was interrupted", Ending.HOLD)
     safe.put_back()
     assert safe.restore("records", records, "--yes").exit_code == 0
     with block_removals(safe.home):

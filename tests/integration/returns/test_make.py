@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.returns.make import Maker, NothingToReturn
+from assets.home.errors import Refused
+from assets.returns.make import Maker
 from assets.returns.row_history import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
@@ -186,7 +187,7 @@ def test_a_clock_that_went_back_gives_no_agreement_its_life_again(pipeline: Pipe
     agree(pipeline, "wirral")
     pipeline.make()
     before = files(pipeline)
-    with pytest.raises(NothingToReturn, match="put the clock right"):
+    with pytest.raises(Refused, match="put the clock right"):
         pipeline.make(TODAY - 5 * DAY)
     assert files(pipeline) == before
 
@@ -308,14 +309,14 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
     pipeline.ingest(["leeds"])
     agree(pipeline)
-    with pytest.raises(NothingToReturn, match="run the job linkage first"):
+    with pytest.raises(Refused, match="run the job linkage first"):
         pipeline.make()
     pipeline.link(["leeds"])
     path = pipeline.extract("leeds", "hv_reviews")
     header, first, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, *rest, first]) + "\n")
     pipeline.ingest(["leeds"])
-    with pytest.raises(NothingToReturn, match="leeds/hv_reviews changed since the cohort was linked"):
+    with pytest.raises(Refused, match="leeds/hv_reviews changed since the cohort was linked"):
         pipeline.make()
     pipeline.link(["leeds"])
     pipeline.make()

@@ -10,8 +10,7 @@ from sources import reference
 from sources.reference.cohorts import Cohort
 from sources.synthetic import DEFAULT_SEED, margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
-from sources.synthetic.drawing import Streams
-from sources.synthetic.geography import build_geography
+from sources.synthetic.drawing import build_streams
 from sources.synthetic.people import draw_people
 from sources.synthetic.recording import draw_world
 
@@ -61,9 +60,9 @@ def test_gld_of_breakdowns_is_within_sampling_error(compared: pd.DataFrame) -> N
 
 def test_national_margins() -> None:
     """A tenth of England keeps the national shares at GLD."""
-    cohort, figures, places = Cohort("202425"), margins.build_margins(True, 0.1), build_geography(True)
-    people = draw_people(Streams(7, cohort), cohort, figures, places)
-    outcome = draw_attainment(Streams(7, cohort), people, figures, places.get_quintile(people.postcode))
+    cohort, figures, places = Cohort("202425"), margins.build_margins(True, 0.1), margins.build_geography(True)
+    people = draw_people(build_streams(7, cohort), cohort, figures, places)
+    outcome = draw_attainment(build_streams(7, cohort), people, figures, places.get_quintile(people.postcode))
     pupils = people.pupil
     assert len(figures.councils) == 153
     assert pupils.sum() == pytest.approx(58_947, abs=80)
