@@ -230,6 +230,7 @@ def bundle(
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _build_verify_result(verify(find_bundle(home, version)))
         return
+    build_database(home.release)  # again if somebody removed it: a bundle that is current is not published again
     found = verify(folder)
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     # a bundle that passed is not verified again while nothing changes

@@ -20,7 +20,7 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Derived, Dialect
 from sources.councils.known_headings import find_code, is_identifier_heading, score_heading
 from sources.diagnosis.column_guesses import DateForm, Guess, Guesser, TextSample
-from sources.errors import ExtractStopped
+from sources.errors import ExtractStopped, build_error
 from sources.extract.landing import Landed, is_cohort
 from sources.extract.open import open_table
 from sources.extract.readers.content import get_content
@@ -69,6 +69,9 @@ def open_sample_table(landed: Landed, dialect: Dialect) -> TextTable:
     numbers = sum(heading.strip().isdigit() for heading in table.header)
     if data or numbers > len(table.header) / 2:
         raise ExtractStopped(f"{landed.name}: the first line holds data, not headings; ask for a file with headings")
+    # a header line that runs into a row may hold its values, which a draft would quote as headings
+    if table.doubt:
+        raise build_error(landed.name, table.doubt)
     return table
 
 

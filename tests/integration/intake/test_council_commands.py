@@ -231,6 +231,16 @@ def test_a_file_without_headings_shows_nothing_of_its_first_row(readiness: Run, 
 
 
 @pytest.mark.slow
+def test_a_header_line_that_runs_into_a_row_quotes_nothing_of_it(readiness: Run, tmp_path: Path) -> None:
+    rows = _children()
+    path = tmp_path / "sample.csv"
+    lines = [",".join([*rows[0], *SECRETS[:2]]), *(",".join(row.values()) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    result = readiness("new", "bradford", "--sample", f"eyfsp={path}", exit_code=1)
+    assert "no row has as many fields as the header line" in result.output
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
