@@ -27,6 +27,41 @@ from sources.reference.cohorts import Cohort
 _PUPIL = Path(__file__).with_name("pupil.sql")
 
 
+def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None, column: str = "") -> str:
+    """Return SQL for the label of the first condition that holds, or value that the column has."""
+    cases = " ".join(f"WHEN {condition} THEN {quote_text(label)}" for condition, label in labels.items())
+    return f"CASE {column} {cases}{f' ELSE {quote_text(otherwise)}' if otherwise else ''} END"
+
+
+def _label_codes_sql(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
+    """Return SQL for the label of each code of a column."""
+    return _label_cases_sql({quote_text(code): label for code, label in labels.items()}, otherwise, column)
+
+
+def _build_if_sql(condition: str, then: str, otherwise: str) -> str:
+    return _label_cases_sql({condition: then}, otherwise)
+
+
+def _label_by_number_sql(column: str, words: Sequence[str]) -> str:
+    # Lists count from 1 in DuckDB. A child without a number has the first label.
+    return f"[{', '.join(map(quote_text, words))}][coalesce({column}, 0) + 1]"
+
+
+def _label_services_sql(health_visitor: str, setting: str, nobody: str, else_if: Mapping[str, str]) -> str:
+    both = f"{health_visitor} AND {setting}"
+    somebody = {both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}
+    return _label_cases_sql({**somebody, **else_if}, nobody)
+
+
+def _fill_unlinked_sql(column: str, otherwise: str) -> str:
+    """Return SQL for the linked value, or for the reason why there is none."""
+    return f"coalesce({column}, {_build_if_sql('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
+
+
+def _fill_unknown_sql(column: str) -> str:
+    return f"coalesce({column}, {quote_text(model.UNKNOWN)})"
+
+
 @dataclass(frozen=True)
 class Derivation:
     """How a column is derived: SQL over the rows of one unit, and the extract columns it reads, by source."""
@@ -35,13 +70,132 @@ class Derivation:
     made_of: Mapping[str, tuple[str, ...]]
 
 
+def _derive(source: str, sql: str, *columns: str) -> Derivation:
+    return Derivation(sql, {source: columns})
+
+
+def _derive_from_any_row(column: str, labels: Mapping[str, str]) -> Derivation:
+    """Return the derivation of the label of the first of these codes that any school census row of the child has."""
+    cases = {f"bool_or({column} = {quote_text(code)})": label for code, label in labels.items()}
+    return _derive("school_census", _label_cases_sql(cases), column)
+
+
+def _derive_timing(code: str) -> Derivation:
+    """Return the timing of a child's review with this code; if a child has several of the kind, the best counts."""
+    this = f"review = {quote_text(code)}"
+    cases = {f"{this} AND review_on_time = 'Y'": pupil.ON_TIME, f"{this} AND review_on_time = 'N'": pupil.LATE}
+    labels = {f"bool_or({each})": label for each, label in (cases | {this: pupil.NO_TIMING}).items()}
+    return _derive("hv_reviews", _label_cases_sql(labels), "review", "review_on_time")
+
+
+_FEMALE, _MALE, _SEX_UNKNOWN = model.SEX.categories
+_SEX = _label_codes_sql("sex", {"F": _FEMALE, "M": _MALE}, _SEX_UNKNOWN)
+*_QUINTILES, _IMD_UNKNOWN = model.IMD.categories
+_IMD = _label_codes_sql("imd_quintile", {str(n): label for n, label in enumerate(_QUINTILES, 1)}, _IMD_UNKNOWN)
+_ELIGIBLE, _NOT_ELIGIBLE, _ = model.FSM.categories
+_NO_SEN, _SUPPORT, _PLAN, _ = pupil.SEN.categories
+_ENGLISH, _OTHER_LANGUAGE, _ = pupil.LANGUAGE.categories
+_LANGUAGE = _build_if_sql("first_language = 'ENG'", _ENGLISH, _OTHER_LANGUAGE)
+_OF_CENSUS = {
+    "fsm": _derive_from_any_row("fsm_eligible", {"Y": _ELIGIBLE, "N": _NOT_ELIGIBLE}),
+    "ethnic_group": _derive(
+        "school_census",
+        _label_codes_sql(
+            "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)", MAJOR_GROUP
+        ),
+        "ethnicity",
+    ),
+    "sen_provision": _derive_from_any_row("sen_provision", {"E": _PLAN, "K": _SUPPORT, "N": _NO_SEN}),
+    "first_language": _derive(
+        "school_census",
+        f"last({_LANGUAGE} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)",
+        "first_language",
+    ),
+}
+"""Columns of the school census by child. A child is eligible if any row says so, and has the highest SEN provision in
+any row. For ethnicity and language, the first council with a value counts; if it has several values, the one with the
+highest hash is used, which favours none."""
+_TAKEN, _NOT_TAKEN, *_ = pupil.ENTITLEMENT.categories
+_OF_SETTINGS = {
+    "entitlement": _derive(
+        "early_years_census", _build_if_sql("bool_or(entitlement = '2YO')", _TAKEN, _NOT_TAKEN), "entitlement"
+    ),
+    "concern": _derive(
+        "early_years_census",
+        f"bool_or({CONTRACTS['early_years_census'].concern})",
+        *("progress_check_outcome", "sen_provision"),
+    ),
+}
+_TIMINGS = {attribute.name: _derive_timing(code) for code, attribute in pupil.REVIEWS.items()}
+
+_OF_A_REVIEW = ("review", "review_date", "asq3_months")
+"""Columns that decide which review counts and which cut-offs apply to it."""
+_ALL_ABOVE, _ONE_BELOW, _TWO_BELOW, _NOT_SCORED = pupil.LINKED
+_BY_NUMBER_BELOW = {"below >= 2": _TWO_BELOW, "below = 1": _ONE_BELOW, f"scored = {len(DOMAINS)}": _ALL_ABOVE}
+_ASQ3 = _label_cases_sql(_BY_NUMBER_BELOW, _NOT_SCORED)
+_MADE_OF_ASQ3 = (*_OF_A_REVIEW, *DOMAINS)
+_MADE_OF_CONCERNS = {
+    "hv_reviews": ("review_date", "asq3_months", *DOMAINS, "concern", "referral"),
+    "early_years_census": ("progress_check_date", "progress_check_outcome", "sen_provision"),
+}
+_GOALS_EXPECTED = " + ".join(f"({goal} IS NOT DISTINCT FROM '2')::INTEGER" for goal in GOALS)
+_SEEN = _label_services_sql("seen_by_hv", "seen_by_setting", pupil.NEITHER, {"unsearchable": pupil.UNSEARCHABLE})
+_CONCERN = _label_services_sql("hv_concern", "setting_concern", pupil.NONE, {})
+_ANSWERED = {
+    "child_age_band": code_lists.CHILD_AGE_BAND,
+    "fsm_or_funded": code_lists.FSM_OR_FUNDED,
+    **{name: each.answers for name, each in (code_lists.WHO_ANSWERED | code_lists.QUESTIONS).items()},
+}
+
+_DERIVATIONS: dict[str, dict[str, Derivation]] = {
+    "pupil": {
+        **{
+            goal: _derive("eyfsp", _build_if_sql(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal)
+            for goal in GOALS
+        },
+        "sex": _derive("eyfsp", _SEX, "sex"),
+        **{name: Derivation(_fill_unknown_sql(name), each.made_of) for name, each in _OF_CENSUS.items()},
+        "term_of_birth": _derive("eyfsp", _fill_unknown_sql("term_of_birth"), "term_of_birth"),
+        "imd_quintile": _derive("eyfsp", _IMD, "imd_quintile"),
+        "gld": _derive("eyfsp", _build_if_sql(" AND ".join(f"{g} = '2'" for g in GLD_GOALS), "Yes", "No"), *GLD_GOALS),
+        "goals_expected": _derive(
+            "eyfsp",
+            _label_cases_sql({f"({_GOALS_EXPECTED}) <= {max(n)}": band for band, n in pupil.GOAL_BANDS.items()}),
+            *GOALS,
+        ),
+        "asq3": _derive("hv_reviews", _fill_unlinked_sql("asq3", pupil.NO_REVIEW), *_MADE_OF_ASQ3),
+        "entitlement": _derive(
+            "early_years_census", _fill_unlinked_sql("entitlement", pupil.NOT_LINKED_TO_SETTING), "entitlement"
+        ),
+        "dots": Derivation(
+            f"format({quote_text(pupil.format_dots_category('{}', '{}'))}, {_SEEN}, {_CONCERN})",
+            {"hv_reviews": (*_MADE_OF_ASQ3, "concern", "referral"), **_OF_SETTINGS["concern"].made_of},
+        ),
+        "first_concern": Derivation(_fill_unlinked_sql("first_concern", pupil.NO_CONCERN), _MADE_OF_CONCERNS),
+        **{
+            name: Derivation(_fill_unlinked_sql(name, pupil.NO_REVIEW), each.made_of) for name, each in _TIMINGS.items()
+        },
+        "linkage_agreement": Derivation(_label_by_number_sql("cell", CELLS), {}),
+        "linkage_differences": Derivation(_label_by_number_sql("cell", KIND_OF), {}),
+        "census_join": Derivation(_label_by_number_sql("joined", JOINS), {}),
+    },
+    "health": {
+        "sex": _derive("hv_reviews", _SEX, "sex"),
+        "imd_quintile": _derive("hv_reviews", _IMD, "imd_quintile"),
+        **{name: _derive("hv_reviews", f"{name}_outcome", *_OF_A_REVIEW, name) for name in DOMAINS},
+        health.ALL_FIVE: _derive("hv_reviews", f"{health.ALL_FIVE}_outcome", *_MADE_OF_ASQ3),
+    },
+    "parents": {
+        name: _derive("parent_experience", _label_codes_sql(name, answers, parents.NOT_ANSWERED), name)
+        for name, answers in _ANSWERED.items()
+    },
+}
+
+
 def get_derivations(family: str) -> dict[str, Derivation]:
     """Return the derivation of each attribute of a family, in the family's order. Raises `Refused` if one is
     missing."""
-    defined = {"pupil": _derive_pupil_columns, "health": _derive_health_columns, "parents": _derive_parents_columns}[
-        family
-    ]()
-    attributes = [attribute.name for attribute in FAMILIES[family].attributes]
+    defined, attributes = _DERIVATIONS[family], [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
         raise Refused(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
     return {name: defined[name] for name in attributes}
@@ -64,10 +218,10 @@ def build_confidential_tables(
     con.execute("CREATE TEMP TABLE profiles AS FROM eyfsp")
     con.execute(f"CREATE TEMP TABLE reviewed AS {_score_reviews_sql()}")
     con.execute(f"CREATE TEMP TABLE reviews AS {_select_reviews_sql()}")
-    con.execute(f"CREATE TEMP TABLE settings AS {_group_by_child_sql('early_years_census', _derive_setting_columns())}")
+    con.execute(f"CREATE TEMP TABLE settings AS {_group_by_child_sql('early_years_census', _OF_SETTINGS)}")
     con.execute(f"CREATE TEMP TABLE concerns AS {_find_first_concerns_sql(cohort)}")
-    con.execute(f"CREATE TEMP TABLE timings AS {_group_by_child_sql('hv_reviews', _derive_review_timings())}")
-    con.execute(f"CREATE TEMP TABLE census AS {_group_by_child_sql('school_census', _derive_census_columns())}")
+    con.execute(f"CREATE TEMP TABLE timings AS {_group_by_child_sql('hv_reviews', _TIMINGS)}")
+    con.execute(f"CREATE TEMP TABLE census AS {_group_by_child_sql('school_census', _OF_CENSUS)}")
     # Code A is "not assessed": such a Profile counts only if the child has no other.
     counted = _select_one_per_child_sql("profiles", f"(com_e01 = 'A'), council, {_hash_content_sql('eyfsp')}")
     units = {
@@ -127,89 +281,14 @@ def _group_by_child_sql(source: str, columns: Mapping[str, Derivation]) -> str:
     return f"SELECT child_id, {selected} FROM {source} GROUP BY child_id"
 
 
-def _derive_pupil_columns() -> dict[str, Derivation]:
-    asq3, census, settings = _derive_asq3(), _derive_census_columns(), _derive_setting_columns()
-    gld = " AND ".join(f"{goal} = '2'" for goal in GLD_GOALS)
-    number = " + ".join(f"({goal} IS NOT DISTINCT FROM '2')::INTEGER" for goal in GOALS)
-    bands = {f"({number}) <= {max(numbers)}": band for band, numbers in pupil.GOAL_BANDS.items()}
-    nobody = {"unsearchable": pupil.UNSEARCHABLE}
-    seen = _label_services_sql("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody)
-    concern = _label_services_sql("hv_concern", "setting_concern", pupil.NONE)
-    dots = f"format({quote_text(pupil.format_dots_category('{}', '{}'))}, {seen}, {concern})"
-    reviewed = {"hv_reviews": (*asq3.made_of["hv_reviews"], "concern", "referral")}
-    return {
-        **{
-            goal: _build_derivation("eyfsp", _build_if_sql(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal)
-            for goal in GOALS
-        },
-        "sex": _build_derivation("eyfsp", _label_sex_sql(), "sex"),
-        **{name: Derivation(_fill_unknown_sql(name), each.made_of) for name, each in census.items()},
-        "term_of_birth": _build_derivation("eyfsp", _fill_unknown_sql("term_of_birth"), "term_of_birth"),
-        "imd_quintile": _build_derivation("eyfsp", _label_imd_sql(), "imd_quintile"),
-        "gld": _build_derivation("eyfsp", _build_if_sql(gld, "Yes", "No"), *GLD_GOALS),
-        "goals_expected": _build_derivation("eyfsp", _label_cases_sql(bands), *GOALS),
-        "asq3": Derivation(_fill_unlinked_sql("asq3", pupil.NO_REVIEW), asq3.made_of),
-        "entitlement": Derivation(
-            _fill_unlinked_sql("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of
-        ),
-        "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),
-        "first_concern": Derivation(_fill_unlinked_sql("first_concern", pupil.NO_CONCERN), _MADE_OF_CONCERNS),
-        **{
-            name: Derivation(_fill_unlinked_sql(name, pupil.NO_REVIEW), each.made_of)
-            for name, each in _derive_review_timings().items()
-        },
-        "linkage_agreement": Derivation(_label_by_number_sql("cell", CELLS), {}),
-        "linkage_differences": Derivation(_label_by_number_sql("cell", KIND_OF), {}),
-        "census_join": Derivation(_label_by_number_sql("joined", JOINS), {}),
+def _label_outcome_sql(domain: str) -> str:
+    by_age = {
+        f"asq3_months = {quote_text(months)} AND {domain} {compared} {cut_off}": outcome
+        for (column, months), cut_off in load_cut_offs().items()
+        for compared, outcome in (("<", health.BELOW), (">=", health.AT_OR_ABOVE))
+        if column == domain
     }
-
-
-def _label_by_number_sql(column: str, words: Sequence[str]) -> str:
-    # Lists count from 1 in DuckDB. A child without a number has the first label.
-    return f"[{', '.join(map(quote_text, words))}][coalesce({column}, 0) + 1]"
-
-
-def _fill_unlinked_sql(column: str, otherwise: str) -> str:
-    """Return SQL for the linked value, or for the reason why there is none."""
-    return f"coalesce({column}, {_build_if_sql('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
-
-
-def _derive_census_columns() -> dict[str, Derivation]:
-    """Return the columns of the school census by child.
-
-    A child is eligible if any row says so, and has the highest SEN provision in any row. For ethnicity and language,
-    the first council with a value counts; if it has several values, the one with the highest hash is used, which
-    favours none.
-    """
-    eligible, not_eligible, _ = model.FSM.categories
-    none, support, plan, _ = pupil.SEN.categories
-    english, other, _ = pupil.LANGUAGE.categories
-    ethnicity = "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)"
-    language = _build_if_sql("first_language = 'ENG'", english, other)
-    last_language = f"last({language} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)"
-    return {
-        "fsm": _derive_from_any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
-        "ethnic_group": _build_derivation("school_census", _label_codes_sql(ethnicity, MAJOR_GROUP), "ethnicity"),
-        "sen_provision": _derive_from_any_row("sen_provision", {"E": plan, "K": support, "N": none}),
-        "first_language": _build_derivation("school_census", last_language, "first_language"),
-    }
-
-
-def _derive_from_any_row(column: str, labels: Mapping[str, str]) -> Derivation:
-    """Return the derivation of the label of the first of these codes that any school census row of the child has."""
-    cases = {f"bool_or({column} = {quote_text(code)})": label for code, label in labels.items()}
-    return _build_derivation("school_census", _label_cases_sql(cases), column)
-
-
-def _derive_setting_columns() -> dict[str, Derivation]:
-    """Return the columns of the early years census by child."""
-    taken, not_taken, *_ = pupil.ENTITLEMENT.categories
-    entitlement = _build_if_sql("bool_or(entitlement = '2YO')", taken, not_taken)
-    concern = f"bool_or({CONTRACTS['early_years_census'].concern})"
-    return {
-        "entitlement": _build_derivation("early_years_census", entitlement, "entitlement"),
-        "concern": _build_derivation("early_years_census", concern, "progress_check_outcome", "sen_provision"),
-    }
+    return _label_cases_sql(by_age, health.NO_SCORE)
 
 
 def _score_reviews_sql() -> str:
@@ -238,18 +317,11 @@ def _select_reviews_sql() -> str:
     )
     return f"""
         SELECT * EXCLUDE (concern, any_concern), coalesce(any_concern, concern) AS concern,
-               {_derive_asq3().sql} AS asq3,
-               {all_five} AS {health.ALL_FIVE}_outcome
+               {_ASQ3} AS asq3, {all_five} AS {health.ALL_FIVE}_outcome
           FROM ({_select_one_per_child_sql("reviewed", order)})
           LEFT JOIN (SELECT child_id, bool_or(concern) AS any_concern FROM reviewed
                       GROUP BY child_id HAVING count(*) > 1) USING (child_id)
     """
-
-
-_MADE_OF_CONCERNS = {
-    "hv_reviews": ("review_date", "asq3_months", *DOMAINS, "concern", "referral"),
-    "early_years_census": ("progress_check_date", "progress_check_outcome", "sen_provision"),
-}
 
 
 def _find_first_concerns_sql(cohort: Cohort) -> str:
@@ -282,106 +354,6 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
                               ELSE {category} END AS first_concern
           FROM children
     """
-
-
-def _derive_review_timings() -> dict[str, Derivation]:
-    """Return the timing of each of the five reviews by child; if a child has several of one kind, the best counts."""
-
-    def find(code: str) -> str:
-        this = f"review = {quote_text(code)}"
-        cases = {f"{this} AND review_on_time = 'Y'": pupil.ON_TIME, f"{this} AND review_on_time = 'N'": pupil.LATE}
-        cases[this] = pupil.NO_TIMING
-        return _label_cases_sql({f"bool_or({each})": label for each, label in cases.items()})
-
-    return {
-        attribute.name: _build_derivation("hv_reviews", find(code), "review", "review_on_time")
-        for code, attribute in pupil.REVIEWS.items()
-    }
-
-
-_OF_A_REVIEW = ("review", "review_date", "asq3_months")
-"""Columns that decide which review counts and which cut-offs apply to it."""
-
-
-def _derive_asq3() -> Derivation:
-    all_above, one, two_or_more, without = pupil.LINKED
-    by_number = {"below >= 2": two_or_more, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
-    return _build_derivation("hv_reviews", _label_cases_sql(by_number, without), *_OF_A_REVIEW, *DOMAINS)
-
-
-def _derive_health_columns() -> dict[str, Derivation]:
-    scores = {domain: (domain,) for domain in DOMAINS} | {health.ALL_FIVE: tuple(DOMAINS)}
-    return {
-        "sex": _build_derivation("hv_reviews", _label_sex_sql(), "sex"),
-        "imd_quintile": _build_derivation("hv_reviews", _label_imd_sql(), "imd_quintile"),
-        **{
-            name: _build_derivation("hv_reviews", f"{name}_outcome", *_OF_A_REVIEW, *read)
-            for name, read in scores.items()
-        },
-    }
-
-
-def _derive_parents_columns() -> dict[str, Derivation]:
-    labels = {
-        "child_age_band": code_lists.CHILD_AGE_BAND,
-        "fsm_or_funded": code_lists.FSM_OR_FUNDED,
-        **{name: each.answers for name, each in (code_lists.WHO_ANSWERED | code_lists.QUESTIONS).items()},
-    }
-    return {
-        name: _build_derivation("parent_experience", _label_codes_sql(name, answers, parents.NOT_ANSWERED), name)
-        for name, answers in labels.items()
-    }
-
-
-def _label_outcome_sql(domain: str) -> str:
-    by_age = {
-        f"asq3_months = {quote_text(months)} AND {domain} {compared} {cut_off}": outcome
-        for (column, months), cut_off in load_cut_offs().items()
-        for compared, outcome in (("<", health.BELOW), (">=", health.AT_OR_ABOVE))
-        if column == domain
-    }
-    return _label_cases_sql(by_age, health.NO_SCORE)
-
-
-def _build_derivation(source: str, sql: str, *columns: str) -> Derivation:
-    return Derivation(sql, {source: columns})
-
-
-def _label_services_sql(
-    health_visitor: str, setting: str, nobody: str, else_if: Mapping[str, str] | None = None
-) -> str:
-    both = f"{health_visitor} AND {setting}"
-    somebody = {both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}
-    return _label_cases_sql({**somebody, **(else_if or {})}, nobody)
-
-
-def _label_sex_sql() -> str:
-    female, male, unknown = model.SEX.categories
-    return _label_codes_sql("sex", {"F": female, "M": male}, unknown)
-
-
-def _label_imd_sql() -> str:
-    *quintiles, unknown = model.IMD.categories
-    return _label_codes_sql("imd_quintile", {str(number): label for number, label in enumerate(quintiles, 1)}, unknown)
-
-
-def _fill_unknown_sql(column: str) -> str:
-    return f"coalesce({column}, {quote_text(model.UNKNOWN)})"
-
-
-def _build_if_sql(condition: str, then: str, otherwise: str) -> str:
-    return _label_cases_sql({condition: then}, otherwise)
-
-
-def _label_codes_sql(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """Return SQL for the label of each code of a column."""
-    return _label_cases_sql({quote_text(code): label for code, label in labels.items()}, otherwise, column)
-
-
-def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None, column: str = "") -> str:
-    """Return SQL for the label of the first condition that holds, or value that the column has."""
-    cases = " ".join(f"WHEN {condition} THEN {quote_text(label)}" for condition, label in labels.items())
-    return f"CASE {column} {cases}{f' ELSE {quote_text(otherwise)}' if otherwise else ''} END"
 
 
 def check_table(path: Path, family: str) -> dict[str, int]:
