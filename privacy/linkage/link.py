@@ -43,8 +43,8 @@ class LinkResult:
     `links` has one row per input row, with `LINK_COLUMNS`, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and for each agreement pattern
-    (step, one column of log2 Bayes factors per comparison) the number of pairs with a posterior in REVIEW_BAND and
-    their lowest and highest weight.
+    (step, one column of log2 Bayes factors per comparison) the number of pairs with a posterior in REVIEW_BAND, most
+    first, and their lowest and highest weight.
     """
 
     links: pa.Table
@@ -111,7 +111,7 @@ def link(
         review = con.sql(
             f"""
             SELECT step, {columns}, count(*) AS pairs, min(weight) AS weight_low, max(weight) AS weight_high
-              FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
+              FROM review GROUP BY step, pattern ORDER BY pairs DESC, step DESC, pattern DESC
             """
         ).to_arrow_table()
         con.execute(f"CREATE TABLE rules AS {_ASSIGN_RULES}").fetchall()

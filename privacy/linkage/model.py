@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -309,20 +309,17 @@ def list_conditions(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _build_comparison(name: str, records: int) -> dict[str, Any]:
-    probabilities = load_parameters()["comparisons"][name]
-    levels: list[dict[str, Any]] = [
-        {"sql_condition": NULL_LEVELS[name], "label_for_charts": "missing", "is_null_level": True}
+    missing = {"sql_condition": NULL_LEVELS[name], "label_for_charts": "missing", "is_null_level": True}
+    levels = [
+        {
+            "sql_condition": LEVELS[name].get(label, "ELSE"),
+            "label_for_charts": label,
+            "m_probability": m,
+            "u_probability": compute_chance_share(name, label, records),
+        }
+        for label, (m, _) in load_parameters()["comparisons"][name].items()
     ]
-    for label, (m, _) in probabilities.items():
-        levels.append(
-            {
-                "sql_condition": LEVELS[name].get(label, "ELSE"),
-                "label_for_charts": label,
-                "m_probability": m,
-                "u_probability": compute_chance_share(name, label, records),
-            }
-        )
-    return {"output_column_name": name, "comparison_levels": levels}
+    return {"output_column_name": name, "comparison_levels": [missing, *levels]}
 
 
 def build_waterfall(levels: Mapping[str, str | None], children: int, decided: float | None = None) -> dict[str, Any]:
@@ -332,34 +329,33 @@ def build_waterfall(levels: Mapping[str, str | None], children: int, decided: fl
     outside the pair (households, rivals, no other partner) add to reach `decided`, or 0 if that is not given; weight
     and posterior.
     """
-    terms: list[_Term] = []
+    terms = []
     for name in LEVELS:
-        if (level := levels[name]) is None:
-            terms.append((name, MISSING, None, None, 0.0))
-        else:
+        m, u, bits, level = None, None, 0.0, levels[name]
+        if level is not None:
             m, u = load_parameters()["comparisons"][name][level][0], compute_chance_share(name, level, children)
-            terms.append((name, level, m, u, compute_weight(name, level, children)))
+            bits = compute_weight(name, level, children)
+        terms.append({"comparison": name, "level": level or MISSING, "m": m, "u": u, "bits": bits})
     return _complete_waterfall(terms, children, decided)
 
 
 def build_waterfall_from_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
     """Return the waterfall of a pattern of which only the log2 Bayes factors were kept, which identify the levels."""
-    terms = ((name, " / ".join(find_levels(name, bits[name], children)), None, None, bits[name]) for name in LEVELS)
-    return _complete_waterfall(list(terms), children, decided)
+    levels = {name: " / ".join(find_levels(name, bits[name], children)) for name in LEVELS}
+    terms = [
+        {"comparison": name, "level": level, "m": None, "u": None, "bits": bits[name]} for name, level in levels.items()
+    ]
+    return _complete_waterfall(terms, children, decided)
 
 
-_Term: TypeAlias = tuple[str, str, float | None, float | None, float]
-"""A comparison of a waterfall: its name, level, m, u and bits."""
-
-
-def _complete_waterfall(terms: list[_Term], children: int, decided: float | None) -> dict[str, Any]:
+def _complete_waterfall(terms: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
     before = compute_prior(children)
-    total = convert_to_bits(before) + sum(bits for *_, bits in terms)
+    total = convert_to_bits(before) + sum(term["bits"] for term in terms)
     decided = total if decided is None else decided
     return {
         "prior": before,
         "prior_bits": convert_to_bits(before),
-        "comparisons": [dict(zip(("comparison", "level", "m", "u", "bits"), term, strict=True)) for term in terms],
+        "comparisons": terms,
         "correction": decided - total,
         "weight": decided,
         "posterior": convert_to_probability(decided),
@@ -385,8 +381,7 @@ def build_examples(children: int) -> list[dict[str, Any]]:
     """
     levels_of_all = load_parameters()["comparisons"]
     strongest, weakest = (
-        {name: sorted(levels_of_all[name], key=partial(compute_weight, name))[end] for name in LEVELS}
-        for end in (-1, 0)
+        {name: find(levels_of_all[name], key=partial(compute_weight, name)) for name in LEVELS} for find in (max, min)
     )
     usual: dict[str, str | None] = {**strongest, "nhs_number": None}
     patterns: list[tuple[str, Mapping[str, str | None]]] = [

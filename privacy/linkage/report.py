@@ -61,6 +61,21 @@ class Report:
         """
         by_rule = result.links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
         by_rule = by_rule.sort_by([("source", "ascending"), ("match_rule", "ascending")])
+        patterns = [
+            {
+                **{name: pattern[name] for name in ("step", "pairs")},
+                "posterior_low": convert_to_probability(pattern["weight_low"]),
+                "posterior_high": convert_to_probability(pattern["weight_high"]),
+                **build_waterfall_from_bits(pattern, self._children, pattern["weight_low"]),
+            }
+            for pattern in result.review_patterns.to_pylist()
+        ]
+        controls = [control.report() for control in self.control.controls]
+        weights = [
+            {"comparison": name, "level": level, "m": m, "u": u, "weight": round(model.compute_weight(name, level), 2)}
+            for name, levels in model.load_parameters()["comparisons"].items()
+            for level, (m, u) in levels.items()
+        ]
         return {
             "model_version": model.load_parameters()["version"],
             "threshold": link.THRESHOLD,
@@ -70,42 +85,12 @@ class Report:
             "rows_by_source_and_rule": by_rule.rename_columns({"count_all": "rows"}).to_pylist(),
             "children": len(pc.unique(result.links["child_id"])),
             "thresholds": self.thresholds,
-            "negative_control": {
-                "confidence": CONFIDENCE,
-                "parts": FOLDS,
-                "steps": [control.report() for control in self.control.controls],
-            },
+            "negative_control": {"confidence": CONFIDENCE, "parts": FOLDS, "steps": controls},
             **self.counted,
-            "review_patterns": self._list_review_patterns(result.review_patterns),
-            "weights": [
-                {
-                    "comparison": name,
-                    "level": level,
-                    "m": m,
-                    "u": u,
-                    "weight": round(model.compute_weight(name, level), 2),
-                }
-                for name, levels in model.load_parameters()["comparisons"].items()
-                for level, (m, u) in levels.items()
-            ],
+            "review_patterns": patterns,
+            "weights": weights,
             "examples": build_examples(self._children),
         }
-
-    def _list_review_patterns(self, patterns: pa.Table) -> list[dict[str, Any]]:
-        """Return the patterns of the review band, most pairs first, each with its waterfall."""
-        ordered = patterns.sort_by(
-            [("pairs", "descending"), *((name, "descending") for name in ("step", *model.LEVELS))]
-        )
-        return [
-            {
-                "step": row["step"],
-                "pairs": row["pairs"],
-                "posterior_low": convert_to_probability(row["weight_low"]),
-                "posterior_high": convert_to_probability(row["weight_high"]),
-                **build_waterfall_from_bits(row, self._children, row["weight_low"]),
-            }
-            for row in ordered.to_pylist()
-        ]
 
 
 def _compute_sensitivity(step: link.Scored) -> list[dict[str, Any]]:
@@ -138,15 +123,14 @@ def _count_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
          GROUP BY source, lacks ORDER BY source, rows DESC, lacks
         """
     )
-    (shared,) = con.execute(_SHARED_UPNS).fetchall()[0]
+    (shared,) = con.execute(
+        """
+        SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
+                               WHERE service = 'education' AND t_upn IS NOT NULL
+                               GROUP BY t_upn HAVING count(DISTINCT entity) > 1)
+        """
+    ).fetchall()[0]
     return {"rows_by_source": dict(rows), "unlinkable": unlinkable.to_arrow_table().to_pylist(), "shared_upns": shared}
-
-
-_SHARED_UPNS = """
-SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
-                       WHERE service = 'education' AND t_upn IS NOT NULL
-                       GROUP BY t_upn HAVING count(DISTINCT entity) > 1)
-"""
 
 
 FOLDS = 10
@@ -173,9 +157,7 @@ class Control:
 
     def report(self) -> dict[str, Any]:
         """Return the counts, and upper limits for the number and the share of false links."""
-        cautious, close = (
-            min(limit, self.links) for limit in (self.compute_cautious_limit(), self.compute_close_limit())
-        )
+        cautious, close = min(self.compute_cautious_limit(), self.links), min(self.compute_close_limit(), self.links)
         return {
             **asdict(self),
             "false_links_at_most": close,
@@ -253,10 +235,9 @@ class NegativeControl:
 def _assign_parts(pairs: pa.Table) -> np.ndarray:
     """Return, for each pair, the part that its left unit is in, chosen by content and not by the order of rows."""
     left, tie = _get_columns(pairs, "unit_l", "tie")
-    order = np.lexsort((tie, left))
-    first = np.flatnonzero(np.r_[True, np.diff(left[order]) != 0])
-    parts = np.empty(len(left), np.int64)
-    parts[order] = np.repeat(tie[order][first] % FOLDS, np.diff(np.r_[first, len(left)]))
+    least = np.full(int(left.max()) + 1, np.iinfo(tie.dtype).max)
+    np.minimum.at(least, left, tie)
+    parts: np.ndarray = least[left] % FOLDS
     return parts
 
 
@@ -271,11 +252,10 @@ def _find_linked(pairs: pa.Table, step: link.Scored) -> tuple[np.ndarray, np.nda
 
 def _find_heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the greatest weight at which each of `units` is linked, or minus infinity if it is not."""
-    order = np.lexsort((weight, linked))
-    linked, weight = linked[order], weight[order]
-    at = np.searchsorted(linked, units, side="right") - 1
-    found = (at >= 0) & (linked[at] == units) if len(linked) else np.zeros(len(units), bool)
-    return np.where(found, weight[at] if len(linked) else 0, -np.inf)
+    heaviest = np.full(int(np.max(np.r_[units, linked], initial=-1)) + 1, -np.inf)
+    np.maximum.at(heaviest, linked, weight)
+    found: np.ndarray = heaviest[units]
+    return found
 
 
 def _find_further(pairs: pa.Table) -> np.ndarray:
