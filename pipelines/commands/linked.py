@@ -25,7 +25,6 @@ from privacy.chained_log import read_entries
 from privacy.doors import environment, files
 from privacy.doors.shipped import read_yaml
 from privacy.keys import EXPLANATION, REVIEW, ROWS, KeyRing
-from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER_THRESHOLD
 from privacy.services import SERVICES
 
@@ -62,7 +61,7 @@ def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     with show_progress("Linking again"):
         open_home(store.home, keys)
         found = explain_link(store, *rows, ring)
-    reason = _REASONS[Why(found["why"]).name].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
+    reason = _REASONS[found["why"]].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
     text = write_text("explanation.md.j2", **found, reason=reason, probability=_format_probability)
     answer(found, lambda: format_text(text))
 

@@ -6,7 +6,6 @@ content.
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import duckdb
@@ -27,24 +26,6 @@ _ROWS_OF_UNIT = """
 SELECT source, council, row_key FROM rows JOIN units USING (pattern) WHERE unit = ?
  ORDER BY source, council, row_key LIMIT 3
 """
-
-
-class Why(StrEnum):
-    """Why two rows belong to one child, or why they do not."""
-
-    SAME_SAID = "identical"
-    OWN_NUMBER = "own number or the same in every respect"
-    ONE_TO_ONE = "one to one"
-    FURTHER_RECORD = "further record"
-    THROUGH_OTHERS = "through other records"
-    SAME_SERVICE = "same service"
-    NOT_LOOKED_AT = "not looked at"
-    BELOW_THRESHOLD = "below the threshold"
-    HOUSEHOLD = "household rule"
-    TIE = "tie"
-    RIVAL = "rival"
-    RIVALS_TOO_NEAR = "rivals too near"
-    NOT_SURE_ENOUGH = "not sure enough for a further record"
 
 
 class Row(NamedTuple):
@@ -73,7 +54,7 @@ def explain(
             for row, end in zip((first, second), ends, strict=True)
         ],
         "linked": linked,
-        "why": str(_explain_link(seen) if linked else _explain_no_link(seen)),
+        "why": _explain_link(seen) if linked else _explain_no_link(seen),
         "threshold": THRESHOLD,
         "model_version": model.load_parameters()["version"],
         **seen,
@@ -81,33 +62,37 @@ def explain(
     return facts, links
 
 
-def _explain_link(seen: dict[str, Any]) -> Why:
+# `pipelines/commands/link_reasons.yaml` has a sentence for each reason.
+
+
+def _explain_link(seen: dict[str, Any]) -> str:
     if seen["same_content"]:
-        return Why.SAME_SAID
+        return "identical"
     if seen["same_entity"]:
-        return Why.OWN_NUMBER
+        return "own number or the same in every respect"
     if seen["decision"] is None:
-        return Why.THROUGH_OTHERS
+        return "through other records"
     if seen["decision"]["kept"]:
-        return Why.ONE_TO_ONE
-    sure = seen["decision"]["posterior"] is not None and seen["decision"]["posterior"] >= FURTHER_THRESHOLD
-    return Why.FURTHER_RECORD if sure else Why.THROUGH_OTHERS
+        return "one to one"
+    # The step may have no such pair, and its rows the same child all the same.
+    sure = seen["decision"].get("posterior", 0.0) >= FURTHER_THRESHOLD
+    return "further record" if sure else "through other records"
 
 
-def _explain_no_link(seen: dict[str, Any]) -> Why:
+def _explain_no_link(seen: dict[str, Any]) -> str:
     decision = seen["decision"]
     if decision is None:
-        return Why.SAME_SERVICE
+        return "same service"
     # The step has no such pair: no block found it, or it was dropped as too light (`blocks.LEAST_BITS`).
     if decision["weight"] is None:
-        return Why.BELOW_THRESHOLD if seen["pair"]["looked_at"] else Why.NOT_LOOKED_AT
+        return "below the threshold" if seen["pair"]["looked_at"] else "not looked at"
     if decision["posterior_alone"] < THRESHOLD:
-        return Why.HOUSEHOLD if decision["household"] else Why.BELOW_THRESHOLD
+        return "household rule" if decision["household"] else "below the threshold"
     if decision["tie"]:
-        return Why.TIE
+        return "tie"
     if decision["rivals"]:
-        return Why.RIVAL
-    return Why.RIVALS_TOO_NEAR if decision["posterior"] < THRESHOLD else Why.NOT_SURE_ENOUGH
+        return "rival"
+    return "rivals too near" if decision["posterior"] < THRESHOLD else "not sure enough for a further record"
 
 
 def _find_link(links: pa.Table, row: Row) -> dict[str, Any]:
