@@ -230,14 +230,10 @@ def build_blocks(children: int) -> list[str]:
 
 def _list_name_forms() -> list[tuple[tuple[str, str], tuple[str, str]]]:
     """Return forms of both names, as (left, right), that are enough for a comparison if the date of birth agrees."""
-    sides = []
-    for part in ("surname_first", "surname_last"):
-        sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]
-    for part in ("forename_first", "forename_last"):
-        sides += [(("surname",) * 2, (part, "forename")), (("surname",) * 2, ("forename", part))]
-    for form in ("forename", "forename_written"):
-        sides.append((("surname", form), (form, "surname")))
-    for form in ("sound", "start"):
-        sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
-        sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
-    return sides
+    one_way = [
+        *(((f"surname_{part}", "surname"), ("forename", "forename")) for part in ("first", "last")),
+        *((("surname", "surname"), (f"forename_{part}", "forename")) for part in ("first", "last")),
+        *((("surname", "forename"), (f"forename_{form}", f"surname_{form}")) for form in ("sound", "start")),
+    ]
+    other_way = [(one[::-1], other[::-1]) for one, other in one_way]
+    return one_way + other_way + [(("surname", form), (form, "surname")) for form in ("forename", "forename_written")]

@@ -10,9 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from functools import cache, cached_property, lru_cache
-from typing import Annotated, Self
+from itertools import combinations
+from typing import Annotated, Any, Self
 
 import duckdb
 from pydantic import AfterValidator, Field, model_validator
@@ -93,8 +95,12 @@ def exchange_day_and_month(form: str) -> str:
 
 def is_date(text: str, formats: Iterable[str]) -> bool:
     """Return whether `build_date_sql` can read `text`."""
+    return _try_sql(f"SELECT {build_date_sql(quote_text(text), formats)} IS NOT NULL") == [(True,)]
+
+
+def _try_sql(sql: str) -> list[tuple[Any, ...]]:
     with _open_trial_database().cursor() as con:
-        return con.execute(f"SELECT {build_date_sql(quote_text(text), formats)} IS NOT NULL").fetchall() == [(True,)]
+        return con.execute(sql).fetchall()
 
 
 @cache
@@ -113,8 +119,7 @@ def find_format_fault(form: str) -> str | None:
         remedy = repr(near) if near else "it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
         return f"{form!r} is not a date format; write {remedy}"
     try:
-        with _open_trial_database().cursor() as con:
-            lost = con.execute(_build_difference_sql(form, (form,))).fetchall()
+        lost = _try_sql(_build_difference_sql(form, (form,)))
     except duckdb.Error as error:
         reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
         return f"{form!r} is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
@@ -127,12 +132,9 @@ def find_ambiguity(formats: tuple[str, ...]) -> str | None:
 
     Each format must be valid by itself.
     """
-    with _open_trial_database().cursor() as con:
-        for index, first in enumerate(formats):
-            for second in formats[:index]:
-                for written in (first, second):
-                    if con.execute(_build_difference_sql(written, (first, second))).fetchall():
-                        return f"{second!r} and {first!r} read the same text as different dates; keep the one in use"
+    for one, other in combinations(formats, 2):
+        if any(_try_sql(_build_difference_sql(written, (other, one))) for written in (other, one)):
+            return f"{one!r} and {other!r} read the same text as different dates; keep the one in use"
     return None
 
 
@@ -161,24 +163,18 @@ def _translate_format(form: str) -> str | None:
 @lru_cache(maxsize=1024)
 def find_pattern_fault(pattern: str) -> str | None:
     """Return why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
-    literal = quote_text(pattern)
-    with open_in_memory() as con:
-        try:
-            con.execute(f"SELECT regexp_extract('', {literal})").fetchall()
-        except duckdb.Error as error:
-            return f"is not a pattern (RE2): {str(error).partition(': ')[2].splitlines()[0]}"
-        groups = [_has_groups(con, literal, number) for number in (1, 2)]
-    return None if groups == [True, False] else "must have exactly one capture group, ( ); write (?: ) for any other"
-
-
-def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bool:
-    # DuckDB cannot count the groups of a pattern, but refuses more names than it has groups.
-    names = [f"part_{index}" for index in range(number)]
+    extract = f"SELECT regexp_extract('', {quote_text(pattern)}"
     try:
-        con.execute(f"SELECT regexp_extract('', {literal}, {names})").fetchall()
-    except duckdb.BinderException:
-        return False
-    return True
+        _try_sql(f"{extract})")
+    except duckdb.Error as error:
+        return f"is not a pattern (RE2): {str(error).partition(': ')[2].splitlines()[0]}"
+    groups = 0
+    # DuckDB cannot count the groups of a pattern, but refuses more names than it has groups.
+    with suppress(duckdb.BinderException):
+        while groups < 2:
+            _try_sql(f"{extract}, {[f'part_{index}' for index in range(groups + 1)]})")
+            groups += 1
+    return None if groups == 1 else "must have exactly one capture group, ( ); write (?: ) for any other"
 
 
 _FORMS = (
