@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from itertools import chain
 
 import dagster as dg
 
@@ -92,20 +93,18 @@ def _build_arrivals_check(
 ) -> dg.AssetCheckResult:
     cohort = Cohort(context.partition_key)
     found = list_arrivals(installation.landing, installation.home_folder, cohort, councils, dt.date.today())
-    missing, behind, unread = (
-        describe_absent_sources(found),
-        describe_waiting_deliveries(found),
-        describe_unread_entries(installation.landing),
-    )
-    sentences = [*missing, *behind, *unread]
+    lists = {
+        "missing": describe_absent_sources(found),
+        "not_taken": describe_waiting_deliveries(found),
+        "not_read": describe_unread_entries(installation.landing),
+    }
+    sentences = list(chain(*lists.values()))
     return dg.AssetCheckResult(
         check_name=ARRIVALS_CHECK,
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
-        metadata=descriptions.check_metadata(
-            {"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread}
-        ),
+        metadata=descriptions.check_metadata({"cohort": cohort.code, **lists}),
     )
 
 

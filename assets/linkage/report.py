@@ -44,25 +44,18 @@ def count_links_by_group(children: Path) -> list[dict[str, Any]]:
     the public domain of each characteristic, including empty ones.
     """
     counted = ", ".join(f"count(*) FILTER ({condition}) AS {name}" for name, condition in LINKED_TO.items())
-    columns = [COUNCIL, *(attribute.name for attribute in GROUPED_BY)]
+    columns = ", ".join([COUNCIL, *(attribute.name for attribute in GROUPED_BY)])
+    rows = f"SELECT *, 'All children' AS everybody FROM {quote_parquet(children)}"
+    by_column = f"UNPIVOT ({rows}) ON everybody, {columns} INTO NAME name VALUE category"
     with open_in_memory() as con:
-        found = con.sql(
-            f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM {quote_parquet(children)}"
-            f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
-        ).to_arrow_table()
+        found = con.sql(f"SELECT name, category, count(*), {counted} FROM ({by_column}) GROUP BY ALL").fetchall()
     none = dict.fromkeys(("children", *LINKED_TO), 0)
-    # The table has no missing values, so a NULL means that the row is not grouped by this column.
-    by_group = {
-        tuple((column, row[column]) for column in columns if row[column] is not None): {
-            each: row[each] for each in none
-        }
-        for row in found.to_pylist()
-    }
-    councils = sorted(category for key in by_group for column, category in key if column == COUNCIL)
+    by_group = {(name, category): dict(zip(none, counts, strict=True)) for name, category, *counts in found}
+    councils = sorted(category for name, category in by_group if name == COUNCIL)
     groups = [
-        ("All", "All children", ()),
-        *(("Council", get_place(council).la_name, ((COUNCIL, council),)) for council in councils),
-        *((each.label, category, ((each.name, category),)) for each in GROUPED_BY for category in each.categories),
+        ("All", "All children", ("everybody", "All children")),
+        *(("Council", get_place(council).la_name, (COUNCIL, council)) for council in councils),
+        *((each.label, category, (each.name, category)) for each in GROUPED_BY for category in each.categories),
     ]
     return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in groups]
 
