@@ -17,12 +17,11 @@ from click.testing import CliRunner, Result
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries
 from assets.linkage.inputs import list_councils, list_extract_paths
-from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.row_numbers import Row, RowNumbers, explain
 from assets.linkage.tokens import open_readers
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model
-from privacy.linkage.explain import Row, explain
 from privacy.linkage.model import convert_to_probability
 from tests.support.daily import mark_slow_after
 from tests.support.linkage.linked_home import COHORT
