@@ -193,8 +193,7 @@ _DERIVATIONS: dict[str, dict[str, Derivation]] = {
 
 
 def get_derivations(family: str) -> dict[str, Derivation]:
-    """Return the derivation of each attribute of a family, in the family's order. Raises `Refused` if one is
-    missing."""
+    """Return the derivation of each attribute of a family, in its order. Raises `Refused` if one is missing."""
     defined, attributes = _DERIVATIONS[family], [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
         raise Refused(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
@@ -357,8 +356,7 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
 
 
 def check_table(path: Path, family: str) -> dict[str, int]:
-    """Return counts that must be 0 in the confidential table of a family: rows with a missing value or one outside a
-    column's public domain, and repeated units."""
+    """Count rows of a family's table with a value missing or outside its domain, and repeated units: both must be 0."""
     outside = " OR ".join(
         # NULL NOT IN is NULL, and a missing value is outside the domain too.
         f"coalesce({quote_identifier(each.name)} NOT IN ({', '.join(map(quote_text, each.categories))}), true)"

@@ -157,8 +157,7 @@ _EXTRACTS = TypeAdapter(dict[str, Extract])
 
 
 def build_fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, str]:
-    """Return the inputs that determine the links, as their metadata records them: extracts, parameters, children and
-    code.
+    """Return what determines the links, as their metadata records it: extracts, parameters, children and code.
 
     Without `extracts`, return only the inputs that decide which pairs of given tokens are compared, and their weights.
     """
@@ -214,10 +213,7 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
 
 
 def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
-    """Return the extracts (`council/source`) whose rows are in the links; none if the linkage did not finish.
-
-    Raises `Damaged`.
-    """
+    """Return the extracts (`council/source`) in the links; none if the linkage did not finish. Raises `Damaged`."""
     if not store.links.exists() or not store.doubts.exists():
         return {}
     check_readable(store.root, store.links)
@@ -225,10 +221,7 @@ def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
 
 
 def read_link_parameters(store: CohortStore) -> tuple[str, int]:
-    """Return the SHA-256 of the parameters and the published number of children that a cohort was linked with.
-
-    These are empty and 0 if there are no links.
-    """
+    """Return the SHA-256 of the parameters, and the published number of children, of the links; "" and 0 if none."""
     metadata = _read_metadata(store)
     return metadata.get(PARAMETERS, ""), int(metadata.get(CHILDREN, 0))
 
@@ -246,8 +239,7 @@ def _read_metadata(store: CohortStore) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Sample:
-    """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and the published
-    number of children."""
+    """A sample: its number in the cohort, and the deliveries, parameters and published children it was drawn from."""
 
     number: int
     deliveries: Mapping[str, str]

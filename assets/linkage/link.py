@@ -166,8 +166,7 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
 
 
 def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]) -> None:
-    """Raise `TokensUnusable` unless all tokens were made with the same keys and the current pseudonyms and
-    normaliser."""
+    """Raise `TokensUnusable` unless all tokens were made with the same keys and current pseudonyms and normaliser."""
     # Tokens made in two ways never agree: the rows would be linked to nobody, without an error.
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
     keys, foreign = "", []

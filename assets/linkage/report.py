@@ -160,8 +160,7 @@ _MEASURED = (
     *("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule"),
     *("links", "linked_one_to_one", "subjects", "right_units"),
 )
-"""Facts that count, exactly or nearly, something measured with noise. They are shown by order of magnitude even
-below a hundred."""
+"""Facts that count what is measured with noise, or nearly so: shown by order of magnitude even below a hundred."""
 _DIGITS = 2
 """Significant digits of error limits."""
 
@@ -196,8 +195,7 @@ def coarsen_facts(facts: Facts) -> Facts:
 
 
 def _compute_mistake_share(part: int, whole: int) -> float | None:
-    """Return a part as a share of the smallest whole of this magnitude, so that it reveals no more than the
-    magnitude."""
+    """Return a part as a share of the smallest whole of this magnitude, which reveals no more than the magnitude."""
     if part >= EXACT_BELOW:
         return round_share(part, whole)
     least = find_least_count(whole)
@@ -205,10 +203,7 @@ def _compute_mistake_share(part: int, whole: int) -> float | None:
 
 
 def _compute_shares(line: dict[str, Any]) -> dict[str, Any]:
-    """Return the linked share of a group, with Wilson's interval at the smallest size of this magnitude.
-
-    The values are None if the group is too small.
-    """
+    """Return a group's linked share, with Wilson's interval at the least size of its magnitude; None if too small."""
     children, found = line["children"], {}
     for name in LINKED_TO:
         share = round_share(line[name], children)
@@ -227,8 +222,7 @@ def _coarsen_weighted_rates(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _round_limits(step: dict[str, Any]) -> dict[str, Any]:
-    """Return a step with its error limits to two significant digits; a limit as large as the number of links is
-    None."""
+    """Return a step with error limits of two significant digits; a limit that is no less than all links is None."""
     found = {name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in step.items()}
     for of in ("", "_cautious"):
         if found.get(f"share_of_links_at_most{of}", 0) >= 1:

@@ -286,8 +286,7 @@ def _count_strata_sql() -> str:
 
 
 def _compute_agreement(con: Any) -> dict[str, Any]:
-    """Return how well two reviewers of a pair agree: Cohen's kappa, or None if chance alone would agree on every
-    pair."""
+    """Return how well two reviewers agree: Cohen's kappa, or None if chance alone would agree on every pair."""
     pairs = np.array([each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()])
     if not len(pairs):
         return {"pairs": 0, "same": None, "kappa": None}

@@ -197,10 +197,7 @@ def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:
 def explain(
     extracts: Mapping[str, Extract], first: Row, second: Row, name: Callable[[Row], str], children: int
 ) -> tuple[dict[str, Any], pa.Table]:
-    """Link the extracts as `link` does; return what happened to two of their rows, and the links.
-
-    Each row is labelled by `name`.
-    """
+    """Link the extracts as `link` does. Return what happened to two rows, labelled by `name`, and the links."""
     follower = _Follower(first, second, name)
     links = link(extracts, watchers=[follower], children=children).links
     ends = [_find_link(links, row) for row in (first, second)]

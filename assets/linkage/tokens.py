@@ -29,8 +29,7 @@ from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
-    """Raised if tokens cannot be read, do not belong to the payload beside them, or were made in another way than
-    others; the message says what to do."""
+    """Raised if tokens are unreadable, not of their payload, or made differently from others; says what to do."""
 
 
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"
@@ -39,10 +38,7 @@ _AGAIN = "take the extract in again; where its file is no longer in landing, ask
 def open_readers(
     store: CohortStore, keys: KeyRing, extracts: Mapping[str, Sequence[Path]]
 ) -> dict[str, pa.RecordBatchReader]:
-    """Return the tokens of extracts (payload files by source) as streams, each to be read once.
-
-    Raises `TokensUnusable`, `Damaged` and `KeyProblem`.
-    """
+    """Return streams of the tokens of payload files, by source. Raises `TokensUnusable`, `Damaged` and `KeyProblem`."""
     found = {}
     for source, paths in extracts.items():
         files = [open_tokens(store.get_extract(source, path.stem), keys) for path in paths]
@@ -53,10 +49,7 @@ def open_readers(
 
 
 class TokensOfParts:
-    """The tokens of an extract in parts, read like one file.
-
-    `index` lists the valid rows, and which of the files `parts` holds each.
-    """
+    """The tokens of an extract in `parts`, read like one file; `index` has the valid rows and the part of each."""
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
         valid, self.metadata = index.read(), index.metadata
@@ -74,8 +67,7 @@ class TokensOfParts:
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
     def _select_valid(self, rows: pa.Table, place: int) -> pa.Table:
-        """Return the valid rows of a file, with `t_names` filled in where only one child has these
-        common names."""
+        """Return the valid rows of a file, with `t_names` filled in where only one child has these common names."""
         keys = rows[ROW_KEY].to_numpy()
         at = np.minimum(np.searchsorted(self._valid_keys, keys), max(len(self._valid_keys) - 1, 0))
         found = (self._valid_keys[at] == keys) & (self._part_of_key[at] == place) if len(self._valid_keys) else at > 0

@@ -294,10 +294,7 @@ class Findings:
         self.origins.see(chunk)
 
     def finish(self, set_aside: Mapping[Rule, list[int]], out: RowWriter) -> None:
-        """Count as rejected the rows that the reader could not read, and count rows with a shared number.
-
-        No row is rejected for a shared number alone.
-        """
+        """Count unreadable rows as rejected, and count rows with a shared number, which alone rejects no row."""
         for rule, numbers in set_aside.items():
             self.rows_read += len(numbers)
             self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)

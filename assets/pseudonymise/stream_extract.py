@@ -36,8 +36,7 @@ from sources.reference.code_lists import IMD_EDITION
 T = TypeVar("T")
 
 CHUNK_BYTES = 32 << 20
-"""Bytes of text processed at once (32 MiB). Chunks of ordinary rows stay below it. Normalising takes about twenty times
-as much memory."""
+"""Bytes of text processed at once (32 MiB; ordinary chunks are smaller). Normalising takes about twenty times that."""
 _PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
 HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
 """SQL for the hash under which a row's postcode is looked up. Needs the normaliser's functions."""
@@ -129,10 +128,7 @@ def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConn
 
 @dataclass(frozen=True)
 class Untokenised:
-    """Request to type rows with `sql` over the table `extract`, and to tokenise them.
-
-    The rows are a whole small extract or a chunk of a long one.
-    """
+    """Request to type rows with `sql` over the table `extract`, and to tokenise them: a small extract or a chunk."""
 
     contract: SourceContract
     sql: str

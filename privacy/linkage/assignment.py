@@ -13,17 +13,13 @@ _MOST_BITS, _SETTLED_CHANGE = 60.0, 1e-7
 _ROUNDS, _ROUNDS_AT_ONCE = 100, 10
 """Maximum rounds of belief propagation, and how many are run before settled pairs are set aside."""
 _SURE_BITS = 20.0
-"""A pair this heavy, and heavier than its rivals by this much, is taken as settled: its probability would change by
-less than a millionth."""
+"""A pair this heavy, and this much heavier than its rivals, is taken as settled, to within a millionth."""
 SAME_WEIGHT_BITS = 1e-6
 """Weights closer than this, in bits, are equal: the same levels summed in another order."""
 
 
 def match_one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return the indices, ascending, of the pairs that are kept.
-
-    `weight` is in bits and at least 0; `tie` decides between equal weights.
-    """
+    """Return the indices, ascending, of the pairs kept, by `weight` (in bits, at least 0) and, if equal, by `tie`."""
     # The hash of a pair's content decides between equal weights: it adds at most a quarter of the tolerance.
     weight = np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
     open_ = np.arange(len(left))

@@ -30,8 +30,7 @@ assumes, and a false link does more harm than a missed one. It is the same in ev
 LEAST_BITS = -8.0
 """Pairs lighter than this are dropped: they are not links at any threshold, and carry almost no weight as rivals."""
 LARGE_SERVICE_CHILDREN = 100_000
-"""From this many children on, the pairs that agree on one name and need `FREE_BITS` to be linked are too many to
-compare."""
+"""From this many children on, there are too many pairs that agree on one name and need `FREE_BITS` to be linked."""
 
 
 def _build_equal_sql(*tokens: str | tuple[str, str]) -> str:

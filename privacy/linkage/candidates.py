@@ -88,13 +88,11 @@ _EVIDENCE = ("forename", "household", "nhs", "pattern")
 """Columns that a pair of units takes from its strongest pair of patterns."""
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
-"""Pairs lighter than this cannot be in a review band, whatever the prior after assignment; their agreement pattern
-is not kept."""
+"""Lighter pairs cannot be in a review band, whatever the prior after assignment: their pattern is not kept."""
 
 
 def _build_level_sql(comparison: str, level: str) -> str:
-    """Return SQL: a prediction has this level of a comparison, whose weight does not depend on the number of
-    children."""
+    """Return SQL: a prediction has this level, whose weight does not depend on the number of children."""
     # Splink computes the weight again from m and u, so it is equal only within rounding.
     return f"abs(mw_{comparison} - {model.compute_weight(comparison, level)}) < 0.01"
 
@@ -260,8 +258,7 @@ def weigh(con: duckdb.DuckDBPyConnection, patterns: pa.Table, pairs: pa.Table, c
 
 
 def _predict_pairs(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
-    """Score `pairs` (match_key, join_key_l, join_key_r) of `patterns` with Splink; return the name of the result
-    table."""
+    """Score `pairs` (match_key, join_key_l, join_key_r) of `patterns` with Splink; return the result table's name."""
     from splink import DuckDBAPI, Linker  # `link` imports it in the background
 
     con.execute(

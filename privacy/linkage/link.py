@@ -217,10 +217,7 @@ def find_least_forename_bits() -> float:
 
 
 def _select_further_sql() -> str:
-    """Return SQL: records that surely belong to a child already linked.
-
-    Leaves out records whose service gives them a different NHS number.
-    """
+    """Return SQL: records that surely belong to a linked child, without those whose NHS number contradicts it."""
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
@@ -273,10 +270,7 @@ pattern on more than one row has a rule even if no other pattern joined it."""
 
 
 def build_links(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> pa.Table:
-    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and `rules`.
-
-    Children keep the ids they had in `previous`.
-    """
+    """Return LINK_COLUMNS of every row, ordered by the first three; children keep the ids they had in `previous`."""
     # Units that were merged into others leave gaps in the numbers.
     linked = con.sql(
         """

@@ -116,10 +116,7 @@ def has_enough_links(counts: Array, variances: Array) -> bool:
 
 
 def compute_local_rates(counts: Array, times: Array) -> Array:
-    """Return the rates (places, rates) in places where each of `CELLS` is `times` as common as overall.
-
-    `times` is (places, cells).
-    """
+    """Return the rates (places, rates) where each of `CELLS` is `times` (places, cells) as common as overall."""
     found = np.tensordot(_compute_shares(counts)[-1], _build_tensors()[0], axes=1)
     return np.array([SHORTFALL * _contract_tensor(found, _compute_shares(counts * there)) for there in times])
 
@@ -265,19 +262,15 @@ GROUP_SD = 0.5
 """The same for an ethnic group, whose names differ from others' in ways that a council's mistakes do not."""
 _STEP = 1e-3
 _LEAST_SHARE = np.array([0.3, 0.1, 0.1])
-"""Least denominator of a factor, as a share of the usual rate: below this, the rate of a service is little but
-noise."""
+"""Least denominator of a factor, as a share of the usual rate: a rate below this is little but noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """How many times as many links are missed in a council as overall.
+    """How many times as many links are missed in each council as overall."""
 
-    `values` is (services, councils); `covariances` is (councils, services, services).
-    """
-
-    values: Array
-    covariances: Array
+    values: Array  # (services, councils)
+    covariances: Array  # (councils, services, services)
 
 
 def estimate_factors(

@@ -128,8 +128,7 @@ NULL_LEVELS: dict[str, str] = {
     "sex": "sex_l IS NULL OR sex_r IS NULL",
     "nhs_number": "t_nhs_l IS NULL OR t_nhs_r IS NULL",
 }
-"""SQL conditions under which a comparison carries no information. Swapped names are weighed once, as a surname
-level."""
+"""SQL: when a comparison carries no information. Swapped names are weighed once, as a surname level."""
 
 LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
@@ -246,8 +245,7 @@ def convert_to_probability(odds: float) -> float:
 
 
 def get_level_name(comparison: str, number: int) -> str | None:
-    """Return the level with Splink's number: 0 for "different", higher is stronger, and None for -1 (nothing to
-    compare)."""
+    """Return the level with Splink's number: 0 is "different", higher is stronger, -1 (nothing to compare) is None."""
     return None if number < 0 else list(load_parameters()["comparisons"][comparison])[::-1][number]
 
 

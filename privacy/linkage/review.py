@@ -70,8 +70,7 @@ _DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
 
 
 def compute_chances(children: int) -> dict[str, float]:
-    """Return the chance that a pair of each measured stratum is in the sample, given the published number of
-    children."""
+    """Return the chance that a pair of each measured stratum is sampled, given the published number of children."""
     return {stratum: round(min(1.0, pairs / (share * children)), 4) for stratum, (pairs, share) in SAMPLED.items()}
 
 
@@ -217,8 +216,7 @@ def format_category(stratum: str, decision: Decision) -> str:
 
 
 def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
-    """Return the noise plan of a review, from the published number of children and the sample's number, counted from
-    1."""
+    """Return the noise plan of a review, from the published number of children and the sample's number (from 1)."""
     domain = (OUTSIDE, *(format_category(stratum, decision) for stratum in SHARE for decision in Decision))
     family = Family(
         name=REVIEW,

@@ -102,10 +102,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> pa.
 def _load_service(
     con: duckdb.DuckDBPyConnection, service: str, extracts: Mapping[str, Extract], first: int
 ) -> pa.Table:
-    """Add the rows of one service, and return its patterns, numbered from `first`.
-
-    Only one service's extracts are held in memory at a time.
-    """
+    """Add the rows of one service, the only one held in memory, and return its patterns, numbered from `first`."""
     read = {source: each if isinstance(each, pa.Table) else each.read_all() for source, each in extracts.items()}
     named = (rows.append_column("source", pa.repeat(source, rows.num_rows)) for source, rows in read.items())
     sent = pa.concat_tables(named, promote_options="permissive")
@@ -165,17 +162,13 @@ SELECT tie, {{service}} AS service, sex, {_build_any_present_sql("_dob_")} AS ha
 
 
 def select_first_rows_sql(condition: str) -> str:
-    """Return SQL: the first row (`ROW`) of each unit for which a condition holds.
-
-    The row identifies the child once every step is linked.
-    """
+    """Return SQL: the first row (`ROW`) of each unit for which a condition holds; it will identify the child."""
     columns = ", ".join(f"arg_min({column}, row) AS {column}" for column in ROW)
     return f"SELECT unit, {columns} FROM rows JOIN units USING (pattern) WHERE {condition} GROUP BY unit"
 
 
 def _create_view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
-    """Create the view `sent` of `as_sent`: tokens lose their bands, and identifiers shared by many children are
-    NULL."""
+    """Create the view `sent` of `as_sent`: tokens lose their bands, and identifiers of many children are NULL."""
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     columns = (
         f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {build_compared_sql(present)}"

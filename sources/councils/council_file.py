@@ -43,10 +43,7 @@ class CouncilFile:
 
 
 def load_council_file(council: str) -> CouncilFile:
-    """Return the dialects of `council`; contract form if it has no file.
-
-    Raises `UnknownCouncil` and `InvalidCouncilFile`.
-    """
+    """Return a council's dialects (contract form without a file). Raises `UnknownCouncil` and `InvalidCouncilFile`."""
     get_place(council)
     # `get_place` has refused any other text, so the name is safe as part of a path.
     for folder in (*_find_operators_folder(council), SHIPPED):

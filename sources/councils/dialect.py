@@ -128,10 +128,7 @@ def find_format_fault(form: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def find_ambiguity(formats: tuple[str, ...]) -> str | None:
-    """Return a sentence about two of `formats` that read the same text as different dates, or None.
-
-    Each format must be valid by itself.
-    """
+    """Return a sentence about two of these valid formats that read a text as different dates, or None."""
     for one, other in combinations(formats, 2):
         if any(_try_sql(_build_difference_sql(written, (other, one))) for written in (other, one)):
             return f"{one!r} and {other!r} read the same text as different dates; keep the one in use"

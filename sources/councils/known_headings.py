@@ -44,10 +44,7 @@ def score_heading(column: Column, heading: str) -> float:
 
 
 def score_part(part: str, heading: str) -> float:
-    """Score from 0 to 1 how well `heading` matches an input of derived columns, such as `full_name`.
-
-    Inputs are under `parts` in headings.yaml.
-    """
+    """Score from 0 to 1 how well `heading` matches an input of derived columns (`parts` in headings.yaml)."""
     return _score(heading, tuple(_load_headings()["parts"][part]))
 
 
