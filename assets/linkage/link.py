@@ -47,10 +47,8 @@ class NothingToLink(Exception):
 def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort.
 
-    Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are up to date, nothing
-    is done or logged.
-
-    `keys` open the tokens. Raises `NothingToLink`, `NotEnoughMemory`, and what `tokens.open_readers` raises.
+    Child ids of an earlier linkage are kept, and its pairs are not scored again. Links that are up to date are left
+    alone. `keys` open the tokens. Raises `NothingToLink`, `NotEnoughMemory`, and what `tokens.open_readers` raises.
     """
     extracts = _list_readable_extracts(store, councils)
     linked = {source: extracts[source] for source in SERVICES}
@@ -150,8 +148,7 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     """Write the confidential table of every family of a cohort, and record what they were made from.
 
     If the links are out of date, for example because an extract has arrived since, the cohort is linked again first.
-    Returns the names of extracts that changed. Tables that are up to date are left alone. Raises what `link_cohort`
-    raises.
+    Returns the names of extracts that changed. Tables that are up to date stay. Raises what `link_cohort` raises.
     """
     extracts = _list_readable_extracts(store, councils)
     came = inputs.find_changes_since_linkage(store, councils)

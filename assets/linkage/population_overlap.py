@@ -2,8 +2,7 @@
 
 The linkage keeps a sample of every extract it linked: the lowest `SAMPLE` tokens, sealed to the linkage. Keyed tokens
 are evenly distributed, so the lowest of two sets together are a sample of both, and the share found in each set
-estimates their overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small extracts are sampled
-completely.
+estimates their overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small extracts are kept whole.
 
 An extract is compared with the delivery whose measurement was last signed off, or otherwise with the first one. So a
 wrong file sent twice is not compared with itself, and many small changes add up.
@@ -155,8 +154,7 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
 def _estimate_shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
     """Estimate the share of the children of `before` that are in `now`.
 
-    This is the lowest share over all kinds of token, because an identifier may be reassigned to another child, and a
-    child may get another identifier.
+    This is the lowest share over all kinds of token, because identifiers and children are sometimes reassigned.
     """
     kinds = [name for name in _TELLING if name in before and name in now]
     return min((_estimate_overlap(before[name], now[name]) for name in kinds), default=None)

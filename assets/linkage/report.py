@@ -104,8 +104,7 @@ _COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(attribute.name
 def compute_weighted_rates(children: Path) -> list[dict[str, Any]]:
     """Return one row per linked category: table, title, category, children, and rates of a good level of development.
 
-    Each rate is given `unweighted` and `weighted` by each of `WEIGHTED_BY`. `children` is the confidential table of
-    family pupil.
+    Each rate is `unweighted` and `weighted` by each of `WEIGHTED_BY`. `children` is the table of family pupil.
     """
     with open_in_memory() as con:
         cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {quote_parquet(children)} GROUP BY ALL"
@@ -169,8 +168,7 @@ def coarsen_facts(facts: Facts) -> Facts:
     """Return the facts as they are written: no measured count can be worked out from them.
 
     Counts of children and rows, and all other counts of a hundred or more, are shown by order of magnitude. At least
-    ten counts give the same rate (`round_share`), and its interval follows from what is shown. Charts of the model are
-    kept.
+    ten counts give the same rate (`round_share`), and its interval follows from what is shown. Charts stay as they are.
     """
     sources, control = facts["rows_by_source"], facts["negative_control"]
     changed = [

@@ -155,8 +155,7 @@ class Staged:
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     """Raise `ExtractStopped` if the pass shows that the file cannot be accepted.
 
-    That is so if it changed during the pass (`moved`), seems to be the wrong file, or has columns under each other's
-    headings.
+    The file may have changed during the pass (`moved`), be the wrong one, or have columns under others' headings.
     """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it is complete")
@@ -211,8 +210,7 @@ def build_hashes_sql(contract: SourceContract) -> str:
 def find_shared_numbers(rows: pa.Table) -> dict[Rule, np.ndarray]:
     """Return row numbers by broken rule, from the columns `HASHES` of an extract's rows.
 
-    The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for rows
-    whose number belongs to many children.
+    Such rows share a UPN with a row of different date of birth and names, or have a number of many children.
     """
     seen = {name: rows[name].to_numpy() for name in rows.column_names}
     numbers = [number for number in NUMBERS if f"{number}_hash" in seen]

@@ -166,8 +166,7 @@ def cut_dates_to_month(table: pa.Table) -> pa.Table:
 class Scope:
     """Scope of rows to tokenise: a `whole` extract or a piece.
 
-    A piece cannot show that only one child in the extract has both names. `marked` rows also get the marks for
-    resolving parts.
+    A piece cannot show that only one child in the extract has both names. `marked` rows get marks for resolving parts.
     """
 
     whole: bool = True

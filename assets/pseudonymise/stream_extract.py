@@ -1,8 +1,7 @@
 """Streams an identifiable file in one pass: reads, checks, normalises and tokenises it in chunks of rows.
 
 The output, written by `split_writer`, holds no identifiers. Memory does not grow with the file, except for eight bytes
-a row to detect repeats, and the hashes of numbers in `Findings`. Databases are in memory and cannot spill to disk,
-because identifiers pass through them.
+a row to detect repeats, and the hashes of numbers in `Findings`. Databases hold identifiers, so none spills to disk.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

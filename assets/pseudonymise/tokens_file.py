@@ -348,8 +348,8 @@ def pseudonymise(
 ) -> Pseudonymised:
     """Pseudonymise an extract into `folder`. The same extract gives the same rows again, under new encryption.
 
-    If the pipeline would stop the extract because of its rows, only the quarantine is written. Raises `ExtractStopped`
-    if the file cannot be read.
+    If the pipeline would stop it because of its rows, only the quarantine is written. Raises `ExtractStopped` if the
+    file cannot be read.
     """
     called = strip_endings(landed.path.name) if landed.part else landed.cohort
     endings = (TOKENS_SUFFIX, ".manifest.json", ".quarantine.csv")

@@ -112,8 +112,7 @@ def find_candidates(
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
     services, as in `model.compute_prior`. Creates `compared` (`patterns` with mark, fresh and, for each step n, left_n
     and right_n), `found`, `weights`, `shapes` (pattern, and shape: a hash of which tokens and bands it has) and
-    `copies` (shape, weight of a pattern with itself without its NHS number, and alike: whether it would be compared
-    with itself).
+    `copies` (shape, weight of a pattern with itself without its NHS number, alike: it would be compared with itself).
     """
     sides = ", ".join(
         f"coalesce({left}, false) AS left_{n}, coalesce({right}, false) AS right_{n}"
@@ -155,8 +154,7 @@ def score_step(con: duckdb.DuckDBPyConnection, cache: PairCache, step: int) -> i
 
     A pair of units takes its strongest pair of patterns. Pairs of known patterns come from part `step` of the
     `cache`, which then keeps all pairs. Also creates `sides`: for each pair of units that may be a link, the
-    agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest
-    other pair.
+    agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest other.
     """
     con.register("recalled", cache.read(step) or PAIR.empty_table())
     con.execute(_CREATE_WEIGHED.format(step=step)).fetchall()

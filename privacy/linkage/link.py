@@ -57,8 +57,7 @@ class Scored:
     """A step after its pairs are decided and before any units are merged.
 
     `left` and `right` choose the sides (SQL over `patterns` and `units`). `right_units` counts the units on the right;
-    `children` is the size of the services used for weighting. `pairs` is the result of `decide`, which the connection
-    has as `decided`.
+    `children` is the size of the services used for weighting. `pairs` is the result of `decide`, as in table `decided`.
     """
 
     name: str

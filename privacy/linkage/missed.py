@@ -3,13 +3,11 @@
 Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any record,
 independently of the other fields. How often each differs, and in whose record, follows from the children in whom only
 that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference,
-and is found as the linkage would find it; summing over every combination of differences gives the five `RATES`
-(`docs/linkage-error.md`).
+and is found as the linkage would find it; summing over all combinations gives the `RATES` (`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
-The constants are fixed in advance, from populations where the truth is known (`python -m bench.missed_links`), never
-from the cohort.
+The constants were fixed on populations whose truth is known (`python -m bench.missed_links`), never on the cohort.
 """
 
 from dataclasses import dataclass
@@ -50,8 +48,7 @@ _AT_HOME = ("date_of_birth", "postcode", "surname", cells.NAMES)
 CUT_OFF, CUT_OFF_SD = 0.6, 0.25
 """Share of children not found because the names in a service's record are far from those in the other records,
 relative to those found with that difference alone, and its standard deviation. This is the only case in which a cell
-misses some of its children. It is not applied to pupils' records: too few are known, and the noise would be
-multiplied."""
+misses some of its children. Pupils' records are left out: too few are known, and the noise would be multiplied."""
 _OF_SERVICES = ("the health visitor's record", "the setting's record")
 _LOST_BITS = 33.0
 """Cost of names so far from each other that their pair is not found."""

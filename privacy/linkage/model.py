@@ -324,8 +324,7 @@ def build_waterfall(levels: Mapping[str, str | None], children: int, decided: fl
     """Return how the weight of a pair with these levels (None: nothing to compare) adds up.
 
     Keys: prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits that factors
-    outside the pair (households, rivals, no other partner) add to reach `decided`, or 0 if that is not given; weight
-    and posterior.
+    outside the pair (households, rivals, no other partner) add to reach `decided`, if given; weight and posterior.
     """
     terms = []
     for name in LEVELS:
@@ -373,9 +372,8 @@ def find_levels(comparison: str, bits: float, children: int) -> tuple[str, ...]:
 def build_examples(children: int) -> list[dict[str, Any]]:
     """Return example waterfalls of patterns made from the model's levels, for services with this many children.
 
-    First, every comparison at its strongest level. Then, without an NHS number (as in most education records), one
-    comparison at a time at its weakest level or with nothing to compare. Last, every comparison at its weakest. Rules
-    about whole pairs are left out.
+    First, every comparison at its strongest level. Then, without an NHS number (as in most education records), one at a
+    time at its weakest level or with nothing to compare. Last, all at their weakest. Rules about pairs are left out.
     """
     levels_of_all = load_parameters()["comparisons"]
     strongest, weakest = (

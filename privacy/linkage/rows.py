@@ -240,8 +240,7 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
     differ, or if one has both names and either the date or the postcode of a unit with another UPN.
 
     Usually this is one child with a wrong date in one file and a different address in the other. Two children with one
-    UPN usually leave a trace: both are in both files, or the one who has the other's UPN in one file has its own in the
-    other.
+    UPN usually leave a trace: both are in both files, or one has the other's UPN in one file and its own in the other.
     """
     # This joins 2 of 429 pairs of children who were given one UPN.
     namesakes = " UNION ALL ".join(

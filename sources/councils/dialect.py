@@ -208,8 +208,8 @@ class Derived(Settings):
     """A contract column made from the council's headings of other columns, by exactly one operation with its keys.
 
     `pattern` is an RE2 pattern whose capture group is taken, `characters` the first and last position, from 1; `filled`
-    is the value for a filled input, `blank` that for a blank one. `join` is NULL if an input is blank; `first_of` takes
-    the first input that is not blank.
+    is the value for a filled input, `blank` for a blank one. `join` is NULL if an input is blank; `first_of` takes the
+    first that is not.
     """
 
     heading: Annotated[Text | None, Field(alias="from")] = None
