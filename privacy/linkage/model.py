@@ -39,9 +39,9 @@ def _join_tests(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
-def _build_known_sql(condition: str) -> str:
+def _build_not_sql(condition: str) -> str:
     # A missing token makes a condition NULL, and NOT NULL would not hold either.
-    return f"coalesce({condition}, false)"
+    return f"NOT coalesce({condition}, false)"
 
 
 def _build_exchanged_sql(context: str) -> str:
@@ -81,6 +81,7 @@ _SAME = {
     name: _join_tests(_build_equal_sql(f"{name}_dob"), _build_equal_sql(f"{name}_postcode"), _SAME_NAMES)
     for name in _NAMES
 }
+_OTHER_SURNAME, _OTHER_FORENAME = (_build_not_sql(_SAME[name]) for name in _NAMES)
 _STARTS, _ENDS = (
     {name: _build_equal_sql(f"{name}_{end}_dob", f"{name}_{end}_postcode") for name in _NAMES}
     for end in ("start", "end")
@@ -99,18 +100,19 @@ _SAME_POSTCODE = _join_tests(
     *(_build_equal_sql(f"{name}{form}_postcode") for name in _NAMES for form in ("", "_start", "_end")),
     _EXCHANGED_AT_HOME,
 )
-_ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_build_known_sql(_SAME_DOB)}"
-_ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_build_known_sql(_SAME['forename'])})"
+_ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND {_build_not_sql(_SAME_DOB)}"
+_ONLY_EXCHANGED = f"({_EXCHANGED} AND {_OTHER_FORENAME})"
 """Excludes names like Ahmed Ahmed, where both names are the same."""
 _COMPARABLE = _join_tests(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
-_ONE_FAMILY = f"{_build_equal_sql('surname_postcode')} AND NOT {_build_known_sql(_BOTH)}"
-_ANOTHER_HOME = f"NOT {_build_known_sql(_join_tests(_SAME_POSTCODE, _SAME_OUTWARD))}"
-_END_SURNAME = _join_tests(_STARTS["surname"], _ENDS["surname"])
+_ONE_FAMILY = f"{_build_equal_sql('surname_postcode')} AND {_build_not_sql(_BOTH)}"
+_ANOTHER_HOME = _build_not_sql(_join_tests(_SAME_POSTCODE, _SAME_OUTWARD))
+_END = {name: _join_tests(_STARTS[name], _ENDS[name]) for name in _NAMES}
+_BOTH_ENDS = {name: f"{_STARTS[name]} AND {_ENDS[name]}" for name in _NAMES}
 _LIKE_SURNAME = _join_tests(
     _SAME["surname"],
     _build_part_sql("surname"),
     _build_equal_sql("surname_sound_dob"),
-    f"{_STARTS['surname']} AND {_ENDS['surname']}",
+    _BOTH_ENDS["surname"],
 )
 
 # The commonest surnames share one band, so that no band gives a surname away.
@@ -122,7 +124,7 @@ OTHER_FORM_OF_COMMON = "another form, band 0"
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
-    "postcode": f"(NOT has_postcode_l OR NOT has_postcode_r) AND NOT {_build_known_sql(_SAME_OUTWARD)}",
+    "postcode": f"(NOT has_postcode_l OR NOT has_postcode_r) AND {_build_not_sql(_SAME_OUTWARD)}",
     "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_COMPARABLE}",
     "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_ONLY_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",
@@ -144,27 +146,27 @@ LEVELS: dict[str, dict[str, str]] = {
         "same outward part": _SAME_OUTWARD,
     },
     "surname": {
-        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_build_known_sql(_SAME['forename'])}",
-        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_build_known_sql(_SAME['forename'])}",
+        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND {_OTHER_FORENAME}",
+        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND {_OTHER_FORENAME}",
         **{label: f"{_SAME['surname']} AND surname_band_l = {band}" for band, label in EXACT["surname"].items()},
         "exchanged with forename": _ONLY_EXCHANGED,
-        "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_build_known_sql(_SAME['forename'])}",
+        "in the place of the forename": f"{_IN_OTHER_PLACE} AND {_OTHER_FORENAME}",
         "part": _build_part_sql("surname"),
         "all but its start or end the same": _NEARLY["surname"],
         "sounds the same": _build_equal_sql("surname_sound_dob"),
-        "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
+        "starts and ends the same": _BOTH_ENDS["surname"],
         "starts or ends the same, one address, another date": (
-            f"{_END_SURNAME} AND {_ANOTHER_DATE} AND NOT {_build_known_sql(_build_equal_sql('day_postcode'))}"
+            f"{_END['surname']} AND {_ANOTHER_DATE} AND {_build_not_sql(_build_equal_sql('day_postcode'))}"
         ),
         "starts or ends the same, another forename and home": (
-            f"{_END_SURNAME} AND {_ANOTHER_HOME} AND NOT {_build_known_sql(_SAME['forename'])}"
+            f"{_END['surname']} AND {_ANOTHER_HOME} AND {_OTHER_FORENAME}"
         ),
         "starts the same": _STARTS["surname"],
         "ends the same, one address and date": f"{_ENDS['surname']} AND {_BOTH}",
         "ends the same": _ENDS["surname"],
-        "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['forename'])}",
+        "different, one address and date": f"{_BOTH} AND {_OTHER_FORENAME}",
         "different, one address, another date": _ANOTHER_DATE,
-        "different, and so is the date": f"NOT {_build_known_sql(_SAME_DOB)}",
+        "different, and so is the date": _build_not_sql(_SAME_DOB),
         "different, at another home": _ANOTHER_HOME,
     },
     "forename": {
@@ -181,9 +183,8 @@ LEVELS: dict[str, dict[str, str]] = {
         "all but its start or end the same, one family": f"{_NEARLY['forename']} AND {_ONE_FAMILY}",
         "all but its start or end the same": _NEARLY["forename"],
         "sounds the same": _build_equal_sql("forename_sound_dob"),
-        "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
-        "starts or ends the same, one family": f"{_join_tests(_STARTS['forename'], _ENDS['forename'])} AND"
-        f" {_ONE_FAMILY}",
+        "starts and ends the same": _BOTH_ENDS["forename"],
+        "starts or ends the same, one family": f"{_END['forename']} AND {_ONE_FAMILY}",
         "starts the same": _STARTS["forename"],
         "ends the same, one address and date": f"{_ENDS['forename']} AND {_BOTH}",
         "ends the same": _ENDS["forename"],
@@ -191,7 +192,7 @@ LEVELS: dict[str, dict[str, str]] = {
         # in a cohort of 3,000).
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _build_equal_sql("surname_postcode"),
-        "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['surname'])}",
+        "different, one address and date": f"{_BOTH} AND {_OTHER_SURNAME}",
         "different, at another home": _ANOTHER_HOME,
     },
     "sex": {
