@@ -104,37 +104,24 @@ class _End:
     """One side of the pairs; `sum_others` sums a quantity over the other pairs of each pair's unit."""
 
     def __init__(self, units: np.ndarray) -> None:
-        order = np.argsort(units, kind="stable")
-        starts = np.flatnonzero(np.diff(units[order], prepend=-1))
-        sizes = np.diff(starts, append=len(units))
-        # If a unit has two pairs, each is the other's only rival, so nothing has to be added up.
-        one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
-        self._in_pairs, self._its_other = np.r_[one, other], np.r_[other, one]
-        self._order = order[np.repeat(sizes > 2, sizes)]
-        sizes = sizes[sizes > 2]
-        self._starts = np.cumsum(sizes) - sizes
-        self._group = np.repeat(np.arange(len(sizes)), sizes)
+        self._order = np.argsort(units, kind="stable")
+        self._starts = np.flatnonzero(np.diff(units[self._order], prepend=-1))
+        self._group = np.repeat(np.arange(len(self._starts)), np.diff(self._starts, append=len(units)))
 
     def sum_others(self, values: np.ndarray) -> np.ndarray:
         """Return, for each pair, the sum of the values of the other pairs of its unit."""
-        result = np.zeros(len(values))
-        result[self._in_pairs] = values[self._its_other]
-        if len(self._order):
-            result[self._order] = self._sum_others(values[self._order])
-        return result
-
-    def _sum_others(self, v: np.ndarray) -> np.ndarray:
-        """Return the same sums for the pairs of units with three or more pairs."""
+        v = values[self._order]
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
-        group = self._group[at]
-        top = at[np.r_[True, group[1:] != group[:-1]]]
+        top = at[np.diff(self._group[at], prepend=-1) > 0]
         rest = v.copy()
         rest[top] = 0
         without_top = np.add.reduceat(rest, self._starts)
         others = without_top[self._group] - rest + most  # the largest is never subtracted from a sum that contains it
         others[top] = without_top
-        return others
+        result = np.empty(len(v))
+        result[self._order] = others
+        return result
 
 
 def find_undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
