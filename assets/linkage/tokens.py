@@ -6,11 +6,8 @@ them. Pairs made by other code, with another model or with another published num
 """
 
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,6 +45,12 @@ def open_readers(
     return found
 
 
+def _iter_batches(files: Sequence["Tokens"], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    # A file at a time: half a million rows take a third of a second, and two files at once take as long.
+    for file in files:
+        yield from file.read(columns=columns).select(columns).to_batches()
+
+
 class TokensOfParts:
     """The tokens of an extract in `parts`, read like one file; `index` has the valid rows and the part of each."""
 
@@ -57,11 +60,11 @@ class TokensOfParts:
         self._valid_keys, self._part_of_key = (valid[name].to_numpy() for name in (ROW_KEY, "lies_in"))
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
-    def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows sorted by key."""
         wanted = list(columns or self.schema_arrow.names)
         with_keys = list(dict.fromkeys((ROW_KEY, *wanted)))
-        parts = (part.read(columns=with_keys, use_threads=use_threads).select(with_keys) for part in self._parts)
+        parts = (part.read(columns=with_keys).select(with_keys) for part in self._parts)
         rows = pa.concat_tables(self._select_valid(part, place) for place, part in enumerate(parts))
         # The payload is in the order of keys too.
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
@@ -110,24 +113,6 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     if deliveries[0] != deliveries[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
     return TokensOfParts(tokens, parts) if parts else tokens
-
-
-def _iter_batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the files in turn, reading the next files meanwhile."""
-
-    def read_rows(file: Tokens) -> pa.Table:
-        # One thread a file, because several files are read at a time.
-        return file.read(columns=columns, use_threads=False).select(columns)
-
-    waiting = iter(files)
-    with ThreadPoolExecutor(_FILES_READ_AT_ONCE) as threads:
-        ahead = deque(threads.submit(read_rows, file) for file in islice(waiting, _FILES_AHEAD))
-        while ahead:
-            yield from ahead.popleft().result().to_batches()
-            ahead.extend(threads.submit(read_rows, file) for file in islice(waiting, 1))
-
-
-_FILES_READ_AT_ONCE, _FILES_AHEAD = 2, 4
 
 
 _PARTS = "row_groups"
