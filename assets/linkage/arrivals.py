@@ -37,8 +37,8 @@ from sources.extract.landing import (
     describe_unread_folder,
     find,
     get_state,
-    is_clutter,
     list_councils,
+    list_files,
     list_unread_entries,
 )
 from sources.extract.part_names import parse_place
@@ -90,21 +90,12 @@ def list_arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[
 
 def describe_absent_sources(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every source that was due but is not in: `Halton: no EYFS Profile since 31 July 2025`."""
-    return [
-        f"{get_place(entry.council).la_name}: {_describe_lack(entry)}"
-        for entry in found
-        if not entry.is_in and entry.state is not State.NOT_DUE
-    ]
+    return [_describe_lack(entry, named=True) for entry in found if not entry.is_in and entry.state != State.NOT_DUE]
 
 
 def describe_waiting_deliveries(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every newer delivery that has not replaced the one in use."""
-    return [
-        f"{get_place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since"
-        f" {format_day(entry.since.isoformat())}"
-        for entry in found
-        if entry.is_in and entry.state is not State.TAKEN
-    ]
+    return [_describe_lack(entry, named=True) for entry in found if entry.is_in and entry.state != State.TAKEN]
 
 
 @dataclass(frozen=True)
@@ -220,22 +211,20 @@ _RESOLUTION = dt.timedelta(seconds=1)
 
 def _find_last_change(paths: Iterable[Path]) -> dt.datetime:
     """Return when the last of the files was written."""
-    found = list(paths)
-    inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
-    looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may dangle
     # The change time, because a file moved into landing keeps the modification time that it had elsewhere.
-    return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
+    last = max((file.stat().st_ctime for path in paths for file in list_files(path)), default=0)
+    return dt.datetime.fromtimestamp(last, dt.UTC)
 
 
 def _parse_date(time: str) -> dt.date:
     return dt.datetime.fromisoformat(time).date()
 
 
-def _describe_lack(entry: Arrival) -> str:
+def _describe_lack(entry: Arrival, *, named: bool = False) -> str:
     title, since = SOURCES[entry.source].title, format_day(entry.since.isoformat())
-    if entry.state is State.NOT_DUE:
-        return f"no {title}, due on {since}"
-    return f"no {title} since {since}" if entry.state is State.MISSING else f"{title} {entry.state} since {since}"
+    lack = {State.NOT_DUE: f"no {title}, due on {since}", State.MISSING: f"no {title} since {since}"}
+    council = f"{get_place(entry.council).la_name}: " if named else ""
+    return council + lack.get(entry.state, f"{title} {entry.state} since {since}")
 
 
 def _describe_by_council(entries: Sequence[Arrival]) -> str:
