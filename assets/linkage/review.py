@@ -4,8 +4,6 @@ Everything stays in the restricted zone except the sheets, each of which gives o
 review's results leave the zone only as noisy counts that are charged to a release (`assets/release/record.py`).
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import shutil

@@ -11,7 +11,6 @@ pipeline's own pass over the identifiable file.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -367,7 +366,8 @@ def pseudonymise(
         files.make_folder(folder)
         # in the output folder, because files are moved into place within one file system
         unfinished = TemporaryDirectory(prefix=".working-", dir=folder, ignore_cleanup_errors=True)
-        with _open_tools(keys, postcode_directory) as tools, unfinished as name:
+        tools = _make_tools(keys, postcode_directory)
+        with tools.con, unfinished as name:
             work = Path(name)
             with SenderWriter(work, row_keys_, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.get_dialect(landed.source))
@@ -427,18 +427,15 @@ def _find_stop_reason(landed: Landed, staged: findings.Staged, *, moved: bool) -
     return None
 
 
-@contextmanager
-def _open_tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
+def _make_tools(keys: KeyRing, postcode_directory: Path | None) -> Tools:
     try:
         # with the linker's key a sender could look up its own tokens in the pipeline's store
-        tools = make_tools(keys.limit_to_sender(), postcode_directory, second_keying=False)
+        return make_tools(keys.limit_to_sender(), postcode_directory, second_keying=False)
     except duckdb.Error:
         raise ExtractStopped(
             f"{postcode_directory}: cannot be read as a postcode directory; it must be a CSV file with the columns"
             " postcode and imd_decile"
         ) from None
-    with tools.con:
-        yield tools
 
 
 def _write(outputs: Outputs, work: Path, staged: findings.Staged, manifest: Manifest, *, with_tokens: bool) -> None:
