@@ -16,7 +16,6 @@ model alone, so that it can be explained without a record.
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
@@ -286,25 +285,14 @@ def build_splink_settings(records: int) -> dict[str, Any]:
     }
 
 
-_CONDITION = re.compile(
-    r"\w+_[lr] (?:=|<>|<|IS NOT DISTINCT FROM) \w+|\w+_[lr] IS NULL|\b(?:has_\w+|crowded)_[lr]\b", re.ASCII
-)
-
-
-def list_conditions(settings: Mapping[str, Any]) -> list[str]:
-    """Return the distinct conditions over the columns of two patterns that the levels of the settings combine.
-
-    Levels combine them with AND, OR, NOT and `coalesce(..., false)`, and the weight of a pair follows from which of
-    them hold. Raises ValueError if a level contains anything else.
-    """
-    levels = [
-        level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
-    ]
-    # These conditions distinguish kinds of pairs. A missing one would give different pairs the same weight.
-    left = set(re.findall(r"[^\s(),]+", " ".join(_CONDITION.sub(" ", level) for level in levels)))
-    if left - {"AND", "OR", "NOT", "coalesce", "false", "ELSE"}:
-        raise ValueError("a level of the model has a condition of another form than those known")
-    return list(dict.fromkeys(condition for level in levels for condition in _CONDITION.findall(level)))
+def list_level_sql(settings: Mapping[str, Any]) -> list[str]:
+    """Return SQL for the number of each comparison's level, over the columns of two patterns (named `_l` and `_r`)."""
+    found = []
+    for comparison in settings["comparisons"]:
+        conditions = [level["sql_condition"] for level in comparison["comparison_levels"]]
+        cases = (f"WHEN {each} THEN {place}" for place, each in enumerate(conditions) if each != "ELSE")
+        found.append(f"CASE {' '.join(cases)} END")
+    return found
 
 
 def _build_comparison(name: str, records: int) -> dict[str, Any]:
