@@ -351,5 +351,5 @@ class _Follower:
 def _score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:
     """Return the waterfall of two records."""
     (scored,) = score_pairs(con, [(left, right)], children).to_pylist()
-    levels = {name: model.get_level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
+    levels = model.name_levels({name: scored[f"gamma_{name}"] for name in model.LEVELS})
     return build_waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}

@@ -6,12 +6,9 @@ records show which one is wrong. Every child linked to both services falls into 
 counts, `missed` estimates how often several fields differ at once. Counts are published only through the noise plan.
 """
 
-from functools import cache
-
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from privacy.doors.database import open_in_memory
 from privacy.linkage import cells, model
@@ -33,7 +30,6 @@ _AGREES = {
 _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename": 8.2}
 """Weight in bits of a field that agrees (for names, the average over all children). The cost of a difference is
 counted from here."""
-_ROUNDING_BITS = 0.011  # patterns keep two decimals of each weight
 
 
 class Agreement:
@@ -116,35 +112,37 @@ def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tupl
     of_setting = reviews["of_setting"].to_numpy()
     # In the order of `PAIRS`.
     sides = [
-        _extract_bits(reviews.filter(pa.array(~of_setting))),
-        _extract_bits(settings),
-        _extract_bits(reviews.filter(pa.array(of_setting))),
+        _extract_levels(reviews.filter(pa.array(~of_setting))),
+        _extract_levels(settings),
+        _extract_levels(reviews.filter(pa.array(of_setting))),
     ]
     both = np.intersect1d(sides[1][0], reviews["unit_l"].to_numpy())
     seen = [np.isin(both, unit) for unit, _ in sides]
-    bits = np.zeros((len(both), len(cells.PAIRS), len(model.LEVELS)))
+    levels = np.full((len(both), len(cells.PAIRS), len(model.LEVELS)), -1)
     for pair, (unit, of_pair) in enumerate(sides):
-        bits[seen[pair], pair] = of_pair[np.searchsorted(unit, both[seen[pair]])]
+        levels[seen[pair], pair] = of_pair[np.searchsorted(unit, both[seen[pair]])]
     # A pair without a pattern was too light for its pattern to be kept: several fields differ.
-    return both, np.where(np.all(seen, axis=0), _classify_cells(bits, children), cells.CELLS.index(cells.SEVERAL))
+    return both, np.where(np.all(seen, axis=0), _classify_cells(levels, children), cells.CELLS.index(cells.SEVERAL))
 
 
-def _extract_bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Return the units, sorted and unique, and the bits of each model comparison (units, comparisons)."""
-    width = len(model.LEVELS)
-    bits = links["pattern"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+def _extract_levels(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Return the units, sorted and unique, and the level of each model comparison (units, comparisons)."""
+    levels = links["pattern"].combine_chunks().flatten().to_numpy().reshape(-1, len(model.LEVELS))
     unit, first = np.unique(links["unit_l"].to_numpy(), return_index=True)
-    return unit, bits[first].astype(np.float64)
+    return unit, levels[first]
 
 
-def _classify_cells(bits: np.ndarray, children: int) -> np.ndarray:
-    """Return each child's cell from the bits that each comparison adds to each pair (children, PAIRS, comparisons)."""
+def _classify_cells(levels: np.ndarray, children: int) -> np.ndarray:
+    """Return each child's cell from the level of each comparison for each pair (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
-    of_field = np.stack([bits[:, :, place[field]] for field in cells.COMPARED], axis=2)
-    differs: NDArray[np.bool_] = np.ones(of_field.shape, bool)
-    for number, field in enumerate(cells.COMPARED):
-        for same in _list_agreeing_weights(field, children):
-            differs[:, :, number] &= ~(np.abs(of_field[:, :, number] - same) < _ROUNDING_BITS)
+    bits, differs = np.zeros(levels.shape), np.ones((*levels.shape[:2], len(cells.COMPARED)), bool)
+    for name, number in place.items():
+        weights = model.list_weights(name, children)
+        # The figures were measured with weights of two decimals.
+        bits[:, :, number] = np.round([*weights.values()], 2).astype(np.float32)[levels[:, :, number]]
+        if name in cells.COMPARED:
+            agrees = np.array([level is not None and level.startswith(_AGREES[name]) for level in weights])
+            differs[:, :, cells.COMPARED.index(name)] = ~agrees[levels[:, :, number]]
     numbered = bits[:, 0, place["nhs_number"]] > 0
     differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
@@ -156,6 +154,7 @@ def _classify_cells(bits: np.ndarray, children: int) -> np.ndarray:
     cell = np.where(
         np.any(fields, axis=1), cells.CELLS.index(cells.SEVERAL), cells.CELLS.index(cells.ALL_AGREE[0]) + step
     )
+    of_field = bits[:, :, [place[field] for field in cells.COMPARED]]
     lost = (np.array([_SAME_BITS[field] for field in cells.COMPARED]) - of_field) * differs
     for each in cells.ONE_DIFFERS:
         fields_here = ("surname", "forename") if each.field == cells.NAMES else (each.field,)
@@ -169,10 +168,3 @@ def _classify_cells(bits: np.ndarray, children: int) -> np.ndarray:
 _OF_REVIEW = np.array(cells.DIFFERS["the health visitor's record"])[:, None]
 """Differences in the review's record alone. They are ignored if the review was linked by NHS number, because such a
 review is found whatever else it says."""
-
-
-@cache
-def _list_agreeing_weights(field: str, children: int) -> tuple[float, ...]:
-    """Return the weights of a field's agreeing levels."""
-    levels = model.load_parameters()["comparisons"][field]
-    return tuple(model.compute_weight(field, level, children) for level in levels if level.startswith(_AGREES[field]))

@@ -28,7 +28,7 @@ PAIR = pa.schema(
         "forename": pa.float64(),
         "household": pa.bool_(),
         "nhs": pa.bool_(),
-        "pattern": pa.list_(pa.float32()),
+        "pattern": pa.list_(pa.int8()),
     }
 )
 """Columns of every cache part: a scored pair, or for `MARKS` the first column only."""
@@ -86,7 +86,7 @@ _NAMED = re.compile(r"\b\w+_[lr]\b")
 _SHAPE = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")
 """Columns that a pair of units takes from its strongest pair of patterns."""
-_WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
+_LEVELS = ", ".join(f"gamma_{comparison}::TINYINT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
 """Lighter pairs cannot be in a review band, whatever the prior after assignment: their pattern is not kept."""
 
@@ -149,8 +149,7 @@ def score_step(con: duckdb.DuckDBPyConnection, cache: PairCache, step: int) -> i
     """Create `scored` for step 1, 2, ..., and return the number of right units.
 
     Columns: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the household weight
-    was used), nhs (the NHS numbers agree) and pattern (log2 Bayes factor of each comparison, in the model's order,
-    without tokens).
+    was used), nhs (the NHS numbers agree) and pattern (level of each comparison, numbered as in `model.list_weights`).
 
     A pair of units takes its strongest pair of patterns. Pairs of known patterns come from part `step` of the
     `cache`, which then keeps all pairs. Also creates `sides`: for each pair of units that may be a link, the
@@ -245,7 +244,7 @@ def weigh(con: duckdb.DuckDBPyConnection, patterns: pa.Table, pairs: pa.Table, c
         CREATE TABLE weights AS
         SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
                {_HOUSEHOLD} AS household, mw_nhs_number > 0 AS nhs,
-               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
+               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_LEVELS}] END AS pattern
           FROM kinds JOIN ({_weigh_households_sql(predictions)}) ON unique_id_l = l AND unique_id_r = r
         """
     ).fetchall()
@@ -294,14 +293,14 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 
     One row per pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why the pair would
     be compared: an NHS number, shared tokens), and for each model comparison `mw_` (log2 Bayes factor) and `gamma_`
-    (its level, numbered as in `model.get_level_name`). `children` is as in `model.compute_prior`.
+    (its level, numbered as in `model.list_weights`). `children` is as in `model.compute_prior`.
     """
     values = ", ".join(f"({left}, {right})" for left, right in pairs)
     con.execute(
         "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
         f" FROM (VALUES {values}) AS given(l, r)"
     ).fetchall()
-    predictions = _predict_pairs(con, model.build_splink_settings(children) | {"retain_matching_columns": True})
+    predictions = _predict_pairs(con, model.build_splink_settings(children))
     levels = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
     found = con.sql(
         f"""

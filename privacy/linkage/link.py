@@ -43,8 +43,8 @@ class LinkResult:
     `links` has one row per input row, with `LINK_COLUMNS`, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and for each agreement pattern
-    (step, one column of log2 Bayes factors per comparison) the number of pairs with a posterior in REVIEW_BAND, most
-    first, and their lowest and highest weight.
+    (step, one column of levels per comparison, numbered as in `model.list_weights`) the number of pairs with a
+    posterior in REVIEW_BAND, most first, and their lowest and highest weight.
     """
 
     links: pa.Table
@@ -101,7 +101,7 @@ def link(
         with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
         con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
-        con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
+        con.execute("CREATE TABLE review (step VARCHAR, pattern TINYINT[], weight DOUBLE)").fetchall()
         mark_patterns(con, cache)
         # The pairs of every step are found before any unit is merged, so that Splink runs once for all of them.
         find_candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)

@@ -208,8 +208,6 @@ LEVELS: dict[str, dict[str, str]] = {
 REFERENCE_RECORDS = 26_000  # number of children to which `model.json` applies unscaled
 _MOST_BY_CHANCE = 0.1  # caps each level, so that the share of "different" stays positive
 MISSING = "nothing to compare"
-_ROUNDING_BITS = 0.006
-"""Bayes factors closer than this are the same level: they were rounded to two decimals."""
 
 
 @cache
@@ -244,9 +242,18 @@ def convert_to_probability(odds: float) -> float:
     return 1 / (1 + 2.0**-odds)
 
 
-def get_level_name(comparison: str, number: int) -> str | None:
-    """Return the level with Splink's number: 0 is "different", higher is stronger, -1 (nothing to compare) is None."""
-    return None if number < 0 else list(load_parameters()["comparisons"][comparison])[::-1][number]
+def list_weights(comparison: str, children: int) -> dict[str | None, float]:
+    """Return the match weight of each level, in the order of Splink's numbers: from 0 ("different") to the strongest.
+
+    The last, which has Splink's number -1, is None: nothing to compare.
+    """
+    levels = reversed(load_parameters()["comparisons"][comparison])
+    return {**{level: compute_weight(comparison, level, children) for level in levels}, None: 0.0}
+
+
+def name_levels(numbers: Mapping[str, int]) -> dict[str, str | None]:
+    """Return the level of each comparison with these numbers of Splink's."""
+    return {name: [*list_weights(name, REFERENCE_RECORDS)][numbers[name]] for name in LEVELS}
 
 
 def compute_prior(records: int) -> float:
@@ -278,7 +285,7 @@ def build_splink_settings(records: int) -> dict[str, Any]:
         # `candidates` finds the pairs, so one table without blocking rules is enough.
         "link_type": "dedupe_only",
         "probability_two_random_records_match": compute_prior(records),
-        "retain_matching_columns": False,
+        "retain_matching_columns": True,  # among them the numbers of the levels
         "retain_intermediate_calculation_columns": True,
         "blocking_rules_to_generate_predictions": [],
         "comparisons": [_build_comparison(name, records) for name in LEVELS],
@@ -315,27 +322,13 @@ def build_waterfall(levels: Mapping[str, str | None], children: int, decided: fl
     Keys: prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits that factors
     outside the pair (households, rivals, no other partner) add to reach `decided`, if given; weight and posterior.
     """
-    terms = []
+    terms, before = [], compute_prior(children)
     for name in LEVELS:
         m, u, bits, level = None, None, 0.0, levels[name]
         if level is not None:
             m, u = load_parameters()["comparisons"][name][level][0], compute_chance_share(name, level, children)
             bits = compute_weight(name, level, children)
         terms.append({"comparison": name, "level": level or MISSING, "m": m, "u": u, "bits": bits})
-    return _complete_waterfall(terms, children, decided)
-
-
-def build_waterfall_from_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
-    """Return the waterfall of a pattern of which only the log2 Bayes factors were kept, which identify the levels."""
-    levels = {name: " / ".join(find_levels(name, bits[name], children)) for name in LEVELS}
-    terms = [
-        {"comparison": name, "level": level, "m": None, "u": None, "bits": bits[name]} for name, level in levels.items()
-    ]
-    return _complete_waterfall(terms, children, decided)
-
-
-def _complete_waterfall(terms: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
-    before = compute_prior(children)
     total = convert_to_bits(before) + sum(term["bits"] for term in terms)
     decided = total if decided is None else decided
     return {
@@ -346,16 +339,6 @@ def _complete_waterfall(terms: list[dict[str, Any]], children: int, decided: flo
         "weight": decided,
         "posterior": convert_to_probability(decided),
     }
-
-
-def find_levels(comparison: str, bits: float, children: int) -> tuple[str, ...]:
-    """Return the levels of a comparison with this Bayes factor for services of this size, and `MISSING` if it is 0."""
-    found = tuple(
-        level
-        for level in load_parameters()["comparisons"][comparison]
-        if abs(compute_weight(comparison, level, children) - bits) < _ROUNDING_BITS
-    )
-    return (MISSING, *found) if abs(bits) < _ROUNDING_BITS else found
 
 
 def build_examples(children: int) -> list[dict[str, Any]]:

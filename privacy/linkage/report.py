@@ -23,7 +23,7 @@ import scipy
 
 from privacy.doors.sql import quote_text
 from privacy.linkage import assignment, link, model
-from privacy.linkage.model import build_examples, build_waterfall_from_bits, convert_to_bits, convert_to_probability
+from privacy.linkage.model import build_examples, build_waterfall, convert_to_bits, convert_to_probability
 from privacy.linkage.rows import OWN_NUMBERS
 
 OTHER_THRESHOLDS = (0.3, 0.8)
@@ -66,7 +66,7 @@ class Report:
                 **{name: pattern[name] for name in ("step", "pairs")},
                 "posterior_low": convert_to_probability(pattern["weight_low"]),
                 "posterior_high": convert_to_probability(pattern["weight_high"]),
-                **build_waterfall_from_bits(pattern, self._children, pattern["weight_low"]),
+                **build_waterfall(model.name_levels(pattern), self._children, pattern["weight_low"]),
             }
             for pattern in result.review_patterns.to_pylist()
         ]
