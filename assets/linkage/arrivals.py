@@ -32,15 +32,7 @@ from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, RecordAtAge, RecordOnDay
 from sources.contracts.model import add_months
 from sources.errors import ExtractStopped
-from sources.extract.landing import (
-    Landed,
-    describe_unread_folder,
-    find,
-    get_state,
-    list_councils,
-    list_files,
-    list_unread_entries,
-)
+from sources.extract import landing as landing_folder
 from sources.extract.part_names import parse_place
 from sources.reference.cohorts import Cohort, list_open_cohorts
 from sources.reference.places import get_place
@@ -112,12 +104,12 @@ class LandingSeen:
 
 def note_landing(home: Home, landing: Path) -> None:
     """Record what landing holds other than extracts, for a release made on a machine where landing is not mounted."""
-    unread = list_unread_entries(landing)
+    unread = landing_folder.list_unread_entries(landing)
     not_read = {}
     for folder, paths in unread.items():
         states = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
         state = hashlib.sha256(json.dumps(states).encode()).hexdigest()
-        not_read[folder] = describe_unread_folder(folder, paths), state
+        not_read[folder] = landing_folder.describe_unread_folder(folder, paths), state
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
     now = LandingSeen(not_read, tuple(sorted(folders)))
     if now != read_landing_seen(home):
@@ -155,7 +147,7 @@ def explain_arrivals(found: Sequence[Arrival], cohort: Cohort) -> str:
 def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: str, today: dt.date) -> Arrival:
     stopped_now = ""
     try:
-        landed = find(landing, council, source, cohort.code)
+        landed = landing_folder.find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
         # What is in landing now can be unreadable before any intake has looked at it.
         landed, stopped_now = None, str(stop)
@@ -188,7 +180,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
 
 
 def _is_newer(
-    home: Home, landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
+    home: Home, landed: landing_folder.Landed, taken: ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
     """Return whether files were written after the intake last looked, even if their content is the same."""
     if not stopped and not taken:
@@ -201,8 +193,8 @@ def _is_newer(
         looked_at = dt.datetime.fromtimestamp(home.get_extract(*landed.key).quality.stat().st_mtime, dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
     of_others = [entry.state for entry in sorted_files.list_entries().values()]
-    own = [path for path in landed.paths if path not in landed.several or get_state(path) not in of_others]
-    return _find_last_change(own) > looked_at
+    elsewhere = [path for path in landed.several if landing_folder.get_state(path) in of_others]
+    return _find_last_change(path for path in landed.paths if path not in elsewhere) > looked_at
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
@@ -212,7 +204,7 @@ _RESOLUTION = dt.timedelta(seconds=1)
 def _find_last_change(paths: Iterable[Path]) -> dt.datetime:
     """Return when the last of the files was written."""
     # The change time, because a file moved into landing keeps the modification time that it had elsewhere.
-    last = max((file.stat().st_ctime for path in paths for file in list_files(path)), default=0)
+    last = max((file.stat().st_ctime for path in paths for file in landing_folder.list_files(path)), default=0)
     return dt.datetime.fromtimestamp(last, dt.UTC)
 
 
@@ -266,7 +258,7 @@ def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
     A source is not expected from a council that has no folder for it and has never sent it.
     """
     cohorts, found = list_open_cohorts(on), []
-    for council in list_councils(landing):
+    for council in landing_folder.list_councils(landing):
         current = {
             (cohort, source): deliveries.read_current(home.get_extract(source, cohort.code, council))
             for cohort, source in product(cohorts, CONTRACTS)

@@ -22,7 +22,6 @@ from assets.linkage import inputs, tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.population_overlap import record_overlaps
 from assets.linkage.report import coarsen_facts, compute_weighted_rates, count_links_by_group, render
-from assets.linkage.tokens import StoredPairs, TokensUnusable
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.database import get_memory_gib
@@ -102,7 +101,7 @@ def _link_reusing_pairs(
     previous = _read_earlier_links(store)
     with store.home.open_staging() as staging:
         kept = staging / "weighed.parquet"
-        with StoredPairs(store, kept, keys, inputs.build_fingerprint(children)) as cache:
+        with tokens.StoredPairs(store, kept, keys, inputs.build_fingerprint(children)) as cache:
             read = tokens.open_readers(store, keys, extracts)
             result = link(read, previous, watchers, children, cache)
         # Only after the linkage has finished, so that an interrupted one leaves the earlier pairs.
@@ -176,7 +175,7 @@ def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]
             if fingerprints != keys or any(made.get(what) != version for what, version in own.items()):
                 foreign.append(f"{path.stem}/{source}")
     if foreign:
-        raise TokensUnusable(
+        raise tokens.TokensUnusable(
             f"cohort {store.cohort}: {inputs.join_names(foreign)}"
             " have tokens made with different keys, pseudonyms or normaliser: take them in again; where the"
             " file is no longer in landing, ask for it again"

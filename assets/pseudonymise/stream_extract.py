@@ -23,7 +23,6 @@ from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.database import fetch_rows, open_in_memory
 from privacy.doors.sql import quote_csv
 from privacy.keys import KeyRing
-from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 from sources.diagnosis.wrong_rows import COLUMNS, Suspicion, build_origin_sql, suspect_columns
@@ -103,13 +102,13 @@ class Tools:
 
     con: duckdb.DuckDBPyConnection
     deprivation: Quintiles
-    keys: TokenKeys
+    keys: pseudonyms.TokenKeys
     second_keying: bool
 
 
 def make_tools(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Return tools for a key ring, with deprivation quintiles from a postcode directory, if given."""
-    return Tools(*build_look_ups(postcode_directory), TokenKeys(keys), second_keying)
+    return Tools(*build_look_ups(postcode_directory), pseudonyms.TokenKeys(keys), second_keying)
 
 
 def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:

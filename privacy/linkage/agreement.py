@@ -13,7 +13,6 @@ import pyarrow as pa
 from privacy.doors.database import open_in_memory
 from privacy.linkage import cells, model
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
-from privacy.linkage.model import convert_to_bits
 from privacy.linkage.rows import ROW, SAME_RECORD, select_first_rows_sql
 
 NEAR_BITS = 9.0
@@ -70,7 +69,7 @@ _LINKED_PATTERNS = "SELECT unit_l, of_setting, pattern FROM sides JOIN decided U
 """SQL: the links of a step; `of_setting`: the left record is a setting's."""
 _TOO_LITTLE = f"""
 SELECT unit FROM units JOIN patterns USING (pattern) LEFT JOIN (
-    SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {convert_to_bits(THRESHOLD)}
+    SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {model.convert_to_bits(THRESHOLD)}
 ) AS little USING (pattern)
  GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
 """
@@ -146,7 +145,7 @@ def _classify_cells(levels: np.ndarray, children: int) -> np.ndarray:
     numbered = bits[:, 0, place["nhs_number"]] > 0
     differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
-    weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + convert_to_bits(model.compute_prior(children))
+    weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + model.convert_to_bits(model.compute_prior(children))
     # A review linked by NHS number was not chosen by its weight, so only the other pair shows how much agreement
     # weighs.
     mean = np.where(numbered, weight[:, cells.PAIRS.index("pupil and setting")], weight.mean(axis=1))

@@ -23,7 +23,6 @@ import pyarrow as pa
 from privacy.doors.database import open_in_memory
 from privacy.linkage import assignment, blocks, model, rows
 from privacy.linkage.candidates import MARKS, NO_CACHE, PairCache, find_candidates, mark_patterns, score_step
-from privacy.linkage.model import convert_to_bits
 
 THRESHOLD = 0.5
 """Least posterior probability of a link."""
@@ -151,10 +150,10 @@ def _run_step(
     by_number = _merge(con, linked)
     further = con.sql(_select_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
-    in_band = f"odds >= {convert_to_bits(REVIEW_BAND[0])} AND odds < {convert_to_bits(REVIEW_BAND[1])}"
+    in_band = f"odds >= {model.convert_to_bits(REVIEW_BAND[0])} AND odds < {model.convert_to_bits(REVIEW_BAND[1])}"
     of_pattern = f"pattern, odds FROM scored JOIN decided USING (unit_l, unit_r) WHERE {in_band}"
     con.execute(f"INSERT INTO review SELECT ?, {of_pattern}", [name]).fetchall()
-    least = convert_to_bits(THRESHOLD)
+    least = model.convert_to_bits(THRESHOLD)
     conditions = (f"kept AND weight < {least}", f"vague AND alone >= {least}", in_band)
     counted = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
     late, ties, doubtful = con.execute(f"SELECT {counted} FROM decided").fetchall()[0]
@@ -220,7 +219,7 @@ def _select_further_sql() -> str:
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {convert_to_bits(FURTHER_THRESHOLD)} AND forename >= {find_least_forename_bits()}
+         WHERE weight >= {model.convert_to_bits(FURTHER_THRESHOLD)} AND forename >= {find_least_forename_bits()}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)

@@ -23,7 +23,6 @@ import scipy
 
 from privacy.doors.sql import quote_text
 from privacy.linkage import assignment, link, model
-from privacy.linkage.model import build_examples, build_waterfall, convert_to_bits, convert_to_probability
 from privacy.linkage.rows import OWN_NUMBERS
 
 OTHER_THRESHOLDS = (0.3, 0.8)
@@ -64,9 +63,9 @@ class Report:
         patterns = [
             {
                 **{name: pattern[name] for name in ("step", "pairs")},
-                "posterior_low": convert_to_probability(pattern["weight_low"]),
-                "posterior_high": convert_to_probability(pattern["weight_high"]),
-                **build_waterfall(model.name_levels(pattern), self._children, pattern["weight_low"]),
+                "posterior_low": model.convert_to_probability(pattern["weight_low"]),
+                "posterior_high": model.convert_to_probability(pattern["weight_high"]),
+                **model.build_waterfall(model.name_levels(pattern), self._children, pattern["weight_low"]),
             }
             for pattern in result.review_patterns.to_pylist()
         ]
@@ -89,7 +88,7 @@ class Report:
             **self.counted,
             "review_patterns": patterns,
             "weights": weights,
-            "examples": build_examples(self._children),
+            "examples": model.build_examples(self._children),
         }
 
 
@@ -119,7 +118,7 @@ def _count_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
           FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
-         WHERE NOT alike OR weight < {convert_to_bits(link.THRESHOLD)}
+         WHERE NOT alike OR weight < {model.convert_to_bits(link.THRESHOLD)}
          GROUP BY source, lacks ORDER BY source, rows DESC, lacks
         """
     )
@@ -261,7 +260,7 @@ def _find_heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) ->
 def _find_further(pairs: pa.Table) -> np.ndarray:
     """Return a mask of the pairs that could add a further record to a child, ignoring NHS numbers."""
     weight, forename = _get_columns(pairs, "weight", "forename")
-    sure: np.ndarray = (weight >= convert_to_bits(link.FURTHER_THRESHOLD)) & (
+    sure: np.ndarray = (weight >= model.convert_to_bits(link.FURTHER_THRESHOLD)) & (
         forename >= link.find_least_forename_bits()
     )
     return sure
