@@ -67,7 +67,7 @@ class TokensOfParts:
         parts = (part.read(columns=with_keys).select(with_keys) for part in self._parts)
         rows = pa.concat_tables(self._select_valid(part, place) for place, part in enumerate(parts))
         # The payload is in the order of keys too.
-        return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
+        return rows.sort_by(ROW_KEY).select(wanted)
 
     def _select_valid(self, rows: pa.Table, place: int) -> pa.Table:
         """Return the valid rows of a file, with `t_names` filled in where only one child has these common names."""

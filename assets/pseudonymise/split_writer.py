@@ -56,7 +56,7 @@ class TableWriter(AbstractContextManager["TableWriter"]):
     """Writes a Parquet file one table at a time. The file is created by the first table, even an empty one."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
-        self._path, self._encryption = path, encryption
+        self.path, self._encryption = path, encryption
         self.metadata = dict(metadata or {})
         """Metadata of the file, written when it is closed."""
         self._writer: pyarrow.parquet.ParquetWriter | None = None
@@ -74,7 +74,7 @@ class TableWriter(AbstractContextManager["TableWriter"]):
             # row keys are spread evenly over 64 bits, so they do not compress
             packed = {name: "none" if plain or name == ROW_KEY else "zstd" for name in table.column_names}
             self._writer = pyarrow.parquet.ParquetWriter(
-                self._path,
+                self.path,
                 table.schema,
                 compression=packed,
                 use_dictionary=text,
@@ -121,7 +121,7 @@ class KeyedWriter(TableWriter):
         self.rows += table.num_rows
 
     def _put_aside(self) -> None:
-        table = sort_by_key(pa.concat_tables(self._in_memory))
+        table = pa.concat_tables(self._in_memory).sort_by(ROW_KEY)
         # each chunk is cut at the same keys, so that a piece is complete once all its slices are read
         cuts = [0, *np.searchsorted(table[ROW_KEY].to_numpy(), _STARTS).tolist(), table.num_rows]
         for piece, (start, end) in enumerate(pairwise(cuts)):
@@ -132,19 +132,14 @@ class KeyedWriter(TableWriter):
 
     def _iter_ordered(self) -> Iterator[pa.Table]:
         if not self._of_piece:
-            yield sort_by_key(pa.concat_tables(self._in_memory))
+            yield pa.concat_tables(self._in_memory).sort_by(ROW_KEY)
             return
         with self._unordered:
             self._put_aside()
         file = pyarrow.parquet.ParquetFile(self._aside, decryption_properties=self._read_key)
         for piece in sorted(set(self._of_piece)):
             groups = [group for group, of in enumerate(self._of_piece) if of == piece]
-            yield sort_by_key(file.read_row_groups(groups))
-
-
-def sort_by_key(table: pa.Table) -> pa.Table:
-    """Sort rows by their keys."""
-    return table.take(pa.array(np.argsort(table[ROW_KEY].to_numpy())))
+            yield file.read_row_groups(groups).sort_by(ROW_KEY)
 
 
 def set_row_keys(table: pa.Table, keys: RowKeys) -> pa.Table:
@@ -188,17 +183,19 @@ class RowState(StrEnum):
 class RowWriter(ExitStack):
     """Destination for the rows and findings of a pass, open during the pass."""
 
-    kept: Path
-    quarantine: Path
     scope = WHOLE
-    tokens: Path | None = None
-    """File of the tokens; None if none were written separately from `kept`."""
 
-    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: TableWriter) -> None:
+    def __init__(self, keys: RowKeys, rows: KeyedWriter, quarantine: TableWriter, *others: TableWriter) -> None:
         super().__init__()
-        self._keys, self._rows = keys, rows
-        for writer in (rows, *writers):
+        self._keys, self._rows, self._quarantine = keys, rows, quarantine
+        self.kept, self.quarantine = rows.path, quarantine.path
+        for writer in (rows, quarantine, *others):
             self.enter_context(writer)  # creates no file
+
+    @property
+    def tokens(self) -> Path | None:
+        """File of the tokens; None if none were written separately from `kept`."""
+        return None
 
     @property
     def rows(self) -> int:
@@ -234,21 +231,18 @@ class SplitWriter(RowWriter):
         intake: X25519PublicKey | None = None,
     ) -> None:
         self._held_back = held_back
-        self.kept, self._tokens_path, self.quarantine, self.marks = (
-            folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine", "marks")
-        )
-        self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.build_encryption(holder))
-        self._quarantine = KeyedWriter(self.quarantine)
+        self._tokens = KeyedWriter(folder / "tokens.parquet", metadata, sealed.build_encryption(holder))
+        self.marks = folder / "marks.parquet"
         self._marks = KeyedWriter(self.marks, metadata, sealed.build_encryption(intake)) if intake else None
         self.counts: Counter[tuple[int, str]] = Counter()
         """Number of rows of parts by part and state, and by part and broken rule."""
-        writers = (self._tokens, self._quarantine, *([self._marks] if self._marks else ()))
-        super().__init__(keys, KeyedWriter(self.kept, metadata), *writers)
+        rows, quarantine = KeyedWriter(folder / "payload.parquet", metadata), KeyedWriter(folder / "quarantine.parquet")
+        super().__init__(keys, rows, quarantine, self._tokens, *([self._marks] if self._marks else ()))
         self.scope = Scope(whole=False, marked=True) if intake else WHOLE
 
     @property
-    def tokens(self) -> Path | None:  # type: ignore[override]
-        return self._tokens_path if self._tokens.begun else None
+    def tokens(self) -> Path | None:
+        return self._tokens.path if self._tokens.begun else None
 
     def write(self, table: pa.Table) -> None:
         if self._marks:
@@ -299,9 +293,8 @@ class SenderWriter(RowWriter):
 
     def __init__(self, folder: Path, keys: RowKeys, intake: X25519PublicKey, schema: pa.Schema) -> None:
         self._schema = schema
-        self.kept, self.quarantine = folder / "rows.parquet", folder / "quarantine.parquet"
-        self._quarantine = TableWriter(self.quarantine)
-        super().__init__(keys, KeyedWriter(self.kept, encryption=sealed.build_encryption(intake)), self._quarantine)
+        rows = KeyedWriter(folder / "rows.parquet", encryption=sealed.build_encryption(intake))
+        super().__init__(keys, rows, TableWriter(folder / "quarantine.parquet"))
 
     def write(self, table: pa.Table) -> None:
         self._rows.write(
