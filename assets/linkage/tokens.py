@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -55,9 +54,7 @@ class TokensOfParts:
     """The tokens of an extract in `parts`, read like one file; `index` has the valid rows and the part of each."""
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
-        valid, self.metadata = index.read(), index.metadata
-        self._parts, self._names = parts, valid["t_names"].combine_chunks()
-        self._valid_keys, self._part_of_key = (valid[name].to_numpy() for name in (ROW_KEY, "lies_in"))
+        self._valid, self.metadata, self._parts = index.read(), index.metadata, parts
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -71,13 +68,12 @@ class TokensOfParts:
 
     def _select_valid(self, rows: pa.Table, place: int) -> pa.Table:
         """Return the valid rows of a file, with `t_names` filled in where only one child has these common names."""
-        keys = rows[ROW_KEY].to_numpy()
-        at = np.minimum(np.searchsorted(self._valid_keys, keys), max(len(self._valid_keys) - 1, 0))
-        found = (self._valid_keys[at] == keys) & (self._part_of_key[at] == place) if len(self._valid_keys) else at > 0
-        rows, at = rows.replace_schema_metadata(None).filter(pa.array(found)), at[found]
+        valid = self._valid.filter(pc.field("lies_in") == place)
+        at = pc.index_in(rows[ROW_KEY], value_set=valid[ROW_KEY])
+        rows, at = rows.replace_schema_metadata(None).filter(at.is_valid()), at.drop_null()
         if "t_names" not in rows.column_names:
             return rows
-        names = pc.coalesce(rows["t_names"], self._names.take(pa.array(at)))
+        names = pc.coalesce(rows["t_names"], valid["t_names"].take(at))
         return rows.set_column(rows.column_names.index("t_names"), "t_names", names)
 
 
