@@ -115,7 +115,7 @@ _OF_CENSUS = {
 """Columns of the school census by child. A child is eligible if any row says so, and has the highest SEN provision in
 any row. For ethnicity and language, the first council with a value counts; if it has several values, the one with the
 highest hash is used, which favours none."""
-_TAKEN, _NOT_TAKEN, *_ = pupil.ENTITLEMENT.categories
+_TAKEN, _NOT_TAKEN = pupil.ENTITLEMENT.categories[:2]
 _OF_SETTINGS = {
     "entitlement": _derive(
         "early_years_census", _build_if_sql("bool_or(entitlement = '2YO')", _TAKEN, _NOT_TAKEN), "entitlement"

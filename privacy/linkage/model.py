@@ -322,7 +322,8 @@ def build_waterfall(levels: Mapping[str, str | None], children: int, decided: fl
     Keys: prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits that factors
     outside the pair (households, rivals, no other partner) add to reach `decided`, if given; weight and posterior.
     """
-    terms, before = [], compute_prior(children)
+    before = compute_prior(children)
+    terms: list[dict[str, Any]] = []
     for name in LEVELS:
         m, u, bits, level = None, None, 0.0, levels[name]
         if level is not None:
