@@ -82,7 +82,10 @@ class Delivery:
 
 
 class IntakeContext:
-    """Landing, home folder and keys of an intake, and tools that share one in-memory database."""
+    """Landing, home folder and keys of an intake, and tools that share one in-memory database.
+
+    Raises `InvalidExpectedRows` if the file of expected numbers of rows cannot be read.
+    """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
         self.landing, self.home, self.keys = landing, home, keys
