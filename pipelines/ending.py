@@ -30,7 +30,7 @@ ENDINGS = {
     Ending.FAULT: (
         *("StepFailed", "NotEnoughMemory", "Damaged", "LogBroken", "StoreError"),
         *("UnreadableRegister", "UnreadableWithdrawals", "UnreadableAnchor"),
-        *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother"),
+        *("LedgerError", "LedgerCorrupt", "LedgerUnavailable"),
     ),
     Ending.USAGE: ("NoSuchCohort",),
     Ending.INPUT: ("ReleaseConflict", "UnusableAddress"),

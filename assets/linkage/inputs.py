@@ -35,7 +35,7 @@ PROFILE = "eyfsp"
 
 
 class NotLinked(Exception):
-    """Raised if the cohort has no confidential tables, or if linkage was interrupted while writing them."""
+    """Raised if the cohort has no current confidential tables, or if linkage was interrupted while writing them."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from ndl_export.bundle.make import hash_sums
 from ndl_export.bundle.release_directory import find_current_version
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, list_versions
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, InvalidVersion, list_versions
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES
@@ -87,10 +87,6 @@ _SYNTHETIC_CONFIG = {
 }
 _PUBLISHED: Any = {"group_name": RELEASE, "owners": ["team:publishing"], "tags": {"zone": RELEASE}}
 """Arguments that all assets of the release zone share."""
-
-
-class VersionUnclear(Exception):
-    """A run that names no release version, or two; the message says where to name it."""
 
 
 WAITS, HOLDS = "approval", "holds"
@@ -295,7 +291,7 @@ def synthetic_children(
     home, config = installation.home_folder, context.op_execution_context.op_config
     version = config.get("version") or str(find_current_version(home.release) or "")
     if not version:
-        raise VersionUnclear(f"there is no release in {home.release}: synthetic children are made from one")
+        raise InvalidVersion(f"there is no release in {home.release}: synthetic children are made from one")
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
     made = publish_synthetic(
         home, installation.load_keys(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
@@ -311,12 +307,12 @@ def synthetic_children(
 
 
 def _get_version(context: dg.AssetExecutionContext) -> str:
-    """Return the one version that the run names, whichever step asks. Raises `VersionUnclear`, before any charge."""
+    """Return the one version that the run names, whichever step asks. Raises `InvalidVersion`, before any charge."""
     ops = cast(Mapping[str, Any], context.run.run_config.get("ops", {}))
     configured = [ops.get(name, {}).get("config", {}).get("version") for name in (_MEASURING, _BUNDLING)]
     named = {version for version in configured if version}
     if len(named) != 1:
-        raise VersionUnclear(
+        raise InvalidVersion(
             f"the run names {'two release versions' if named else 'no release version'}: name one, at {_MEASURING}, or"
             f" at {_BUNDLING} where a bundle is only written again; nothing was charged"
         )

@@ -79,7 +79,7 @@ def get_sheet_path(home: Home, request: Request) -> Path:
 
 
 def render_sheet(home: Home, request: Request) -> str:
-    """Return the page, as HTML or a few lines of text. Raises `NotLinked` and `NotBegun`."""
+    """Return the page, as HTML or a few lines of text. Raises `NotLinked` and `Refused`."""
     if request["stage"] in _TEXT_PAGES:
         return kit.render(_TEMPLATES, f"{request['stage']}.txt", request=request, request_sha256=hash_json(request))
     version, record = request["release"], records.read_fixed_record(home, request["release"])

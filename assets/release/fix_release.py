@@ -34,14 +34,6 @@ class CouncilsMissing(Exception):
     """A participating council has sent no EYFS Profile extract for the cohort."""
 
 
-class OutOfDate(Exception):
-    """The confidential tables are not made from the current extracts."""
-
-
-class SeriesRefused(Exception):
-    """A release cannot have these cohorts; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class ReleaseOptions:
     """Options of a release, as a person requests them.
@@ -65,8 +57,8 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     """Freeze a release's contents; call before each measurement.
 
     Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
-    stop halfway. Tables of cohorts already measured from the current deliveries are not opened. Raises `SeriesRefused`,
-    `CouncilsMissing`, `OutOfDate`, `NotAccurateEnough` and `ReleaseConflict`.
+    stop halfway. Tables of cohorts already measured from the current deliveries are not opened. Raises
+    `ReleaseConflict`, `CouncilsMissing`, `NotLinked` and `NotAccurateEnough`.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
@@ -154,7 +146,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Re
     """Return the record of a release as begun or, if begun now, which release measured each cohort. Writes nothing."""
     check_options(store, version, options)
     if store.cohort in options.others:
-        raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
+        raise ReleaseConflict(f"cohort {store.cohort} is the release's own: name only others beside it")
     ledger, wanted = Ledger(store.home.ledger), {store.cohort, *options.others}
     charged = ledger.list_charged_cohorts(version)
     fixed = read_record(store.home, version)
@@ -183,7 +175,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Re
         origin = version if each in own else _find_origin(store.home.get_cohort(each), ledger, version)
         found[each] = CohortRecord(origin)
     if options.reuse and found.measured:
-        raise SeriesRefused(f"cohort {', '.join(found.measured)} was never measured: there is nothing to use again")
+        raise ReleaseConflict(f"cohort {', '.join(found.measured)} was never measured: there is nothing to use again")
     return found
 
 
@@ -227,7 +219,7 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     # a bundle may publish the cohort from the noisy counts of a release before it
     fit = [each for each in usable if store.cohort in read_record(store.home, each).measured]
     if not fit:
-        raise SeriesRefused(
+        raise ReleaseConflict(
             f"cohort {store.cohort} was charged for release {', '.join(sorted(measured))}, and none of these was"
             f" published before {version} without being withdrawn. Publish the cohort on its own first"
             f" (readiness run --cohort {store.cohort})."
@@ -236,9 +228,9 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
 
 
 def _check_current_extracts(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
-    """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
+    """Raise `NotLinked` if an extract arrived or changed since the confidential tables were made."""
     if moved := inputs.find_changes(linked, inputs.read_extracts(store, councils)):
-        raise OutOfDate(
+        raise inputs.NotLinked(
             f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked: run the"
             " linkage, then the release; nothing was charged"
         )

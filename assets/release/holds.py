@@ -47,10 +47,6 @@ from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
 
 
-class NoSuchHold(Exception):
-    """No hold of that name exists; the message lists those that do."""
-
-
 @dataclass(frozen=True)
 class Hold:
     """A hold on a release: its title, and what is wrong, both in bands and in the sender's own numbers.
@@ -139,7 +135,7 @@ class State:
 
 
 def read_release_state(home: Home, version: str) -> State:
-    """Return the holds of the cohorts that the release has yet to charge for. Raises `NotBegun` and `NotLinked`."""
+    """Return the holds of the cohorts that the release has yet to charge for. Raises `Refused` and `NotLinked`."""
     charged = Ledger(home.ledger).list_charged_cohorts(version)
     return read_state(home, [each for each in read_fixed_record(home, version).measured if each not in charged])
 
@@ -158,13 +154,13 @@ def read_state(home: Home, cohorts: Sequence[str]) -> State:
 def select_hold_names(
     store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return `names`, and the names of open holds with these causes in these or all councils. Raises `NoSuchHold`."""
+    """Return `names`, and the names of open holds with these causes in these or all councils. Raises `MayNotSign`."""
     waiting = read_state(store.home, [store.cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
     if lacking:
         listed = ", ".join(sorted({f"{hold.cause} of {hold.council}" for hold in waiting})) or "nothing"
-        raise NoSuchHold(
+        raise MayNotSign(
             f"nothing is held for {', '.join(sorted(lacking))}; of cohort {store.cohort}, this is: {listed}"
         )
     return tuple(dict.fromkeys((*names, *(hold.name for hold in found))))
@@ -186,12 +182,12 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
 
 
 def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, sheet_sha256: str) -> Acceptance:
-    """Return the unsigned acceptance. Raises `NoSuchHold`, and `MayNotSign` if the reason is not fit for the sheet."""
+    """Return the unsigned acceptance. Raises `MayNotSign`, also for a reason that is not fit for the sheet."""
     found = {hold.name: hold.signed for hold in iter_holds(store)}
     for name in names:
         if name not in found:
             listed = ", ".join(found) or "nothing"
-            raise NoSuchHold(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
+            raise MayNotSign(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
     ledger, held = Ledger(store.home.ledger).get_identity(), [found[name] for name in sorted(names)]

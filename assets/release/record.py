@@ -50,10 +50,6 @@ After a whole release, a cohort's cap leaves too little for another: a revision 
 """
 
 
-class NotBegun(Exception):
-    """A release without a record in this home folder."""
-
-
 @dataclass(frozen=True)
 class CohortRecord:
     """Everything frozen for one cohort of a release; `measured_in` is the release it was measured for.
@@ -122,10 +118,10 @@ def read_record(home: Home, version: str) -> ReleaseRecord:
 
 
 def read_fixed_record(home: Home, version: str) -> ReleaseRecord:
-    """Return the record of a release. Raises `NotBegun` if there is none."""
+    """Return the record of a release. Raises `Refused` if there is none."""
     if record := read_record(home, version):
         return record
-    raise NotBegun(
+    raise Refused(
         f"release {version} was not begun in {home.root}, or its record is lost: restore"
         f" {home.release_record(version)} from a backup"
     )
@@ -229,18 +225,14 @@ def find_review(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
     return found[-1] if found else None
 
 
-class SignedByAnother(Exception):
-    """A published bundle signed with a key other than this installation's."""
-
-
 def read_published_charges(
     home: Home, keys: KeyRing | None = None, excluding: str | None = None, place: str | None = None
 ) -> list[StatedCharge]:
     """Return the charges stated by published bundles, except version `excluding`.
 
     Bundles are read from the release directory and the `place` of publication, by default that of the settings. Without
-    `keys`, it does not check who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if
-    the place of publication cannot be read.
+    `keys`, it does not check who signed the bundles. Raises `LedgerCorrupt` if another
+    installation did, `UnreadableAnchor`, and `StoreError` if the place of publication cannot be read.
     """
     place = place or get_settings().publish_to
     anchors = [*read_anchors(home.release, excluding), *(fetch_anchors(open_store(place)) if place else ())]
@@ -256,7 +248,7 @@ def settle_charges(store: CohortStore, keys: KeyRing | None = None) -> None:
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
-    """Raise `LedgerCorrupt` or `SignedByAnother` unless the ledger has these charges and one key signed them all."""
+    """Raise `LedgerCorrupt` unless the ledger has these charges and one key signed all bundles."""
     signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
     _check_signed(anchors, next(iter(signed), None))
     if not home.has_ledger:
@@ -306,7 +298,7 @@ def list_stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
 def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
     for anchor in anchors:
         if anchor.fingerprint not in (None, key):
-            raise SignedByAnother(
+            raise LedgerCorrupt(
                 f"{anchor.place} is signed with another key than this installation's: it comes from another home, whose"
                 " ledger counts what it cost. Publish from there, or put the right signing key and ledger back; until"
                 " then nothing is charged or published"

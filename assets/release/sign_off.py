@@ -100,7 +100,7 @@ def check_read(read: str, now: str) -> None:
 
 
 def build_measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
-    """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
+    """Return the request to measure a release that was begun. Raises `Refused` and `NotLinked`."""
     ledger, policy, fixed = Ledger(home.ledger), load_policy(), read_fixed_record(home, version)
     cohorts = {
         each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, councils, fixed[each])
@@ -260,7 +260,7 @@ def is_done(home: Home, stage: Stage, version: str) -> bool:
 
 
 def read_begun_options(store: CohortStore, version: str) -> ReleaseOptions:
-    """Return the options with which a release was begun. Raises `NotBegun`."""
+    """Return the options with which a release was begun. Raises `Refused`."""
     fixed = read_fixed_record(store.home, version)
     return ReleaseOptions(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),

@@ -23,7 +23,7 @@ from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
 from assets.release.planning import Sizes
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, Known, Released, find_release
-from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, parse_request
+from assets.release.requests.request import WIDEST_POINTS, Request, parse_request
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
 from ndl_export.tables import FAMILIES, Table
@@ -72,7 +72,7 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
     release = find_release(home, requests, version)
     others = {each.name: each.definition for each in release.on_request.tables}
     if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
-        raise InvalidRequest(
+        raise InvalidDefinition(
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})

@@ -24,10 +24,6 @@ WIDEST_POINTS = 15.0
 _LONGEST_SHOWN = 20
 
 
-class InvalidRequest(Exception):
-    """A file that is not a valid request; the message lists every problem, one per line, with its key and rule."""
-
-
 def _parse_cohort(code: str) -> str:
     if len(code) > _LONGEST_SHOWN:
         raise ValueError("is two consecutive years, as 202425")
@@ -80,16 +76,18 @@ class Request(Definition):
 
 
 def read_request(path: Path) -> Request:
-    """Read a request. Raises `InvalidRequest` with every problem of the file."""
+    """Read a request. Raises `InvalidDefinition` with every problem of the file."""
     try:
         document = read_document(path)
         if document.problems:
             raise InvalidSettings(document.problems)
         return parse_request(document.content)
     except InvalidSettings as error:
-        raise InvalidRequest(str(error)) from None
+        raise InvalidDefinition(str(error)) from None
     except InvalidDefinition as error:
-        raise InvalidRequest("\n".join(_locate_problem(document, line) for line in str(error).splitlines())) from None
+        raise InvalidDefinition(
+            "\n".join(_locate_problem(document, line) for line in str(error).splitlines())
+        ) from None
 
 
 def _locate_problem(document: Document, problem: str) -> str:
@@ -102,17 +100,17 @@ def _locate_problem(document: Document, problem: str) -> str:
 
 
 def read_requests(paths: Iterable[Path]) -> list[Request]:
-    """Read several requests. Raises `InvalidRequest` with every problem of any file, and for a repeated name."""
+    """Read several requests. Raises `InvalidDefinition` with every problem of any file, and for a repeated name."""
     found, problems = list[Request](), list[str]()
     for path in paths:
         try:
             found.append(read_request(path))
-        except InvalidRequest as error:
+        except InvalidDefinition as error:
             problems.append(str(error))
     names = [each.name for each in found]
     problems += [f"two requests are called {name}" for name in dict.fromkeys(names) if names.count(name) > 1]
     if problems:
-        raise InvalidRequest("\n".join(problems))
+        raise InvalidDefinition("\n".join(problems))
     return found
 
 

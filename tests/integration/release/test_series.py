@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.release.fix_release import ReleaseOptions, SeriesRefused, fix_release
+from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.read import read_contents
@@ -162,16 +162,16 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
             copy.get_cohort(cohort), version, COUNCILS, ReleaseOptions(allow_missing=False, others=others, reuse=reuse)
         )
 
-    with pytest.raises(SeriesRefused, match="name only others beside it"):
+    with pytest.raises(ReleaseConflict, match="name only others beside it"):
         begin(COHORT, "2026.12.0", COHORT)
-    with pytest.raises(SeriesRefused, match="cohort 202526 was never measured"):
+    with pytest.raises(ReleaseConflict, match="cohort 202526 was never measured"):
         begin(COHORT, "2026.12.0", "202526", reuse=True)
     with pytest.raises(ReleaseConflict, match="give it a new version"):
         begin(EARLIER, FIRST, COHORT)
     with pytest.raises(ReleaseConflict, match="give it a new version"):
         begin("202526", FIRST)
     withdraw(copy.release, FIRST, "another year's extract", dt.date(2026, 11, 20))
-    with pytest.raises(SeriesRefused, match=f"was charged for release {FIRST}, and none of these was published"):
+    with pytest.raises(ReleaseConflict, match=f"was charged for release {FIRST}, and none of these was published"):
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(StoreError, match="keep earlier releases in the release directory"):

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from assets.home.paths import Home
-from assets.release.record import SignedByAnother, check_known, list_stated_charges, read_published_charges
+from assets.release.record import check_known, list_stated_charges, read_published_charges
 from ndl_export.bundle.read import ANCHOR_FILES, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import StoreError, open_store
@@ -171,13 +171,11 @@ def test_whatever_arrived_of_a_release_its_statement_did(books: Books) -> None:
 
 def test_a_bundle_that_another_key_signed(books: Books, tmp_path: Path) -> None:
     keys = KeyRing.create(tmp_path / "keys")
-    with pytest.raises(
-        SignedByAnother, match=r"release/2026\.11\.0 is signed with another key than this installation's"
-    ):
+    with pytest.raises(LedgerCorrupt, match=r"release/2026\.11\.0 is signed with another key than this installation's"):
         read_published_charges(books.home, keys)
     foreign = Books.for_folder(tmp_path / "foreign", key=OTHER_KEY)
     foreign.release(THIRD)
-    with pytest.raises(SignedByAnother):
+    with pytest.raises(LedgerCorrupt, match="is signed with another key"):
         foreign.publish(THIRD, str(books.target))
 
 

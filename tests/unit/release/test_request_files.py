@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from assets.release.requests.request import TEMPLATE, InvalidRequest, Request, read_request, read_requests
+from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests
+from ndl_export.tables.definition import InvalidDefinition
 from privacy.doors.settings_file import MAX_BYTES
 from tests.support import PROJECT
 
@@ -25,7 +26,7 @@ def written(folder: Path, content: Any) -> Path:
 
 
 def refusal(folder: Path, content: Any) -> str:
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidDefinition) as refused:
         read_request(written(folder, content))
     return str(refused.value)
 
@@ -153,11 +154,11 @@ def test_what_is_no_file_of_that_kind_is_refused(tmp_path: Path) -> None:
         "large.yaml": "larger than 256 KB",
         "latin.yaml": "not UTF-8",
     }.items():
-        with pytest.raises(InvalidRequest, match=message):
+        with pytest.raises(InvalidDefinition, match=message):
             read_request(tmp_path / name)
 
 
 def test_of_several_files_every_problem_is_said_and_a_name_is_used_once(tmp_path: Path) -> None:
     broken = written(tmp_path, document() | {"family": "teachers"})
-    with pytest.raises(InvalidRequest, match=r"(?s)is one of.*two requests are called gld_by"):
+    with pytest.raises(InvalidDefinition, match=r"(?s)is one of.*two requests are called gld_by"):
         read_requests([TEMPLATE, broken, EXAMPLES[1]])
