@@ -105,10 +105,7 @@ def _read_whole_lines(log: int) -> bytes:
 
 
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
-    """Raise `LogBroken` unless the log ends where its head file says.
-
-    One further line is accepted, because a crash between the two writes leaves one.
-    """
+    """Raise `LogBroken` unless the log ends where its head says, or one line later, as after a crash in between."""
     head = _get_head_path(path)
     known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}
     ends = (last["seq"], last["entry_hash"]) if last else (0, _NO_HASH)

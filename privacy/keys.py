@@ -59,10 +59,7 @@ _REMEDY = f"{FROM_BACKUP}. `readiness keys create` makes a set for a new install
 
 @dataclass(frozen=True)
 class Holder:
-    """A holder of keys and the keys it needs: public keys to seal `to`, private keys to `open`.
-
-    `remedy` is the advice if one is missing.
-    """
+    """The keys that a holder needs, to seal `to` or `open` files of pairs; `remedy` is advice if one is missing."""
 
     symmetric: tuple[str, ...] = ()
     signing: bool = False
@@ -173,10 +170,7 @@ class KeyRing:
         return f"{key}.key" in self._keys
 
     def derive_subkey(self, key: str, purpose: str) -> bytes:
-        """Return 32 bytes derived from one key for one purpose (HKDF-SHA256 with the purpose as `info`).
-
-        Raises `KeyProblem` if the set does not have the key.
-        """
+        """Return 32 bytes for a purpose (HKDF-SHA256, its `info`). Raises `KeyProblem` if the key is missing."""
         info = f"readiness/{key}/{purpose}".encode()
         # Without the optional salt, because the key material is uniformly random already (RFC 5869, section 3).
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._get_key(f"{key}.key"))
@@ -262,10 +256,7 @@ def _encode_pem(key: Ed25519PrivateKey | X25519PrivateKey, password: bytes | Non
 
 
 def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
-    """Load a person's private key from a file, or from standard input if the path is `-`.
-
-    Calls `ask_password` if the key is encrypted. Raises `KeyProblem`.
-    """
+    """Load a person's key from a file or (`-`) standard input, asking for any password. Raises `KeyProblem`."""
     remedy = "`readiness keys approver` makes one"
     content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _read_private_bytes(path, remedy)
     # Asked for only if needed: the library refuses a password for a key that is not encrypted.

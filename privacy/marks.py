@@ -72,10 +72,7 @@ def build_mac_sql(message: str) -> str:
 
 
 def build_matching_sql(marked: str, objections: str) -> str:
-    """Return a SELECT of the `PLACE` of each row of `marked` (from `build_marks_sql`) that matches an objection.
-
-    `objections` has one row per mark: objection, kind, mark.
-    """
+    """Return a SELECT of the `PLACE` of rows of `marked` that match any of the `objections` (objection, kind, mark)."""
     known = " UNION ALL ".join(f"SELECT place, {quote_text(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
     numbers = ", ".join(quote_text(kind) for kind in _NUMBERS)
     return f"""

@@ -221,10 +221,7 @@ class TokenKeys:
 
 
 def prepare(con: duckdb.DuckDBPyConnection) -> None:
-    """Prepare a connection for `tokenise`.
-
-    The connection must be in memory, without a temporary directory, because it reads identifiers.
-    """
+    """Prepare a connection for `tokenise`: one in memory that never spills, because it reads identifiers."""
     normalise.install(con)
     # Joins stay in the order in which the SQL writes them, with the small table as the build side.
     con.execute("SET GLOBAL disabled_optimizers = 'build_side_probe_side,join_order'").fetchall()

@@ -65,10 +65,7 @@ def number_rows(part: int, rows: np.ndarray) -> np.ndarray:
 
 
 def split_number(number: Any) -> tuple[Any, Any]:
-    """Return the part, and the row in it, of a number in the whole extract or an array (int64) of them.
-
-    Part 0 is a whole file.
-    """
+    """Return the part (0: a whole file) and the row in it of a number in the whole extract, or an array of them."""
     return number >> _PART_BITS, number & int(_ROW_OF_PART)
 
 

@@ -245,10 +245,7 @@ def _collect_findings(home: Home, measured: Sequence[str]) -> list[tuple[str, li
 
 
 def _iter_expectations(store: CohortStore) -> Iterator[tuple[str, str, int, int | None]]:
-    """Yield the operator's expected numbers of rows that differ from the published ones. Raises `NotLinked`.
-
-    Each is (source, council, number the current extract was compared with, published number or None).
-    """
+    """Yield (source, council, expected, published or None) where the operator expects another number."""
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
             quality = deliveries.read(store.get_extract(source, council).quality)

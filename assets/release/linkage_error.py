@@ -108,10 +108,7 @@ class Linked:
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
     def estimate_rates(self, review: Review | None) -> Missed:
-        """Return rates of missed links as in `privacy.linkage.missed.RATES`, then of false links, and their covariance.
-
-        The clerical review's counts, if any, are taken into account.
-        """
+        """Return rates of missed links (as `missed.RATES`), then of false links, and their covariance."""
         found = missed.estimate_missed(*self._count(pupil.AGREEMENT.name))
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
         covariance[:-1, :-1] = found.covariance + self.unjoined.covariance

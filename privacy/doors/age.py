@@ -12,8 +12,7 @@ from typing import Any
 from privacy.doors import files
 
 _OTHERS = 0o077  # all permissions of group and others
-# pyrage raises one error for a wrong key and for a damaged file; only its text tells them apart.
-_ANOTHER_KEY = "No matching keys"
+_START = b"age-encryption.org/"
 
 
 class AgeProblem(Exception):
@@ -27,31 +26,30 @@ def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:
 
 
 def decrypt(path: Path, identities: Sequence[Any]) -> bytes:
-    """Return the content of an encrypted file.
-
-    Raises `AgeProblem` if it is encrypted to other keys, was changed or is truncated.
-    """
+    """Return the content of a file. Raises `AgeProblem` if it is unreadable, changed, cut short or for another key."""
     age = import_pyrage()
     try:
-        content: bytes = age.decrypt(path.read_bytes(), list(identities))
+        sealed = path.read_bytes()
+    except OSError as error:
+        raise AgeProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
+    if not sealed.startswith(_START):
+        raise AgeProblem(f"{path.name}: is not encrypted in the age format; give the file that was sent to you")
+    try:
+        return bytes(age.decrypt(sealed, list(identities)))
     except (OSError, ValueError, age.DecryptError) as error:
-        raise _build_open_error(path, error) from None
-    return content
-
-
-def _build_open_error(path: Path, error: Exception) -> Exception:
-    if isinstance(error, OSError) and error.errno is not None:
-        return AgeProblem(f"{path} cannot be read ({error.strerror})")
-    if _ANOTHER_KEY in str(error):
-        return AgeProblem(f"{path.name}: is not encrypted to the key you gave; give the private key that it is for")
-    return AgeProblem(f"{path.name}: was changed or cut short, or is no age file; take another copy of it")
+        # pyrage raises one error for another key and for a damaged file; only its text tells them apart.
+        if "No matching keys" in str(error):
+            raise AgeProblem(
+                f"{path.name}: is not encrypted to the key you gave; it is another recipient's, or to an older key of"
+                " yours: open it with that key, or ask for a new one"
+            ) from None
+        raise AgeProblem(
+            f"{path.name}: was changed or cut short; take another copy of it, or ask for it again"
+        ) from None
 
 
 def create_identity(path: Path) -> str:
-    """Write a new age private key to `path` (mode 0600), as age-keygen does, and return the public key.
-
-    Raises `AgeProblem` if the file exists: a key is never replaced.
-    """
+    """Write a new private key (mode 0600), never over another; return the public one. Raises `AgeProblem`."""
     identity = import_pyrage().x25519.Identity.generate()
     public = str(identity.to_public())
     files.make_folder(path.parent)

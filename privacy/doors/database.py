@@ -11,10 +11,7 @@ warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extr
 
 
 def open_in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database that fails instead of spilling.
-
-    `limits` are DuckDB settings such as `memory_limit="1GiB"`.
-    """
+    """Open an in-memory database that fails instead of spilling; `limits` are settings, as `memory_limit="1GiB"`."""
     # A database that spills writes identifiers to disk, where they may remain after the file is removed.
     con = duckdb.connect(config={"temp_directory": "", "max_temp_directory_size": "0B", **limits})
     con.execute("SET enable_progress_bar = false").fetchall()
@@ -27,10 +24,7 @@ def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def get_memory_gib() -> float:
-    """Return the memory that this process may use, in GiB, as DuckDB detects it.
-
-    It is that of the machine, or the limit of its container if that is lower.
-    """
+    """Return the memory that this process may use, GiB: that of the machine, or the lower limit of its container."""
     # DuckDB's default limit is 80% of the memory that it detects.
     with open_in_memory(memory_limit="100%") as con:
         (found,) = con.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0]

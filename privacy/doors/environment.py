@@ -35,10 +35,7 @@ class InvalidSettings(ValueError):
 
 
 def check_home(folder: Path) -> Path:
-    """Return the folder if a database address may contain its path.
-
-    Raises `InvalidSettings` for `#`, `?`, a backslash that is not a separator, and unprintable characters.
-    """
+    """Return a folder; raises `InvalidSettings` for `#`, `?`, unprintable characters or a backslash in a name."""
     path = folder.absolute().as_posix()
     wrong = _UNUSABLE.search(path)
     if wrong or not is_line(path):
@@ -106,10 +103,7 @@ VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Setti
 
 
 def get_settings() -> Settings:
-    """Return the settings of this process, validated again only if its environment changes.
-
-    Raises `InvalidSettings`.
-    """
+    """Return the settings of this process, validated again if its environment changes. Raises `InvalidSettings`."""
     return _read_settings(tuple((name, os.environ[name]) for name in list_set_variables()))
 
 

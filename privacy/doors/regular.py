@@ -28,10 +28,7 @@ class LeadsOut(OSError):
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open the file at `path` for reading, following links only within `within`.
-
-    Raises `NotRegular`, `LeadsOut` or another `OSError`.
-    """
+    """Open a file, following links only within `within`. Raises `NotRegular`, `LeadsOut` or another `OSError`."""
     # Checked before it is opened, because opening a device can have effects, and again afterwards, because the path may
     # have been replaced in between.
     _check(path.stat())

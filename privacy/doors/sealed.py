@@ -64,10 +64,7 @@ def build_process_encryption(key: bytes) -> tuple[Any, Any]:
 
 
 def open_sealed(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
-    """Open the file for reading; `options` are those of `ParquetFile`.
-
-    Raises `NotForThisKey`, and pyarrow's errors for a damaged file.
-    """
+    """Open a file, with `options` of `ParquetFile`. Raises `NotForThisKey`, and pyarrow's errors if it is damaged."""
     if is_open(source):
         raise NotForThisKey
     factory = modular.CryptoFactory(lambda _: _Sealing(private=key))

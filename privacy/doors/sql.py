@@ -18,10 +18,7 @@ def quote_identifier(name: str) -> str:
 
 
 def quote_parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
-    """Return the table function that reads Parquet files at exactly these paths, none of which is treated as a pattern.
-
-    `options` are those of `read_parquet`, such as `union_by_name=True`.
-    """
+    """Return the function that reads Parquet at exactly these paths; `options` are those of `read_parquet`."""
     return _build_reader_sql("read_parquet", [paths] if isinstance(paths, Path) else paths, options)
 
 

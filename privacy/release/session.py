@@ -170,10 +170,7 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
 
 
 def _read(wanted: _Wanted, reservation: Reservation, noise: OpenDPNoise | None) -> Measurement:
-    """Return the measurement of a committed charge: exactly the file that the ledger recorded.
-
-    Raises ReleaseConflict for another plan or input.
-    """
+    """Return the measurement recorded for a charge. Raises ReleaseConflict for another plan or input."""
     charged = reservation.entry
     same = {
         "plan": charged.plan_sha256 == wanted.plan.sha256,

@@ -191,8 +191,7 @@ _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(enco
 
 
 class Doubts:
-    """A watcher of `link` that keeps the pairs of children left apart although they could be one, with a row of
-    each."""
+    """A watcher of `link` that keeps pairs of children left apart although they could be one, with a row of each."""
 
     def __init__(self) -> None:
         self._pairs: list[pa.Table] = []

@@ -28,7 +28,6 @@ FORMAT = "readiness-return-2"
 RECEIPT_FORMAT = "readiness-told-1"
 """First word of a receipt: who was told about a service's rows. One JSON document follows."""
 _SIGNATURE_DIGITS = 128  # 64 bytes in hexadecimal
-_AGE_START = b"age-encryption.org/"
 
 
 class ReturnProblem(Exception):
@@ -112,7 +111,7 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
     """Decrypt a return, and check who made it and for whom.
 
     `key` is a file with the recipient's age private key, `signer` one with the pipeline's public key. Raises
-    `ReturnProblem`.
+    `ReturnProblem` and `AgeProblem`.
     """
     document, recipient = unseal_document(FORMAT, path, key, signer)
     header, facts = _parse_document(path.name, document)
@@ -124,13 +123,9 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
 
 
 def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[bytes, str]:
-    """Decrypt a document of the kind `word`, check its signature, and return it with the public key it was encrypted
-    to.
-
-    Raises `ReturnProblem`.
-    """
+    """Return a document of the kind `word`, checked, and its recipient. Raises `ReturnProblem` and `AgeProblem`."""
     identity, public = age.read_identity(key), read_signer_key(signer)
-    first, _, document = _decrypt_file(path, identity).partition(b"\n")
+    first, _, document = age.decrypt(path, [identity]).partition(b"\n")
     # Anybody can encrypt to a public key, so the first line can be any bytes.
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
     if kind != word or len(signature) != _SIGNATURE_DIGITS:
@@ -151,25 +146,6 @@ def check_recipient(path: Path, recipient: str, own: str) -> None:
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
             " the pipeline"
         )
-
-
-def _decrypt_file(path: Path, identity: Any) -> bytes:
-    try:
-        sealed = path.read_bytes()
-    except OSError as error:
-        raise ReturnProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
-    if not sealed.startswith(_AGE_START):
-        raise ReturnProblem(f"{path.name}: is not an encrypted return (age format); give the file that was sent to you")
-    try:
-        return bytes(age.import_pyrage().decrypt(sealed, [identity]))
-    except age.import_pyrage().DecryptError as error:
-        # pyrage has one exception for another key and for damage, and only its text tells them apart.
-        if "No matching keys" in str(error):
-            raise ReturnProblem(
-                f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours:"
-                " open it with that key, or ask for a new return"
-            ) from None
-        raise ReturnProblem(f"{path.name}: was changed or cut short on its way; ask for it again") from None
 
 
 def _parse_document(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:

@@ -243,10 +243,7 @@ class MissingLibrary(Exception):
 
 
 def draw(problem: Problem, seed: int) -> tuple[Codes, tuple[Names, ...]]:
-    """Draw as many rows as the problem has; return them, and the marginals that were too large to be fitted.
-
-    The same seed and library versions give the same rows.
-    """
+    """Draw rows, alike for one seed and set of library versions; return them and the marginals too large to fit."""
     mbi = _import_library()
     if not problem.rows:
         # A region may be estimated to have no child.

@@ -65,10 +65,7 @@ def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
 def repair_rows(
     family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int
 ) -> tuple[Codes, int]:
-    """Change as few rows as possible; return all rows, and how many were changed, the same for the same seed.
-
-    Only `movable` sets of attributes get new values.
-    """
+    """Change as few rows as possible, only in `movable` sets; return rows and number changed, the same for one seed."""
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
     tables = _count_tables(family, now, wanted)

@@ -119,10 +119,7 @@ class Known:
         return combine_plans(first, [*others, more] if more else others)
 
     def estimate(self, request: Request | RequestedTable, plan: Plan | None = None) -> Expected | None:
-        """Return the expected accuracy of a request, given everything measured and, if any, the measurement of `plan`.
-
-        It is None if these do not give the table.
-        """
+        """Return the accuracy of a request, given all that is measured and `plan`; None without such a table."""
         (block,) = request.table.blocks  # a requested table has one block, and a row for each area
         # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
         whole = self.combine(request.family, plan)
@@ -143,10 +140,7 @@ class Known:
         )
 
     def plan_requests(self, requests: Iterable[Request]) -> dict[str, Plan | None]:
-        """Return the plans of what is measured for the cohort's requests, by family: None if nothing needs to be.
-
-        Raises `AccuracyOutOfReach`.
-        """
+        """Return the cohort's plans by family, None if nothing is measured. Raises `AccuracyOutOfReach`."""
         # sorted, so that the plan does not depend on the order in which requests are named
         chosen = sorted(
             (each for each in requests if self.cohort in each.cohorts),

@@ -142,7 +142,7 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     assert seen
     assert all(sorted(each) == sorted([DECIDES, HANDS_OVER]) for each in seen.values())
     council = found[next(iter(seen))]["council"]
-    with pytest.raises(Exception, match="not encrypted to your key"):
+    with pytest.raises(Exception, match="not encrypted to the key you gave"):
         open_sheet(store.review / council / "eyfsp.age", recipients.get_key(council, "health"), signer)
 
 

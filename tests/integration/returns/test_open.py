@@ -162,7 +162,7 @@ def test_another_key_or_extract_or_the_same_bytes_with_other_rows_is_refused(
 ) -> None:
     """As under a council file that skips a line: each fact would be told of the child below."""
     for key in (pipeline.recipients.get_key("leeds", "health"), pipeline.recipients.get_key("wirral", "education")):
-        refused(pipeline, "is not encrypted to your key", key=key)
+        refused(pipeline, "is not encrypted to the key you gave", key=key)
     said = f"is not the file that {COHORT}.age is about, which is eyfsp of leeds, cohort {COHORT}, to the byte"
     refused(pipeline, said, extract=pipeline.extract("wirral", "eyfsp"))
     copy = Path(shutil.copy(pipeline.extract("leeds", "eyfsp"), tmp_path / f"{COHORT}.csv"))
@@ -192,9 +192,9 @@ def test_a_file_that_is_not_the_pipelines_is_refused(pipeline: Pipeline, tmp_pat
         for council in ("leeds", "wirral")
     )
     for content, said in (
-        (original[:-20] + bytes([original[-20] ^ 1]) + original[-19:], "was changed or cut short on its way"),
-        (original[:-50], "was changed or cut short on its way"),
-        (b"nothing of the kind", "is not an encrypted return"),
+        (original[:-20] + bytes([original[-20] ^ 1]) + original[-19:], "was changed or cut short"),
+        (original[:-50], "was changed or cut short"),
+        (b"nothing of the kind", "is not encrypted in the age format"),
         (pyrage.encrypt(b"{}", [public]), "is not a signed return of this version"),
     ):
         file.write_bytes(content)
