@@ -18,7 +18,6 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import NoReturn
 
 import duckdb
 import numpy as np
@@ -27,7 +26,7 @@ import pyarrow as pa
 from privacy import normalise
 from privacy.doors.database import fetch_rows
 from privacy.doors.sql import quote_text
-from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
+from privacy.keys import LINKED_UNDER, KeyRing
 
 PSEUDONYM_VERSION = "6"
 
@@ -193,33 +192,6 @@ only for common names: `sole_names` is the `t_names` of a child who is the only 
 MARK_COLUMNS = tuple(mark.name for mark in MARKS)
 
 
-class TokenKeys:
-    """The sub-keys of every domain for the first keying and, if the ring has `linker.key`, for the second."""
-
-    def __init__(self, keys: KeyRing) -> None:
-        self._first = {
-            token.domain: keys.derive_subkey(token.key, f"token/{token.domain}") for token in (*TOKENS, *MARKS)
-        }
-        self._second = (
-            {domain: keys.derive_subkey("linker", f"token/{domain}") for domain in self._first}
-            if keys.has_key("linker")
-            else {}
-        )
-
-    def get_first_key(self, domain: str) -> bytes:
-        """Return the first sub-key of a domain, which all senders share."""
-        return self._first[domain]
-
-    def get_second_key(self, domain: str) -> bytes:
-        """Return the second sub-key of a domain. Raises `KeyProblem` if the ring has no `linker.key`."""
-        if not self._second:
-            raise KeyProblem("linker.key is needed here and is not in this key set")
-        return self._second[domain]
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("token keys cannot be pickled: make them where they are used")
-
-
 def prepare(con: duckdb.DuckDBPyConnection) -> None:
     """Prepare a connection for `tokenise`: one in memory that never spills, because it reads identifiers."""
     normalise.install(con)
@@ -295,7 +267,7 @@ def tokenise(
     relation: str,
     columns: set[str],
     passthrough: list[str],
-    keys: TokenKeys,
+    keys: KeyRing,
     *,
     marks: Sequence[TokenColumn] = (),
     second_keying: bool = True,
@@ -313,7 +285,8 @@ def tokenise(
     rows = fetch_rows(con, _build_messages_sql(relation, columns, tokens, passthrough, whole))
     kept = rows.select(passthrough)
     messages = {token.name: _combine_chunks(rows[token.name]) for token in tokens}
-    hashed = compute_hmac_64(messages, {token.name: keys.get_first_key(token.domain) for token in tokens})
+    subkeys = {token.name: keys.derive_subkey(token.key, f"token/{token.domain}") for token in tokens}
+    hashed = compute_hmac_64(messages, subkeys)
     for token in tokens:
         packed = np.zeros(1, np.uint64)
         for band in token.bands:
@@ -322,13 +295,14 @@ def tokenise(
     return rekey(kept, [token.name for token in tokens], keys) if second_keying else kept
 
 
-def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
+def rekey(table: pa.Table, columns: list[str], keys: KeyRing) -> pa.Table:
     """Return `table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
     tokens = {token.name: token for token in (*TOKENS, *MARKS) if token.name in columns}
     first = {name: _combine_chunks(table[name]) for name in tokens}
     # Hashed without bands, which are copied: tokens of one domain carry different bands and must still match.
     bare = {name: encode_as_bytes(_clear_bands(first[name], token)) for name, token in tokens.items()}
-    hashed = compute_hmac_64(bare, {name: keys.get_second_key(token.domain) for name, token in tokens.items()})
+    subkeys = {name: keys.derive_subkey("linker", f"token/{token.domain}") for name, token in tokens.items()}
+    hashed = compute_hmac_64(bare, subkeys)
     for name, token in tokens.items():
         carried = split_values_and_mask(first[name])[0] & ~_get_band_mask(token)
         table = table.set_column(table.column_names.index(name), name, _set_bands(hashed[name], token, carried))

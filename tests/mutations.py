@@ -70,7 +70,7 @@ MUTATIONS = {
         "tests/integration/export/test_bundle.py tests/integration/export/test_verify.py",
     ),
     "one-key-for-tokens": Mutation(
-        "{name: keys.get_second_key(token.domain)", "{name: keys.get_first_key(token.domain)", "tests/unit/pseudonyms"
+        'keys.derive_subkey("linker", f"token/', 'keys.derive_subkey(token.key, f"token/', "tests/unit/pseudonyms"
     ),
     "word-passed-over": Mutation(
         "        if reading.unread:", "        if not reading.items:", "tests/integration/export/test_claims.py"

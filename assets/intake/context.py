@@ -180,8 +180,7 @@ class IntakeContext:
         ) as out:
             if delivery.manifest:
                 tokens_file.stop_if_foreign(landed, delivery.manifest, self.keys, contract)
-                with self.acquire_tools() as tools:
-                    staged = tokens_file.rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
+                staged = tokens_file.rekey(self.keys, landed, delivery.manifest, contract, out)
             else:
                 staged = yield from stream_extract.stream_extract(self.acquire_tools, open_extract(), contract, out)
         return leave_out_suppressed(staged, row_keys_, held_back.rows), out, held_back
@@ -205,7 +204,7 @@ class IntakeContext:
         with self._lock:
             if self._first is None:
                 found = _get_look_ups(self._directory, self.directory_sha256)
-                self._first = stream_extract.Tools(*found, pseudonyms.TokenKeys(self.keys), second_keying=True)
+                self._first = stream_extract.Tools(*found, self.keys, second_keying=True)
             tools = replace(self._first, con=self._first.con.cursor())
         tools.con.execute("SET enable_progress_bar = false")
         try:

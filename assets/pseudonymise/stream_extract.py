@@ -95,20 +95,20 @@ class Quintiles:
 
 @dataclass(frozen=True)
 class Tools:
-    """Tools for the pass: a connection with the normaliser, deprivation quintiles by postcode, and token keys.
+    """Tools for the pass: a connection with the normaliser, deprivation quintiles by postcode, and keys.
 
     `second_keying` means that tokens also get the pipeline's keying.
     """
 
     con: duckdb.DuckDBPyConnection
     deprivation: Quintiles
-    keys: pseudonyms.TokenKeys
+    keys: KeyRing
     second_keying: bool
 
 
 def make_tools(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Return tools for a key ring, with deprivation quintiles from a postcode directory, if given."""
-    return Tools(*build_look_ups(postcode_directory), pseudonyms.TokenKeys(keys), second_keying)
+    return Tools(*build_look_ups(postcode_directory), keys, second_keying)
 
 
 def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:

@@ -31,7 +31,6 @@ from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_parquet
 from privacy.keys import SENDER_KEYS, KeyRing
-from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW
@@ -214,7 +213,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 
 def rekey(
-    token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
+    keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
 ) -> findings.Staged:
     """Write a tokens file's rows to `out` under the second keying, as `stream_extract` would.
 
@@ -229,7 +228,7 @@ def rekey(
         chunk = _number_rows(landed, chunk, sent, manifest)
         rows += len(chunk)
         named_and_kept.update(chunk[SOURCE_ROW].filter(pc.is_in(chunk[SOURCE_ROW], value_set=named)).to_pylist())
-        out.write(_rekey_tokens(_number_in_extract(chunk, landed.part), landed.council, token_keys))
+        out.write(_rekey_tokens(_number_in_extract(chunk, landed.part), landed.council, keys))
     lines = (
         (row, rule.rule, ", ".join(rule.columns), rule.severity, row in named_and_kept)
         for rule in manifest.rules
@@ -265,7 +264,7 @@ def _make_reader(landed: Landed, keys: KeyRing, serve: "Serve", *arguments: Any)
     return Reader(landed.name, get_size(landed.path), serve, landed, key, *arguments)
 
 
-def _rekey_tokens(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
+def _rekey_tokens(chunk: pa.Table, council: str, keys: KeyRing) -> pa.Table:
     tokens = [name for name in chunk.column_names if name in (*pseudonyms.TOKEN_COLUMNS, *pseudonyms.MARK_COLUMNS)]
     plain = chunk.drop_columns(tokens).add_column(0, "council", pa.repeat(council, len(chunk)))
     rekeyed = pseudonyms.rekey(chunk.select(tokens), tokens, keys)

@@ -41,7 +41,6 @@ from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import SignOffs, WaitsForApproval
 from privacy.release.canonical import compute_sha256
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import Measurement
 from privacy.release.policy import Stage
 from sources.extract.landing import list_councils
 
@@ -91,7 +90,7 @@ _PUBLISHED: Any = {"group_name": RELEASE, "owners": ["team:publishing"], "tags":
 
 WAITS, HOLDS = "approval", "holds"
 """Names of the checks for missing signatures and for holds that nobody has accepted."""
-PLAN_CHECK, VERIFY_CHECK, OPENS_CHECK, INTERVALS_CHECK = "plan", "verify", "opens", "intervals"
+VERIFY_CHECK, OPENS_CHECK, INTERVALS_CHECK = "verify", "opens", "intervals"
 
 
 def _build_measurement_spec(family: str) -> dg.AssetSpec:
@@ -142,12 +141,6 @@ def _build_check_result(
     )
 
 
-def _build_plan_result(key: dg.AssetKey, made: Measurement | None) -> dg.AssetCheckResult:
-    """Return the result of a check that cannot fail: a measurement of another plan is an error when it is read."""
-    words, rho = ("as planned", made.rho) if made else ("nothing was measured", 0.0)
-    return _build_check_result(key, PLAN_CHECK, passed=True, words=words, rho=rho, problems=0)
-
-
 @dg.multi_asset(
     name=_MEASURING,
     config_schema=_RELEASE_CONFIG,
@@ -155,7 +148,6 @@ def _build_plan_result(key: dg.AssetKey, made: Measurement | None) -> dg.AssetCh
     check_specs=[
         _build_check_spec(MEASUREMENTS["pupil"], WAITS, stage=Stage.MEASUREMENT),
         _build_check_spec(MEASUREMENTS["pupil"], HOLDS),
-        *(_build_check_spec(key, PLAN_CHECK) for key in MEASUREMENTS.values()),
     ],
 )
 @redact_errors
@@ -187,7 +179,6 @@ def measurements(
         # waiting is not a failure: the run succeeds, its checks say what it waits for, and nobody is alerted
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
-        yield from (_build_plan_result(key, None) for key in MEASUREMENTS.values())
         return
     yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
@@ -197,7 +188,6 @@ def measurements(
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.check_metadata(metadata))
-        yield _build_plan_result(key, made.get((cohort, family)))
 
 
 @dg.asset(

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import PROFILE, read_record
 from assets.release import record as records
 from assets.release.holds import read_state
@@ -214,7 +213,7 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": SOURCES[source].title, "councils": councils}
 
 
-def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, ExtractQuality]]:
+def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
     """Yield the title of the source, the name of the council and the result of each current extract."""
     for source, about in SOURCES.items():
         for council in read_record(store).taking_part:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs
-from assets.linkage.inputs import PROFILE, Extracts
 from assets.release.planning import check_accuracy, plan_family
 from assets.release.record import WHOLE, CohortRecord, ReleaseRecord, add_review, read_record, write_record
 from assets.release.requests.register import add_requests, reuse_record
@@ -73,7 +72,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     for each, linked in tables.items():
         if each not in charged:
             _check_current_extracts(store.home.get_cohort(each), councils, linked.extracts)
-        if not options.allow_missing and (absent := linked.list_missing(councils).get(PROFILE)):
+        if not options.allow_missing and (absent := linked.list_missing(councils).get(inputs.PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
                 " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
@@ -227,7 +226,7 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     return fit[-1]
 
 
-def _check_current_extracts(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
+def _check_current_extracts(store: CohortStore, councils: Sequence[str], linked: inputs.Extracts) -> None:
     """Raise `NotLinked` if an extract arrived or changed since the confidential tables were made."""
     if moved := inputs.find_changes(linked, inputs.read_extracts(store, councils)):
         raise inputs.NotLinked(

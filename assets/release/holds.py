@@ -33,14 +33,12 @@ from privacy.doors.counts import describe_row_share, describe_rows, describe_sha
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.release import approval
-from privacy.release.approval import MayNotSign, Signature, SignOffs
 from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.contracts import extract_rules as rules
-from sources.contracts.extract_rules import ReleaseRule
 from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -96,7 +94,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Acceptance(Signature):
+class Acceptance(approval.Signature):
     """One person's signature on holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
 
     ledger: str
@@ -160,7 +158,7 @@ def select_hold_names(
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
     if lacking:
         listed = ", ".join(sorted({f"{hold.cause} of {hold.council}" for hold in waiting})) or "nothing"
-        raise MayNotSign(
+        raise approval.MayNotSign(
             f"nothing is held for {', '.join(sorted(lacking))}; of cohort {store.cohort}, this is: {listed}"
         )
     return tuple(dict.fromkeys((*names, *(hold.name for hold in found))))
@@ -175,7 +173,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
         assert by is not None
         record_acceptance(ledger, approval.sign_content(ledger, sign_off, unsigned, by)[1])
     else:
-        raise MayNotSign(
+        raise approval.MayNotSign(
             f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"
             " `readiness accept --for-dagster` prints into the configuration of the run"
         )
@@ -187,9 +185,9 @@ def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, shee
     for name in names:
         if name not in found:
             listed = ", ".join(found) or "nothing"
-            raise MayNotSign(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
+            raise approval.MayNotSign(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
     if not is_reason(reason):
-        raise MayNotSign(f"{A_REASON}. Nothing was recorded")
+        raise approval.MayNotSign(f"{A_REASON}. Nothing was recorded")
     ledger, held = Ledger(store.home.ledger).get_identity(), [found[name] for name in sorted(names)]
     return Acceptance("", "", ledger, held, reason, sheet_sha256)
 
@@ -197,7 +195,7 @@ def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, shee
 def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
     content = json.loads(encode_canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
+    if content not in [each for each, _ in approval.SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
         approval.add_line(ledger, _ACCEPTANCE, content)
 
 
@@ -206,7 +204,7 @@ _ACCEPTANCE = "acceptance"
 
 def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
     """Yield the signed content of each accepted hold, with its acceptance, if that counts now; oldest first."""
-    books = SignOffs(ledger)
+    books = approval.SignOffs(ledger)
     for content, line in books.iter_lines(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.get_identity():
@@ -256,7 +254,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
 _Fact = tuple[str, str, str]
 """A rule that an extract breaks, with the result in bands, and in the sender's own numbers."""
 _NO_COMPARISON = "nobody can say how it compares with an earlier delivery"
-_NOT_COMPARED: _Fact = (ReleaseRule.NOT_COMPARED, _NO_COMPARISON, _NO_COMPARISON)
+_NOT_COMPARED: _Fact = (rules.ReleaseRule.NOT_COMPARED, _NO_COMPARISON, _NO_COMPARISON)
 _Extracts = Mapping[tuple[str, str], ExtractQuality]
 """Current extracts, by source and council."""
 _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
@@ -313,7 +311,7 @@ def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]
     share = own / usual if usual else 1.0
     if expected >= rules.MANY_ROWS and not low <= share <= high:
         yield (
-            ReleaseRule.ROWS_OF_OTHERS,
+            rules.ReleaseRule.ROWS_OF_OTHERS,
             f"for each child {describe_share(share)} of the rows that other councils have"
             f" ({describe_rows(quality.rows_kept)})",
             f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
@@ -329,7 +327,7 @@ def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: 
     share = rules.compute_share(profile.rows_kept, census.rows_kept)
     if share is not None and not rules.HOLD_BELOW <= share <= rules.HOLD_ABOVE:
         yield (
-            ReleaseRule.FAR_FROM_CENSUS,
+            rules.ReleaseRule.FAR_FROM_CENSUS,
             f"{describe_share(share)} of the rows of the school census ({describe_rows(profile.rows_kept)})",
             f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
         )
@@ -351,7 +349,7 @@ def _find_children_facts(quality: ExtractQuality, shared: float | None, of_rows:
     if shared is not None and shared < rules.MIN_SHARED_CHILDREN * fewer:
         few = describe_row_share(round(100 * shared), 100).replace("rows", "children")
         yield (
-            ReleaseRule.OTHER_CHILDREN,
+            rules.ReleaseRule.OTHER_CHILDREN,
             f"{few} of an earlier delivery are in it",
             f"{shared:.0%} of the children of an earlier delivery are in it (estimated from a sample of tokens)",
         )
@@ -413,7 +411,7 @@ class _Delivered:
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
                 title = _format_title(council, source)
-                yield Hold(self.cohort, f"{name}/{ReleaseRule.NOT_JUDGED}", extract.file_mac, title, what)
+                yield Hold(self.cohort, f"{name}/{rules.ReleaseRule.NOT_JUDGED}", extract.file_mac, title, what)
 
     def iter_not_in(self) -> Iterator[Hold]:
         """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
@@ -424,9 +422,9 @@ class _Delivered:
             for council in self.linked.taking_part:
                 name = f"{council}/{source}"
                 rules_broken = {
-                    ReleaseRule.STOPPED: self._find_stopped(source, council),
-                    ReleaseRule.NOT_READ: unread.pop(name, None),
-                    ReleaseRule.MISSING: missing.get(name),
+                    rules.ReleaseRule.STOPPED: self._find_stopped(source, council),
+                    rules.ReleaseRule.NOT_READ: unread.pop(name, None),
+                    rules.ReleaseRule.MISSING: missing.get(name),
                 }
                 # one hold for one problem: a stopped or misnamed file is not held a second time as missing
                 if found := [(rule, *facts) for rule, facts in rules_broken.items() if facts]:
@@ -434,12 +432,12 @@ class _Delivered:
                     what = "; ".join(each for _, each, _ in found)
                     yield Hold(self.cohort, f"{name}/{found[0][0]}", about, _format_title(council, source), what)
         for folder, (sentence, about) in unread.items():
-            yield Hold(self.cohort, f"{folder}/{ReleaseRule.NOT_READ}", about, "", sentence)
+            yield Hold(self.cohort, f"{folder}/{rules.ReleaseRule.NOT_READ}", about, "", sentence)
         if seen is None:
             unknown = (
                 "Nobody knows whether landing holds files that are not read: the record of its contents is missing."
             )
-            yield Hold(self.cohort, f"landing/{ReleaseRule.NOT_SEEN}", "", "", unknown)
+            yield Hold(self.cohort, f"landing/{rules.ReleaseRule.NOT_SEEN}", "", "", unknown)
 
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a description of a newer, stopped delivery and its MAC or time, from its note or else the log."""
@@ -475,7 +473,7 @@ class _Delivered:
         known = {council for source, _, council in own if self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"
-            name = f"{council}/{ReleaseRule.LEFT_OUT}"
+            name = f"{council}/{rules.ReleaseRule.LEFT_OUT}"
             yield Hold(self.cohort, name, self.cohort, get_place(council).la_name, what)
 
 

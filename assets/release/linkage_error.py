@@ -21,7 +21,6 @@ from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments
 from privacy.linkage import missed
-from privacy.linkage.missed import Factors, Missed, Unjoined
 from privacy.linkage.review import update_rates
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -92,7 +91,7 @@ class Linked:
         self._family, self._estimates = family, estimates
 
     @cached_property
-    def unjoined(self) -> Unjoined:
+    def unjoined(self) -> missed.Unjoined:
         """School census rows that were not found."""
         return missed.estimate_unjoined(*self._count(pupil.CENSUS_JOIN.name))
 
@@ -107,18 +106,18 @@ class Linked:
         seen = Cube({COUNCIL: Selector.for_total(self._family.get_attribute(COUNCIL)), "dots": dots})
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
-    def estimate_rates(self, review: Review | None) -> Missed:
+    def estimate_rates(self, review: Review | None) -> missed.Missed:
         """Return rates of missed links (as `missed.RATES`), then of false links, and their covariance."""
         found = missed.estimate_missed(*self._count(pupil.AGREEMENT.name))
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
         covariance[:-1, :-1] = found.covariance + self.unjoined.covariance
         rates = np.append(found.rates + self.unjoined.rates, FALSE_LINK)
         if review is None:
-            return Missed(rates, covariance)
+            return missed.Missed(rates, covariance)
         seen_by = [self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
-        return Missed(*update_rates(rates, covariance, seen_by, *review))
+        return missed.Missed(*update_rates(rates, covariance, seen_by, *review))
 
-    def estimate_factors(self, by: str, factor_sd: float) -> Factors:
+    def estimate_factors(self, by: str, factor_sd: float) -> missed.Factors:
         """Return the rates of each category of `by` relative to the overall rates."""
         kinds = self._count(pupil.DIFFERENCES.name, by)
         seen_by = np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])

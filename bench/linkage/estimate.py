@@ -235,13 +235,12 @@ def _measure_shares(
     """Return the share of each level among the pairs (left[i], right[i]) that can be compared."""
     con = open_in_memory()
     pseudonyms.prepare(con)
-    token_keys = pseudonyms.TokenKeys(keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}
     for side, records in (("l", left), ("r", right)):
         con.register("records", pa.table({"pair": np.arange(len(records["sex"])), **records}))
         place = "'any' AS council, 'any' AS cohort"
         typed = f"(SELECT {place}, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records)"
-        tokens = pseudonyms.tokenise(con, typed, columns, ["pair", "sex"], token_keys, second_keying=False, whole=False)
+        tokens = pseudonyms.tokenise(con, typed, columns, ["pair", "sex"], keys, second_keying=False, whole=False)
         con.register("tokens", tokens)
         made = {token.name for token in pseudonyms.list_token_columns(columns)}
         con.execute(

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from privacy.release import ledger_storage
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
-from privacy.release.ledger_storage import CHILD, Entry, EntryKind, LedgerError, Line, Log, SignOffLine
+from privacy.release.ledger_storage import CHILD, Entry, EntryKind, LedgerError, Line, Logs, SignOffLine
 
 NANO = 1_000_000_000
 
@@ -138,11 +138,11 @@ class Ledger:
         """Set the cap of a cohort's account for one unit, once. Raises BudgetNotApproved for a different cap."""
         cap = _convert_to_nano(cap_rho, ROUND_FLOOR)
         with self._storage.begin_writing() as logs:
-            entries = _check_chain(logs.entries.read())
+            entries = _check_chain(logs.read(Entry))
             approved = _find_approval(entries, cohort, unit)
             if approved is None:
                 entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=unit)
-                return _append(logs.entries, entries, entry)
+                return _append(logs, entries, entry)
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
                     f"for a {unit}, cohort {cohort} was approved with rho {_format_nano(approved.nano_rho)}; a cap of "
@@ -164,7 +164,7 @@ class Ledger:
         """Charge a family of a release to the account of its unit, once and within the cap; durable on return."""
         amount = _convert_to_nano(rho, ROUND_CEILING)
         with self._storage.begin_writing() as logs:
-            entries = _check_chain(logs.entries.read())
+            entries = _check_chain(logs.read(Entry))
             if (cohort, release, family) in collect_charges(entries):
                 raise ReleaseConflict(
                     f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
@@ -173,7 +173,7 @@ class Ledger:
             # Checked and charged in one transaction, or two processes could both be given the last of the budget.
             _check_fits(entries, cohort, unit, f"{family} of release {release}", amount)
             charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac, unit=unit)
-            return Reservation(_append(logs.entries, entries, charge))
+            return Reservation(_append(logs, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
         """Raise BudgetExceeded or BudgetNotApproved unless a release can make all charges that it has not made yet."""
@@ -220,7 +220,7 @@ class Ledger:
     def list_entries(self) -> list[Entry]:
         """Return every entry, oldest first."""
         with self._storage.begin_reading() as logs:
-            return logs.entries.read()
+            return logs.read(Entry)
 
     def _read_entries(self) -> list[Entry]:
         return _check_chain(self.list_entries())
@@ -238,9 +238,9 @@ class Ledger:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         # In a write transaction, so that two processes cannot both write the first line.
         with self._storage.begin_writing() as logs:
-            lines = _check_chain(logs.sign_offs.read())
+            lines = _check_chain(logs.read(SignOffLine))
             made = SignOffLine(0, encode_canonical_json({"kind": "ledger", "random": _make_nonce()}).decode())
-            return (lines[0] if lines else _append_line(logs.sign_offs, lines, made)).entry_hash
+            return (lines[0] if lines else _append_line(logs, lines, made)).entry_hash
 
     def find_place(self) -> str:
         """Return a hash of the ledger's location, which differs for a copy and for a ledger restored elsewhere."""
@@ -271,7 +271,7 @@ class Ledger:
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a sign-off line; durable on return."""
         with self._storage.begin_writing() as logs:
-            return _append_line(logs.sign_offs, _check_chain(logs.sign_offs.read()), SignOffLine(0, content))
+            return _append_line(logs, _check_chain(logs.read(SignOffLine)), SignOffLine(0, content))
 
     def verify_chain(self) -> None:
         """Check every hash and link. Raises LedgerCorrupt."""
@@ -305,7 +305,7 @@ class Ledger:
     def copy(self) -> LedgerCopy:
         """Return both chains as of one moment. Raises LedgerCorrupt."""
         with self._storage.begin_reading() as logs:
-            return LedgerCopy(_check_chain(logs.entries.read()), _check_chain(logs.sign_offs.read()))
+            return LedgerCopy(_check_chain(logs.read(Entry)), _check_chain(logs.read(SignOffLine)))
 
     def restore(self, copy: LedgerCopy) -> None:
         """Add the lines of a copy that follow those here. Raises LedgerCorrupt if neither continues the other."""
@@ -313,10 +313,9 @@ class Ledger:
         copy.choose_newer(self.copy())
         with self._storage.begin_writing() as logs:
             # Lines are added as they are in the copy, because new times would give them other hashes.
-            for entry in copy.entries[len(logs.entries.read()) :]:
-                logs.entries.append(entry)
-            for line in copy.sign_offs[len(logs.sign_offs.read()) :]:
-                logs.sign_offs.append(line)
+            entries, sign_offs = len(logs.read(Entry)), len(logs.read(SignOffLine))
+            for line in (*copy.entries[entries:], *copy.sign_offs[sign_offs:]):
+                logs.append(line)
 
     def lock_exclusively(self) -> AbstractContextManager[None]:
         """Hold, during the `with` block, the lock that keeps every other process from measuring."""
@@ -327,7 +326,7 @@ class Ledger:
     ) -> Reservation:
         begun = reservation.entry
         with self._storage.begin_writing() as logs:
-            entries = _check_chain(logs.entries.read())
+            entries = _check_chain(logs.read(Entry))
             if begun not in entries:
                 raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
             known = collect_charges(entries).get(begun.key)
@@ -337,20 +336,20 @@ class Ledger:
                     f"ended as {known.end.kind if known and known.end else EntryKind.VOID}"
                 )
             end = replace(begun, kind=kind, measurement_sha256=measurement_sha256, note=note)
-            return Reservation(begun, _append(logs.entries, entries, end))
+            return Reservation(begun, _append(logs, entries, end))
 
 
-def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
+def _append(logs: Logs, entries: list[Entry], new: Entry) -> Entry:
     """Add an entry after checking that its names are safe in a path and a message."""
     check_name("unit", new.unit)
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         # The approval of a budget has neither release nor family.
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
-    return _append_line(log, entries, replace(new, kind=str(new.kind)))
+    return _append_line(logs, entries, replace(new, kind=str(new.kind)))
 
 
-def _append_line(log: Log[Line], lines: list[Line], new: Line) -> Line:
+def _append_line(logs: Logs, lines: list[Line], new: Line) -> Line:
     """Add `new` after giving it its number, its time and the hashes of the chain."""
     unsealed = replace(
         new,
@@ -359,7 +358,7 @@ def _append_line(log: Log[Line], lines: list[Line], new: Line) -> Line:
         previous_hash=lines[-1].entry_hash if lines else ledger_storage.GENESIS,
     )
     sealed = replace(unsealed, entry_hash=unsealed.compute_hash())
-    log.append(sealed)
+    logs.append(sealed)
     return sealed
 
 

@@ -14,11 +14,11 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from privacy.doors.locks import hold_lock
 from privacy.doors.shipped import read_yaml
@@ -51,7 +51,9 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True)
 class Chained:
-    """A line that carries the hash of the one before."""
+    """A line of the table `table` that carries the hash of the one before."""
+
+    table: ClassVar[str]
 
     def compute_hash(self) -> str:
         """Return the SHA-256 of the canonical JSON of every field except `entry_hash`."""
@@ -62,6 +64,7 @@ class Chained:
 class Entry(Chained):
     """A line of the ledger: `nano_rho` is the cap in an APPROVE, otherwise the charge; `unit` decides whose account."""
 
+    table: ClassVar[str] = "entries"
     seq: int
     kind: str
     cohort: str
@@ -87,6 +90,7 @@ class Entry(Chained):
 class SignOffLine(Chained):
     """One signature, or what signatures allowed, as JSON `content`; a separate chain beside the entries."""
 
+    table: ClassVar[str] = "sign_offs"
     seq: int
     content: str
     recorded_at: str = ""
@@ -112,32 +116,24 @@ def iter_rules_sql(table: str, place: str) -> Iterator[tuple[str, str, str]]:
         yield name, _RULES[name]["wrong"], _RULES[name]["condition"].format(table=place, genesis=GENESIS)
 
 
-class Log(Generic[Line]):
-    """The lines of one kind as one database connection sees them; `mark` is the placeholder of SQL parameters."""
-
-    def __init__(self, connection: Any, kind: type[Line], table: str, mark: str) -> None:
-        self._connection, self._table, self._mark = connection, table, mark
-        self._kind: type[Line] = kind
-        self._columns = ", ".join(column.name for column in fields(kind))
-
-    def read(self) -> list[Line]:
-        """Return all lines, in order."""
-        rows = self._connection.execute(f"SELECT {self._columns} FROM {self._table} ORDER BY seq")
-        return [self._kind(*row) for row in rows]
-
-    def append(self, entry: Line) -> None:
-        """Add one line. Raises the database's own IntegrityError if a trigger refuses it."""
-        values = astuple(entry)
-        marks = ", ".join([self._mark] * len(values))
-        self._connection.execute(f"INSERT INTO {self._table} ({self._columns}) VALUES ({marks})", values)
-
-
 class Logs:
-    """Entries and signatures, as one transaction sees them."""
+    """The ledger's two chains as one transaction sees them; `mark` is the placeholder of SQL parameters."""
 
     def __init__(self, connection: Any, schema: str, mark: str) -> None:
-        self.entries = Log(connection, Entry, f"{schema}entries", mark)
-        self.sign_offs = Log(connection, SignOffLine, f"{schema}sign_offs", mark)
+        self._connection, self._schema, self._mark = connection, schema, mark
+
+    def read(self, kind: type[Line]) -> list[Line]:
+        """Return all lines of a kind, in order."""
+        columns = ", ".join(column.name for column in fields(kind))
+        rows = self._connection.execute(f"SELECT {columns} FROM {self._schema}{kind.table} ORDER BY seq")
+        return [kind(*row) for row in rows]
+
+    def append(self, line: Chained) -> None:
+        """Add one line. Raises the database's own IntegrityError if a trigger refuses it."""
+        values = asdict(line)
+        columns, marks = ", ".join(values), ", ".join([self._mark] * len(values))
+        table = f"{self._schema}{line.table}"
+        self._connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", tuple(values.values()))
 
 
 class Storage(ABC):
@@ -190,7 +186,7 @@ class SQLiteStorage(Storage):
             # Under the write lock, because two processes may open a new ledger at once.
             connection.executescript("\n".join(("BEGIN IMMEDIATE;", *_iter_schema_sql(), "COMMIT;")))
             # Fails here, and not halfway through a release, if another version of the software made the table.
-            Logs(connection, "", "?").entries.read()
+            Logs(connection, "", "?").read(Entry)
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:

@@ -92,13 +92,12 @@ def attack(keys: KeyRing) -> Attack:
             "source_row": np.arange(CHILDREN),
         }
     )
-    token_keys = pseudonyms.TokenKeys(keys)
-    sent = _tokens(children, token_keys)
-    tables = (sent, pseudonyms.rekey(sent, TOKENS, token_keys))
+    sent = _tokens(children, keys)
+    tables = (sent, pseudonyms.rekey(sent, TOKENS, keys))
     return Attack(surnames, children, *(table.to_pandas(types_mapper=_types.get) for table in tables))
 
 
-def _tokens(children: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
+def _tokens(children: pd.DataFrame, keys: KeyRing) -> pa.Table:
     """Return tokens as sent by the eight councils, one extract each, in the order of `source_row`."""
     with duckdb.connect() as con:
         pseudonyms.prepare(con)
@@ -187,7 +186,7 @@ def two_services(attack: Attack, keys: KeyRing) -> pd.DataFrame:
         seen.loc[wrong, "date_of_birth"] = rng.permutation(children.date_of_birth)[: wrong.sum()]
         seen.loc[moved, "postcode"] = rng.permutation(children.postcode)[: moved.sum()]
         services.append(seen)
-    tokens = pa.concat_tables([_tokens(service, pseudonyms.TokenKeys(keys)) for service in services])
+    tokens = pa.concat_tables([_tokens(service, keys) for service in services])
     rows = pd.concat(services, ignore_index=True)
     return tokens.to_pandas(types_mapper=_types.get).assign(surname=rows.surname, child=rows.source_row)
 

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from privacy.release.ledger import BudgetExceeded, Ledger
-from privacy.release.ledger_storage import LedgerUnavailable
+from privacy.release.ledger_storage import Entry, LedgerUnavailable
 from tests.support.areas import describe_missing
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, approve_budget
@@ -170,7 +170,7 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
     def broken() -> None:
         with ledger._storage.begin_writing() as logs:
             backend.execute_raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-            logs.entries.read()
+            logs.read(Entry)
 
     with pytest.raises(LedgerUnavailable, match=r"broke off.*run again finds out"):
         broken()

@@ -58,10 +58,10 @@ KINDS: tuple[Callable[[int, int], Frames], ...] = (
 def tokenise_frames(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
     con = duckdb.connect()
     pseudonyms.prepare(con)
-    return {source: _build_tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
+    return {source: _build_tokens(con, frame, keys) for source, frame in frames.items()}
 
 
-def _build_tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
+def _build_tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: KeyRing) -> pa.Table:
     con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
     sent = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
     columns = set(frame.columns) & {*normalise.INPUTS, "local_patient_id"}
