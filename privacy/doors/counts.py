@@ -61,10 +61,7 @@ def describe_row_share(part: int, whole: int) -> str:
     """Describe a share of rows in words, such as `more than half of the rows`."""
     if part >= whole:
         return "all rows"
-    for bound, words in _PARTS:
-        if part < bound * whole:
-            return f"{words} of the rows"
-    return "nearly all of the rows"
+    return f"{next(words for bound, words in _PARTS if part < bound * whole)} of the rows"
 
 
 def describe_share(share: float) -> str:

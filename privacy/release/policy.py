@@ -1,7 +1,7 @@
 """The privacy policy, `privacy/policy.yaml`: budgets, shares, thresholds fixed in advance, and who signs off."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from privacy.doors.environment import get_settings
-from privacy.doors.settings_file import Day, Problem, build_fault_validator, read_settings, sort_problems
+from privacy.doors.settings_file import Day, InvalidSettings, build_fault_validator, read_settings
 from privacy.doors.typed import is_line
 from privacy.release.canonical import hash_json
 
@@ -33,10 +33,6 @@ _Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 class PolicyError(ValueError):
     """A policy that cannot be followed."""
-
-    @classmethod
-    def from_problems(cls, problems: Iterable[Problem]) -> "PolicyError":
-        return cls("\n".join(map(str, sort_problems(problems))))
 
 
 @dataclass(frozen=True)
@@ -255,7 +251,10 @@ class Policy:
 
 def load_policy(path: Path | None = None) -> Policy:
     """Read a policy file, by default the installation's or the project's. Raises PolicyError with every problem."""
-    return read_settings(path or get_settings().policy or DEFAULT_PATH, _PolicyFile, PolicyError.from_problems)
+    try:
+        return read_settings(path or get_settings().policy or DEFAULT_PATH, _PolicyFile, InvalidSettings)
+    except InvalidSettings as invalid:
+        raise PolicyError(str(invalid)) from None
 
 
 def _check_version(content: Any) -> Any:
