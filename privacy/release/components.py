@@ -62,18 +62,18 @@ class Lattice:
     @cached_property
     def within(self) -> NDArray[np.bool_]:
         """(K x K): `within[c, a]` is true if set c is a subset of set a."""
-        masks = self._members @ (1 << np.arange(self._members.shape[1], dtype=np.int64))
-        return (masks[:, None] & masks[None, :]) == masks[:, None]
+        members = self._members.astype(np.float64)
+        return np.asarray(members @ members.T == members.sum(axis=1)[:, None])
 
     @cached_property
     def cells(self) -> Array:
         """(K,): number of cells of each marginal, prod n_i."""
-        return self._multiply_members(self._sizes)
+        return self._multiply_sizes(less=0)
 
     @cached_property
     def contrasts(self) -> Array:
         """(K,): dimension of each residual component, prod (n_i - 1)."""
-        return self._multiply_members(self._sizes - 1)
+        return self._multiply_sizes(less=1)
 
     @cached_property
     def is_maximal(self) -> NDArray[np.bool_]:
@@ -117,16 +117,12 @@ class Lattice:
         return {subset: k for k, subset in enumerate(self.subsets)}
 
     @cached_property
-    def _sizes(self) -> Array:
-        return np.array([attribute.size for attribute in self.family.attributes], dtype=np.float64)
+    def _members(self) -> NDArray[np.bool_]:
+        return np.array([[a.name in subset for a in self.family.attributes] for subset in self.subsets])
 
-    @cached_property
-    def _members(self) -> NDArray[np.int64]:
-        names = [attribute.name for attribute in self.family.attributes]
-        return np.array([[name in subset for name in names] for subset in self.subsets], dtype=np.int64)
-
-    def _multiply_members(self, per_attribute: Array) -> Array:
-        return np.where(self._members == 1, per_attribute[None, :], 1.0).prod(axis=1)
+    def _multiply_sizes(self, less: int) -> Array:
+        sizes = np.array([float(attribute.size - less) for attribute in self.family.attributes])
+        return np.where(self._members, sizes, 1.0).prod(axis=1)
 
 
 @dataclass(frozen=True, eq=False)

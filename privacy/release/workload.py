@@ -12,9 +12,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ATTRIBUTES = 62
-"""A set of attributes is a bit mask in a signed 64-bit integer."""
-
 Array = NDArray[np.float64]
 
 Vector = Mapping[str, float] | tuple[str, ...]
@@ -127,8 +124,6 @@ class Family:
     def __post_init__(self) -> None:
         if not self.attributes or not self.marginals:
             raise WorkloadError(f"family {self.name!r} needs attributes and marginals")
-        if len(self.attributes) > MAX_ATTRIBUTES:
-            raise WorkloadError(f"family {self.name!r} has more than {MAX_ATTRIBUTES} attributes")
         _refuse_duplicates([a.name for a in self.attributes], f"family {self.name!r}: attribute")
         workload = [self.sort_names(marginal.attributes) for marginal in self.marginals]
         _refuse_duplicates(workload, f"family {self.name!r}: marginal")
