@@ -88,7 +88,7 @@ class Signature:
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())
         # A signature made elsewhere does not name its key, so every recorded key is tried.
-        found = (replace(self, key=key, signature=by.hex()) for key in recorded.keys)
+        found = (replace(self, key=person.key, signature=by.hex()) for person in recorded.people)
         genuine = next((each for each in found if each.is_genuine), None)
         if genuine is None:
             raise MayNotSign(
@@ -163,11 +163,15 @@ class Recorded:
         return self.sign_off is None and not self.real_extract
 
     @property
-    def keys(self) -> list[str]:
-        """Public keys of everybody who may sign."""
+    def people(self) -> tuple[Person, ...]:
+        """Everybody who may sign."""
         if self.may_be_demonstration:
-            return [self.demonstration_key] if self.demonstration_key else []
-        return [person.key for person in self.sign_off.people] if self.sign_off else []
+            return (replace(DEMONSTRATION, key=self.demonstration_key),) if self.demonstration_key else ()
+        return self.sign_off.people if self.sign_off else ()
+
+    def find_holder(self, key: str) -> Person:
+        """Return who signs with a key."""
+        return next((person for person in self.people if person.key == key), STRANGER)
 
     def count_needed(self, stage: str) -> int:
         """Return how many must sign: to change people, the most of any stage; to withdraw, as many as to publish."""
@@ -223,7 +227,7 @@ class SignOffs:
         recorded, counting, passed_over = self._recorded[number], dict[str, Signed](), list[Signed]()
         for _, approval, line in self._iter_approvals(number):
             if moved := _list_differences(approval, request, sheet_sha256):
-                person = _find_holder(approval.key, recorded)
+                person = recorded.find_holder(approval.key)
                 reason = f"{_describe_signature(person, line)} does not count, because this differs: {', '.join(moved)}"
                 passed_over.append(Signed(approval, line, person, reason))
                 continue
@@ -240,7 +244,7 @@ class SignOffs:
         self, signature: Signature, recorded: Recorded | None = None, at: str = ""
     ) -> tuple[Person, str]:
         """Return who signed, by default among those recorded now, and why it does not count (empty if it does)."""
-        person = _find_holder(signature.key, recorded or self.recorded)
+        person = (recorded or self.recorded).find_holder(signature.key)
         # Checked first, because this key never counts, whoever is recorded with it.
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
@@ -346,15 +350,6 @@ class SignOffs:
     def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
         person, why_not = self.identify_signer(approval, recorded, at)
         return Signed(approval, line, person, f"{_describe_signature(person, line)} {why_not}" if why_not else "")
-
-
-def _find_holder(key: str, recorded: Recorded) -> Person:
-    """Return the recorded holder of a key."""
-    # An empty key would equal that of a ledger without a demonstration key.
-    if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
-        return replace(DEMONSTRATION, key=key)
-    people = recorded.sign_off.people if recorded.sign_off else ()
-    return next((person for person in people if person.key == key), STRANGER)
 
 
 def _describe_signature(person: Person, line: SignOffLine) -> str:

@@ -243,6 +243,10 @@ class Selector:
         """Return a single row that sums over the given categories."""
         return cls.for_groups(attribute, {" + ".join(categories): categories})
 
+    def __add__(self, other: "Selector") -> "Selector":
+        """Join the rows of both, in order."""
+        return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
+
     def take(self, rows: Sequence[int]) -> "Selector":
         """Return the selector with only these rows, by number."""
         return Selector(self.attribute, tuple(self.labels[i] for i in rows), tuple(self.rows[i] for i in rows))

@@ -182,7 +182,7 @@ def _build_problem(
 
 def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
     """Return pairs of categories that break an identity; None unless each side weighs a different attribute."""
-    sides = identity.left | identity.right
+    sides = {**identity.left, **identity.right}
     if len(identity.left) != 1 or len(identity.right) != 1 or len(sides) != 2:
         return None
     first, second = family.sort_names(sides)

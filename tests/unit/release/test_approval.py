@@ -309,7 +309,7 @@ def test_a_change_of_people_that_was_signed_once_is_not_put_back_later(ledger: L
     change_to(ledger, only_bram, ANNA)
     change_to(ledger, only_anna, BRAM)
     forge(ledger, "people", **only_bram.build_document())
-    assert SignOffs(ledger).recorded.keys == [ANNA.person.key]
+    assert SignOffs(ledger).recorded.people == (ANNA.person,)
 
 
 def test_a_policy_that_names_nobody_leaves_those_who_are_recorded(ledger: Ledger) -> None:
@@ -387,5 +387,5 @@ def test_a_real_extract_ends_a_demonstration_for_good(ledger: Ledger) -> None:
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         demonstrate(ledger, NOBODY, request_of(ledger, share=0.5))
     forge(ledger, "demonstration", key=format_public_key(DEMONSTRATION_KEY.public_key()))
-    assert SignOffs(ledger).recorded.keys == []
+    assert SignOffs(ledger).recorded.people == ()
     assert SignOffs(ledger).is_allowed(request_of(ledger)), "what was published before stays what it is"

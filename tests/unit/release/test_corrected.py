@@ -143,7 +143,8 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
     alone = higher_in_b(counts, 0.04)
     (local,) = alone.local
     mixed = replace(alone, local=(replace(local, splits=lambda names: "gld" not in names),))
-    cube = Cube({**BOTH_COUNCILS.selectors, "gld": GROUPS})
+    rows = Selector.for_total(GLD) + Selector.for_each(GLD)
+    cube = Cube({**BOTH_COUNCILS.selectors, "gld": rows})
     for ask in (Corrected.compute_values, Corrected.compute_variance):
         found = ask(mixed, cube)
         assert (found[:, :, 0] == ask(alone, BOTH_COUNCILS)).all()
@@ -163,7 +164,7 @@ def in_groups(counts: np.ndarray, more_in_yes: float) -> Corrected:
     return Corrected(exact(counts), chances, RATES, np.zeros((2, 2)), (local,))
 
 
-GROUPS = Selector.for_groups(GLD, {"Total": GLD.categories} | {each: (each,) for each in GLD.categories})
+GROUPS = Selector.for_total(GLD) + Selector.for_each(GLD)
 BY_GROUP = Cube({"seen": Selector.for_each(SEEN), "gld": GROUPS}, {"council": Selector.for_total(COUNCIL)})
 
 
