@@ -65,7 +65,7 @@ def test_the_first_intake_records_people_also_where_dagster_starts_it(
     assert done.success
     name(tmp_path, monkeypatch, MALLORY)
     note_signers(home)
-    assert set(recorded(home).keys) == {ANNA.person.key, BRAM.person.key}
+    assert set(recorded(home).people) == {ANNA.person, BRAM.person}
 
 
 def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
@@ -81,7 +81,7 @@ def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
     assert not (home.root / "ledger.sqlite").exists()
     name(tmp_path, monkeypatch, MALLORY)
     note_signers(home, keys)
-    assert recorded(home).keys == [ANNA.person.key]
+    assert recorded(home).people == (ANNA.person,)
 
 
 def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration: KeyRing) -> None:
@@ -95,7 +95,7 @@ def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration:
     path.write_bytes(synthetic)
     ingest(home, demonstration)
     note_signers(home, demonstration)
-    assert recorded(home).keys == []
+    assert recorded(home).people == ()
     assert not recorded(home).may_be_demonstration
 
 
@@ -106,4 +106,4 @@ def test_a_real_extract_in_parts_ends_it_as_well(home: Home, demonstration: KeyR
     part.write_text(format_rows([build_row("eyfsp")] * 20))
     ingest(home, demonstration)
     note_signers(home, demonstration)
-    assert recorded(home).keys == []
+    assert recorded(home).people == ()
