@@ -263,7 +263,11 @@ def _build_identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) 
     over = next((over for over in details if is_covered(over)), None)
     if over is None:
         return None
-    return noise.Identity(over, dict([shared.left]), dict([shared.right]), shared.description)
+    return noise.Identity(
+        noise.Batch(over, (noise.Term(dict([shared.left])),)),
+        noise.Batch(over, (noise.Term(dict([shared.right])),)),
+        shared.description,
+    )
 
 
 _TABLE, _FAMILY = TABLES["gld_headline"], "pupil"

@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.workload import Array, Family, Selector, Vector, WorkloadError
+from privacy.release.workload import Array, Family, Selector, Term, WorkloadError
 
 REDUNDANT = 1e-10
 """Eigenvalues of the equalities' correlation matrix below this count as redundant; rounding leaves some 1e-15."""
@@ -173,7 +173,8 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
     family = lattice.family
     active = [identity for identity in family.identities if set(over) <= set(identity.over)]
     parts = [
-        [_split_into_blocks(family, vectors, sign) for sign, vectors in identity.signed_sides] for identity in active
+        [_split_into_blocks(family, term, coefficient) for coefficient, term in identity.iter_signed_terms()]
+        for identity in active
     ]
     blocks = _sort_subsets(family, {block for terms in parts for term in terms for block in term})
     variances = {block: 1.0 / precisions[lattice.find_position(over + block)] for block in blocks}
@@ -199,15 +200,13 @@ def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[s
     return sorted(subsets, key=lambda subset: (len(subset), [position[name] for name in subset]))
 
 
-def _split_into_blocks(
-    family: Family, functional: Mapping[str, Vector], sign: float
-) -> Mapping[tuple[str, ...], Array]:
-    """Return a functional's residual parts, by subset E: centred vectors over E times means of other attributes."""
-    names = family.sort_names(functional)
-    vectors = {name: Selector.for_groups(family.get_attribute(name), {name: functional[name]}) for name in names}
+def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
+    """Return a term's residual parts, by subset E: centred vectors over E times the means of other attributes."""
+    names = family.sort_names(term.vectors)
+    vectors = {name: Selector.for_groups(family.get_attribute(name), {name: term.vectors[name]}) for name in names}
 
     def build_part(block: tuple[str, ...]) -> Array:
-        scale = sign * np.prod([vectors[name].means[0] for name in names if name not in block])
+        scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])
         return reduce(np.multiply.outer, (vectors[name].centred[0] for name in block), np.asarray(scale))
 
     return {block: build_part(block) for block in iter_subsets(names)}

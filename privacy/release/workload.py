@@ -5,7 +5,7 @@ from the data. Nothing here counts, draws or estimates. A *functional* is a weig
 vector of weights per attribute, and ones (summed out) for every attribute that is not named.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -64,28 +64,57 @@ class Marginal:
 
 
 @dataclass(frozen=True)
-class Identity:
-    """An equality of two functionals, `left` and `right`, within each cell of `over`, in every child table.
+class Term:
+    """`coefficient` times a functional: one vector per named attribute, ones for every other."""
 
-    A functional has one vector per attribute that it weighs. For instance, two attributes may record the same fact.
-    """
+    vectors: Mapping[str, Vector]
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        # As weights, so that equal terms compare equal however they were written.
+        weights = {name: _parse_weights(name, vector) for name, vector in self.vectors.items()}
+        object.__setattr__(self, "vectors", weights)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """For every cell of `over`, the sum of `terms` within that cell."""
 
     over: tuple[str, ...]
-    left: Mapping[str, Vector]
-    right: Mapping[str, Vector]
+    terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_duplicates(self.over, "batch: attribute")
+        for term in self.terms:
+            both = [name for name in term.vectors if name in self.over]
+            if both:
+                raise WorkloadError(f"batch over {_format_names(self.over)}: a term also weighs {both[0]!r}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An equality of `left` and `right`, which run over the same attributes, cell by cell for every child table.
+
+    For instance, two attributes may record the same fact.
+    """
+
+    left: Batch
+    right: Batch
     description: str
 
     def __post_init__(self) -> None:
-        _refuse_duplicates(self.over, f"identity {self.description!r}: attribute")
-        for side, functional in (("left", self.left), ("right", self.right)):
-            # As weights, so that equal identities compare equal however they were written.
-            weights = {name: _parse_weights(name, vector) for name, vector in functional.items()}
-            object.__setattr__(self, side, weights)
+        if set(self.left.over) != set(self.right.over):
+            raise WorkloadError(f"identity {self.description!r}: its two sides run over different attributes")
 
     @property
-    def signed_sides(self) -> tuple[tuple[float, Mapping[str, Vector]], ...]:
-        """Left minus right, each with its sign; their sum is zero in every cell."""
-        return (1.0, self.left), (-1.0, self.right)
+    def over(self) -> tuple[str, ...]:
+        """The attributes it runs over: each of their cells gives one equality."""
+        return self.left.over
+
+    def iter_signed_terms(self) -> Iterator[tuple[float, Term]]:
+        """Yield the terms of left minus right, each with its signed coefficient; their sum is zero in every cell."""
+        yield from ((term.coefficient, term) for term in self.left.terms)
+        yield from ((-term.coefficient, term) for term in self.right.terms)
 
 
 @dataclass(frozen=True)
@@ -177,10 +206,10 @@ class Family:
         return {attribute.name: attribute for attribute in self.attributes}
 
     def _check_identity(self, identity: Identity) -> None:
-        for _, vectors in identity.signed_sides:
-            for name, vector in vectors.items():
+        for _, term in identity.iter_signed_terms():
+            for name, vector in term.vectors.items():
                 self.get_attribute(name).get_weights(vector)
-            marginal = self.sort_names((*identity.over, *vectors))
+            marginal = self.sort_names((*identity.over, *term.vectors))
             # Without it some of the components on which the equality acts are never measured.
             if not self.has_marginal_over(marginal):
                 raise WorkloadError(
@@ -205,7 +234,7 @@ class Family:
 
     def _check_identity_roles(self) -> None:
         over = {name for identity in self.identities for name in identity.over}
-        weighed = {name for identity in self.identities for name in (*identity.left, *identity.right)}
+        weighed = {name for i in self.identities for _, term in i.iter_signed_terms() for name in term.vectors}
         # Otherwise the equalities do not split into one small problem for each residual component.
         if over & weighed:
             raise WorkloadError(

@@ -181,13 +181,18 @@ def _build_problem(
 
 
 def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
-    """Return pairs of categories that break an identity; None unless each side weighs a different attribute."""
-    sides = {**identity.left, **identity.right}
-    if len(identity.left) != 1 or len(identity.right) != 1 or len(sides) != 2:
+    """Return pairs of categories that break an identity; None unless each side weighs a different one."""
+    sides: dict[str, Any] = {}
+    for side in (identity.left, identity.right):
+        if len(side.terms) != 1 or len(side.terms[0].vectors) != 1:
+            return None
+        (term,) = side.terms
+        ((name, vector),) = term.vectors.items()
+        sides[name] = term.coefficient * np.array(family.get_attribute(name).get_weights(vector))
+    if len(sides) != 2:
         return None
     first, second = family.sort_names(sides)
-    weights = [np.array(family.get_attribute(name).get_weights(sides[name])) for name in (first, second)]
-    return (first, second), weights[0][:, None] != weights[1][None, :]
+    return (first, second), sides[first][:, None] != sides[second][None, :]
 
 
 def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:

@@ -70,8 +70,8 @@ class Dense:
         for identity in self.family.identities:
             over = {name: np.eye(self.family.get_attribute(name).size) for name in identity.over}
             weighed = [
-                (sign, {n: np.array([self.family.get_attribute(n).get_weights(v)]) for n, v in vectors.items()})
-                for sign, vectors in identity.signed_sides
+                (c, {n: np.array([self.family.get_attribute(n).get_weights(v)]) for n, v in t.vectors.items()})
+                for c, t in identity.iter_signed_terms()
             ]
-            equalities.append(sum(sign * build_sums(self.family, over | vectors) for sign, vectors in weighed))
+            equalities.append(sum(c * build_sums(self.family, over | vectors) for c, vectors in weighed))
         return null_space(np.vstack(equalities), rcond=1e-10)

@@ -15,7 +15,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.session import measure_once
-from privacy.release.workload import Attribute, Family, Figures, Identity, Marginal
+from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
 from sources.reference.places import PILOT
 
 
@@ -30,7 +30,7 @@ def build_attributes(**sizes: int) -> tuple[Attribute, ...]:
 
 def build_identity(over: tuple[str, ...], left: Mapping[str, Any], right: Mapping[str, Any]) -> Identity:
     """Return the fact that two sums of one category each, or of some, are the same."""
-    return Identity(over, left, right, "the same fact")
+    return Identity(Batch(over, (Term(left),)), Batch(over, (Term(right),)), "the same fact")
 
 
 def build_small_family() -> Family:

@@ -2,7 +2,6 @@
 equal totals are one float."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from privacy.release.mechanism import combine_measurements, combine_plans, compu
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.workload import (
     Attribute,
+    Batch,
     Cube,
     Family,
     Identity,
@@ -24,6 +24,7 @@ from privacy.release.workload import (
     Marginal,
     Nesting,
     Selector,
+    Term,
     WorkloadError,
 )
 from tests.support.daily import limit_examples
@@ -63,24 +64,22 @@ def families(draw) -> Family:
 def identities_between(draw, weighed) -> Identity:
     over = draw(st.sampled_from([("a", "b"), ("b", "a"), ("a",), ("b",), ()]))
     left, right = draw(st.permutations(weighed))[:2]
-    return Identity(over, draw(functionals(left)), draw(functionals(right)), "drawn")
+    return Identity(Batch(over, (draw(terms(left)),)), Batch(over, (draw(terms(right)),)), "drawn")
 
 
 @st.composite
-def functionals(draw, a) -> dict[str, Any]:
+def terms(draw, a) -> Term:
     if draw(st.booleans()):
-        return {a.name: tuple(draw(st.sets(st.sampled_from(a.categories), min_size=1)))}
-    weights = draw(st.lists(st.sampled_from([-1.0, -0.5, 0.5, 1.0, 2.0]), min_size=a.size, max_size=a.size))
-    return {a.name: dict(zip(a.categories, weights, strict=True))}
+        return Term({a.name: tuple(draw(st.sets(st.sampled_from(a.categories), min_size=1)))})
+    weights = draw(st.lists(st.sampled_from([-1.0, 0.5, 1.0, 2.0]), min_size=a.size, max_size=a.size))
+    return Term({a.name: dict(zip(a.categories, weights, strict=True))}, draw(st.sampled_from([1.0, -0.5])))
 
 
 def _scaled(identity: Identity) -> Identity:
-    def twice(functional: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: {category: 2 * weight for category, weight in weights.items()} for name, weights in functional.items()
-        }
+    def twice(batch: Batch) -> Batch:
+        return Batch(batch.over, tuple(Term(t.vectors, 2 * t.coefficient) for t in batch.terms))
 
-    return Identity(identity.over, twice(identity.left), twice(identity.right), "twice that")
+    return Identity(twice(identity.left), twice(identity.right), "twice that")
 
 
 @st.composite

@@ -14,7 +14,7 @@ from privacy.release.canonical import encode_canonical_json
 from privacy.release.components import Lattice
 from privacy.release.mechanism import combine_plans
 from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
-from privacy.release.workload import Attribute, Family, Identity, Marginal, Selector, WorkloadError
+from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Selector, Term, WorkloadError
 from tests.support.daily import limit_examples
 from tests.support.release.dense import build_cells
 from tests.support.release.examples import build_attribute, build_pilot_family, build_small_family, make_small_plan
@@ -187,7 +187,7 @@ def family(*marginals: tuple[str, ...], identities: tuple[Identity, ...] = ()) -
 
 
 def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
-    return Identity(over, left, right, "the same fact")
+    return Identity(Batch(over, (Term(left),)), Batch(over, (Term(right),)), "the same fact")
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
         (lambda: Attribute("sex", ("F", "F")), "'F' is listed twice"),
         (lambda: Marginal(("sex", "sex")), "'sex' is listed twice"),
         (lambda: Marginal(("sex",), weight=0), "weight must be positive"),
-        (lambda: same((), {"sex": ()}, {}), "empty choice"),
-        (lambda: same((), {"sex": "F"}, {}), "tuple of categories"),
-        (lambda: same((), {}, {"sex": {"F": float("nan")}}), "finite"),
-        (lambda: same(("sex", "sex"), {}, {}), "'sex' is listed twice"),
-        (lambda: family(("sex",), identities=(same(("sex",), {"sex": ("F",)}, {}),)), "only one of the two"),
+        (lambda: Term({"sex": ()}), "empty choice"),
+        (lambda: Term({"sex": "F"}), "tuple of categories"),
+        (lambda: Term({"sex": {"F": float("nan")}}), "finite"),
+        (lambda: Batch(("sex",), (Term({"sex": ("F",)}),)), "also weighs 'sex'"),
+        (lambda: Identity(Batch(("sex",), (Term({}),)), Batch((), (Term({}),)), "x"), "different attributes"),
         (lambda: family(("sex", "age")), "no attribute 'age'"),
         (lambda: family(("sex", "gld"), ("gld", "sex")), "is listed twice"),
         (lambda: family(), "needs attributes and marginals"),
