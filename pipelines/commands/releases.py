@@ -21,7 +21,7 @@ from assets.release.record import check_known
 from assets.release.requests.register import publish_register
 from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
 from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-from ndl_export.api.static import is_figure_file
+from ndl_export.api.documents import is_figure_file
 from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
 from ndl_export.bundle.verify import verify as check
