@@ -73,8 +73,11 @@ def open_published(place: str) -> Iterator[Published]:
         else:
             connection = stack.enter_context(open_in_memory())
             add_all(Database(connection), read_releases(folder))
-        # Macros need no files, and a stranger's query must not read any.
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        # Macros need no files, and a stranger's query must not read any. If this process has the file open already, the
+        # settings are shared, and locked.
+        [(is_locked,)] = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
+        if not is_locked:
+            connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield Published(folder, connection)
 
 
