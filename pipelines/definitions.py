@@ -21,19 +21,18 @@ from typing import Any, TextIO
 import dagster as dg
 
 from assets.catalogue.runs import BY, STOPPED, WHY, note_councils, tag_partition_range
-from assets.home.errors import describe_unexpected_error
+from assets.home import errors, software
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.home.software import get_software_version
 from assets.intake.assets import EXTRACTS, landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.keeping.withdrawing import open_home
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import WAITS, analyst_database, bundle, measurements, synthetic_children
 from assets.release.fix_release import ReleaseOptions
 from assets.returns.assets import returns
+from pipelines.commands.console import Ending, RunStopped, find_ending_by_name
 from pipelines.dagster import jobs
 from pipelines.dagster.instance import OF_LOCATION, open_working_instance, place_in_history
-from pipelines.ending import Ending, RunStopped, find_ending_by_name
 
 _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
@@ -123,7 +122,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),
         },
         loggers={"console": _PROGRESS},
-        metadata={"readiness": get_software_version()},
+        metadata={"readiness": software.get_software_version()},
         # no retries: nothing that spends budget may start again by itself
         executor=dg.in_process_executor.configured(lambda _: {"retries": {"disabled": {}}}, config_schema={}),
     )
@@ -162,13 +161,10 @@ class Jobs:
             "tags": {BY: getpass.getuser(), WHY: "readiness run"} | OF_LOCATION | self._tags | run.get("tags", {}),
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
-        try:
-            # errors are not raised, because the events name the step and hold its error message
-            result = self._definitions.resolve_job_def(job).execute_in_process(
-                instance=self._instance, raise_on_error=False, **options
-            )
-        except dg.DagsterError as error:
-            raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
+        # errors are not raised, because the events name the step and hold its error message
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance, raise_on_error=False, **options
+        )
         place_in_history(self._instance, result.dagster_run)
         checks = result.get_asset_check_evaluations()
         # the run of a release that waits succeeds: its step ends with this check and draws nothing
@@ -182,13 +178,13 @@ class Jobs:
 def open_jobs(folders: Installation) -> Iterator[Jobs]:
     """Yield the jobs of an installation, with Dagster's storage of its home folder open.
 
-    Raises `RunStopped` if the storage cannot be used.
+    Raises `RunStopped` if the storage cannot be used or Dagster refuses a job.
     """
     try:
         with open_working_instance(folders.home) as (instance, of_this_process):
             yield Jobs(folders, instance, of_this_process)
     except dg.DagsterError as error:
-        raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
+        raise RunStopped(errors.describe_unexpected_error(error), Ending.FAULT) from None
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
@@ -206,9 +202,6 @@ def _build_run_stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
         return RunStopped("; ".join(failed))
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            while error.cause:
-                error = error.cause
-            ending = find_ending_by_name((error.cls_name or "").rpartition(".")[2])
-            return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}", ending)
+            kind, message = jobs.find_error(event)
+            return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', message.strip())}", find_ending_by_name(kind))
     return RunStopped("the run failed; its events are in the Dagster instance of the home folder", Ending.FAULT)

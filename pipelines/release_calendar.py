@@ -12,8 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets.home.paths import Home
-from assets.release.record import check_known
-from assets.release.sign_off import check_to_be_sent
+from assets.release import record, sign_off
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, read_calendar
 from ndl_export.publish.upload import Published, publish
@@ -57,9 +56,9 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
     """
     check_may_be_published(version, dt.datetime.now(dt.UTC))
     # the signed checksum is passed on, because somebody could exchange the bundle before its files are read
-    approved = check_to_be_sent(home, version)
+    approved = sign_off.check_to_be_sent(home, version)
     if path := get_settings().calendar:
         announce_upcoming(home.release, read_calendar(path), dt.date.today())
     # a bundle at that place that the ledger does not know comes from another home, or from a newer ledger
-    known = partial(check_known, home)
+    known = partial(record.check_known, home)
     return publish(home.release, version, url, known=known, approved=approved, trusted_key=signer, tell=tell)

@@ -9,24 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.home import retention_policy, signers, software
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.home.retention_policy import check_may_be_held
-from assets.home.signers import note_signers
-from assets.home.software import pause_garbage_collection
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
-from assets.release.fix_release import ReleaseOptions, find_series
-from assets.release.measure import is_release_current
-from assets.release.record import read_record, settle_charges
+from assets.release import fix_release, measure, record
 from ndl_export.analyst_db.build import is_database_current
 from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
-from pipelines.commands.console import show_progress
+from pipelines.commands.console import RunStopped, show_progress
 from pipelines.dagster.arriving import find_still_arriving
-from pipelines.ending import RunStopped
-from privacy.keys import INTAKE
-from privacy.keys import RELEASE as KEYS_OF_RELEASE
+from privacy.keys import INTAKE, RELEASE
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage
@@ -51,7 +45,7 @@ def run_cohort(
     folders: Installation,
     cohort: Cohort,
     version: str | None,
-    options: ReleaseOptions,
+    options: fix_release.ReleaseOptions,
     say: Callable[[str], None],
     until: str | None = None,
 ) -> Path:
@@ -60,20 +54,20 @@ def run_cohort(
     Only steps whose results are not up to date run. If all are, nothing is written and Dagster is not loaded.
 
     Raises `RunStopped`, also if the release is held or waits for signatures, and the project's own errors.
-    `pipelines.ending` gives the exit status of each.
+    `console.ENDINGS` gives the exit status of each.
     """
     home = folders.home
     with show_progress("Looking through ledger and landing"):
         home.prepare()
         # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
-        note_signers(home)
+        signers.note_signers(home)
         release = version or choose_release(home, cohort)
-        series = find_series(home.get_cohort(cohort.code), release, options)
+        series = fix_release.find_series(home.get_cohort(cohort.code), release, options)
         measured = [Cohort(code) for code in series.measured]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
         for each in measured:
-            check_may_be_held(each, dt.date.today())
+            retention_policy.check_may_be_held(each, dt.date.today())
             _check_landing(folders.landing, home, each)
             arriving += find_still_arriving(folders.landing, each.code)
         late = {name.partition("/")[0] for name in arriving}
@@ -118,7 +112,7 @@ def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str
                 current = not unfinished and _is_current(step)
                 if not current:
                     if jobs is None:
-                        with pause_garbage_collection():
+                        with software.pause_garbage_collection():
                             from pipelines.definitions import open_jobs
 
                             jobs = opened.enter_context(open_jobs(folders))
@@ -142,8 +136,8 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
     home, ledger = folders.home, Ledger(folders.home.ledger)
     # a repeated release charges nothing, so its ledger need not be fit for a charge
     if {each.code for each in measured} - ledger.list_charged_cohorts(release):
-        keys = folders.load_keys(KEYS_OF_RELEASE)
-        settle_charges(home.get_cohort(cohort.code), keys)
+        keys = folders.load_keys(RELEASE)
+        record.settle_charges(home.get_cohort(cohort.code), keys)
 
 
 def _iter_cohort_steps(
@@ -174,7 +168,7 @@ def _iter_cohort_steps(
 
 
 def _build_release_step(
-    folders: Installation, cohort: Cohort, version: str, options: ReleaseOptions, *, spends: bool
+    folders: Installation, cohort: Cohort, version: str, options: fix_release.ReleaseOptions, *, spends: bool
 ) -> _Step:
     home, councils = folders.home, list_councils(folders.landing)
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
@@ -182,8 +176,8 @@ def _build_release_step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            is_release_current(
-                home.get_cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options
+            measure.is_release_current(
+                home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, councils, options
             )
             and is_database_current(home.release)
         ),
@@ -221,7 +215,7 @@ def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
     """
     begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
     for version in sorted(begun - load_withdrawals(home.release).keys(), key=Version.parse, reverse=True):
-        own = {table.name for table in read_record(home, version).answers}
+        own = {table.name for table in record.read_record(home, version).answers}
         if own == set(names):
             return version
     today, after = dt.date.today(), Version.parse(base)

@@ -18,6 +18,7 @@ from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
+from sources.reference.cohorts import Cohort
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
 _TOLERANCE = 2.0
@@ -137,7 +138,7 @@ class _Judge:
             if wording:
                 return decide(rule, self._answer_anyway(), wording=wording)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
-            return decide("other release", release=claim.release, held=", ".join(self.questions.published.releases))
+            return decide("other release", release=claim.release, held=", ".join(self.questions.published.bundles))
         if claim.added:
             return self._judge_sum()
         if claim.area is None:
@@ -185,7 +186,7 @@ class _Judge:
             return None
 
     def _list_cohorts(self) -> str:
-        return ", ".join(map(self.questions.get_label, self.questions.published.current))
+        return ", ".join(Cohort(each).label for each in self.questions.published.current)
 
     def _find_previous_cohort(self) -> str | None:
         cohorts = list(self.questions.published.current)
@@ -208,20 +209,15 @@ class _Judge:
         shown = oppose(figure) if subject.statistic.opposite else figure
         if shown["value"] is None:
             return decide("no figure", answer, meaning=figure["flag_meaning"])
-        stated = {"%": "%", "points": "pp", "children": "children", "responses": "responses", "goals": "goals"}
-        if claim.unit and stated[claim.unit] != shown["unit"] and not shown["unit"].startswith(stated[claim.unit]):
+        unit = "pp" if claim.unit == "points" else claim.unit
+        if unit and not shown["unit"].startswith(unit):
             return decide("unit", answer, unit=claim.unit, right=shown["unit"])
         if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
             return decide("unreliable", answer)
-        if claim.interval is not None and not self._is_interval_of(shown, claim.interval):
+        ends = zip((shown["lower"], shown["upper"]), sorted(claim.interval or ()), strict=False)
+        if any(end is None or abs(end - limit) > 0.1 for end, limit in ends):
             return decide("interval", answer)
         return self._compare_value(shown, answer)
-
-    def _is_interval_of(self, shown: Mapping[str, Any], interval: Sequence[float]) -> bool:
-        ends = (shown["lower"], shown["upper"])
-        return all(
-            end is not None and abs(end - limit) <= 0.1 for end, limit in zip(ends, sorted(interval), strict=True)
-        )
 
     def _compare_value(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
         value, stated, about = shown["value"], float(self.claim.value or 0), self.claim.about

@@ -76,22 +76,12 @@ class _Tools:
     def list_releases(self) -> dict[str, Any]:
         """List the releases, their cohorts, councils, and what was withdrawn or not sent."""
         published = self._questions.published
-        return {
-            "releases": [
-                {
-                    "release": version,
-                    "published_on": str(row["published_on"]),
-                    "cohorts": row["cohorts"],
-                    "councils": row["councils"],
-                    "not_sent": row["missing"],
-                    "withdrawn": row["withdrawal_reason"] if row["withdrawn_on"] else None,
-                    "notice": row["notice"],
-                    "epsilon": row["epsilon"],
-                }
-                for version, row in published.releases.items()
-            ],
-            "current": published.current,
-        }
+        found = published.query(
+            """SELECT release_version AS release, published_on::VARCHAR AS published_on, cohorts, councils,
+                      missing AS not_sent, withdrawn_because AS withdrawn, notice, epsilon
+               FROM releases.release ORDER BY position"""
+        )
+        return {"releases": found, "current": published.current}
 
     def search(self, words: Words, limit: Annotated[int, Field(ge=1, le=50)] = 10) -> dict[str, Any]:
         """Search the published statistics by plain words, such as 'free school meals' or 'seen by no one'.
@@ -195,9 +185,9 @@ class _Tools:
     ) -> dict[str, Any]:
         """Give the citation, licence and notice of a release."""
         version = release or max(self._questions.published.current.values(), default=None)
-        if version is None or version not in self._questions.published.releases:
+        if version is None or version not in self._questions.published.bundles:
             raise NotPublished(
-                f"There is no release {version}. Releases: {', '.join(self._questions.published.releases)}."
+                f"There is no release {version}. Releases: {', '.join(self._questions.published.bundles)}."
             )
         return self._questions.cite(version)
 

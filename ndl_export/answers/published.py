@@ -17,11 +17,9 @@ import duckdb
 from ndl_export.analyst_db.build import NothingReleased, add_all, is_database_current
 from ndl_export.analyst_db.database import Database
 from ndl_export.bundle.read import fetch_folder
-from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
-from ndl_export.facts.directory_files import LATEST_FILE
+from ndl_export.facts import description, directory_files
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, Version, list_versions, read_releases
-from ndl_export.files.signing import SUMS_FILE, list_changed, read_sums
-from ndl_export.files.stores import Store, is_url, open_store
+from ndl_export.files import signing, stores
 from privacy.doors.database import open_in_memory, open_read_only
 
 _LARGEST_LIST = 2**24
@@ -45,12 +43,6 @@ class Published:
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     @cached_property
-    def releases(self) -> dict[str, Row]:
-        """Releases by version, oldest first."""
-        rows = self.query("FROM releases.release ORDER BY position")
-        return {row["release_version"]: row for row in rows}
-
-    @cached_property
     def current(self) -> dict[str, str]:
         """Version of the current release of each cohort, in order of the cohorts."""
         rows = self.query("SELECT time_period, release_version FROM releases.current ORDER BY time_period")
@@ -58,7 +50,7 @@ class Published:
 
     @cached_property
     def bundles(self) -> dict[str, Release]:
-        """The releases as read from their bundles, by version."""
+        """The releases as read from their bundles, by version, oldest first."""
         return {release.version: release for release in read_releases(self.folder)}
 
 
@@ -70,37 +62,40 @@ def open_published(place: str) -> Iterator[Published]:
     """
     with contextlib.ExitStack() as stack:
         folder = Path(place)
-        if is_url(place):
+        if stores.is_url(place):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            _fetch_releases(open_store(place), folder)
+            _fetch_releases(stores.open_store(place), folder)
         if not list_versions(folder):
             raise NothingReleased(f"{place} holds no release bundle")
         _check_sums(folder, place)
         if is_database_current(folder):
-            connection = stack.enter_context(open_read_only(folder / DATABASE_FILE))
+            connection = stack.enter_context(open_read_only(folder / description.DATABASE_FILE))
         else:
             connection = stack.enter_context(open_in_memory())
             add_all(Database(connection), read_releases(folder))
-        # Macros need no files, and a stranger's query must not read any.
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        # Macros need no files, and a stranger's query must not read any. If this process has the file open already, the
+        # settings are shared, and locked.
+        [(is_locked,)] = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
+        if not is_locked:
+            connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield Published(folder, connection)
 
 
 def _check_sums(folder: Path, place: str) -> None:
     """Raise ValueError if a file of a bundle is missing or differs from its checksum."""
     for version in map(str, list_versions(folder)):
-        sums = read_sums((folder / version / SUMS_FILE).read_bytes())
+        sums = signing.read_sums((folder / version / signing.SUMS_FILE).read_bytes())
         files = {name: path.read_bytes() for name in sums if (path := folder / version / name).is_file()}
-        if wrong := [*list_changed(files, sums), *sorted(sums.keys() - files.keys())]:
-            raise ValueError(f"{place}, release {version}: not as in {SUMS_FILE}: {', '.join(wrong)}")
+        if wrong := [*signing.list_changed(files, sums), *sorted(sums.keys() - files.keys())]:
+            raise ValueError(f"{place}, release {version}: not as in {signing.SUMS_FILE}: {', '.join(wrong)}")
 
 
-def _fetch_releases(store: Store, folder: Path) -> None:
+def _fetch_releases(store: stores.Store, folder: Path) -> None:
     """Copy every release that the store's API lists; without an API, the current one."""
-    latest = store.read(LATEST_FILE, _LARGEST_LIST)
+    latest = store.read(directory_files.LATEST_FILE, _LARGEST_LIST)
     if latest is None:
         raise NothingReleased(f"{store.url} holds no current release")
-    listed = store.read(f"{API_FOLDER}/releases.json", _LARGEST_LIST)
+    listed = store.read(f"{description.API_FOLDER}/releases.json", _LARGEST_LIST)
     versions = {json.loads(latest)["version"]}
     versions |= {each["release"] for each in json.loads(listed)["releases"]} if listed else set()
     if (withdrawn := store.read(WITHDRAWN_FILE, _LARGEST_LIST)) is not None:

@@ -7,7 +7,7 @@ database, and are worded as on the release page.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ class Questions:
 
     def __init__(self, published: Published) -> None:
         self.published, self.vocabulary = published, Vocabulary(published)
-        self._pairs: dict[str, list[Row]] = {}
+        # Kept, because a macro compares all areas at once.
+        self._list_pairs = lru_cache(_MOST_KEPT)(self._ask_macro)
 
     # Words
 
@@ -135,7 +136,7 @@ class Questions:
         found = self.list_figures(subject.statistic, where, subject.area_code, subject.cohort)
         if not found:
             areas = dict.fromkeys(each["area_name"] for each in self.list_figures(subject.statistic))
-            area, cohort = self.get_area_name(subject.area_code), self.get_label(subject.cohort)
+            area, cohort = self.get_area_name(subject.area_code), Cohort(subject.cohort).label
             raise NotPublished(
                 f"{area} has no such figure in {cohort}: it would be too uncertain, or was not measured. Areas"
                 f" that have it: {join_words(areas) or 'none'}."
@@ -150,10 +151,6 @@ class Questions:
     @cached_property
     def _areas(self) -> dict[str, Row]:
         return {row["area_code"]: row for row in self.published.query("FROM dimension.area")}
-
-    def get_label(self, cohort: str) -> str:
-        """Return the label of a cohort: `2024/25`."""
-        return Cohort(cohort).label
 
     def cite(self, version: str) -> dict[str, Any]:
         """Return a release's citation, licence and notice."""
@@ -190,7 +187,7 @@ class Questions:
         shown = figure if not statistic.opposite else oppose(figure)
         words = describe_statistic(statistic) | {
             "area": self.get_area_name(subject.area_code),
-            "cohort": self.get_label(subject.cohort),
+            "cohort": Cohort(subject.cohort).label,
             "value": format_value(shown),
         }
         about = words["said"].format(**words)
@@ -205,10 +202,9 @@ class Questions:
     def _conclude_figure(self, figure: dict[str, Any]) -> tuple[list[str], list[str]]:
         if figure["value"] is None:
             return _list_conclusions("no figure")
-        ends = {end: format_value({**figure, "value": figure[end]}) for end in ("lower", "upper")}
         kinds = ["figure" if figure["lower"] is not None else "no interval"]
         kinds += ["uncertain"] if figure["flag"] == Flag.UNRELIABLE else []
-        return _list_conclusions(*kinds, **ends)
+        return _list_conclusions(*kinds, **_format_ends(figure))
 
     def find_difference(self, one: Subject, other: Subject) -> inference.Difference | str:
         """Return the difference of two subjects, or the reason why there is none."""
@@ -222,7 +218,7 @@ class Questions:
             f"SELECT verdict, lower_end, upper_end, basis, area_code, less_area_code FROM {macro}"
             f" WHERE {key} = ? AND less_{key} = ?"
         )
-        listed = self._list_pairs(query, [*values, is_within, one.cohort, other.cohort, *keys])
+        listed = self._list_pairs(query, *values, is_within, one.cohort, other.cohort, *keys)
         areas = one.area_code, other.area_code
         found = next((row for row in listed if (row["area_code"], row["less_area_code"]) == areas), None)
         if found is None or found["verdict"] is None:
@@ -232,22 +228,13 @@ class Questions:
         turned: dict[str, str] = {"ahead": "behind", "behind": "ahead"} if sign < 0 else {}
         return inference.Difference(lower, upper, turned.get(str(found["verdict"]), str(found["verdict"])))
 
-    def _choose_macro(self, one: Statistic, other: Statistic) -> tuple[str, str, list[Any], list[Any]]:
+    def _choose_macro(self, one: Statistic, other: Statistic) -> tuple[str, str, Sequence[Any], Sequence[Any]]:
         """Return the macro that compares two statistics, the column of their keys, the keys, and its first values."""
-        groups: list[Any] = [self._get_group(one), self._get_group(other)]
+        groups = [self._get_group(one), self._get_group(other)]
         if all(groups):
             return "gld_compared(?, ?, ?, ?, ?)", "group_key", groups, groups
-        levels = [list(one.levels), list(other.levels)]
+        levels = [one.levels, other.levels]
         return "figures_compared(?, ?, ?, ?, ?, ?, ?)", "levels", levels, [one.table, one.measure, *levels]
-
-    def _list_pairs(self, query: str, values: list[Any]) -> list[Row]:
-        """Return the rows of a comparison. They are kept, because the macro compares all areas at once."""
-        key = f"{query} {values}"
-        if key not in self._pairs:
-            if len(self._pairs) >= _MOST_KEPT:
-                self._pairs.clear()
-            self._pairs[key] = self._ask_macro(query, *values)
-        return self._pairs[key]
 
     def _get_group(self, statistic: Statistic) -> str | None:
         """Return the key in `gld_by_group` of the statistic's group of children, if it has one."""
@@ -270,20 +257,23 @@ class Questions:
         """Answer whether one subject is ahead of the other: another area, group or cohort of the same measure."""
         figures = [self.get_figure(one), self.get_figure(other)]
         found = self.find_difference(one, other)
-        sentences = [self.describe_figure(each, figure) for each, figure in zip((one, other), figures, strict=True)]
+        sentences = map(self.describe_figure, (one, other), figures)
         if isinstance(found, str):
             return Answer(" ".join((*sentences, found)), figures, *_list_conclusions("no figure"), found)
-        conclusion = self.describe_difference(one, other, found)
+        conclusion = self.describe_difference(one, other)
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
         points = round(figures[0]["value"] - figures[1]["value"], 1)
         return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found, points)
 
-    def describe_difference(self, one: Subject, other: Subject, found: inference.Difference) -> str:
-        """Return the release page's sentence on a difference."""
+    def describe_difference(self, one: Subject, other: Subject) -> str:
+        """Return the release page's sentence on the difference of two subjects, or why there is none."""
+        found = self.find_difference(one, other)
+        if isinstance(found, str):
+            return found
         if one.cohort != other.cohort:
             moved = f"the figure {inference.ROSE_OR_FELL[found.verdict]}" if found.is_certain else ""
             return inference.describe_change(
-                self.get_label(one.cohort), self.get_label(other.cohort), found, "the figure", moved
+                Cohort(one.cohort).label, Cohort(other.cohort).label, found, "the figure", moved
             )
         if one.area_code != other.area_code:
             names = self.get_area_name(one.area_code), self.get_area_name(other.area_code)
@@ -304,7 +294,7 @@ class Questions:
                        count(*) + 1 - count(*) FILTER (verdict = {ahead}) AS worst_rank
                 FROM {macro} WHERE is_council AND less_is_council AND points IS NOT NULL
                 GROUP BY area_code ORDER BY {sign} * value DESC, area_name""",
-            [*values, False, cohort, cohort],
+            *(*values, False, cohort, cohort),
         )
 
     def answer_ranking(self, statistic: Statistic, cohort: str) -> Answer:
@@ -312,9 +302,7 @@ class Questions:
         ranks = self.rank_areas(statistic, cohort)
         if len(ranks) < 2:
             raise NotPublished("Fewer than two councils have this figure, so there is nothing to rank.")
-        figures = self.list_figures(
-            statistic, "AND f.time_period = ? AND f.geographic_level = 'Local authority'", cohort
-        )
+        where = "AND f.time_period = ? AND f.geographic_level = 'Local authority'"
         places = "; ".join(
             f"{row['area_name']} {format_signed(row['value'])}, rank {row['best_rank']}"
             + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
@@ -323,23 +311,20 @@ class Questions:
         may, may_not = _list_conclusions(
             "rank", conclusion=f"For children like these, the ranks that cannot be ruled out: {places}."
         )
-        return Answer(may[0], figures, may, may_not)
+        return Answer(may[0], self.list_figures(statistic, where, cohort), may, may_not)
 
     def answer_trend(self, statistic: Statistic, area_code: str) -> Answer:
         """Answer how a statistic of an area moved from cohort to cohort."""
         figures = self.list_figures(statistic, "AND f.area_code = ?", area_code)
         if len(figures) < 2:
-            held = join_words(self.get_label(each["time_period"]) for each in figures) or "none"
+            held = join_words(Cohort(each["time_period"]).label for each in figures) or "none"
             raise NotPublished(
                 f"A change needs two cohorts, and the releases have {self.get_area_name(area_code)} in: {held}. The"
                 " nearest that can be said is the figure of that cohort."
             )
-        may = []
         subjects = [Subject(statistic, area_code, each["time_period"]) for each in figures]
-        for before, now in pairwise(subjects):
-            found = self.find_difference(now, before)
-            may.append(found if isinstance(found, str) else self.describe_difference(now, before, found))
-        sentences = [self.describe_figure(subject, figure) for subject, figure in zip(subjects, figures, strict=True)]
+        may = [self.describe_difference(now, before) for before, now in pairwise(subjects)]
+        sentences = map(self.describe_figure, subjects, figures)
         return Answer(" ".join((*sentences, *may)), figures, may, _list_conclusions("difference", conclusion="")[1])
 
     def answer_sum(self, areas: Sequence[str], groups: Sequence[str], cohort: str | None = None) -> Answer:
@@ -358,11 +343,10 @@ class Questions:
         total = {"value": row["gld_percent"], "lower": row["lower_ci"], "upper": row["upper_ci"], "unit": "%"}
         children = {"value": row["children"], "lower": row["children_lower_ci"], "upper": row["children_upper_ci"]}
         counted = format_with_interval({**children, "unit": "children"})
-        about = f"{row['area_name']}, {row['child_group']}, {self.get_label(row['time_period'])}"
+        about = f"{row['area_name']}, {row['child_group']}, {Cohort(row['time_period']).label}"
         sentence = f"{about}: {format_with_interval(total)}, of {counted}."
-        ends = {end: format_value({**total, "value": total[end]}) for end in ("lower", "upper")}
         added = row["gld_percent"], row["children"]
-        return Answer(sentence, figures, *_list_conclusions("sum", **ends), added=added)
+        return Answer(sentence, figures, *_list_conclusions("sum", **_format_ends(total)), added=added)
 
     def find_beside_england(self, subject: Subject) -> Row:
         """Return the comparison of a good level of development with England's official figure."""
@@ -372,7 +356,7 @@ class Questions:
             rows = self._list_pairs(
                 "SELECT verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
                 " WHERE area_code = ? AND [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
-                [subject.cohort, subject.area_code, list(statistic.levels)],
+                *(subject.cohort, subject.area_code, statistic.levels),
             )
         if not rows or rows[0]["verdict"] is None:
             raise NotPublished("There is no official figure of England for it, so it cannot be compared with England.")
@@ -429,11 +413,8 @@ def is_england(area: str) -> bool:
 
 def oppose(figure: dict[str, Any]) -> dict[str, Any]:
     """Return a figure with 100% less its percentage, and its interval to match."""
-
-    def turn(value: float | None) -> float | None:
-        return None if value is None else round(100 - value, 2)
-
-    return {**figure, "value": turn(figure["value"]), "lower": turn(figure["upper"]), "upper": turn(figure["lower"])}
+    turned = {"value": figure["value"], "lower": figure["upper"], "upper": figure["lower"]}
+    return figure | {name: None if value is None else round(100 - value, 2) for name, value in turned.items()}
 
 
 def format_value(figure: dict[str, Any]) -> str:
@@ -448,12 +429,14 @@ def format_value(figure: dict[str, Any]) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or unit in ("children", "responses") else f"{value:.1f}"
 
 
+def _format_ends(figure: dict[str, Any]) -> dict[str, str]:
+    """Return the ends of the interval with their unit."""
+    return {end: format_value({**figure, "value": figure[end]}) for end in ("lower", "upper")}
+
+
 def format_interval(figure: dict[str, Any]) -> str:
     """Return the interval in brackets after a space; empty if there is none."""
-    if figure["lower"] is None:
-        return ""
-    ends = (format_value({**figure, "value": figure[end]}) for end in ("lower", "upper"))
-    return f" (95% interval {' to '.join(ends)})"
+    return "" if figure["lower"] is None else f" (95% interval {' to '.join(_format_ends(figure).values())})"
 
 
 def format_with_interval(figure: dict[str, Any]) -> str:

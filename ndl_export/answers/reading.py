@@ -195,11 +195,12 @@ def _read_number(tokens: list[str], at: int) -> Item | None:
     value, decimals, end = counted
     if value.is_integer() and 2000 <= value <= 2099 and tokens[at].isdecimal():
         return Item("cohort", f"{value - 1:.0f}{value % 100:02.0f}", at, end)
-    unit, end = _read_unit(tokens, end)
+    phrase = _find_phrase(tokens, end) if end < len(tokens) else Item("", "", end, end)
+    unit = {"points": "points", "percent": "%", "goals": "goals"}.get(phrase.kind, "")
     if unit == "" and not tokens[at][0].isdigit() and value < 20:
         # "Three", "one": more often a word than a figure.
         return None
-    return Item("number", Number(value, decimals, unit), at, end)
+    return Item("number", Number(value, decimals, unit), at, phrase.end if unit else end)
 
 
 def _read_range(tokens: list[str], at: int) -> Item | None:
@@ -213,12 +214,6 @@ def _read_range(tokens: list[str], at: int) -> Item | None:
     if high is None or high.kind != "number" or (tokens[at] == "from" and tokens[low.end] == "to"):
         return None
     return Item("number", replace(high.value, least=low.value.value), at, high.end)
-
-
-def _read_unit(tokens: list[str], at: int) -> tuple[str, int]:
-    phrase = _find_phrase(tokens, at) if at < len(tokens) else Item("", "", at, at)
-    unit = {"points": "points", "percent": "%", "goals": "goals"}.get(phrase.kind, "")
-    return unit, phrase.end if unit else at
 
 
 def _read_count(tokens: list[str], at: int) -> tuple[float, int, int] | None:
@@ -246,8 +241,8 @@ def _read_share(tokens: list[str], at: int) -> tuple[float, int] | None:
         return 100 * count / _PARTS[rest[1]], at + 2
     if count and rest[0] != "a" and len(rest) > 2:
         between = 2 if rest[1] == "in" else 3 if rest[1:3] == ["out", "of"] else None
-        if between and len(rest) >= between + 1:
-            whole = rest[between] if between < len(rest) else ""
+        if between and len(rest) > between:
+            whole = rest[between]
             of = _UNITS.get(whole) or _TENS.get(whole) or (int(whole) if whole.isdecimal() else None)
             if of and count < of <= 100:
                 return 100 * count / of, at + between + 1

@@ -208,21 +208,15 @@ class _Writer:
         if number.kind in ("majority", "minority"):
             return {"value": 50.0, "unit": "%", "about": "more than" if number.kind == "majority" else "less than"}
         stated: Number = number.value
-        about = "about" if stated.is_fraction else "exactly"
-        for item in self.reading.items:
-            if item.kind in _BOUNDS and self._is_bound_of(item, number):
-                about = _BOUNDS[item.kind]
-        unit = stated.unit or (
-            "responses" if any("response" in each for each in self.everything.measures) else "children"
-        )
-        if not stated.unit and stated.decimals:
-            unit = "goals"
+        own = [item for item in self.reading.items if item.kind in _BOUNDS and self._is_bound_of(item, number)]
+        is_survey = any("response" in each for each in self.everything.measures)
+        counted = "goals" if stated.decimals else "responses" if is_survey else "children"
         return {
             "value": stated.value,
             "least": stated.least,
             "decimals": None if stated.is_fraction else stated.decimals,
-            "unit": unit,
-            "about": about,
+            "unit": stated.unit or counted,
+            "about": _BOUNDS[own[-1].kind] if own else "about" if stated.is_fraction else "exactly",
         }
 
     def _state_amount(self, number: Item) -> dict[str, Any]:
@@ -265,19 +259,14 @@ class _Writer:
         """Return the position that separates what two numbers are about: the last stop, conjunction, or else comma."""
         commas = [at for at in self.reading.breaks if one.end < at <= other.first]
         marks = [at for at in commas if at in self.reading.stops]
-        marks += [
-            at
-            for at in range(one.end, other.first)
-            if self.reading.tokens[at] in _SEPARATORS and not self._is_named(at)
-        ]
+        named = {at for item in self.reading.items for at in range(item.first, item.end)}
+        between = set(range(one.end, other.first)) - named
+        marks += [at for at in between if self.reading.tokens[at] in _SEPARATORS]
         marks += [item.first for item in self.reading.list_kind("than") if one.end <= item.first < other.first]
         marks = marks or commas
         if not marks:
             raise Unreadable("two numbers stand together, and it does not say what each is about")
         return max(marks)
-
-    def _is_named(self, at: int) -> bool:
-        return any(item.first <= at < item.end for item in self.reading.items)
 
     def _write_sum(self) -> Claim:
         slot, numbers = self.everything, self._numbers
@@ -312,7 +301,9 @@ class _Writer:
         slot = self.everything
         direction = self.reading.list_kind("rose", "fell", "unchanged")[0].kind
         cohorts = sorted(slot.cohorts)
-        has_start = len(cohorts) > 1 or self._is_start(cohorts)
+        # The only cohort named may be where a change starts: "up since 2023/24".
+        before_named = {self.reading.tokens[item.first - 1] for item in self.reading.list_kind("cohort")[:1]}
+        has_start = len(cohorts) > 1 or (len(cohorts) == 1 and bool(before_named & {"since", "from", "on"}))
         now = replace(slot, cohorts=() if has_start and len(cohorts) == 1 else tuple(cohorts[-1:]))
         comparison: dict[str, Any] = {"comparison": direction, "than": Other(cohort=cohorts[0]) if has_start else None}
         claims = []
@@ -326,13 +317,6 @@ class _Writer:
             else:
                 claims.append(self._write(now, **self._state_value(number)))
         return [self._write(now, **comparison), *claims]
-
-    def _is_start(self, cohorts: Sequence[str]) -> bool:
-        """Return whether the only cohort named is where a change starts: `up since 2023/24`."""
-        if len(cohorts) != 1:
-            return False
-        at = [item.first for item in self.reading.list_kind("cohort")]
-        return bool(at) and self.reading.tokens[at[0] - 1] in ("since", "from", "on")
 
     def _write_comparison(self, comparators: list[Item]) -> list[Claim]:
         reading, pivot = self.reading, comparators[0]

@@ -33,7 +33,7 @@ POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
 CONTEXT = frozenset(_STATED["context"])
 """Labels of what a figure measures; in a comparison, their categories apply to both sides."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
-_READINGS, _MOST_FOUND = 6, 50
+_READINGS = 6
 _NOT_SEARCHED = frozenset(
     "a an and are at by did do does for from how in is many much of or the to was were what which with".split()
 )
@@ -296,7 +296,6 @@ class Index:
         tokens = [f'"{token}"' for token in split_tokens(words) if token not in _NOT_SEARCHED]
         if not tokens:
             return []
-        limit = min(limit, _MOST_FOUND)
         # The first query that finds anything counts: all words in names, then all words in names or descriptions (the
         # plainest statistic first), then any of the words (the best match first).
         every = " ".join(tokens)

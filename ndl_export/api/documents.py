@@ -1,32 +1,46 @@
-"""Builds the API's documents from published releases alone: what there is, and what must be shown with it.
+"""Builds the API's documents from published releases alone, and writes them as files into a release directory.
 
-Figures, in the shape `shapes.Figure`, come from the analyst database's view `releases.figure`.
+Figures, in the shape `shapes.Figure`, come from the analyst database's view `releases.figure`. The files of figures of
+a release are made again only if its bundle, its withdrawal or the program changed, and are replaced only if their
+content did. They are written first, then the documents that lead to them, and the index last.
 """
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
-from urllib.parse import quote
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote
 
 import duckdb
 from pydantic import BaseModel
 
-from ndl_export.analyst_db.dimensions import iter_areas
-from ndl_export.analyst_db.facts import find_newest_release, get_unit, query_current
+from ndl_export.analyst_db import dimensions, facts
+from ndl_export.analyst_db.build import add_all
+from ndl_export.analyst_db.database import Database
 from ndl_export.api import shapes
-from ndl_export.facts.description import DATABASE_FILE, OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import format_missing
+from ndl_export.facts import description, missing
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.release_facts import TITLE, Release
+from ndl_export.facts.release_facts import TITLE, Release, read_releases
+from ndl_export.files import signing, whole_files
 from ndl_export.tables import Table
 from ndl_export.tables.rows import list_levels
-from privacy.doors.sql import quote_identifier
+from privacy.doors.database import open_in_memory
+from privacy.doors.program import compute_program_sha256
+from privacy.doors.sql import quote_identifier, quote_text
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
 INDEX = "index.json"
-LICENCE = shapes.Licence(name=OGL_NAME, url=OGL_ADDRESS)
+RELEASES_FOLDER = "releases"
+FIGURES_FOLDER = f"{description.API_FOLDER}/{RELEASES_FOLDER}/"
+"""Folder of the files of figures, by release, in a release directory."""
+MADE_FROM_FILE = ".made_from.json"
+"""Record of what the files of figures were made from. It is not published, because readers have no use for it."""
+_PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb", "pyarrow")
+LICENCE = shapes.Licence(name=description.OGL_NAME, url=description.OGL_ADDRESS)
 _ABOUT = (
     "Differentially private statistics on school readiness, from linked early-years records: every figure with its 95%"
     " interval, flag and unit. Show the notice and the withdrawal of a release before its figures, and cite it."
@@ -62,7 +76,7 @@ def build_documents(found: Sequence[Release], sums: Mapping[str, str]) -> dict[s
 
     `found` are the releases, oldest first, and `sums` the SHA-256 of each one's file of checksums.
     """
-    current, newest = query_current(found), find_newest_release(found)
+    current, newest = facts.query_current(found), facts.find_newest_release(found)
     documents = {
         "areas.json": build_areas(found),
         "cohorts.json": _build_cohorts(found, current),
@@ -98,7 +112,7 @@ def _build_release(release: Release, current: Mapping[str, str], sums: str) -> s
         cohorts=sorted(release.cohorts),
         current_for=[cohort for cohort, version in current.items() if version == release.version],
         councils=[get_place(council).new_la_code for council in release.councils],
-        missing=format_missing(release.missing),
+        missing=missing.format_missing(release.missing),
         sha256sums=sums,
         tables=list_table_names(release),
         bundle=f"../../{release.version}/",
@@ -113,19 +127,18 @@ def list_table_names(release: Release) -> list[str]:
 
 def iter_tables(found: Sequence[Release]) -> Iterator[shapes.Table]:
     """Yield every table, as the newest release that has it defines it."""
-    defined: dict[str, tuple[Table, Release]] = {}
-    versions: dict[str, list[str]] = {}
+    having: dict[str, list[Release]] = {}
     for release in found:
         for name in list_table_names(release):
-            versions.setdefault(name, []).append(release.version)
-            defined[name] = merge_tables(release.requested)[name], release
-    for name, (table, release) in defined.items():
-        text = build_table_text(table, release)
+            having.setdefault(name, []).append(release)
+    for name, releases in having.items():
+        table = merge_tables(releases[-1].requested)[name]
+        text = build_table_text(table, releases[-1])
         filters = [
             shapes.FilterWithCategories(**dict(each), categories=list(list_levels(table, each.name)))
             for each in text.filters
         ]
-        yield shapes.Table(**dict(text) | {"filters": filters}, releases=versions[name])
+        yield shapes.Table(**dict(text) | {"filters": filters}, releases=[each.version for each in releases])
 
 
 def build_table_text(table: Table, release: Release) -> shapes.TableText:
@@ -133,7 +146,7 @@ def build_table_text(table: Table, release: Release) -> shapes.TableText:
     own = {name: getattr(table, name) for name in ("name", "title", "description", "population", "filters")}
     measures = [
         {name: getattr(each, name) for name in ("name", "label", "decimals", "description")}
-        | {"kind": each.kind.label, "unit": get_unit(each)}
+        | {"kind": each.kind.label, "unit": facts.get_unit(each)}
         for each in table.measures
     ]
     more = {"on_request": release.on_request.origins.get(table.name), "measures": measures}
@@ -144,7 +157,7 @@ def build_areas(found: Sequence[Release]) -> shapes.Areas:
     """Return every area, the widest first; each has the name that the newest release gives it."""
     versions: dict[str, dict[str, None]] = {}
     areas = {}
-    for version, _, _, area in iter_areas(list(found)):
+    for version, _, _, area in dimensions.iter_areas(list(found)):
         versions.setdefault(area.code, {})[version] = None
         areas[area.code] = area
     return shapes.Areas(
@@ -190,7 +203,7 @@ def _build_index(newest: Release | None) -> shapes.Index:
         notice=newest.notice or None if newest else None,
         current_release=newest.version if newest else None,
         licence=LICENCE,
-        links=links | {"analyst_database": f"../../{DATABASE_FILE}", "catalogue": "../../catalogue.jsonld"},
+        links=links | {"analyst_database": f"../../{description.DATABASE_FILE}", "catalogue": "../../catalogue.jsonld"},
     )
 
 
@@ -199,42 +212,134 @@ def iter_figure_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the file of each area of a table, or of one area, from the SQL table `figures`."""
     about, text = dict(build_about(release)), build_table_text(table, release)
-    for code, name, figures in _read_by_area(connection, release.version, table.name, area):
-        head = format_document(
-            shapes.FiguresOfArea(**about, table=text, area_code=code, area_name=name, figures=[])
-        ).decode()
-        # One figure on each line, so that files can be compared and searched line by line.
-        yield f"{table.name}/{code}.json", head.replace('"figures": []', f'"figures": [\n{figures}\n  ]').encode()
-
-
-def _read_by_area(
-    connection: duckdb.DuckDBPyConnection, version: str, table: str, area: str | None = None
-) -> Iterator[tuple[str, str, str]]:
-    """Yield the code, name and figures (a JSON object on each line) of each area of a table, or of one area."""
     query = f"""
         SELECT area_code, any_value(area_name), string_agg({JSON}, ',\n' ORDER BY position)
         FROM figures WHERE release = $version AND "table" = $table AND area_code = coalesce($area, area_code)
         GROUP BY area_code ORDER BY area_code"""
-    yield from connection.execute(query, {"version": version, "table": table, "area": area}).fetchall()
+    found = connection.execute(query, {"version": release.version, "table": table.name, "area": area})
+    for code, name, figures in found.fetchall():
+        head = format_document(shapes.FiguresOfArea(**about, table=text, area_code=code, area_name=name, figures=[]))
+        yield f"{table.name}/{code}.json", fill_figures(head, figures)
+
+
+def fill_figures(document: bytes, figures: str) -> bytes:
+    """Return a document with figures, each on its own line, so that files can be compared and searched by line."""
+    return document.replace(b'"figures": []', f'"figures": [\n{figures}\n  ]'.encode())
 
 
 def iter_release_files(connection: duckdb.DuckDBPyConnection, release: Release) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of every file of a release's figures."""
-    for table in merge_tables(release.requested).values():
-        yield from iter_figure_files(connection, release, table)
-
-
-def build_release_files(release: Release, files: Mapping[str, bytes]) -> bytes:
-    """Return the list of a release's files of figures; `files` has the SHA-256 of each, in binary, by name."""
-    total = hashlib.sha256()
+    """Yield name and content of every file of a release's figures, and last the list of them."""
+    tables, total = merge_tables(release.requested), hashlib.sha256()
+    digests: dict[str, bytes] = {}
+    for table in tables.values():
+        for name, content in iter_figure_files(connection, release, table):
+            digests[name] = hashlib.sha256(content).digest()
+            yield name, content
     areas: dict[str, dict[str, str]] = {}
-    for name, digest in sorted(files.items()):
+    for name, digest in sorted(digests.items()):
         total.update(name.encode() + b"\0" + digest)
         areas.setdefault(PurePosixPath(name).parent.name, {})[PurePosixPath(name).stem] = quote(name)
-    tables = merge_tables(release.requested)
-    listed = [
-        shapes.TableFiles(table=name, title=tables[name].title, areas=areas[name])
-        for name in list_table_names(release)
-        if name in areas
+    files = [
+        shapes.TableFiles(table=name, title=tables[name].title, areas=areas[name]) for name in tables if name in areas
     ]
-    return format_document(shapes.ReleaseFiles(**dict(build_about(release)), sha256=total.hexdigest(), files=listed))
+    about = dict(build_about(release))
+    yield INDEX, format_document(shapes.ReleaseFiles(**about, sha256=total.hexdigest(), files=files))
+
+
+def publish_api(release_dir: Path) -> None:
+    """Update the files of the API from the analyst database; the caller holds the lock of the release directory.
+
+    Raises `UnreadableWithdrawals`.
+    """
+    place, found = release_dir / description.API_FOLDER, read_releases(release_dir)
+    sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
+    wanted = {each.version: _hash_inputs(each, sums[each.version]) for each in found}
+    made = _read_made_from(place)
+    for folder in (place, place / RELEASES_FOLDER, place / "schemas"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (place.parent, place, place / RELEASES_FOLDER, place / "schemas"):
+        folder.chmod(whole_files.FOLDER_MODE)
+    for release in found:
+        if made.get(release.version) != wanted[release.version]:
+            _write_figures(release_dir, release)
+    for gone in {path.name for path in (place / RELEASES_FOLDER).iterdir()} - sums.keys():
+        shutil.rmtree(place / RELEASES_FOLDER / gone)
+    documents = build_documents(found, sums) | {MADE_FROM_FILE: whole_files.format_json(wanted)}
+    for name in sorted(documents, key=lambda name: (name == INDEX, name)):
+        whole_files.write_whole(place / name, documents[name])
+
+
+def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
+    """Build the analyst database of these releases, oldest first, and the table `figures` of `select_figures`."""
+    add_all(Database(connection, comments=False), list(found))
+    select_figures(connection)
+
+
+def select_figures(connection: duckdb.DuckDBPyConnection, version: str | None = None) -> None:
+    """Create the table `figures` in memory, in order of `position`, from an analyst database: of one release or all."""
+    connection.execute(
+        f"""CREATE TABLE memory.figures AS
+        SELECT f.*, row_number() OVER (ORDER BY r.position, t.rowid, "row", m.rowid) AS position
+        FROM ({FIGURES}) AS f
+        JOIN releases.release AS r ON r.release_version = f.release
+        JOIN dimension.published_table AS t ON t.table_name = f."table"
+        JOIN dimension.measure AS m ON m.table_name = f."table" AND m.measure = f.measure
+        WHERE f.release = coalesce($version, f.release)""",
+        {"version": version},
+    )
+
+
+def is_figure_file(name: str) -> bool:
+    """Return whether a file of the release directory, by relative path, is one of the files of figures."""
+    return name.startswith(FIGURES_FOLDER) and not is_list_of_files(name)
+
+
+def is_list_of_files(name: str) -> bool:
+    """Return whether a file of the release directory is the list of a release's files of figures."""
+    return name.startswith(FIGURES_FOLDER) and name.endswith(f"/{INDEX}")
+
+
+def hash_sums_file(release_dir: Path, version: str) -> str:
+    """Return the SHA-256 of a bundle's file of checksums."""
+    return hashlib.sha256((release_dir / version / signing.SUMS_FILE).read_bytes()).hexdigest()
+
+
+def _hash_inputs(release: Release, sums: str) -> str:
+    """Return the SHA-256 of what determines the files of figures of a release."""
+    withdrawal = asdict(release.withdrawal) if release.withdrawal else None
+    parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), sums, withdrawal]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _read_made_from(place: Path) -> dict[str, str]:
+    """Return what each version's files of figures were made from; without releases for which that is not known."""
+    try:
+        made = dict(json.loads((place / MADE_FROM_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+    return {version: each for version, each in made.items() if _is_whole(place / RELEASES_FOLDER / version)}
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a release's folder has its list of files, and every file on it."""
+    try:
+        listed = json.loads((folder / INDEX).read_bytes())["files"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return all((folder / unquote(file)).is_file() for table in listed for file in table["areas"].values())
+
+
+def _write_figures(release_dir: Path, release: Release) -> None:
+    """Write the files of figures of a release, and the list of them."""
+    with open_in_memory() as connection, tempfile.TemporaryDirectory(prefix=".api.", dir=release_dir) as scratch:
+        connection.execute(
+            f"ATTACH {quote_text(release_dir / description.DATABASE_FILE)} AS built (READ_ONLY); USE built"
+        )
+        select_figures(connection, release.version)
+        connection.execute("USE memory")
+        staged = Path(scratch) / release.version
+        for name, content in iter_release_files(connection, release):
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).write_bytes(content)
+        whole_files.set_modes(staged, whole_files.FOLDER_MODE, whole_files.FILE_MODE)
+        whole_files.replace_folder(staged, release_dir / description.API_FOLDER / RELEASES_FOLDER / release.version)

@@ -5,9 +5,9 @@ has is an error that lists the nearest ones.
 """
 
 import difflib
-import hashlib
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,13 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import documents, shapes
-from ndl_export.api.documents import COLUMNS, IS_CURRENT, JSON
-from ndl_export.api.static import hash_sums_file, load_figures
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables.schema import Flag
-from privacy.doors.database import open_in_memory
-from privacy.doors.sql import quote_identifier, quote_text
+from privacy.doors import database, sql
 from sources.reference.cohorts import Cohort
 
 CURRENT, ALL, NO_FLAG = "current", "all", "none"
@@ -38,7 +35,7 @@ _COLUMNS = {
     "measure": "measure",
     "area": "area_code",
     "cohort": "time_period",
-    "flag": f"coalesce(flag, {quote_text(NO_FLAG)})",
+    "flag": f"coalesce(flag, {sql.quote_text(NO_FLAG)})",
 }
 """SQL that each parameter is compared with."""
 _LOG = logging.getLogger(__name__)
@@ -78,33 +75,33 @@ class Snapshot:
         if not found:
             raise NothingReleased(f"{release_dir} holds no release bundle")
         self.releases = {release.version: release for release in found}
-        sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
+        sums = {each.version: documents.hash_sums_file(release_dir, each.version) for each in found}
         self.documents = documents.build_documents(found, sums)
         self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
         tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
-        self._connection = open_in_memory()
-        load_figures(self._connection, found)
+        self._connection = database.open_in_memory()
+        documents.load_figures(self._connection, found)
         # A stranger's query must not read any file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         self._files: dict[str, bytes] = {}
         self._lock = Lock()
-        self.names: dict[str, list[str]] = {
+        cohorts = sorted({cohort for release in found for cohort in release.cohorts})
+        names = {
             "release": [CURRENT, ALL, *self.releases],
-            "table": list(self.tables),
-            "measure": list(dict.fromkeys(measure.name for table in tables for measure in table.measures)),
-            "area": list(self.areas),
-            "cohort": sorted({cohort for release in found for cohort in release.cohorts}),
+            "table": self.tables,
+            "measure": [measure.name for table in tables for measure in table.measures],
+            "area": self.areas,
+            "cohort": cohorts,
             "flag": [NO_FLAG, *map(str, Flag)],
         }
-        labels = {Cohort(code).label: code for code in self.names["cohort"]}
-        also = {"area": {name: code for code, name in self.areas.items()}, "cohort": labels}
-        self._known = {name: {each: each for each in own} | also.get(name, {}) for name, own in self.names.items()}
-        self.filters: dict[str, list[str]] = {}
-        for table in tables:
-            for entry in table.filters:
-                known = self.filters.setdefault(entry.name, [])
-                known += [category for category in entry.categories if category not in known]
+        # Values by every name that a reader may use, for each parameter and each filter.
+        self._names = {parameter: {each: each for each in own} for parameter, own in names.items()}
+        self._names["area"] |= {name: code for code, name in self.areas.items()}
+        self._names["cohort"] |= {Cohort(code).label: code for code in cohorts}
+        self._filters: dict[str, dict[str, str]] = {}
+        for entry in (entry for table in tables for entry in table.filters):
+            self._filters.setdefault(entry.name, {}).update({each: each for each in entry.categories})
 
     def find_figures(self, conditions: Mapping[str, Sequence[str]], limit: int, offset: int, *, csv: bool) -> Page:
         """Return one page of the figures that meet every condition: any of its values, by parameter or filter.
@@ -117,7 +114,7 @@ class Snapshot:
             filters = list(dict.fromkeys(name for table in tables for name in self.tables[table]))
             columns = ", ".join(_build_csv_columns(filters))
         else:
-            columns = JSON
+            columns = documents.JSON
         bound = values | {"limit": limit, "offset": offset}
         page = f"FROM figures WHERE {where} ORDER BY position LIMIT $limit OFFSET $offset"
         cursor = self._connection.cursor().execute(f"SELECT release, {columns} {page}", bound)
@@ -126,7 +123,8 @@ class Snapshot:
         releases = tuple(self.releases[version] for version in dict.fromkeys(row[0] for row in rows))
         if not csv:
             return Page(total, releases, ",\n".join(figure for _, figure in rows))
-        notices = {each.version: _join_notices(each) for each in releases}
+        gone = {each.version: each.withdrawal.sentence if each.withdrawal else "" for each in releases}
+        notices = {each.version: join_parts(gone[each.version], each.notice) for each in releases}
         lines = ((*row, notices[version]) for version, *row in rows)
         return Page(total, releases, format_csv((*header, "notice"), lines))
 
@@ -136,18 +134,17 @@ class Snapshot:
         for place, (name, choices) in enumerate(conditions.items()):
             if name == "release" and ALL in choices:
                 continue
-            if name in self.names:
-                values[f"v{place}"] = [_find(name, each, self._known[name]) for each in choices]
+            if name in self._names:
+                values[f"v{place}"] = [_find(name, each, self._names[name]) for each in choices]
                 condition = f"list_contains($v{place}, {_COLUMNS[name]})"
-                is_current = f"list_contains($v{place}, {quote_text(CURRENT)}) AND {IS_CURRENT}"
+                is_current = f"list_contains($v{place}, {sql.quote_text(CURRENT)}) AND {documents.IS_CURRENT}"
                 parts.append(f"({condition} OR {is_current})" if name == "release" else condition)
-            elif name in self.filters:
+            elif name in self._filters:
                 values[f"f{place}"] = name
-                known = {category: category for category in self.filters[name]}
-                values[f"v{place}"] = [_find(f"category of {name}", each, known) for each in choices]
+                values[f"v{place}"] = [_find(f"category of {name}", each, self._filters[name]) for each in choices]
                 parts.append(f"list_contains($v{place}, filters[$f{place}])")
             else:
-                raise UnknownName("parameter", name, [*self.names, *self.filters, "limit", "offset", "format"])
+                raise UnknownName("parameter", name, [*self._names, *self._filters, "limit", "offset", "format"])
         return " AND ".join(parts), values
 
     def get_area_file(self, version: str, table: str, area: str) -> bytes:
@@ -166,9 +163,8 @@ class Snapshot:
         # Made on the first request, because hashing every figure of England takes four seconds.
         with self._lock:
             if version not in self._files:
-                written = documents.iter_release_files(self._connection.cursor(), release)
-                digests = {name: hashlib.sha256(content).digest() for name, content in written}
-                self._files[version] = documents.build_release_files(release, digests)
+                [(_, listed)] = deque(documents.iter_release_files(self._connection.cursor(), release), maxlen=1)
+                self._files[version] = listed
         return self._files[version]
 
     def get_release(self, version: str) -> Release:
@@ -182,7 +178,7 @@ def build_page(page: Page, offset: int, following: str | None) -> bytes:
     """Return a page of figures as the document `shapes.Figures`."""
     about = [documents.build_about(release) for release in page.releases]
     head = shapes.Figures(total=page.total, offset=offset, next=following, about=about, figures=[])
-    return documents.format_document(head).replace(b'"figures": []', f'"figures": [\n{page.content}\n  ]'.encode())
+    return documents.fill_figures(documents.format_document(head), page.content)
 
 
 def _find(what: str, request: str, known: Mapping[str, str]) -> str:
@@ -194,14 +190,10 @@ def _find(what: str, request: str, known: Mapping[str, str]) -> str:
 
 
 def _build_csv_columns(filters: Sequence[str]) -> list[str]:
-    own = [f"filters[{quote_text(name)}] AS {quote_identifier(name)}" for name in filters]
-    place = COLUMNS.index("filters")
-    plain = [f"{quote_identifier(name)}::VARCHAR AS {quote_identifier(name)}" for name in COLUMNS]
+    own = [f"filters[{sql.quote_text(name)}] AS {sql.quote_identifier(name)}" for name in filters]
+    place = documents.COLUMNS.index("filters")
+    plain = [f"{sql.quote_identifier(name)}::VARCHAR AS {sql.quote_identifier(name)}" for name in documents.COLUMNS]
     return [*plain[:place], *own, *plain[place + 1 :]]
-
-
-def _join_notices(release: Release) -> str:
-    return join_parts(release.withdrawal.sentence if release.withdrawal else "", release.notice)
 
 
 class Latest:

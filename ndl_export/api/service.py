@@ -17,11 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ndl_export.analyst_db.build import NothingReleased
-from ndl_export.api import shapes
-from ndl_export.api.documents import LICENCE, format_document
+from ndl_export.api import documents, shapes
 from ndl_export.api.queries import ALL, CURRENT, NO_FLAG, Latest, UnknownName, build_page
-from ndl_export.facts.description import API_FOLDER
-from ndl_export.facts.release_facts import TITLE
+from ndl_export.facts import description, release_facts
 from ndl_export.files.stores import ASK_FIRST, MEDIA_TYPES
 from ndl_export.pages import kit
 from ndl_export.tables.schema import SCHEMA_VERSION
@@ -30,7 +28,7 @@ MOST_FIGURES, FIGURES = 1_000, 100
 """Largest and usual number of figures on a page."""
 LONGEST_QUERY, LONGEST_PATH, MOST_VALUES = 2_000, 200, 50
 """Longest query and path in bytes, and the largest number of values of one parameter."""
-_ROOT = f"/{API_FOLDER}"
+_ROOT = f"/{description.API_FOLDER}"
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -55,10 +53,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 def create_app(latest: Latest) -> FastAPI:
     """Return the application that serves a release directory, as `latest` reads it."""
     app = FastAPI(
-        title=TITLE,
+        title=release_facts.TITLE,
         version=SCHEMA_VERSION,
         description="Published figures with intervals, flags and units. Show notices and withdrawals, and cite.",
-        license_info={"name": LICENCE.name, "url": LICENCE.url},
+        license_info={"name": documents.LICENCE.name, "url": documents.LICENCE.url},
         openapi_url=f"{_ROOT}/openapi.json",
         # FastAPI's pages fetch scripts from another host, so `/` has a page of our own.
         docs_url=None,
@@ -87,13 +85,14 @@ def _add_documents(app: FastAPI, latest: Latest) -> None:
         responses |= _PROBLEMS if "{" in path else {}
         app.get(f"{_ROOT}{path}", summary=summary, name=shape.__name__, responses=responses)(answer)
 
-    def make_answer(path: str) -> Callable[..., Response]:
-        return lambda request: _answer(request, latest.get().documents[path])
+    def add_plain(path: str) -> None:
+        def answer(request: Request) -> Response:
+            return _answer(request, latest.get().documents[path.removeprefix("/")])
+
+        add(path, answer)
 
     for path in (path for path in shapes.RESOURCES if "{" not in path):
-        answer = make_answer(path.removeprefix("/"))
-        answer.__annotations__ = {"request": Request, "return": Response}
-        add(path, answer)
+        add_plain(path)
 
     def answer_files(request: Request, version: str) -> Response:
         return _answer(request, latest.get().get_release_files(version))
@@ -149,7 +148,9 @@ def _add_figures(app: FastAPI, latest: Latest) -> None:
         conditions = {name: values for name, values in filters.items() if values}
         for name in request.query_params.keys() - {*filters, "limit", "offset", "format"}:
             conditions[name] = request.query_params.getlist(name)
-        csv = format == "csv" or (format is None and _is_csv_wanted(request))
+        accepted = request.headers.get("accept", "")
+        prefers_csv = MEDIA_TYPES["csv"] in accepted and MEDIA_TYPES["json"] not in accepted
+        csv = format == "csv" or (format is None and prefers_csv)
         page = latest.get().find_figures(conditions, limit, offset, csv=csv)
         following = None
         if offset + limit < page.total:
@@ -157,16 +158,11 @@ def _add_figures(app: FastAPI, latest: Latest) -> None:
             following = f"figures?{urlencode([*others, ('offset', str(offset + limit))])}"
         if not csv:
             return _answer(request, build_page(page, offset, following))
-        links = [f'<{LICENCE.url}>; rel="license"', *([f'<{following}>; rel="next"'] if following else [])]
+        links = [f'<{documents.LICENCE.url}>; rel="license"', *([f'<{following}>; rel="next"'] if following else [])]
         answer = _answer(request, page.content.encode(), f"{MEDIA_TYPES['csv']}; charset=utf-8")
         answer.headers["Link"] = ", ".join(links)
         answer.headers["X-Total-Count"] = str(page.total)
         return answer
-
-
-def _is_csv_wanted(request: Request) -> bool:
-    wanted = request.headers.get("accept", "")
-    return MEDIA_TYPES["csv"] in wanted and MEDIA_TYPES["json"] not in wanted
 
 
 def _answer(request: Request, content: bytes, media_type: str = MEDIA_TYPES["json"]) -> Response:
@@ -208,7 +204,7 @@ def _add_problems(app: FastAPI) -> None:
 def _refuse(status: int, title: str, detail: str, nearest: Iterable[str] = ()) -> Response:
     problem = shapes.Problem(title=title, status=status, detail=detail, nearest=list(nearest))
     headers = {"Cache-Control": "no-store"}
-    return Response(format_document(problem), status, media_type="application/problem+json", headers=headers)
+    return Response(documents.format_document(problem), status, media_type="application/problem+json", headers=headers)
 
 
 class Guard:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.analyst_db.build import update_database
-from ndl_export.api.static import publish_api
+from ndl_export.api.documents import publish_api
 from ndl_export.facts import description, directory_files, release_facts, synthetic
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, Register, Upcoming
 from ndl_export.facts.release_facts import SITE_FOLDER, Version, Withdrawal, list_versions, load_withdrawals

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.api import static
+from ndl_export.api import documents
 from ndl_export.bundle import read, release_directory, verify
 from ndl_export.facts import directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
@@ -85,7 +85,7 @@ def publish(
         outcome, replaced = _plan(release_dir, parsed, content, store, known)
         store.clear()
         _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
-        figures = {name: replaced.pop(name) for name in [*replaced] if static.is_figure_file(name)}
+        figures = {name: replaced.pop(name) for name in [*replaced] if documents.is_figure_file(name)}
         _send_all(store, figures, lambda line: tell(f"{line} of figures"), changes=True)
         # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
         check_alone()
@@ -246,13 +246,13 @@ def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
     compared as well, because a file may have been removed from the place.
     """
     sizes = store.list_sizes() or {}
-    lists = [name for name in leading if static.is_list_of_files(name)]
+    lists = [name for name in leading if documents.is_list_of_files(name)]
     found = store.read_all(lists, LARGEST)
     folders = tuple(f"{name.rpartition('/')[0]}/" for name in lists if found[name] == leading[name].read_bytes())
     return {
         name
         for name, path in leading.items()
-        if static.is_figure_file(name) and name.startswith(folders) and sizes.get(name) == path.stat().st_size
+        if documents.is_figure_file(name) and name.startswith(folders) and sizes.get(name) == path.stat().st_size
     }
 
 
@@ -333,12 +333,12 @@ def write_leading_files(
     # `latest` is left out too, because an object store has no links; `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]
-    found = {file.relative_to(scratch).as_posix(): file for file in files if file.name != static.MADE_FROM_FILE}
+    found = {file.relative_to(scratch).as_posix(): file for file in files if file.name != documents.MADE_FROM_FILE}
 
     def rank(name: str) -> tuple[int, str]:
         # The list of a release's figures comes before `releases.json`, which leads to it.
-        if name.startswith(static.FIGURES_FOLDER):
-            return -1 if static.is_list_of_files(name) else -2, name
+        if name.startswith(documents.FIGURES_FOLDER):
+            return -1 if documents.is_list_of_files(name) else -2, name
         folder = API_FOLDER if name.startswith(f"{API_FOLDER}/") else name.partition("/")[0]
         return _LEADING.index(name if name in _LEADING else f"{folder}/"), name
 

@@ -12,15 +12,13 @@ import click
 import yaml
 
 from ndl_export.analyst_db.build import NothingReleased
-from ndl_export.answers.claims import SUPPORTED, InvalidClaim, Judgement, check_claim
+from ndl_export.answers import claims, sentences
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.answers.sentences import check_sentence
 from ndl_export.bundle.check_answer import NOT_CHECKED
 from ndl_export.bundle.row_hashes import check_answer as find_problems
 from pipelines.commands import options
-from pipelines.commands.console import answer, end, show_progress, stop
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending, answer, end, show_progress, stop
 
 _AT_ONCE = 64
 """Requests that are answered at the same time; more are refused with 503."""
@@ -57,18 +55,18 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
         questions = Questions(published)
         try:
             if file:
-                judgement = check_claim(questions, yaml.safe_load(file.read_text(encoding="utf-8")))
+                judgement = claims.check_claim(questions, yaml.safe_load(file.read_text(encoding="utf-8")))
             else:
-                judgement = check_sentence(questions, sentence or "")
-        except (InvalidClaim, yaml.YAMLError) as error:
+                judgement = sentences.check_sentence(questions, sentence or "")
+        except (claims.InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file}: {error}")
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
     answer(asdict(judgement) | proof, lambda: _describe_judgement(judgement))
-    if judgement.verdict != SUPPORTED:
+    if judgement.verdict != claims.SUPPORTED:
         end(Ending.HOLD)
 
 
-def _describe_judgement(judgement: Judgement) -> str:
+def _describe_judgement(judgement: claims.Judgement) -> str:
     readings = [f"  could mean: {each}" for each in judgement.readings]
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
     return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", *readings, corrected)))

@@ -1,4 +1,4 @@
-"""Parts that commands share: the group that loads them, forms of output, signs of progress, and exits with an error."""
+"""Parts that commands share: exit statuses, the group that loads commands, forms of output, and signs of progress."""
 
 import atexit
 import gc
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,13 +18,65 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from assets.home.software import pause_garbage_collection
-from pipelines.ending import Ending, find_ending
 from privacy.doors import environment
 
 if TYPE_CHECKING:
     from pipelines.reports.document import Report
 
 HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class Ending(IntEnum):
+    """Exit status of a command that did not finish its work; 0 means that it did."""
+
+    INPUT = 1
+    USAGE = 2
+    BUDGET = 3
+    HOLD = 4
+    FAULT = 5
+
+
+class RunStopped(Exception):
+    """Raised if a run cannot continue; the message says why and what to do."""
+
+    def __init__(self, message: str, ending: Ending = Ending.INPUT) -> None:
+        super().__init__(message)
+        self.ending = ending
+
+
+ENDINGS = {
+    Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough", "AccuracyOutOfReach"),
+    Ending.HOLD: (
+        *("WaitsForApproval", "WaitsForAcceptance", "NotPublished", "NotAsSigned"),
+        *("InUse", "BeingRestored", "PlaceInUse"),
+    ),
+    Ending.FAULT: (
+        *("StepFailed", "NotEnoughMemory", "Damaged", "LogBroken", "StoreError"),
+        *("UnreadableRegister", "UnreadableWithdrawals", "UnreadableAnchor"),
+        *("LedgerError", "LedgerCorrupt", "LedgerUnavailable"),
+    ),
+    Ending.USAGE: ("NoSuchCohort",),
+    Ending.INPUT: ("ReleaseConflict", "UnusableAddress"),
+}
+"""Class names of errors by exit status. They are names so that no command imports what it does not use. Any other error
+of the project is about the input; all other errors are faults."""
+
+
+def find_ending_by_name(error: str) -> Ending:
+    """Return the exit status of a run stopped by a project error with this class name."""
+    return next((ending for ending, names in ENDINGS.items() if error in names), Ending.INPUT)
+
+
+def find_ending(error: Exception) -> Ending:
+    """Return the exit status of an error, by the nearest of its classes in `ENDINGS`."""
+    from assets.home.errors import is_own
+
+    if isinstance(error, RunStopped):
+        return error.ending
+    if not is_own(error):
+        return Ending.FAULT
+    named = {name: ending for ending, names in ENDINGS.items() for name in names}
+    return next((named[each.__name__] for each in type(error).__mro__ if each.__name__ in named), Ending.INPUT)
 
 
 def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:

@@ -8,8 +8,7 @@ import click
 import duckdb
 
 from pipelines.commands import options
-from pipelines.commands.console import answer, end, show_progress, stop, stop_for_problems
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending, answer, end, show_progress, stop, stop_for_problems
 from privacy import normalise
 from privacy.doors.database import open_in_memory
 from privacy.normalise import VALID

@@ -11,22 +11,16 @@ from typing import Any, get_args
 
 import click
 
+from assets.home import processing_log, retention_policy
 from assets.home.paths import ExtractStore, Home
-from assets.home.processing_log import LogEntry, read_entries, verify
-from assets.home.retention_policy import get_retention
 from assets.intake.parts import PartStore
+from assets.keeping import forgetting, retention, withdrawing
 from assets.keeping import restore as restoring
 from assets.keeping.backup import Part, back_up, list_expired_backups
-from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym
-from assets.keeping.forgetting import forget as remove_rows
-from assets.keeping.restore import ANY_HOLDER
-from assets.keeping.retention import find_shreddable, shred_taken
-from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
 from ndl_export.pages.number_format import format_size
 from pipelines.commands import options
-from pipelines.commands.console import answer, end, show, show_progress, stop, wait_for_yes
+from pipelines.commands.console import Ending, answer, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_extract_options, add_home_option
-from pipelines.ending import Ending
 from pipelines.reports.document import Report, write_plain, write_text
 from privacy.doors.age import read_identity
 from privacy.keys import RESTRICTED, KeyRing
@@ -73,23 +67,22 @@ def forget(
     ring = KeyRing.load(keys, RESTRICTED)
     if pseudonym:
         typed = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
-        found = find_rows_by_pseudonym(home, typed, code, ring)
+        found = forgetting.find_rows_by_pseudonym(home, typed, code, ring)
     else:
-        found = find_rows(home.get_extract(str(source), str(code), str(council)), rows, ring, linked=not this_row_only)
+        extract = home.get_extract(str(source), str(code), str(council))
+        found = forgetting.find_rows(extract, rows, ring, linked=not this_row_only)
     if yes:
         with show_progress("Removing rows, and rebuilding what depends on them"):
-            found = remove_rows(home, found, ring, objection=objection)
+            found = forgetting.forget(home, found, ring, objection=objection)
     facts = _build_facts(found) | {"done": yes, "objection": objection}
-    landed: list[Path] = []
-    if landing and landing.is_dir():
-        for each in found.extracts:
-            landed += list_cohort_files(landing, each.council, each.source, each.cohort)
+    of_extracts = [(each.council, each.source, each.cohort) for each in found.extracts]
+    landed = [file for own in of_extracts if landing and landing.is_dir() for file in list_cohort_files(landing, *own)]
     numbers = {each: ", ".join(map(format_row_number, each.rows)) for each in found.extracts}
     text = write_plain("forgotten.md.j2", numbers=numbers, done=yes, objection=objection, landed=landed, **vars(found))
     answer(facts, lambda: text, waits=not yes)
 
 
-def _build_facts(found: Forgotten) -> dict[str, Any]:
+def _build_facts(found: forgetting.Forgotten) -> dict[str, Any]:
     """Return the facts, with rows of parts numbered as people number them."""
     facts = asdict(found)
     for extract in facts["extracts"]:
@@ -114,7 +107,7 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
         stop(f"landing folder {landing} does not exist")
     with show_progress("Shredding" if yes else "Looking through landing"):
         ring, code = KeyRing.load(keys, RESTRICTED), cohort.code if cohort else None
-        found = (shred_taken if yes else find_shreddable)(landing, home, ring, code)
+        found = (retention.shred_taken if yes else retention.find_shreddable)(landing, home, ring, code)
     names = [file.landed.name for file in found.ready]
     lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
     lines += [f"kept: {sentence}" for sentence in found.kept]
@@ -184,12 +177,12 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
     """
     ring = KeyRing.load(keys, RESTRICTED)
     if not yes:
-        parts = list_parts_to_withdraw(store, ring, number, reason)
+        parts = withdrawing.list_parts_to_withdraw(store, ring, number, reason)
         named = [f"part {part.number} of {extract.name}" for extract, part in parts]
         lines = [f"Would be withdrawn: {each}" for each in named]
         return answer({"done": False, "parts": named}, lambda: "\n".join(lines), waits=True)
     with show_progress("Taking the part back, and rebuilding what depends on it"):
-        done, not_linked = withdraw(landing.resolve(), store, ring, number, reason)
+        done, not_linked = withdrawing.withdraw(landing.resolve(), store, ring, number, reason)
     parts_done = {f"part {part} of {extract.name}": is_in for (extract, part), is_in in done.items()}
     lines = [
         f"Withdrawn: {part}; {'the other parts stay' if is_in else 'no other part is in'}"
@@ -213,10 +206,10 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
 
     A summary by default; --all shows it line by line, and --json has every line.
     """
-    found = (verify if check else read_entries)(home)
+    found = (processing_log.verify if check else processing_log.read_entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
-    kinds: dict[tuple[str, str, str], list[LogEntry]] = {}
+    kinds: dict[tuple[str, str, str], list[processing_log.LogEntry]] = {}
     for entry in found:
         kinds.setdefault((entry.what, entry.cohort, entry.release), []).append(entry)
     text = write_text("processing_log.md.j2", found=found, kinds=kinds, checked=check, everything=everything)
@@ -247,10 +240,10 @@ def backup(part: Part, folder: Path, recipients: tuple[str, ...], home: Home, ke
     Records are the ledger, measurements, approvals, removals and logs: back them up after every release and removal.
     Copy the rest of the home folder with any file backup.
     """
-    limit = get_retention()
+    limit = retention_policy.get_retention()
     with show_progress(f"Backing up the {part}"):
         # either code location may make a backup, so only the keys that both hold are required
-        made = back_up(home, part, keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
+        made = back_up(home, part, keys, KeyRing.load(keys, restoring.ANY_HOLDER), folder, recipients)
     old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
     lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]
     lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
@@ -295,8 +288,8 @@ def restore(
     facts = {"done": yes} | {name: getattr(manifest, name) for name in ("part", "made_at", "software", "epoch")}
     facts |= {"files": len(manifest.files), "restored": found.done, "to_do": found.to_do, "lacking": found.lacking}
     lines = [
-        f"A backup of {manifest.part}, {manifest.compute_age().days} days old, by readiness {manifest.software}: whole,"
-        " and of these keys",
+        f"A backup of {manifest.part}, {manifest.compute_age().days} days old, by readiness {manifest.software}:"
+        " complete, and made with these keys",
         *(f"{'restored' if yes else 'would be restored'}: {each}" for each in found.done),
         *(f"to do: {each}" for each in found.to_do),
         *(f"! {each}" for each in found.lacking),

@@ -8,18 +8,15 @@ import click
 from assets.home.installation import Installation
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.keeping.withdrawing import open_home
-from assets.linkage.inputs import find_measuring_release
-from assets.linkage.review import draw_review, take_review
-from assets.linkage.review import open_sheet as opened
-from assets.linkage.row_numbers import explain_link, parse_row, write_linked_rows
+from assets.linkage import inputs, row_numbers
+from assets.linkage.review import draw_review, open_sheet, take_review
 from assets.returns.accounts import ReturnState, check_anchored
 from assets.returns.agreements import InvalidAgreement, load_all
 from assets.returns.make import release
 from pipelines.commands import options
-from pipelines.commands.console import answer, show_progress, stop, stop_for_problems
+from pipelines.commands.console import Ending, answer, show_progress, stop, stop_for_problems
 from pipelines.commands.pipeline_options import add_cohort_options, add_extract_options, add_home_option
 from pipelines.commands.returns import returns
-from pipelines.ending import Ending
 from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.chained_log import read_entries
 from privacy.doors import environment, files
@@ -56,11 +53,11 @@ def explain(store: CohortStore, first: str, second: str, keys: Path) -> None:
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
-    rows = parse_row(first), parse_row(second)
+    rows = row_numbers.parse_row(first), row_numbers.parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with show_progress("Linking again"):
         open_home(store.home, keys)
-        found = explain_link(store, *rows, ring)
+        found = row_numbers.explain_link(store, *rows, ring)
     reason = _REASONS[found["why"]].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
     text = write_text("explanation.md.j2", **found, reason=reason, probability=_format_probability)
     answer(found, lambda: format_text(text))
@@ -89,7 +86,7 @@ def rows(store: CohortStore, out: Path, keys: Path) -> None:
     ring = KeyRing.load(keys, ROWS)
     with show_progress("Numbering rows"):
         open_home(store.home, keys)
-        count = write_linked_rows(store, out, ring)
+        count = row_numbers.write_linked_rows(store, out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only; remove it when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
@@ -122,11 +119,11 @@ def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
 @options.own_key
 @options.add_option("--signer", "; here the pipeline's", required=True)
 @click.option("--out", type=options.OUT, required=True, help="Where to write: a CSV file.")
-def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
+def open_review_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
-    files.write(out, opened(file, key_file, signer))
+    files.write(out, open_sheet(file, key_file, signer))
     click.echo(f"{out}: fill in decision (match, not a match, cannot tell) and reviewer (a code, no name)")
 
 
@@ -141,7 +138,7 @@ def take(store: CohortStore, decisions: tuple[Path, ...]) -> None:
     """
     open_home(store.home)
     # a sample is measured once: its noisy counts would not describe later decisions
-    if release := find_measuring_release(store):
+    if release := inputs.find_measuring_release(store):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
     report = take_review(store, decisions)
     click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")

@@ -8,8 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pipelines.commands.console import stop
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending, stop
 from privacy.doors import environment
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort, list_cohort_codes

@@ -8,37 +8,24 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
-from assets.home.errors import translate_errors
 from assets.home.paths import CohortStore, Home
-from assets.release import decision_sheet, sign_off
-from assets.release.fix_release import compute_remaining_budget
-from assets.release.planning import compute_expected_accuracy
-from assets.release.record import check_known
+from assets.release import decision_sheet, fix_release, planning, record, sign_off, synthetic_children, tabulate
 from assets.release.requests.register import publish_register
-from assets.release.synthetic_children import find_differing_files, make_synthetic_children, publish_synthetic
-from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
-from ndl_export.api.static import is_figure_file
+from ndl_export.api.documents import is_figure_file
 from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
 from ndl_export.bundle.verify import verify as check
-from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
-from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.facts.on_request import OnRequest, merge_tables
-from ndl_export.facts.release_facts import SITE_FOLDER, WITHDRAWN_FILE, InvalidVersion, Version
+from ndl_export.facts import description, directory_files, on_request, release_facts
 from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.stores import is_url
-from ndl_export.publish import upload
-from ndl_export.publish.release_diff import diff as compared
-from ndl_export.publish.upload import Published
+from ndl_export.publish import release_diff, upload
 from pipelines.commands import options
-from pipelines.commands.console import answer, end, is_json_wanted, show, show_progress, stop
+from pipelines.commands.console import Ending, answer, end, is_json_wanted, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
 from pipelines.commands.sign_off import Signing, add_signing_options, describe_signed
-from pipelines.ending import Ending
 from pipelines.release_calendar import publish_release
 from pipelines.reports.budget import build_statement, report_budget, report_plan
 from pipelines.reports.document import format_text, write_plain, write_text
@@ -70,8 +57,9 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with show_progress("Planning"):
-        room = compute_remaining_budget(store, share)
-        found = {"cohort": store.cohort, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
+        room = fix_release.compute_remaining_budget(store, share)
+        expected = planning.compute_expected_accuracy(councils, room.share)
+        found = {"cohort": store.cohort, **expected, "budget": asdict(room)}
     show(report_plan(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
@@ -100,8 +88,8 @@ def verify(bundle: str, signer: Path | None) -> None:
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
     with show_progress(f"Checking {bundle}"):
         report = check(bundle, signer)
-    facts = asdict(replace(report, files={})) | {"ok": report.ok}
-    answer({name: fact for name, fact in facts.items() if name != "files"}, lambda: str(report))
+    facts = {name: fact for name, fact in asdict(replace(report, files={})).items() if name != "files"}
+    answer(facts | {"ok": report.ok}, lambda: str(report))
     if not report.ok:
         end(Ending.INPUT)
 
@@ -117,14 +105,17 @@ def recompute(bundle: Path) -> None:
     """
     synthetic = (bundle / CSV_FILE).is_file()
     with show_progress(f"Computing {bundle} again"):
-        found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
+        if synthetic:
+            found = tabulate.Differing(list(synthetic_children.find_differing_files(bundle)), [])
+        else:
+            found = tabulate.find_differing_tables(bundle)
     facts = {"bundle": str(bundle), "differing": found.figures, "ok": not found.figures}
     same = "every file is what the noisy counts of the release give, to the byte"
     if not synthetic:
-        number = len(merge_tables(OnRequest.read_bundle(bundle).tables))
+        number = len(on_request.merge_tables(on_request.OnRequest.read_bundle(bundle).tables))
         facts |= {"tables": number, "not_to_the_last_bit": found.last_digits}
         why = f"{', '.join(found.last_digits)} not to the last bit: another processor or other versions of libraries"
-        exact = f"{SAME_DIGITS} digits ({why} made them)" if found.last_digits else "the last bit"
+        exact = f"{tabulate.SAME_DIGITS} digits ({why} made them)" if found.last_digits else "the last bit"
         same = f"{number} tables are what the noisy counts give, to {exact}"
     if is_json_wanted() or not found.figures:
         answer(facts, lambda: f"{bundle}: {same}")
@@ -161,23 +152,20 @@ def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, coh
     if out is not None and out.is_dir() and any(out.iterdir()):
         stop(f"{out} is not empty: give a folder that is new or empty")
     code = cohort.code if cohort else None
-    with show_progress("Drawing synthetic children"), translate_errors():
+    with show_progress("Drawing synthetic children"):
         if out is not None:
             if not (folder := _find_bundle(bundle, home)).is_dir():
                 stop(f"{folder} does not exist: give the folder of a bundle", Ending.USAGE)
-            made = make_synthetic_children(folder, code, seed)
+            made = synthetic_children.make_synthetic_children(folder, code, seed)
             write_unsigned(out, made)
         else:
             assert home is not None
-            made = publish_synthetic(home, KeyRing.load(keys, RELEASE), bundle, code, seed)
+            made = synthetic_children.publish_synthetic(home, KeyRing.load(keys, RELEASE), bundle, code, seed)
             out = home.release / SYNTHETIC_FOLDER / bundle
     children = made.rows.num_rows
     facts = {"folder": str(out), "seed": seed, "children": children, "outside": list(made.outside)}
     facts |= {name: getattr(made, name) for name in ("cohort", "compared", "within", "changed")}
-    facts |= {
-        "agreements": [asdict(each) for each in made.agreements],
-        "held_out": [asdict(each) for each in made.held_out],
-    }
+    facts |= {name: list(map(asdict, getattr(made, name))) for name in ("agreements", "held_out")}
     text = (
         f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
         f" {SMALLEST_GROUP} or more, {made.within:,} are matched within their interval; {QUALITY_FILE} says more."
@@ -199,13 +187,22 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
     interruption or a withdrawal: it sends only what is missing. Credentials come from the environment, as the store's
     library expects.
     """
-    with show_progress(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), translate_errors():
+    with show_progress(f"Publishing {version}" if yes else f"Comparing {version} with {url}"):
         if yes:
             found = publish_release(home, version, url, signer, partial(click.echo, err=True))
         else:
-            known = partial(check_known, home)
+            known = partial(record.check_known, home)
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
-    facts = _build_published_facts(found, version) | {"done": yes}
+    facts = {
+        "version": version,
+        "url": found.store.url,
+        "sent": {each: found.sizes[each] for each in found.sent},
+        "removed": list(found.removed),
+        "there": len(found.there),
+        "current": str(found.current) if found.current else None,
+        "withdrawn": found.withdrawn.sentence if found.withdrawn else None,
+        "done": yes,
+    }
     text = write_plain(
         "published.md.j2",
         found=found,
@@ -218,20 +215,7 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
     answer(facts, lambda: text, waits=not yes and bool(found.sent or found.removed))
 
 
-def _build_published_facts(found: Published, version: str) -> dict[str, Any]:
-    """Return facts about files that were sent, or would be; JSON-ready."""
-    return {
-        "version": version,
-        "url": found.store.url,
-        "sent": {each: found.sizes[each] for each in found.sent},
-        "removed": list(found.removed),
-        "there": len(found.there),
-        "current": str(found.current) if found.current else None,
-        "withdrawn": found.withdrawn.sentence if found.withdrawn else None,
-    }
-
-
-def _iter_sent_lines(found: Published) -> Iterator[str]:
+def _iter_sent_lines(found: upload.Published) -> Iterator[str]:
     """Yield a line for each file that would be sent, but only one for all of a release's files of figures."""
     figures: dict[str, list[int]] = {}
     for name in found.sent:
@@ -243,19 +227,19 @@ def _iter_sent_lines(found: Published) -> Iterator[str]:
         yield f"{folder}/  ({len(sizes)} files, {sum(sizes):,} bytes)"
 
 
-def _list_places(found: Published, version: str) -> dict[str, str]:
+def _list_places(found: upload.Published, version: str) -> dict[str, str]:
     """Return the addresses of a release, by what is there."""
     address = found.store.format_address
     places = {
         "Bundle": address(f"{version}/"),
         "Archives": f"{address(f'{version}.zip')}, .tar",
-        "Analyst database": address(DATABASE_FILE),
-        "Catalogue, feed": f"{address(CATALOGUE_FILE)}, {FEED_FILE}",
-        "API": address(f"{API_FOLDER}/index.json"),
+        "Analyst database": address(description.DATABASE_FILE),
+        "Catalogue, feed": f"{address(directory_files.CATALOGUE_FILE)}, {directory_files.FEED_FILE}",
+        "API": address(f"{description.API_FOLDER}/index.json"),
     }
     if found.current:
-        places["Release page"] = address(f"{SITE_FOLDER}/index.html")
-        places["Current release"] = f"{found.current}, as {address(LATEST_FILE)} says"
+        places["Release page"] = address(f"{release_facts.SITE_FOLDER}/index.html")
+        places["Current release"] = f"{found.current}, as {address(directory_files.LATEST_FILE)} says"
     else:
         places["Current release"] = "none: every release is withdrawn"
     return places
@@ -277,7 +261,7 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
     enough have signed.
     """
     store, to_sign = home.get_cohort(""), dict[str, str]()
-    with translate_errors(), show_progress(f"Withdrawing {version}"):
+    with show_progress(f"Withdrawing {version}"):
         if yes and not signing.is_wanted:
             # only a demonstration's key signs by itself; people sign on their own machines
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
@@ -295,7 +279,7 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
         found = sign_off.sign_request(store, request, to_sign["sheet_sha256"], by)
         signed = describe_signed(found, f"the withdrawal of {version}", "Now withdraw it, with --yes.")
         return answer(asdict(found), lambda: signed)
-    register = home.release / WITHDRAWN_FILE
+    register = home.release / release_facts.WITHDRAWN_FILE
     text = write_plain("withdrawn.md.j2", version=version, done=yes, newest=newest, register=register, to_sign=to_sign)
     facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
     answer(facts, lambda: text, waits=not yes)
@@ -314,7 +298,7 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     the home folder. Signatures are not checked: `verify` does that.
     """
     with show_progress("Comparing"):
-        found = compared(_find_bundle(before, home), _find_bundle(now, home)).build_document()
+        found = release_diff.diff(_find_bundle(before, home), _find_bundle(now, home)).build_document()
     text = write_text("differences.md.j2", **found, everything=everything, most=_FIGURES_SHOWN)
     answer(found, lambda: format_text(text, sys.maxsize))
 
@@ -322,7 +306,7 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
 def _find_bundle(named: str, home: Home | None) -> Path:
     """Return the folder of a version in the home folder, or the path itself."""
     try:
-        version = str(Version.parse(named))
-    except InvalidVersion:
+        version = str(release_facts.Version.parse(named))
+    except release_facts.InvalidVersion:
         return Path(named)
     return home.release / version if home else Path(named)

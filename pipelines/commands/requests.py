@@ -15,10 +15,9 @@ from assets.release.requests.request import TEMPLATE, read_requests
 from ndl_export.facts.synthetic import QUALITY_FILE
 from ndl_export.tables.pupil import FAMILY
 from pipelines.commands import options
-from pipelines.commands.console import answer, end, show, show_progress, stop
+from pipelines.commands.console import Ending, answer, end, show, show_progress, stop
 from pipelines.commands.pipeline_options import add_home_option, as_installation, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
-from pipelines.ending import Ending
 from pipelines.reports.document import Report, write_text
 from pipelines.run import choose_request_release, run_cohort
 from privacy.doors import files

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from assets.returns.agreements import InvalidAgreement, draft, load
-from assets.returns.open import open_receipt
-from assets.returns.open import open_return as open_one
+from assets.returns.open import open_receipt, open_return
 from pipelines.commands import options
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop, stop_for_problems
 from pipelines.reports.document import write_plain
@@ -102,10 +101,11 @@ def keygen(out: Path) -> None:
 @options.add_option("--signer", "; here the pipeline's", required=True)
 @options.add_option("--council-file", "; if the extract needs one")
 @click.option("--out", type=options.FOLDER, required=True, help="Where to write; the files name children.")
-def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
+def open_file(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     with show_progress("Opening the return"):
-        (page, workbook, csv), warnings = open_one(file, extract, key_file, signer, council_file, out, dt.date.today())
+        written, warnings = open_return(file, extract, key_file, signer, council_file, out, dt.date.today())
+    page, workbook, csv = written
     for sentence in warnings:
         click.echo(f"warning: {sentence}", err=True)
     click.echo(f"Page:   {page}  (open it in a browser, or print it)")

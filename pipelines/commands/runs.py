@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,9 +16,8 @@ from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import options
-from pipelines.commands.console import end, show, show_progress, stop, wait_for_yes
+from pipelines.commands.console import Ending, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import Choices, add_home_option, as_installation, choices
-from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 from privacy.keys import KeyRing
 from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils
@@ -81,25 +81,16 @@ def synth(
 
     if as_of and england:
         raise click.UsageError("--as-of is for the pilot councils alone: leave out --england")
-    drawn_from = DEFAULT_SEED if seed is None else seed
+    drawn: dict[str, Any] = {"scale": scale, "contract_names": contract_names}
+    drawn["seed"] = DEFAULT_SEED if seed is None else seed
     if not yes and landing.is_dir() and has_arrivals(landing, cohort.code):
         click.echo(f"{landing} holds extracts of cohort {cohort.code}; synthetic ones would take their place.")
         wait_for_yes()
     with show_progress("Writing synthetic extracts"):
         if as_of:
-            world = GrowingWorld.draw(
-                cohort.code, open_cohorts, scale=scale, seed=drawn_from, contract_names=contract_names
-            )
-            world.write(landing, as_of.date())
+            GrowingWorld.draw(cohort.code, open_cohorts, **drawn).write(landing, as_of.date())
         else:
-            generate(
-                landing,
-                cohort.code,
-                scale=scale,
-                seed=drawn_from,
-                councils="england" if england else "pilot",
-                contract_names=contract_names,
-            )
+            generate(landing, cohort.code, councils="england" if england else "pilot", **drawn)
     click.echo(f"Extracts are in {landing}; the truth is beside it, in {landing.resolve().parent}/truth*.parquet")
     if as_of:
         click.echo(f"Set READINESS_COUNCILS={landing.resolve().parent}/councils, so that files can delete records.")

@@ -13,8 +13,7 @@ import click
 from assets.pseudonymise.tokens_file import Pseudonymised, has_quintile
 from assets.pseudonymise.tokens_file import pseudonymise as run
 from pipelines.commands import options
-from pipelines.commands.console import show_progress, stop, write_page
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending, show_progress, stop, write_page
 from pipelines.reports.document import Report, write_plain, write_text
 from privacy.keys import SENDER, KeyRing
 from sources.contracts import CONTRACTS

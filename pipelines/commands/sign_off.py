@@ -12,23 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import CohortStore, Home
 from assets.home.signers import note_signers
-from assets.release import fix_release, holds, sign_off
-from assets.release.decision_sheet import write_decision_sheet
-from assets.release.holds import Hold, State
-from assets.release.record import read_record
-from assets.release.sign_off import Count, check_read
+from assets.release import decision_sheet, fix_release, holds, record, sign_off
 from pipelines.commands import console, options
-from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
+from pipelines.commands.console import Ending, answer, is_json_wanted, show_progress, stop
 from pipelines.commands.keys import keys
 from pipelines.commands.pipeline_options import Choices, add_cohort_options, add_home_option, choices, gather
 from pipelines.commands.runs import release
-from pipelines.ending import Ending
 from pipelines.reports.document import format_text, write_text
 from pipelines.run import choose_release
 from privacy.doors import files
 from privacy.keys import generate_private_pem, load_own_key
-from privacy.release.approval import parse_signature, sign_content
-from privacy.release.policy import format_public_key, load_policy
+from privacy.release import approval, policy
 from sources.reference.cohorts import Cohort
 
 
@@ -49,12 +43,12 @@ class Signing:
         if self.key_file and self.signature:
             stop("give --key or --signature, not both", Ending.USAGE)
         if self.signature:
-            return parse_signature(self.signature.read())
+            return approval.parse_signature(self.signature.read())
         if self.key_file is None:
             return None
         if self.sheet_read is None:
             stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
-        check_read(self.sheet_read, sheet_now)
+        sign_off.check_read(self.sheet_read, sheet_now)
         return load_own_key(self.key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
 
 
@@ -124,13 +118,13 @@ def approve(
             options = fix_release.ReleaseOptions(*choices)
             release = version or choose_release(home, cohort)
             # without options a release goes on as it was begun, so that people need not repeat them
-            if options == fix_release.ReleaseOptions() and cohort.code in read_record(home, release):
+            if options == fix_release.ReleaseOptions() and cohort.code in record.read_record(home, release):
                 options = sign_off.read_begun_options(store, release)
             request = sign_off.build_next_request(store, release, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )
-        written = write_decision_sheet(store, request)
+        written = decision_sheet.write_decision_sheet(store, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signing.load(written.sheet_sha256)
     if by is None:
@@ -156,7 +150,7 @@ HOW_TO_SIGN = (
 )
 
 
-def describe_signed(found: Count, what: str, then: str) -> str:
+def describe_signed(found: sign_off.Count, what: str, then: str) -> str:
     """Return the text after signing: what was signed, and the next step, which is `then` if enough people signed."""
     another = "Another person must sign, with a key of their own, before it goes on."
     next_step = another if found.signed < found.needed else then
@@ -180,7 +174,7 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
             file.write(generate_private_pem(secret.encode()))
     except FileExistsError:
         console.stop(f"{out} is there already; keys are never replaced in place")
-    public = format_public_key(load_own_key(out, lambda: secret).public_key())
+    public = policy.format_public_key(load_own_key(out, lambda: secret).public_key())
     lines = yaml.safe_dump([{"name": name, "role": role, "key": public, "public": False}], sort_keys=False)
     click.echo(f"Private key: {out}\nFor sign_off.people of the policy:\n")
     click.echo("".join(f"    {line}\n" for line in lines.splitlines()), nl=False)
@@ -246,7 +240,7 @@ def _accept(
         files.write(store.acceptance_to_sign, unsigned.message)
         click.echo(f"File to sign: {store.acceptance_to_sign}\n{HOW_TO_SIGN}", err=is_json_wanted())
         return
-    person, signed = sign_content(ledger, load_policy().sign_off, unsigned, by)
+    person, signed = approval.sign_content(ledger, policy.load_policy().sign_off, unsigned, by)
     if for_dagster:
         lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
@@ -255,10 +249,10 @@ def _accept(
     click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=is_json_wanted())
 
 
-def _build_facts(state: State, cohort: str) -> dict[str, Any]:
+def _build_facts(state: holds.State, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
 
-    def build_fact(hold: Hold) -> dict[str, str]:
+    def build_fact(hold: holds.Hold) -> dict[str, str]:
         return {name: getattr(hold, name) for name in ("name", "cause", "council", "source", "sentence")}
 
     return {

@@ -18,12 +18,10 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
+from assets.home import processing_log, retention_policy
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, record
-from assets.home.retention_policy import get_retention
 from assets.keeping.retention import expire, find_due_items
-from privacy.doors.environment import get_dagster_home
-from privacy.doors.locks import hold_lock, is_held
+from privacy.doors import environment, locks
 from privacy.keys import KeyRing
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
@@ -117,7 +115,7 @@ def open_history(home: Home) -> dg.DagsterInstance:
 
     The caller closes it.
     """
-    if (named := get_dagster_home()) is not None:
+    if (named := environment.get_dagster_home()) is not None:
         return dg.DagsterInstance.from_config(str(named))
     return open_instance(home) if home.dagster.is_dir() else dg.DagsterInstance.ephemeral()
 
@@ -141,7 +139,7 @@ def _mark_alive(folder: Path) -> Iterator[dict[str, str]]:
     place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
     unlocked = place.with_suffix("")
     # locked before it gets the name that others look for: unlocked, it would be taken for a dead process's file
-    with hold_lock(unlocked):
+    with locks.hold_lock(unlocked):
         try:
             unlocked.rename(place)
             yield {PROCESS: place.name}
@@ -159,7 +157,7 @@ def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
     """Mark the runs of dead processes as failed."""
     unfinished = instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED))
     # Read after the runs, because a process has its file before it has a run.
-    alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}
+    alive = {place.name for place in folder.glob(f"*{_ALIVE}") if locks.is_held(place)}
     for run in unfinished:
         # anyone who starts a run in Dagster can write its tags, so no path is built from one; a run with a parent was
         # executed again in Dagster and has inherited them
@@ -167,7 +165,7 @@ def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
             place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
     for place in folder.glob(f"*{_ALIVE}"):
-        if not is_held(place):
+        if not locks.is_held(place):
             place.unlink(missing_ok=True)
 
 
@@ -185,7 +183,7 @@ def expire_all(
     Returns a sentence for each thing that was removed, or would be with `dry_run`. `storage` is Dagster's, by default
     that of the home folder if it exists. Raises `InUse` and `InvalidRetention`.
     """
-    policy, now = get_retention(), now or dt.datetime.now(dt.UTC)
+    policy, now = retention_policy.get_retention(), now or dt.datetime.now(dt.UTC)
     found = (find_due_items if dry_run else expire)(home, landing, keys, now)
     sentences = [
         f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held
@@ -201,7 +199,7 @@ def expire_all(
         if number := runs.get_runs_count(old):
             sentences.append(f"{number} runs of Dagster's storage, before {before:%Y-%m-%d}")
             if not dry_run:
-                record(home, Processing.EXPIRY, note=sentences[-1])
+                processing_log.record(home, processing_log.Processing.EXPIRY, note=sentences[-1])
                 while ended := runs.get_run_records(old, limit=_RUNS_AT_ONCE):
                     for run in ended:
                         runs.delete_run(run.dagster_run.run_id)

@@ -14,7 +14,7 @@ import hashlib
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,19 @@ from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import GROUP as LINKAGE
 from assets.linkage.assets import confidential_tables, links
+from assets.release import fix_release, sign_off
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
-from assets.release.fix_release import ReleaseOptions
-from assets.release.sign_off import list_ready_releases
 from assets.returns.assets import returns
 from ndl_export.facts.directory_files import read_calendar
-from pipelines.dagster.arriving import Look, find_not_taken, iter_looks
-from pipelines.dagster.instance import expire_all
+from pipelines.dagster import arriving, instance
 from pipelines.release_calendar import TIMEZONE, NotPublished, publish_release
-from privacy.doors.environment import ALERT, PUBLISH_TO, get_settings
-from privacy.doors.shipped import read_yaml
+from privacy.doors import environment, shipped
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from privacy.release.policy import Stage
 from sources.extract.landing import list_councils
 from sources.reference.cohorts import list_open_cohorts
 
-SAYS: dict[str, str] = read_yaml(Path(__file__).with_name("descriptions.yaml"))
+SAYS: dict[str, str] = shipped.read_yaml(Path(__file__).with_name("descriptions.yaml"))
 """Descriptions that the web server shows of jobs, schedules and sensors, by name."""
 
 
@@ -59,7 +56,7 @@ synthetic_job = _define_job("synthetic_children", synthetic_children)
 returns_job = _define_job("returns", returns)
 
 
-def build_release_run(cohort: str, version: str, options: ReleaseOptions) -> dict[str, Any]:
+def build_release_run(cohort: str, version: str, options: fix_release.ReleaseOptions) -> dict[str, Any]:
     """Return partition, tags and configuration for a run of the job `release`."""
     config = {
         "version": version,
@@ -76,20 +73,11 @@ def build_release_run(cohort: str, version: str, options: ReleaseOptions) -> dic
     }
 
 
-def build_publication_run(cohort: str, version: str) -> dict[str, Any]:
-    """Return partition, tags and configuration for a run of the job `republish`, which publishes a held bundle."""
-    return {
-        "partition_key": cohort,
-        "tags": {runs.RELEASE: version},
-        "run_config": {"ops": {"release__bundle": {"config": {"version": version}}}},
-    }
-
-
 @dg.op(config_schema={}, description="Remove data whose period under the retention policy is over.")
 @runs.redact_errors
 def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     ring = installation.load_keys(KEYS_OF_INTAKE)
-    for sentence in expire_all(installation.home_folder, installation.landing, ring, storage=context.instance):
+    for sentence in instance.expire_all(installation.home_folder, installation.landing, ring, storage=context.instance):
         context.log.info(f"removed: {sentence}")
 
 
@@ -104,9 +92,9 @@ def retention_job() -> None:
 )
 @runs.redact_errors
 def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
-    url, version = get_settings().publish_to, context.op_config["version"]
+    url, version = environment.get_settings().publish_to, context.op_config["version"]
     if url is None:
-        raise NotPublished(f"there is no place to publish to: set {PUBLISH_TO} to a folder or a URL")
+        raise NotPublished(f"there is no place to publish to: set {environment.PUBLISH_TO} to a folder or a URL")
     publish_release(installation.home_folder, version, url, None, context.log.info)
 
 
@@ -120,21 +108,26 @@ RELEASE_JOBS = (release_job, republish_job, database_job, synthetic_job, publica
 
 INTERVAL_SECONDS = 60
 _PATIENCE_SECONDS = 10
-_ADVICE = read_yaml(Path(__file__).with_name("advice.yaml"))
+_ADVICE = shipped.read_yaml(Path(__file__).with_name("advice.yaml"))
 _BY_KIND: dict[str, str] = {kind: advice for kinds, advice in _ADVICE["errors"].items() for kind in kinds.split(", ")}
 """Advice by kind of error; other kinds get the advice of their job."""
 
 
-@dg.schedule(
-    job=intake_job,
-    cron_schedule="0 2 * * *",
-    execution_timezone=TIMEZONE,
-    description=SAYS["nightly_intake"],
-)
+def _schedule(job: Any, cron: str) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
+    """Return the decorator of a schedule, at times of the release calendar's zone."""
+
+    def define(evaluate: Callable[..., Any]) -> dg.ScheduleDefinition:
+        decorate = dg.schedule(cron, job=job, execution_timezone=TIMEZONE, description=SAYS[evaluate.__name__])
+        return decorate(evaluate)
+
+    return define
+
+
+@_schedule(intake_job, "0 2 * * *")
 def nightly_intake(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    waiting = find_not_taken(installation.landing, installation.home_folder)
+    waiting = arriving.find_not_taken(installation.landing, installation.home_folder)
     known = runs.note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
     for cohort, councils in sorted(waiting.items()):
         # landing may hold a cohort that has no partition
@@ -148,12 +141,7 @@ def nightly_intake(
         yield dg.SkipReason("everything that has landed is in, or was stopped")
 
 
-@dg.schedule(
-    job=linkage_job,
-    cron_schedule="0 5 2 1,4,9 *",
-    execution_timezone=TIMEZONE,
-    description=SAYS["termly_linkage"],
-)
+@_schedule(linkage_job, "0 5 2 1,4,9 *")
 def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
     day, cohorts = context.scheduled_execution_time.date(), runs.COHORTS.get_partition_keys()
     year = day.year - (1 if day.month >= 7 else 2)  # returns of the Profile close at the end of June
@@ -166,12 +154,7 @@ def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
     )
 
 
-@dg.schedule(
-    job=returns_job,
-    cron_schedule="0 6 * * *",
-    execution_timezone=TIMEZONE,
-    description=SAYS["nightly_returns"],
-)
+@_schedule(returns_job, "0 6 * * *")
 def nightly_returns(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -187,24 +170,15 @@ def nightly_returns(
         yield dg.SkipReason("no cohort from birth to Reception is linked")
 
 
-daily_retention = dg.ScheduleDefinition(
-    name="daily_retention",
-    job=retention_job,
-    cron_schedule="30 3 * * *",
-    execution_timezone=TIMEZONE,
-    description=SAYS["daily_retention"],
-)
+@_schedule(retention_job, "30 3 * * *")
+def daily_retention(_: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest()
 
 
-@dg.schedule(
-    job=publication_job,
-    cron_schedule="30 9 * * *",
-    execution_timezone=TIMEZONE,
-    description=SAYS["release_calendar"],
-)
+@_schedule(publication_job, "30 9 * * *")
 def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     day = context.scheduled_execution_time.date()
-    announced = [each for each in read_calendar(get_settings().calendar) if each.date == day]
+    announced = [each for each in read_calendar(environment.get_settings().calendar) if each.date == day]
     for each in announced:
         yield dg.RunRequest(
             run_key=f"{each.version}-{day}",
@@ -219,12 +193,7 @@ Identities = dict[str, dict[str, str]]
 """Identity of each extract, by partition and name."""
 
 
-@dg.sensor(
-    job=intake_job,
-    minimum_interval_seconds=INTERVAL_SECONDS,
-    default_status=dg.DefaultSensorStatus.STOPPED,
-    description=SAYS["landing_sensor"],
-)
+@dg.sensor(job=intake_job, minimum_interval_seconds=INTERVAL_SECONDS, description=SAYS["landing_sensor"])
 def landing_sensor(
     context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -258,9 +227,9 @@ def landing_sensor(
     )
 
 
-def _group_by_partition(landing: Path) -> dict[str, list[Look]]:
-    cohorts, found = set(runs.COHORTS.get_partition_keys()), dict[str, list[Look]]()
-    for look in iter_looks(landing):
+def _group_by_partition(landing: Path) -> dict[str, list[arriving.Look]]:
+    cohorts, found = set(runs.COHORTS.get_partition_keys()), dict[str, list[arriving.Look]]()
+    for look in arriving.iter_looks(landing):
         if look.landed.cohort in cohorts:
             found.setdefault(runs.build_partition_key(look.landed.council, look.landed.cohort), []).append(look)
     return found
@@ -270,7 +239,6 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     "restricted_automation",
     target=dg.AssetSelection.groups(LINKAGE),
     use_user_code_server=True,  # otherwise only Dagster's daemon can evaluate it, and a test of it in the UI fails
-    default_status=dg.DefaultSensorStatus.STOPPED,
     run_tags={runs.WHY: "extracts changed since the last linkage"},
     description=SAYS["restricted_automation"],
 )
@@ -279,28 +247,21 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
 @dg.sensor(
     jobs=[release_job, republish_job],
     minimum_interval_seconds=INTERVAL_SECONDS,
-    default_status=dg.DefaultSensorStatus.STOPPED,
     description=SAYS["approved_releases"],
 )
 def approved_releases(
     context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    waiting = list_ready_releases(installation.home_folder)
+    waiting = sign_off.list_ready_releases(installation.home_folder)
     for ready in waiting:
-        measures = ready.stage == Stage.MEASUREMENT
-        run = (
-            build_release_run(ready.cohort, ready.release, ready.options)
-            if measures
-            else build_publication_run(ready.cohort, ready.release)
-        )
-        yield dg.RunRequest(
-            # the newest signature is part of the key, so that each is acted on once, whatever became of its run
-            run_key=f"{ready.release}-{ready.stage}-{ready.line[:16]}",
-            job_name=(release_job if measures else republish_job).name,
-            partition_key=run["partition_key"],
-            run_config=run["run_config"],
-            tags=run["tags"] | {runs.WHY: f"people have signed the {ready.stage}"},
-        )
+        job, run = release_job, build_release_run(ready.cohort, ready.release, ready.options)
+        if ready.stage == Stage.PUBLICATION:
+            # the held bundle is published: nothing is measured, so the version is all that matters
+            job, run["tags"] = republish_job, {runs.RELEASE: ready.release}
+            run["run_config"] = {"ops": {"release__bundle": {"config": {"version": ready.release}}}}
+        run["tags"] |= {runs.WHY: f"people have signed the {ready.stage}"}
+        # the newest signature is part of the key, so that each is acted on once, whatever became of its run
+        yield dg.RunRequest(f"{ready.release}-{ready.stage}-{ready.line[:16]}", job_name=job.name, **run)
     if not waiting:
         yield dg.SkipReason("no release waits that people have signed")
 
@@ -335,20 +296,21 @@ def send_alert(text: str, to: str) -> None:
     description=SAYS["failed_runs"],
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
-    failed = [(event.step_key or "", _get_error_kind(event)) for event in context.get_step_failure_events()]
+    failed = [(event.step_key or "", find_error(event)[0]) for event in context.get_step_failure_events()]
     sentence = describe_failure(context.dagster_run, failed)
     context.log.error(sentence)
-    if to := get_settings().alert:
+    if to := environment.get_settings().alert:
         try:
             send_alert(sentence, to)
         except (OSError, subprocess.SubprocessError) as error:
-            context.log.error(f"{ALERT} could not be alerted ({type(error).__name__})")
+            context.log.error(f"{environment.ALERT} could not be alerted ({type(error).__name__})")
     yield dg.SkipReason(sentence)
 
 
-def _get_error_kind(event: dg.DagsterEvent) -> str:
+def find_error(event: dg.DagsterEvent) -> tuple[str, str]:
+    """Return the kind of error that stopped a step, and its message."""
     error = event.step_failure_data.error
     # Dagster wraps the error of a step in its own
     while error is not None and error.cause is not None:
         error = error.cause
-    return (error.cls_name or "an error").rpartition(".")[2] if error else "an error"
+    return ((error.cls_name or "").rpartition(".")[2] or "an error", error.message) if error else ("an error", "")

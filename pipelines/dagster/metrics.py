@@ -10,14 +10,13 @@ from prometheus_client.registry import Collector
 
 from assets.home.paths import Home
 from assets.release.sign_off import is_done
-from pipelines.dagster.instance import open_history
-from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
+from pipelines.dagster import instance, jobs
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from privacy.release.policy import Stage
 
 _SUCCEEDED, _FAILED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
-_JOBS = [*(job.name for job in (*RESTRICTED_JOBS, *RELEASE_JOBS, returns_job)), "__ASSET_JOB"]
+_JOBS = [*(job.name for job in (*jobs.RESTRICTED_JOBS, *jobs.RELEASE_JOBS, jobs.returns_job)), "__ASSET_JOB"]
 """The last is Dagster's name for runs of assets without a job, started by the automation or the button Materialize."""
 
 Sample = tuple[Iterable[str], float]
@@ -48,7 +47,7 @@ class InstallationCollector(Collector):
         yield _build_gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)
 
     def _collect_runs(self) -> Iterator[GaugeMetricFamily]:
-        with open_history(self._home) as runs:
+        with instance.open_history(self._home) as runs:
             for status, word in ((_SUCCEEDED, "success"), (_FAILED, "failure")):
                 ended = {name: runs.get_run_records(_build_runs_filter(name, status), limit=1) for name in _JOBS}
                 last = [((name,), found[0].end_time or 0) for name, found in ended.items() if found]

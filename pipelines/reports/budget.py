@@ -5,8 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from assets.release.planning import format_percent
-from assets.release.record import WHOLE
+from assets.release import planning, record
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Report, write_text
 from privacy.release.approval import SignOffs
@@ -120,10 +119,10 @@ def report_plan(found: Row, *, council: str | None = None, everything: bool = Fa
     text = write_text(
         "plan.md.j2",
         **found | {"warnings": [] if council else found["warnings"]},
-        whole=WHOLE,
+        whole=record.WHOLE,
         minimum=load_policy().minimum_accuracy,
         titles={name: table.title for name, table in TABLES.items()},
-        share=format_percent,
+        share=planning.format_percent,
         spreads=_summarise_by_table(found) if in_brief else [],
         in_councils=len({row["council"] for row in found["tables"]} - {None}),
         areas=[] if in_brief else [row for row in found["tables"] if council is None or row["council"] == council],

@@ -15,6 +15,7 @@ from shlex import quote
 import yaml
 from packaging.requirements import Requirement
 
+from assets.home.errors import describe_error
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, verify
 from assets.home.retention_policy import InvalidRetention, get_retention
@@ -24,10 +25,7 @@ from assets.keeping.retention import find_due_items
 from assets.linkage.link import estimate_run_gib
 from assets.release.record import explain_unconfirmed_ledger, read_published_charges
 from assets.returns.accounts import check_anchored
-from ndl_export.bundle.read import UnreadableAnchor
-from ndl_export.facts.directory_files import InvalidCalendar, find_calendar_gaps, read_calendar
-from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
-from ndl_export.files.stores import StoreError as PlaceError
+from ndl_export.facts import directory_files, release_facts
 from pipelines.release_calendar import TIMEZONE
 from pipelines.reports.document import Report, write_text
 from privacy.chained_log import LogBroken
@@ -35,8 +33,8 @@ from privacy.doors import environment
 from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
-from privacy.release.policy import PolicyError, load_policy
-from privacy.release.session import StoreError, read_charges
+from privacy.release.policy import load_policy
+from privacy.release.session import read_charges
 from sources.extract.landing import describe_unread_entries, list_councils
 
 GIB = 1 << 30
@@ -121,12 +119,10 @@ def _run_check(check: Callable[[], Answers]) -> Answers:
     """Yield the findings of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
-    except (LedgerError, LogBroken, PlaceError, StoreError, UnreadableAnchor) as problem:
-        yield State.MISSING, str(problem)
-    except environment.InvalidSettings as problem:
-        yield State.MISSING, f"cannot be looked at: {problem}"
-    except OSError as error:
-        yield State.MISSING, f"cannot be looked at: {error.strerror or error}"
+    except (OSError, environment.InvalidSettings) as problem:
+        yield State.MISSING, f"cannot be looked at: {getattr(problem, 'strerror', None) or problem}"
+    except Exception as problem:
+        yield State.MISSING, describe_error(problem)
 
 
 def report(found: Sequence[Diagnosis]) -> Report:
@@ -144,14 +140,13 @@ def _check_python() -> Answers:
 
 
 def _check_libraries() -> Answers:
-    required = [Requirement(line) for line in importlib.metadata.requires("readiness") or ()]
+    required = map(Requirement, importlib.metadata.requires("readiness") or ())
     # a requirement with a marker belongs to an extra
-    needed = [entry for entry in required if entry.marker is None]
-    installed = {entry.name: _find_version(entry.name) for entry in needed}
+    needed = [(entry, _find_version(entry.name)) for entry in required if entry.marker is None]
     wrong = [
-        f"{entry.name} {installed[entry.name] or 'is not installed'} (wanted {entry.specifier})"
-        for entry in needed
-        if not (found := installed[entry.name]) or not entry.specifier.contains(found, prereleases=True)
+        f"{entry.name} {found or 'is not installed'} (wanted {entry.specifier})"
+        for entry, found in needed
+        if not found or not entry.specifier.contains(found, prereleases=True)
     ]
     if wrong:
         yield State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)"
@@ -167,16 +162,12 @@ def _check_settings(found: environment.Settings, problems: list[environment.Inva
     yield State.OK, f"{', '.join(environment.list_set_variables()) or 'none'} set in the environment"
     for sentence in environment.list_unknown_variables():
         yield State.LOOK, sentence
-    try:
-        # whether a placeholder publisher may stay depends on who signs, which another check covers
-        load_publisher(demonstration=True)
-        get_retention()
-        entries = read_calendar(found.calendar)
-    except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
-        yield State.MISSING, str(problem)
-        return
+    # whether a placeholder publisher may stay depends on who signs, which another check covers
+    release_facts.load_publisher(demonstration=True)
+    get_retention()
+    entries = directory_files.read_calendar(found.calendar)
     if part != INTAKE_AND_LINKAGE:
-        for sentence in find_calendar_gaps(entries, dt.date.today()):
+        for sentence in directory_files.find_calendar_gaps(entries, dt.date.today()):
             yield State.LOOK, sentence
 
 
@@ -194,7 +185,7 @@ def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
 
 def _refer_to_location(location: str) -> Answers:
     """Return the finding of a check that this code location cannot make because it lacks the keys."""
-    return [(State.OPTIONAL, f"with these keys it is the {location} location's: look at it there")]
+    return [(State.OPTIONAL, f"these keys are not for it: check it at the {location} location")]
 
 
 def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
@@ -218,18 +209,14 @@ def _check_sign_off(folder: Path, ring: KeyRing | None) -> Answers:
     """Yield findings on who may sign releases off, from the policy alone: the ledger has its own check."""
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
         yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
-    try:
-        policy = load_policy().sign_off
-    except PolicyError as problem:
-        yield State.MISSING, str(problem)
-        return
+    policy = load_policy().sign_off
     today = dt.date.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
     if not (is_alone := not policy.people and ring is not None and ring.demonstration_key is not None):
         try:
-            load_publisher(demonstration=False)
-        except InvalidPublisher as problem:
+            release_facts.load_publisher(demonstration=False)
+        except release_facts.InvalidPublisher as problem:
             yield State.MISSING if policy.people else State.LOOK, str(problem)
     if policy.people:
         state = State.OK if len(able) >= needed else State.MISSING
@@ -313,8 +300,8 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         sentence = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
         yield State.MISSING, f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged"
     if not unknown:
-        paid = "with what paid for every kept measurement and every bundle found"
-        yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
+        charged = "with the charges for every kept measurement and every bundle found"
+        yield State.OK, f"{shown}: {number} entries, unbroken, {charged}"
     if doubt := explain_unconfirmed_ledger(home):
         yield State.LOOK, doubt
     if any(charge.end is None for charge in ledger.list_charges()):

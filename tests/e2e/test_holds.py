@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
 from pipelines.cli import main
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.synthetic import generate

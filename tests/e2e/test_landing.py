@@ -10,10 +10,10 @@ import pytest
 from assets.home.installation import Installation
 from assets.intake import deliveries
 from assets.release.fix_release import ReleaseOptions
+from pipelines.commands.console import RunStopped
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import find_still_arriving, iter_looks
 from pipelines.dagster.jobs import landing_sensor
-from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from sources.extract.landing import is_unfinished

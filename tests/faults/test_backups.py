@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.processing_log import Processing, record, verify
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending
 from tests.support.installation.backups import Safe, read_tree
 from tests.support.installation.rig import WARM
 from tests.support.installation.steps import kill_at_steps

@@ -26,9 +26,9 @@ from assets.linkage.row_numbers import explain_link, parse_row
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
 from ndl_export.facts.description import DATABASE_FILE
+from pipelines.commands.console import RunStopped
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
-from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS

@@ -9,7 +9,7 @@ import pytest
 
 from assets.home.processing_log import verify
 from assets.keeping.forgetting import forget
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending
 from privacy.release.ledger import Ledger
 from tests.support.extracts import COHORT, append
 from tests.support.installation.backups import Safe, read_tree

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scipy.stats import norm
 
+from ndl_export.answers.mcp import build_server
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.vocabulary import Index, NotPublished
@@ -210,8 +212,10 @@ def test_ranks_are_those_of_gld_rank(questions: Questions, published: Published)
 def test_a_withdrawn_release_and_a_changed_file_answer_nothing(series: Path, tmp_path: Path) -> None:
     shutil.copytree(series, tmp_path / series.name)
     record_withdrawals(tmp_path, {}, Withdrawal(series.name, "2026-11-29", "A wrong file."))
-    with open_published(str(tmp_path)) as found, pytest.raises(NotPublished, match="Every release here is withdrawn"):
-        Questions(found).read_subject("GLD", "Leeds")
+    with open_published(str(tmp_path)) as found:
+        with pytest.raises(NotPublished, match="Every release here is withdrawn"):
+            Questions(found).read_subject("GLD", "Leeds")
+        assert "A wrong file." in str(anyio.run(build_server(found).call_tool, "list_releases", {}))
     table = tmp_path / series.name / "gld_headline.parquet"
     table.write_bytes(table.read_bytes()[:-1] + b"2")
     with pytest.raises(ValueError, match=r"not as in SHA256SUMS: gld_headline\.parquet"), open_published(str(tmp_path)):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
-from ndl_export.api.static import is_figure_file
+from ndl_export.api.documents import is_figure_file
 from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic

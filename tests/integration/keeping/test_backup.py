@@ -17,7 +17,7 @@ from assets.home.paths import MadeByLater
 from assets.home.processing_log import Processing, read_entries, record
 from assets.keeping import backup as backups
 from assets.keeping import restore as restoring
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending
 from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing
 from tests.support import PROJECT

@@ -18,7 +18,7 @@ from assets.home.errors import Refused
 from assets.returns.make import Maker
 from assets.returns.row_history import forget_rows
 from pipelines.cli import main
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending
 from pipelines.reports.doctor import State, examine
 from privacy.chained_log import LogBroken, append, read_entries
 from privacy.services import SERVICE_NAMES, SERVICES

@@ -22,7 +22,7 @@ import pytest
 
 from ndl_export.bundle.verify import verify
 from pipelines.cli import main
-from pipelines.ending import Ending
+from pipelines.commands.console import Ending
 from privacy.keys import LINKAGE, KeyRing
 from privacy.release import session
 from privacy.release.canonical import compute_sha256

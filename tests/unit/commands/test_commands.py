@@ -20,9 +20,8 @@ from assets.linkage.link import NotEnoughMemory
 from ndl_export.publish.one_publisher import PlaceInUse
 from pipelines.cli import main
 from pipelines.commands import console
-from pipelines.commands.console import HELP, PlainGroup, show_progress
+from pipelines.commands.console import HELP, Ending, PlainGroup, RunStopped, show_progress
 from pipelines.council_cli import main as council_main
-from pipelines.ending import ENDINGS, Ending, RunStopped, find_ending, find_ending_by_name
 from privacy.keys import KeyProblem
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, LedgerCorrupt, ReleaseConflict
@@ -77,7 +76,7 @@ def classes() -> set[str]:
 
 
 def test_every_error_that_has_an_ending_is_one_of_the_code_and_has_one() -> None:
-    named = [name for names in ENDINGS.values() for name in names]
+    named = [name for names in console.ENDINGS.values() for name in names]
     assert sorted(set(named)) == sorted(named)
     assert set(named) <= classes()
 
@@ -107,11 +106,11 @@ def test_a_command_ends_as_its_error_asks(error: Exception, ending: Ending) -> N
         raise error
 
     done = CliRunner().invoke(group, ["fails"])
-    assert done.exit_code == ending == find_ending(error)
+    assert done.exit_code == ending == console.find_ending(error)
     assert done.stderr.startswith("readiness: ")
     assert done.stderr.count("\n") == 1
     if not isinstance(error, (RunStopped, OSError, ZeroDivisionError)):
-        assert find_ending_by_name(type(error).__name__) == ending
+        assert console.find_ending_by_name(type(error).__name__) == ending
 
 
 def test_what_is_asked_wrongly_is_told_from_what_is_sent_wrongly() -> None:
