@@ -12,16 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from assets.intake.quality_report import profile
 from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
-from assets.intake.quality_report.profile import (
-    AFTER,
-    BEFORE,
-    Profile,
-    Uncounted,
-    compute_bin_edges,
-    count,
-    list_months,
-)
 from ndl_export.pages.number_format import format_row_ranges
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference import published_figures as published
@@ -58,20 +50,22 @@ def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
     return folder / "kept.parquet"
 
 
-def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> Profile:
-    (found,) = count(duckdb.connect(), [Uncounted(CONTRACTS[source], COHORT.code, kept(folder, source, rows))])
+def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> profile.Profile:
+    (found,) = profile.count(
+        duckdb.connect(), [profile.Uncounted(CONTRACTS[source], COHORT.code, kept(folder, source, rows))]
+    )
     return found
 
 
 def bin_of(column: Column, value: float) -> str:
-    *lower, _ = compute_bin_edges(column)
+    *lower, _ = profile.compute_bin_edges(column)
     return f"{max(low for low in lower if low <= value):g}"
 
 
 def month_of(day: dt.date) -> str:
-    window = list_months(COHORT)
+    window = profile.list_months(COHORT)
     month = day.replace(day=1)
-    return BEFORE if month < window[0] else AFTER if month > window[-1] else f"{month:%Y-%m}"
+    return profile.BEFORE if month < window[0] else profile.AFTER if month > window[-1] else f"{month:%Y-%m}"
 
 
 @limit_examples(25, [HealthCheck.function_scoped_fixture])
@@ -115,16 +109,18 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
     wanted = []
     for name, some in (("O'Brien [1]", rows), ("none", []), ("100%", rows[:1])):
         (tmp_path / name).mkdir()
-        wanted.append(Uncounted(CONTRACTS["eyfsp"], COHORT.code, kept(tmp_path / name, "eyfsp", some)))
-    together = count(duckdb.connect(), wanted)
-    assert together == [count(duckdb.connect(), [extract])[0] for extract in wanted]
+        wanted.append(profile.Uncounted(CONTRACTS["eyfsp"], COHORT.code, kept(tmp_path / name, "eyfsp", some)))
+    together = profile.count(duckdb.connect(), wanted)
+    assert together == [profile.count(duckdb.connect(), [extract])[0] for extract in wanted]
     assert [found.rows for found in together] == [2, 0, 1]
 
 
 def test_ranges_and_months_are_public() -> None:
     columns = (column for contract in CONTRACTS.values() for column in contract.select_role(Role.PAYLOAD))
-    assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
-    window = list_months(COHORT)
+    assert {
+        len(profile.compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)
+    } == {11}
+    window = profile.list_months(COHORT)
     assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))
 
 
