@@ -19,7 +19,6 @@ from urllib.parse import quote, unquote
 import duckdb
 import jsonschema
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
@@ -34,6 +33,7 @@ from ndl_export.facts.release_facts import read_releases
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS
 from tests.support import PROJECT, find_free_port
+from tests.support.export.bundles import KEY
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import SEN, build_facts_with
 from tests.support.waiting import wait_until
@@ -452,13 +452,11 @@ def test_nothing_is_written_again_and_made_anew_it_has_the_same_bytes(own: Path)
     assert {path.stat().st_mode & 0o777 for path in (own / "api").rglob("*")} == {0o755, 0o644}
 
 
-def test_a_further_release_leaves_the_files_of_older_ones_as_they_were(
-    release_dir: Path, tmp_path: Path, signing_key: Ed25519PrivateKey
-) -> None:
+def test_a_further_release_leaves_the_files_of_older_ones_as_they_were(release_dir: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(release_dir, tmp_path / "release", symlinks=True))
     before = states(api(own) / "releases" / FIRST)
     facts = build_facts_with((SEN,))
-    write_bundle(own, facts, fake_tables(requested=facts.on_request.tables), signing_key)
+    write_bundle(own, facts, fake_tables(requested=facts.on_request.tables), KEY)
     assert states(api(own) / "releases" / FIRST) == before
     (table,) = [each for each in read(own, "tables.json")["tables"] if each["name"] == SEN.name]
     assert table["releases"] == [facts.version]

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +28,7 @@ from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, fi
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT
 from tests.support import PROJECT
+from tests.support.export.bundles import KEY
 from tests.support.export.fake_release import BUNDLE_FILES, COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 
 CHANGED_BY_EXCEL = re.compile(
@@ -83,38 +83,34 @@ def test_order_of_rows_time_zone_locale_and_umask_change_no_byte(release_dir: Pa
 
 
 @pytest.mark.slow
-def test_a_published_version_is_never_replaced(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    bundle = write_bundle(tmp_path, fake_facts(), tables, signing_key)
+def test_a_published_version_is_never_replaced(tables: dict[str, pa.Table], tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path, fake_facts(), tables, KEY)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
+    assert write_bundle(tmp_path, fake_facts(), tables, KEY) == bundle
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
     archive, latest = tmp_path / "2026.11.0.zip", tmp_path / "latest"
     packed = archive.read_bytes()
     archive.unlink()
     latest.unlink()
-    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    write_bundle(tmp_path, fake_facts(), tables, KEY)
     assert (archive.read_bytes(), latest.resolve()) == (packed, bundle)
     changed = replace(fake_facts(), contact="other@example.org")
     with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md"):
-        write_bundle(tmp_path, changed, tables, signing_key)
+        write_bundle(tmp_path, changed, tables, KEY)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_unsound_content_is_refused_and_leaves_nothing(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
+def test_unsound_content_is_refused_and_leaves_nothing(tables: dict[str, pa.Table], tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="joined_dots: 1 rows are missing"):
-        write_bundle(tmp_path, fake_facts(), tables | {"joined_dots": tables["joined_dots"].slice(1)}, signing_key)
+        write_bundle(tmp_path, fake_facts(), tables | {"joined_dots": tables["joined_dots"].slice(1)}, KEY)
     other = replace(fake_facts(), privacy_record=fake_privacy_record("2026.10.0"))
     with pytest.raises(BundleRefused, match=r"privacy record: it is about release 2026\.10\.0"):
-        write_bundle(tmp_path, other, tables, signing_key)
+        write_bundle(tmp_path, other, tables, KEY)
     facts = fake_facts()
     own = facts.noisy_counts[COHORT]
     own |= {family: NoisyCounts(entry.plan + b" ", entry.counts) for family, entry in own.items()}
     with pytest.raises(BundleRefused, match=r"noise_plan_pupil\.json is not the plan that the privacy statement names"):
-        write_bundle(tmp_path, facts, tables, signing_key)
+        write_bundle(tmp_path, facts, tables, KEY)
     assert not list(tmp_path.iterdir())
 
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +27,7 @@ from ndl_export.tables.schema import SYMBOLS
 from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import PILOT, get_place
 from sources.reference.published_figures import load_breaks
-from tests.support.export.bundles import MISSING
+from tests.support.export.bundles import KEY, MISSING
 from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.site.pages import SITE_FILES
@@ -63,17 +62,15 @@ def test_the_bundle_is_sound_by_every_check_and_its_rows_are_not_available(incom
     assert {row["note"] for row in rows} == {"Not available: the council has sent no EYFS Profile"}
 
 
-def test_a_statement_must_fit_the_release_and_flag_x_its_rows(
-    incomplete: Path, signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
+def test_a_statement_must_fit_the_release_and_flag_x_its_rows(incomplete: Path, tmp_path: Path) -> None:
     assert find_faults({COHORT: {"census": ("leeds",), "eyfsp": ("barnet",)}}, PILOT, [COHORT]) == [
         "there is no source census",
         "barnet is stated to have sent no eyfsp, and does not take part",
     ]
     with pytest.raises(BundleRefused, match="does not take part"):
-        write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("barnet",)}), fake_tables(), signing_key)
+        write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("barnet",)}), fake_tables(), KEY)
     with pytest.raises(BundleRefused, match="rows are"):
-        write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("halton",)}), fake_tables(), signing_key)
+        write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("halton",)}), fake_tables(), KEY)
     tables = {name: pq.read_table(incomplete / f"{name}.parquet") for name in TABLES}
     headline, column = tables["gld_headline"], "children_count_flag"
     for flag, row in ((None, HALTON), ("x", "E08000035")):

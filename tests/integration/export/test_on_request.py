@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
 from ndl_export.bundle.checks import find_request_faults
@@ -43,7 +42,7 @@ from tests.integration.export.test_verify import Unlisted
 from tests.support import serve
 from tests.support.daily import mark_slow_after
 from tests.support.export.accessible_workbook import list_not_met
-from tests.support.export.bundles import sign_again
+from tests.support.export.bundles import KEY, sign_again
 from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import BUNDLE_FILES, COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
@@ -92,10 +91,9 @@ def supplement(
     tmp_path_factory: pytest.TempPathFactory,
     facts: ReleaseFacts,
     made: dict[str, pa.Table],
-    signing_key: Ed25519PrivateKey,
 ) -> Path:
     """The folder of a release of one cohort with tables on request; to be read, not written."""
-    return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
+    return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, KEY)
 
 
 @pytest.mark.slow
@@ -124,10 +122,10 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
 
 
 @pytest.mark.slow
-def test_one_of_several_cohorts_is_sound_too(tmp_path: Path, signing_key: Ed25519PrivateKey) -> None:
+def test_one_of_several_cohorts_is_sound_too(tmp_path: Path) -> None:
     facts = build_supplement_facts()
     tables = fake_tables(cohorts=COHORTS, requested=facts.on_request.tables)
-    bundle = write_bundle(tmp_path, facts, tables, signing_key)
+    bundle = write_bundle(tmp_path, facts, tables, KEY)
     assert verify(bundle).faults == ()
     assert set(pq.read_table(bundle / f"{LINKED}.parquet")["time_period"].to_pylist()) == set(COHORTS)
     assert set(pq.read_table(bundle / f"{WAITS}.parquet")["time_period"].to_pylist()) == {COHORT}
@@ -312,9 +310,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", mark_slow_after(3, ATTACKS))
-def test_no_other_story_can_be_told_of_it(
-    supplement: Path, tmp_path: Path, signing_key: Ed25519PrivateKey, attack: str
-) -> None:
+def test_no_other_story_can_be_told_of_it(supplement: Path, tmp_path: Path, attack: str) -> None:
     apply, sentence = ATTACKS[attack]
     folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
     files = read_contents(folder)
@@ -325,7 +321,7 @@ def test_no_other_story_can_be_told_of_it(
     for name, content in files.items():
         if content is not before.get(name):
             (folder / name).write_bytes(content)
-    sign_again(folder, signing_key)
+    sign_again(folder)
     assert sentence in str(verify(folder))
 
 
@@ -342,11 +338,10 @@ def test_a_bundle_that_does_not_hold_together_is_not_written(
     sentence: str,
     facts: ReleaseFacts,
     made: dict[str, pa.Table],
-    signing_key: Ed25519PrivateKey,
     tmp_path: Path,
 ) -> None:
     with pytest.raises(BundleRefused, match=sentence):
-        write_bundle(tmp_path, replace(facts, **change), made, signing_key)
+        write_bundle(tmp_path, replace(facts, **change), made, KEY)
 
 
 def test_names_of_measurements_lead_nowhere_else() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.facts.description import WORKBOOK_FILE
@@ -19,6 +18,7 @@ from ndl_export.files.archive import pack_flat_zip
 from ndl_export.metadata.records import CITATION_FILE
 from ndl_export.tables import TABLES
 from tests.support.export.accessible_workbook import Workbook
+from tests.support.export.bundles import KEY
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.standard_validators import run_validator
 
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def revision(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+def revision(tmp_path_factory: pytest.TempPathFactory, release_dir: Path) -> Path:
     """A second release, with an earlier cohort beside it, without the survey of one council."""
     directory = tmp_path_factory.mktemp("revision")
     shutil.copytree(release_dir / "2026.11.0", directory / "2026.11.0")
     missing = {"parent_experience": ("halton",)}
     facts = fake_facts("2026.12.0", missing=missing, earlier={"202324": "2025.11.0"})
     tables = fake_tables(seed=2, missing=missing, cohorts=facts.cohorts)
-    return write_bundle(directory, facts, tables, signing_key)
+    return write_bundle(directory, facts, tables, KEY)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from ndl_export.files.whole_files import format_json
 from pipelines.cli import main
 from tests.support import serve
 from tests.support.daily import limit_examples
-from tests.support.export.bundles import sign_again
+from tests.support.export.bundles import KEY, sign_again
 from tests.support.export.fake_release import BUNDLE_FILES
 
 pytestmark = pytest.mark.slow
@@ -34,9 +34,9 @@ VERSION = "2026.11.0"
 
 
 @pytest.fixture(scope="session")
-def trusted(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "publisher.pem"
-    path.write_bytes(signing.get_public_pem(signing_key))
+    path.write_bytes(signing.get_public_pem(KEY))
     return path
 
 
@@ -128,12 +128,12 @@ OTHER_FIGURES = "does not hold the same figures as"
     ],
 )
 def test_signed_content_that_is_wrong_is_reported(
-    copy: Path, signing_key: Ed25519PrivateKey, file: str, old: bytes | None, new: bytes, fault: str
+    copy: Path, file: str, old: bytes | None, new: bytes, fault: str
 ) -> None:
     """Replaces a part of a file, or all of it, and signs the bundle with the publisher's own key."""
     path = copy / file
     path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
-    sign_again(copy, signing_key)
+    sign_again(copy)
     (found,) = verify(copy).faults
     assert fault in found.what
     assert old is None or found.file == file
