@@ -13,7 +13,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
 from assets.home.paths import Home
 from ndl_export.facts.description import DATABASE_FILE
@@ -21,11 +20,10 @@ from ndl_export.facts.release_facts import load_withdrawals
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.one_publisher import PublishRefused
-from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import publish
 from tests.support.export.reader import look
-from tests.support.installation.commands import READINESS
+from tests.support.installation.commands import READINESS, invoke
 from tests.support.release.people import approve_withdrawal
 from tests.support.waiting import PATIENCE
 
@@ -60,12 +58,12 @@ def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.
 def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp_path: Path) -> None:
     options = ["publish", FIRST, "--to", url, "--home", str(two.parent), "--yes"]
     with publishing(two, SECOND, url, tmp_path) as first:
-        refused = CliRunner().invoke(main, options)
+        refused = invoke(*options)
     assert first.returncode == 0
     assert refused.exit_code == 4
     assert f"another publisher is at work at {url}: wait until it has ended, and run the same command" in refused.output
     assert look(url, tmp_path).catalogue == {SECOND}
-    assert CliRunner().invoke(main, options).exit_code == 0
+    assert invoke(*options).exit_code == 0
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
     assert not [name for name in open_store(url).list_sizes() or {} if name.startswith(one_publisher.FOLDER)]
 

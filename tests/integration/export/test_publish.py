@@ -14,7 +14,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
@@ -30,12 +29,12 @@ from ndl_export.files.archive import LARGEST
 from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.one_publisher import PublishRefused
-from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import KEY, charge, publish
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, build_s3_environment, run_azure_server
 from tests.support.export.synthetic import make_synthetic_children
+from tests.support.installation.commands import invoke
 from tests.support.release.people import approve_withdrawal
 
 pytestmark = pytest.mark.slow
@@ -212,7 +211,7 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
 
 
 def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
+    ran = invoke("publish", version, "--to", to, "--home", own.parent, *more)
     return ran.exit_code, ran.output
 
 

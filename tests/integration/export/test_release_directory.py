@@ -10,7 +10,6 @@ from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
 from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify
@@ -18,9 +17,9 @@ from ndl_export.facts.directory_files import NOTHING_ANNOUNCED, Announced, Upcom
 from ndl_export.facts.release_facts import UnreadableWithdrawals, Version
 from ndl_export.files.whole_files import write_whole
 from ndl_export.tables import TABLES
-from pipelines.cli import main
 from tests.support.export.fake_release import fake_facts
 from tests.support.export.standard_validators import run_validator
+from tests.support.installation.commands import invoke
 from tests.support.installation.traces import hash_files
 
 pytestmark = pytest.mark.slow
@@ -162,7 +161,7 @@ def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
 
 
 def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent), *more])
+    ran = invoke("withdraw", version, "--reason", reason, "--home", own.parent, *more)
     return ran.exit_code, ran.output
 
 

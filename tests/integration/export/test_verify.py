@@ -11,7 +11,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
@@ -22,11 +21,11 @@ from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.stores import StoreError
 from ndl_export.files.whole_files import format_json
-from pipelines.cli import main
 from tests.support import serve
 from tests.support.daily import limit_examples
 from tests.support.export.bundles import KEY, sign_again
 from tests.support.export.fake_release import BUNDLE_FILES
+from tests.support.installation.commands import invoke
 
 pytestmark = pytest.mark.slow
 
@@ -165,7 +164,7 @@ def place(bundle: Path) -> str:
 
 
 def run_verify(*arguments: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["verify", *arguments])
+    ran = invoke("verify", *arguments)
     return ran.exit_code, ran.output
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.cli import main
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file, read_council_file
 from sources.errors import ExtractStopped
@@ -21,6 +20,7 @@ from sources.onboarding import sample as sampling
 from sources.reference.code_lists import GOALS
 from sources.synthetic import generate
 from tests.support.extracts import make_upn
+from tests.support.installation.commands import invoke
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import build_csv
 
@@ -36,7 +36,7 @@ def readiness(monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object, exit_code: int = 0) -> Result:
-        result = CliRunner().invoke(main, ["council", *map(str, arguments)])
+        result = invoke("council", *arguments)
         assert result.exit_code == exit_code, result.output
         written = [Path(str(argument)) for argument in arguments if str(argument).endswith(".yaml")]
         said = [result.output, *(path.read_text() for path in written if path.exists())]
@@ -295,7 +295,7 @@ def _whole(row: Row, heading: str) -> Row:
 
 def _drafted(path: Path) -> tuple[Draft, str]:
     """What is drafted of a sample of the Profile, as it is read and as it is written."""
-    done = CliRunner().invoke(main, ["council", "new", "bradford", "--sample", f"eyfsp={path}"])
+    done = invoke("council", "new", "bradford", "--sample", f"eyfsp={path}")
     assert done.exit_code == 0, done.output
     assert not [name for name in (*SURNAMES, *FORENAMES) if name in done.stdout]
     own = path.with_name("bradford.yaml")

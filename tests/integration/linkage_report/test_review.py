@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
@@ -20,11 +19,11 @@ from assets.linkage.review import DECIDES, HANDS_OVER, draw_review, open_sheet, 
 from assets.linkage.row_numbers import RowNumbers
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, compute_chances
 from privacy.services import SERVICES
+from tests.support.installation.commands import invoke
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames, tokenise_frames
@@ -173,24 +172,24 @@ def test_by_the_commands_which_print_no_number_of_pairs(
 ) -> None:
     """A sample drawn again from the same links is the same. The processing log holds no number of pairs either."""
 
-    def run(*arguments: str, exit_code: int = 0) -> str:
-        answer = CliRunner().invoke(main, ["review", *arguments])
+    def run(*arguments: object, exit_code: int = 0) -> str:
+        answer = invoke("review", *arguments)
         assert answer.exit_code == exit_code, answer.output
         return answer.output
 
-    before, options = read_pairs(store), ["--home", str(store.home.root), "--cohort", COHORT]
-    output = run("sample", *options, "--agreements", str(agreements), "--keys", str(key_folder))
+    before, options = read_pairs(store), ("--home", store.home.root, "--cohort", COHORT)
+    output = run("sample", *options, "--agreements", agreements, "--keys", key_folder)
     assert read_pairs(store).equals(before)
     sheets = sorted(store.review.glob("*/*.age"))
     assert len(output.splitlines()) == len(sheets) + 2
     out, (council, source) = tmp_path / "sheet.csv", sheets[0].parts[-2:]
     key = recipients.get_key(council, SERVICES[source.removesuffix(".age")])
-    opening = ["open", str(sheets[0]), "--key", str(key), "--signer", str(signer), "--out", str(out)]
+    opening = ("open", sheets[0], "--key", key, "--signer", signer, "--out", out)
     run(*opening)
     assert out.read_text(encoding="utf-8").replace('"', "").startswith("pair,row")
-    assert CliRunner().invoke(main, ["review", *opening]).exit_code != 0  # an opened sheet is not replaced
+    assert invoke("review", *opening).exit_code != 0  # an opened sheet is not replaced
     rows = [(pair, "match", "R1") for pair in before["pair"].to_pylist()]
-    output = run("take", *options, str(write_decisions(tmp_path, rows)))
+    output = run("take", *options, write_decisions(tmp_path, rows))
     assert str(len(rows)) not in output.replace(str(store.home.root), "").replace(COHORT, "")
     (line,) = [each for each in store.home.processing_log.read_text().splitlines() if "decisions taken in" in each]
     assert json.loads(line)["note"] == "decisions taken in"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from assets.home.errors import Refused
 from assets.home.paths import Home
@@ -23,10 +22,10 @@ from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
+from tests.support.installation.commands import invoke
 from tests.support.release import homes
 from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, list_charges, make_home, make_release
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, build_request
@@ -143,9 +142,8 @@ def test_later_releases_of_the_same_counts_publish_it_again(
     )
     assert first.equals(again)
     for version in (SUPPLEMENT, LATER):
-        command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
-        command += ["--keys", str(key_folder)]  # of a demonstration, which signs by itself
-        assert CliRunner().invoke(main, command).exit_code == 0
+        own = ("--home", home.root, "--keys", key_folder)  # of a demonstration, which signs by itself
+        assert invoke("withdraw", version, "--reason", "a mistake", "--yes", *own).exit_code == 0
     register = json.loads((home.release / "requests.json").read_bytes())
     assert [request["status"] for request in register["requests"]] == ["asked"]
     assert [table.name for table in _tables(home, "2026.11.3", keys)] == []

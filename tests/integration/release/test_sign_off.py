@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
@@ -26,7 +26,6 @@ from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher, list_versions
-from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session
 from privacy.release.approval import SignOffs, WaitsForApproval
@@ -37,6 +36,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
+from tests.support.installation.commands import invoke
 from tests.support.release.homes import COHORT, VERSION, build_quality, copy_home, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
 
@@ -183,17 +183,17 @@ def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_si
 def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: KeyRing) -> None:
     """The operator asks for another share once the lead has read the sheet."""
     read = read_page(approve(home, None).output)
-    key = str(ANNA.write_key_file(home.root.parent / "people"))
-    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
+    key = ANNA.write_key_file(home.root.parent / "people")
+    command = ("approve", "--home", home.root, "--cohort", COHORT, "--release", VERSION, "--key", key)
     for options, message in (
         ((*read, "--share", "0.9"), "the page is not the one that was read"),
         (("--share", "0.9"), "--sheet SHA256"),
     ):
-        refused = CliRunner().invoke(main, [*command, *options])
+        refused = invoke(*command, *options)
         assert (refused.exit_code != 0, message in refused.output) == (True, True)
     assert SignOffs(Ledger(home.ledger)).approvals == []
-    assert CliRunner().invoke(main, [*command, *read, "--share", "0.9"]).exit_code == 1
-    assert CliRunner().invoke(main, [*command, *read, "--share", "1"]).exit_code == 0
+    assert invoke(*command, *read, "--share", "0.9").exit_code == 1
+    assert invoke(*command, *read, "--share", "1").exit_code == 0
 
 
 def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(un
     for path in unpublished.held.iterdir():
         path.replace(unpublished.release / path.name)
     target = unpublished.root.parent / "target"
-    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(unpublished.root), "--to", str(target), "--yes"])
+    sent = invoke("publish", VERSION, "--home", unpublished.root, "--to", target, "--yes")
     assert sent.exit_code == 4
     assert "before it is published" in sent.output
     assert not target.exists()

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.returns.team_files import TITLES, Situation
@@ -29,6 +28,7 @@ from privacy.services import SERVICES
 from sources.contracts.model import add_months
 from tests.support.areas import describe_missing
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import invoke
 from tests.support.intake.spreadsheets import build_xls
 from tests.support.returns.agreements import Recipients
 from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, Pipeline, make_pipeline
@@ -88,9 +88,9 @@ def _send_tokens(made: Pipeline) -> None:
     shutil.move(made.extract("sefton", "hv_reviews"), own)
     for name in (*(f"{name}.key" for name in SENDER_KEYS), "intake.pub.pem"):
         shutil.copy(made.root / "keys" / name, own / "keys")
-    command = ["pseudonymise", str(own / f"{COHORT}.csv"), "--council", "sefton", "--source", "hv_reviews"]
-    command += ["--out", str(own / "to-send"), "--keys", str(own / "keys")]
-    done = CliRunner().invoke(council_main, command, catch_exceptions=False)
+    about = (own / f"{COHORT}.csv", "--council", "sefton", "--source", "hv_reviews")
+    folders = ("--out", own / "to-send", "--keys", own / "keys")
+    done = invoke("pseudonymise", *about, *folders, tool=council_main, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     shutil.copy(own / "to-send" / f"{COHORT}.tokens.parquet", made.landing / "sefton" / "hv_reviews")
 
@@ -289,7 +289,7 @@ def test_keygen_never_replaces_a_key(tmp_path: Path) -> None:
     path = Recipients(tmp_path).get_key("leeds", "health")
     before = path.read_bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    done = CliRunner().invoke(council_main, ["returns", "keygen", "--out", str(path)])
+    done = invoke("returns", "keygen", "--out", path, tool=council_main)
     assert (done.exit_code, "a key is never replaced" in done.output) == (1, True)
     assert path.read_bytes() == before
 
