@@ -160,11 +160,6 @@ def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
         assert connection.execute("SELECT count(*) FROM latest.gld_headline").fetchall() == [(0,)]
 
 
-def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
-    ran = invoke("withdraw", version, "--reason", reason, "--home", own.parent, *more)
-    return ran.exit_code, ran.output
-
-
 def test_what_cannot_be_withdrawn_is_refused_and_a_spoilt_file_of_withdrawals_is_named(
     own: Path, taken_back: Path
 ) -> None:
@@ -176,8 +171,8 @@ def test_what_cannot_be_withdrawn_is_refused_and_a_spoilt_file_of_withdrawals_is
         (SECOND, "a\x07b", "one line of printable text"),
     ):
         for more in ((), ("--yes",)):
-            code, output = run_withdraw(own, version, reason, *more)
-            assert (code, words in output, output.count("\n")) == (1, True, 1)
+            ran = invoke("withdraw", version, "--reason", reason, "--home", own.parent, *more)
+            assert (ran.exit_code, words in ran.output, ran.output.count("\n")) == (1, True, 1)
     assert {path.name for path in own.iterdir()} == before
     for content in (
         "",

@@ -180,11 +180,6 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     assert council["council"] == "bradford"
 
 
-def _ingest_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
-    landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
-    return list(desk.intake.ingest_all(entry for entry in landed if entry))
-
-
 def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real = assets.pseudonymise.stream_extract.tokenise
 
@@ -196,7 +191,8 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, mo
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "tokenise", fails_for_wirral)
     desk.land(children(3))
     desk.land(children(4, la_code="344"), council="wirral")
-    of_leeds, of_wirral = _ingest_both(desk)
+    landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
+    of_leeds, of_wirral = desk.intake.ingest_all(entry for entry in landed if entry)
     assert of_leeds.rows_kept == 3
     assert isinstance(of_wirral, ExtractStopped)
     assert "wirral/eyfsp" in str(of_wirral)

@@ -165,9 +165,7 @@ def _huge() -> bytes:
     return _parquet(few | {"surname": ["Q" * (8 << 20)] * 200}, use_dictionary=False)
 
 
-def _prefixes() -> bytes:
-    encoded = {"use_dictionary": False, "column_encoding": {"surname": "DELTA_BYTE_ARRAY"}}
-    return _parquet(_PLAIN | {"surname": [_LONG[:50_000]] * _COUNT}, **encoded)
+_PREFIXED = {"use_dictionary": False, "column_encoding": {"surname": "DELTA_BYTE_ARRAY"}}
 
 
 def _strings() -> bytes:
@@ -201,7 +199,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
         ".parquet",
         lambda: _parquet(_PLAIN | {"surname": pa.array([b"Q" * 100_000] * _COUNT, pa.binary(100_000))}),
     ),
-    "prefixes": (".parquet", _prefixes),
+    "prefixes": (".parquet", lambda: _parquet(_PLAIN | {"surname": [_LONG[:50_000]] * _COUNT}, **_PREFIXED)),
     "30 million empty rows": (
         ".parquet",
         lambda: _parquet({name: pa.nulls(30_000_000, pa.string()) for name in TABLE[0]}),

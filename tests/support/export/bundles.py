@@ -155,7 +155,7 @@ def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Pu
     return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)
 
 
-def sign_again(folder: Path) -> None:
+def sign_again(folder: Path, key: Ed25519PrivateKey = KEY) -> None:
     """Make sums and signature fit the content of the folder."""
-    for name, content in sign_files(KEY, read_contents(folder)).items():
+    for name, content in sign_files(key, read_contents(folder)).items():
         (folder / name).write_bytes(content)

@@ -282,6 +282,7 @@ def test_with_regions_everything_equals_dense_least_squares(groups, identities, 
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = draw_noisy(plan, seed)
     estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
+    covariances = Covariances(plan)
     council, fsm = family.get_attribute("council"), family.get_attribute("fsm")
     everywhere, groups_of = places(family), Selector.for_each(fsm) + Selector.for_total(fsm)
     some = Selector.for_categories(council, council.categories[0], council.categories[-1])
@@ -305,7 +306,7 @@ def test_with_regions_everything_equals_dense_least_squares(groups, identities, 
             estimates.compute_values(figures).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6
         )
         exact = np.diag(rows @ dense.covariance @ rows.T)
-        for moments in (estimates, Covariances(plan)):
+        for moments in (estimates, covariances):
             np.testing.assert_allclose(moments.compute_variance(figures).ravel(), exact, rtol=1e-6, atol=1e-8)
     for left, right in (cubes[:2], cubes[2:4]):
         exact = np.diag(dense.build_figures(left) @ dense.covariance @ dense.build_figures(right).T)
