@@ -18,9 +18,7 @@ from hypothesis import strategies as st
 from ndl_export.bundle import read as bundle_source
 from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
-from ndl_export.files import signing
-from ndl_export.files.stores import StoreError
-from ndl_export.files.whole_files import format_json
+from ndl_export.files import signing, stores, whole_files
 from tests.support import serve
 from tests.support.daily import limit_examples
 from tests.support.export.bundles import KEY, sign_again
@@ -192,7 +190,7 @@ def test_sums_that_lead_out_of_the_folder_or_come_twice_are_not_followed(copy: P
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     told = {"version": VERSION, "date": "2026-12-05", "reason": "Wrong year"}
     directory = place.rpartition("/")[0]
-    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", format_json({"withdrawn": [told]}))
+    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", whole_files.format_json({"withdrawn": [told]}))
     report = verify(place)
     assert report.ok
     assert f"Release {VERSION} was withdrawn on 2026-12-05: Wrong year." in str(report)
@@ -276,7 +274,7 @@ def test_what_is_larger_than_a_bundle_is_not_read(
 ) -> None:
     monkeypatch.setattr(bundle_source, "LARGEST", 50_000)
     for source in (f"{web}/{VERSION}.zip", f"{web}/{VERSION}"):
-        with pytest.raises(StoreError, match="is larger than 50,000 bytes, so it was not read"):
+        with pytest.raises(stores.StoreError, match="is larger than 50,000 bytes, so it was not read"):
             verify(source)
     for folder in (place, release_dir / VERSION):
         assert "more than 1000 files or 50,000 bytes, which no bundle has" in str(verify(folder))

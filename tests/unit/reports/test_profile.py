@@ -16,13 +16,11 @@ from assets.intake.quality_report import profile
 from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
 from ndl_export.pages.number_format import format_row_ranges
 from sources.contracts import CONTRACTS, Column, Kind, Role
+from sources.reference import code_lists, cohorts, places
 from sources.reference import published_figures as published
-from sources.reference.code_lists import GLD_GOALS, GOALS
-from sources.reference.cohorts import Cohort
-from sources.reference.places import PILOT, get_place
 from tests.support.daily import limit_examples
 
-COHORT = Cohort("202425")
+COHORT = cohorts.Cohort("202425")
 CONTRACT = CONTRACTS["hv_reviews"]
 SCORE = CONTRACT["asq3_communication"]
 TYPES = {Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
@@ -87,12 +85,12 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
 
 
 def test_measures_of_the_profile(tmp_path: Path) -> None:
-    all_expected = dict.fromkeys(GOALS, "2")
+    all_expected = dict.fromkeys(code_lists.GOALS, "2")
     rows = [
         all_expected,
         all_expected | {"exp_e17": "1"},
-        all_expected | {GLD_GOALS[0]: "1"},
-        dict.fromkeys(GOALS, "A"),
+        all_expected | {code_lists.GLD_GOALS[0]: "1"},
+        dict.fromkeys(code_lists.GOALS, "A"),
     ]
     (found,) = profiled(kept(tmp_path / "kept", "eyfsp", rows))
     shares = {name: (measure.rows, measure.of) for name, measure in found.measures.items()}
@@ -102,7 +100,7 @@ def test_measures_of_the_profile(tmp_path: Path) -> None:
 
 
 def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> None:
-    rows: list[dict[str, Any]] = [dict.fromkeys(GOALS, "2"), dict.fromkeys(GOALS, "1")]
+    rows: list[dict[str, Any]] = [dict.fromkeys(code_lists.GOALS, "2"), dict.fromkeys(code_lists.GOALS, "1")]
     named = (("O'Brien [1]", rows), ("none", []), ("100%", rows[:1]))
     wanted = [kept(tmp_path / name, "eyfsp", some) for name, some in named]
     together = profiled(*wanted)
@@ -119,28 +117,28 @@ def test_ranges_and_months_are_public() -> None:
     assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))
 
 
-@pytest.mark.parametrize("council", PILOT)
+@pytest.mark.parametrize("council", places.PILOT)
 def test_every_pilot_council_has_its_own_expected_levels(council: str) -> None:
     for cohort in ("202122", "202223", "202324", "202425"):
-        figures = published.find_expected_level(get_place(council), Cohort(cohort))
+        figures = published.find_expected_level(places.get_place(council), cohorts.Cohort(cohort))
         assert len(figures) == 9
         for figure in figures.values():
-            assert (figure.own, figure.area, figure.cohort.code) == (True, get_place(council).la_name, cohort)
+            assert (figure.own, figure.area, figure.cohort.code) == (True, places.get_place(council).la_name, cohort)
             assert 0.5 < figure.value < 0.95
         assert figures["all_goals"].value <= figures["gld"].value <= figures["lit"].value
     # the interactive tool gives one decimal of what the statistical release gives
-    row = published.load_children(published.SEX)[get_place(council).new_la_code, "202425"][published.TOTAL]
+    row = published.load_children(published.SEX)[places.get_place(council).new_la_code, "202425"][published.TOTAL]
     assert figures["gld"].value * 100 == pytest.approx(float(row["gld_children_percent"]), abs=0.051)
 
 
 def test_without_own_figures_of_the_year_those_of_the_nearest_or_of_england_are_taken() -> None:
     for cohort, year in {"202526": "202425", "202223": "202122", "202324": "202425"}.items():
-        found = published.find_number_of_children(get_place("leeds"), Cohort(cohort))
+        found = published.find_number_of_children(places.get_place("leeds"), cohorts.Cohort(cohort))
         assert found.cohort.code == year
-    assert {f.area for f in published.find_expected_level(get_place("bradford"), Cohort("202425")).values()} == {
-        "England"
-    }
-    assert published.find_number_of_children(get_place("bradford"), Cohort("202425")) is None
+    assert {
+        f.area for f in published.find_expected_level(places.get_place("bradford"), cohorts.Cohort("202425")).values()
+    } == {"England"}
+    assert published.find_number_of_children(places.get_place("bradford"), cohorts.Cohort("202425")) is None
 
 
 counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
