@@ -4,6 +4,7 @@
 """
 
 import ast
+import gc
 import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,19 +63,17 @@ def _iter_statements(inside: ast.AST) -> Iterator[ast.AST]:
             yield from _iter_statements(node)
 
 
-def iter_python_files(package: str) -> Iterator[Path]:
-    """Yield the modules of a package, except files that it only passes on to users, such as notebooks."""
-    return (path for path in (PROJECT / package).rglob("*.py") if path.parent.name != "templates")
-
-
 @cache
 def list_modules() -> tuple[Module, ...]:
+    """Return the modules of the product, without files that it only passes on to users, such as notebooks."""
     found = []
+    gc.disable()  # the trees have no circles, and walking them again and again is three quarters of the time
     for package in PACKAGES:
-        for path in sorted(iter_python_files(package)):
+        for path in sorted(each for each in (PROJECT / package).rglob("*.py") if each.parent.name != "templates"):
             name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
             text = path.read_text(encoding="utf-8")
             found.append(Module(name, path.relative_to(PROJECT), text, ast.parse(text)))
+    gc.enable()
     return tuple(found)
 
 

@@ -22,15 +22,24 @@ UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 def make_upn(number: int) -> str:
     """Return the unique pupil number with these twelve digits, preceded by its check letter."""
-    digits = f"{number:012d}"
-    return UPN_LETTERS[sum((i + 2) * int(d) for i, d in enumerate(digits)) % 23] + digits
+    return add_check_letter(f"{number:012d}")
+
+
+def add_check_letter(upn: str) -> str:
+    """Return twelve characters of a unique pupil number, of which the last may be a letter, with their check letter."""
+    values = (UPN_LETTERS.index(each) if each.isalpha() else int(each) for each in upn)
+    return UPN_LETTERS[sum(weight * value for weight, value in enumerate(values, 2)) % 23] + upn
 
 
 def make_nhs_number(number: int) -> str | None:
     """Return the NHS number of 999 and these six digits, which nobody has; None if the check digit would be 10."""
-    digits = f"999{number:06d}"
-    check = 11 - sum((10 - i) * int(d) for i, d in enumerate(digits)) % 11
-    return None if check == 10 else digits + str(0 if check == 11 else check)
+    return add_check_digit(f"999{number:06d}")
+
+
+def add_check_digit(nhs_number: str) -> str | None:
+    """Return nine digits of an NHS number with their check digit; None if that would be 10."""
+    check = -sum((10 - at) * int(digit) for at, digit in enumerate(nhs_number)) % 11
+    return None if check == 10 else f"{nhs_number}{check}"
 
 
 PERSON: Row = {

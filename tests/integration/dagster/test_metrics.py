@@ -10,15 +10,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from assets.home.paths import Home
-from pipelines.cli import main
 from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
 from tests.support import find_free_port
-from tests.support.installation.commands import READINESS
+from tests.support.installation.commands import READINESS, invoke
 from tests.support.waiting import wait_until
 
 NAMES = {
@@ -71,7 +69,7 @@ def parse_metrics(text: str) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def test_it_says_how_the_installation_stands(home: Home) -> None:
-    done = CliRunner().invoke(main, ["metrics", "--home", str(home.root), "--landing", str(home.root.parent / "none")])
+    done = invoke("metrics", "--home", home.root, "--landing", home.root.parent / "none")
     assert done.exit_code == 0, done.output
     found = parse_metrics(done.output)
     assert set(found) == NAMES
@@ -90,15 +88,15 @@ def test_it_says_how_the_installation_stands(home: Home) -> None:
 
 def test_a_home_that_is_new_has_metrics_and_one_that_is_not_there_has_none(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    done = CliRunner().invoke(main, ["metrics", "--home", str(tmp_path / "new")])
+    done = invoke("metrics", "--home", tmp_path / "new")
     assert set(parse_metrics(done.output)) <= NAMES
     assert not (tmp_path / "new" / "dagster").exists()
-    assert CliRunner().invoke(main, ["metrics", "--home", str(tmp_path / "none")]).exit_code == 1
+    assert invoke("metrics", "--home", tmp_path / "none").exit_code == 1
 
 
 @pytest.mark.parametrize("listen", ["9464", ":9464", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:http"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None:
-    done = CliRunner().invoke(main, ["metrics", "--home", str(tmp_path), "--listen", listen])
+    done = invoke("metrics", "--home", tmp_path, "--listen", listen)
     assert done.exit_code == 2
     assert "127.0.0.1:9464" in done.output
 

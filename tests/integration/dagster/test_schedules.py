@@ -11,18 +11,17 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
 
 from assets.catalogue.runs import COHORTS, RANGE_END, RANGE_START, WHY, build_night_condition, build_partition_key
 from assets.home.errors import StepFailed, translate_errors
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
-from pipelines.cli import main
 from pipelines.dagster.jobs import failed_runs, nightly_intake, nightly_returns, release_calendar, termly_linkage
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
 from sources.errors import ExtractStopped
+from tests.support.installation.commands import invoke
 
 LONDON = ZoneInfo("Europe/London")
 
@@ -180,9 +179,7 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
     text = f"releases:\n  - {{version: {later.year}.{later.month:02d}.0, date: {later}}}\n"
     monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, text)))
     version = f"{later.year}.{later.month:02d}.0"
-    done = CliRunner().invoke(
-        main, ["publish", version, "--home", str(tmp_path), "--to", str(tmp_path / "out"), "--yes"]
-    )
+    done = invoke("publish", version, "--home", tmp_path, "--to", tmp_path / "out", "--yes")
     assert done.exit_code == 4
     assert f"release {version} is announced for" in done.output
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,6 @@ from tests.support.export.bundles import (
     incomplete,
     release_dir,
     series,
-    signing_key,
     tables,
     two,
     two_cohorts,

@@ -10,13 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ndl_export.analyst_db.build import (
-    WORKED_QUERIES,
-    NothingReleased,
-    WorkedQuery,
-    build_database,
-    render_analyst_database_page,
-)
+from ndl_export.analyst_db import build
 from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
@@ -78,14 +72,14 @@ def _left_behind(directory: Path) -> list[Path]:
 @pytest.mark.slow
 def test_a_rebuild_replaces_the_file_under_open_readers(two: Path, tmp_path: Path) -> None:
     shutil.copytree(two / "2026.11.0", tmp_path / "2026.11.0")
-    place = build_database(tmp_path)
+    place = build.build_database(tmp_path)
     count = "SELECT count(*) FROM releases.release"
     new_reader = (
         "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall())"
     )
     with duckdb.connect(str(place), read_only=True) as reader:
         shutil.copytree(two / "2026.12.0", tmp_path / "2026.12.0")
-        build_database(tmp_path)
+        build.build_database(tmp_path)
         assert reader.execute(count).fetchall() == [(1,)]
         assert reader.execute("SELECT count(*) FROM latest.parent_experience").fetchall()[0][0] > 0
         command = [sys.executable, "-c", new_reader, place, count]
@@ -96,12 +90,12 @@ def test_a_rebuild_replaces_the_file_under_open_readers(two: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two: Path, tmp_path: Path) -> None:
     """A build that is killed changes nothing, and the next one cleans up after it."""
-    with pytest.raises(NothingReleased):
-        build_database(tmp_path)
+    with pytest.raises(build.NothingReleased):
+        build.build_database(tmp_path)
     subprocess.run(["cp", "-r", *two.glob("20*.0"), tmp_path], check=True)
-    place = build_database(tmp_path)
+    place = build.build_database(tmp_path)
     before, inode = place.read_bytes(), place.stat().st_ino
-    assert (build_database(tmp_path).read_bytes(), place.stat().st_ino) == (before, inode)
+    assert (build.build_database(tmp_path).read_bytes(), place.stat().st_ino) == (before, inode)
     record_withdrawals(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
     killed = (
         "import os, pathlib, signal, sys, ndl_export.analyst_db.build as build\n"
@@ -111,17 +105,17 @@ def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two: Pa
     assert subprocess.run([sys.executable, "-c", killed, tmp_path], check=False).returncode < 0
     assert place.read_bytes() == before
     assert len(_left_behind(tmp_path)) == 1
-    build_database(tmp_path)
+    build.build_database(tmp_path)
     assert _left_behind(tmp_path) == []
     assert place.stat().st_ino != inode
     place.write_bytes(before[:5000])
-    build_database(tmp_path)
+    build.build_database(tmp_path)
     assert place.stat().st_size > 5000
 
 
 def test_the_page_is_that_of_the_code() -> None:
     page = PROJECT / "docs" / "analyst-database.md"
-    assert page.read_text(encoding="utf-8") == render_analyst_database_page(), "make docs"
+    assert page.read_text(encoding="utf-8") == build.render_analyst_database_page(), "make docs"
 
 
 QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
@@ -175,9 +169,9 @@ def run(directory: Path, title: str) -> list[analyst.Row]:
         return analyst.answer(reader, sql)
 
 
-@pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
+@pytest.mark.parametrize("query", build.WORKED_QUERIES, ids=lambda query: query.title)
 def test_each_answers_is_explained_and_mixes_no_cohorts(
-    query: WorkedQuery, two_releases: Path, two_cohorts: Path
+    query: build.WorkedQuery, two_releases: Path, two_cohorts: Path
 ) -> None:
     """The newest cohort is the same in both; queries that are about several cohorts name each."""
     one, two = run(two_releases, query.title), run(two_cohorts, query.title)

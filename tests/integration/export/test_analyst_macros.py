@@ -14,9 +14,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from ndl_export.analyst_db.build import MACROS, Macro, build_database
-from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
+from ndl_export.analyst_db import build, database, facts
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from privacy.estimation.intervals import Z95, RatioMoments
 from sources.reference.places import PILOT, load_places
@@ -178,7 +176,7 @@ def test_a_council_less_all_together_is_exact(reader: duckdb.DuckDBPyConnection,
 @pytest.mark.parametrize(
     ("less", "options", "basis", "correlation"),
     [
-        ("Sefton", "", "two councils: noise correlated by at most 0.06", NOISE_CORRELATION),
+        ("Sefton", "", "two councils: noise correlated by at most 0.06", facts.NOISE_CORRELATION),
         ("Liverpool City Region", "", "widest: whatever the correlation of their noise", 1.0),
         (
             "St. Helens",
@@ -206,7 +204,7 @@ def test_a_difference_that_is_not_published_takes_the_bound_on_the_correlation(
         pytest.approx(min(p - q + up, 100), abs=0.006),
     ]
     assert found["lower_ci"] <= found[THESE[0]] <= found[THESE[1]] <= found["upper_ci"]
-    if correlation == NOISE_CORRELATION:
+    if correlation == facts.NOISE_CORRELATION:
         of_both = compute_chance(one) + compute_chance(other)
         assert 1 <= (found["points"] - found["lower_ci"]) / with_chance(down, of_both) <= most_asked(36)
 
@@ -237,7 +235,7 @@ def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_
     rng, draws, (n, m), noise = np.random.default_rng(1), 20_000, (900, 2500), 0.8
     one, other = (100 * rng.binomial(size, 0.64, draws) / size + rng.normal(0, noise, draws) for size in (n, m))
     with duckdb.connect() as con:
-        Database(con).create_written("macros.sql", ("chance_variance", "arm_with_chance", "combined_arm"))
+        database.Database(con).create_written("macros.sql", ("chance_variance", "arm_with_chance", "combined_arm"))
         con.register("drawn", pa.table({"p": one, "q": other}))
         held = con.execute(
             f"""SELECT avg((abs(p - q) <= arm_with_chance(combined_arm({1.959964 * noise}, {1.959964 * noise}, 0),
@@ -250,8 +248,8 @@ def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_
 @pytest.mark.parametrize(
     ("councils", "bound"),
     [
-        (PILOT[:2], NOISE_CORRELATION),
-        ([*LONDON[:20], "darlington", "gateshead"], NOISE_CORRELATION_WITH_REGIONS),
+        (PILOT[:2], facts.NOISE_CORRELATION),
+        ([*LONDON[:20], "darlington", "gateshead"], facts.NOISE_CORRELATION_WITH_REGIONS),
     ],
     ids=["two councils", "a region of two"],
 )
@@ -318,9 +316,9 @@ def test_a_figure_over_time(reader: duckdb.DuckDBPyConnection) -> None:
         assert last["change_points"] - last["change_lower_ci"] > noise
 
 
-@pytest.mark.parametrize("macro", MACROS, ids=lambda macro: macro.name)
+@pytest.mark.parametrize("macro", build.MACROS, ids=lambda macro: macro.name)
 def test_examples_run_and_answer_in_the_first_columns_which_python_shows_in_full(
-    reader: duckdb.DuckDBPyConnection, macro: Macro
+    reader: duckdb.DuckDBPyConnection, macro: build.Macro
 ) -> None:
     """In 120 columns: of a wider table DuckDB leaves out columns in the middle, and cuts long ones."""
     assert reader.execute(macro.example).fetchall()
@@ -452,6 +450,6 @@ def test_without_covariances_or_a_row_everywhere_nothing_is_given_and_it_says_wh
     assert all(found[name] is None for name in ("gld_percent", "lower_ci", "upper_ci", "children", "gld_children"))
     shutil.copytree(two_releases / "2027.02.0", tmp_path / "2027.02.0")
     (tmp_path / "2027.02.0" / NOISE_COVARIANCE_FILE).unlink()
-    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as reader:
+    with duckdb.connect(str(build.build_database(tmp_path)), read_only=True) as reader:
         found = sums(reader, "'Leeds + Wirral', 'FSM'")
     assert (found["basis"], found["gld_percent"]) == ("no interval: the release holds no covariances", None)

@@ -18,7 +18,6 @@ import anyio
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scipy.stats import norm
 
@@ -31,8 +30,8 @@ from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.files.signing import PUBLIC_KEY_FILE, get_public_pem
 from ndl_export.tables import TABLES
-from pipelines.cli import main
 from tests.support.export.answers import build_answer
+from tests.support.installation.commands import invoke
 
 NEWER, EARLIER = "202425", "202324"
 
@@ -258,10 +257,10 @@ def test_a_sentence_says_whom_the_figure_is_about(
 
 
 def test_the_command_says_why(series: Path) -> None:
-    run = CliRunner().invoke(main, ["check-claim", str(series.parent), "All girls will be ready in Leeds", "--json"])
+    run = invoke("check-claim", series.parent, "All girls will be ready in Leeds", "--json")
     assert run.exit_code == 4
     assert json.loads(run.output)["rule"] == "forecast"
-    run = CliRunner().invoke(main, ["check-claim", str(series.parent)])
+    run = invoke("check-claim", series.parent)
     assert run.exit_code == 2
 
 
@@ -295,7 +294,7 @@ def write_answer(folder: Path, answer: dict[str, Any], name: str = "answer.json"
 
 
 def run_command(*arguments: object) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["check-answer", *map(str, arguments)])
+    ran = invoke("check-answer", *arguments)
     return ran.exit_code, ran.output
 
 

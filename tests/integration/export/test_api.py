@@ -19,24 +19,19 @@ from urllib.parse import quote, unquote
 import duckdb
 import jsonschema
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
 from ndl_export.analyst_db.facts import find_newest_release, query_current
 from ndl_export.api import queries, shapes
-from ndl_export.api.queries import Latest
 from ndl_export.api.service import LONGEST_QUERY, MOST_FIGURES, create_app
-from ndl_export.api.shapes import DOCUMENTS, Figure
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import find_current_version, refresh, withdraw
 from ndl_export.facts.release_facts import read_releases
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS
-from tests.support import PROJECT, find_free_port
-from tests.support.export.fake_release import fake_facts, fake_tables
-from tests.support.export.requested import SEN, build_facts_with
-from tests.support.waiting import wait_until
+from tests.support import PROJECT, find_free_port, waiting
+from tests.support.export import bundles, fake_release, requested
 
 FIRST, SECOND = "2026.11.0", "2027.02.0"
 ROOT = "/api/v1"
@@ -45,7 +40,7 @@ DAY, REASON = dt.date(2027, 3, 5), "an extract was of another year"
 
 @pytest.fixture(scope="module")
 def client(two_releases: Path) -> TestClient:
-    return TestClient(create_app(Latest(two_releases)))
+    return TestClient(create_app(queries.Latest(two_releases)))
 
 
 @pytest.fixture
@@ -254,7 +249,7 @@ def test_the_database_opens_no_file_and_cannot_be_told_to(client: TestClient, tw
 
 
 def test_a_withdrawal_is_noticed_without_a_restart(own: Path) -> None:
-    client = TestClient(create_app(Latest(own)))
+    client = TestClient(create_app(queries.Latest(own)))
     query = "table=gld_headline&area=Leeds&limit=1"
     before = client.get(f"{ROOT}/figures?{query}")
     assert before.json()["figures"][0]["release"] == SECOND
@@ -274,7 +269,7 @@ def test_a_withdrawal_is_noticed_without_a_restart(own: Path) -> None:
 def test_before_the_first_release_it_says_so(own: Path, tmp_path: Path) -> None:
     place = tmp_path / "empty"
     place.mkdir()
-    client = TestClient(create_app(Latest(place)))
+    client = TestClient(create_app(queries.Latest(place)))
     assert client.get(f"{ROOT}/index.json").status_code == 503
     assert client.get("/").status_code == 200
     shutil.copytree(own / FIRST, place / FIRST)
@@ -310,7 +305,7 @@ def test_the_command_serves_until_it_is_stopped(two_releases: Path) -> None:
                 with urllib.request.urlopen(address, timeout=60) as answer:
                     return bool(json.load(answer)["total"])
 
-            wait_until(answers)
+            waiting.wait_until(answers)
             taken = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
             assert (taken.returncode, "nothing can listen at 127.0.0.1" in taken.stderr) == (1, True)
         finally:
@@ -341,7 +336,7 @@ def figures(directory: Path, version: str) -> list[dict[str, Any]]:
 
 def test_every_document_meets_its_schema(incomplete: Path) -> None:
     directory = incomplete.parent
-    schemas = {name: read(directory, f"schemas/{name}.json") for name in DOCUMENTS}
+    schemas = {name: read(directory, f"schemas/{name}.json") for name in shapes.DOCUMENTS}
     for schema in schemas.values():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -355,7 +350,7 @@ def test_every_document_meets_its_schema(incomplete: Path) -> None:
         assert [list(validator.iter_errors(each)) for each in documents] == [[]] * len(documents), name
     one = figures(directory, FIRST)[0]
     jsonschema.Draft202012Validator(schemas["figure"]).validate(one)
-    assert list(one) == list(Figure.model_fields)
+    assert list(one) == list(shapes.Figure.model_fields)
 
 
 def test_the_description_of_the_interface_is_valid_and_complete(release_dir: Path) -> None:
@@ -364,7 +359,7 @@ def test_the_description_of_the_interface_is_valid_and_complete(release_dir: Pat
     assert described["openapi"].startswith("3.1")
     written = {path.relative_to(api(release_dir)).as_posix() for path in api(release_dir).rglob("*.json")}
     patterns = [path[1:].split("/") for path in described["paths"]]
-    for name in written - {".made_from.json", "openapi.json"} - {f"schemas/{name}.json" for name in DOCUMENTS}:
+    for name in written - {".made_from.json", "openapi.json"} - {f"schemas/{name}.json" for name in shapes.DOCUMENTS}:
         parts = name.split("/")
         assert any(
             len(parts) == len(each)
@@ -412,7 +407,7 @@ def test_links_lead_to_files_the_list_has_the_hash_of_all_and_the_catalogue_has_
             total.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
         assert listed["sha256"] == total.hexdigest()
     catalogue = json.loads((two_releases / "catalogue.jsonld").read_bytes())["@graph"][0]
-    service, address = catalogue["dcat:service"], fake_facts().address
+    service, address = catalogue["dcat:service"], fake_release.fake_facts().address
     assert service["@type"] == "dcat:DataService"
     assert service["dcat:endpointURL"]["@id"] == f"{address}/api/v1/index.json"
     assert service["dcat:endpointDescription"]["@id"] == f"{address}/api/v1/openapi.json"
@@ -452,19 +447,17 @@ def test_nothing_is_written_again_and_made_anew_it_has_the_same_bytes(own: Path)
     assert {path.stat().st_mode & 0o777 for path in (own / "api").rglob("*")} == {0o755, 0o644}
 
 
-def test_a_further_release_leaves_the_files_of_older_ones_as_they_were(
-    release_dir: Path, tmp_path: Path, signing_key: Ed25519PrivateKey
-) -> None:
+def test_a_further_release_leaves_the_files_of_older_ones_as_they_were(release_dir: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(release_dir, tmp_path / "release", symlinks=True))
     before = states(api(own) / "releases" / FIRST)
-    facts = build_facts_with((SEN,))
-    write_bundle(own, facts, fake_tables(requested=facts.on_request.tables), signing_key)
+    facts = requested.build_facts_with((requested.SEN,))
+    write_bundle(own, facts, fake_release.fake_tables(requested=facts.on_request.tables), bundles.KEY)
     assert states(api(own) / "releases" / FIRST) == before
-    (table,) = [each for each in read(own, "tables.json")["tables"] if each["name"] == SEN.name]
+    (table,) = [each for each in read(own, "tables.json")["tables"] if each["name"] == requested.SEN.name]
     assert table["releases"] == [facts.version]
     assert table["on_request"].startswith("On request: University of Leeds, Children's Centre asked for it")
-    asked = read(own, f"releases/{facts.version}/{SEN.name}/E08000035.json")
-    assert {figure["table"] for figure in asked["figures"]} == {SEN.name}
+    asked = read(own, f"releases/{facts.version}/{requested.SEN.name}/E08000035.json")
+    assert {figure["table"] for figure in asked["figures"]} == {requested.SEN.name}
 
 
 def test_a_withdrawn_release_says_so_at_the_top_of_each_file(own: Path) -> None:

@@ -16,19 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.read import read_contents
+from ndl_export.bundle import checks, make, read
 from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, find_covariance_faults, find_noisy_faults
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT
 from tests.support import PROJECT
+from tests.support.export.bundles import KEY
 from tests.support.export.fake_release import BUNDLE_FILES, COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 
 CHANGED_BY_EXCEL = re.compile(
@@ -42,12 +40,12 @@ CHANGED_BY_EXCEL = re.compile(
 def test_a_bundle_and_its_archives_hold_its_files_and_nothing_else(
     bundle: Path, release_dir: Path, tmp_path: Path
 ) -> None:
-    assert read_contents(bundle).keys() == BUNDLE_FILES
+    assert read.read_contents(bundle).keys() == BUNDLE_FILES
     assert all(stat.S_IMODE((bundle / name).stat().st_mode) == 0o644 for name in BUNDLE_FILES)
     assert all(stat.S_IMODE(folder.stat().st_mode) == 0o755 for folder in (bundle, bundle / "site"))
     for archive in ("2026.11.0.zip", "2026.11.0.tar"):
         shutil.unpack_archive(release_dir / archive, tmp_path / archive)
-        assert read_contents(tmp_path / archive / "2026.11.0") == read_contents(bundle)
+        assert read.read_contents(tmp_path / archive / "2026.11.0") == read.read_contents(bundle)
 
 
 ELSEWHERE = """
@@ -76,45 +74,41 @@ def test_order_of_rows_time_zone_locale_and_umask_change_no_byte(release_dir: Pa
         text=True,
     ).stdout
     assert "+0545" in said
-    assert read_contents(tmp_path / "2026.11.0") == read_contents(release_dir / "2026.11.0")
+    assert read.read_contents(tmp_path / "2026.11.0") == read.read_contents(release_dir / "2026.11.0")
     for name in ("2026.11.0.zip", "2026.11.0.tar", "catalogue.jsonld", "feed.xml", "latest.json"):
         assert (tmp_path / name).read_bytes() == (release_dir / name).read_bytes()
     assert stat.S_IMODE((tmp_path / "2026.11.0" / "README.md").stat().st_mode) == 0o644
 
 
 @pytest.mark.slow
-def test_a_published_version_is_never_replaced(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    bundle = write_bundle(tmp_path, fake_facts(), tables, signing_key)
+def test_a_published_version_is_never_replaced(tables: dict[str, pa.Table], tmp_path: Path) -> None:
+    bundle = make.write_bundle(tmp_path, fake_facts(), tables, KEY)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
+    assert make.write_bundle(tmp_path, fake_facts(), tables, KEY) == bundle
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
     archive, latest = tmp_path / "2026.11.0.zip", tmp_path / "latest"
     packed = archive.read_bytes()
     archive.unlink()
     latest.unlink()
-    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    make.write_bundle(tmp_path, fake_facts(), tables, KEY)
     assert (archive.read_bytes(), latest.resolve()) == (packed, bundle)
     changed = replace(fake_facts(), contact="other@example.org")
     with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md"):
-        write_bundle(tmp_path, changed, tables, signing_key)
+        make.write_bundle(tmp_path, changed, tables, KEY)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_unsound_content_is_refused_and_leaves_nothing(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
+def test_unsound_content_is_refused_and_leaves_nothing(tables: dict[str, pa.Table], tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="joined_dots: 1 rows are missing"):
-        write_bundle(tmp_path, fake_facts(), tables | {"joined_dots": tables["joined_dots"].slice(1)}, signing_key)
+        make.write_bundle(tmp_path, fake_facts(), tables | {"joined_dots": tables["joined_dots"].slice(1)}, KEY)
     other = replace(fake_facts(), privacy_record=fake_privacy_record("2026.10.0"))
     with pytest.raises(BundleRefused, match=r"privacy record: it is about release 2026\.10\.0"):
-        write_bundle(tmp_path, other, tables, signing_key)
+        make.write_bundle(tmp_path, other, tables, KEY)
     facts = fake_facts()
     own = facts.noisy_counts[COHORT]
     own |= {family: NoisyCounts(entry.plan + b" ", entry.counts) for family, entry in own.items()}
     with pytest.raises(BundleRefused, match=r"noise_plan_pupil\.json is not the plan that the privacy statement names"):
-        write_bundle(tmp_path, facts, tables, signing_key)
+        make.write_bundle(tmp_path, facts, tables, KEY)
     assert not list(tmp_path.iterdir())
 
 
@@ -165,7 +159,7 @@ def test_parquet_files_are_typed_and_described_and_plain_csv_files_hold_the_same
     metadata = pq.read_metadata(bundle / f"{name}.parquet")
     assert metadata.row_group(0).column(0).compression == "ZSTD"
     facts = fake_facts()
-    expected = build_table_layouts(facts.councils, facts.cohorts)[name]
+    expected = checks.build_table_layouts(facts.councils, facts.cohorts)[name]
     assert pq.read_table(bundle / f"{name}.parquet", columns=expected.keys.column_names).equals(expected.keys)
     assert b"By time period" in schema.metadata[b"row_order"]
     assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]

@@ -11,12 +11,9 @@ import pytest
 from scipy.stats import norm
 
 from ndl_export.analyst_db.build import WORKED_QUERIES, open_analyst_database
-from ndl_export.site.inference import query_conclusions
-from ndl_export.site.layouts import Release, build_charts
-from ndl_export.site.panels import Panel
-from ndl_export.tables import TABLES
+from ndl_export.site import inference, layouts, panels
+from ndl_export.tables import TABLES, schema
 from ndl_export.tables.rows import list_rows
-from ndl_export.tables.schema import Flag
 from sources.reference.places import PILOT
 from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, list_published
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
@@ -101,10 +98,10 @@ class Answers:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
         self.con = con
-        release = Release(tables, PILOT, (COHORT,), {}, conclusions=query_conclusions(con, (COHORT,)))
+        release = layouts.Release(tables, PILOT, (COHORT,), {}, conclusions=inference.query_conclusions(con, (COHORT,)))
         self.panels = {
             (panel.shape.name, panel.area.name if panel.area and not panel.together else ""): panel
-            for charts in build_charts(release).values()
+            for charts in layouts.build_charts(release).values()
             for chart in charts
             for panel in chart.panels
         }
@@ -123,7 +120,7 @@ def answers(request: pytest.FixtureRequest) -> Iterator[Answers]:
         yield Answers(con, tables)
 
 
-def said_of(panel: Panel, kind: str) -> dict[str, str]:
+def said_of(panel: panels.Panel, kind: str) -> dict[str, str]:
     """Verdict by label, from the sentence about all of them."""
     text = " ".join(each.sentence for each in panel.inferred)
     found = dict.fromkeys((line.label for line in panel.lines), "cannot say")
@@ -232,7 +229,7 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
         for row in list_rows(table, all_together=True):
             same.setdefault((name, frozenset(row.counts.items()) or row.levels), set()).add(row.levels)
     alike = {(name, levels): group for (name, _), group in same.items() for levels in group}
-    charts, seen, elsewhere = build_charts(Release(tables, PILOT, (COHORT,), {})), set(), 0
+    charts, seen, elsewhere = layouts.build_charts(layouts.Release(tables, PILOT, (COHORT,), {})), set(), 0
     for panel in (panel for shown in charts.values() for chart in shown for panel in chart.panels):
         for line in panel.lines:
             wanted = panel.shape.list_wanted("" if panel.shape.by_area else line.label)
@@ -240,7 +237,7 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
                 own = published.get((name, line.area.code, *levels))
                 others = (published.get((name, line.area.code, *each)) for each in alike[name, levels])
                 found = own or next((row for row in others if row and row[f"{measure}_flag"] != "z"), None)
-                shown = (found[measure], found[f"{measure}_flag"]) if found else (None, Flag.WITHHELD)
+                shown = (found[measure], found[f"{measure}_flag"]) if found else (None, schema.Flag.WITHHELD)
                 assert (figure.value, figure.flag) == shown, (panel.anchor, line.label, measure)
                 seen.add(panel.shape.name)
                 elsewhere += found is not own

@@ -13,10 +13,8 @@ import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
 from ndl_export.bundle.row_hashes import check_answer
-from tests.support import PROJECT, find_free_port
-from tests.support.areas import describe_missing
+from tests.support import PROJECT, areas, find_free_port, waiting
 from tests.support.daily import mark_slow_after
-from tests.support.waiting import PATIENCE, is_answering, wait_until
 
 Arguments = dict[str, Any]
 LEEDS: Arguments = {"measure": "ready for school", "area": "Leeds"}
@@ -82,7 +80,7 @@ class Session:
 
 
 async def _call(server: Any) -> Session:
-    async with Client(server, read_timeout_seconds=PATIENCE) as client:
+    async with Client(server, read_timeout_seconds=waiting.PATIENCE) as client:
         tools = [tool.name for tool in (await client.list_tools()).tools]
         results = [await client.call_tool(*call) for call in CALLS]
         figures = (await client.call_tool("get_figures", LEEDS)).structured_content["figures"]
@@ -101,7 +99,7 @@ def session(request: pytest.FixtureRequest, series: Path, tmp_path_factory: pyte
     command = [sys.executable, *arguments, "--transport", "http", "--port", str(port)]
     with said.open("wb") as file, subprocess.Popen(command, cwd=PROJECT, stdout=file, stderr=file) as served:
         try:
-            wait_until(lambda: is_answering(port), of=served, said=said)
+            waiting.wait_until(lambda: waiting.is_answering(port), of=served, said=said)
             return anyio.run(_call, f"http://127.0.0.1:{port}/mcp")
         finally:
             served.terminate()
@@ -147,7 +145,7 @@ def test_no_service_has_anything_of_the_restricted_zone(modules: str, allowed: s
     assert not loaded & {"dagster", "splink", "opendp"}
 
 
-@pytest.mark.skipif(shutil.which("mcp-inspector") is None, reason=describe_missing("inspector"))
+@pytest.mark.skipif(shutil.which("mcp-inspector") is None, reason=areas.describe_missing("inspector"))
 def test_the_official_inspector_understands_it(series: Path) -> None:
     server = [sys.executable, "-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]
 

@@ -10,25 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.bundle.checks import build_table_layouts, find_table_faults
-from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.read import read_contents
-from ndl_export.bundle.release_directory import BundleRefused
+from ndl_export.bundle import checks, make, read, release_directory
 from ndl_export.bundle.verify import list_bundle_files, verify
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
-from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.csv_files import select_official_rows
-from ndl_export.tables.schema import SYMBOLS
+from ndl_export.tables import FAMILIES, TABLES, csv_files, schema
 from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import PILOT, get_place
 from sources.reference.published_figures import load_breaks
-from tests.support.export.bundles import MISSING
+from tests.support.export.bundles import KEY, MISSING
 from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.site.pages import SITE_FILES
@@ -63,30 +57,28 @@ def test_the_bundle_is_sound_by_every_check_and_its_rows_are_not_available(incom
     assert {row["note"] for row in rows} == {"Not available: the council has sent no EYFS Profile"}
 
 
-def test_a_statement_must_fit_the_release_and_flag_x_its_rows(
-    incomplete: Path, signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
+def test_a_statement_must_fit_the_release_and_flag_x_its_rows(incomplete: Path, tmp_path: Path) -> None:
     assert find_faults({COHORT: {"census": ("leeds",), "eyfsp": ("barnet",)}}, PILOT, [COHORT]) == [
         "there is no source census",
         "barnet is stated to have sent no eyfsp, and does not take part",
     ]
-    with pytest.raises(BundleRefused, match="does not take part"):
-        write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("barnet",)}), fake_tables(), signing_key)
-    with pytest.raises(BundleRefused, match="rows are"):
-        write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("halton",)}), fake_tables(), signing_key)
+    with pytest.raises(release_directory.BundleRefused, match="does not take part"):
+        make.write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("barnet",)}), fake_tables(), KEY)
+    with pytest.raises(release_directory.BundleRefused, match="rows are"):
+        make.write_bundle(tmp_path, fake_facts(missing={"eyfsp": ("halton",)}), fake_tables(), KEY)
     tables = {name: pq.read_table(incomplete / f"{name}.parquet") for name in TABLES}
     headline, column = tables["gld_headline"], "children_count_flag"
     for flag, row in ((None, HALTON), ("x", "E08000035")):
         flags = pc.if_else(pc.equal(headline["area_code"], row), pa.scalar(flag, pa.string()), headline[column])
         wrong = headline.set_column(headline.column_names.index(column), headline.field(column), flags)
-        layouts = build_table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
-        found = find_table_faults(tables | {"gld_headline": wrong}, layouts)
+        layouts = checks.build_table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
+        found = checks.find_table_faults(tables | {"gld_headline": wrong}, layouts)
         assert any("flag x where" in fault for _, fault in found)
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_csv_says_what_the_table_says_with_the_same_columns_and_symbols(name: str, incomplete: Path) -> None:
-    data = select_official_rows(pq.read_table(incomplete / f"{name}.parquet")).to_pylist()
+    data = csv_files.select_official_rows(pq.read_table(incomplete / f"{name}.parquet")).to_pylist()
     with (incomplete / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {column for column in rows[0] if column not in data[0]} == set()
@@ -115,7 +107,7 @@ def test_the_database_carries_the_flags_and_what_is_missing(incomplete: Path) ->
                 "SELECT gld_percent, flag, in_words FROM gld_rate(?, ?)", [get_place(council).la_name, topic]
             ).fetchall()
         ]
-    assert stated == SYMBOLS
+    assert stated == schema.SYMBOLS
     assert missing == format_missing({COHORT: MISSING})
     assert joined == rows
     assert {flag for _, flag, _ in told} >= {None, "u", "withheld", "x"}
@@ -126,7 +118,7 @@ def test_the_database_carries_the_flags_and_what_is_missing(incomplete: Path) ->
 
 def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) -> set[str | None]:
     """What `series_break` holds in the rows of a cohort with these levels."""
-    layout = build_table_layouts(PILOT, cohorts)[table]
+    layout = checks.build_table_layouts(PILOT, cohorts)[table]
     rows = layout.keys.append_column("series_break", layout.breaks)
     for name, level in (levels | {"time_period": cohort}).items():
         rows = rows.filter(pc.equal(rows[name], level))
@@ -179,7 +171,7 @@ def test_all_councils_together_break_where_they_are_others() -> None:
         assert each.source.startswith("https://")
     assert len({each.name for each in load_breaks()}) == len(load_breaks())
     missing = {EARLIER: {"eyfsp": ("halton",)}}
-    layouts = build_table_layouts(PILOT, COHORTS, missing)
+    layouts = checks.build_table_layouts(PILOT, COHORTS, missing)
     rows = layouts["gld_headline"].keys.append_column("b", layouts["gld_headline"].breaks).to_pandas()
     broken = rows[rows.b == "b"]
     assert set(broken.geographic_level) == {"Pilot councils"}
@@ -193,8 +185,8 @@ def test_all_councils_together_break_where_they_are_others() -> None:
 @pytest.mark.slow
 def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
     assert verify(series).ok, str(verify(series))
-    assert read_contents(series).keys() == list_bundle_files(COHORTS, PILOT)
-    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= read_contents(series).keys()
+    assert read.read_contents(series).keys() == list_bundle_files(COHORTS, PILOT)
+    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= read.read_contents(series).keys()
     for name in TABLES:
         data = pq.read_table(series / f"{name}.parquet")
         assert pc.unique(data["time_period"]).to_pylist() == list(COHORTS)

@@ -17,23 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
-from ndl_export.bundle.checks import find_request_faults
-from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
-from ndl_export.bundle.read import read_contents
-from ndl_export.bundle.release_directory import BundleRefused
-from ndl_export.bundle.row_hashes import prove_rows
+from ndl_export.bundle import checks, make, read, release_directory, row_hashes
 from ndl_export.bundle.verify import TABLE_SUFFIXES, verify
 from ndl_export.documents.pages import render_methodology_page
-from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts import description, noisy_counts, release_facts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
-from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.metadata.records import CITATION_FILE
-from ndl_export.tables import TABLES
-from ndl_export.tables.definition import read_definition
+from ndl_export.tables import TABLES, definition
 from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
@@ -42,9 +34,8 @@ from tests.integration.export.test_ees import INVALID, list_upload_faults
 from tests.integration.export.test_verify import Unlisted
 from tests.support import serve
 from tests.support.daily import mark_slow_after
+from tests.support.export import bundles, ees_screener, standard_validators
 from tests.support.export.accessible_workbook import list_not_met
-from tests.support.export.bundles import sign_again
-from tests.support.export.ees_screener import list_failures
 from tests.support.export.fake_release import BUNDLE_FILES, COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
@@ -55,9 +46,7 @@ from tests.support.export.requested import (
     build_requested_tables,
     build_supplement_facts,
 )
-from tests.support.export.standard_validators import run_validator
-from tests.support.release.dense import draw_noisy
-from tests.support.release.examples import build_small_family
+from tests.support.release import dense, examples
 
 BARE = "bare_table"
 NAMES = (BARE, LINKED, WAITS, TOGETHER)
@@ -75,35 +64,34 @@ def files_of(name: str) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def facts() -> ReleaseFacts:
+def facts() -> release_facts.ReleaseFacts:
     """The facts of a release with tables on request, one of them of one level alone."""
     found = build_supplement_facts(earlier={})
-    bare = replace(found.on_request.tables[1], definition=read_definition(DEFINITIONS[BARE]))
+    bare = replace(found.on_request.tables[1], definition=definition.read_definition(DEFINITIONS[BARE]))
     return replace(found, on_request=replace(found.on_request, tables=(bare, *found.on_request.tables)))
 
 
 @pytest.fixture(scope="module")
-def made(facts: ReleaseFacts) -> dict[str, pa.Table]:
+def made(facts: release_facts.ReleaseFacts) -> dict[str, pa.Table]:
     return fake_tables(requested=facts.on_request.tables)
 
 
 @pytest.fixture(scope="module")
 def supplement(
     tmp_path_factory: pytest.TempPathFactory,
-    facts: ReleaseFacts,
+    facts: release_facts.ReleaseFacts,
     made: dict[str, pa.Table],
-    signing_key: Ed25519PrivateKey,
 ) -> Path:
     """The folder of a release of one cohort with tables on request; to be read, not written."""
-    return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
+    return make.write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, bundles.KEY)
 
 
 @pytest.mark.slow
 def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
     of_tables = {file for name in NAMES for file in files_of(name)}
     others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
-    assert read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
-    proven = prove_rows(supplement, [(name, 1) for name in NAMES])
+    assert read.read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
+    proven = row_hashes.prove_rows(supplement, [(name, 1) for name in NAMES])
     assert [each["table"] for each in proven["rows"]] == list(NAMES)
     assert verify(supplement).faults == ()
     for suffix in ("zip", "tar"):
@@ -112,8 +100,8 @@ def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supple
         assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
-def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
-    for found in (OnRequest.read(read_contents(supplement)), OnRequest.read_bundle(supplement)):
+def test_what_is_written_is_read_back(supplement: Path, facts: release_facts.ReleaseFacts) -> None:
+    for found in (OnRequest.read(read.read_contents(supplement)), OnRequest.read_bundle(supplement)):
         assert found.tables == facts.on_request.tables
         assert [each.table.name for each in found.tables] == list(NAMES)
         assert found.noisy_counts.keys() == facts.on_request.noisy_counts.keys()
@@ -124,10 +112,10 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
 
 
 @pytest.mark.slow
-def test_one_of_several_cohorts_is_sound_too(tmp_path: Path, signing_key: Ed25519PrivateKey) -> None:
+def test_one_of_several_cohorts_is_sound_too(tmp_path: Path) -> None:
     facts = build_supplement_facts()
     tables = fake_tables(cohorts=COHORTS, requested=facts.on_request.tables)
-    bundle = write_bundle(tmp_path, facts, tables, signing_key)
+    bundle = make.write_bundle(tmp_path, facts, tables, bundles.KEY)
     assert verify(bundle).faults == ()
     assert set(pq.read_table(bundle / f"{LINKED}.parquet")["time_period"].to_pylist()) == set(COHORTS)
     assert set(pq.read_table(bundle / f"{WAITS}.parquet")["time_period"].to_pylist()) == {COHORT}
@@ -312,12 +300,10 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", mark_slow_after(3, ATTACKS))
-def test_no_other_story_can_be_told_of_it(
-    supplement: Path, tmp_path: Path, signing_key: Ed25519PrivateKey, attack: str
-) -> None:
+def test_no_other_story_can_be_told_of_it(supplement: Path, tmp_path: Path, attack: str) -> None:
     apply, sentence = ATTACKS[attack]
     folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
-    files = read_contents(folder)
+    files = read.read_contents(folder)
     before = dict(files)
     apply(files)
     for name in before.keys() - files.keys():
@@ -325,7 +311,7 @@ def test_no_other_story_can_be_told_of_it(
     for name, content in files.items():
         if content is not before.get(name):
             (folder / name).write_bytes(content)
-    sign_again(folder, signing_key)
+    bundles.sign_again(folder)
     assert sentence in str(verify(folder))
 
 
@@ -340,13 +326,12 @@ def test_no_other_story_can_be_told_of_it(
 def test_a_bundle_that_does_not_hold_together_is_not_written(
     change: dict[str, Any],
     sentence: str,
-    facts: ReleaseFacts,
+    facts: release_facts.ReleaseFacts,
     made: dict[str, pa.Table],
-    signing_key: Ed25519PrivateKey,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(BundleRefused, match=sentence):
-        write_bundle(tmp_path, replace(facts, **change), made, signing_key)
+    with pytest.raises(release_directory.BundleRefused, match=sentence):
+        make.write_bundle(tmp_path, replace(facts, **change), made, bundles.KEY)
 
 
 def test_names_of_measurements_lead_nowhere_else() -> None:
@@ -364,19 +349,19 @@ SENTENCE = (
 
 @pytest.mark.slow
 def test_every_validator_takes_them(supplement: Path) -> None:
-    package = run_validator("ckan", "ckan_faults.py", supplement)
-    said = run_validator("standards", "standards_faults.py", supplement)
+    package = standard_validators.run_validator("ckan", "ckan_faults.py", supplement)
+    said = standard_validators.run_validator("standards", "standards_faults.py", supplement)
     faults = said["faults"][str(supplement)] | package[str(supplement)]
-    assert faults == {name: [] for name in (*CATALOGUE_FILES, CITATION_FILE, WORKBOOK_FILE)}
+    assert faults == {name: [] for name in (*make.CATALOGUE_FILES, CITATION_FILE, description.WORKBOOK_FILE)}
     for name in NAMES:
         loaded = said["loaded"][f"{supplement}/{name}"]
         assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
     assert validate(str(supplement / "datapackage.json")).valid
-    assert list_not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
+    assert list_not_met((supplement / description.WORKBOOK_FILE).read_bytes()) == []
     upload = supplement / "ees_bulk_upload.zip"
     assert list_upload_faults(upload) == []
     for name in (LINKED, WAITS, BARE):
-        assert list_failures(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
+        assert ees_screener.list_failures(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
     with zipfile.ZipFile(upload) as archive:
         names = {name.partition(".")[0] for name in archive.namelist()}
         titles = csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
@@ -395,7 +380,7 @@ def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
     dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
     assert all(f"### `{name}`: " in dictionary for name in NAMES)
     assert dictionary.count(f"{SENTENCE}.") == len(NAMES)
-    for name in (*CATALOGUE_FILES, "datapackage.json"):
+    for name in (*make.CATALOGUE_FILES, "datapackage.json"):
         assert name == "ukgov_dataset.json" or SENTENCE in (supplement / name).read_text()
     assert pq.read_schema(supplement / f"{WAITS}.parquet").metadata[b"on_request"].decode() == SENTENCE
     assert b"on_request" not in pq.read_schema(supplement / "gld_headline.parquet").metadata
@@ -405,23 +390,23 @@ def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
     own = build_requested_tables()[0]
     title = TABLES["joined_dots"].title.replace(": ", ", ")
     alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
-    faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
+    faults = checks.find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
     assert any("2 tables have the title" in fault for fault in faults)
 
 
 def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp_path: Path) -> None:
     """Its code, run as it stands, on a family without identities."""
-    family = replace(build_small_family(), identities=())
+    family = replace(examples.build_small_family(), identities=())
     base = make_plan(family, 0.1, delta=1e-6)
     later = [
         make_plan(replace(family, marginals=tuple(Marginal(names) for names in asked)), 0.02, delta=1e-6)
         for asked in ((("fsm", "asq", "gld"),), (("council", "asq", "gld"), ("dots",)))
     ]
-    (own, *more) = [(plan, draw_noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
-    first = {COHORT: {"small": NoisyCounts(own[0].encode_json(), own[1].noisy)}}
+    (own, *more) = [(plan, dense.draw_noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
+    first = {COHORT: {"small": noisy_counts.NoisyCounts(own[0].encode_json(), own[1].noisy)}}
     releases = (SUPPLEMENT, "2027.01.0")
     further = {
-        Further(COHORT, "small", release): NoisyCounts(plan.encode_json(), counts.noisy)
+        Further(COHORT, "small", release): noisy_counts.NoisyCounts(plan.encode_json(), counts.noisy)
         for release, (plan, counts) in zip(releases, more, strict=True)
     }
     asked = OnRequest(build_requested_tables((COHORT,)), further)

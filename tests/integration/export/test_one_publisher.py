@@ -13,19 +13,15 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
 from assets.home.paths import Home
-from ndl_export.facts.description import DATABASE_FILE
-from ndl_export.facts.release_facts import load_withdrawals
+from ndl_export.facts import description, release_facts
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
-from ndl_export.publish.one_publisher import PublishRefused
-from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import publish
 from tests.support.export.reader import look
-from tests.support.installation.commands import READINESS
+from tests.support.installation.commands import READINESS, invoke
 from tests.support.release.people import approve_withdrawal
 from tests.support.waiting import PATIENCE
 
@@ -60,12 +56,12 @@ def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.
 def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp_path: Path) -> None:
     options = ["publish", FIRST, "--to", url, "--home", str(two.parent), "--yes"]
     with publishing(two, SECOND, url, tmp_path) as first:
-        refused = CliRunner().invoke(main, options)
+        refused = invoke(*options)
     assert first.returncode == 0
     assert refused.exit_code == 4
     assert f"another publisher is at work at {url}: wait until it has ended, and run the same command" in refused.output
     assert look(url, tmp_path).catalogue == {SECOND}
-    assert CliRunner().invoke(main, options).exit_code == 0
+    assert invoke(*options).exit_code == 0
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
     assert not [name for name in open_store(url).list_sizes() or {} if name.startswith(one_publisher.FOLDER)]
 
@@ -116,7 +112,7 @@ def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pyte
         for name in store.list_sizes(one_publisher.FOLDER) or {}:
             store.remove(f"{one_publisher.FOLDER}/{name.rpartition('/')[2]}")
 
-    with pytest.raises(PublishRefused, match="another publisher is at work"):
+    with pytest.raises(one_publisher.PublishRefused, match="another publisher is at work"):
         publish(two, FIRST, place, tell=taken_over)
     assert store.read("latest.json", 10**6) is None
     publish(two, FIRST, place)
@@ -132,7 +128,7 @@ def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
     assert [process.wait(PATIENCE) for process in running] == [0, 0]
-    assert set(load_withdrawals(own)) == {FIRST, SECOND}
-    with duckdb.connect(own / DATABASE_FILE, read_only=True) as database:
+    assert set(release_facts.load_withdrawals(own)) == {FIRST, SECOND}
+    with duckdb.connect(own / description.DATABASE_FILE, read_only=True) as database:
         told = database.execute("SELECT count(withdrawn_on) FROM releases.release").fetchall()
     assert told == [(2,)]

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
@@ -30,12 +29,12 @@ from ndl_export.files.archive import LARGEST
 from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.one_publisher import PublishRefused
-from pipelines.cli import main
 from tests.support import PROJECT
-from tests.support.export.bundles import charge, publish
+from tests.support.export.bundles import KEY, charge, publish
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, build_s3_environment, run_azure_server
 from tests.support.export.synthetic import make_synthetic_children
+from tests.support.installation.commands import invoke
 from tests.support.release.people import approve_withdrawal
 
 pytestmark = pytest.mark.slow
@@ -212,7 +211,7 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
 
 
 def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
+    ran = invoke("publish", version, "--to", to, "--home", own.parent, *more)
     return ran.exit_code, ran.output
 
 
@@ -307,12 +306,10 @@ def test_a_url_that_cannot_be_published_to(two: Path, url: str, said: str) -> No
     assert "secret" not in output
 
 
-def test_synthetic_children_go_with_their_release_and_its_withdrawal(
-    own: Path, place: str, signing_key: Ed25519PrivateKey
-) -> None:
+def test_synthetic_children_go_with_their_release_and_its_withdrawal(own: Path, place: str) -> None:
     """Made after the release was published, they are sent by publishing it again; withdrawn, nothing leads to them."""
     publish(own, SECOND, place)
-    write_synthetic(own, make_synthetic_children(own / SECOND), signing_key)
+    write_synthetic(own, make_synthetic_children(own / SECOND), KEY)
     sent = publish(own, SECOND, place).sent
     folder = f"{SYNTHETIC_FOLDER}/{SECOND}"
     assert {name for name in sent if name.startswith(folder)} == {f"{folder}/{name}" for name in SYNTHETIC_FILES}
@@ -329,14 +326,12 @@ def test_synthetic_children_go_with_their_release_and_its_withdrawal(
     assert folder not in (store.read("site/downloads.html", LARGEST) or b"").decode()
 
 
-def test_synthetic_children_that_do_not_verify_are_not_sent(
-    own: Path, place: str, signing_key: Ed25519PrivateKey
-) -> None:
+def test_synthetic_children_that_do_not_verify_are_not_sent(own: Path, place: str) -> None:
     folder = write_synthetic(own, make_synthetic_children(own / SECOND), Ed25519PrivateKey.generate())
     with pytest.raises(PublishRefused, match="not the trusted key"):
         publish(own, SECOND, place)
     shutil.rmtree(folder)
-    folder = write_synthetic(own, make_synthetic_children(own / SECOND), signing_key)
+    folder = write_synthetic(own, make_synthetic_children(own / SECOND), KEY)
     (folder / CSV_FILE).write_bytes(b"x")
     with pytest.raises(PublishRefused, match=CSV_FILE):
         publish(own, SECOND, place)

@@ -11,12 +11,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import refresh, replace_register, withdraw
 from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
 from tests.support import PROJECT
+from tests.support.export.bundles import KEY
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, build_asked_table, build_facts_with
 from tests.support.export.standard_validators import run_validator
@@ -28,12 +28,12 @@ ADDRESS = fake_facts().address
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path) -> Path:
     """A release directory with a release that answers two requests after one without any; to be read, not written."""
     directory = tmp_path_factory.mktemp("register") / "release"
     shutil.copytree(release_dir, directory, symlinks=True)
     facts = build_facts_with((SEN, REVIEWS))
-    write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), signing_key)
+    write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), KEY)
     replace_register(directory, ASKED, BUDGETS)
     return directory
 

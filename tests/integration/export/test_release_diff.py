@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,9 +23,9 @@ from ndl_export.publish.release_diff import (
 )
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SCHEMA_VERSION
-from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.daily import limit_examples
+from tests.support.installation.commands import invoke
 
 SNAPSHOTS = PROJECT / "tests" / "support" / "export" / "published_schema"
 SCHEMA = read_dictionary(build_data_dictionary_csv())
@@ -90,7 +89,7 @@ def test_the_schema_changes_with_its_version_and_by_the_rule() -> None:
 
 
 def run_diff(*arguments: object) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["diff", *map(str, arguments)])
+    ran = invoke("diff", *arguments)
     return ran.exit_code, ran.output
 
 

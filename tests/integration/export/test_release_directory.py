@@ -10,7 +10,6 @@ from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
 from ndl_export.bundle.release_directory import WithdrawalRefused, announce_upcoming, refresh, withdraw
 from ndl_export.bundle.verify import verify
@@ -18,9 +17,9 @@ from ndl_export.facts.directory_files import NOTHING_ANNOUNCED, Announced, Upcom
 from ndl_export.facts.release_facts import UnreadableWithdrawals, Version
 from ndl_export.files.whole_files import write_whole
 from ndl_export.tables import TABLES
-from pipelines.cli import main
 from tests.support.export.fake_release import fake_facts
 from tests.support.export.standard_validators import run_validator
+from tests.support.installation.commands import invoke
 from tests.support.installation.traces import hash_files
 
 pytestmark = pytest.mark.slow
@@ -161,11 +160,6 @@ def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
         assert connection.execute("SELECT count(*) FROM latest.gld_headline").fetchall() == [(0,)]
 
 
-def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent), *more])
-    return ran.exit_code, ran.output
-
-
 def test_what_cannot_be_withdrawn_is_refused_and_a_spoilt_file_of_withdrawals_is_named(
     own: Path, taken_back: Path
 ) -> None:
@@ -177,8 +171,8 @@ def test_what_cannot_be_withdrawn_is_refused_and_a_spoilt_file_of_withdrawals_is
         (SECOND, "a\x07b", "one line of printable text"),
     ):
         for more in ((), ("--yes",)):
-            code, output = run_withdraw(own, version, reason, *more)
-            assert (code, words in output, output.count("\n")) == (1, True, 1)
+            ran = invoke("withdraw", version, "--reason", reason, "--home", own.parent, *more)
+            assert (ran.exit_code, words in ran.output, ran.output.count("\n")) == (1, True, 1)
     assert {path.name for path in own.iterdir()} == before
     for content in (
         "",

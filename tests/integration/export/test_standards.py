@@ -11,29 +11,26 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.metadata.records import CITATION_FILE
 from ndl_export.tables import TABLES
-from tests.support.export.accessible_workbook import Workbook
-from tests.support.export.fake_release import fake_facts, fake_tables
-from tests.support.export.standard_validators import run_validator
+from tests.support.export import accessible_workbook, bundles, fake_release, standard_validators
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def revision(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+def revision(tmp_path_factory: pytest.TempPathFactory, release_dir: Path) -> Path:
     """A second release, with an earlier cohort beside it, without the survey of one council."""
     directory = tmp_path_factory.mktemp("revision")
     shutil.copytree(release_dir / "2026.11.0", directory / "2026.11.0")
     missing = {"parent_experience": ("halton",)}
-    facts = fake_facts("2026.12.0", missing=missing, earlier={"202324": "2025.11.0"})
-    tables = fake_tables(seed=2, missing=missing, cohorts=facts.cohorts)
-    return write_bundle(directory, facts, tables, signing_key)
+    facts = fake_release.fake_facts("2026.12.0", missing=missing, earlier={"202324": "2025.11.0"})
+    tables = fake_release.fake_tables(seed=2, missing=missing, cohorts=facts.cohorts)
+    return write_bundle(directory, facts, tables, bundles.KEY)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
         (folder / name).write_text(json.dumps(record))
     citation, workbook = folder / CITATION_FILE, folder / WORKBOOK_FILE
     citation.write_text(citation.read_text().replace("type: dataset", "type: tables"))
-    parts = Workbook(workbook.read_bytes()).parts
+    parts = accessible_workbook.Workbook(workbook.read_bytes()).parts
     parts["content.xml"] = parts["content.xml"].replace(b"table:contains-header", b"table:contains-heading")
     workbook.write_bytes(pack_flat_zip(parts))
     data = folder / "joined_dots.csv"
@@ -92,8 +89,8 @@ PLANTED = {
 @pytest.fixture(scope="module")
 def standards(bundle: Path, revision: Path, broken: Path) -> Any:
     folders = (bundle, revision, broken)
-    packages = run_validator("ckan", "ckan_faults.py", *folders)
-    said = run_validator("standards", "standards_faults.py", *folders)
+    packages = standard_validators.run_validator("ckan", "ckan_faults.py", *folders)
+    said = standard_validators.run_validator("standards", "standards_faults.py", *folders)
     faults = {folder: found | packages[folder] for folder, found in said["faults"].items()}
     return {"faults": faults, "loaded": said["loaded"]}
 
@@ -114,7 +111,7 @@ def test_the_validators_find_planted_faults(name: str, standards: Any, broken: P
 
 
 def test_records_name_the_files_that_are_there_and_the_release_they_replace(bundle: Path, revision: Path) -> None:
-    address = fake_facts().folder_address
+    address = fake_release.fake_facts().folder_address
     dcat, ckan, distributions = (
         json.loads((bundle / name).read_text())
         for name in ("dcat.jsonld", "ckan_package.json", "ukgov_distributions.json")
@@ -128,6 +125,6 @@ def test_records_name_the_files_that_are_there_and_the_release_they_replace(bund
     there = {f"{address}/{path.name}" for path in bundle.iterdir()}
     assert named <= there | {f"{address}.zip", f"{address}.tar"}
     assert {f"{address}/{name}.{suffix}" for name in TABLES for suffix in ("csv", "parquet")} <= named
-    replaced = f"{fake_facts().address}/2026.11.0"
+    replaced = f"{fake_release.fake_facts().address}/2026.11.0"
     assert json.loads((revision / "dcat.jsonld").read_text())["dcat:previousVersion"] == {"@id": replaced}
     assert replaced in json.loads((revision / "ukgov_dataset.json").read_text())["relatedResource"]

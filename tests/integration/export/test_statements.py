@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -29,6 +28,7 @@ from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, rea
 from ndl_export.tables import TABLES
 from privacy.release.statement import compute_most_found
 from tests.support import PROJECT
+from tests.support.export.bundles import KEY
 from tests.support.export.fake_release import fake_facts
 
 
@@ -181,10 +181,8 @@ def test_every_command_of_the_ai_statement_gives_the_answer_beside_it(bundle: Pa
 
 
 @pytest.mark.slow
-def test_a_notice_stands_above_everything(
-    tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
-) -> None:
-    bundle = write_bundle(tmp_path, replace(fake_facts(), notice=NOTICE), tables, signing_key)
+def test_a_notice_stands_above_everything(tmp_path: Path, tables: dict[str, pa.Table]) -> None:
+    bundle = write_bundle(tmp_path, replace(fake_facts(), notice=NOTICE), tables, KEY)
     documents = sorted(bundle.glob("*.md"))
     assert {path.name for path in documents} >= {"README.md", "LICENCE.md", "methodology.md", "privacy_statement.md"}
     for path in documents:

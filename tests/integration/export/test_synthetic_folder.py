@@ -12,7 +12,6 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
@@ -32,7 +31,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts import synthetic
 from ndl_export.facts.release_facts import list_versions
 from privacy.keys import KeyRing
-from tests.support.export.bundles import sign_again
+from tests.support.export.bundles import KEY, sign_again
 from tests.support.export.standard_validators import run_validator
 from tests.support.export.synthetic import NOTICE, make_synthetic_children
 
@@ -40,10 +39,10 @@ VERSION = "2026.11.0"
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, release_dir: Path) -> Path:
     """A release directory with one version and its synthetic children; to be read, not written."""
     made = Path(shutil.copytree(release_dir, tmp_path_factory.mktemp("synthetic") / "release", symlinks=True))
-    write_synthetic(made, make_synthetic_children(made / VERSION), signing_key)
+    write_synthetic(made, make_synthetic_children(made / VERSION), KEY)
     return made
 
 
@@ -78,7 +77,7 @@ def test_the_folder_is_whole_and_sound_and_no_release(directory: Path, folder: P
 
 
 @pytest.mark.slow
-def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signing_key: Ed25519PrivateKey) -> None:
+def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path) -> None:
     withdraw(directory, VERSION, "an extract was of another year", dt.date(2026, 12, 5))
     (dataset,) = [each for name, each in catalogued(directory).items() if synthetic.SYNTHETIC_FOLDER in name]
     assert dataset["adms:status"]["@id"].endswith("WITHDRAWN")
@@ -87,18 +86,16 @@ def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signi
     assert "was withdrawn on 2026-12-05" in str(verify(folder))
     missing = make_synthetic_children(directory / VERSION)
     with pytest.raises(BundleRefused, match=r"no release 2026\.12\.0"):
-        write_synthetic(directory, replace(missing, release={**missing.release, "version": "2026.12.0"}), signing_key)
+        write_synthetic(directory, replace(missing, release={**missing.release, "version": "2026.12.0"}), KEY)
     with pytest.raises(BundleRefused, match="withdrawn"):
-        write_synthetic(directory, make_synthetic_children(directory / VERSION), signing_key)
+        write_synthetic(directory, make_synthetic_children(directory / VERSION), KEY)
 
 
-def test_what_stands_stays_and_is_not_written_over(
-    directory: Path, folder: Path, signing_key: Ed25519PrivateKey
-) -> None:
+def test_what_stands_stays_and_is_not_written_over(directory: Path, folder: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    write_synthetic(directory, make_synthetic_children(directory / VERSION), signing_key)
+    write_synthetic(directory, make_synthetic_children(directory / VERSION), KEY)
     with pytest.raises(BundleRefused, match="holds other synthetic children"):
-        write_synthetic(directory, make_synthetic_children(directory / VERSION, seed=8), signing_key)
+        write_synthetic(directory, make_synthetic_children(directory / VERSION, seed=8), KEY)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [VERSION]
 
@@ -111,7 +108,7 @@ def test_their_records_are_sound_by_the_validators_of_the_standards(directory: P
 
 
 def test_the_asset_makes_them_of_the_current_release(
-    release_dir: Path, tmp_path: Path, signing_key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+    release_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is left out; a figure that is outside fails the check, and the folder stands all the same."""
     release = Path(shutil.copytree(release_dir, tmp_path / "home" / "release", symlinks=True))
@@ -158,11 +155,9 @@ def test_missing_changed_and_added_files_are_found(folder: Path, file: str) -> N
         (b"synthetic-0000002", b"child-0000000002", synthetic.CSV_FILE, "does not hold the same rows"),
     ],
 )
-def test_signed_rows_that_look_real_are_found(
-    folder: Path, signing_key: Ed25519PrivateKey, old: bytes, new: bytes, file: str, what: str
-) -> None:
+def test_signed_rows_that_look_real_are_found(folder: Path, old: bytes, new: bytes, file: str, what: str) -> None:
     (folder / file).write_bytes((folder / file).read_bytes().replace(old, new))
-    sign_again(folder, signing_key)
+    sign_again(folder)
     assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
 
 

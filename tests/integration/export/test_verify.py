@@ -11,7 +11,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
@@ -19,14 +18,12 @@ from hypothesis import strategies as st
 from ndl_export.bundle import read as bundle_source
 from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
-from ndl_export.files import signing
-from ndl_export.files.stores import StoreError
-from ndl_export.files.whole_files import format_json
-from pipelines.cli import main
+from ndl_export.files import signing, stores, whole_files
 from tests.support import serve
 from tests.support.daily import limit_examples
-from tests.support.export.bundles import sign_again
+from tests.support.export.bundles import KEY, sign_again
 from tests.support.export.fake_release import BUNDLE_FILES
+from tests.support.installation.commands import invoke
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +31,9 @@ VERSION = "2026.11.0"
 
 
 @pytest.fixture(scope="session")
-def trusted(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "publisher.pem"
-    path.write_bytes(signing.get_public_pem(signing_key))
+    path.write_bytes(signing.get_public_pem(KEY))
     return path
 
 
@@ -128,12 +125,12 @@ OTHER_FIGURES = "does not hold the same figures as"
     ],
 )
 def test_signed_content_that_is_wrong_is_reported(
-    copy: Path, signing_key: Ed25519PrivateKey, file: str, old: bytes | None, new: bytes, fault: str
+    copy: Path, file: str, old: bytes | None, new: bytes, fault: str
 ) -> None:
     """Replaces a part of a file, or all of it, and signs the bundle with the publisher's own key."""
     path = copy / file
     path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
-    sign_again(copy, signing_key)
+    sign_again(copy)
     (found,) = verify(copy).faults
     assert fault in found.what
     assert old is None or found.file == file
@@ -165,7 +162,7 @@ def place(bundle: Path) -> str:
 
 
 def run_verify(*arguments: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["verify", *arguments])
+    ran = invoke("verify", *arguments)
     return ran.exit_code, ran.output
 
 
@@ -193,7 +190,7 @@ def test_sums_that_lead_out_of_the_folder_or_come_twice_are_not_followed(copy: P
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     told = {"version": VERSION, "date": "2026-12-05", "reason": "Wrong year"}
     directory = place.rpartition("/")[0]
-    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", format_json({"withdrawn": [told]}))
+    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", whole_files.format_json({"withdrawn": [told]}))
     report = verify(place)
     assert report.ok
     assert f"Release {VERSION} was withdrawn on 2026-12-05: Wrong year." in str(report)
@@ -277,7 +274,7 @@ def test_what_is_larger_than_a_bundle_is_not_read(
 ) -> None:
     monkeypatch.setattr(bundle_source, "LARGEST", 50_000)
     for source in (f"{web}/{VERSION}.zip", f"{web}/{VERSION}"):
-        with pytest.raises(StoreError, match="is larger than 50,000 bytes, so it was not read"):
+        with pytest.raises(stores.StoreError, match="is larger than 50,000 bytes, so it was not read"):
             verify(source)
     for folder in (place, release_dir / VERSION):
         assert "more than 1000 files or 50,000 bytes, which no bundle has" in str(verify(folder))

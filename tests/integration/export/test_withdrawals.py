@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.home.signers import note_signers
 from ndl_export.facts.directory_files import REGISTER_FILE
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, load_withdrawals
-from pipelines.cli import main
+from tests.support.installation.commands import invoke
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
 FIRST, SECOND = "2026.11.0", "2026.12.0"
@@ -33,12 +33,12 @@ def home(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 def withdraw(home: Home, *options: str, version: str = SECOND, reason: str = REASON) -> Result:
-    return CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(home.root), *options])
+    return invoke("withdraw", version, "--reason", reason, "--home", home.root, *options)
 
 
 def send(home: Home) -> Result:
     place = home.root.parent / "place"
-    return CliRunner().invoke(main, ["publish", FIRST, "--to", str(place), "--home", str(home.root), "--yes"])
+    return invoke("publish", FIRST, "--to", place, "--home", home.root, "--yes")
 
 
 def with_openssl(home: Home) -> str:

@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.cli import main
-from sources.contracts import CONTRACTS
+from sources import contracts, errors, synthetic
 from sources.councils.council_file import load_council_file, read_council_file
-from sources.errors import ExtractStopped
 from sources.onboarding import sample as sampling
 from sources.reference.code_lists import GOALS
-from sources.synthetic import generate
 from tests.support.extracts import make_upn
+from tests.support.installation.commands import invoke
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import build_csv
 
@@ -36,7 +34,7 @@ def readiness(monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object, exit_code: int = 0) -> Result:
-        result = CliRunner().invoke(main, ["council", *map(str, arguments)])
+        result = invoke("council", *arguments)
         assert result.exit_code == exit_code, result.output
         written = [Path(str(argument)) for argument in arguments if str(argument).endswith(".yaml")]
         said = [result.output, *(path.read_text() for path in written if path.exists())]
@@ -49,7 +47,7 @@ def readiness(monkeypatch: pytest.MonkeyPatch) -> Run:
 @pytest.fixture(scope="module")
 def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pilot") / "landing"
-    generate(folder, "202425", scale=0.1)
+    synthetic.generate(folder, "202425", scale=0.1)
     return folder
 
 
@@ -83,7 +81,7 @@ def _children() -> list[dict[str, str]]:
 @pytest.mark.parametrize("council", ["halton", "st-helens"])
 def test_a_draft_of_known_headings_is_nearly_whole(readiness: Run, landing: Path, tmp_path: Path, council: str) -> None:
     """A pilot council's extracts, as if they were Bradford's."""
-    samples = {source: next((landing / council / source).iterdir()) for source in CONTRACTS}
+    samples = {source: next((landing / council / source).iterdir()) for source in contracts.CONTRACTS}
     named = [text for source, path in samples.items() for text in ("--sample", f"{source}={path}")]
     readiness("new", "E08000032", *named, "--out", tmp_path / "bradford.yaml")
     drafted = read_council_file(tmp_path / "bradford.yaml").sources
@@ -295,7 +293,7 @@ def _whole(row: Row, heading: str) -> Row:
 
 def _drafted(path: Path) -> tuple[Draft, str]:
     """What is drafted of a sample of the Profile, as it is read and as it is written."""
-    done = CliRunner().invoke(main, ["council", "new", "bradford", "--sample", f"eyfsp={path}"])
+    done = invoke("council", "new", "bradford", "--sample", f"eyfsp={path}")
     assert done.exit_code == 0, done.output
     assert not [name for name in (*SURNAMES, *FORENAMES) if name in done.stdout]
     own = path.with_name("bradford.yaml")
@@ -368,7 +366,7 @@ def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(
     path.write_bytes(gzip.compress(build_csv(_in_words()) + b"\n" * (8 << 20), 1)[:-500])
     assert sampling.detect_encoding(path) == "utf-8"
     path.write_bytes(gzip.compress(build_csv(_in_words()))[:-20])
-    with pytest.raises(ExtractStopped, match="is cut off or damaged"):
+    with pytest.raises(errors.ExtractStopped, match="is cut off or damaged"):
         sampling.detect_encoding(path)
 
 

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.doors.sql import quote_text
+from sources.councils import dialect
 from sources.councils.council_file import InvalidCouncilFile, load_council_file, read_council_file
-from sources.councils.dialect import (
-    Derived,
-    build_date_sql,
-    build_mended_date_sql,
-    find_ambiguity,
-    find_format_fault,
-    find_pattern_fault,
-)
 from sources.errors import ExtractStopped
 from sources.reference.places import UnknownCouncil, load_places, resolve
 from tests.support.intake.desk import Desk, build_eyfsp, build_reviews
@@ -136,8 +129,8 @@ TOGETHER = [("%d/%m/%Y", "%d/%m/%y"), ("%Y%m%d", "excel"), ("%d %b %Y", "%d %B %
 
 
 def test_lists_of_date_formats_that_leave_a_doubt_are_refused() -> None:
-    assert all(find_ambiguity(formats) for formats in AMBIGUOUS)
-    assert not any(find_ambiguity(formats) for formats in TOGETHER)
+    assert all(dialect.find_ambiguity(formats) for formats in AMBIGUOUS)
+    assert not any(dialect.find_ambiguity(formats) for formats in TOGETHER)
 
 
 @pytest.mark.parametrize(
@@ -156,16 +149,19 @@ def test_lists_of_date_formats_that_leave_a_doubt_are_refused() -> None:
     ],
 )
 def test_dates_are_read_by_their_formats_or_mended(formats: tuple[str, ...], text: str, date: str | None) -> None:
-    assert not any(map(find_format_fault, formats))
-    read, mended = build_date_sql(quote_text(text), formats), build_mended_date_sql(quote_text(text), formats)
+    assert not any(map(dialect.find_format_fault, formats))
+    read, mended = (
+        dialect.build_date_sql(quote_text(text), formats),
+        dialect.build_mended_date_sql(quote_text(text), formats),
+    )
     (found,) = duckdb.execute(f"SELECT coalesce({read}::VARCHAR, 'mended ' || {mended}::VARCHAR)").fetchall()
     assert found == (date,)
 
 
-derive = Derived.model_validate
+derive = dialect.Derived.model_validate
 
 
-def _value(derived: Derived, *inputs: str | None) -> str | None:
+def _value(derived: dialect.Derived, *inputs: str | None) -> str | None:
     columns = {name: f"c{index}" for index, name in enumerate(derived.inputs)}
     names = ", ".join(columns.values())
     marks = ", ".join(["?::VARCHAR"] * len(inputs))
@@ -193,7 +189,7 @@ def _value(derived: Derived, *inputs: str | None) -> str | None:
         (derive({"from": "a", "filled": "Y", "blank": ""}), [None], None),
     ],
 )
-def test_operations(derived: Derived, inputs: list[str | None], value: str | None) -> None:
+def test_operations(derived: dialect.Derived, inputs: list[str | None], value: str | None) -> None:
     assert _value(derived, *inputs) == value
 
 
@@ -210,7 +206,7 @@ def test_texts_of_a_council_file_never_become_sql(separator: str, filled: str, c
 @given(HOSTILE, HOSTILE)
 def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> None:
     pattern = f"{start}(x+)"
-    if find_pattern_fault(pattern) is None:
+    if dialect.find_pattern_fault(pattern) is None:
         assert re.fullmatch("x*", _value(derive({"from": "a", "pattern": pattern}), cell + "x") or "")
 
 

@@ -16,14 +16,11 @@ import assets.intake.context
 import assets.pseudonymise.stream_extract
 import sources.extract.readers.delimited
 from assets.home.processing_log import Processing, list_intakes
-from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
-from assets.intake.ingest import Intake
+from assets.intake import deliveries, ingest
 from assets.pseudonymise import stream_extract
 from assets.pseudonymise.split_writer import Scope
 from assets.pseudonymise.stream_extract import Tools, Untokenised, make_tools, tokenise
-from privacy import pseudonyms
-from privacy.keys import KeyRing
+from privacy import keys, pseudonyms
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file
 from sources.errors import ExtractStopped
@@ -61,7 +58,7 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
 def test_the_mac_reveals_nothing_without_the_key(desk: Desk, tmp_path: Path) -> None:
     desk.land(children(3))
     quality = desk.take()
-    other = KeyRing.create(tmp_path / "others")
+    other = keys.KeyRing.create(tmp_path / "others")
     sha256 = hash_content(desk.landing / "leeds" / "eyfsp" / "202425.csv")
     assert (
         deliveries.compute_file_mac(desk.keys, sha256) == quality.file_mac != deliveries.compute_file_mac(other, sha256)
@@ -89,10 +86,10 @@ def expect(desk: Desk, rows: str) -> None:
     """Say, as the operator, how many rows Leeds's Profile should have."""
     said = f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},{rows}\n"
     (desk.landing / "reference" / "expected_rows.csv").write_text(said)
-    desk.intake = Intake(desk.landing, desk.home, desk.keys)
+    desk.intake = ingest.Intake(desk.landing, desk.home, desk.keys)
 
 
-def list_holds(quality: ExtractQuality) -> list[str]:
+def list_holds(quality: deliveries.ExtractQuality) -> list[str]:
     return sorted(finding.rule for finding in quality.holds)
 
 
@@ -180,11 +177,6 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     assert council["council"] == "bradford"
 
 
-def _ingest_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
-    landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
-    return list(desk.intake.ingest_all(entry for entry in landed if entry))
-
-
 def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real = assets.pseudonymise.stream_extract.tokenise
 
@@ -196,7 +188,8 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, mo
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "tokenise", fails_for_wirral)
     desk.land(children(3))
     desk.land(children(4, la_code="344"), council="wirral")
-    of_leeds, of_wirral = _ingest_both(desk)
+    landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
+    of_leeds, of_wirral = desk.intake.ingest_all(entry for entry in landed if entry)
     assert of_leeds.rows_kept == 3
     assert isinstance(of_wirral, ExtractStopped)
     assert "wirral/eyfsp" in str(of_wirral)
@@ -208,9 +201,9 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2019\n")
     desk.land(children(1, postcode="LS1 4AP"))
     with pytest.raises(ExtractStopped, match="imd_edition is not 2025 in every row"):
-        replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
+        replace(desk, intake=ingest.Intake(desk.landing, desk.home, desk.keys)).take()
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
-    replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
+    replace(desk, intake=ingest.Intake(desk.landing, desk.home, desk.keys)).take()
     assert desk.list_kept(columns="imd_quintile") == [2]
 
 
@@ -254,7 +247,7 @@ EXTRACTS = st.lists(
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
-    return make_tools(KeyRing.create(tmp_path_factory.mktemp("keys") / "set"), None)
+    return make_tools(keys.KeyRing.create(tmp_path_factory.mktemp("keys") / "set"), None)
 
 
 def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> Untokenised:

@@ -20,20 +20,8 @@ from sources.extract.readers import workbooks
 from sources.extract.readers.content import Content, detect_format
 from sources.extract.readers.workbooks import open_workbook
 from tests.support.daily import limit_examples
+from tests.support.intake import files
 from tests.support.intake.desk import EYFSP_HEADER
-from tests.support.intake.files import (
-    RELATIONS,
-    SHEET,
-    STRINGS,
-    Landing,
-    build_children,
-    build_sheets,
-    build_xlsx,
-    build_zip,
-    read_members,
-    save,
-    share_strings,
-)
 from tests.support.intake.spreadsheets import (
     WRITERS,
     Error,
@@ -44,7 +32,7 @@ from tests.support.intake.spreadsheets import (
     build_xlsb,
 )
 
-ROWS = build_children(*[{}] * 3)
+ROWS = files.build_children(*[{}] * 3)
 SURNAME = EYFSP_HEADER.index("surname") + 1
 
 
@@ -54,17 +42,17 @@ unchecked = pytest.mark.parametrize("suffix", [".xls", ".xlsb", ".ods"])
 
 def _book(change: Callable[[Any, Any], None]) -> bytes:
     """The rows as .xlsx, after a change to the workbook and the sheet."""
-    return build_xlsx(ROWS, lambda book: change(book, book.active))
+    return files.build_xlsx(ROWS, lambda book: change(book, book.active))
 
 
-def _edited(content: bytes, *edits: tuple[str, str], part: str = SHEET) -> bytes:
+def _edited(content: bytes, *edits: tuple[str, str], part: str = files.SHEET) -> bytes:
     """A workbook with texts of one part replaced."""
-    parts = read_members(content)
+    parts = files.read_members(content)
     text = parts[part].decode()
     for old, new in edits:
         assert old in text
         text = text.replace(old, new)
-    return build_zip(parts | {part: text.encode()})
+    return files.build_zip(parts | {part: text.encode()})
 
 
 def _texts(content: bytes) -> list[dict[tuple[int, int], str | None]]:
@@ -106,13 +94,13 @@ CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES
 @limit_examples(100)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
 def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:
-    expected = _texts(build_sheets({"Sheet": rows}))
+    expected = _texts(files.build_sheets({"Sheet": rows}))
     for suffix, write in WRITERS.items():
         assert _texts(write({"Sheet": rows})) == expected, suffix
 
 
 @every
-def test_an_extract_is_read_from_the_sheet_with_its_columns(landing: Landing, suffix: str) -> None:
+def test_an_extract_is_read_from_the_sheet_with_its_columns(landing: files.Landing, suffix: str) -> None:
     titled = [["Leeds"], [None], *ROWS[:3], [None] * len(ROWS[0]), *ROWS[3:]]
     notes = [["surname", "of every child"], ["surname", "means", "family name"]]
     landing.put(WRITERS[suffix]({"Notes": notes, "Extract": titled}), suffix)
@@ -121,7 +109,7 @@ def test_an_extract_is_read_from_the_sheet_with_its_columns(landing: Landing, su
 
 
 @every
-def test_hidden_sheets_are_not_read_and_too_many_stop_it(landing: Landing, suffix: str) -> None:
+def test_hidden_sheets_are_not_read_and_too_many_stop_it(landing: files.Landing, suffix: str) -> None:
     landing.put(WRITERS[suffix]({"Extract": ROWS, "Copy": ROWS}, hidden=("Copy",)), suffix)
     assert len(landing.read().rows) == 3
     landing.put(WRITERS[suffix]({"Extract": ROWS, "Notes": []}, hidden=("Extract",)), suffix)
@@ -133,8 +121,8 @@ def test_hidden_sheets_are_not_read_and_too_many_stop_it(landing: Landing, suffi
 
 
 @every
-def test_the_sheet_that_the_council_file_names(landing: Landing, suffix: str) -> None:
-    landing.put(WRITERS[suffix]({"Spring": ROWS, "Autumn": build_children({"surname": "Autumn"})}), suffix)
+def test_the_sheet_that_the_council_file_names(landing: files.Landing, suffix: str) -> None:
+    landing.put(WRITERS[suffix]({"Spring": ROWS, "Autumn": files.build_children({"surname": "Autumn"})}), suffix)
     with pytest.raises(ExtractStopped, match=r"several sheets .* \('sheet'\): sheet 1, sheet 2$"):
         landing.read()
     assert [row["surname"] for row in landing.read(Dialect(sheet=" autumn ")).rows.values()] == ["Autumn"]
@@ -144,7 +132,7 @@ def test_the_sheet_that_the_council_file_names(landing: Landing, suffix: str) ->
     assert "Qwyjibo" in refused.value.for_sender
 
 
-def test_charts_and_very_hidden_sheets_are_not_read(landing: Landing) -> None:
+def test_charts_and_very_hidden_sheets_are_not_read(landing: files.Landing) -> None:
     def change(book: Any, sheet: Any) -> None:
         book.copy_worksheet(sheet).sheet_state = "veryHidden"
         book.create_chartsheet("Chart", 0).add_chart(BarChart())
@@ -176,7 +164,7 @@ def test_charts_and_very_hidden_sheets_are_not_read(landing: Landing) -> None:
     ],
 )
 def test_cells_become_the_text_of_a_text_file(
-    landing: Landing, value: object, number_format: str | None, expected: str
+    landing: files.Landing, value: object, number_format: str | None, expected: str
 ) -> None:
     def change(book: Any, sheet: Any) -> None:
         cell = sheet.cell(3, SURNAME, value)
@@ -187,7 +175,7 @@ def test_cells_become_the_text_of_a_text_file(
     assert [row["surname"] for row in landing.read().rows.values()] == ["Thornton", expected, "Thornton"]
 
 
-def test_a_formula_in_another_column_is_nothing(landing: Landing) -> None:
+def test_a_formula_in_another_column_is_nothing(landing: files.Landing) -> None:
     def change(book: Any, sheet: Any) -> None:
         sheet.cell(1, len(EYFSP_HEADER) + 1).value = "age"
         sheet.cell(2, len(EYFSP_HEADER) + 1).value = "=TODAY()"
@@ -198,7 +186,9 @@ def test_a_formula_in_another_column_is_nothing(landing: Landing) -> None:
 
 
 @unchecked
-def test_formulas_and_errors_of_other_formats_are_read_as_results_and_blanks(landing: Landing, suffix: str) -> None:
+def test_formulas_and_errors_of_other_formats_are_read_as_results_and_blanks(
+    landing: files.Landing, suffix: str
+) -> None:
     rows: list[list[object]] = [list(row) for row in ROWS]
     rows[2][SURNAME - 1], rows[3][SURNAME - 1] = Formula(1), Error("#N/A")
     landing.put(WRITERS[suffix]({"Extract": rows}), suffix)
@@ -209,8 +199,8 @@ CELL = '<c r="F2" t="inlineStr"><is><t>Thornton</t></is></c>'
 DIMENSION = f'<dimension ref="A1:{openpyxl.utils.get_column_letter(len(EYFSP_HEADER))}4"'
 
 
-def test_the_dimensions_that_a_sheet_states_may_be_wrong(landing: Landing) -> None:
-    landing.put(_edited(build_xlsx(ROWS), (DIMENSION, '<dimension ref="A1:B2"')), ".xlsx")
+def test_the_dimensions_that_a_sheet_states_may_be_wrong(landing: files.Landing) -> None:
+    landing.put(_edited(files.build_xlsx(ROWS), (DIMENSION, '<dimension ref="A1:B2"')), ".xlsx")
     assert landing.read().rows[3]["surname"] == "Thornton"
 
 
@@ -220,8 +210,8 @@ DECLARATIONS = (ENTITIES, '<!DOCTYPE x SYSTEM "file:///etc/passwd">', f"<!--{'x'
 
 def _declaring(part: str, declaration: str) -> bytes:
     """A workbook with a document type declaration in one part."""
-    content = build_ods({"Extract": ROWS}) if part == "content.xml" else share_strings(build_xlsx(ROWS))
-    text = read_members(content)[part].decode()
+    content = build_ods({"Extract": ROWS}) if part == "content.xml" else files.share_strings(files.build_xlsx(ROWS))
+    text = files.read_members(content)[part].decode()
     return _edited(content, (text, declaration + re.sub(r"^<\?xml.*?\?>", "", text)), part=part)
 
 
@@ -234,8 +224,8 @@ def _formulas(formula: Any) -> bytes:
 
 
 def _without(part: str) -> bytes:
-    parts = read_members(share_strings(build_xlsx(ROWS)))
-    return build_zip({name: content for name, content in parts.items() if name != part})
+    parts = files.read_members(files.share_strings(files.build_xlsx(ROWS)))
+    return files.build_zip({name: content for name, content in parts.items() if name != part})
 
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
@@ -251,11 +241,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     },
     **{
         f"document type {number} in {part}": (_declaring(part, declaration), "document type declaration")
-        for part in (SHEET, "xl/workbook.xml", STRINGS, RELATIONS, "content.xml")
+        for part in (files.SHEET, "xl/workbook.xml", files.STRINGS, files.RELATIONS, "content.xml")
         for number, declaration in enumerate(DECLARATIONS)
     },
     **{
-        f"xlsx, {new or 'no end'} for {old}": (_edited(build_xlsx(ROWS), (old, new)), "damaged")
+        f"xlsx, {new or 'no end'} for {old}": (_edited(files.build_xlsx(ROWS), (old, new)), "damaged")
         for old, new in {
             '<row r="2"': '<row r="99999999999999999999"',
             '<row r="3"': '<row r="x"',
@@ -264,9 +254,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
             "</sheetData>": "",
         }.items()
     },
-    "xlsx, no sheet": (_without(SHEET), "no visible sheet"),
+    "xlsx, no sheet": (_without(files.SHEET), "no visible sheet"),
     "xlsx, no workbook part": (_without("xl/workbook.xml"), "damaged"),
-    "xlsx, no shared texts": (_without(STRINGS), "damaged"),
+    "xlsx, no shared texts": (_without(files.STRINGS), "damaged"),
     "xlsx, 21 rows above the header": (_book(lambda _, sheet: sheet.insert_rows(1, 21)), "no visible sheet"),
     "xls, broken off": (OLE + "Workbook".encode("utf-16-le"), "damaged"),
     "xls, a password": (build_xls({"Extract": ROWS}, begin=FILEPASS), "protected by a password"),
@@ -274,31 +264,34 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "xls, macros": (build_compound_file({"Workbook": b"x", "_VBA_PROJECT_CUR": b"x"}), "without macros"),
     "xls, Excel 4": (b"\x09\4\6\0\0\0\x10\0" + bytes(50), "Excel 95 or older; open it in Excel and save it as .xlsx"),
     "xls, a letter": (build_compound_file({"WordDocument": b"x"}), "an office document"),
-    "xlsx, macros": (build_zip(read_members(build_xlsx(ROWS)) | {"xl/vbaProject.bin": b"x"}), "without macros"),
-    "xlsx, a letter": (build_zip({"[Content_Types].xml": b"", "word/document.xml": b""}), "an office document"),
-    "xlsx, broken off": (build_xlsx(ROWS)[:-500], "damaged"),
-    "xlsx, no cells": (save(openpyxl.Workbook()), "no visible sheet"),
-    "xlsx, wide": (build_xlsx([[*EYFSP_HEADER, *(f"x{n}" for n in range(600))]]), "more than 500 columns"),
-    "xlsb, macros": (
-        build_zip(read_members(build_xlsb({"Extract": ROWS})) | {"xl/vbaProject.bin": b"x"}),
+    "xlsx, macros": (
+        files.build_zip(files.read_members(files.build_xlsx(ROWS)) | {"xl/vbaProject.bin": b"x"}),
         "without macros",
     ),
-    "xlsb, no parts": (build_zip({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "damaged"),
+    "xlsx, a letter": (files.build_zip({"[Content_Types].xml": b"", "word/document.xml": b""}), "an office document"),
+    "xlsx, broken off": (files.build_xlsx(ROWS)[:-500], "damaged"),
+    "xlsx, no cells": (files.save(openpyxl.Workbook()), "no visible sheet"),
+    "xlsx, wide": (files.build_xlsx([[*EYFSP_HEADER, *(f"x{n}" for n in range(600))]]), "more than 500 columns"),
+    "xlsb, macros": (
+        files.build_zip(files.read_members(build_xlsb({"Extract": ROWS})) | {"xl/vbaProject.bin": b"x"}),
+        "without macros",
+    ),
+    "xlsb, no parts": (files.build_zip({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "damaged"),
     "ods, a password": (
         build_ods({"Extract": ROWS}, more={"META-INF/manifest.xml": ENCRYPTED}),
         "protected by a password",
     ),
-    "ods, encrypted whole": (build_zip({"mimetype": b"x", "encrypted-package": b"x"}), "protected by a password"),
+    "ods, encrypted whole": (files.build_zip({"mimetype": b"x", "encrypted-package": b"x"}), "protected by a password"),
     "ods, macros": (build_ods({"Extract": ROWS}, more={"Basic/Standard/Module1.xml": "x"}), "without macros"),
     "ods, a letter": (build_ods({}).replace(b"spreadsheet", b"text-master"), "an office document"),
-    "ods, no content": (build_zip({"mimetype": SPREADSHEET, "content.xml": b""}), "damaged"),
+    "ods, no content": (files.build_zip({"mimetype": SPREADSHEET, "content.xml": b""}), "damaged"),
     "a web page": (b"<html><table><tr><td>surname", "web page under another name; open it in Excel and save it"),
     "a workbook of Excel 2003 in XML": (XML_2003, "XML form of 2003; save it as .xlsx"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_refused_says_what_to_do(landing: Landing, what: str) -> None:
+def test_what_is_refused_says_what_to_do(landing: files.Landing, what: str) -> None:
     content, message = REFUSED[what]
     landing.put(content, ".xlsx")
     with pytest.raises(ExtractStopped, match=message):
@@ -307,7 +300,7 @@ def test_what_is_refused_says_what_to_do(landing: Landing, what: str) -> None:
 
 @pytest.mark.usefixtures("read_here")
 @every
-def test_a_large_workbook_is_stopped(landing: Landing, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+def test_a_large_workbook_is_stopped(landing: files.Landing, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setattr(workbooks, "MAX_BYTES", 1 << 10)
     monkeypatch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
     content = WRITERS[suffix]({"Extract": ROWS})

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 
-from pipelines.cli import main
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, describe_unread_entries, find
 from tests.support import PROJECT
+from tests.support.installation.commands import invoke
 from tests.support.intake.corpus import COHORT, build_many, build_rows, build_table, format_text
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import STRINGS, build_parquet, build_xlsx, build_zip, read_members, share_strings
@@ -102,8 +101,8 @@ def test_a_file_that_was_changed_for_a_link_since_it_was_found_is_not_followed(
 
 @pytest.mark.parametrize("name", ["a#b", "a?b", "a\\b", "a\nb"])
 def test_a_home_folder_that_no_database_can_open_is_refused_at_once(tmp_path: Path, name: str) -> None:
-    options = ["run", "--landing", str(tmp_path), "--home", str(tmp_path / name), "--cohort", COHORT, "--create-keys"]
-    done = CliRunner().invoke(main, options, env={"READINESS_KEYS": str(tmp_path / "keys")})
+    folders = ("--landing", tmp_path, "--home", tmp_path / name, "--keys", tmp_path / "keys")
+    done = invoke("run", *folders, "--cohort", COHORT, "--create-keys")
     assert done.exit_code == 1
     assert "a home folder may not have" in done.output
     assert not (tmp_path / name).exists()
@@ -166,9 +165,7 @@ def _huge() -> bytes:
     return _parquet(few | {"surname": ["Q" * (8 << 20)] * 200}, use_dictionary=False)
 
 
-def _prefixes() -> bytes:
-    encoded = {"use_dictionary": False, "column_encoding": {"surname": "DELTA_BYTE_ARRAY"}}
-    return _parquet(_PLAIN | {"surname": [_LONG[:50_000]] * _COUNT}, **encoded)
+_PREFIXED = {"use_dictionary": False, "column_encoding": {"surname": "DELTA_BYTE_ARRAY"}}
 
 
 def _strings() -> bytes:
@@ -202,7 +199,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
         ".parquet",
         lambda: _parquet(_PLAIN | {"surname": pa.array([b"Q" * 100_000] * _COUNT, pa.binary(100_000))}),
     ),
-    "prefixes": (".parquet", _prefixes),
+    "prefixes": (".parquet", lambda: _parquet(_PLAIN | {"surname": [_LONG[:50_000]] * _COUNT}, **_PREFIXED)),
     "30 million empty rows": (
         ".parquet",
         lambda: _parquet({name: pa.nulls(30_000_000, pa.string()) for name in TABLE[0]}),

@@ -5,9 +5,7 @@ import shutil
 
 import pytest
 
-from assets.intake import context, deliveries
-from assets.intake.part_reader import PartsReader
-from assets.intake.parts import SortedFiles
+from assets.intake import context, deliveries, part_reader, parts
 from assets.linkage.arrivals import State, list_arrivals
 from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number
@@ -53,13 +51,13 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
 
 def test_each_part_is_read_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    real = PartsReader._read_group
+    real = part_reader.PartsReader._read_group
 
     def counted(self, group, folder):
         read.extend(each.landed.part for each in group)
         return real(self, group, folder)
 
-    monkeypatch.setattr(PartsReader, "_read_group", counted)
+    monkeypatch.setattr(part_reader.PartsReader, "_read_group", counted)
     land(desk, "2026-05.csv", build_eyfsp(child(1)))
     desk.take()
     land(desk, "2026-06.csv", build_eyfsp(child(2)))
@@ -222,7 +220,7 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     land_several(desk, "2026-06.csv", later)
     assert take(desk, COHORT) == 3
     take(desk, BEFORE)
-    entries = SortedFiles(desk.home, "eyfsp", "leeds").list_entries()
+    entries = parts.SortedFiles(desk.home, "eyfsp", "leeds").list_entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.get_cohort(COHORT).get_reports_folder("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert (

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -23,6 +22,7 @@ from sources.extract.reader_process import Reader, Serve
 from tests.support.intake import served
 from tests.support.intake.corpus import COHORT, build_many, build_table, format_text
 from tests.support.intake.desk import Desk
+from tests.support.waiting import wait_until
 
 _SECONDS = 30
 """Within which what should happen does, on a machine with much else to do."""
@@ -107,12 +107,12 @@ def test_a_reader_leaves_no_core_file_and_no_process_also_if_nobody_waits_for_it
     process, core = json.loads(reader.receive_bytes())
     assert core == 0
     assert list(reader) == []
-    _until(lambda: not _runs(process))
+    wait_until(lambda: not _runs(process))
     reader = Reader("a file", 0, served.say_nothing)
     process = int(reader.receive_bytes())
     assert _runs(process)
     reader.close()
-    _until(lambda: not _runs(process))
+    wait_until(lambda: not _runs(process))
 
 
 def test_a_template_that_was_killed_is_started_again() -> None:
@@ -158,10 +158,3 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
         return True
     return False
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + _SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from assets.intake import quality
-from assets.intake.deliveries import ExtractQuality
+from assets.intake import deliveries, quality
 from sources.contracts import CONTRACTS, Role, Severity
 from sources.contracts.extract_rules import list_extract_rules, select_payload_rules
-from tests.support import PROJECT
+from tests.support import PROJECT, waiting
 from tests.support.daily import mark_slow_after
 from tests.support.intake.desk import COHORT, Desk, build_eyfsp
-from tests.support.waiting import PATIENCE
 
 UPDATE = "python -m assets.intake.quality writes them"
 
@@ -98,7 +96,7 @@ print(found == quality.judge(of_one_extract()), any(not finding.passed for findi
 def kept(desk: Desk) -> Path:
     """The rows of an extract that was taken in."""
     desk.land(build_eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
-    assert isinstance(desk.take(), ExtractQuality)
+    assert isinstance(desk.take(), deliveries.ExtractQuality)
     return desk.home.get_extract("eyfsp", COHORT, "leeds").pseudonymised
 
 
@@ -117,7 +115,7 @@ def start(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:
 
 
 def read_output(process: subprocess.Popen[str]) -> list[str]:
-    return process.communicate(timeout=PATIENCE)[0].splitlines()
+    return process.communicate(timeout=waiting.PATIENCE)[0].splitlines()
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.home import paths
-from assets.home.home_lock import block_removals
+from assets.home import home_lock, paths
 from assets.home.paths import MadeByLater
 from assets.home.processing_log import Processing, read_entries, record
 from assets.keeping import backup as backups
@@ -20,8 +19,7 @@ from assets.keeping import restore as restoring
 from pipelines.commands.console import Ending
 from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing
-from tests.support import PROJECT
-from tests.support.areas import describe_missing
+from tests.support import PROJECT, areas
 from tests.support.installation.backups import Safe, read_tree
 from tests.support.release.anchored import COHORT, Books
 
@@ -68,7 +66,7 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     assert [line.what for line in read_entries(safe.home)][-2:] == [Processing.BACKUP, Processing.RESTORE]
 
 
-@pytest.mark.skipif(shutil.which("age") is None, reason=describe_missing("age"))
+@pytest.mark.skipif(shutil.which("age") is None, reason=areas.describe_missing("age"))
 def test_stock_tools_open_it(safe: Safe) -> None:
     """And it holds no key."""
     command = f"age -d -i {safe.get_identity('operator')} {safe.make_backup('records')} | tar -t"
@@ -326,7 +324,7 @@ def test_no_run_begins_while_the_home_is_being_restored(safe: Safe, monkeypatch:
     _refused(safe.restore("records", records, "--yes"), "its restore was interrupted", Ending.HOLD)
     safe.put_back()
     assert safe.restore("records", records, "--yes").exit_code == 0
-    with block_removals(safe.home):
+    with home_lock.block_removals(safe.home):
         pass
 
 

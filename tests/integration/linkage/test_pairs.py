@@ -13,8 +13,6 @@ import pytest
 
 from privacy.doors.database import open_in_memory
 from privacy.linkage import blocks, candidates, rows
-from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
-from privacy.linkage.candidates import PAIR, PairCache
 from privacy.linkage.link import LinkResult, link
 from privacy.linkage.rows import CROWD_CHILDREN
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -27,7 +25,7 @@ Extracts = dict[tuple[str, str], pa.Table]
 """The rows by source and council."""
 
 
-class Remembered(PairCache):
+class Remembered(candidates.PairCache):
     """What one linkage kept, for the next."""
 
     def __init__(self, before: Remembered | None = None) -> None:
@@ -42,7 +40,7 @@ class Remembered(PairCache):
 
     def pairs(self) -> list[list[object]]:
         """All that was kept, sorted."""
-        columns = [name for name in PAIR.names if name != "pattern"]
+        columns = [name for name in candidates.PAIR.names if name != "pattern"]
         return [
             table.select(columns).to_pandas().sort_values(columns, ignore_index=True).astype(str).values.tolist()
             for _, table in sorted(self._parts.items())
@@ -163,8 +161,8 @@ def test_every_pair_of_a_block_is_found(con: duckdb.DuckDBPyConnection, children
     number = np.arange(_PATTERNS)
     flags = {"left_1": number < 60, "right_1": number >= 60, "fresh": (number >= 40) & (number < 60) | (number >= 65)}
     con.register("compared", pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **flags}))
-    blocks_ = (ONE_HOME, ONE_NUMBER, *blocks.build_blocks(children))
-    for chosen in (blocks_, *((ONE_HOME, each) for each in blocks_)):
+    blocks_ = (blocks.ONE_HOME, blocks.ONE_NUMBER, *blocks.build_blocks(children))
+    for chosen in (blocks_, *((blocks.ONE_HOME, each) for each in blocks_)):
         con.execute("CREATE OR REPLACE TABLE found (step BIGINT, l BIGINT, r BIGINT)").fetchall()
         candidates.find_pairs(con, 1, chosen)
         either = " OR ".join(f"({each})" for each in chosen)

@@ -12,18 +12,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries
 from assets.linkage.inputs import list_councils, list_extract_paths
 from assets.linkage.row_numbers import Row, RowNumbers, explain
 from assets.linkage.tokens import open_readers
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.model import convert_to_probability
 from tests.support.daily import mark_slow_after
+from tests.support.installation.commands import invoke
 from tests.support.linkage.linked_home import COHORT
 from tests.support.linkage.populations import Frames, tokenise_frames
 from tests.support.linkage.stress import make_nhs_numbers, make_upns
@@ -123,8 +123,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
 @pytest.fixture(scope="module")
 def run(key_folder: Path) -> Run:
     def _run(home: Home, *arguments: str) -> Result:
-        command = ["link", "explain", "--home", str(home.root), "--keys", str(key_folder), "--cohort", COHORT]
-        return CliRunner().invoke(main, [*command, *arguments])
+        return invoke("link", "explain", "--home", home.root, "--keys", key_folder, "--cohort", COHORT, *arguments)
 
     return _run
 
@@ -167,8 +166,7 @@ COLUMNS = ["source", "council", "source_row", "child_id", "match_rule", "match_p
 
 
 def written(home: Home, keys: Path, out: Path) -> Result:
-    command = ["link", "rows", "--home", str(home.root), "--cohort", COHORT, "--keys", str(keys), "--out", str(out)]
-    return CliRunner().invoke(main, command)
+    return invoke("link", "rows", "--home", home.root, "--cohort", COHORT, "--keys", keys, "--out", out)
 
 
 def test_every_linked_row_by_its_number(home: Home, frames: Frames, key_folder: Path, tmp_path: Path) -> None:

@@ -9,11 +9,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
-from assets.linkage import inputs
-from assets.linkage.children import check_table
-from assets.linkage.inputs import are_tables_current, is_current, list_councils
-from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.linkage.tokens import TokensUnusable
+from assets.linkage import children, inputs, link, tokens
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.child_table import UNIT_COLUMN
@@ -30,7 +26,7 @@ Made = dict[str, tuple[bytes, int]]
 def linked(home: Home, keys: KeyRing, tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     shutil.copytree(home.root, made.root)
-    derive_confidential_tables(made.get_cohort(COHORT), list_councils(made.get_cohort(COHORT)), keys)
+    link.derive_confidential_tables(made.get_cohort(COHORT), inputs.list_councils(made.get_cohort(COHORT)), keys)
     return made
 
 
@@ -42,9 +38,9 @@ def made(home: Home) -> Made:
 
 def run(home: Home, keys: KeyRing) -> None:
     store = home.get_cohort(COHORT)
-    councils = list_councils(store)
-    link_cohort(store, councils, keys)
-    derive_confidential_tables(store, councils, keys)
+    councils = inputs.list_councils(store)
+    link.link_cohort(store, councils, keys)
+    link.derive_confidential_tables(store, councils, keys)
 
 
 def test_again_with_nothing_changed_no_byte_and_no_time_changes(linked: Home, keys: KeyRing) -> None:
@@ -74,21 +70,21 @@ def test_a_table_with_other_bytes_is_made_again(linked: Home, keys: KeyRing) -> 
     before = table.read_bytes()
     for other in (before[:-1], before[:100], before[:-1] + bytes([before[-1] ^ 1]), b""):
         table.write_bytes(other)
-        assert not are_tables_current(store, list_councils(store))
+        assert not inputs.are_tables_current(store, inputs.list_councils(store))
         run(linked, keys)
         assert table.read_bytes() == before
 
 
 def test_another_program_or_other_parameters_make_all_again(linked: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     store = linked.get_cohort(COHORT)
-    councils = list_councils(store)
-    assert is_current(store, councils)
+    councils = inputs.list_councils(store)
+    assert inputs.is_current(store, councils)
     for what in ("hash_program", "hash_parameters"):
         with monkeypatch.context() as patch:
             patch.setattr(inputs, what, lambda: "another")
-            assert not is_current(store, councils)
-    assert not is_current(store, [*councils, "wirral", "kent"])
-    assert not are_tables_current(store, councils[:-1])
+            assert not inputs.is_current(store, councils)
+    assert not inputs.is_current(store, [*councils, "wirral", "kent"])
+    assert not inputs.are_tables_current(store, councils[:-1])
 
 
 def table(path: Path, family: str, units: list[str], **columns: list[str | None]) -> list[int]:
@@ -96,7 +92,7 @@ def table(path: Path, family: str, units: list[str], **columns: list[str | None]
     every = {each.name: [each.categories[0]] * len(units) for each in FAMILIES[family].attributes}
     schema = pa.schema([(name, pa.string()) for name in (UNIT_COLUMN, *every)])
     pq.write_table(pa.table({UNIT_COLUMN: units} | every | columns, schema=schema), path / "table.parquet")
-    return list(check_table(path / "table.parquet", family).values())
+    return list(children.check_table(path / "table.parquet", family).values())
 
 
 def test_a_value_outside_its_domain_one_that_is_missing_and_a_unit_twice_are_counted(tmp_path: Path) -> None:
@@ -127,16 +123,16 @@ def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(
     home, old = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
     store = home.get_cohort(COHORT)
     ingest(landing, home, old)
-    link_cohort(store, COUNCILS, old)
+    link.link_cohort(store, COUNCILS, old)
     before = pq.read_table(store.links)
     new = old.rotate(tmp_path / "next")
     ingest(landing, home, new, ("halton",))
-    with pytest.raises(TokensUnusable, match=r"(leeds|halton)/eyfsp.* take them in again"):
-        link_cohort(store, COUNCILS, new)
+    with pytest.raises(tokens.TokensUnusable, match=r"(leeds|halton)/eyfsp.* take them in again"):
+        link.link_cohort(store, COUNCILS, new)
     assert pq.read_table(store.links).equals(before)
     ingest(landing, home, new)
-    link_cohort(store, COUNCILS, new)
+    link.link_cohort(store, COUNCILS, new)
     assert pq.read_table(store.links).equals(before)
     monkeypatch.setattr("privacy.pseudonyms.PSEUDONYM_VERSION", "next")
-    with pytest.raises(TokensUnusable, match="and others have tokens made with different keys, pseudonyms"):
-        link_cohort(store, COUNCILS, new)
+    with pytest.raises(tokens.TokensUnusable, match="and others have tokens made with different keys, pseudonyms"):
+        link.link_cohort(store, COUNCILS, new)

@@ -11,20 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
-from assets.linkage.inputs import Sample
-from assets.linkage.review import DECIDES, HANDS_OVER, draw_review, open_sheet, take_review
-from assets.linkage.row_numbers import RowNumbers
+from assets.linkage import inputs, review, row_numbers
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, compute_chances
 from privacy.services import SERVICES
+from tests.support.installation.commands import invoke
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames, tokenise_frames
@@ -59,7 +56,7 @@ def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipie
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, home: Home, keys: KeyRing, agreements: Path) -> Home:
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
-    draw_review(found.get_cohort(COHORT), load_all(agreements), keys, TODAY)
+    review.draw_review(found.get_cohort(COHORT), load_all(agreements), keys, TODAY)
     return found
 
 
@@ -129,10 +126,10 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     store = drawn.get_cohort(COHORT)
     found = {each["pair"]: each for each in read_pairs(store).to_pylist()}
     seen: dict[str, list[str]] = {}
-    numbers = RowNumbers(store, keys)
+    numbers = row_numbers.RowNumbers(store, keys)
     for path in sorted(store.review.glob("*/*.age")):
         council, source = path.parent.name, path.stem
-        text = open_sheet(path, recipients.get_key(council, SERVICES[source]), signer).decode()
+        text = review.open_sheet(path, recipients.get_key(council, SERVICES[source]), signer).decode()
         rows = list(csv.DictReader(io.StringIO(text)))
         assert [*rows[0]] == ["pair", "row", "compare_with", "what_to_do", "second_review", "decision", "reviewer"]
         for row in rows:
@@ -140,10 +137,10 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
             key = found[row["pair"]]["row_key" if source == "eyfsp" else "other_row_key"]
             assert numbers.find_row(source, council, int(row["row"])).row_key == key
     assert seen
-    assert all(sorted(each) == sorted([DECIDES, HANDS_OVER]) for each in seen.values())
+    assert all(sorted(each) == sorted([review.DECIDES, review.HANDS_OVER]) for each in seen.values())
     council = found[next(iter(seen))]["council"]
     with pytest.raises(Exception, match="not encrypted to the key you gave"):
-        open_sheet(store.review / council / "eyfsp.age", recipients.get_key(council, "health"), signer)
+        review.open_sheet(store.review / council / "eyfsp.age", recipients.get_key(council, "health"), signer)
 
 
 def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
@@ -153,7 +150,7 @@ def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
     for council in frames["eyfsp"].council.unique():
         write(tmp_path / "agreements", council, recipients, format_terms("health", "education", ["known_to"]))
     for terms in (load_all(tmp_path / "agreements"), {}):
-        assert draw_review(store, terms, keys, TODAY) == (1, [])
+        assert review.draw_review(store, terms, keys, TODAY) == (1, [])
         assert not list(store.review.glob("*/*.age"))  # nor do those made before stay
 
 
@@ -164,8 +161,8 @@ def test_rows_that_are_new_are_on_no_sheet(
     for council in frames["eyfsp"].council.unique():
         write(tmp_path / "agreements", council, recipients, new_children="")
     agreements = load_all(tmp_path / "agreements")
-    assert draw_review(store, agreements, keys, TAKEN + dt.timedelta(27)) == (1, [])
-    assert draw_review(store, agreements, keys, TAKEN + dt.timedelta(28))[1]
+    assert review.draw_review(store, agreements, keys, TAKEN + dt.timedelta(27)) == (1, [])
+    assert review.draw_review(store, agreements, keys, TAKEN + dt.timedelta(28))[1]
 
 
 def test_by_the_commands_which_print_no_number_of_pairs(
@@ -173,24 +170,24 @@ def test_by_the_commands_which_print_no_number_of_pairs(
 ) -> None:
     """A sample drawn again from the same links is the same. The processing log holds no number of pairs either."""
 
-    def run(*arguments: str, exit_code: int = 0) -> str:
-        answer = CliRunner().invoke(main, ["review", *arguments])
+    def run(*arguments: object, exit_code: int = 0) -> str:
+        answer = invoke("review", *arguments)
         assert answer.exit_code == exit_code, answer.output
         return answer.output
 
-    before, options = read_pairs(store), ["--home", str(store.home.root), "--cohort", COHORT]
-    output = run("sample", *options, "--agreements", str(agreements), "--keys", str(key_folder))
+    before, options = read_pairs(store), ("--home", store.home.root, "--cohort", COHORT)
+    output = run("sample", *options, "--agreements", agreements, "--keys", key_folder)
     assert read_pairs(store).equals(before)
     sheets = sorted(store.review.glob("*/*.age"))
     assert len(output.splitlines()) == len(sheets) + 2
     out, (council, source) = tmp_path / "sheet.csv", sheets[0].parts[-2:]
     key = recipients.get_key(council, SERVICES[source.removesuffix(".age")])
-    opening = ["open", str(sheets[0]), "--key", str(key), "--signer", str(signer), "--out", str(out)]
+    opening = ("open", sheets[0], "--key", key, "--signer", signer, "--out", out)
     run(*opening)
     assert out.read_text(encoding="utf-8").replace('"', "").startswith("pair,row")
-    assert CliRunner().invoke(main, ["review", *opening]).exit_code != 0  # an opened sheet is not replaced
+    assert invoke("review", *opening).exit_code != 0  # an opened sheet is not replaced
     rows = [(pair, "match", "R1") for pair in before["pair"].to_pylist()]
-    output = run("take", *options, str(write_decisions(tmp_path, rows)))
+    output = run("take", *options, write_decisions(tmp_path, rows))
     assert str(len(rows)) not in output.replace(str(store.home.root), "").replace(COHORT, "")
     (line,) = [each for each in store.home.processing_log.read_text().splitlines() if "decisions taken in" in each]
     assert json.loads(line)["note"] == "decisions taken in"
@@ -205,7 +202,7 @@ def test_decisions_become_the_measured_table_and_a_report(store: CohortStore, tm
     first, second, _, *rest = measured["pair"].to_pylist()
     rows = [(first, "match", "R1"), (first, "match", "R2"), (second, "match", "R1"), (second, "not a match", "R2")]
     rows += [(pair, "not a match", "R1") for pair in rest]
-    report = json.loads(take_review(store, [write_decisions(tmp_path, rows)]).read_bytes())
+    report = json.loads(review.take_review(store, [write_decisions(tmp_path, rows)]).read_bytes())
     assert report["reviewers"] == {"pairs": 2, "same": 0.5, "kappa": 0.0}
     reviewed = pq.read_table(store.reviewed)
     assert reviewed.num_rows == pq.read_metadata(store.get_confidential_path("pupil")).num_rows
@@ -240,21 +237,21 @@ def test_odd_files_are_refused_by_file_row_column_and_rule_and_a_spreadsheets_ar
     ):
         path.write_bytes(text.replace("PAIR", pair).encode("latin-1"))
         with pytest.raises(Refused) as refused:
-            take_review(store, [path])
+            review.take_review(store, [path])
         assert problem in str(refused.value).replace("odd.csv", ""), text
         assert not [secret for secret in ("SECRET", pair) if secret in str(refused.value)], text
         assert not store.reviewed.exists(), text
     spreadsheets = '\ufeffpair,row,decision,notes,reviewer\r\nPAIR,12, match ,"a, b",R1\r\nPAIR,12,match,,R2\r\n'
     path.write_text(spreadsheets.replace("PAIR", pair), encoding="utf-8", newline="")
-    take_review(store, [path])
+    review.take_review(store, [path])
     assert store.reviewed.exists()
 
 
 def test_a_sample_of_other_links_is_not_taken_in(store: CohortStore, tmp_path: Path) -> None:
     path = store.review / "sample.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"deliveries": {"leeds/eyfsp": "another"}}))
-    sample = Sample.read(store)
+    sample = inputs.Sample.read(store)
     assert sample
     assert not sample.is_of_links(store)
     with pytest.raises(Refused, match="Draw again"):
-        take_review(store, [write_decisions(tmp_path, [])])
+        review.take_review(store, [write_decisions(tmp_path, [])])

@@ -6,13 +6,7 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.report import (
-    build_council_report,
-    build_extract_report,
-    build_stopped_report,
-    render,
-    render_council,
-)
+from assets.intake.quality_report import report
 from sources.contracts import CONTRACTS
 from tests.support import report_pages
 from tests.support.browser import IN_A_BROWSER
@@ -36,14 +30,16 @@ def pages(deliver: Deliver, profiles: Text) -> dict[str, str]:
     taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
     headings = {column.name: HOSTILE for column in CONTRACTS["eyfsp"].columns}
     rules = tuple(replace(rule, sentence=HOSTILE) for rule in taken.rules)
-    hostile = build_extract_report(replace(taken, rules=rules, file=HOSTILE, headings=headings), taken)
+    hostile = report.build_extract_report(replace(taken, rules=rules, file=HOSTILE, headings=headings), taken)
     stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE, HOSTILE)
     return {
-        "extract": render(build_extract_report(taken, taken)),
-        "hostile": render(hostile),
-        "reviews": render(build_extract_report(deliver(REVIEWS, "hv_reviews"), None)),
-        "stopped": render(build_stopped_report(stopped, None)),
-        "council": render_council(build_council_report([hostile, build_stopped_report(stopped, None)])),
+        "extract": report.render(report.build_extract_report(taken, taken)),
+        "hostile": report.render(hostile),
+        "reviews": report.render(report.build_extract_report(deliver(REVIEWS, "hv_reviews"), None)),
+        "stopped": report.render(report.build_stopped_report(stopped, None)),
+        "council": report.render_council(
+            report.build_council_report([hostile, report.build_stopped_report(stopped, None)])
+        ),
     }
 
 

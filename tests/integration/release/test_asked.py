@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from assets.home.paths import Home
 from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
@@ -16,11 +15,10 @@ from assets.release.record import read_published_charges, read_record
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.tables import FAMILIES
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.policy import PolicyError, load_policy
-from tests.support.installation.commands import build_settings
+from tests.support.installation.commands import build_settings, invoke
 from tests.support.release.homes import COHORT, VERSION, make_home, make_home_once, make_release
 
 COUNCILS = ["leeds"]
@@ -42,8 +40,7 @@ def test_versions_are_of_about_now(version: str, is_new: bool) -> None:
 @pytest.mark.parametrize("options", [("--release", "9999.12.0"), ("--share", "0.0000001"), ("--share", "nan")])
 def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "landing" / "leeds").mkdir(parents=True)
-    run = ["run", "--create-keys", "--cohort", COHORT, *options]
-    done = CliRunner(env=build_settings(tmp_path)).invoke(main, run)
+    done = invoke("run", "--create-keys", "--cohort", COHORT, *options, env=build_settings(tmp_path))
     assert done.exit_code == 1
     assert done.output.startswith("readiness: a release")
     assert "[1/" not in done.output

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
@@ -21,13 +21,13 @@ from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release
 from assets.release.sign_off import WaitsForAcceptance, build_measurement_request
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import MayNotSign, WaitsForApproval
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from sources.reference.published_figures import find_published_rows
+from tests.support.installation.commands import invoke
 from tests.support.release.homes import COHORT, VERSION, build_quality, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
 
@@ -80,8 +80,7 @@ def accept(home: Home, *options: str, who: Signer | None = ANNA, reason: str = R
 def status(home: Home) -> str:
     landing = home.root.parent / "landing"
     landing.mkdir(exist_ok=True)
-    folders = ["--landing", str(landing), "--home", str(home.root)]
-    asked = CliRunner().invoke(main, ["status", *folders, "--cohort", COHORT])
+    asked = invoke("status", "--landing", landing, "--home", home.root, "--cohort", COHORT)
     assert asked.exit_code == 0
     return asked.output
 
@@ -166,12 +165,12 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
 
 def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) -> None:
     put_wirral(home)
-    key = str(ANNA.write_key_file(home.root.parent / "people"))
-    asked = ["accept", "--home", str(home.root), "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key]
+    key = ANNA.write_key_file(home.root.parent / "people")
+    asked = ("accept", "--home", home.root, "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key)
     read = read_page(command(home, who=None).output)
     put_wirral(home, rows=1200, mac="b")
     for options, message in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
-        refused = CliRunner().invoke(main, [*asked, *options])
+        refused = invoke(*asked, *options)
         assert (refused.exit_code != 0, message in refused.output) == (True, True)
     assert closed_holds(home) == []
 

@@ -8,17 +8,13 @@ import pytest
 from assets.release.linkage_error import Linked, correct_estimates, find_doubtful_groups
 from assets.release.planning import plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
-from ndl_export.tables import pupil
-from ndl_export.tables.model import FSM, UNKNOWN
+from ndl_export.tables import model, pupil
 from ndl_export.tables.schema import Flag
 from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NOT_BOTH, Differs
 from privacy.linkage.missed import RATES
-from privacy.release.child_table import count_cells
-from privacy.release.mechanism import Measurement, measure
+from privacy.release import child_table, mechanism, policy, statement
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
-from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector
 from tests.support.release.doubles import NoNoise
 
@@ -59,11 +55,11 @@ def children(of_asian: float = 0.0, without_upn: float = 0.01) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plan_family("pupil", COUNCILS, load_policy())
+    return plan_family("pupil", COUNCILS, policy.load_policy())
 
 
-def measured(plan: Plan, table: pa.Table) -> Measurement:
-    return measure(plan, count_cells(table, plan), NoNoise())
+def measured(plan: Plan, table: pa.Table) -> mechanism.Measurement:
+    return mechanism.measure(plan, child_table.count_cells(table, plan), NoNoise())
 
 
 def estimates(plan: Plan, table: pa.Table) -> Estimates:
@@ -77,7 +73,7 @@ def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligib
     plainly = estimates(plan, children(without_upn=0.2))
     few, many = (correct_estimates(plan.family, estimates(plan, children(without_upn=share))) for share in (0.01, 0.2))
     total, yes, no, unknown = many.compute_values(eligible)[0] - plainly.compute_values(eligible)[0]
-    assert FSM.categories[-1] == UNKNOWN
+    assert model.FSM.categories[-1] == model.UNKNOWN
     assert total == 0
     assert yes > 10
     assert no > 10
@@ -124,8 +120,8 @@ def test_concerns_of_records_that_are_missed_are_brought_back(plan: Plan) -> Non
 
 def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan) -> None:
     drawn = {"pupil": measured(plan, children(of_asian=0.1))}
-    cohorts = [MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, drawn)]
-    tables = tabulate(MeasuredRelease(cohorts, COUNCILS, load_policy().reliability, {}))
+    cohorts = [statement.MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, drawn)]
+    tables = tabulate(MeasuredRelease(cohorts, COUNCILS, policy.load_policy().reliability, {}))
     flags = {
         (name, column)
         for name, table in tables.items()

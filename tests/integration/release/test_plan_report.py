@@ -6,23 +6,23 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.release.fix_release import compute_remaining_budget
 from ndl_export.tables import TABLES
-from pipelines.cli import main
 from privacy.release.ledger import Ledger, Reservation
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support.areas import describe_missing
+from tests.support.installation.commands import invoke
 
 COHORT = "202425"
 
 
 def plan(home: Path, *options: str) -> Result:
-    return CliRunner().invoke(main, ["plan", "--home", str(home), "--cohort", COHORT, *options])
+    return invoke("plan", "--home", home, "--cohort", COHORT, *options)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ CHARGES = (
 
 
 def budget(home: Path, *options: str) -> Result:
-    return CliRunner().invoke(main, ["budget", "--home", str(home), *options])
+    return invoke("budget", "--home", home, *options)
 
 
 @pytest.fixture
@@ -146,9 +146,9 @@ def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: 
     (landing / "leeds" / "eyfsp").mkdir(parents=True)
     (landing / "leeds" / "eyfsp" / "202425.csv").write_text("upn\n")
     os.utime(landing / "leeds" / "eyfsp" / "202425.csv", (0, 0))
-    run = ["run", "--landing", str(landing), "--home", str(home), "--keys", str(home / "keys"), "--create-keys"]
-    for command in (["budget", "--home", str(home)], [*run, "--cohort", "202425"]):
-        done = CliRunner().invoke(main, command)
+    run = ("run", "--landing", landing, "--keys", home / "keys", "--create-keys", "--cohort", "202425")
+    for command in (("budget",), run):
+        done = invoke(*command, "--home", home)
         assert done.exit_code == 5
         assert "readiness: the ledger's database cannot be reached" in done.output
         assert "s3cret" not in done.output

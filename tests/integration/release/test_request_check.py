@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.release.requests.planning import find_release
@@ -25,7 +25,6 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import WITHDRAWN_FILE
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
-from pipelines.cli import main
 from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import combine_plans
@@ -33,6 +32,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support import PROJECT
+from tests.support.installation.commands import invoke
 from tests.support.release.homes import COHORT, VERSION
 from tests.support.release.sizes import build_known, build_noisy_counts
 
@@ -116,7 +116,7 @@ def request(**changes: Any) -> Request:
 
 def check(home: Home, *asked: Request | Path, options: tuple[str, ...] = ()) -> Result:
     files = [each if isinstance(each, Path) else written(home.root.parent, each) for each in asked]
-    return CliRunner().invoke(main, ["request", "check", *map(str, files), "--home", str(home.root), *options])
+    return invoke("request", "check", *files, "--home", home.root, *options)
 
 
 def written(folder: Path, asked: Request) -> Path:
@@ -339,9 +339,9 @@ def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, 
 
 
 def test_new_writes_the_template_once(tmp_path: Path) -> None:
-    printed = CliRunner().invoke(main, ["request", "new"])
+    printed = invoke("request", "new")
     assert printed.stdout == TEMPLATE.read_text("utf-8")
     out = tmp_path / "request.yaml"
     for status in (0, 1):
-        assert CliRunner().invoke(main, ["request", "new", "--out", str(out)]).exit_code == status
+        assert invoke("request", "new", "--out", out).exit_code == status
     assert read_request(out) == read_request(TEMPLATE)

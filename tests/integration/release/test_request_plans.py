@@ -11,10 +11,8 @@ from assets.release.requests.planning import AccuracyOutOfReach, estimate_sizes
 from assets.release.requests.request import TEMPLATE, Request, parse_request, read_request, read_requests
 from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.facts.on_request import RequestedTable
-from privacy.release.mechanism import Measurement
+from privacy.release import mechanism, policy, statement
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
-from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 from sources.reference.places import PILOT, load_places
 from tests.support import PROJECT
 from tests.support.release import sizes
@@ -99,12 +97,12 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     asked = request(geography="councils", accuracy={"half_width_points": 5.0, "share_of_rates": 0.4})
     plan, own = planned(asked), base()["pupil"]
     assert plan is not None
-    drawn = [Measurement(each.sha256, "none (test)", "", each.rho, exactly(each)) for each in (own, plan)]
-    on_request = MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
-    cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (on_request,))
+    drawn = [mechanism.Measurement(each.sha256, "none (test)", "", each.rho, exactly(each)) for each in (own, plan)]
+    on_request = statement.MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
+    cohort = statement.MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (on_request,))
     table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
     councils = own.family.get_attribute("council").categories
-    release = MeasuredRelease([cohort], councils, load_policy().reliability, {}, [table])
+    release = MeasuredRelease([cohort], councils, policy.load_policy().reliability, {}, [table])
     published = tabulate(release)[asked.name].to_pandas()
     found = known(PILOT).estimate(asked, plan)
     flags = published["gld_children_percent_flag"].fillna("").to_numpy()
@@ -123,7 +121,7 @@ def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
 def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     """The attributes that a release measured by council, and those that it measured for all together."""
     plan = base()["pupil"]
-    found = estimate_sizes(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
+    found = estimate_sizes(plan, mechanism.Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
     stated = sizes.build_sizes(plan.family.get_attribute("council").categories, "pupil")
     assert found.rows == pytest.approx(stated.rows, abs=5)
     for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):

@@ -8,25 +8,21 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from assets.home.errors import Refused
 from assets.home.paths import Home
-from assets.release.decision_sheet import render_sheet
+from assets.release import decision_sheet, measure, sign_off, tabulate
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.measure import measure_release
 from assets.release.record import read_record
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import find_base_release, read_registered_requests, refuse
 from assets.release.requests.request import parse_request
-from assets.release.sign_off import build_measurement_request
-from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
-from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
+from tests.support.installation.commands import invoke
 from tests.support.release import homes
 from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, list_charges, make_home, make_release
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, build_request
@@ -64,13 +60,13 @@ def test_without_what_was_measured_on_request_it_is_not_recomputed(supplement: H
     bundle = Path(shutil.copytree(supplement.release / SUPPLEMENT, tmp_path / SUPPLEMENT))
     (bundle / "on_request.json").unlink()
     with pytest.raises(Refused, match=rf"measured on request in release {SUPPLEMENT}"):
-        find_differing_tables(bundle)
+        tabulate.find_differing_tables(bundle)
 
 
 def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) -> None:
     bundle = supplement.release / SUPPLEMENT
     assert verify(bundle).ok, str(verify(bundle))
-    assert find_differing_tables(bundle) == Differing([], [])
+    assert tabulate.find_differing_tables(bundle) == tabulate.Differing([], [])
     table = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet")
     assert set(table["ethnic_group"].to_pylist()) >= {"Total", "White"}
     assert list_charges(supplement)[-1] == (COHORT, SUPPLEMENT, "pupil")
@@ -143,9 +139,8 @@ def test_later_releases_of_the_same_counts_publish_it_again(
     )
     assert first.equals(again)
     for version in (SUPPLEMENT, LATER):
-        command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
-        command += ["--keys", str(key_folder)]  # of a demonstration, which signs by itself
-        assert CliRunner().invoke(main, command).exit_code == 0
+        own = ("--home", home.root, "--keys", key_folder)  # of a demonstration, which signs by itself
+        assert invoke("withdraw", version, "--reason", "a mistake", "--yes", *own).exit_code == 0
     register = json.loads((home.release / "requests.json").read_bytes())
     assert [request["status"] for request in register["requests"]] == ["asked"]
     assert [table.name for table in _tables(home, "2026.11.3", keys)] == []
@@ -192,7 +187,7 @@ def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_pat
     folder = Path(shutil.copytree(key_folder, tmp_path / "keys"))
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
-        measure_release(
+        measure.measure_release(
             home.get_cohort(COHORT),
             KeyRing.load(folder),
             SUPPLEMENT,
@@ -244,7 +239,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
         fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-        sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
+        sheet = decision_sheet.render_sheet(home, sign_off.build_measurement_request(home, SUPPLEMENT, COUNCILS))
         plans = [
             home.get_cohort(COHORT).get_request_plan_path(SUPPLEMENT, family).read_bytes()
             for family in ("pupil", "parents")
@@ -269,7 +264,7 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
     assert find_base_release(home, names) == (VERSION, [COHORT, earlier])
     bundle = make_release(home, keys, COUNCILS, SUPPLEMENT, reuse=True, others=[earlier], requests=names)
     assert verify(bundle).ok, str(verify(bundle))
-    assert find_differing_tables(bundle) == Differing([], [])
+    assert tabulate.find_differing_tables(bundle) == tabulate.Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}
     assert rows == {"gld_by_ethnic_group_and_fsm": {earlier, COHORT}, "by_sen_and_fsm": {earlier}}
     charged = sorted(list_charges(home)[-2:])

@@ -23,9 +23,7 @@ from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import COLUMNS, NEITHER, ONE, OUTSIDE, Decision, format_category
-from privacy.release.approval import WaitsForApproval
-from privacy.release.ledger import BudgetExceeded, Ledger
-from privacy.release.policy import load_policy
+from privacy.release import approval, ledger, policy
 from privacy.release.session import build_measurement_path
 from tests.support.release.doubles import hold_still
 from tests.support.release.homes import COHORT, VERSION, copy_home, list_charges, make_home, make_release
@@ -70,14 +68,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_counts(made: Home) -> None:
     """The bundle states the charge, holds the noisy tallies and their plan, and gives its figures from these alone."""
     bundle = made.release / VERSION
-    charge = Ledger(made.ledger).find(COHORT, VERSION, REVIEW)
-    assert charge.rho == pytest.approx(load_policy().review_rho, abs=1e-6)
+    charge = ledger.Ledger(made.ledger).find(COHORT, VERSION, REVIEW)
+    assert charge.rho == pytest.approx(policy.load_policy().review_rho, abs=1e-6)
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])
     record = json.loads((bundle / "privacy_statement.json").read_bytes())
     stated = next(each for each in record["families"] if each["family"] == REVIEW)
     assert (stated["measured_in"], stated["l2_sensitivity_of_each_marginal"]) == (VERSION, 1)
-    assert record["privacy_parameters"]["rho"] == pytest.approx(0.215 + load_policy().review_rho, abs=1e-5)
+    assert record["privacy_parameters"]["rho"] == pytest.approx(0.215 + policy.load_policy().review_rho, abs=1e-5)
     assert "review of links, for release" in (bundle / "privacy_statement.md").read_text(encoding="utf-8")
     drawn = pq.read_table(bundle / "noisy_counts_on_request.parquet").to_pylist()
     assert {each["family"] for each in drawn} == {REVIEW}
@@ -88,7 +86,7 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
 def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home) -> None:
     """The tables of the same noisy counts, with the review and without it."""
     (own,) = read_measured_release(made.release / VERSION).cohorts
-    release = MeasuredRelease([own], COUNCILS, load_policy().reliability, {})
+    release = MeasuredRelease([own], COUNCILS, policy.load_policy().reliability, {})
     found = [tabulate(replace(release, cohorts=[each])) for each in (own, replace(own, on_request=()))]
     for name, same in (("gld_headline", True), ("asq3_outcomes", True), ("joined_dots", False)):
         one, other = (tables[name] for tables in found)
@@ -179,7 +177,7 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
     name_people(tmp_path, monkeypatch, [Signer.create("A. Lead")])
     home = make_home(tmp_path / "home", 600, COUNCILS)
     review(home)
-    with pytest.raises(WaitsForApproval):
+    with pytest.raises(approval.WaitsForApproval):
         measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert list_charges(home) == []
     request = build_measurement_request(home, VERSION, COUNCILS)
@@ -195,6 +193,6 @@ def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path
     measure(home, keys)
     review(home, number=2)
     before = list_charges(home)
-    with pytest.raises(BudgetExceeded, match=r"\(review\)|, review\)"):
+    with pytest.raises(ledger.BudgetExceeded, match=r"\(review\)|, review\)"):
         measure(home, keys, LATER, 0.23)
     assert list_charges(home) == before

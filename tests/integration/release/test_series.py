@@ -21,9 +21,7 @@ from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import KeyRing
-from privacy.release.ledger import Ledger, ReleaseConflict
-from privacy.release.policy import load_policy
-from privacy.release.session import StoreError
+from privacy.release import ledger, policy, session
 from tests.support.release import homes
 from tests.support.release.homes import COHORT, add_cohort, copy_home, list_charges, make_home
 
@@ -64,10 +62,10 @@ def test_what_was_measured_once_is_used_again_and_costs_nothing(made: Home) -> N
     assert sorted(list_charges(made)) == sorted(
         (cohort, version, family) for cohort, version in ((EARLIER, FIRST), (COHORT, SECOND)) for family in FAMILIES
     )
-    account = load_policy().accounts["child"]
+    account = policy.load_policy().accounts["child"]
     spent = account.cap_rho - sum(account.split.values())
     for cohort in (EARLIER, COHORT):
-        assert Ledger(made.ledger).compute_remaining(cohort) == pytest.approx(spent, abs=1e-5)
+        assert ledger.Ledger(made.ledger).compute_remaining(cohort) == pytest.approx(spent, abs=1e-5)
 
 
 def test_last_digits_are_told_from_figures(made: Home, tmp_path: Path) -> None:
@@ -124,10 +122,10 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
     store = home.get_cohort(COHORT)
     fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
     kept = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND, COUNCILS)
-    with pytest.raises(ReleaseConflict, match="has no stored measurement"):
+    with pytest.raises(ledger.ReleaseConflict, match="has no stored measurement"):
         publish_bundle(store, keys, SECOND, COUNCILS)
     assert not (home.release / SECOND).exists()
-    with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
+    with pytest.raises(ledger.ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
         fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert sorted(list_charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
@@ -162,18 +160,18 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
             copy.get_cohort(cohort), version, COUNCILS, ReleaseOptions(allow_missing=False, others=others, reuse=reuse)
         )
 
-    with pytest.raises(ReleaseConflict, match="name only others beside it"):
+    with pytest.raises(ledger.ReleaseConflict, match="name only others beside it"):
         begin(COHORT, "2026.12.0", COHORT)
-    with pytest.raises(ReleaseConflict, match="cohort 202526 was never measured"):
+    with pytest.raises(ledger.ReleaseConflict, match="cohort 202526 was never measured"):
         begin(COHORT, "2026.12.0", "202526", reuse=True)
-    with pytest.raises(ReleaseConflict, match="give it a new version"):
+    with pytest.raises(ledger.ReleaseConflict, match="give it a new version"):
         begin(EARLIER, FIRST, COHORT)
-    with pytest.raises(ReleaseConflict, match="give it a new version"):
+    with pytest.raises(ledger.ReleaseConflict, match="give it a new version"):
         begin("202526", FIRST)
     withdraw(copy.release, FIRST, "another year's extract", dt.date(2026, 11, 20))
-    with pytest.raises(ReleaseConflict, match=f"was charged for release {FIRST}, and none of these was published"):
+    with pytest.raises(ledger.ReleaseConflict, match=f"was charged for release {FIRST}, and none of these was published"):
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
-    with pytest.raises(StoreError, match="keep earlier releases in the release directory"):
+    with pytest.raises(session.StoreError, match="keep earlier releases in the release directory"):
         publish_bundle(copy.get_cohort(COHORT), keys, SECOND, COUNCILS)
     assert list_charges(copy) == paid

@@ -10,33 +10,24 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import fix_release
+from assets.release import decision_sheet, fix_release, planning, sign_off
 from assets.release import measure as measuring
-from assets.release.decision_sheet import render_sheet
-from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
-from assets.release.planning import plan_family
-from assets.release.sign_off import build_measurement_request, check_publication, list_ready_releases, publish_approved
-from ndl_export.bundle import make
+from ndl_export.bundle import make, release_directory
 from ndl_export.bundle.read import read_contents
-from ndl_export.bundle.release_directory import BundleRefused
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher, list_versions
-from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
-from privacy.release import session
+from privacy.release import canonical, child_table, ledger, session, statement
 from privacy.release.approval import SignOffs, WaitsForApproval
-from privacy.release.canonical import compute_sha256
-from privacy.release.child_table import count_cells
-from privacy.release.ledger import Ledger
 from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
-from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
+from tests.support.installation.commands import invoke
 from tests.support.release.homes import COHORT, VERSION, build_quality, copy_home, make_home, note_compared, note_taken
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
 
@@ -74,7 +65,7 @@ def approve(home: Home, who: Signer | None, *options: str) -> Result:
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home.get_cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
+    measure_release(home.get_cohort(COHORT), keys, version, COUNCILS, fix_release.ReleaseOptions(share=share))
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +106,13 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
     monkeypatch.setattr(measuring.records, "find_plan", exchanged)
     with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
         measure(home, keys)
-    assert Ledger(home.ledger).list_entries() == []
+    assert ledger.Ledger(home.ledger).list_entries() == []
 
 
 def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRing) -> None:
     with pytest.raises(WaitsForApproval, match=r"run: readiness approve --home .* --cohort 202425 --release 2026"):
         measure(home, keys)
-    assert Ledger(home.ledger).list_entries() == []
+    assert ledger.Ledger(home.ledger).list_entries() == []
     assert not list(home.restricted.glob("measurements/**/*.json"))
     assert home.get_decision_sheet_path(VERSION, "measurement").exists()
 
@@ -131,10 +122,10 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert "1 of 1" in approve(home, ANNA).output
     measure(home, keys)
     assert "nothing left to measure: approve its bundle, with --publish" in approve(home, BRAM).output
-    (cap, *_) = Ledger(home.ledger).list_entries()
+    (cap, *_) = ledger.Ledger(home.ledger).list_entries()
     (signature,) = re.findall(r"approved by ([0-9a-f]{64})", cap.note)
     assert cap.kind == "APPROVE"
-    assert signature in {line.entry_hash for line in Ledger(home.ledger).sign_offs()}
+    assert signature in {line.entry_hash for line in ledger.Ledger(home.ledger).sign_offs()}
     with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
         publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
     assert (home.held / VERSION / "SHA256SUMS").exists()
@@ -150,7 +141,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (bundle, *bundle.rglob("*")))
     assert not list(home.held.iterdir())
-    check_publication(home, VERSION)
+    sign_off.check_publication(home, VERSION)
 
 
 def test_another_delivery_after_the_signature_needs_another(home: Home, keys: KeyRing) -> None:
@@ -159,7 +150,7 @@ def test_another_delivery_after_the_signature_needs_another(home: Home, keys: Ke
     link(home, "2")
     with pytest.raises(WaitsForApproval, match="this differs: halton/eyfsp, leeds/eyfsp"):
         measure(home, keys)
-    assert Ledger(home.ledger).list_entries() == []
+    assert ledger.Ledger(home.ledger).list_entries() == []
     assert approve(home, ANNA).exit_code == 0
     measure(home, keys)
 
@@ -183,17 +174,17 @@ def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_si
 def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: KeyRing) -> None:
     """The operator asks for another share once the lead has read the sheet."""
     read = read_page(approve(home, None).output)
-    key = str(ANNA.write_key_file(home.root.parent / "people"))
-    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
+    key = ANNA.write_key_file(home.root.parent / "people")
+    command = ("approve", "--home", home.root, "--cohort", COHORT, "--release", VERSION, "--key", key)
     for options, message in (
         ((*read, "--share", "0.9"), "the page is not the one that was read"),
         (("--share", "0.9"), "--sheet SHA256"),
     ):
-        refused = CliRunner().invoke(main, [*command, *options])
+        refused = invoke(*command, *options)
         assert (refused.exit_code != 0, message in refused.output) == (True, True)
-    assert SignOffs(Ledger(home.ledger)).approvals == []
-    assert CliRunner().invoke(main, [*command, *read, "--share", "0.9"]).exit_code == 1
-    assert CliRunner().invoke(main, [*command, *read, "--share", "1"]).exit_code == 0
+    assert SignOffs(ledger.Ledger(home.ledger)).approvals == []
+    assert invoke(*command, *read, "--share", "0.9").exit_code == 1
+    assert invoke(*command, *read, "--share", "1").exit_code == 0
 
 
 def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_path: Path) -> None:
@@ -205,17 +196,17 @@ def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_pa
     own = tmp_path / "own-machine"
     key = str(BRAM.write_key_file(own))
     taken = shutil.copy(to_sign, own / "to-sign")
-    assert compute_sha256(sheet.read_bytes()) in Path(taken).read_text()
+    assert canonical.compute_sha256(sheet.read_bytes()) in Path(taken).read_text()
     command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", "to-sign", "-out", "signature"]
     subprocess.run(command, cwd=own, check=True, capture_output=True)
     swapped = approve(home, None, "--share", "0.9", "--signature", str(own / "signature"))
     assert "the signature is of something else" in swapped.output
     found = approve(home, None, "--share", "1", "--signature", str(own / "signature"))
     assert "as statistics lead; 1 of 1" in found.output, found.output
-    (ready,) = list_ready_releases(home)
+    (ready,) = sign_off.list_ready_releases(home)
     assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 1.0)
     measure(home, keys)
-    assert list_ready_releases(home) == []
+    assert sign_off.list_ready_releases(home) == []
 
 
 def test_a_demonstration_beside_a_real_policy_spends_nothing(
@@ -232,7 +223,7 @@ def test_a_demonstration_beside_a_real_policy_spends_nothing(
     with pytest.raises(WaitsForApproval, match="1 person before it is measured, and has none"):
         measure(home, keys)
     assert approve(home, ANNA).exit_code == 0
-    assert Ledger(home.ledger).list_entries() == []
+    assert ledger.Ledger(home.ledger).list_entries() == []
 
 
 def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
@@ -244,7 +235,7 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
     shutil.copy(tmp_path / "demonstration" / DEMONSTRATION_FILE, tmp_path / "real")
     with pytest.raises(WaitsForApproval, match="name people in the policy first"):
         measure(home, KeyRing.load(tmp_path / "real"))
-    assert Ledger(home.ledger).list_entries() == []
+    assert ledger.Ledger(home.ledger).list_entries() == []
 
 
 @pytest.mark.slow
@@ -281,7 +272,7 @@ def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path
         (site.parent / name).write_text(content)
     assert make.hash_sums(site.parent) == hashlib.sha256(sums.encode()).hexdigest()
     (site / "figures.html").write_text("Other figures.")
-    with pytest.raises(BundleRefused, match="is not as it was made"):
+    with pytest.raises(release_directory.BundleRefused, match="is not as it was made"):
         make.hash_sums(site.parent)
 
 
@@ -290,7 +281,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(un
     for path in unpublished.held.iterdir():
         path.replace(unpublished.release / path.name)
     target = unpublished.root.parent / "target"
-    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(unpublished.root), "--to", str(target), "--yes"])
+    sent = invoke("publish", VERSION, "--home", unpublished.root, "--to", target, "--yes")
     assert sent.exit_code == 4
     assert "before it is published" in sent.output
     assert not target.exists()
@@ -302,11 +293,11 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(un
 def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
     shown = approve(home, ANNA).output
     sheet = home.get_decision_sheet_path(VERSION, "measurement")
-    assert compute_sha256(sheet.read_bytes()) in shown
-    request = build_measurement_request(home, VERSION, COUNCILS)
-    assert render_sheet(home, request) == sheet.read_text()
-    (line,) = (line for line in Ledger(home.ledger).sign_offs() if '"kind":"approval"' in line.content)
-    assert compute_sha256(sheet.read_bytes()) in line.content
+    assert canonical.compute_sha256(sheet.read_bytes()) in shown
+    request = sign_off.build_measurement_request(home, VERSION, COUNCILS)
+    assert decision_sheet.render_sheet(home, request) == sheet.read_text()
+    (line,) = (line for line in ledger.Ledger(home.ledger).sign_offs() if '"kind":"approval"' in line.content)
+    assert canonical.compute_sha256(sheet.read_bytes()) in line.content
     measure(home, keys)
     published = r"<h2 id=\"say\">.*?(?=<h2 id=)"
     text = re.sub(rf"<style>.*?</style>|<svg.*?</svg>|{published}", " ", sheet.read_text(), flags=re.DOTALL)
@@ -314,8 +305,8 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     assert "can be used" in sheet.read_text()
     assert "can be used" not in text, "how many rates are published is public, and follows from the plan alone"
     shown_numbers = {int(found) for found in re.findall(r"(?<![\w.,])\d{2,}(?![\w.,%])", text.replace(",", ""))}
-    plan = plan_family("pupil", COUNCILS, load_policy())
-    counted = count_cells(home.get_cohort(COHORT).get_confidential_path("pupil"), plan)
+    plan = planning.plan_family("pupil", COUNCILS, load_policy())
+    counted = child_table.count_cells(home.get_cohort(COHORT).get_confidential_path("pupil"), plan)
     cells = {int(cell) for counts in counted.values() for cell in counts.ravel() if cell >= 60}
     assert not shown_numbers & cells
 
@@ -334,9 +325,9 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     message = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert message == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
-    sheet = compute_sha256(home.get_decision_sheet_path(VERSION, "measurement").read_bytes())
+    sheet = canonical.compute_sha256(home.get_decision_sheet_path(VERSION, "measurement").read_bytes())
     assert not [name for name, content in read_contents(home.held / VERSION).items() if sheet[:16].encode() in content]
-    page = render_privacy_page(record)
+    page = statement.render_privacy_page(record)
     assert "Carla Openwood" in page
     assert not [
         path for path in (home.held / VERSION).rglob("*") if path.is_file() and b"Quillfeather" in path.read_bytes()
@@ -362,7 +353,7 @@ def test_a_publication_that_broke_off_is_finished(
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)
         with pytest.raises(Killed):
-            publish_approved(store, keys, VERSION)
+            sign_off.publish_approved(store, keys, VERSION)
     bundle = publish_bundle(store, keys, VERSION, COUNCILS)
     assert verify(bundle).ok
     assert {path.name for path in unpublished.release.iterdir()} >= {

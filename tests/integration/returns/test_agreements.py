@@ -4,11 +4,10 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from assets.returns.agreements import InvalidAgreement, load, load_all
-from pipelines.cli import main
 from privacy.returns.agreement import Fact, First, NewChildren
+from tests.support.installation.commands import invoke
 from tests.support.returns.agreements import Recipients, format_terms, write
 
 
@@ -60,7 +59,7 @@ def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
     assert load(path).new_children == NewChildren(
         after_days=10, after_deliveries=3, first_delivery=First.AT_ONCE, until_then=frozenset({Fact.KNOWN_TO})
     )
-    checked = CliRunner().invoke(main, ["returns", "check", str(path)])
+    checked = invoke("returns", "check", path)
     assert "new children: facts after 10 days and 3 deliveries; first delivery at_once" in checked.output
     assert "added only to find out about it are returned at once" in checked.output
     without = load(changed(path, "until_then: known_to", "without_number: none")).new_children
@@ -106,13 +105,12 @@ def test_two_services_never_share_a_key(tmp_path: Path, keys: Recipients) -> Non
 
 
 def test_the_starting_file_says_what_to_fill_in_and_then_holds(tmp_path: Path, keys: Recipients) -> None:
-    run = CliRunner().invoke
-    made = run(main, ["returns", "new", "Leeds", "--out", str(tmp_path)])
+    made = invoke("returns", "new", "Leeds", "--out", tmp_path)
     path = tmp_path / "leeds.yaml"
     assert made.exit_code == 0
     assert str(path) in made.output
-    assert run(main, ["returns", "new", "leeds", "--out", str(tmp_path)]).exit_code == 1
-    checked = run(main, ["returns", "check", str(path)])
+    assert invoke("returns", "new", "leeds", "--out", tmp_path).exit_code == 1
+    checked = invoke("returns", "check", path)
     assert checked.exit_code == 1
     assert checked.output.count("still to be filled in") == path.read_text().count('"TODO')
     text = path.read_text()
@@ -121,7 +119,7 @@ def test_the_starting_file_says_what_to_fill_in_and_then_holds(tmp_path: Path, k
     text = text.replace('"TODO: first day, as 2026-09-01"', "2020-01-01")
     text = text.replace('"TODO: last day, as 2027-08-31"', "2020-12-31").replace('"TODO', '"a team')
     path.write_text(text)
-    checked = run(main, ["returns", "check", str(path)])
+    checked = invoke("returns", "check", path)
     assert checked.exit_code == 0, checked.output
     assert "health tells education of leeds: known_to\n" in checked.output
     assert "Nothing is returned today: the agreement" in checked.output

@@ -12,17 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.errors import Refused
 from assets.returns.make import Maker
 from assets.returns.row_history import forget_rows
-from pipelines.cli import main
 from pipelines.commands.console import Ending
 from pipelines.reports.doctor import State, examine
 from privacy.chained_log import LogBroken, append, read_entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import invoke
 from tests.support.returns.agreements import format_all_terms, format_terms, write
 from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, TODAY, Pipeline, make_pipeline
 
@@ -61,7 +61,7 @@ def agree(pipeline: Pipeline, council: str = "leeds", tells: str | None = None, 
 
 
 def command(pipeline: Pipeline, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["returns", *arguments, "--home", str(pipeline.home.root)], catch_exceptions=False)
+    return invoke("returns", *arguments, "--home", pipeline.home.root, catch_exceptions=False)
 
 
 def make_by_command(pipeline: Pipeline) -> Result:

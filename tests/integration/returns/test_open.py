@@ -15,20 +15,17 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.returns.team_files import TITLES, Situation
 from pipelines.cli import main
 from pipelines.council_cli import main as council_main
+from privacy import keys, row_keys, services
 from privacy.doors import age
-from privacy.keys import SENDER_KEYS
 from privacy.returns import seal
-from privacy.row_keys import parse_row_number
-from privacy.services import SERVICES
 from sources.contracts.model import add_months
-from tests.support.areas import describe_missing
-from tests.support.independent import write_extracts
+from tests.support import areas, independent
+from tests.support.installation.commands import invoke
 from tests.support.intake.spreadsheets import build_xls
 from tests.support.returns.agreements import Recipients
 from tests.support.returns.pipeline import COHORT, REVIEW_DAYS, Pipeline, make_pipeline
@@ -45,7 +42,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """A school in Leeds has written a formula for a surname; Wirral sent Parquet and a workbook; Sefton sent its
     Profile in two parts, and tokens in place of its reviews."""
     made = make_pipeline(tmp_path_factory.mktemp("opened"))
-    write_extracts(made.landing, children=240, councils=COUNCILS)
+    independent.write_extracts(made.landing, children=240, councils=COUNCILS)
     first, *rest = made.read_rows("leeds", "eyfsp")
     made.put("leeds", "eyfsp", [first | {"surname": FORMULA}, *rest])
     reviews = [
@@ -86,11 +83,11 @@ def _send_tokens(made: Pipeline) -> None:
     own = made.root / "sender"
     (own / "keys").mkdir(parents=True, mode=0o700)
     shutil.move(made.extract("sefton", "hv_reviews"), own)
-    for name in (*(f"{name}.key" for name in SENDER_KEYS), "intake.pub.pem"):
+    for name in (*(f"{name}.key" for name in keys.SENDER_KEYS), "intake.pub.pem"):
         shutil.copy(made.root / "keys" / name, own / "keys")
-    command = ["pseudonymise", str(own / f"{COHORT}.csv"), "--council", "sefton", "--source", "hv_reviews"]
-    command += ["--out", str(own / "to-send"), "--keys", str(own / "keys")]
-    done = CliRunner().invoke(council_main, command, catch_exceptions=False)
+    about = (own / f"{COHORT}.csv", "--council", "sefton", "--source", "hv_reviews")
+    folders = ("--out", own / "to-send", "--keys", own / "keys")
+    done = invoke("pseudonymise", *about, *folders, tool=council_main, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     shutil.copy(own / "to-send" / f"{COHORT}.tokens.parquet", made.landing / "sefton" / "hv_reviews")
 
@@ -104,7 +101,7 @@ def refused(pipeline: Pipeline, said: str, council: str = "leeds", source: str =
     assert not out.exists()
 
 
-@pytest.mark.parametrize("source", SERVICES)
+@pytest.mark.parametrize("source", services.SERVICES)
 @pytest.mark.parametrize("council", ["leeds", "wirral"])
 def test_each_return_opens_with_its_own_key_and_extract(pipeline: Pipeline, council: str, source: str) -> None:
     done = pipeline.open(council, source, council_main if council == "leeds" else main)
@@ -237,7 +234,7 @@ def test_a_key_or_folder_that_cannot_be_used_is_named(pipeline: Pipeline, tmp_pa
     refused(pipeline, "cannot be written to", out=key / "below")
 
 
-@pytest.mark.skipif(AGE is None, reason=describe_missing("age"))
+@pytest.mark.skipif(AGE is None, reason=areas.describe_missing("age"))
 def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     def decrypt(service: str) -> subprocess.CompletedProcess[bytes]:
         command = [
@@ -262,7 +259,7 @@ def test_nothing_in_returns_can_be_read_without_the_key(pipeline: Pipeline) -> N
     """Neither what an extract holds nor any fact of a row is in a file of the folder."""
     rows = pipeline.read_rows("leeds", "eyfsp")
     values = {row[name] for row in rows for name in ("upn", "surname", "date_of_birth", "postcode")}
-    facts = {fact for source in SERVICES for fact in pipeline.read_opened("leeds", source).facts}
+    facts = {fact for source in services.SERVICES for fact in pipeline.read_opened("leeds", source).facts}
     for path in filter(Path.is_file, pipeline.home.returns.rglob("*")):
         content = path.read_bytes()
         assert not [text for text in (*values, *facts) if text.encode() in content], path
@@ -289,7 +286,7 @@ def test_keygen_never_replaces_a_key(tmp_path: Path) -> None:
     path = Recipients(tmp_path).get_key("leeds", "health")
     before = path.read_bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    done = CliRunner().invoke(council_main, ["returns", "keygen", "--out", str(path)])
+    done = invoke("returns", "keygen", "--out", path, tool=council_main)
     assert (done.exit_code, "a key is never replaced" in done.output) == (1, True)
     assert path.read_bytes() == before
 
@@ -305,9 +302,9 @@ def test_facts_are_about_the_row_in_force_of_each_part(pipeline: Pipeline) -> No
             sent |= {f"{part}:{number}": row["upn"] for number, row in enumerate(csv.DictReader(file), 1)}
     assert {row["Row"]: row["UPN"] for row in pipeline.read_table("sefton", "eyfsp", extract=folder)} == sent
     places = range(CORRECTED.start + 1, CORRECTED.stop + 1)
-    before, now = ({parse_row_number(f"{part}:{place}") for place in places} for part in (1, 2))
+    before, now = ({row_keys.parse_row_number(f"{part}:{place}") for place in places} for part in (1, 2))
     facts = {fact["row"] for fact in pipeline.read_facts("sefton", "eyfsp")}
-    assert facts <= {parse_row_number(name) for name in sent}
+    assert facts <= {row_keys.parse_row_number(name) for name in sent}
     assert not facts & before
     assert facts & now
 

@@ -13,14 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from assets.returns.row_history import MOST_ALIKE
-from pipelines.cli import main
 from privacy.chained_log import read_entries
 from privacy.returns.seal import RECEIPT_FORMAT, unseal_document
 from tests.support.extracts import make_nhs_number, make_upn
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import invoke
 from tests.support.returns.agreements import write
 from tests.support.returns.pipeline import COHORT, TODAY, make_pipeline
 
@@ -280,9 +279,8 @@ def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(wo
 
 
 def release(world: World, source: str, reason: str = "Two schools sent twice."):
-    home = str(world.pipeline.home.root)
-    command = ["returns", "release", "--home", home, "--cohort", COHORT, "--council", COUNCIL, "--source", source]
-    return CliRunner().invoke(main, [*command, "--reason", reason])
+    about = ("--home", world.pipeline.home.root, "--cohort", COHORT, "--council", COUNCIL, "--source", source)
+    return invoke("returns", "release", *about, "--reason", reason)
 
 
 def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tuple[World, World]) -> None:
@@ -296,8 +294,8 @@ def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tu
     told = world.pipeline.home.get_extract("health", COHORT, COUNCIL).told_file
     out = world.pipeline.root / "told"
     key = world.pipeline.recipients.get_key(COUNCIL, "health")
-    options = ["--key", str(key), "--signer", str(world.pipeline.signer), "--out", str(out)]
-    done = CliRunner().invoke(main, ["returns", "told", str(told), *options])
+    options = ("--signer", world.pipeline.signer, "--out", out)
+    done = invoke("returns", "told", told, "--key", key, *options)
     assert done.exit_code == 0, done.output
     with (out / f"{COUNCIL}-health-{COHORT}-told-rows.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
@@ -305,5 +303,5 @@ def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tu
     targets = {person(row) for row in world.targets}
     asked = {person(reviews[int(row["Row"]) - 1]) for row in rows if row["Receiver"] == "leeds/education"}
     assert asked & targets
-    other = ["--key", str(world.pipeline.recipients.get_key(COUNCIL, "settings")), *options[2:]]
-    assert CliRunner().invoke(main, ["returns", "told", str(told), *other]).exit_code == 1
+    other = world.pipeline.recipients.get_key(COUNCIL, "settings")
+    assert invoke("returns", "told", told, "--key", other, *options).exit_code == 1

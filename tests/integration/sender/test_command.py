@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
 from tests.support.extracts import build_row, format_rows, make_upn
+from tests.support.installation.commands import invoke
 from tests.support.intake.desk import COHORT, EYFSP_HEADER, Desk, build_eyfsp
 from tests.support.intake.files import build_children
 from tests.support.intake.sender import Sender, build_reviews, put, unseal
@@ -191,10 +191,10 @@ def test_weak_exposed_and_missing_keys_are_refused(sender: Sender, tmp_path: Pat
 def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
     groups = (cli.main, council_cli.main)
     assert len({group.get_command(click.Context(group), "pseudonymise") for group in groups}) == 1
-    done = CliRunner().invoke(council_cli.main, ["keys", "create", str(tmp_path / "keys")])
+    done = invoke("keys", "create", tmp_path / "keys", tool=council_cli.main)
     assert done.exit_code == 0, done.output
     assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))
-    shown = CliRunner().invoke(council_cli.main, ["keys", "show", str(tmp_path / "keys")])
+    shown = invoke("keys", "show", tmp_path / "keys", tool=council_cli.main)
     assert shown.output == done.output
 
 

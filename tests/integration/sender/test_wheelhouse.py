@@ -14,18 +14,16 @@ import pytest
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from tests.support import PROJECT
-from tests.support.extracts import build_row
+from tests.support import PROJECT, extracts, supply
 from tests.support.intake.files import build_xlsx
 from tests.support.intake.sender import Sender
-from tests.support.supply import load_script
 
 FOLDER = PROJECT / "packaging" / "council"
 PYTHONS = ("3.11", "3.12", "3.13")
 UV_PYTHON = Path(sys.prefix).parent / ".uv" / "bin" / "python"
 
 
-wheelhouse = load_script("wheelhouse", FOLDER)
+wheelhouse = supply.load_script("wheelhouse", FOLDER)
 LOCK = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))
 
 
@@ -116,7 +114,7 @@ def test_it_installs_and_works_without_a_network(sender: Sender, tmp_path: Path)
     _run_offline(tool / "python", *words[1:])
     extract = sender.write("")
     extract = extract.rename(extract.with_suffix(".xlsx"))
-    rows = [list(build_row("eyfsp")), *(list(build_row("eyfsp").values()) for _ in range(3))]
+    rows = [list(extracts.build_row("eyfsp")), *(list(extracts.build_row("eyfsp").values()) for _ in range(3))]
     extract.write_bytes(build_xlsx(rows, lambda book: setattr(book.active, "title", "Żlobek – 1")))
     environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "cp1252"}
     options = ("--keys", sender.keys, "--out", tmp_path / "to send", "--postcode-directory", sender.directory)

@@ -11,17 +11,13 @@ import pytest
 
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.site import layouts
-from ndl_export.site.layouts import label_rows
-from ndl_export.site.pages import build_site_downloads, build_site_files
+from ndl_export.site import layouts, pages
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.rows import list_rows
 from sources.reference.places import PILOT
 from tests.support.export import requested
 from tests.support.export.fake_release import COHORT, fake_tables
-from tests.support.site import checks
-from tests.support.site.dom import get_words, has_class, parse
-from tests.support.site.expected import format_cell
+from tests.support.site import checks, dom, expected
 from tests.support.site.pages import Made, conclude
 
 OF_SEN, OF_REVIEWS = "request-sen-by-meals", "request-reviewed-by-sex"
@@ -30,14 +26,14 @@ TOGETHER = "All councils together"
 
 def panels(page: str) -> dict[tuple[str, str], Element]:
     """By area and cohort."""
-    found = (each for each in parse(page).iter("div") if has_class(each, "panel"))
-    return {(get_words(each.find("h3")).partition(", 20")[0], each.get("data-cohort", "")): each for each in found}
+    found = (each for each in dom.parse(page).iter("div") if dom.has_class(each, "panel"))
+    return {(dom.get_words(each.find("h3")).partition(", 20")[0], each.get("data-cohort", "")): each for each in found}
 
 
 def figures(panel: Element) -> dict[str, list[str]]:
     """The cells of each row of its table, by what the row is called."""
     (body,) = panel.iter("tbody")
-    return {label: cells for label, *cells in ([get_words(each) for each in row] for row in body)}
+    return {label: cells for label, *cells in ([dom.get_words(each) for each in row] for row in body)}
 
 
 def published(request: RequestedTable, data: pa.Table, measures: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
@@ -47,7 +43,7 @@ def published(request: RequestedTable, data: pa.Table, measures: tuple[str, ...]
         area = TOGETHER if row["geographic_level"] == "Pilot councils" else row["area_name"]
         levels = [row[entry.name] for entry in request.table.filters]
         label = ", ".join(level for level in levels if level != "Total") or "All children"
-        found.setdefault(area, {})[label] = [format_cell(row, measure) for measure in measures]
+        found.setdefault(area, {})[label] = [expected.format_cell(row, measure) for measure in measures]
     return found
 
 
@@ -66,7 +62,7 @@ def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_
         requested.REVIEWS, on_request.tables[requested.REVIEWS.name], ("children_percent", "reviewed_children_count")
     )
     assert list(shown) == [TOGETHER]
-    assert "The table has no other figures." in get_words(parse(page))
+    assert "The table has no other figures." in dom.get_words(dom.parse(page))
     assert "<select" not in page
 
 
@@ -77,17 +73,17 @@ def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_requ
     assert len(lines) == 3 * 36 * len(list_geographies(PILOT))
     facts = on_request.facts
     stated = facts.councils, facts.cohorts, facts.missing, facts.on_request.tables
-    made = build_site_downloads(layouts.Release(on_request.tables, *stated))
+    made = pages.build_site_downloads(layouts.Release(on_request.tables, *stated))
     assert made[file.name] == file.read_bytes()
     assert verify(on_request.site.parent).faults == ()
 
 
 def test_words_of_the_request_stand_on_its_page_and_on_the_release_page(on_request: Made) -> None:
     asked = ("University of Leeds, Children's Centre", "20 November 2026", "who's served by it", "2026.12.0")
-    own, index = (get_words(parse(on_request.read_page(name))) for name in (OF_SEN, "index"))
+    own, index = (dom.get_words(dom.parse(on_request.read_page(name))) for name in (OF_SEN, "index"))
     assert all(each in text for text in (own, index) for each in asked)
     assert requested.SEN.table.title in own
-    sections = parse(on_request.read_page("index")).iter("section")
+    sections = dom.parse(on_request.read_page("index")).iter("section")
     linked = {link.get("href") for s in sections if s.get("aria-labelledby") == "on-request" for link in s.iter("a")}
     for name, page in ((requested.SEN.name, OF_SEN), (requested.REVIEWS.name, OF_REVIEWS)):
         assert {f"{page}.html", *(f"../{name}{end}" for end in (".parquet", ".csv", "_all_rows.csv"))} <= linked
@@ -111,7 +107,7 @@ def test_a_validator_finds_nothing(on_request: Made) -> None:
 def made_again(asked: Sequence[RequestedTable], others: Made, **missing: tuple[str, ...]) -> dict[str, bytes]:
     """The pages of a release with these tables, of which there is no bundle; `missing` has councils by source."""
     facts, tables = requested.build_facts_with(asked, missing=missing), fake_tables(missing=missing, requested=asked)
-    return build_site_files(facts, tables, others.others, [*others.others], conclude(facts, tables))
+    return pages.build_site_files(facts, tables, others.others, [*others.others], conclude(facts, tables))
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:
@@ -132,7 +128,7 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
     for text, is_long in ((page(), False), (page(OF_SEN), True)):
         assert 'class="chart' in text
         assert ('class="roomy"' in text, "<details open>" in text) == (is_long, is_long)
-    monkeypatch.setattr(layouts, "LONGEST_LABEL", max(map(len, label_rows(requested.SEN.table))) - 1)
+    monkeypatch.setattr(layouts, "LONGEST_LABEL", max(map(len, layouts.label_rows(requested.SEN.table))) - 1)
     undrawn = [page(OF_SEN)]
     monkeypatch.setattr(layouts, "MOST_DRAWN", 8)
     for text in (*undrawn, page()):
@@ -148,13 +144,13 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
 def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) -> None:
     page = made_again((requested.SEN,), on_request, eyfsp=("halton",))[f"{OF_SEN}.html"].decode()
     shown = panels(page)
-    assert "These figures are not available [x]" in get_words(shown["Halton", COHORT])
+    assert "These figures are not available [x]" in dom.get_words(shown["Halton", COHORT])
     assert ("All councils but Halton", COHORT) in shown
 
 
 def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
-    assert list(label_rows(requested.REVIEWS.table)) == ["All children", "Female", "Male"]
-    own = label_rows(requested.SEN.table)
+    assert list(layouts.label_rows(requested.REVIEWS.table)) == ["All children", "Female", "Male"]
+    own = layouts.label_rows(requested.SEN.table)
     assert own[f"No SEN provision, {requested.MEALS}, Female"] == ("No SEN provision", requested.MEALS, "Female")
     columns = [
         {"attribute": "fsm", "name": "meals", "label": "Meals", "levels": {"Yes": ["Eligible for free school meals"]}},
@@ -162,6 +158,6 @@ def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
     ]
     alike = {**requested.SEN_BY_MEALS, "columns": columns}
     table = requested.build_requested(alike).table
-    assert list(label_rows(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
+    assert list(layouts.label_rows(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
     for each in (requested.SEN.table, table, requested.build_requested(requested.REVIEWED, "health").table):
-        assert list(label_rows(each).values()) == [row.levels for row in list_rows(each, all_together=True)]
+        assert list(layouts.label_rows(each).values()) == [row.levels for row in list_rows(each, all_together=True)]

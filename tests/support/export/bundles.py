@@ -54,11 +54,6 @@ def make_release(
 
 
 @pytest.fixture(scope="session")
-def signing_key() -> Ed25519PrivateKey:
-    return KEY
-
-
-@pytest.fixture(scope="session")
 def tables() -> dict[str, pa.Table]:
     return fake_tables()
 
@@ -86,14 +81,12 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def two_releases(
-    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
-) -> Path:
+def two_releases(tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table]) -> Path:
     """Return a release directory with two releases of a cohort, the older written last, and their analyst database."""
 
     def make(directory: Path) -> None:
-        write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)
-        write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), signing_key)
+        write_bundle(directory, fake_facts("2027.02.0"), tables, KEY)
+        write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), KEY)
         build_database(directory)
 
     return make_once(tmp_path_factory, "releases", make)
@@ -122,25 +115,25 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) ->
 
 
 @pytest.fixture(scope="session")
-def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bundle of two cohorts, in a directory with the release of the earlier cohort; read-only."""
 
     def make(directory: Path) -> None:
-        write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
+        write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), KEY)
         facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
-        write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
+        write_bundle(directory, facts, fake_tables(cohorts=COHORTS), KEY)
 
     return make_once(tmp_path_factory, "series", make) / "2026.11.0"
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the release directory of a home with two versions of few councils, charged to its ledger; read-only."""
 
     def make(home: Path) -> None:
         for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
             paid = charge(home / "ledger.sqlite", version)
-            write_bundle(home / "release", fake_facts(version, FEW, paid=paid), fake_tables(FEW, seed), signing_key)
+            write_bundle(home / "release", fake_facts(version, FEW, paid=paid), fake_tables(FEW, seed), KEY)
             approve_publication(Home(home), version)
 
     made = make_once(tmp_path_factory, "home-of-two", make)  # copied, because whoever reads the ledger writes beside it
@@ -162,7 +155,7 @@ def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Pu
     return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)
 
 
-def sign_again(folder: Path, key: Ed25519PrivateKey) -> None:
+def sign_again(folder: Path, key: Ed25519PrivateKey = KEY) -> None:
     """Make sums and signature fit the content of the folder."""
     for name, content in sign_files(key, read_contents(folder)).items():
         (folder / name).write_bytes(content)

@@ -17,13 +17,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.bundle.verify import list_bundle_files
+from ndl_export.bundle import checks, verify
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
-from ndl_export.tables import FAMILIES, TABLES, Family, Measure
-from ndl_export.tables.geography import Missing
+from ndl_export.tables import FAMILIES, TABLES, Family, Measure, geography
 from ndl_export.tables.rows import Children, Layout, list_rows
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
@@ -40,7 +38,7 @@ from sources.reference.places import PILOT
 COHORT = "202425"
 EARLIER = "202324"
 COHORTS = (EARLIER, COHORT)
-BUNDLE_FILES = list_bundle_files((COHORT,), PILOT)
+BUNDLE_FILES = verify.list_bundle_files((COHORT,), PILOT)
 """Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
 PARAMETERS = {
     "pupil": {"rho": 0.185, "epsilon": 3.0, "delta": 1e-6},
@@ -55,7 +53,7 @@ JOINT = {"rho": 0.365, "epsilon": 4.39, "delta": 1e-6}
 def fake_facts(
     version: str = "2026.11.0",
     councils: tuple[str, ...] = PILOT,
-    missing: Missing = MappingProxyType({}),
+    missing: geography.Missing = MappingProxyType({}),
     earlier: Mapping[str, str] = MappingProxyType({}),
     paid: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
@@ -168,11 +166,11 @@ def fake_privacy_record(
 def fake_tables(
     councils: tuple[str, ...] = PILOT,
     seed: int = 1,
-    missing: Missing = MappingProxyType({}),
+    missing: geography.Missing = MappingProxyType({}),
     cohorts: tuple[str, ...] = (COHORT,),
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, pa.Table]:
-    layouts = build_table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
+    layouts = checks.build_table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
     shares = {name: _draw_shares(family, rng) for name, family in FAMILIES.items()}

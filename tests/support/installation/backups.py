@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from pipelines.cli import main
 from privacy.doors.age import create_identity
 from privacy.keys import KeyRing
-from tests.support.installation.commands import build_settings
+from tests.support.installation.commands import build_settings, invoke
 from tests.support.release.anchored import Books
 
 _LEDGER = shutil.ignore_patterns("ledger.sqlite*")
@@ -90,7 +89,7 @@ class Safe:
         return self.run_command("restore", part, file, "--identity", self.get_identity(self.get_person(part)), *options)
 
     def run_command(self, *words: Any) -> Result:
-        return CliRunner(env=build_settings(self.root)).invoke(main, [str(word) for word in words])
+        return invoke(*words, env=build_settings(self.root))
 
     def copy_home(self) -> Path:
         """Copy the home folder as a file backup does: everything except the ledger."""

@@ -1,4 +1,4 @@
-"""An empty installation, a webhook, and the command in a separate process, as people type it."""
+"""An empty installation, a webhook, and the command in this process, or in a separate one as people type it."""
 
 import os
 import subprocess
@@ -6,11 +6,15 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner, Result
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
+from pipelines.cli import main
 from tests.support import serve
 
 READINESS = Path(sys.executable).with_name("readiness")
@@ -20,6 +24,11 @@ def build_settings(root: Path, **settings: object) -> dict[str, str]:
     """Return the settings of the installation with the folders landing, home and keys in `root`, and further ones."""
     folders = {name: root / name for name in ("landing", "home", "keys")}
     return {f"READINESS_{name.upper()}": str(value) for name, value in (folders | settings).items()}
+
+
+def invoke(*words: object, tool: click.Group = main, **options: Any) -> Result:
+    """Run a command of `tool` in this process; `options` are those of click's runner, such as `env`."""
+    return CliRunner().invoke(tool, [str(word) for word in words], **options)
 
 
 def run_readiness(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sources.reference.code_lists import GOALS
-from tests.support.extracts import make_upn
+from tests.support.extracts import add_check_letter, make_upn
 from tests.support.intake.corpus import (
     FORENAME,
     PERSON,
@@ -18,13 +18,6 @@ from tests.support.intake.corpus import (
 
 _UPN, _NHS = make_upn(997_700_000_008), make_nhs_number(8)
 _WRONG_LETTER = ("A" if _UPN[0] != "A" else "B") + _UPN[1:]
-
-
-def _make_temporary(number: int) -> str:
-    digits = f"{number:011d}"
-    letters = "ABCDEFGHJKLMNPQRTUVWXYZ"
-    total = sum((index + 2) * int(digit) for index, digit in enumerate(digits)) + 13 * letters.index("A")
-    return letters[total % 23] + digits + "A"
 
 
 KEPT, WARNED, ASIDE = "kept", "warned", "aside"
@@ -108,7 +101,7 @@ def _iter_numbers() -> Iterator[Value]:
 
 
 def _iter_identifiers() -> Iterator[Value]:
-    for value in (_UPN, _UPN.lower(), f" {_UPN[:4]} {_UPN[4:]} ", _make_temporary(99_770_000_000)):
+    for value in (_UPN, _UPN.lower(), f" {_UPN[:4]} {_UPN[4:]} ", add_check_letter("99770000000A")):
         yield "eyfsp", "upn", value, KEPT, set()
     for value in (_WRONG_LETTER, "8.0E+11", _UPN[:-1], _UPN + "0", *NO_VALUES):
         yield "eyfsp", "upn", value, WARNED, {"upn-invalid"}

@@ -5,9 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from assets.home.paths import ExtractStore, Home
-from assets.intake.deliveries import ExtractQuality
-from assets.intake.ingest import Intake
-from assets.intake.parts import PartStore
+from assets.intake import deliveries, ingest, parts
 from assets.keeping.withdrawing import Withdrawn, withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from privacy.keys import KeyRing
@@ -50,7 +48,7 @@ class Parts:
 
     @property
     def numbers(self) -> list[int]:
-        return [part.number for part in PartStore(self.store).list_kept()]
+        return [part.number for part in parts.PartStore(self.store).list_kept()]
 
     @property
     def sexes(self) -> list[str]:
@@ -74,8 +72,8 @@ class Parts:
         self.send("2026-01", *map(build_child, range(30)))
         self.send("2026-02", *(build_child(n, sex="M") for n in range(3)), *map(build_child, range(100, 110)))
 
-    def take(self, cohort: str = COHORT) -> ExtractQuality:
-        return Intake(self.landing, self.home, self.keys).ingest(find(self.landing, "leeds", "eyfsp", cohort))
+    def take(self, cohort: str = COHORT) -> deliveries.ExtractQuality:
+        return ingest.Intake(self.landing, self.home, self.keys).ingest(find(self.landing, "leeds", "eyfsp", cohort))
 
     def link(self) -> None:
         link_cohort(self.store.cohort_store, ["leeds"], self.keys)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
+from tests.support.installation.commands import invoke
 from tests.support.intake import desk as intake
 from tests.support.intake.desk import COHORT, DIRECTORY, Desk, make_desk
 
@@ -35,13 +36,13 @@ class Sender:
     def get_out(self, source: str = "eyfsp", council: str = "leeds") -> Path:
         return self.root / "out" / council / source
 
-    def run(self, extract: Path, *more: str, out: Path | None = None, keys: Path | None = None) -> Result:
+    def run(self, extract: Path, *more: object, out: Path | None = None, keys: Path | None = None) -> Result:
         folder = out or self.get_out(extract.parent.name, extract.parent.parent.name)
-        command = ["pseudonymise", str(extract), "--keys", str(keys or self.keys), "--out", str(folder)]
-        return CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
+        given = (extract, "--keys", keys or self.keys, "--out", folder, *more)
+        return invoke("pseudonymise", *given, tool=main, catch_exceptions=False)
 
-    def pseudonymise(self, extract: Path, *more: str) -> Path:
-        done = self.run(extract, "--postcode-directory", str(self.directory), *more)
+    def pseudonymise(self, extract: Path, *more: object) -> Path:
+        done = self.run(extract, "--postcode-directory", self.directory, *more)
         assert done.exit_code == 0, done.output
         return self.get_out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
 

@@ -14,18 +14,16 @@ from assets.home.paths import Home
 from assets.release.record import check_known, list_stated_charges
 from ndl_export.bundle.read import fetch_anchors, read_anchors
 from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE
-from ndl_export.files import signing
-from ndl_export.files.stores import open_store
+from ndl_export.files import signing, stores
+from privacy.release import mechanism, plan
 from privacy.release.ledger import Ledger, StatedCharge
-from privacy.release.mechanism import Measurement
-from privacy.release.plan import Plan
 from tests.support.release.examples import make_small_plan, measure_small
 
 COHORT, FAMILY = "202425", "small"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 CAP = 0.30
-PLAN: Plan = make_small_plan(0.1)
+PLAN: plan.Plan = make_small_plan(0.1)
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,10 @@ class Books:
 
     def list_published(self) -> list[StatedCharge]:
         """Return `published_charges` without the settings of this process."""
-        there = fetch_anchors(open_store(self.target)) if self.target else []
+        there = fetch_anchors(stores.open_store(self.target)) if self.target else []
         return list_stated_charges([*read_anchors(self.home.release), *there])
 
-    def measure(self, version: str, **changes: Any) -> Measurement:
+    def measure(self, version: str, **changes: Any) -> mechanism.Measurement:
         self.ledger.approve(COHORT, CAP)
         return measure_small(
             self.ledger, self.home.restricted, release=version, **{"published": self.list_published} | changes
@@ -80,7 +78,7 @@ class Books:
 
     def publish(self, version: str, url: str) -> None:
         """Compare the ledger with local and published statements, then copy the bundle, as `upload.publish` does."""
-        store = open_store(url, to_write=True)
+        store = stores.open_store(url, to_write=True)
         check_known(self.home, [*read_anchors(self.home.release), *fetch_anchors(store, arriving=version)])
         for path in (self.home.release / version).iterdir():
             store.system.makedirs(f"{store.root}/{version}", exist_ok=True)

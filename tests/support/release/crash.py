@@ -25,12 +25,8 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from privacy.release import session
-from privacy.release.canonical import compute_sha256
-from privacy.release.child_table import count_cells
+from privacy.release import canonical, child_table, ledger_storage, mechanism, session
 from privacy.release.ledger import NANO, Ledger
-from privacy.release.ledger_storage import Entry, EntryKind
-from privacy.release.mechanism import Measurement, OpenDPNoise
 from tests.support.release.examples import draw_small_table, make_small_plan, measure_small
 from tests.support.waiting import run_processes
 
@@ -76,7 +72,7 @@ class Scene:
     def restricted(self) -> Path:
         return self.home / "restricted"
 
-    def charge(self, release: str) -> tuple[Entry, Entry | None] | None:
+    def charge(self, release: str) -> tuple[ledger_storage.Entry, ledger_storage.Entry | None] | None:
         """Return a release's RESERVE entry and the entry that ends it."""
         found = Ledger(self.location).find(COHORT, release, FAMILY)
         return (found.entry, found.end) if found else None
@@ -98,7 +94,7 @@ def make_quick_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-class DiaryNoise(OpenDPNoise):
+class DiaryNoise(mechanism.OpenDPNoise):
     """OpenDP noise that records each draw, and fails unless the ledger has an open charge for it."""
 
     scene: Scene
@@ -126,7 +122,7 @@ class DiaryNoise(OpenDPNoise):
 _real_fsync = os.fsync
 
 
-def measure_in(scene: Scene, release: str) -> Measurement:
+def measure_in(scene: Scene, release: str) -> mechanism.Measurement:
     DiaryNoise.scene, DiaryNoise.release = scene, release
     with patch.object(session, "OpenDPNoise", DiaryNoise):
         return measure_small(
@@ -134,7 +130,7 @@ def measure_in(scene: Scene, release: str) -> Measurement:
             scene.restricted,
             release=release,
             plan=PLAN,
-            count=lambda: count_cells(scene.table, PLAN),
+            count=lambda: child_table.count_cells(scene.table, PLAN),
         )
 
 
@@ -246,14 +242,14 @@ def check_evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     ledger = Ledger(scene.location)
     ledger.check_known(session.read_charges(scene.restricted, COHORT))
     entries, draws = ledger.list_entries(), _group_draws(scene)
-    reserved = {entry.entry_hash for entry in entries if entry.kind == EntryKind.RESERVE}
+    reserved = {entry.entry_hash for entry in entries if entry.kind == ledger_storage.EntryKind.RESERVE}
     assert set(draws) <= reserved, "noise was drawn that no charge paid for"
     for release in releases:
         charge = scene.charge(release)
         assert charge is not None, "a finished run left no charge"
         assert charge[1] is not None, "a charge was left open"
         content = scene.find_stored(release).read_bytes()
-        assert compute_sha256(content) == charge[1].measurement_sha256
+        assert canonical.compute_sha256(content) == charge[1].measurement_sha256
         kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
         assert [kept] == [line["noisy"] for line in draws[charge[0].entry_hash] if line["event"] == "drew"]
     assert set(scene.restricted.glob("measurements/*/*/*")) == {scene.find_stored(release) for release in releases}
@@ -296,7 +292,7 @@ def kill_at_random(folder: Path, kills: int, seed: int, *, releases_in_a_home: i
                 again = died and moments.random() < 1 / 3
             ends[finish(scene, release)] += 1
             assert finish(scene, release) == "found", "a run after the last drew again"
-        ends["given back"] += check_evidence(scene, [FIRST, "timed", *releases])[EntryKind.VOID]
+        ends["given back"] += check_evidence(scene, [FIRST, "timed", *releases])[ledger_storage.EntryKind.VOID]
     return ends
 
 

@@ -10,9 +10,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release import approval, ledger, session
-from privacy.release.mechanism import OPENDP
-from privacy.release.workload import Attribute, Cube, Figures, list_terms
+from privacy.release import approval, ledger, mechanism, session, workload
 
 Integers = NDArray[np.int64]
 
@@ -39,7 +37,7 @@ class NoNoise(OneByOne):
 class ForbiddenNoise:
     """A noise source that poses as OpenDP and fails the test if it draws."""
 
-    name = OPENDP
+    name = mechanism.OPENDP
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
         raise AssertionError("noise was drawn where none may be")
@@ -48,30 +46,30 @@ class ForbiddenNoise:
 class ExactMoments:
     """Moments of counts over some attributes; every figure has the same variance. Axes are in the attributes' order."""
 
-    def __init__(self, counts: NDArray[np.float64], *attributes: Attribute, variance: float = 0.0) -> None:
+    def __init__(self, counts: NDArray[np.float64], *attributes: workload.Attribute, variance: float = 0.0) -> None:
         self.counts, self._attributes, self._variance = counts, attributes, variance
 
-    def compute_values(self, figures: Figures) -> NDArray[np.float64]:
-        return np.asarray(sum(factor * self._compute_cube(cube) for factor, cube in list_terms(figures)))
+    def compute_values(self, figures: workload.Figures) -> NDArray[np.float64]:
+        return np.asarray(sum(factor * self._compute_cube(cube) for factor, cube in workload.list_terms(figures)))
 
-    def _compute_cube(self, cube: Cube) -> NDArray[np.float64]:
+    def _compute_cube(self, cube: workload.Cube) -> NDArray[np.float64]:
         weights, found = {**cube.where, **cube.selectors}, self.counts
         for axis, each in enumerate(self._attributes):
             rows = weights[each.name].matrix if each.name in weights else np.ones((1, each.size))
             found = np.moveaxis(np.tensordot(rows, found, (1, axis)), 0, axis)
         return found.reshape(cube.shape)
 
-    def compute_variance(self, figures: Figures) -> NDArray[np.float64]:
+    def compute_variance(self, figures: workload.Figures) -> NDArray[np.float64]:
         return np.full(figures.shape, self._variance)
 
-    def compute_covariance(self, left: Figures, right: Figures) -> NDArray[np.float64]:
+    def compute_covariance(self, left: workload.Figures, right: workload.Figures) -> NDArray[np.float64]:
         return np.zeros(left.shape)
 
 
 class SameNoise(OneByOne):
     """A noise source that poses as OpenDP, with rounded normal noise that depends only on the number of the draw."""
 
-    name = OPENDP
+    name = mechanism.OPENDP
 
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(5)

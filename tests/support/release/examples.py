@@ -10,11 +10,9 @@ import pyarrow as pa
 
 from assets.release.planning import plan_family
 from privacy.estimation.intervals import Moments, PublishedFigures, compute_published_ratios
+from privacy.release import mechanism, policy, session
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
-from privacy.release.policy import Reliability, load_policy
-from privacy.release.session import measure_once
 from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
 from sources.reference.places import PILOT
 
@@ -61,22 +59,22 @@ def draw_small_table(rows: int, seed: int = 0) -> pa.Table:
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **texts})
 
 
-def measure_small(ledger: Ledger, restricted: Path, **changes: Any) -> Measurement:
+def measure_small(ledger: Ledger, restricted: Path, **changes: Any) -> mechanism.Measurement:
     """Measure the small family with 7 children in every cell; `changes` are arguments of `measure_once`."""
     plan: Plan = changes.get("plan") or make_small_plan()
     counts = {names: np.full(plan.family.get_shape(names), 7, dtype=np.int64) for names in plan.sigmas}
     usual = {"cohort": "202425", "release": "2026.11.0", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts}
-    return measure_once(ledger, restricted, **usual | {"published": tuple} | changes)
+    return session.measure_once(ledger, restricted, **usual | {"published": tuple} | changes)
 
 
 def build_pilot_family(councils: int = len(PILOT)) -> Family:
     """Return the family that the pupil tables are measured as, for this many councils."""
-    family = plan_family("pupil", PILOT, load_policy()).family
+    family = plan_family("pupil", PILOT, policy.load_policy()).family
     return replace(family, attributes=(build_attribute("council", councils), *family.attributes[1:]))
 
 
 def compute_published_rates(
-    moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability
+    moments: Moments, numerator: Figures, denominator: Figures, reliability: policy.Reliability
 ) -> PublishedFigures:
     """Return percentages within [0, 100]; both figures have the same shape."""
     return compute_published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)

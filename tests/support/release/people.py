@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,10 +22,10 @@ from assets.release.sign_off import (
     build_withdrawal_request,
     sign_request,
 )
-from pipelines.cli import main
 from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
+from tests.support.installation.commands import invoke
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ def name_people(folder: Path, monkeypatch: pytest.MonkeyPatch, signers: Sequence
 
 def sign_page(home: Home, asked: Sequence[str], who: Signer | None, *options: str) -> Result:
     """Run a command that writes a page and, unless `who` is None, sign the page with the same command and `options`."""
-    command = [asked[0], "--home", str(home.root), *asked[1:]]
-    written = CliRunner().invoke(main, command)
+    command = (asked[0], "--home", home.root, *asked[1:])
+    written = invoke(*command)
     if who is None or "SHA-256" not in written.output:
         return written
     key = who.write_key_file(home.root.parent / "people")
-    return CliRunner().invoke(main, [*command, *options, *read_page(written.output), "--key", str(key)])
+    return invoke(*command, *options, *read_page(written.output), "--key", key)
 
 
 def change_people(home: Home, *signers: Signer) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.testing import CliRunner, Result
+from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 
 from assets.home.paths import Home
@@ -22,6 +22,7 @@ from privacy.keys import KeyRing
 from privacy.returns.seal import Opened, unseal
 from privacy.services import SERVICES
 from sources.extract.landing import find
+from tests.support.installation.commands import invoke
 from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
@@ -107,8 +108,8 @@ class Pipeline:
         } | other
         given.setdefault("extract", self.extract(council, source))
         file = given.pop("file", self.get_file(council, source))
-        options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-        return CliRunner().invoke(tool, ["returns", "open", str(file), *options])
+        options = (f"--{name}={value}" for name, value in given.items())
+        return invoke("returns", "open", file, *options, tool=tool)
 
     def read_table(self, council: str, source: str, **other: Path) -> list[dict[str, str]]:
         done = self.open(council, source, **other)

@@ -8,10 +8,8 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.analyst_db.build import build_database, open_analyst_database
-from ndl_export.bundle.checks import build_table_layouts
+from ndl_export.bundle import checks, read, release_directory
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.read import read_contents
-from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site.inference import Conclusions, query_conclusions
 from ndl_export.site.pages import build_site_files
@@ -52,7 +50,7 @@ class Made:
     @property
     def others(self) -> dict[str, bytes]:
         """Return the other files in the bundle by name, except checksums and signature."""
-        files = read_contents(self.site.parent)
+        files = read.read_contents(self.site.parent)
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def render_pages(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
@@ -100,7 +98,7 @@ def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
     def write(directory: Path) -> None:
         write_bundle(directory, facts, tables, KEY)
         build_database(directory)
-        replace_register(directory, ASKED, BUDGETS)
+        release_directory.replace_register(directory, ASKED, BUDGETS)
 
     return Made(facts, tables, make_once(tmp_path_factory, "requested", write) / facts.version / "site")
 
@@ -117,7 +115,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Return the page of two cohorts, without a bundle; Halton sent no Profile for the later one."""
     missing = {"eyfsp": ("halton",)}
-    both = build_table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
+    both = checks.build_table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
     later = {name: _select_cohort(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
     tables = {}
     for name, data in fake_tables().items():

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from assets.home.errors import PACKAGES
 from assets.home.home_lock import InUse
@@ -26,6 +25,7 @@ from privacy.keys import KeyProblem
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, LedgerCorrupt, ReleaseConflict
 from tests.support import PROJECT
+from tests.support.installation.commands import invoke
 
 ASKS_FOR_YES = {"restore", "forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
 """Commands that remove, replace or put out what cannot be taken back."""
@@ -105,7 +105,7 @@ def test_a_command_ends_as_its_error_asks(error: Exception, ending: Ending) -> N
     def fails() -> None:
         raise error
 
-    done = CliRunner().invoke(group, ["fails"])
+    done = invoke("fails", tool=group)
     assert done.exit_code == ending == console.find_ending(error)
     assert done.stderr.startswith("readiness: ")
     assert done.stderr.count("\n") == 1
@@ -115,8 +115,8 @@ def test_a_command_ends_as_its_error_asks(error: Exception, ending: Ending) -> N
 
 def test_what_is_asked_wrongly_is_told_from_what_is_sent_wrongly() -> None:
     for wrong in (["plan"], ["plan", "--home", "h", "--cohort", "2024"], ["no-such-command"], ["budget", "--jsno"]):
-        assert CliRunner().invoke(main, wrong).exit_code == Ending.USAGE
-    assert CliRunner().invoke(main, ["budget", "--home", "/nowhere"]).exit_code == Ending.INPUT
+        assert invoke(*wrong).exit_code == Ending.USAGE
+    assert invoke("budget", "--home", "/nowhere").exit_code == Ending.INPUT
 
 
 class Terminal(io.StringIO):
@@ -157,7 +157,7 @@ def test_nobody_waits_ten_seconds_for_a_sign(monkeypatch: pytest.MonkeyPatch, te
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = CliRunner().invoke(main, ["ui", "--home", str(tmp_path / "home"), "--port", port])
+        done = invoke("ui", "--home", tmp_path / "home", "--port", port)
     assert done.exit_code == Ending.INPUT
     assert f"Something listens at http://127.0.0.1:{port} already" in done.stderr
     assert not (tmp_path / "home").exists()

@@ -17,11 +17,8 @@ import pytest
 import yaml
 from scipy.stats import norm
 
-from ndl_export.tables import TABLES
-from ndl_export.tables.geography import REGIONS_ABOVE
-from privacy.release.mechanism import compute_epsilon
-from privacy.release.policy import load_policy
-from privacy.release.statement import compute_inference, read_sentences
+from ndl_export.tables import TABLES, geography
+from privacy.release import mechanism, policy, statement
 from privacy.returns.agreement import NewChildren
 from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW
@@ -29,10 +26,10 @@ from sources.reference.code_lists import DOMAINS, GOALS
 from sources.reference.places import PILOT, load_places
 from tests.support import PROJECT
 
-POLICY = load_policy(PROJECT / "privacy" / "policy.yaml")
+POLICY = policy.load_policy(PROJECT / "privacy" / "policy.yaml")
 CHILD, RESPONSE = POLICY.accounts["child"], POLICY.accounts["response"]
 SPENT, SPENT_BY_RESPONSES = (sum(account.split.values()) for account in (CHILD, RESPONSE))
-QUESTIONS = compute_inference(SPENT)["questions"]
+QUESTIONS = statement.compute_inference(SPENT)["questions"]
 KEPT: Mapping[str, int] = yaml.safe_load((PROJECT / "privacy/retention.yaml").read_text(encoding="utf-8"))
 MEASURED: Mapping[str, Any] = yaml.safe_load((PROJECT / "privacy/release/measured.yaml").read_text(encoding="utf-8"))
 ONE_RECORD, ONE_COUNCIL = MEASURED["one_record"], MEASURED["one_council"]
@@ -65,7 +62,7 @@ RHOS = {
     *(SPENT + SPENT_BY_RESPONSES, CHILD.cap_rho + RESPONSE.cap_rho, CHILD.cap_rho - SPENT),
     *(RESPONSE.cap_rho - SPENT_BY_RESPONSES, ONE_RECORD["rho_at_most"]),
 }
-EPSILONS = {float(f"{compute_epsilon(rho, POLICY.delta):.2f}") for rho in RHOS}
+EPSILONS = {float(f"{mechanism.compute_epsilon(rho, POLICY.delta):.2f}") for rho in RHOS}
 GUESSES = {50, *(each["guessed_in_100"] for each in QUESTIONS)}
 FACTS = (
     Fact("rho", rf"\brho (?:of |= ?|at most |of at most )?{N}(?!\.?\d| allows)", RHOS, 2, OF_OTHER_POLICIES),
@@ -87,7 +84,7 @@ FACTS = (
     Fact("usable", rf"at most {N} points wide either way", {POLICY.reliability.unreliable_half_width}),
     Fact("withheld", rf"are withheld above {N} points", {POLICY.reliability.withheld_half_width}),
     Fact("denominator", rf"below {N} standard errors", {POLICY.reliability.denominator_standard_errors}),
-    Fact("regions", rf"[Mm]ore than {N} councils|[Mm]ore than {N} take part", {REGIONS_ABOVE}, 4),
+    Fact("regions", rf"[Mm]ore than {N} councils|[Mm]ore than {N} take part", {geography.REGIONS_ABOVE}, 4),
     Fact("pilot councils", rf"\b{N} pilot councils", {len(PILOT)}, 3),
     Fact("authorities", rf"\b{N} authorities|England, {N} councils|England \({N} councils", {len(load_places())}, 2),
     Fact("goals", rf"\b{N} early learning goals", {len(GOALS)}, 2),
@@ -127,7 +124,7 @@ def documents() -> dict[str, str]:
         *((PROJECT / folder).rglob(kind) for folder in folders for kind in ("*.md", "*.j2", "*.yaml", "*.html")),
     )
     texts = {str(path.relative_to(PROJECT)): _running(path) for path in found if path.name != "CHANGELOG.md"}
-    sentences = read_sentences()
+    sentences = statement.read_sentences()
     return texts | {"the privacy statement": " ".join([*sentences["outside_the_guarantee"], sentences["charges"]])}
 
 

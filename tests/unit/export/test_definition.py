@@ -8,11 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.tables import FAMILIES, TABLES, Family, get_family
+from ndl_export.tables import FAMILIES, TABLES, Family, get_family, model, rows, schema
 from ndl_export.tables.definition import Definition, InvalidDefinition, build_table, list_publishable, read_definition
-from ndl_export.tables.model import Count
-from ndl_export.tables.rows import list_rows
-from ndl_export.tables.schema import build_arrow_schema
 from tests.support.daily import limit_examples
 
 GLD = {"attribute": "gld", "categories": ["Yes"]}
@@ -60,9 +57,9 @@ def test_a_table_of_counts_gives_each_row_as_a_percentage_of_its_last_column_at_
     table = build_table(read_definition(document(columns=columns, figure=None)), FAMILIES[family])
     (block,) = table.blocks
     assert [measure.name for measure in table.measures if not measure.is_count] == [percent]
-    assert all(percent in row.applies for row in list_rows(table, all_together=True))
+    assert all(percent in row.applies for row in rows.list_rows(table, all_together=True))
     assert block.judged_by == (block.ratios[percent],)
-    assert block.ratios[percent].whole == Count(over=columns[-1])
+    assert block.ratios[percent].whole == model.Count(over=columns[-1])
 
 
 @pytest.mark.parametrize(
@@ -136,12 +133,12 @@ def test_whatever_may_be_asked_is_a_table_of_the_public_domain(drawn: tuple[str,
         assert "found by linkage" in too_much or "rows an area" in too_much
         return
     table = build_table(definition, family)
-    published = {row.levels for row in list_rows(table, all_together=True)}
-    assert len(published) == len(list_rows(table, all_together=True))
+    published = {row.levels for row in rows.list_rows(table, all_together=True)}
+    assert len(published) == len(rows.list_rows(table, all_together=True))
     for axis in table.blocks[0].axes:
         domain = set(family.get_attribute(axis.attribute).categories)
         assert all(set(level.categories or ()) <= domain for level in axis.selections)
-    assert len(set(build_arrow_schema(table).names)) == len(build_arrow_schema(table).names)
+    assert len(set(schema.build_arrow_schema(table).names)) == len(schema.build_arrow_schema(table).names)
 
 
 def _refused(definition: Definition, family: Family) -> str:

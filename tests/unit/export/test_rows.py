@@ -5,13 +5,9 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.facts.official import read_official_figures, read_official_reviews
-from ndl_export.tables import TABLES, Table
-from ndl_export.tables.geography import list_geographies
-from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
-from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, format_dots_category
+from ndl_export.tables import TABLES, Table, geography, parents, pupil
 from ndl_export.tables.rows import Layout, build_layout, collect_statements, list_rows
-from sources.reference import FOLDER, read_rows
-from sources.reference.cohorts import list_cohort_codes
+from sources.reference import FOLDER, cohorts, read_rows
 from sources.reference.places import PILOT, UnknownCouncil, load_places
 from tests.support.export.fake_release import COHORT
 
@@ -22,7 +18,7 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 
 def expected(table: Table) -> Layout:
-    return build_layout(table, {COHORT: list_geographies(PILOT)})
+    return build_layout(table, {COHORT: geography.list_geographies(PILOT)})
 
 
 def test_rows_are_unique_complete_and_have_something_to_say(table: Table) -> None:
@@ -36,29 +32,29 @@ def test_rows_are_unique_complete_and_have_something_to_say(table: Table) -> Non
 def test_a_length_of_wait_is_a_share_of_the_responses_to_which_it_applies(breakdown: tuple[str, str]) -> None:
     """Half of all parents have not waited at all: among them, `Under 4 weeks` is no share of those who have."""
     table = TABLES["parent_experience"]
-    (question,) = [each for each in QUESTIONS if each.label == "Length of wait"]
+    (question,) = [each for each in parents.QUESTIONS if each.label == "Length of wait"]
     group = {("child_age_band", frozenset({breakdown[1]}))} if breakdown[1] != "Total" else set()
-    applying = frozenset({*question.categories} - {NOT_APPLICABLE})
+    applying = frozenset({*question.categories} - {parents.NOT_APPLICABLE})
     whole = frozenset({(question.name, applying), *group})
     told, applies = collect_statements(table), {row.levels: row.applies for row in list_rows(table, all_together=True)}
     for answer in applying:
         counted = frozenset({(question.name, frozenset({answer})), *group})
         assert told[question.label, answer, *breakdown] == {(counted, None), (counted, whole)}
-    assert applies[question.label, NOT_APPLICABLE, *breakdown] == {"response_count"}
+    assert applies[question.label, parents.NOT_APPLICABLE, *breakdown] == {"response_count"}
 
 
 def test_rows_of_impossible_levels_averages_and_goals() -> None:
-    found = {row.levels: row.applies for row in list_rows(JOINED_DOTS, all_together=False)}
+    found = {row.levels: row.applies for row in list_rows(pupil.JOINED_DOTS, all_together=False)}
     assert not found["Neither", "Both"]
     assert found["Neither", "None"]
-    headline = list_rows(GLD_HEADLINE, all_together=False)
+    headline = list_rows(pupil.GLD_HEADLINE, all_together=False)
     assert [row.levels for row in headline if "elgs_expected_average" in row.applies] == [("Total",) * 3]
-    goals = (len(list_rows(EARLY_LEARNING_GOALS, all_together=together)) for together in (False, True))
+    goals = (len(list_rows(pupil.EARLY_LEARNING_GOALS, all_together=together)) for together in (False, True))
     assert tuple(goals) == (17, 17 * 5)
 
 
 def test_rows_are_put_in_the_order_of_the_definition_for_each_cohort(table: Table) -> None:
-    both = build_layout(table, dict.fromkeys(("202526", COHORT), list_geographies(PILOT)))
+    both = build_layout(table, dict.fromkeys(("202526", COHORT), geography.list_geographies(PILOT)))
     assert both.keys.num_rows == 2 * expected(table).keys.num_rows
     assert both.keys["time_period"][0].as_py() == COHORT
     shuffled = np.random.default_rng(0).permutation(both.keys.num_rows)
@@ -66,7 +62,7 @@ def test_rows_are_put_in_the_order_of_the_definition_for_each_cohort(table: Tabl
 
 
 def test_missing_unknown_and_repeated_rows_are_named() -> None:
-    layout_ = expected(GLD_HEADLINE)
+    layout_ = expected(pupil.GLD_HEADLINE)
     keys = layout_.keys
     with pytest.raises(ValueError, match=r"1 rows are missing, such as 202425/.*/Pilot councils/.*/Total"):
         layout_.sort_rows(keys.slice(1))
@@ -81,16 +77,16 @@ def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:
     """Which children it counts, of which others; a share is of its row at the total; what cannot be says nothing."""
     eligible = ("fsm", frozenset({"Eligible for free school meals"}))
     good = ("gld", frozenset({"Yes"}))
-    headline = collect_statements(GLD_HEADLINE)[
+    headline = collect_statements(pupil.GLD_HEADLINE)[
         "Free school meal eligibility", "Eligible for free school meals", "Total"
     ]
     rate = (frozenset({eligible, good}), frozenset({eligible}))
     assert headline == {rate, (frozenset({eligible}), None), (frozenset({eligible, good}), None)}
     assert rate in collect_statements(TABLES["readiness_pathway"])["Total", "Eligible for free school meals"]
-    neither = frozenset({("dots", frozenset({format_dots_category("Neither", "None")}))})
-    assert (neither, frozenset()) in collect_statements(JOINED_DOTS)["Neither", "Total"]
-    assert collect_statements(JOINED_DOTS)["Neither", "Both"] == set()
-    everyone = collect_statements(GLD_HEADLINE)["Total", "Total", "Total"]
+    neither = frozenset({("dots", frozenset({pupil.format_dots_category("Neither", "None")}))})
+    assert (neither, frozenset()) in collect_statements(pupil.JOINED_DOTS)["Neither", "Total"]
+    assert collect_statements(pupil.JOINED_DOTS)["Neither", "Both"] == set()
+    everyone = collect_statements(pupil.GLD_HEADLINE)["Total", "Total", "Total"]
     assert everyone == {(frozenset(), None), (frozenset({good}), None), (frozenset({good}), frozenset())}
 
 
@@ -100,18 +96,18 @@ LIVERPOOL_CITY_REGION = {"halton", "knowsley", "liverpool", "sefton", "st-helens
 
 def test_areas_are_the_councils_and_what_is_whole_above_them() -> None:
     """More than twenty councils bring their regions, and all of them England."""
-    areas = list_geographies(PILOT)
+    areas = geography.list_geographies(PILOT)
     assert [area.level for area in areas] == ["Pilot councils", "English devolved area", *["Local authority"] * 8]
     assert set(areas[0].councils) == set(PILOT)
     assert set(areas[1].councils) == LIVERPOOL_CITY_REGION
     assert (areas[1].code, areas[1].name) == ("E47000004", "Liverpool City Region")
-    assert "English devolved area" not in {area.level for area in list_geographies(set(PILOT) - {"wirral"})}
+    assert "English devolved area" not in {area.level for area in geography.list_geographies(set(PILOT) - {"wirral"})}
     london = [name for name, entry in load_places().items() if entry.region_name == "London"]
-    areas = list_geographies([*london, "leeds"])
+    areas = geography.list_geographies([*london, "leeds"])
     assert [area.name for area in areas if area.level == "Regional"] == ["London"]
     assert areas[0].level == "Pilot councils"
-    assert "Regional" not in {area.level for area in list_geographies(london[:20])}
-    areas = list_geographies(EVERYWHERE)
+    assert "Regional" not in {area.level for area in geography.list_geographies(london[:20])}
+    areas = geography.list_geographies(EVERYWHERE)
     assert (areas[0].level, areas[0].name, areas[0].code) == ("National", "England", "E92000001")
     assert sum(area.level == "Regional" for area in areas) == 9
     assert sum(area.level == "Local authority" for area in areas) == 153
@@ -119,27 +115,27 @@ def test_areas_are_the_councils_and_what_is_whole_above_them() -> None:
 
 def test_unknown_and_no_councils_are_refused() -> None:
     with pytest.raises(UnknownCouncil, match="atlantis"):
-        list_geographies(["atlantis"])
+        geography.list_geographies(["atlantis"])
     with pytest.raises(ValueError, match="at least one council"):
-        list_geographies([])
+        geography.list_geographies([])
 
 
 def test_a_council_without_the_source_is_in_its_own_area_alone() -> None:
-    areas = list_geographies(PILOT, ["halton"])
+    areas = geography.list_geographies(PILOT, ["halton"])
     assert [area.level for area in areas] == ["Pilot councils", *["Local authority"] * 8]
     assert "halton" not in areas[0].councils
     assert [area.name for area in areas if not area.available] == ["Halton"]
-    everywhere = list_geographies(EVERYWHERE, ["halton"])
+    everywhere = geography.list_geographies(EVERYWHERE, ["halton"])
     assert (everywhere[0].level, len(everywhere[0].councils)) == ("Pilot councils", 152)
     regions = {entry.region_name for entry in load_places().values()}
     assert {area.name for area in everywhere if area.level == "Regional"} == regions - {"North West"}
-    assert not list_geographies(["leeds"], ["leeds"])[0].available
+    assert not geography.list_geographies(["leeds"], ["leeds"])[0].available
 
 
-SHOWN = {row.levels[:2] for row in list_rows(GLD_HEADLINE, all_together=True)}
+SHOWN = {row.levels[:2] for row in list_rows(pupil.GLD_HEADLINE, all_together=True)}
 
 
-@pytest.mark.parametrize("cohort", list_cohort_codes(2026))
+@pytest.mark.parametrize("cohort", cohorts.list_cohort_codes(2026))
 def test_each_is_of_a_row_that_tables_have_and_names_its_source(cohort: str) -> None:
     figures, reviews = read_official_figures(cohort), read_official_reviews(cohort)
     assert len({figure.key for figure in figures}) == len(figures)

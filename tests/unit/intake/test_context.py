@@ -6,17 +6,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.intake import context
-from assets.intake.context import Answer, Steps
-from assets.intake.quality import Finding, ValidationRequest
+from assets.intake import context, quality
 from assets.pseudonymise.stream_extract import Untokenised
 from sources.contracts import CONTRACTS
 
 LARGE = context.BYTES_TOGETHER
-FOUND: tuple[Finding, ...] = ()
+FOUND: tuple[quality.Finding, ...] = ()
 
 
-def small(name: str) -> Steps[str]:
+def small(name: str) -> context.Steps[str]:
     try:
         rows = yield Untokenised(CONTRACTS["eyfsp"], "", pa.table({"name": [name]}))
     except ValueError:
@@ -25,18 +23,18 @@ def small(name: str) -> Steps[str]:
     return f"{name} {rows['name'][0]}"
 
 
-def long(name: str) -> Steps[str]:
+def long(name: str) -> context.Steps[str]:
     yield judged(name)
     return name
 
 
-def unchanged(name: str) -> Steps[str]:
+def unchanged(name: str) -> context.Steps[str]:
     return name
     yield judged(name)
 
 
-def judged(name: str) -> ValidationRequest:
-    return ValidationRequest("eyfsp", Path(name), {}, {})
+def judged(name: str) -> quality.ValidationRequest:
+    return quality.ValidationRequest("eyfsp", Path(name), {}, {})
 
 
 class Shared:
@@ -47,7 +45,7 @@ class Shared:
         self.judged: list[int] = []
 
     @property
-    def answers(self) -> dict[type, Answer]:
+    def answers(self) -> dict[type, context.Answer]:
         return {Untokenised: self.tokenise_all}
 
     def tokenise_all(self, wanted: Sequence[Untokenised]) -> list[pa.Table]:
@@ -56,7 +54,7 @@ class Shared:
             raise ValueError
         return [entry.rows for entry in wanted]
 
-    def judge(self, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
+    def judge(self, extracts: Sequence[quality.ValidationRequest]) -> list[tuple[quality.Finding, ...]]:
         self.judged.append(len(extracts))
         return [FOUND] * len(extracts)
 
@@ -80,7 +78,7 @@ def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_error_while_one_is_put_in_place_is_raised() -> None:
-    def fails() -> Steps[str]:
+    def fails() -> context.Steps[str]:
         yield judged("a")
         raise OSError("disk full")
 

@@ -28,24 +28,18 @@ from privacy.release.workload import (
     WorkloadError,
 )
 from tests.support.daily import limit_examples
+from tests.support.release import examples
 from tests.support.release.dense import Dense, draw_noisy
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import (
-    build_attribute,
-    build_attributes,
-    build_identity,
-    build_pilot_family,
-    build_small_family,
-    draw_small_table,
-    make_small_plan,
-)
 
 
 @st.composite
 def families(draw) -> Family:
     """Two attributes to run over, two or three to weigh, random marginals and random identities, some redundant."""
-    over = [build_attribute(name, draw(st.integers(2, 3))) for name in ("a", "b")]
-    weighed = [build_attribute(name, draw(st.integers(2, 3))) for name in ("p", "q", "r")[: draw(st.integers(2, 3))]]
+    over = [examples.build_attribute(name, draw(st.integers(2, 3))) for name in ("a", "b")]
+    weighed = [
+        examples.build_attribute(name, draw(st.integers(2, 3))) for name in ("p", "q", "r")[: draw(st.integers(2, 3))]
+    ]
     attributes = draw(st.permutations(over + weighed))
     names = [a.name for a in attributes]
     sets = draw(st.sets(st.sets(st.sampled_from(names), min_size=1, max_size=3).map(frozenset), max_size=3))
@@ -127,7 +121,7 @@ def test_everything_equals_dense_least_squares(data):
 
 
 def test_the_same_figure_is_the_same_float_in_every_table():
-    family = build_pilot_family()
+    family = examples.build_pilot_family()
     plan = make_plan(family, 0.185, delta=1e-6)
     estimates = Estimates(plan, draw_noisy(plan, 1))
     council, gld = family.get_attribute("council"), family.get_attribute("gld")
@@ -148,7 +142,7 @@ def test_the_same_figure_is_the_same_float_in_every_table():
 
 
 def test_without_noise_the_figures_are_the_counts():
-    plan, table = make_small_plan(), draw_small_table(300)
+    plan, table = examples.make_small_plan(), examples.draw_small_table(300)
     counts = count_cells(table, plan)
     estimates = Estimates(plan, measure(plan, counts, NoNoise()))
     for subset in plan.lattice.subsets:
@@ -162,7 +156,7 @@ def test_without_noise_the_figures_are_the_counts():
 
 
 def test_a_table_outside_the_workload_is_refused():
-    plan = make_small_plan()
+    plan = examples.make_small_plan()
     estimates = Estimates(plan, draw_noisy(plan, 0))
     cube = Cube({name: Selector.for_each(plan.family.get_attribute(name)) for name in ("fsm", "dots")})
     for ask in (estimates.compute_values, estimates.compute_variance):
@@ -180,7 +174,7 @@ def test_a_table_outside_the_workload_is_refused():
 
 def further(*marginals: tuple[str, ...], rho: float = 0.02) -> Plan:
     """A later plan over the same attributes, for these marginals."""
-    family = build_small_family()
+    family = examples.build_small_family()
     asked = tuple(Marginal(names) for names in marginals)
     return make_plan(replace(family, marginals=asked, identities=()), rho, delta=1e-6)
 
@@ -189,7 +183,7 @@ CUBES = (("council", "fsm", "gld"), ("council", "asq", "gld"), ("fsm", "asq", "g
 
 
 def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None:
-    base = make_small_plan()
+    base = examples.make_small_plan()
     later = [further(("fsm", "asq", "gld")), further(("council", "asq", "gld"), ("dots",), rho=0.005)]
     measured = [(plan, draw_noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
     whole, counts = combine_measurements(*measured[0], measured[1:])
@@ -203,12 +197,12 @@ def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None
 
 
 def test_the_order_of_what_came_later_does_not_matter() -> None:
-    base, one, other = make_small_plan(), further(("fsm", "asq")), further(("council", "fsm"))
+    base, one, other = examples.make_small_plan(), further(("fsm", "asq")), further(("council", "fsm"))
     assert combine_plans(base, [one, other]).sigmas == combine_plans(base, [other, one]).sigmas
 
 
 def test_a_council_that_has_sent_nothing_is_left_out_of_all() -> None:
-    base, later = make_small_plan(), further(("council", "asq", "gld"))
+    base, later = examples.make_small_plan(), further(("council", "asq", "gld"))
     measured = [(plan, draw_noisy(plan, seed)) for seed, plan in enumerate([base, later])]
     together = drop_categories(*combine_measurements(*measured[0], measured[1:]), "council", ["council 1"])
     (one, drawn), (other, more) = (drop_categories(*each, "council", ["council 1"]) for each in measured)
@@ -219,22 +213,22 @@ def test_a_council_that_has_sent_nothing_is_left_out_of_all() -> None:
 
 
 def test_what_is_of_another_table_or_plan_and_a_table_without_categories_are_refused() -> None:
-    base = make_small_plan()
+    base = examples.make_small_plan()
     smaller = Family("small", "child", base.family.attributes[:2], (Marginal(("council", "fsm")),))
     with pytest.raises(ValueError, match="not of one child table"):
         combine_plans(base, [make_plan(smaller, 0.1, delta=1e-6)])
     later = further(("fsm", "asq"))
     with pytest.raises(ValueError, match="another plan"):
         combine_measurements(base, draw_noisy(base, 1), [(later, draw_noisy(base, 2))])
-    base = make_small_plan()
+    base = examples.make_small_plan()
     with pytest.raises(WorkloadError, match="needs a category"):
         drop_categories(base, draw_noisy(base, 1), "council", base.family.get_attribute("council").categories)
     with pytest.raises(ValueError, match="another plan"):
-        drop_categories(base, draw_noisy(make_small_plan(0.2), 1), "council", ["council 1"])
+        drop_categories(base, draw_noisy(examples.make_small_plan(0.2), 1), "council", ["council 1"])
 
 
 def test_estimates_without_an_empty_category_are_those_of_the_smaller_table() -> None:
-    base = make_small_plan()
+    base = examples.make_small_plan()
     smaller = drop_categories(base, draw_noisy(base, 1), "council", ["council 1"])
     found, dense = Estimates(*smaller), Dense(smaller)
     cells = Cube({name: Selector.for_each(smaller[0].family.get_attribute(name)) for name in ("council", "fsm", "gld")})
@@ -255,15 +249,15 @@ def test_estimates_without_an_empty_category_are_those_of_the_smaller_table() ->
 
 def nested_family(groups: list[int], identities: bool = True, share: float = 0.15) -> Family:
     """Councils in regions of these sizes, two recorded facts of which one is the other's sum."""
-    council, region = build_attribute("council", sum(groups)), build_attribute("region", len(groups))
+    council, region = examples.build_attribute("council", sum(groups)), examples.build_attribute("region", len(groups))
     starts = np.cumsum([0, *groups])
     members = {r: council.categories[starts[i] : starts[i + 1]] for i, r in enumerate(region.categories)}
-    same = build_identity(("council", "gld"), {"asq": ("asq 2",)}, {"dots": ("dots 0", "dots 1")})
+    same = examples.build_identity(("council", "gld"), {"asq": ("asq 2",)}, {"dots": ("dots 0", "dots 1")})
     tables = (("gld", "asq"), ("gld", "dots"), ("fsm", "gld"))
     return Family(
         "nested",
         "one child",
-        (council, region, *build_attributes(gld=2, asq=3, dots=4, fsm=2)),
+        (council, region, *examples.build_attributes(gld=2, asq=3, dots=4, fsm=2)),
         (
             *(Marginal((place, *table)) for place in ("council", "region") for table in tables),
             Marginal(("region", "fsm", "asq")),
@@ -288,6 +282,7 @@ def test_with_regions_everything_equals_dense_least_squares(groups, identities, 
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = draw_noisy(plan, seed)
     estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
+    covariances = Covariances(plan)
     council, fsm = family.get_attribute("council"), family.get_attribute("fsm")
     everywhere, groups_of = places(family), Selector.for_each(fsm) + Selector.for_total(fsm)
     some = Selector.for_categories(council, council.categories[0], council.categories[-1])
@@ -311,7 +306,7 @@ def test_with_regions_everything_equals_dense_least_squares(groups, identities, 
             estimates.compute_values(figures).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6
         )
         exact = np.diag(rows @ dense.covariance @ rows.T)
-        for moments in (estimates, Covariances(plan)):
+        for moments in (estimates, covariances):
             np.testing.assert_allclose(moments.compute_variance(figures).ravel(), exact, rtol=1e-6, atol=1e-8)
     for left, right in (cubes[:2], cubes[2:4]):
         exact = np.diag(dense.build_figures(left) @ dense.covariance @ dense.build_figures(right).T)

@@ -10,10 +10,8 @@ from assets.release.noise_workload import compute_noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA
 from privacy.estimation.covariance import Covariances
-from privacy.release.mechanism import Measurement
+from privacy.release import mechanism, policy, statement
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
-from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector
 from sources.reference.places import PILOT, get_place, load_places
 
@@ -21,15 +19,15 @@ ASIAN, BLACK = "Asian / Asian British", "Black / African / Caribbean / Black Bri
 ENGLAND = [name for name, entry in load_places().items() if entry.region_name in ("London", "North East")]
 
 
-def measured(plan: Plan) -> MeasuredCohort:
+def measured(plan: Plan) -> statement.MeasuredCohort:
     noisy = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
-    drawn = Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
-    return MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})
+    drawn = mechanism.Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
+    return statement.MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})
 
 
 @pytest.fixture(scope="module")
 def pilot() -> Plan:
-    return plan_family("pupil", sorted(PILOT), load_policy())
+    return plan_family("pupil", sorted(PILOT), policy.load_policy())
 
 
 def of_sum(
@@ -83,7 +81,7 @@ def test_it_is_of_the_councils_that_have_sent(pilot: Plan) -> None:
 
 
 def test_regions_have_their_own_and_share_none() -> None:
-    plan = plan_family("pupil", sorted(ENGLAND), load_policy())
+    plan = plan_family("pupil", sorted(ENGLAND), policy.load_policy())
     assert plan.family.nesting is not None
     table = compute_noise_covariance([measured(plan)], {}).to_pandas()
     assert table.region_code.nunique() == 2

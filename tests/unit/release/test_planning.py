@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 
 from assets.release import planning
 from assets.release.planning import NotAccurateEnough, check_accuracy, compute_expected_accuracy, plan_family
-from ndl_export.tables import FAMILIES, TABLES, Table, parents
-from ndl_export.tables.geography import ALL_TOGETHER, list_geographies
-from ndl_export.tables.model import Attribute
-from ndl_export.tables.rows import Detail, build_layout, collect_statements, parse_detail
+from ndl_export.tables import FAMILIES, TABLES, Table, geography, model, parents, rows
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference import read_rows
@@ -22,23 +19,23 @@ from tests.support.release.accuracy import get_public_shares
 TOTAL = ("Total", "Total")
 
 
-def detail(family: str, councils: tuple[str, ...] = PILOT) -> Detail:
-    return Detail.from_document(plan_family(family, councils, load_policy()).detail)
+def detail(family: str, councils: tuple[str, ...] = PILOT) -> rows.Detail:
+    return rows.Detail.from_document(plan_family(family, councils, load_policy()).detail)
 
 
 def test_the_decision_is_part_of_the_hashed_plan() -> None:
     plan = plan_family("parents", PILOT, load_policy())
     again = Plan.from_json(plan.encode_json())
     assert again == plan
-    assert parse_detail(plan.encode_json()).build_document() == plan.detail
+    assert rows.parse_detail(plan.encode_json()).build_document() == plan.detail
     assert replace(plan, detail={}).sha256 != plan.sha256
-    assert parse_detail(replace(plan, detail={}).encode_json()) is None
+    assert rows.parse_detail(replace(plan, detail={}).encode_json()) is None
 
 
 def test_every_row_of_what_is_measured_is_in_every_area() -> None:
     """Whoever turns out to live there: Sefton's few Asian children as well as Leeds's many."""
     decided = detail("pupil")
-    for each in (*list_geographies(PILOT), list_geographies(PILOT, ("halton",))[0]):
+    for each in (*geography.list_geographies(PILOT), geography.list_geographies(PILOT, ("halton",))[0]):
         for table, *levels in (
             ("gld_headline", "Ethnic group", "Asian / Asian British", "Total"),
             ("gld_headline", "Total", "Total", "Total"),
@@ -47,11 +44,11 @@ def test_every_row_of_what_is_measured_is_in_every_area() -> None:
         ):
             assert decided.is_row_published(table, tuple(levels), each)
     of_parents = detail("parents")
-    for row in build_layout(TABLES["parent_experience"], {"202425": list_geographies(PILOT)}).rows:
-        for each in list_geographies(PILOT):
+    for row in rows.build_layout(TABLES["parent_experience"], {"202425": geography.list_geographies(PILOT)}).rows:
+        for each in geography.list_geographies(PILOT):
             by_group = row.levels[2:] != TOTAL or row.levels[0] in {each.label for each in parents.WHO_ANSWERED}
             published = of_parents.is_row_published("parent_experience", row.levels, each)
-            assert published == (each.level == ALL_TOGETHER or not by_group)
+            assert published == (each.level == geography.ALL_TOGETHER or not by_group)
 
 
 def test_answers_by_group_are_measured_for_all_councils_or_regions() -> None:
@@ -90,7 +87,7 @@ def test_a_figure_that_a_release_is_about_is_withheld_under_no_other_name() -> N
     for table in TABLES.values():
         blocks = {each: with_blocks(table, each) for each in (True, False)}
         about, others = (
-            {one for figures in collect_statements(part).values() for one in figures} for part in blocks.values()
+            {one for figures in rows.collect_statements(part).values() for one in figures} for part in blocks.values()
         )
         assert not {figure for figure in about & others if figure[1] is not None}
 
@@ -102,7 +99,7 @@ def with_blocks(table: Table, everywhere: bool) -> Table:
 
 def test_nobody_unknown_has_a_row() -> None:
     for table in TABLES.values():
-        for row in build_layout(table, {"202425": list_geographies(PILOT)}).rows:
+        for row in rows.build_layout(table, {"202425": geography.list_geographies(PILOT)}).rows:
             assert "Unknown" not in row.levels
 
 
@@ -142,7 +139,7 @@ def test_every_category_of_a_stated_attribute_is_stated_once_with_a_source_and_a
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES.values(), ids=ATTRIBUTES)
-def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: Attribute) -> None:
+def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: model.Attribute) -> None:
     for council in PILOT:
         found = get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council))
         assert sum(get_public_shares(attribute, council).values()) == pytest.approx(1)

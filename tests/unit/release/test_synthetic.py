@@ -13,25 +13,16 @@ from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
-from privacy.synthetic import model
-from privacy.synthetic.model import (
-    FIRST,
-    AllOf,
-    Codes,
-    Problem,
-    Whole,
-    count_contradictions,
-    iter_problems,
-    select_widest,
-)
-from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
+from privacy.synthetic import model, repair
 from tests.support.areas import describe_missing
 from tests.support.release.dense import draw_noisy
 from tests.support.release.examples import build_small_family, draw_small_table, make_small_plan
 from tests.unit.release.test_estimates import nested_family
 
-NOTHING = AllOf(("no such part",), "holds", (Whole("gld", "gld 0", 1),))
-PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3), Whole("number", "all", 4)))
+NOTHING = model.AllOf(("no such part",), "holds", (model.Whole("gld", "gld 0", 1),))
+PARTS = model.AllOf(
+    ("one", "two", "three", "four"), "holds", (model.Whole("whole", "yes", 3), model.Whole("number", "all", 4))
+)
 
 
 def small(rows: int = 3000) -> tuple[Plan, Measurement]:
@@ -40,13 +31,13 @@ def small(rows: int = 3000) -> tuple[Plan, Measurement]:
 
 
 def asked(
-    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: AllOf = NOTHING
-) -> list[Problem]:
+    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: model.AllOf = NOTHING
+) -> list[model.Problem]:
     """Where figures are published as they are estimated."""
-    return list(iter_problems(plan, measurement, build_estimates(plan, measurement), "council", left_out, all_of))
+    return list(model.iter_problems(plan, measurement, build_estimates(plan, measurement), "council", left_out, all_of))
 
 
-def of_parts() -> Problem:
+def of_parts() -> model.Problem:
     """Two attributes that follow from four others, each measured by itself, of 1,000 rows."""
     domains = {"whole": ("yes", "no"), "number": ("few", "most", "all")}
     domains |= dict.fromkeys(PARTS.parts, ("holds", "fails"))
@@ -69,7 +60,7 @@ def test_an_identity_says_which_pairs_no_row_can_have() -> None:
 def test_attributes_that_follow_from_others_are_said_in_pairs() -> None:
     """One first part for each choice of parts with the wholes that follow from it, and none with others."""
     found = of_parts()
-    first, number = found.get_attribute(FIRST), found.get_attribute("number").categories
+    first, number = found.get_attribute(model.FIRST), found.get_attribute("number").categories
     for whole, of_all, *parts in product((0, 1), range(3), *[(0, 1)] * 4):
         row = dict(zip(("whole", "number", *PARTS.parts), (whole, of_all, *parts), strict=True))
         possible = [
@@ -101,8 +92,8 @@ class Doubled:
 def test_marginals_move_by_what_publication_corrects(plan: Plan) -> None:
     measurement = draw_noisy(plan, 5)
     estimates = build_estimates(plan, measurement)
-    as_linked = list(iter_problems(plan, measurement, estimates, "council", (), NOTHING))
-    as_published = list(iter_problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
+    as_linked = list(model.iter_problems(plan, measurement, estimates, "council", (), NOTHING))
+    as_published = list(model.iter_problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
     council = plan.family.get_attribute("council")
     for one, other in zip(as_linked, as_published, strict=True):
         inside = Selector.for_categories(council, *one.get_attribute("council").categories)
@@ -147,7 +138,7 @@ def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
 
 def test_every_second_of_the_widest_marginals_is_held_out() -> None:
     (found,) = asked(*small())
-    held = select_widest(found, "gld")
+    held = model.select_widest(found, "gld")
     wide = [each.attributes for each in found.marginals if "gld" in each.attributes and len(each.attributes) == 3]
     assert held == wide[::2]
     totals = {each.attributes for each in found.marginals if each.of in held}
@@ -169,7 +160,7 @@ def library() -> None:
     pytest.importorskip("mbi", reason=describe_missing("synthetic"))
 
 
-def counted(problem: Problem, rows: Codes, names: tuple[str, ...]) -> np.ndarray:
+def counted(problem: model.Problem, rows: model.Codes, names: tuple[str, ...]) -> np.ndarray:
     shape = tuple(problem.get_attribute(name).size for name in names)
     return np.bincount(np.ravel_multi_index([rows[n] for n in names], shape), minlength=np.prod(shape)).reshape(shape)
 
@@ -182,7 +173,7 @@ def test_rows_have_the_marginals_and_no_contradiction_and_follow_from_the_seed_a
     beside = np.random.get_state()[1].copy()
     rows, again, other = (model.draw(found, seed)[0] for seed in (1, 1, 2))
     assert all(len(codes) == found.rows == 3000 for codes in rows.values())
-    assert count_contradictions(found, rows, NOTHING) == 0
+    assert model.count_contradictions(found, rows, NOTHING) == 0
     for marginal in found.marginals:
         apart = counted(found, rows, marginal.attributes) - marginal.counts
         assert np.abs(apart).max() < 0.01 * found.rows, marginal.attributes
@@ -197,12 +188,12 @@ def test_a_whole_holds_where_its_parts_do_and_nowhere_else() -> None:
     """And as often as it was measured: of parts that hold by chance, a third of the rows with all would have all."""
     found = of_parts()
     rows, _ = model.draw(found, 1)
-    assert FIRST not in rows
-    assert count_contradictions(found, rows, PARTS) == 0
+    assert model.FIRST not in rows
+    assert model.count_contradictions(found, rows, PARTS) == 0
     assert abs(int((rows["whole"] == 0).sum()) - 400) < 20
     assert abs(int(np.all([rows[part] == 0 for part in PARTS.parts], axis=0).sum()) - 350) < 20
-    assert count_contradictions(found, {**rows, "whole": 1 - rows["whole"]}, PARTS) == found.rows
-    assert count_contradictions(found, {**rows, "number": (rows["number"] + 1) % 3}, PARTS) > 300
+    assert model.count_contradictions(found, {**rows, "whole": 1 - rows["whole"]}, PARTS) == found.rows
+    assert model.count_contradictions(found, {**rows, "number": (rows["number"] + 1) % 3}, PARTS) > 300
 
 
 @pytest.mark.slow
@@ -228,10 +219,10 @@ FAMILY = build_small_family()
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
+def problem() -> model.Problem:
     plan = make_small_plan()
     measurement = draw_noisy(plan, 5)
-    (found,) = iter_problems(plan, measurement, build_estimates(plan, measurement), "council", (), NOTHING)
+    (found,) = model.iter_problems(plan, measurement, build_estimates(plan, measurement), "council", (), NOTHING)
     return found
 
 
@@ -242,13 +233,13 @@ def some_rows() -> dict[str, np.ndarray]:
     return rows
 
 
-def rates(part: dict[str, Selector], at: float, width: float, **by: Selector) -> Rates:
+def rates(part: dict[str, Selector], at: float, width: float, **by: Selector) -> repair.Rates:
     whole = Cube({"council": Selector.for_each(FAMILY.get_attribute("council")), **by})
     middle = np.full(whole.shape, at)
-    return Rates(replace(whole, where=part), whole, middle - width, middle + width)
+    return repair.Rates(replace(whole, where=part), whole, middle - width, middle + width)
 
 
-def wanted() -> list[Rates]:
+def wanted() -> list[repair.Rates]:
     """A good level of development by council and group, and who has no review: both further from what the rows have
     than their intervals are wide."""
     good = {"gld": Selector.for_categories(FAMILY.get_attribute("gld"), "gld 0")}
@@ -256,46 +247,46 @@ def wanted() -> list[Rates]:
     return [rates(good, 0.52, 0.01, fsm=Selector.for_each(FAMILY.get_attribute("fsm"))), rates(none, 0.31, 0.005)]
 
 
-def outside(rows: Codes, asked: list[Rates]) -> int:
-    found = [(compute_rates(FAMILY, rows, each), each) for each in asked]
+def outside(rows: model.Codes, asked: list[repair.Rates]) -> int:
+    found = [(repair.compute_rates(FAMILY, rows, each), each) for each in asked]
     return sum(int(((rate < each.lower) | (rate > each.upper)).sum()) for rate, each in found)
 
 
-def movable(problem: Problem) -> list[tuple[str, ...]]:
-    return [names for names in find_tied_sets([problem]) if "council" not in names]
+def movable(problem: model.Problem) -> list[tuple[str, ...]]:
+    return [names for names in repair.find_tied_sets([problem]) if "council" not in names]
 
 
-def test_attributes_that_exclude_each_other_are_tied(problem: Problem) -> None:
-    assert sorted(find_tied_sets([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
-    assert find_tied_sets([of_parts()]) == [("four", "number", "one", "three", "two", "whole")]
+def test_attributes_that_exclude_each_other_are_tied(problem: model.Problem) -> None:
+    assert sorted(repair.find_tied_sets([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
+    assert repair.find_tied_sets([of_parts()]) == [("four", "number", "one", "three", "two", "whole")]
 
 
-def test_every_rate_is_brought_into_its_interval_by_few_changes_which_the_seed_decides(problem: Problem) -> None:
+def test_every_rate_is_brought_into_its_interval_by_few_changes_which_the_seed_decides(problem: model.Problem) -> None:
     rows = some_rows()
     before = outside(rows, wanted())
-    done, count = repair_rows(FAMILY, rows, wanted(), movable(problem), 1)
+    done, count = repair.repair_rows(FAMILY, rows, wanted(), movable(problem), 1)
     assert before >= 6
     assert outside(done, wanted()) == 0
     assert 0 < count < 0.1 * len(rows["gld"])
     changed = np.any([done[name] != rows[name] for name in rows], axis=0)
     assert changed.sum() == count
     assert (done["council"] == rows["council"]).all()
-    assert count_contradictions(problem, done, NOTHING) == 0
-    again, _ = repair_rows(FAMILY, some_rows(), wanted(), movable(problem), 1)
+    assert model.count_contradictions(problem, done, NOTHING) == 0
+    again, _ = repair.repair_rows(FAMILY, some_rows(), wanted(), movable(problem), 1)
     assert all((done[name] == again[name]).all() for name in rows)
 
 
-def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: Problem) -> None:
+def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: model.Problem) -> None:
     """Who has no review is as many by the one attribute as by the other."""
     other = {"dots": Selector.for_categories(FAMILY.get_attribute("dots"), "dots 2", "dots 3")}
     asked = [*wanted(), rates(other, 0.6, 0.001)]
-    done, _ = repair_rows(FAMILY, some_rows(), asked, movable(problem), 1)
+    done, _ = repair.repair_rows(FAMILY, some_rows(), asked, movable(problem), 1)
     assert outside(done, asked[:1]) == 0
     assert outside(done, asked[2:]) == 4
 
 
 @pytest.mark.parametrize("change", ["wider", "no interval", "nobody"])
-def test_where_nothing_is_asked_nothing_is_changed(problem: Problem, change: str) -> None:
+def test_where_nothing_is_asked_nothing_is_changed(problem: model.Problem, change: str) -> None:
     rows, asked = some_rows(), wanted()
     match change:
         case "wider":
@@ -304,6 +295,6 @@ def test_where_nothing_is_asked_nothing_is_changed(problem: Problem, change: str
             asked = [replace(each, lower=each.lower * np.nan, upper=each.upper * np.nan) for each in asked]
         case _:
             rows = {name: codes[:0] for name, codes in rows.items()}
-    done, count = repair_rows(FAMILY, rows, asked, movable(problem), 1)
+    done, count = repair.repair_rows(FAMILY, rows, asked, movable(problem), 1)
     assert count == 0
     assert all((done[name] == rows[name]).all() for name in rows)
