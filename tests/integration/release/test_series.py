@@ -169,7 +169,9 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
     with pytest.raises(ledger.ReleaseConflict, match="give it a new version"):
         begin("202526", FIRST)
     withdraw(copy.release, FIRST, "another year's extract", dt.date(2026, 11, 20))
-    with pytest.raises(ledger.ReleaseConflict, match=f"was charged for release {FIRST}, and none of these was published"):
+    with pytest.raises(
+        ledger.ReleaseConflict, match=f"was charged for release {FIRST}, and none of these was published"
+    ):
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(session.StoreError, match="keep earlier releases in the release directory"):
