@@ -12,9 +12,9 @@ import pytest
 from assets.home.processing_log import Processing, record, verify
 from pipelines.commands.console import Ending
 from tests.support.installation.backups import Safe, read_tree
-from tests.support.installation.rig import WARM
 from tests.support.installation.steps import kill_at_steps
 from tests.support.waiting import PATIENCE
+from tests.support.warm import WARM
 
 pytestmark = pytest.mark.slow
 

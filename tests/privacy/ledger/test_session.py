@@ -28,10 +28,10 @@ from privacy.release.ledger import (
 )
 from privacy.release.mechanism import OPENDP, OpenDPNoise, compute_charge, measure
 from privacy.release.session import StoredMeasurement, StoreError, settle
-from tests.support.release.crash import WARM
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import make_small_plan, measure_small
 from tests.support.waiting import run_processes
+from tests.support.warm import WARM
 
 CHARGE = ("202425", "2026.11.0", "small")
 

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
+from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -16,6 +19,7 @@ from assets.home.installation import Installation
 from assets.home.paths import Home
 from pipelines.cli import main
 from tests.support import serve
+from tests.support.warm import WARM, become_command
 
 READINESS = Path(sys.executable).with_name("readiness")
 
@@ -34,9 +38,21 @@ def invoke(*words: object, tool: click.Group = main, **options: Any) -> Result:
 def run_readiness(
     root: Path, *words: object, given: str | None = None, **settings: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command for the installation in `root`; `given` is its standard input."""
-    command, environment = [str(READINESS), *map(str, words)], os.environ | build_settings(root, **settings)
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False, input=given)
+    """Run a command for the installation in `root`, in a forked process; `given` is its standard input."""
+    command, environment = list(map(str, words)), os.environ | build_settings(root, **settings)
+    with ExitStack() as held:
+        files = [held.enter_context(TemporaryFile("w+", encoding="utf-8")) for _ in range(3)]
+        files[0].write(given or "")
+        files[0].seek(0)
+        # a connection is the one thing whose open file a forked process gets
+        handles = [Connection(os.dup(file.fileno())) for file in files]
+        process = WARM.Process(target=become_command, args=(command, environment, root, handles))
+        process.start()
+        process.join()
+        for file in files:
+            file.seek(0)
+        _, said, wrong = (file.read() for file in files)
+    return subprocess.CompletedProcess(command, process.exitcode, said, wrong)
 
 
 @pytest.fixture

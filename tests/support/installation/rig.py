@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import signal
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,7 +19,6 @@ from typing import Any, TypeVar
 import pytest
 
 from ndl_export.bundle.verify import verify
-from pipelines.cli import main
 from pipelines.commands.console import Ending
 from privacy.keys import LINKAGE, KeyRing
 from privacy.release import session
@@ -35,12 +32,7 @@ from tests.support.installation.traces import decode
 from tests.support.once import make_once
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 from tests.support.waiting import PATIENCE
-
-WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(
-    ["tests.conftest", "great_expectations", "splink", "pipelines.run", "tests.support.installation.rig"]
-)
-"""`tests.conftest` comes first: an import of Great Expectations ends a process whose main module has no file."""
+from tests.support.warm import WARM, become_command
 
 COUNCILS = ("leeds", "liverpool")
 FIRST, NEXT = "2026.11.0", "2026.11.1"
@@ -165,17 +157,14 @@ class Running:
 
 
 def _run_command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude | None) -> None:
-    os.environ |= build_settings(site.root) | {"TMPDIR": str(site.root / "tmp")}
-    handle = os.open(said, os.O_WRONLY | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     if prelude:
         prelude()
     if site.landing.is_dir():
         mark_synthetic(site.landing)
     named = () if "--release" in options else ("--release", FIRST)
-    main(["run", "--cohort", COHORT, *named, *options])
+    settings = os.environ | build_settings(site.root) | {"TMPDIR": str(site.root / "tmp")}
+    with Path(os.devnull).open() as nothing, said.open("a") as output:
+        become_command(["run", "--cohort", COHORT, *named, *options], settings, Path.cwd(), [nothing, output, output])
 
 
 def drop_root() -> None:

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.installation.rig import KILLED, KILLS, WARM
+from tests.support.installation.rig import KILLED, KILLS
 from tests.support.waiting import PATIENCE
+from tests.support.warm import WARM
 
 _STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "sqlite3.connect"}
 """Python's audit events for operations that change a disk, raised before the operation."""

@@ -9,7 +9,6 @@ diary, ledger and store after any number of kills.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -29,9 +28,7 @@ from privacy.release import canonical, child_table, ledger_storage, mechanism, s
 from privacy.release.ledger import NANO, Ledger
 from tests.support.release.examples import draw_small_table, make_small_plan, measure_small
 from tests.support.waiting import run_processes
-
-WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["tests.support.release.crash"])
+from tests.support.warm import WARM
 
 COHORT, FAMILY = "202425", "small"
 CAP = 10.0
