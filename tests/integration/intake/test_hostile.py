@@ -3,26 +3,28 @@
 import gzip
 import json
 import os
+import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from assets.home.paths import Home
+from assets.intake.ingest import Intake
+from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landing import Landed, describe_unread_entries, find
-from tests.support import PROJECT
 from tests.support.installation.commands import invoke
 from tests.support.intake.corpus import COHORT, build_many, build_rows, build_table, format_text
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import STRINGS, build_parquet, build_xlsx, build_zip, read_members, share_strings
 from tests.support.intake.spreadsheets import build_ods, build_xls, build_xlsb
 from tests.support.intake.standards import build_csds, build_csds_files, build_eyfsp_xml
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import run_processes
+from tests.support.warm import WARM
 
 CSV, TABLE = format_text(build_many("eyfsp")), build_table(build_many("eyfsp"))
 MOST_MIB = 1024
@@ -227,29 +229,16 @@ def _parquet(columns: dict[str, object], **options: object) -> bytes:
     return build_parquet(pa.table(columns), compression="zstd", **options)
 
 
-_TAKE = """
-import json, resource, sys
-from contextlib import suppress
-from functools import cache
-from pathlib import Path
-from assets.home.paths import Home
-from assets.intake import quality
-from assets.intake.ingest import Intake
-from privacy.keys import KeyRing
-from sources.councils.dialect import CONTRACT_DIALECT
-from sources.errors import ExtractStopped
-from sources.extract.landing import find
-
-root, source = Path(sys.argv[1]), sys.argv[2]
-quality.load()
-intake = Intake(root / "landing", Home(root / "home"), KeyRing.create(root / "keys"))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    said = f"taken: {intake.ingest(find(root / 'landing', 'leeds', source, '202425')).rows_read}"
-except ExtractStopped as stopped:
-    said = str(stopped)
-print(json.dumps([said, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024]))
-"""
+def _take(root: Path, source: str, said: Path) -> None:
+    """Take in the extract, and write what was said of it and by how many MiB this process grew at most."""
+    intake = Intake(root / "landing", Home(root / "home"), KeyRing.create(root / "keys"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        outcome = f"taken: {intake.ingest(find(root / 'landing', 'leeds', source, COHORT)).rows_read}"
+    except ExtractStopped as stopped:
+        outcome = str(stopped)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    said.write_text(json.dumps([outcome, grown]))
 
 
 @pytest.mark.slow
@@ -260,11 +249,8 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "landing" / "leeds" / source
     folder.mkdir(parents=True)
     (folder / f"{COHORT}{suffix}").write_bytes(write())
-    command = [sys.executable, "-W", "ignore", "-c", _TAKE, tmp_path, source]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE)
-    assert done.returncode == 0, (name, done.stderr[-500:])
-    said, grown = json.loads(done.stdout.splitlines()[-1])
+    assert run_processes(WARM.Process(target=_take, args=(tmp_path, source, tmp_path / "said"))) == [0], name
+    said, grown = json.loads((tmp_path / "said").read_text())
     assert said.startswith(f"leeds/{source}/{COHORT}"), name
     assert grown < MOST_MIB, (name, grown)
 
