@@ -2,14 +2,14 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import duckdb
 import pytest
@@ -18,17 +18,18 @@ from assets.home.paths import Home
 from ndl_export.facts import description, release_facts
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
-from tests.support import PROJECT
 from tests.support.export.bundles import publish
+from tests.support.export.publishers import publish_slowly
 from tests.support.export.reader import look
-from tests.support.installation.commands import READINESS, invoke
+from tests.support.installation.commands import invoke, run_readiness
 from tests.support.release.people import approve_withdrawal
 from tests.support.waiting import PATIENCE
+from tests.support.warm import WARM
 
 pytestmark = pytest.mark.slow
 
-HERE = PROJECT / "tests" / "support" / "export"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
+Done = CompletedProcess[str]
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -37,27 +38,26 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @contextmanager
-def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.2) -> Iterator[subprocess.Popen[bytes]]:
+def publishing(two: Path, version: str, url: str, folder: Path) -> Iterator[Any]:
     """A publisher that has sent the release and waits before what leads to it, until the block ends."""
     reached, go = folder / "reached", folder / "go"
-    options = [str(two), version, url, str(reached), str(go), str(beat)]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    process = subprocess.Popen([sys.executable, str(HERE / "publish_slowly.py"), *options], env=environment)
+    process = WARM.Process(target=publish_slowly, args=(dict(os.environ), two, version, url, reached, go))
+    process.start()
     while not reached.exists():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.02)
     try:
         yield process
     finally:
         go.touch()
-        process.wait(PATIENCE)
+        process.join(PATIENCE)
 
 
 def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp_path: Path) -> None:
     options = ["publish", FIRST, "--to", url, "--home", str(two.parent), "--yes"]
     with publishing(two, SECOND, url, tmp_path) as first:
         refused = invoke(*options)
-    assert first.returncode == 0
+    assert first.exitcode == 0
     assert refused.exit_code == 4
     assert f"another publisher is at work at {url}: wait until it has ended, and run the same command" in refused.output
     assert look(url, tmp_path).catalogue == {SECOND}
@@ -68,23 +68,16 @@ def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp
 
 def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
     """Each is done or refused; whoever was refused runs again; at the end both releases are led to."""
-    command = [READINESS, "publish", "--yes"]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+
+    def run(version: str) -> Done:
+        return run_readiness(tmp_path, "publish", "--yes", version, "--to", url, "--home", two.parent)
+
     waiting = [FIRST, SECOND]
     for _ in range(6):
-        running = [
-            subprocess.Popen(
-                [*command, version, "--to", url, "--home", str(two.parent)],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for version in waiting
-        ]
-        said = [process.communicate(timeout=PATIENCE)[0] for process in running]
-        assert all(p.returncode == 0 or "another publisher is at work" in s for p, s in zip(running, said, strict=True))
-        waiting = [version for version, process in zip(waiting, running, strict=True) if process.returncode]
+        with ThreadPoolExecutor() as pool:
+            ended = list(pool.map(run, waiting))
+        assert all(each.returncode == 0 or "another publisher is at work" in each.stderr for each in ended), ended
+        waiting = [version for version, each in zip(waiting, ended, strict=True) if each.returncode]
     assert not waiting
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
 
@@ -94,8 +87,8 @@ def test_a_publisher_that_died_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(one_publisher, "DEAD_AFTER_SECONDS", 2.0)
     with publishing(two, SECOND, url, tmp_path) as first:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        first.kill()
+        first.join()
     publish(two, FIRST, url)
     publish(two, SECOND, url)
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
@@ -122,12 +115,14 @@ def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pyte
 def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None:
     """Both the list of withdrawals and the database know of both."""
     own = Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
-    command = [READINESS, "withdraw", "--home", own.parent, "--yes", "--reason", "x"]
     for version in (FIRST, SECOND):
         approve_withdrawal(Home(own.parent), version, "x")
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
-    assert [process.wait(PATIENCE) for process in running] == [0, 0]
+
+    def run(version: str) -> Done:
+        return run_readiness(tmp_path, "withdraw", "--home", own.parent, "--yes", "--reason", "x", version)
+
+    with ThreadPoolExecutor() as pool:
+        assert [each.returncode for each in pool.map(run, (FIRST, SECOND))] == [0, 0]
     assert set(release_facts.load_withdrawals(own)) == {FIRST, SECOND}
     with duckdb.connect(own / description.DATABASE_FILE, read_only=True) as database:
         told = database.execute("SELECT count(withdrawn_on) FROM releases.release").fetchall()

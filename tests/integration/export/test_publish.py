@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -29,17 +27,18 @@ from ndl_export.files.archive import LARGEST
 from ndl_export.files.stores import CROISSANT, Store, StoreError, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.one_publisher import PublishRefused
-from tests.support import PROJECT
 from tests.support.export.bundles import KEY, charge, publish
+from tests.support.export.publishers import publish_until
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, build_s3_environment, run_azure_server
 from tests.support.export.synthetic import make_synthetic_children
 from tests.support.installation.commands import invoke
 from tests.support.release.people import approve_withdrawal
+from tests.support.waiting import run_processes
+from tests.support.warm import WARM
 
 pytestmark = pytest.mark.slow
 
-PUBLISH_UNTIL = PROJECT / "tests" / "support" / "export" / "publish_until.py"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
 
@@ -118,9 +117,8 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     points = (chance.randint(1, content - 10), content, content + chance.randint(1, 4), content + chance.randint(6, 20))
     for point in points if kind == "s3" else points[::2]:
         steps = max(point - len(log.read_text().splitlines()), 0)
-        command = [sys.executable, PUBLISH_UNTIL, two, SECOND, url, log, str(steps)]
-        ran = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE, text=True)
-        assert ran.returncode == -signal.SIGKILL, ran.stderr
+        until = (dict(os.environ), two, SECOND, url, log, steps)
+        assert run_processes(WARM.Process(target=publish_until, args=until)) == [-signal.SIGKILL]
         seen = look(url, tmp_path)
         assert seen.catalogue in (before.catalogue, both(SECOND).catalogue)
         assert seen.latest == FIRST
