@@ -3,12 +3,14 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from tests.support import PROJECT, get_environment_without_settings
+from tests.support.installation.shell import replace_command
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +40,11 @@ def typed(folder: Path, *pages: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project's folder in which `make demo` was run."""
-    return Path(shutil.copytree(demonstration, tmp_path_factory.mktemp("tutorials") / "project", symlinks=True))
+    folder = Path(shutil.copytree(demonstration, tmp_path_factory.mktemp("tutorials") / "project", symlinks=True))
+    with replace_command(folder / ".venv"):
+        yield folder
 
 
 def test_an_engineer_and_a_lead(folder: Path) -> None:

@@ -1,12 +1,11 @@
 """The demonstration as created by `make demo`."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support import PROJECT
-from tests.support.installation.commands import READINESS
+from tests.support.installation.commands import run_readiness
 from tests.support.once import make_once
 
 COHORT, VERSION = "202425", "2026.11.0"
@@ -23,6 +22,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "synth --landing demo/landing",
             f"run --landing demo/landing --home demo/home --create-keys --keys keys --release {VERSION}",
         ):
-            subprocess.run([READINESS, *words.split(), "--cohort", COHORT], cwd=folder, check=True, capture_output=True)
+            done = run_readiness(folder, *words.split(), "--cohort", COHORT)
+            assert done.returncode == 0, done.stderr
 
     return make_once(tmp_path_factory, "demonstration", make)
