@@ -86,7 +86,7 @@ def test_quarantine_superseded_results_and_landing_files_go_after_their_days_and
     policy = get_retention()
     early, late = (now() + (policy.landing_days + days) * DAY for days in (-1, 1))
     assert not find_due_items(place.home, place.landing, place.keys, early).landing
-    assert len(find_due_items(place.home, place.landing, place.keys, late).landing) == 40
+    assert len(find_due_items(place.home, place.landing, place.keys, late).landing) == 20
     with place.find_file("leeds/eyfsp").open("a") as file:
         file.write(place.find_file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
     place.take("leeds/eyfsp")
@@ -113,7 +113,7 @@ def test_only_files_whose_rows_are_in_are_shredded(place: Place) -> None:
     assert stopped.exists()
     assert place.find_file("sefton/eyfsp").exists()
     assert not place.find_file("halton/eyfsp").exists()
-    assert len(found.ready) == 40 - 3
+    assert len(found.ready) == 20 - 3
     assert {sentence.split()[0].rstrip(":") for sentence in found.kept} == {
         f"{council}/eyfsp/{COHORT}.csv" for council in ("leeds", "sefton", "wirral")
     }

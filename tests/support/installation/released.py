@@ -31,6 +31,7 @@ TWIN = PROFILE | {"la_code": "343", "upn": make_upn(899_999_123_458), "forename"
 """A child who shares some tokens with the planted one."""
 OF_READERS = shutil.ignore_patterns("*.sqlite-wal", "*.sqlite-shm")
 """Files that SQLite creates and removes while another worker reads the ledger; shared folders are never written to."""
+COUNCILS = ("halton", "leeds", "sefton", "wirral")
 PLANTED = ("leeds/eyfsp", "leeds/hv_reviews", "halton/early_years_census")
 
 
@@ -115,7 +116,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def _make(folder: Path) -> None:
     place = Place(folder)
-    write_extracts(place.landing, children=320)
+    write_extracts(place.landing, children=40 * len(COUNCILS), councils=COUNCILS)
     append(place.find_file("leeds/eyfsp"), PROFILE)
     append(place.find_file("sefton/eyfsp"), TWIN)
     append(place.find_file("leeds/hv_reviews"), REVIEW)
