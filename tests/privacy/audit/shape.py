@@ -37,23 +37,25 @@ class DataBlindNoise(SameNoise):
 
 
 def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request: bool = False) -> None:
-    """Raise AssertionError naming the first file of a release, or of one with requests, that differs between inputs."""
+    """Raise AssertionError naming the first file of a release that differs between inputs; with `on_request`, also of a
+    second one with requests."""
 
-    def make(name: str, number: int) -> Path:
+    def make(name: str, number: int) -> list[Path]:
         home = make_home(folder / name, number, councils)
-        bundle = make_release(home, keys, councils)
-        return _answer_requests(home, keys, councils) if on_request else bundle
+        made = [make_release(home, keys, councils)]
+        return [*made, _answer_requests(home, keys, councils)] if on_request else made
 
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
     with hold_still(DataBlindNoise), patch.object(measure, "compute_input_mac", lambda *_: "a" * 64):
         for number in (rows, rows - 1, 0):
             bundles[number] = make(f"home{number}", number)
-    report = verify(bundles[0])
-    assert report.ok, f"an empty input does not publish every cell: {report}"
-    for number in (rows - 1, 0):
-        _check_same(bundles[rows], bundles[number])
-    _check_same_frame(bundles[0], make("drawn", rows))
+    for whole, neighbour, empty, drawn in zip(*bundles.values(), make("drawn", rows), strict=True):
+        report = verify(empty)
+        assert report.ok, f"an empty input does not publish every cell: {report}"
+        for other in (neighbour, empty):
+            _check_same(whole, other)
+        _check_same_frame(empty, drawn)
 
 
 def _answer_requests(home: Home, keys: KeyRing, councils: Sequence[str]) -> Path:
