@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,12 +226,13 @@ LABELLED = """
 """Words of the lines that run through all rows, by chart."""
 
 
-def test_no_symbol_of_a_figure_breaks(browser: Browser, without: Made) -> None:
+@pytest.mark.parametrize("width", mark_slow_after(1, [NARROWEST, LARGE_PHONE, DESK]))
+def test_no_symbol_of_a_figure_breaks(browser: Browser, without: Made, width: int) -> None:
     """Nor a number from its unit: `[withheld]`, `[u]`, `63.8%`."""
-    for name, width in product((*CHART_PAGES, "about"), (NARROWEST, LARGE_PHONE, DESK)):
+    for name in (*CHART_PAGES, "about"):
         with opened(browser, without.site, name, f"?area={HALTON}", width) as page:
             open_tables(page)
-            assert page.evaluate(BROKEN) == [], (name, width)
+            assert page.evaluate(BROKEN) == [], name
 
 
 BROKEN = r"""

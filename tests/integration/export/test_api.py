@@ -447,6 +447,7 @@ def test_nothing_is_written_again_and_made_anew_it_has_the_same_bytes(own: Path)
     assert {path.stat().st_mode & 0o777 for path in (own / "api").rglob("*")} == {0o755, 0o644}
 
 
+@pytest.mark.slow
 def test_a_further_release_leaves_the_files_of_older_ones_as_they_were(release_dir: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(release_dir, tmp_path / "release", symlinks=True))
     before = states(api(own) / "releases" / FIRST)

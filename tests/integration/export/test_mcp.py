@@ -145,6 +145,7 @@ def test_no_service_has_anything_of_the_restricted_zone(modules: str, allowed: s
     assert not loaded & {"dagster", "splink", "opendp"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mcp-inspector") is None, reason=areas.describe_missing("inspector"))
 def test_the_official_inspector_understands_it(series: Path) -> None:
     server = [sys.executable, "-c", "from pipelines.cli import main; main()", "mcp", str(series.parent)]

@@ -299,7 +299,7 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("attack", mark_slow_after(3, ATTACKS))
+@pytest.mark.parametrize("attack", mark_slow_after(2, ATTACKS))
 def test_no_other_story_can_be_told_of_it(supplement: Path, tmp_path: Path, attack: str) -> None:
     apply, sentence = ATTACKS[attack]
     folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))

@@ -90,6 +90,7 @@ def test_what_the_register_says_of_budgets_is_worked_out_before_it_is_sent(home:
     assert forged not in told["budgets"]
 
 
+@pytest.mark.slow
 def test_what_was_signed_is_sent_and_nothing_else(home: Home) -> None:
     """Neither with another reason, nor of another day, nor hidden."""
     signed_by_both(home)

@@ -9,6 +9,7 @@ from assets.linkage.inputs import read_extracts
 from assets.linkage.population_overlap import Overlap, read_overlaps, record_overlaps, set_baseline
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
+from tests.support.daily import mark_slow_after
 from tests.support.extracts import COHORT, build_row, format_rows, make_upn
 from tests.support.intake.desk import Desk
 
@@ -46,7 +47,7 @@ def test_a_first_delivery_and_a_correction_of_it(desk: Desk) -> None:
     assert (is_first(corrected), corrected.shared) == (False, 1.0)
 
 
-@pytest.mark.parametrize("note_too", [False, True])
+@pytest.mark.parametrize("note_too", mark_slow_after(1, [False, True]))
 def test_without_the_samples_a_replacement_is_not_compared(desk: Desk, note_too: bool) -> None:
     send(desk, 0)
     for path in [*desk.home.tokens_zone.rglob("*.sample"), *desk.home.tokens_zone.rglob("*.newest")]:

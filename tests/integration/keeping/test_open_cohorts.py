@@ -17,6 +17,7 @@ from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
+from tests.support.daily import mark_slow_after
 from tests.support.extracts import format_rows, make_nhs_number
 from tests.support.intake.desk import REVIEW_ROW, Desk, make_desk, open_desk
 from tests.support.intake.numbered import read_numbered
@@ -71,7 +72,7 @@ def found_in(found: Forgotten) -> set[tuple[str, str]]:
 EVERYWHERE = {(BEFORE, "leeds"), (RIGHT, "leeds"), (RIGHT, "halton")}
 
 
-@pytest.mark.parametrize("cohort", [BEFORE, RIGHT])
+@pytest.mark.parametrize("cohort", mark_slow_after(1, [BEFORE, RIGHT]))
 def test_a_request_reaches_every_open_cohort(open_cohorts: Desk, cohort: str) -> None:
     desk = open_cohorts
     row = len(OTHERS) + 1

@@ -61,24 +61,22 @@ PUPIL, VISITOR, SETTING, EVERY = DIFFERS
 
 @pytest.mark.parametrize(
     ("pupil", "review", "setting", "expected"),
-    [
-        ({}, {}, {}, set(ALL_AGREE)),
-        (OTHER_DATE, {}, {}, differs("date_of_birth", PUPIL, "near", "far")),
-        ({}, OTHERWISE, {}, differs(NAMES, VISITOR, "middle", "far")),
-        ({}, {}, EXCHANGED, differs(NAMES, SETTING, "near")),
-        ({}, OTHER_HOME, TYPED, {SEVERAL}),
-        ({}, {}, None, {NOT_BOTH}),
-        *mark_slow_after(
-            0,
-            [
-                ({}, OTHER_DATE, {}, differs("date_of_birth", VISITOR, "near", "far")),
-                ({}, {}, OTHER_DATE, differs("date_of_birth", SETTING, "near", "far")),
-                ({}, OTHER_DATE, {"date_of_birth": "2020-07-27"}, differs("date_of_birth", EVERY, "near", "far")),
-                (OTHER_HOME, {}, {}, differs("postcode", PUPIL, "")),
-                ({}, TYPED, {}, differs("surname", VISITOR, "near")),
-            ],
-        ),
-    ],
+    mark_slow_after(
+        3,
+        [
+            ({}, {}, {}, set(ALL_AGREE)),
+            ({}, OTHERWISE, {}, differs(NAMES, VISITOR, "middle", "far")),
+            ({}, {}, None, {NOT_BOTH}),
+            (OTHER_DATE, {}, {}, differs("date_of_birth", PUPIL, "near", "far")),
+            ({}, {}, EXCHANGED, differs(NAMES, SETTING, "near")),
+            ({}, OTHER_HOME, TYPED, {SEVERAL}),
+            ({}, OTHER_DATE, {}, differs("date_of_birth", VISITOR, "near", "far")),
+            ({}, {}, OTHER_DATE, differs("date_of_birth", SETTING, "near", "far")),
+            ({}, OTHER_DATE, {"date_of_birth": "2020-07-27"}, differs("date_of_birth", EVERY, "near", "far")),
+            (OTHER_HOME, {}, {}, differs("postcode", PUPIL, "")),
+            ({}, TYPED, {}, differs("surname", VISITOR, "near")),
+        ],
+    ),
 )
 def test_the_cell_of_a_child_in_three_services(
     linked: Linked, pupil: dict[str, str], review: dict[str, str], setting: dict[str, str] | None, expected: set[str]
@@ -92,7 +90,9 @@ ONE_UPN, OTHER_UPN = (str(each) for each in stress.make_upns(np.array([1, 2])))
 
 @pytest.mark.parametrize(
     ("census", "joined"),
-    [(None, 0), ({"upn": ONE_UPN}, 1), ({"upn": ONE_UPN, "postcode": "LS17 9XY"}, 2), ({"upn": OTHER_UPN}, 3)],
+    mark_slow_after(
+        2, [(None, 0), ({"upn": ONE_UPN}, 1), ({"upn": ONE_UPN, "postcode": "LS17 9XY"}, 2), ({"upn": OTHER_UPN}, 3)]
+    ),
 )
 def test_how_a_census_row_was_found(linked: Linked, census: dict[str, str] | None, joined: int) -> None:
     rows = {"eyfsp": {"upn": ONE_UPN}} | ({} if census is None else {"school_census": census})

@@ -120,9 +120,9 @@ DIFFERENT_CHILD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("pupil", "other", "is_same"),
     [
-        *mark_slow_after(2, [pytest.param({}, changes, True, id=name) for name, changes in SAME_CHILD.items()]),
-        *mark_slow_after(2, [pytest.param(*both, True, id=both[0]["forename"]) for both in NAMES]),
-        *mark_slow_after(2, [pytest.param({}, changes, False, id=name) for name, changes in DIFFERENT_CHILD.items()]),
+        *mark_slow_after(1, [pytest.param({}, changes, True, id=name) for name, changes in SAME_CHILD.items()]),
+        *mark_slow_after(1, [pytest.param(*both, True, id=both[0]["forename"]) for both in NAMES]),
+        *mark_slow_after(1, [pytest.param({}, changes, False, id=name) for name, changes in DIFFERENT_CHILD.items()]),
     ],
 )
 def test_a_profile_and_a_review(
@@ -266,7 +266,7 @@ CASES: dict[str, tuple[str, Rows]] = {
 
 
 @pytest.mark.parametrize(
-    ("expected", "rows"), mark_slow_after(7, [pytest.param(*case, id=name) for name, case in CASES.items()])
+    ("expected", "rows"), mark_slow_after(3, [pytest.param(*case, id=name) for name, case in CASES.items()])
 )
 def test_rows_of_a_child(children: Children, expected: str, rows: Rows) -> None:
     """`expected` lists the rows of each child, with a bar between children; other rows may be anybody's."""

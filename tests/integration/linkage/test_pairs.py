@@ -154,7 +154,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield made
 
 
-@pytest.mark.parametrize("children", [26_000, 60_000, 600_000])
+@pytest.mark.parametrize("children", mark_slow_after(1, [26_000, 60_000, 600_000]))
 def test_every_pair_of_a_block_is_found(con: duckdb.DuckDBPyConnection, children: int) -> None:
     """Of the two sides, without pairs of which an earlier linkage knew both."""
     table = patterns_at_random(np.random.default_rng(children))

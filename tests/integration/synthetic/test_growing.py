@@ -25,6 +25,7 @@ from tests.support.daily import limit_examples
 COHORTS = ("202425", "202526")
 
 
+@pytest.mark.slow
 def test_two_open_cohorts_are_taken_in_and_ended_records_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

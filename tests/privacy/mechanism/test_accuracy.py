@@ -80,6 +80,7 @@ def test_the_published_tables_are_as_far_ahead():
     assert cells.compute_mean_absolute("release", LARGE) < TARGET * cells.compute_mean_absolute("detailed", LARGE)
 
 
+@pytest.mark.slow
 def test_most_published_rates_are_usable_and_hold_the_truth():
     found = count_usable_rates(sorted(PILOT), 2)
     assert found.compute_share() >= 0.98
