@@ -25,6 +25,7 @@ from pipelines.commands import console
 from privacy.keys import KeyRing
 from tests.support.areas import pytest_configure, pytest_runtest_makereport, pytest_terminal_summary
 from tests.support.daily import EXAMPLES_PERCENT
+from tests.support.once import make_once
 
 settings.register_profile("readiness", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
@@ -43,9 +44,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "set"
-    KeyRing.create(folder)
-    return folder
+    return make_once(tmp_path_factory, "keys", lambda folder: KeyRing.create(folder / "set")) / "set"
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,9 @@ class Sender:
 
 
 @pytest.fixture(scope="session")
-def sender_keys(key_folder: Path) -> Path:
+def sender_keys(key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of keys that the pipeline's operator gives to senders."""
-    folder = key_folder.parent / "sender"
+    folder = tmp_path_factory.mktemp("keys") / "sender"
     folder.mkdir(mode=0o700)
     for name in SENDER_KEYS:
         shutil.copy(key_folder / f"{name}.key", folder)

@@ -19,7 +19,7 @@ from privacy.row_keys import derive_delivery_keys
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.code_lists import GOALS
 from tests.support.linkage.populations import Frames, draw_plain, tokenise_frames
-from tests.support.release.homes import build_quality
+from tests.support.release.homes import build_quality, make_home_once
 
 COHORT = "202425"
 CHILDREN = 1_500
@@ -34,8 +34,11 @@ def frames() -> Frames:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing) -> Home:
-    """Return a linked home with its report; read-only."""
-    made = Home(tmp_path_factory.mktemp("home"))
+    """Return a linked home with its report; read-only. A copy, because whoever explains a link writes to the log."""
+    return make_home_once(tmp_path_factory, "linked", lambda folder: _make(Home(folder), frames, keys))
+
+
+def _make(made: Home, frames: Frames, keys: KeyRing) -> None:
     rng = np.random.default_rng(1)
     made_under = {
         "keys": keys.fingerprints,
@@ -57,7 +60,6 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("assets.linkage.link.coarsen_facts", keep_exact)
         link_cohort(made.get_cohort(COHORT), sorted(frames["eyfsp"].council.unique()), keys)
-    return made
 
 
 @pytest.fixture(scope="session")
