@@ -44,8 +44,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 from sources.synthetic.growing import GrowingWorld
 from tests.support.returns.agreements import EVERY_FACT, format_all_terms, format_terms, write
-from tests.support.returns.pipeline import COHORT as FIRST
-from tests.support.returns.pipeline import Pipeline, make_pipeline
+from tests.support.returns.pipeline import COHORT as FIRST, Pipeline, make_pipeline
 
 NEW_DAYS = 28
 ABSENCES = (Fact.NO_OTHER, Fact.REVIEW)

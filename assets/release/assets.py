@@ -14,8 +14,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, redact_errors, tag_release
-from assets.catalogue.runs import RELEASE as RELEASE_TAG
+from assets.catalogue.runs import COHORTS, RELEASE as RELEASE_TAG, redact_errors, tag_release
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing

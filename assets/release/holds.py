@@ -37,8 +37,7 @@ from privacy.release.canonical import compute_sha256, encode_canonical_json, has
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
-from sources.contracts import CONTRACTS
-from sources.contracts import extract_rules as rules
+from sources.contracts import CONTRACTS, extract_rules as rules
 from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place

@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
-from ndl_export.facts.noisy_counts import NoisyCounts, format_cells
+from ndl_export.facts.noisy_counts import SCHEMA as COUNTS, NoisyCounts, format_cells
 from ndl_export.files.whole_files import format_json
 from ndl_export.pages.number_format import format_day
 from ndl_export.tables import FAMILIES, TABLES, Table

@@ -14,8 +14,7 @@ import click
 from assets.home import processing_log, retention_policy
 from assets.home.paths import ExtractStore, Home
 from assets.intake.parts import PartStore
-from assets.keeping import forgetting, retention, withdrawing
-from assets.keeping import restore as restoring
+from assets.keeping import forgetting, restore as restoring, retention, withdrawing
 from assets.keeping.backup import Part, back_up, list_expired_backups
 from ndl_export.pages.number_format import format_size
 from pipelines.commands import options

@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from assets.pseudonymise.tokens_file import Pseudonymised, has_quintile
-from assets.pseudonymise.tokens_file import pseudonymise as run
+from assets.pseudonymise.tokens_file import Pseudonymised, has_quintile, pseudonymise as run
 from pipelines.commands import options
 from pipelines.commands.console import Ending, show_progress, stop, write_page
 from pipelines.reports.document import Report, write_plain, write_text

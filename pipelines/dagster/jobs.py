@@ -24,8 +24,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from assets.catalogue import runs
 from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
-from assets.linkage.assets import GROUP as LINKAGE
-from assets.linkage.assets import confidential_tables, links
+from assets.linkage.assets import GROUP as LINKAGE, confidential_tables, links
 from assets.release import fix_release, sign_off
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.returns.assets import returns

@@ -4,13 +4,15 @@ A column's name, values, role and checks are declared once, here. Readers, gener
 are derived from these declarations.
 """
 
-from sources.contracts.model import Column as Column
-from sources.contracts.model import DerivedColumn as DerivedColumn
-from sources.contracts.model import Kind as Kind
-from sources.contracts.model import RecordAtAge as RecordAtAge
-from sources.contracts.model import RecordOnDay as RecordOnDay
-from sources.contracts.model import Role as Role
-from sources.contracts.model import Rule as Rule
-from sources.contracts.model import Severity as Severity
-from sources.contracts.model import SourceContract as SourceContract
+from sources.contracts.model import (
+    Column as Column,
+    DerivedColumn as DerivedColumn,
+    Kind as Kind,
+    RecordAtAge as RecordAtAge,
+    RecordOnDay as RecordOnDay,
+    Role as Role,
+    Rule as Rule,
+    Severity as Severity,
+    SourceContract as SourceContract,
+)
 from sources.contracts.sources import CONTRACTS as CONTRACTS

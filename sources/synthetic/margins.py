@@ -25,10 +25,16 @@ from privacy.doors.shipped import read_yaml
 from sources.reference import read_rows
 from sources.reference.code_lists import ASIAN, BLACK, MIXED, OTHER, WHITE
 from sources.reference.places import COUNTRY, PILOT, Place, load_places
-from sources.reference.published_figures import ETHNIC_GROUP as ETHNICITY
-from sources.reference.published_figures import FIRST_LANGUAGE as LANGUAGE
-from sources.reference.published_figures import FSM, SEN, SEX, TOTAL, load_children
-from sources.reference.published_figures import TERM_OF_BIRTH as TERM
+from sources.reference.published_figures import (
+    ETHNIC_GROUP as ETHNICITY,
+    FIRST_LANGUAGE as LANGUAGE,
+    FSM,
+    SEN,
+    SEX,
+    TERM_OF_BIRTH as TERM,
+    TOTAL,
+    load_children,
+)
 from sources.synthetic.drawing import Bools, Floats, Ints, Texts, pick, round_to_totals
 
 UNKNOWN = "Unknown"

@@ -15,8 +15,7 @@ import pytest
 import yaml
 from docker.types import LogConfig
 
-from assets.catalogue.runs import RELEASE as RELEASE_TAG
-from assets.catalogue.runs import SHARE, note_councils, tag_partition_range
+from assets.catalogue.runs import RELEASE as RELEASE_TAG, SHARE, note_councils, tag_partition_range
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify

@@ -18,8 +18,7 @@ from privacy.doors.database import open_in_memory
 from privacy.keys import KeyRing
 from privacy.linkage.assignment import label_components
 from privacy.linkage.link import link
-from privacy.linkage.rows import CROWD_CHILDREN
-from privacy.linkage.rows import load as load_rows
+from privacy.linkage.rows import CROWD_CHILDREN, load as load_rows
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
 from tests.support.daily import mark_slow_after
 from tests.support.linkage import stress

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ndl_export.answers.claims import CANNOT_BE_SAID, NOT_SUPPORTED, SUPPORTED, InvalidClaim, check_claim
 from ndl_export.answers.published import open_published

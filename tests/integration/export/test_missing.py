@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from frictionless import validate
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ndl_export.bundle import checks, make, read, release_directory
 from ndl_export.bundle.verify import list_bundle_files, verify

@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ndl_export.documents.pages import build_data_dictionary_csv
 from ndl_export.publish.release_diff import (

@@ -12,8 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, example, given
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, strategies as st
 
 from ndl_export.bundle import read as bundle_source
 from ndl_export.bundle.read import read_contents

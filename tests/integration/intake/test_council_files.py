@@ -5,8 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from privacy.doors.sql import quote_text
 from sources.councils import dialect

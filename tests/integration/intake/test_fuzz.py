@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, strategies as st
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality

@@ -14,8 +14,7 @@ import pytest
 from assets.home import home_lock, paths
 from assets.home.paths import MadeByLater
 from assets.home.processing_log import Processing, read_entries, record
-from assets.keeping import backup as backups
-from assets.keeping import restore as restoring
+from assets.keeping import backup as backups, restore as restoring
 from pipelines.commands.console import Ending
 from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing

@@ -14,8 +14,7 @@ from click.testing import Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import decision_sheet, fix_release, planning, sign_off
-from assets.release import measure as measuring
+from assets.release import decision_sheet, fix_release, measure as measuring, planning, sign_off
 from assets.release.measure import measure_release, publish_bundle
 from ndl_export.bundle import make, release_directory
 from ndl_export.bundle.read import read_contents

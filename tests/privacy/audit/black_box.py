@@ -19,8 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from assets.release import fix_release, record, sign_off
-from assets.release import measure as release
+from assets.release import fix_release, measure as release, record, sign_off
 from assets.release.planning import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES

@@ -20,8 +20,12 @@ from tests.support.intake.corpus import (
     move_headings,
 )
 from tests.support.intake.files import build_csv, build_gzip, build_parquet, build_xlsx, build_zip
-from tests.support.intake.standards import build_csds, build_csds_files, build_eyfsp_xml
-from tests.support.intake.standards import build_workbook as csds_workbook
+from tests.support.intake.standards import (
+    build_csds,
+    build_csds_files,
+    build_eyfsp_xml,
+    build_workbook as csds_workbook,
+)
 
 NAME = f"{SURNAME} {FORENAME}"
 CSV, TABLE = format_text(build_many("eyfsp")), build_table(build_many("eyfsp"))

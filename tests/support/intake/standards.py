@@ -10,8 +10,7 @@ from xml.sax.saxutils import escape
 
 from sources.contracts import CONTRACTS
 from sources.reference.code_lists import DOMAINS, GOALS, load_snomed_codes
-from tests.support.extracts import build_row as sound_row
-from tests.support.extracts import make_nhs_number, make_upn
+from tests.support.extracts import build_row as sound_row, make_nhs_number, make_upn
 from tests.support.intake.files import build_csv, build_sheets
 
 Row = Mapping[str, str]

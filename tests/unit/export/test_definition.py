@@ -5,8 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ndl_export.tables import FAMILIES, TABLES, Family, get_family, model, rows, schema
 from ndl_export.tables.definition import Definition, InvalidDefinition, build_table, list_publishable, read_definition

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from ndl_export.bundle.check_answer import find_problems
 from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes, check_answer, prove_rows

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from assets.intake.parts import Part
 from assets.intake.resolve_parts import Ordered, Resolved, resolve

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from privacy.linkage import cells, missed
 from privacy.linkage.cells import ALL_AGREE, CELLS, COMPARED, DIFFERS, JOINS, KIND_OF, KINDS, NAMES, ONE_DIFFERS, SIZES

@@ -12,8 +12,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, strategies as st
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyProblem, KeyRing

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates, build_estimates, drop_categories

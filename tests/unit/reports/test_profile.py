@@ -9,15 +9,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, strategies as st
 
 from assets.intake.quality_report import profile
 from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
 from ndl_export.pages.number_format import format_row_ranges
 from sources.contracts import CONTRACTS, Column, Kind, Role
-from sources.reference import code_lists, cohorts, places
-from sources.reference import published_figures as published
+from sources.reference import code_lists, cohorts, places, published_figures as published
 from tests.support.daily import limit_examples
 
 COHORT = cohorts.Cohort("202425")

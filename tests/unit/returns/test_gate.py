@@ -4,8 +4,7 @@ import datetime as dt
 from itertools import product
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from privacy.returns.agreement import (
     Agreement,
