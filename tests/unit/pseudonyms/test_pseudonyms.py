@@ -178,8 +178,8 @@ def made_at_once(
     named = put(con, "named", [*chain(*extracts)])
     councils = [str(number) for number, extract in enumerate(extracts) for _ in extract]
     sent = f"(SELECT {councils}[source_row + 1] AS council, '202425' AS cohort, * FROM {named})"
-    token_keys, columns = pseudonyms.TokenKeys(keys), {*COLUMNS[:4]}
-    found = iter(rows(pseudonyms.tokenise(con, sent, columns, ["source_row"], token_keys, **how)))
+    columns = {*COLUMNS[:4]}
+    found = iter(rows(pseudonyms.tokenise(con, sent, columns, ["source_row"], keys, **how)))
     return [[next(found) for _ in extract] for extract in extracts]
 
 
