@@ -133,7 +133,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
 
 
 def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
-    """Read a backup and check it against its manifest. Raises `AgeProblem`, or `Refused` if damaged or another kind."""
+    """Read a backup and check its manifest. Raises `AgeProblem`, or `Refused` if it is damaged or of another kind."""
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(age.decrypt(place, identities)), mode="r:") as archive:

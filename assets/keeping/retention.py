@@ -219,7 +219,7 @@ def find_shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None
 
 
 def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
-    """Return a file as shreddable if all its cohorts are in, else why it stays; empty if it has no rows of `cohort`."""
+    """Return the file to shred if all its cohorts are in, or else why it stays; empty if it has no rows of `cohort`."""
     entry = SortedFiles(home, landed.source, landed.council).list_entries().get(mac := _compute_mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name}: {_NOT_TAKEN_IN}"

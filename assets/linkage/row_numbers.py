@@ -229,7 +229,7 @@ def _explain_link(seen: dict[str, Any]) -> str:
         return "through other records"
     if seen["decision"]["kept"]:
         return "one to one"
-    # The step may have no such pair, and its rows the same child all the same.
+    # The rows may have the same child although the step has no such pair.
     sure = seen["decision"].get("posterior", 0.0) >= FURTHER_THRESHOLD
     return "further record" if sure else "through other records"
 

@@ -25,7 +25,7 @@ from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
-    """Raised if tokens are unreadable, not of their payload, or made differently from others; says what to do."""
+    """Raised if tokens are unreadable, belong to another payload or were made differently; says what to do."""
 
 
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"

@@ -312,7 +312,7 @@ def _hash_inputs(release: Release, sums: str) -> str:
 
 
 def _read_made_from(place: Path) -> dict[str, str]:
-    """Return what each version's files of figures were made from; without releases for which that is not known."""
+    """Return what each version's files of figures were made from, leaving out releases for which it is unknown."""
     try:
         made = dict(json.loads((place / MADE_FROM_FILE).read_bytes()))
     except (OSError, ValueError, TypeError):

@@ -243,7 +243,7 @@ class MissingLibrary(Exception):
 
 
 def draw(problem: Problem, seed: int) -> tuple[Codes, tuple[Names, ...]]:
-    """Draw rows, alike for one seed and set of library versions; return them and the marginals too large to fit."""
+    """Draw rows, the same for the same seed and library versions; return them and the marginals too large to fit."""
     mbi = _import_library()
     if not problem.rows:
         # A region may be estimated to have no child.

@@ -135,7 +135,7 @@ def _build_england() -> Margins:
 
 
 def _draw_other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: int) -> Ints:
-    """Draw sizes without published figures: log-normal around the size of their kind, and `total` together."""
+    """Draw sizes that are not published: log-normal around the usual size of their kind, adding up to `total`."""
     kind = np.array([_SIZE_BY_KIND[place.new_la_code[:3]] for place in councils])
     size = kind * rng.lognormal(0, 0.45, len(councils))
     tiny = np.array([_TINY.get(place.council, 0) for place in councils])

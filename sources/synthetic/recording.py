@@ -94,7 +94,7 @@ def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode
 
 
 def mistype_words(rng: np.random.Generator, words: Texts) -> Texts:
-    """Return words with one later letter mistyped, swapped or left out; words under four letters are unchanged."""
+    """Return words with a letter after the first mistyped, swapped or left out; words under four letters stay."""
     letters = words.astype(NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
     length = np.strings.str_len(words)
     # Kind 3 leaves the word as it is.
