@@ -10,7 +10,8 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record, verify
 from assets.linkage.row_numbers import explain_link, parse_row
 from privacy.chained_log import LogBroken
-from tests.support.installation.released import COHORT, Place
+from sources.contracts import CONTRACTS
+from tests.support.installation.released import COHORT, COUNCILS, Place
 
 
 def filled(root: Path, lines: int = 4) -> Home:
@@ -24,7 +25,7 @@ def filled(root: Path, lines: int = 4) -> Home:
 def test_a_run_leaves_a_line_for_everything_and_an_explanation_is_an_access(place: Place) -> None:
     found = verify(place.home)
     taken = {(e.council, e.source) for e in found if e.what == Processing.INTAKE}
-    assert len(taken) == 40
+    assert len(taken) == len(COUNCILS) * len(CONTRACTS)
     assert {e.what for e in found} == {Processing.INTAKE, Processing.LINKAGE, Processing.MEASUREMENT}
     assert all(e.run_id and e.who and e.software for e in found)
     assert {e.release for e in found if e.what == Processing.MEASUREMENT} == {"2026.11.0"}
