@@ -3,6 +3,7 @@
 A run that is killed, starved or given another clock has to be a process, but need not load its libraries itself.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -34,4 +35,11 @@ def become_command(
         os.fdopen(number, mode, buffering=1, closefd=False) for number, mode in enumerate(("r", "w", "w"))
     )
     sys.argv = ["readiness", *words]
-    main(prog_name="readiness")
+    status = None
+    try:
+        main(prog_name="readiness")
+    except SystemExit as end:
+        status = end.code
+    # A forked process ends without it, and open SQLite databases would leave their write-ahead logs.
+    gc.collect()
+    sys.exit(status)
