@@ -5,13 +5,10 @@
 - A command that a test runs in its own process does not say how long it takes: what it says is compared.
 - absl, which comes with mbi, closes what was standard error when it was imported, as soon as logging is set up anew. In
   a test that would be pytest's own file, and every test after it would fail; so it is told of the real one.
-- Python looks for garbage less often, as in our commands, and not among what was loaded or collected: a worker holds a
-  million objects, through which every look would go.
 - A shell that starts the tests in the background has them ignore SIGINT, and Dagster then makes a run ignore SIGTERM as
   well: processes that a test ends would run on for ever. Here SIGINT interrupts, however the tests are started.
 """
 
-import gc
 import importlib.util
 import signal
 import sys
@@ -31,15 +28,10 @@ settings.register_profile("readiness", deadline=None, max_examples=100, suppress
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")
 
-gc.set_threshold(50_000)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX
 if importlib.util.find_spec("absl"):
     importlib.import_module("absl.logging").get_absl_handler().python_handler.setStream(sys.__stderr__)
-
-
-def pytest_collection_finish() -> None:
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
