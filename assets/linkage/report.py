@@ -168,7 +168,7 @@ def coarsen_facts(facts: Facts) -> Facts:
     """Return the facts as they are written: no measured count can be worked out from them.
 
     Counts of children and rows, and all other counts of a hundred or more, are shown by order of magnitude. At least
-    ten counts give the same rate (`round_share`), and its interval follows from what is shown. Charts stay as they are.
+    ten counts give the same rate (`round_share`), and its interval follows from what is shown. Charts are not changed.
     """
     sources, control = facts["rows_by_source"], facts["negative_control"]
     changed = [

@@ -275,7 +275,7 @@ class _Follower:
     """A watcher that follows two rows.
 
     `seen` holds whether the rows are identical, whether they are one entity of a service, the weight of the pair of
-    records, and what was decided by the step that compares their services.
+    records, and what the step that compares their services decided.
     """
 
     def __init__(self, first: Row, second: Row, name: Callable[[Row], str]) -> None:

@@ -223,7 +223,7 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
 
 
 def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:
-    """Write who was told about rows, by receiver and row, as CSV into `out`. Raises `ReturnProblem` before writing."""
+    """Write a CSV of who received facts about which rows into `out`. Raises `ReturnProblem` before writing."""
     document, own = seal.unseal_document(seal.RECEIPT_FORMAT, file, key, signer)
     found: dict[str, Any] = json.loads(document)
     seal.check_recipient(file, found["recipient"], own)

@@ -49,10 +49,10 @@ def read_files(place: Path | str) -> tuple[str | None, dict[str, bytes]]:
 def read_withdrawal(place: Path | str, version: str) -> release_facts.Withdrawal | None:
     """Return the withdrawal of the bundle at a place, or None. Raises `UnreadableWithdrawals` and `StoreError`."""
     if isinstance(place, Path):
-        beside = place.resolve().parent
+        parent = place.resolve().parent
         # Synthetic children are one folder deeper in the release directory.
-        beside = beside.parent if beside.name == synthetic.SYNTHETIC_FOLDER else beside
-        return release_facts.load_withdrawals(beside).get(version)
+        release_dir = parent.parent if parent.name == synthetic.SYNTHETIC_FOLDER else parent
+        return release_facts.load_withdrawals(release_dir).get(version)
     return fetch_withdrawals(_open_directory(place)).get(version)
 
 

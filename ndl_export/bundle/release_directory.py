@@ -7,7 +7,6 @@ have every release, and mark withdrawn ones. The files of a withdrawn release st
 """
 
 import datetime as dt
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.analyst_db.build import update_database
-from ndl_export.api.documents import publish_api
+from ndl_export.api.documents import hash_sums_file, publish_api
 from ndl_export.facts import description, directory_files, release_facts, synthetic
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, Register, Upcoming
 from ndl_export.facts.release_facts import SITE_FOLDER, Version, Withdrawal, list_versions, load_withdrawals
-from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
 from ndl_export.metadata.records import DCAT_CONTEXT, render_record
 from ndl_export.pages import kit
@@ -58,7 +56,10 @@ def _refresh_after(release_dir: Path, write: Callable[[], bool]) -> None:
 
 
 def refresh(release_dir: Path) -> None:
-    """Update everything beside the bundles. Raises `UnreadableWithdrawals` and `UnreadableRegister`."""
+    """Update everything beside the bundles, of which there is at least one.
+
+    Raises `UnreadableWithdrawals` and `UnreadableRegister`.
+    """
     newest, there = find_current_version(release_dir), [str(version) for version in list_versions(release_dir)]
     announced, register = directory_files.list_upcoming(release_dir, there), directory_files.read_register(release_dir)
     if newest is None:
@@ -68,15 +69,13 @@ def refresh(release_dir: Path) -> None:
     else:
         point(release_dir / LATEST, str(newest))
         publish_site(release_dir, str(newest), announced, register, load_withdrawals(release_dir))
-    if there:
-        update_database(release_dir)
+    update_database(release_dir)
     publish_api(release_dir)
     releases, coming = _read_published(release_dir), announced or ()
     write_whole(release_dir / CATALOGUE_FILE, format_json(_build_catalogue(releases, coming, register)))
     write_whole(release_dir / FEED_FILE, _build_feed(releases, coming, register))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
-        sums = (release_dir / str(newest) / SUMS_FILE).read_bytes()
         # Paths are relative to the release directory.
         latest = {
             "version": str(newest),
@@ -85,7 +84,7 @@ def refresh(release_dir: Path) -> None:
             "zip": f"{newest}.zip",
             "tar": f"{newest}.tar",
             "page": f"{newest}/{SITE_FOLDER}/index.html",
-            "sha256sums": hashlib.sha256(sums).hexdigest(),
+            "sha256sums": hash_sums_file(release_dir, str(newest)),
         }
         write_whole(release_dir / LATEST_FILE, format_json(latest))
 
@@ -150,7 +149,7 @@ class _Published:
     withdrawal: Withdrawal | None
     notice: str
     synthetic: Mapping[str, Any] | None
-    """The descriptor of the synthetic children beside it, their `datapackage.json`."""
+    """The `datapackage.json` of the release's synthetic children, if there are any."""
 
     @property
     def address(self) -> str:
@@ -203,12 +202,12 @@ def _read_published(release_dir: Path) -> list[_Published]:
     """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn, found = load_withdrawals(release_dir), []
     for version in map(str, list_versions(release_dir)):
-        folders = (release_dir / version, release_dir / synthetic.SYNTHETIC_FOLDER / version)
-        package, beside = (folder / release_facts.DATAPACKAGE_FILE for folder in folders)
-        children = json.loads(beside.read_bytes()) if beside.is_file() else None
-        notice = json.loads(package.read_bytes()).get("notice", "")
-        record = json.loads((folders[0] / "dcat.jsonld").read_bytes())
-        found.append(_Published(version, record, withdrawn.get(version), notice, children))
+        bundle = release_dir / version
+        record = json.loads((bundle / "dcat.jsonld").read_bytes())
+        notice = json.loads((bundle / release_facts.DATAPACKAGE_FILE).read_bytes()).get("notice", "")
+        package = release_dir / synthetic.SYNTHETIC_FOLDER / version / release_facts.DATAPACKAGE_FILE
+        descriptor = json.loads(package.read_bytes()) if package.is_file() else None
+        found.append(_Published(version, record, withdrawn.get(version), notice, descriptor))
     return found
 
 
@@ -217,8 +216,8 @@ def _build_catalogue(
 ) -> dict[str, Any]:
     """Return the catalogue (DCAT-AP 3.0) of releases, oldest first and at least one, JSON-ready.
 
-    Each release is the dataset of its own record (`dcat.jsonld`), in one series, with a status from the tables of the
-    EU Publications Office. Announced releases and requests for tables are listed separately.
+    Each release is a dataset, described by its own record (`dcat.jsonld`), and all are in one series. Statuses are from
+    the tables of the EU Publications Office. Announced releases and requests for tables are listed separately.
     """
     newest = releases[-1]
     address = f"{newest.directory}/catalogue.jsonld"

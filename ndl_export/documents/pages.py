@@ -71,7 +71,7 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
         first_area="all councils together" if facts.areas[0].level == geography.ALL_TOGETHER else facts.areas[0].name,
         gaps=_find_linkage_gaps(linkage),
         doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
-        within=[line["within_interval"] for line in reconciliation if line["within_interval"]],
+        within=_list_within(reconciliation),
     )
 
 
@@ -92,8 +92,7 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         "reliable": f"{flags[None]:,}",
         "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != schema.Flag.NOT_AVAILABLE):,}",
     }
-    within = [line["within_interval"] for line in reconciliation if line["within_interval"]]
-    return render_page("ai_readiness.md", facts, tables=tables, counts=counts, within=within)
+    return render_page("ai_readiness.md", facts, tables=tables, counts=counts, within=_list_within(reconciliation))
 
 
 def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
@@ -161,6 +160,11 @@ def _find_linkage_gaps(linkage: pa.Table) -> dict[str, tuple[dict[str, Any], dic
     ordered = {topic: sorted(rows, key=itemgetter(_LINKED_PERCENT)) for topic, rows in topics.items()}
     # A topic that shows only one group has no lowest and highest.
     return {topic: (rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1}
+
+
+def _list_within(reconciliation: Lines) -> list[str]:
+    """Return whether each official figure is within our interval (yes or no), if we have one."""
+    return [line["within_interval"] for line in reconciliation if line["within_interval"]]
 
 
 _GROUP = ("geographic_level", "area_code", "area_name", "breakdown_topic", "breakdown", "sex")

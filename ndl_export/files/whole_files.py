@@ -44,7 +44,7 @@ def lock_out_writers(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def stage(place: Path) -> Iterator[Path]:
-    """Yield a path of this name in a temporary folder beside the place, from which a rename is one step."""
+    """Yield a path in a temporary folder next to `place` and with the same name, to be renamed to it in one step."""
     with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as scratch:
         yield Path(scratch) / place.name
 

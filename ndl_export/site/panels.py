@@ -294,8 +294,8 @@ def list_findings(of_pages: Charts) -> tuple[Findings, ...]:
 def build_council_values(of_pages: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
     """Return the content of the page of the participating council `name`, for the newest cohort that it sent.
 
-    `stands_out` are conclusions with their page and chart. `beside` shows the council among others, if there are many
-    only among those of its region (`of_region`).
+    `stands_out` lists conclusions with their page and chart. `beside` compares the council with the others or, if there
+    are many, with those of its region (`of_region`).
     """
     code, by_name = get_place(name).new_la_code, _index_charts(of_pages)
     of_council = [each for each in found if each.area.code == code]

@@ -231,7 +231,7 @@ def weigh(con: duckdb.DuckDBPyConnection, patterns: pa.Table, pairs: pa.Table, c
     """
     settings = model.build_splink_settings(children)
     kinds = _compute_kinds(con, patterns, pairs, model.list_level_sql(settings))
-    # Weighing one pair of each kind is enough: the 100,033 pairs of 25,000 synthetic children are of 881 kinds.
+    # Weighing one pair of each kind is enough: the 100,033 pairs of 25,000 synthetic children fall into 881.
     con.register("of_kind", pairs.append_column("kind", kinds))
     con.execute(
         "CREATE TABLE kinds AS SELECT DISTINCT ON (kind) kind, l, r FROM of_kind ORDER BY kind, l, r"

@@ -142,7 +142,7 @@ def _open_here(
 def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> table.OpenExtract:
     """Open an extract; raises `ExtractStopped`, whose message says if it is another source's or council's extract.
 
-    A file counts as another's if it lacks required columns of its own source and has all that the other requires.
+    A file is taken for another's if it lacks a required column of its own source and has all of the other's.
     """
     try:
         return open_extract(landed, contract, dialect)

@@ -230,7 +230,7 @@ def _parquet(columns: dict[str, object], **options: object) -> bytes:
 
 
 def _take(root: Path, source: str, said: Path) -> None:
-    """Take in the extract, and write what was said of it and by how many MiB this process grew at most."""
+    """Ingest the extract, and write the outcome and by how many MiB this process grew at its peak."""
     intake = Intake(root / "landing", Home(root / "home"), KeyRing.create(root / "keys"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:

@@ -52,7 +52,7 @@ def _accept(server: socket.socket) -> None:
 
 
 def _run(asked: socket.socket) -> None:
-    """Run what was typed, and end it if whoever typed it has gone."""
+    """Run the command that was asked for, and end it if the process that asked has ended."""
     with asked:
         said, handles, _, _ = socket.recv_fds(asked, _MOST_BYTES, 3)
         words, environment, folder = json.loads(said)

@@ -34,7 +34,7 @@ def frames() -> Frames:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing) -> Home:
-    """Return a linked home with its report; read-only. A copy, because whoever explains a link writes to the log."""
+    """Return a linked home with its report; read-only. A copy, because explaining a link writes to the log."""
     return make_home_once(tmp_path_factory, "linked", lambda folder: _make(Home(folder), frames, keys))
 
 

@@ -174,7 +174,10 @@ Person = tuple[str | None, ...]
 def made_at_once(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, *extracts: Sequence[Person], **how: bool
 ) -> list[list[dict[str, object]]]:
-    """The rows of each extract, each of a council of its own: planning a statement takes longer than running it."""
+    """Return the rows of each extract; each gets its own council, so that one statement can tokenise them all.
+
+    Planning a statement takes longer than running it.
+    """
     named = put(con, "named", [*chain(*extracts)])
     councils = [str(number) for number, extract in enumerate(extracts) for _ in extract]
     sent = f"(SELECT {councils}[source_row + 1] AS council, '202425' AS cohort, * FROM {named})"
