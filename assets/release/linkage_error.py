@@ -106,22 +106,27 @@ class Linked:
         seen = Cube({COUNCIL: Selector.for_total(self._family.get_attribute(COUNCIL)), "dots": dots})
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
+    @property
+    def _seen_by(self) -> Array:
+        return np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)])
+
     def estimate_rates(self, review: Review | None) -> missed.Missed:
         """Return rates of missed links (as `missed.RATES`), then of false links, and their covariance."""
-        found = missed.estimate_missed(*self._count(pupil.AGREEMENT.name))
+        counted, seen_by = self._count(pupil.AGREEMENT.name), self._seen_by
+        prior = missed.estimate_missed(*counted)
+        prior = missed.Missed(prior.rates + self.unjoined.rates, prior.covariance + self.unjoined.covariance)
+        found = missed.add_near(prior, *counted, seen_by)
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
-        covariance[:-1, :-1] = found.covariance + self.unjoined.covariance
-        rates = np.append(found.rates + self.unjoined.rates, FALSE_LINK)
+        covariance[:-1, :-1] = found.covariance
+        rates = np.append(found.rates, FALSE_LINK)
         if review is None:
             return missed.Missed(rates, covariance)
-        seen_by = [self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
-        return missed.Missed(*update_rates(rates, covariance, seen_by, *review))
+        return missed.Missed(*update_rates(rates, covariance, seen_by.tolist(), *review))
 
     def estimate_factors(self, by: str, factor_sd: float) -> missed.Factors:
         """Return the rates of each category of `by` relative to the overall rates."""
         kinds = self._count(pupil.DIFFERENCES.name, by)
-        seen_by = np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-        return missed.estimate_factors(*self._count(pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
+        return missed.estimate_factors(*self._count(pupil.AGREEMENT.name), *kinds, self._seen_by[:3], factor_sd)
 
     def estimate_places(self, by: str, factor_sd: float) -> Local:
         """Return the factors by which rates of missed links differ between councils, or between ethnic groups."""

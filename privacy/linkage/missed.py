@@ -1,12 +1,27 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any record,
-independently of the other fields. How often each differs, and in whose record, follows from the children in whom only
-that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference,
+Two sources are combined. `estimate_missed` is a prior that knows only how the linked records differ, and may be several
+times too high or too low. `add_near` counts the missed links themselves: records without a pupil that are near a pupil
+without such a record. `cells.NEAR_BY_CHANCE` shows how many are near by chance, and `VISIBLE` how many missed links are
+too far apart to be near. Nothing is assumed about which errors go together.
+
+The prior. Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any
+record, independently of the other fields. How often each differs, and in whose record, follows from the children in
+whom only that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference,
 and is found as the linkage would find it; summing over all combinations gives the `RATES` (`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
+
+The count. Let M be the links missed, in the order of `RATES`, and y the pupils in `cells.NEAR` less those expected by
+chance: the share of pupils linked to both services for whom a further record is near, of the pupils not linked. With
+v the share of a service's missed links that are near, and w that of pupils missed by both for whom records of both are,
+
+    E y0 = w M0,  E y1 = v1 M1,  E y2 = v2 M2,  E y3 = v1 M3 + (v1 - w) M0,  E y4 = v2 M4 + (v2 - w) M0.
+
+v falls as more is missed, because the errors are then greater or go together (`VISIBLE`). Both sources are combined by
+`privacy.estimation.update`, which trusts the prior less if they disagree.
+
 The constants were fixed on populations whose truth is known (`python -m bench.missed_links`), never on the cohort.
 """
 
@@ -16,6 +31,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.update import update_estimate
 from privacy.linkage import cells
 from privacy.linkage.blocks import FREE_BITS
 
@@ -52,12 +68,27 @@ misses some of its children. Pupils' records are left out: too few are known, an
 _OF_SERVICES = ("the health visitor's record", "the setting's record")
 _LOST_BITS = 33.0
 """Cost of names so far from each other that their pair is not found."""
-SHORTFALL = np.array([1.1, 1.15, 1.15, 1.15, 1.15])
-RELATIVE_SD = np.array([0.6, 0.25, 0.25, 0.25, 0.4])
-"""Standard deviation of the model, as a share of each rate. It is largest for both missed at once, because a single
-fault in how pupils' records are joined moves that rate most."""
-UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
-"""Standard deviation for errors that the model cannot see at all."""
+SHORTFALL, RELATIVE_SD = 1.5, 1.5
+"""Links missed relative to the prior's, and its standard deviation: it is unknown how far errors of one child go
+together. In the populations of the bench, 0.2 to 8 times as many were missed."""
+PILED_UP, PILED_UP_SD = 0.1, 0.15
+"""Links of both services missed at once, as a share of those of one missed alone, in addition to what fields that
+differ independently give; and its standard deviation."""
+_UNSEEN = np.array([[1, 0, 0, 1, 1], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]).T
+_UNSEEN_SD = np.array([0.001, 0.003, 0.003, 0.004, 0.004])
+"""Errors that the prior cannot see at all, by the rates that they raise, and their standard deviation: in the pupil's
+records, in reviews, in settings' records, and in those of children seen by one service."""
+VISIBLE = (1.29, 0.136)
+"""a and b: the share of a service's missed links that are near is exp(-a - b log u), u being the near per child."""
+VISIBLE_BOTH = 0.7
+"""Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
+VISIBLE_SD = 0.2
+"""Standard deviation of these shares in other populations, relative to them."""
+_VISIBLE_RANGE = (0.25, 0.92)
+_LEAST_NEAR = 12.0
+"""Fewer near records are little but noise."""
+_PASSES = 3
+_MOST_MISSED = 0.3
 USUAL = np.array([0.0003, 0.003, 0.003, 0.003, 0.004])
 """Average rates of the populations that `SHORTFALL` was measured on."""
 _DECIMALS = 9
@@ -97,13 +128,65 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
         # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
         slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
         covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
-    rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
-    off = RELATIVE_SD * rates
+    rates, covariance = SHORTFALL * rates, SHORTFALL**2 * covariance
     cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(of_cut_off, shares)
-    # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all of its
-    # variance is common.
-    covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
-    return Missed(np.round(rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+    # The cut-off is one number, so all of its variance is common.
+    covariance += _share_half(RELATIVE_SD * rates) + np.outer(cut_off, cut_off)
+    piled = np.eye(len(RATES))
+    piled[0, 1:3] = PILED_UP
+    off = [PILED_UP_SD * rates[1:3].sum(), *np.zeros(len(RATES) - 1)]
+    covariance = piled @ covariance @ piled.T + np.diag(np.square(off)) + (_UNSEEN * _UNSEEN_SD**2) @ _UNSEEN.T
+    return Missed(np.round(piled @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+
+
+def _share_half(deviations: Array) -> Array:
+    """Return a covariance of which half is common to all and half is separate."""
+    return (np.diag(deviations**2) + np.outer(deviations, deviations)) / 2
+
+
+def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> Missed:
+    """Return the rates after the pupils in `cells.NEAR` are counted.
+
+    `counts` and `variances` are as in `estimate_missed`; `seen_by` (4,) are the children found to be seen by both
+    services, the health visitor only, a setting only, and neither.
+    """
+    found, near, by_chance = np.maximum(seen_by, 1.0), counts[_NEAR], counts[_BY_CHANCE]
+    linked_to_both = max(counts[_LINKED_TO_BOTH].sum(), 1.0)
+    neither, setting, visitor = counts[_NOT_LINKED] + [near[[0, 3, 4]].sum(), near[1], near[2]]
+    # Chance finds records of both, or of one, for a child not linked to either; for others only the missing one counts.
+    chance = np.array([[neither, 0, 0], [setting, setting, 0], [visitor, 0, visitor], [0, neither, 0], [0, 0, neither]])
+    chance = np.maximum(chance, 0.0) / linked_to_both
+    net = near - chance @ by_chance
+    noise = np.diag(variances[_NEAR] + np.maximum(near, 0.0))
+    noise += chance @ np.diag(variances[_BY_CHANCE] + np.maximum(by_chance, 0.0)) @ chance.T
+    visible = _compute_visible(net, found.sum())
+    # Reviews of any age can be near, but the rates are those of children with a review at the age of two.
+    visible[:, [0, 1, 3]] /= min(found[0] / linked_to_both, 1.0)
+    after = prior.rates, prior.covariance
+    for _ in range(_PASSES):
+        expected = visible * _compute_true(found, after[0])
+        likely = np.maximum(expected @ after[0], 0.0)
+        after = update_estimate(prior.rates, prior.covariance, expected, net, noise + _share_half(VISIBLE_SD * likely))
+    return Missed(np.round(after[0], _DECIMALS), np.round(after[1], 2 * _DECIMALS))
+
+
+def _compute_visible(net: Array, children: float) -> Array:
+    """Return the share of the links missed, by rate, that count in each of `cells.NEAR`: (cells, rates)."""
+    of_service = np.array([net[0] + net[1] + net[3], net[0] + net[2] + net[4]])
+    per_child = np.maximum(of_service, _LEAST_NEAR) / children
+    review, setting = np.clip(np.exp(-VISIBLE[0] - VISIBLE[1] * np.log(per_child)), *_VISIBLE_RANGE)
+    both = VISIBLE_BOTH * min(review, setting)
+    visible: Array = np.diag([both, review, setting, review, setting])
+    visible[3:, 0] = review - both, setting - both
+    return visible
+
+
+def _compute_true(found: Array, rates: Array) -> Array:
+    """Return the children that each rate is a share of, from those found to be seen by each service."""
+    r = np.clip(rates, 0.0, _MOST_MISSED)
+    both = found[0] / (1 - r[:3].sum())
+    visitor, setting = (found[1] - r[2] * both) / (1 - r[3]), (found[2] - r[1] * both) / (1 - r[4])
+    return np.maximum([both, both, both, visitor, setting], 1.0)
 
 
 def has_enough_links(counts: Array, variances: Array) -> bool:
@@ -188,7 +271,11 @@ def _compute_cost(difference: cells.Differs | None, pair: int, far_names: float)
     return COST_BITS[difference.field, difference.size]
 
 
-_ALL_AGREE = np.array([cells.CELLS.index(cell) for cell in cells.ALL_AGREE])
+_ALL_AGREE, _NOT_LINKED, _NEAR, _BY_CHANCE = (
+    np.array([cells.CELLS.index(cell) for cell in each])
+    for each in (cells.ALL_AGREE, cells.NOT_LINKED, cells.NEAR, cells.NEAR_BY_CHANCE)
+)
+_LINKED_TO_BOTH = np.setdiff1d(np.arange(1, len(cells.CELLS)), [*_NOT_LINKED, *_NEAR])
 
 
 @cache
@@ -304,8 +391,7 @@ def estimate_factors(
         there = weights @ compute_local_rates(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
         values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
-        off = factor_sd * values[:, council]
-        covariances[council] = (moved * spread) @ moved.T + (np.diag(off**2) + np.outer(off, off)) / 2
+        covariances[council] = (moved * spread) @ moved.T + _share_half(factor_sd * values[:, council])
     return Factors(np.round(values, _DECIMALS), np.round(covariances, _DECIMALS))
 
 
