@@ -68,10 +68,16 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
 
 
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
-    """Return the ethnic groups with so many missed links that their figures depend on the correction."""
+    """Return the ethnic groups with so many missed links that their figures depend on the correction.
+
+    If `missed.TOO_MANY` links of all children are missed, that is every group.
+    """
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
     linked = Linked(family, estimates)
+    categories = family.get_attribute(pupil.ETHNIC.name).categories
+    if linked.has_too_many_missed:
+        return frozenset(categories)
     rates, found = linked.estimate_rates(None).rates, linked.estimate_factors(pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
@@ -80,7 +86,6 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     # Asian children in 26, and in 60 releases of other populations it flags nobody
     more = np.maximum(over_all, _SURE * noise)
     doubtful = ((shares >= DOUBTFUL) & (shares - over_all >= more)).any(axis=0)
-    categories = family.get_attribute(pupil.ETHNIC.name).categories
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 
 
@@ -96,6 +101,11 @@ class Linked:
         return missed.estimate_unjoined(*self._count(pupil.CENSUS_JOIN.name))
 
     @cached_property
+    def _found(self) -> missed.Missed:
+        counted = (*self._count(pupil.AGREEMENT.name), *self._count(pupil.CENSUS_JOIN.name))
+        return missed.estimate_rates(*counted, self._seen_by)[0]
+
+    @cached_property
     def children(self) -> Mapping[str, float]:
         """Number of children by the services found to have seen them, all councils together."""
         by_seen = {
@@ -107,15 +117,17 @@ class Linked:
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
     @property
+    def has_too_many_missed(self) -> bool:
+        """Whether so many links to a service are missed that all linked figures are flagged."""
+        return max(self._found.compute_shares()) >= missed.TOO_MANY
+
+    @property
     def _seen_by(self) -> Array:
         return np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)])
 
     def estimate_rates(self, review: Review | None) -> missed.Missed:
         """Return rates of missed links (as `missed.RATES`), then of false links, and their covariance."""
-        counted, seen_by = self._count(pupil.AGREEMENT.name), self._seen_by
-        prior = missed.estimate_missed(*counted)
-        prior = missed.Missed(prior.rates + self.unjoined.rates, prior.covariance + self.unjoined.covariance)
-        found = missed.add_near(prior, *counted, seen_by)
+        found, seen_by = self._found, self._seen_by
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
         covariance[:-1, :-1] = found.covariance
         rates = np.append(found.rates, FALSE_LINK)

@@ -302,7 +302,11 @@ def _find_doubtful(table: Table, block: Block, groups: frozenset[str], counts: S
         {axis.attribute: level.categories for axis, level in zip(block.axes, chosen, strict=True) if level.categories}
         for _, chosen, _ in iter_rows(table, block)
     ]
-    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in distinguished]
+    # Rows of all children are doubtful if every group is.
+    everybody = set(ETHNIC.categories) if groups >= set(ETHNIC.categories) else set()
+    found = [
+        bool(groups & set(own.get(ETHNIC.name, everybody)) and (linked or on_axes & set(own))) for own in distinguished
+    ]
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 

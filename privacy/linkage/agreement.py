@@ -29,8 +29,8 @@ _AGREES = {
 }
 """Prefixes of the levels at which a field agrees."""
 NEAR_WEIGHT = -9.0
-"""Least weight in bits of a pair whose records are near. Down to it, more than half of the pairs of a pupil and a record
-without a pupil are one child in most populations; a link needs -3.5 or more."""
+"""Least weight in bits of a pair whose records are near. Down to it, about half of the pairs of a pupil and a record
+without a pupil are one child; a link needs -3.5 or more."""
 COMPARED_COLUMN = re.compile(r"\b\w+_[lr]\b")
 _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename": 8.2}
 """Weight in bits of a field that agrees (for names, the average over all children). The cost of a difference is
@@ -116,7 +116,7 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
 
 
 def _select_near_sql(children: int) -> str:
-    """Return SQL: the cells (unit, cell) of pupils that are not linked to both services or have a further record near."""
+    """Return SQL: the cells (unit, cell) of pupils not linked to both services, or with a further record near."""
     weights, names = [], set[str]()
     for name, level in zip(model.LEVELS, model.list_level_sql(model.build_splink_settings(children)), strict=True):
         # In the order of the levels' SQL: nothing to compare, then from the strongest to the weakest.

@@ -7,8 +7,9 @@ too far apart to be near. Nothing is assumed about which errors go together.
 
 The prior. Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any
 record, independently of the other fields. How often each differs, and in whose record, follows from the children in
-whom only that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference,
-and is found as the linkage would find it; summing over all combinations gives the `RATES` (`docs/linkage-error.md`).
+whom only that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each
+difference, and is found as the linkage would find it; summing over all combinations gives the `RATES`
+(`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
@@ -25,7 +26,7 @@ v falls as more is missed, because the errors are then greater or go together (`
 The constants were fixed on populations whose truth is known (`python -m bench.missed_links`), never on the cohort.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -78,17 +79,24 @@ _UNSEEN = np.array([[1, 0, 0, 1, 1], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [0, 0, 0,
 _UNSEEN_SD = np.array([0.001, 0.003, 0.003, 0.004, 0.004])
 """Errors that the prior cannot see at all, by the rates that they raise, and their standard deviation: in the pupil's
 records, in reviews, in settings' records, and in those of children seen by one service."""
-VISIBLE = (1.29, 0.136)
+FAR_SD = 0.3
+"""Standard deviation of links missed because the names in a service's record are far from the others, relative to the
+prior's. They are kept apart, because few such records share a token with the pupil's: only `_FAR_VISIBLE` times as many
+are near as of other missed links."""
+_FAR_VISIBLE = 0.2
+VISIBLE = (1.74, 0.22)
 """a and b: the share of a service's missed links that are near is exp(-a - b log u), u being the near per child."""
 VISIBLE_BOTH = 0.7
 """Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
-VISIBLE_SD = 0.2
+VISIBLE_SD = 0.22
 """Standard deviation of these shares in other populations, relative to them."""
-_VISIBLE_RANGE = (0.25, 0.92)
+_VISIBLE_RANGE = (0.25, 0.9)
 _LEAST_NEAR = 12.0
 """Fewer near records are little but noise."""
 _PASSES = 3
 _MOST_MISSED = 0.3
+TOO_MANY = 0.05
+"""Share of the links to a service that must be missed for all linked figures to be flagged."""
 USUAL = np.array([0.0003, 0.003, 0.003, 0.003, 0.004])
 """Average rates of the populations that `SHORTFALL` was measured on."""
 _DECIMALS = 9
@@ -102,11 +110,18 @@ class Missed:
     """Estimated rates and their uncertainty.
 
     `rates` (5,) are in the order of `RATES`. `covariance` (5, 5) covers the noise, the number of children counted, and
-    how far off the model was in other populations.
+    how far off the model was in other populations. `far` (5,) is the part of the rates that hardly any near record
+    shows, because the names are far apart, and `far_covariance` the part of the covariance.
     """
 
     rates: Array
     covariance: Array
+    far: Array = field(default_factory=lambda: np.zeros(len(RATES)))
+    far_covariance: Array = field(default_factory=lambda: np.zeros((len(RATES), len(RATES))))
+
+    def compute_shares(self) -> tuple[float, float]:
+        """Return the share of links missed, of children seen by both services: reviews, and settings' records."""
+        return float(self.rates[[0, 1]].sum()), float(self.rates[[0, 2]].sum())
 
 
 def estimate_missed(counts: Array, variances: Array) -> Missed:
@@ -123,20 +138,30 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
-    for number, field in enumerate(cells.FIELDS):
+    for number, name in enumerate(cells.FIELDS):
         without = _contract_tensor(found, shares, left_out=number)
         # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
-        slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
-        covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
-    rates, covariance = SHORTFALL * rates, SHORTFALL**2 * covariance
-    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(of_cut_off, shares)
+        slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(name)].sum())
+        of_cells = spread[_list_cells(name)][:, None] * slope
+        covariance += slope.T @ of_cells
+    # The last field is both names.
+    far = counts[_list_cells(cells.NAMES)][_FAR] @ slope[_FAR]
+    cut_off = _contract_tensor(of_cut_off, shares)
     # The cut-off is one number, so all of its variance is common.
-    covariance += _share_half(RELATIVE_SD * rates) + np.outer(cut_off, cut_off)
+    far_covariance = np.outer(CUT_OFF_SD * cut_off, CUT_OFF_SD * cut_off) + _share_half(FAR_SD * far)
+    far_covariance += slope[_FAR].T @ of_cells[_FAR]
+    others = SHORTFALL * (rates - far)
+    near = SHORTFALL**2 * (covariance - slope[_FAR].T @ of_cells[_FAR]) + _share_half(RELATIVE_SD * others)
     piled = np.eye(len(RATES))
     piled[0, 1:3] = PILED_UP
-    off = [PILED_UP_SD * rates[1:3].sum(), *np.zeros(len(RATES) - 1)]
-    covariance = piled @ covariance @ piled.T + np.diag(np.square(off)) + (_UNSEEN * _UNSEEN_SD**2) @ _UNSEEN.T
-    return Missed(np.round(piled @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+    off = [PILED_UP_SD * others[1:3].sum(), *np.zeros(len(RATES) - 1)]
+    near = piled @ near @ piled.T + np.diag(np.square(off)) + (_UNSEEN * _UNSEEN_SD**2) @ _UNSEEN.T
+    return Missed(
+        np.round(piled @ others + far, _DECIMALS),
+        np.round(near + far_covariance, 2 * _DECIMALS),
+        np.round(far, _DECIMALS),
+        np.round(far_covariance, 2 * _DECIMALS),
+    )
 
 
 def _share_half(deviations: Array) -> Array:
@@ -162,12 +187,21 @@ def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> 
     visible = _compute_visible(net, found.sum())
     # Reviews of any age can be near, but the rates are those of children with a review at the age of two.
     visible[:, [0, 1, 3]] /= min(found[0] / linked_to_both, 1.0)
-    after = prior.rates, prior.covariance
+    # Links of names that are far apart are rates of their own, followed by the sum of both.
+    of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
+    before, none = np.concatenate([prior.rates - prior.far, prior.far]), np.zeros_like(prior.covariance)
+    spread = np.block([[prior.covariance - prior.far_covariance, none], [none, prior.far_covariance]])
+    rates, covariance = before, spread
     for _ in range(_PASSES):
-        expected = visible * _compute_true(found, after[0])
-        likely = np.maximum(expected @ after[0], 0.0)
-        after = update_estimate(prior.rates, prior.covariance, expected, net, noise + _share_half(VISIBLE_SD * likely))
-    return Missed(np.round(after[0], _DECIMALS), np.round(after[1], 2 * _DECIMALS))
+        expected = (
+            visible
+            * _compute_true(found, of_both @ rates)
+            @ np.hstack([np.eye(len(RATES)), _FAR_VISIBLE * np.eye(len(RATES))])
+        )
+        likely = _share_half(VISIBLE_SD * np.maximum(expected @ rates, 0.0))
+        rates, covariance = update_estimate(before, spread, expected, net, noise + likely)
+    covariance = of_both @ covariance @ of_both.T
+    return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
 
 def _compute_visible(net: Array, children: float) -> Array:
@@ -205,8 +239,8 @@ def _compute_shares(counts: Array) -> list[Array]:
     """Return shares: the differences of each field in turn, then the weights of pairs."""
     agree = counts[_ALL_AGREE]
     shares = []
-    for field in cells.FIELDS:
-        differing = counts[_list_cells(field)]
+    for name in cells.FIELDS:
+        differing = counts[_list_cells(name)]
         shares.append(np.concatenate([[agree.sum()], differing]) / (agree.sum() + differing.sum()))
     return [*shares, agree / agree.sum()]
 
@@ -279,8 +313,12 @@ _LINKED_TO_BOTH = np.setdiff1d(np.arange(1, len(cells.CELLS)), [*_NOT_LINKED, *_
 
 
 @cache
-def _list_cells(field: str) -> NDArray[np.int64]:
-    return np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS if each.field == field])
+def _list_cells(name: str) -> NDArray[np.int64]:
+    return np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS if each.field == name])
+
+
+_FAR = np.array([each.size == "far" and each.record in _OF_SERVICES for each in _OPTIONS[-1][1:] if each])
+"""Which cells of both names are those that `CUT_OFF` concerns."""
 
 
 NOT_FOUND, NOT_FOUND_SD = 0.22, 0.1
@@ -329,6 +367,15 @@ def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     off = NOT_FOUND_SD * ratio * max(without, 0.0)
     noise = (NOT_FOUND * ratio) ** 2 * noise_of_without
     return Unjoined(round(missed / rows, _DECIMALS), round(float(np.sqrt(off**2 + noise + missed)) / rows, _DECIMALS))
+
+
+def estimate_rates(
+    counts: Array, variances: Array, joins: Array, join_variances: Array, seen_by: Array
+) -> tuple[Missed, Unjoined]:
+    """Estimate the rates from all there is: `counts` by `CELLS`, `joins` by `JOINS`, and `seen_by` as in `add_near`."""
+    prior, apart = estimate_missed(counts, variances), estimate_unjoined(joins, join_variances)
+    prior = replace(prior, rates=prior.rates + apart.rates, covariance=prior.covariance + apart.covariance)
+    return add_near(prior, counts, variances, seen_by), apart
 
 
 SERVICES = ("both at once", "review", "setting")
@@ -389,9 +436,13 @@ def estimate_factors(
     for council, (times, slopes, spread) in enumerate(zip(*_estimate_differences(kinds, kind_variances), strict=True)):
         # The estimate, then the same with one factor moved by a small step at a time, for numerical derivatives.
         there = weights @ compute_local_rates(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
-        values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
+        times_missed = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
-        covariances[council] = (moved * spread) @ moved.T + _share_half(factor_sd * values[:, council])
+        # Where hardly any record agrees in everything, the estimate is all noise.
+        values[:, council], covariances[council] = update_estimate(
+            np.ones(services), np.eye(services), np.eye(services), times_missed, (moved * spread) @ moved.T
+        )
+        covariances[council] += _share_half(factor_sd * values[:, council])
     return Factors(np.round(values, _DECIMALS), np.round(covariances, _DECIMALS))
 
 
