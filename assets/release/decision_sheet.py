@@ -6,6 +6,7 @@ numbers, which show the sender's own numbers. It depends only on what is signed,
 SHA-256, which is signed too, can be checked.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -33,6 +34,7 @@ from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
+from privacy.linkage.missed import TOO_MANY
 from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Approval, Request
 from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import NANO, Ledger
@@ -105,6 +107,10 @@ def render_sheet(home: Home, request: Request) -> str:
         missing=format_missing(
             {each: records.read_record(home, own.measured_in).get(each, own).missing for each, own in record.items()}
         ),
+        missed_links=[
+            line for cohort in ([] if is_publication else measured) for line in _iter_missed(home.get_cohort(cohort))
+        ],
+        too_many=TOO_MANY,
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
@@ -219,6 +225,14 @@ def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, deliveries.Ext
         for council in read_record(store).taking_part:
             if quality := deliveries.read_current(store.get_extract(source, council)):
                 yield about.title, get_place(council).la_name, quality
+
+
+def _iter_missed(store: CohortStore) -> Iterator[dict[str, Any]]:
+    """Yield, by what children are linked to, the band of the share of links that are missed, by the linkage report."""
+    report = json.loads(store.linkage_report.with_suffix(".json").read_text(encoding="utf-8"))
+    for name, line in report["missed_links"].items():
+        bands = [next(words for most, words in _BANDS if line[what] <= most) for what in ("share", "lower", "upper")]
+        yield {"linked_to": name, "bands": bands, "flagged": line["share"] >= TOO_MANY}
 
 
 def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:

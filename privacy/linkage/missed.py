@@ -123,6 +123,11 @@ class Missed:
         """Return the share of links missed, of children seen by both services: reviews, and settings' records."""
         return float(self.rates[[0, 1]].sum()), float(self.rates[[0, 2]].sum())
 
+    def compute_share_deviations(self) -> tuple[float, float]:
+        """Return the standard deviations of these shares."""
+        review, setting = (float(np.sqrt(self.covariance[np.ix_(of, of)].sum())) for of in ([0, 1], [0, 2]))
+        return review, setting
+
 
 def estimate_missed(counts: Array, variances: Array) -> Missed:
     """Estimate the rates from the number of children in each of `CELLS` and the variance of the noise in each.
@@ -175,18 +180,10 @@ def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> 
     `counts` and `variances` are as in `estimate_missed`; `seen_by` (4,) are the children found to be seen by both
     services, the health visitor only, a setting only, and neither.
     """
-    found, near, by_chance = np.maximum(seen_by, 1.0), counts[_NEAR], counts[_BY_CHANCE]
-    linked_to_both = max(counts[_LINKED_TO_BOTH].sum(), 1.0)
-    neither, setting, visitor = counts[_NOT_LINKED] + [near[[0, 3, 4]].sum(), near[1], near[2]]
-    # Chance finds records of both, or of one, for a child not linked to either; for others only the missing one counts.
-    chance = np.array([[neither, 0, 0], [setting, setting, 0], [visitor, 0, visitor], [0, neither, 0], [0, 0, neither]])
-    chance = np.maximum(chance, 0.0) / linked_to_both
-    net = near - chance @ by_chance
-    noise = np.diag(variances[_NEAR] + np.maximum(near, 0.0))
-    noise += chance @ np.diag(variances[_BY_CHANCE] + np.maximum(by_chance, 0.0)) @ chance.T
+    found = np.maximum(seen_by, 1.0)
+    net, noise, with_review = count_net(counts, variances, found)
     visible = _compute_visible(net, found.sum())
-    # Reviews of any age can be near, but the rates are those of children with a review at the age of two.
-    visible[:, [0, 1, 3]] /= min(found[0] / linked_to_both, 1.0)
+    visible[:, [0, 1, 3]] /= with_review
     # Links of names that are far apart are rates of their own, followed by the sum of both.
     of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
     before, none = np.concatenate([prior.rates - prior.far, prior.far]), np.zeros_like(prior.covariance)
@@ -202,6 +199,23 @@ def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> 
         rates, covariance = update_estimate(before, spread, expected, net, noise + likely)
     covariance = of_both @ covariance @ of_both.T
     return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+
+
+def count_net(counts: Array, variances: Array, seen_by: Array) -> tuple[Array, Array, float]:
+    """Return the pupils in `cells.NEAR` less those expected by chance, the covariance of its noise, and a share.
+
+    Reviews of any age can be near, but the rates are those of children with a review at the age of two: the third
+    value is the share of these among children linked to both services.
+    """
+    near, by_chance = counts[_NEAR], counts[_BY_CHANCE]
+    linked_to_both = max(counts[_LINKED_TO_BOTH].sum(), 1.0)
+    neither, setting, visitor = counts[_NOT_LINKED] + [near[[0, 3, 4]].sum(), near[1], near[2]]
+    # Chance finds records of both, or of one, for a child not linked to either; for others only the missing one counts.
+    chance = np.array([[neither, 0, 0], [setting, setting, 0], [visitor, 0, visitor], [0, neither, 0], [0, 0, neither]])
+    chance = np.maximum(chance, 0.0) / linked_to_both
+    noise = np.diag(variances[_NEAR] + np.maximum(near, 0.0))
+    noise += chance @ np.diag(variances[_BY_CHANCE] + np.maximum(by_chance, 0.0)) @ chance.T
+    return near - chance @ by_chance, noise, float(np.clip(seen_by[0] / linked_to_both, _STEP, 1.0))
 
 
 def _compute_visible(net: Array, children: float) -> Array:
@@ -438,10 +452,11 @@ def estimate_factors(
         there = weights @ compute_local_rates(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
         times_missed = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
-        # Where hardly any record agrees in everything, the estimate is all noise.
-        values[:, council], covariances[council] = update_estimate(
-            np.ones(services), np.eye(services), np.eye(services), times_missed, (moved * spread) @ moved.T
-        )
+        # Where hardly any record agrees in everything, the factor is all noise.
+        noise = (moved * spread) @ moved.T
+        trust = _compute_trust(times_missed, np.diag(noise), 1.0)
+        values[:, council] = 1.0 + trust * (times_missed - 1.0)
+        covariances[council] = np.sqrt(np.outer(trust, trust)) * noise
         covariances[council] += _share_half(factor_sd * values[:, council])
     return Factors(np.round(values, _DECIMALS), np.round(covariances, _DECIMALS))
 
@@ -470,9 +485,15 @@ def _estimate_differences(kinds: Array, variances: Array) -> tuple[Array, Array,
 def _shrink_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
     """Return the ratio of counted to expected, shrunk towards 1 to allow for noise and chance, and its variance."""
     error = (noise + expected) / expected**2
-    beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)
-    trust = beyond / (beyond + error)
+    trust = _compute_trust(counted / expected, error, COUNCILS_SD)
     return np.maximum(1.0 + trust * (counted / expected - 1.0), 0.0), trust * error
+
+
+def _compute_trust(ratio: Array, error: Array, prior_sd: float) -> Array:
+    """Return how much of a ratio's distance from 1 is believed, given the variance of its error."""
+    beyond = np.maximum((ratio - 1.0) ** 2 - _PLAINLY**2 * error, prior_sd**2)
+    trust: Array = beyond / (beyond + error)
+    return trust
 
 
 _CELLS_OF = np.array([[kind == each for each in cells.KIND_OF] for kind in cells.ONE_SORT]).reshape(
