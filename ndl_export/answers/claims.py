@@ -5,16 +5,16 @@ the difference larger than noise and chance would explain. A verdict comes with 
 that can be said.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ndl_export.answers.questions import Answer, Questions, Subject, is_england, oppose
-from ndl_export.answers.reading import TOGETHER
-from ndl_export.answers.vocabulary import COUNTED, NotPublished, Statistic
+from ndl_export.answers.vocabulary import COUNTED, TOGETHER, NotPublished, Statistic
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
@@ -35,44 +35,62 @@ class InvalidClaim(ValueError):
 
 
 class Other(BaseModel):
-    """The other side of a comparison: only the area, group or cohort that differs. The area may be England."""
+    """The other side of a comparison: only the area, group or cohort that differs."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME)
-    area: str | None = None
-    group: str | list[str] | None = None
-    cohort: str | None = None
+    area: str | None = Field(default=None, description="The other area, or 'England' for its official figure.")
+    group: str | list[str] | None = Field(default=None, description="The other group of children.")
+    cohort: str | None = Field(default=None, description="The other school year.")
 
 
 class Claim(BaseModel):
-    """A claim: a figure with a value, a comparison, a rank or a target; `cause` is what it is put down to.
-
-    `about` says how a value is quoted; with `least`, the value is the upper end of a range. Several areas or groups in
-    `added` are claimed as a sum.
-    """
+    """A claim: a figure with a value, a comparison, a rank or a target."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME)
-    area: str | None = None
-    cohort: str | None = None
-    group: str | list[str] = []
-    measure: str | None = None
-    release: str | None = None
-    value: float | None = None
-    least: float | None = None
-    decimals: int | None = Field(None, ge=0, le=10)
-    unit: Literal["%", "points", "children", "responses", "goals"] | None = None
-    about: Literal["exactly", "about", "nearly", "just over", "more than", "less than"] = "exactly"
-    interval: tuple[float, float] | None = None
-    comparison: Literal["higher", "lower", "same", "highest", "lowest", "rose", "fell", "unchanged"] | None = None
-    than: Other | None = None
-    points: float | None = None
-    percent: float | None = None
-    times: float | None = None
-    rank: int | None = None
-    added: list[str] = Field([], max_length=200)
-    target: Literal["met", "not met"] | None = None
-    cause: str | None = None
-    forecast: str | None = None
-    child: str | None = None
+    area: str | None = Field(default=None, description="A council, an area of several, or 'all councils'.")
+    cohort: str | None = Field(
+        default=None, description="School year in which Reception ended: '2024/25'; else the newest."
+    )
+    group: str | list[str] = Field(
+        default=[], description="Groups of children, goals or answers: 'girls', 'FSM', 'writing'."
+    )
+    measure: str | None = Field(default=None, description="What was measured: 'ready for school', 'expected level'.")
+    release: str | None = Field(default=None, description="The quoted release.")
+    value: float | None = Field(
+        default=None, description="The figure: 57.4; 57.40 as text has two decimals, 57% its unit."
+    )
+    least: float | None = Field(default=None, description="Lower end of a range up to the value.")
+    decimals: int | None = Field(default=None, ge=0, le=10, description="Decimals that the value was quoted with.")
+    unit: Literal["%", "points", "children", "responses", "goals"] | None = Field(
+        default=None, description="Unit of the value."
+    )
+    about: Literal["exactly", "about", "nearly", "just over", "more than", "less than"] = Field(
+        default="exactly", description="How the value or the size of the difference is quoted."
+    )
+    interval: tuple[float, float] | None = Field(default=None, description="The quoted 95% interval.")
+    comparison: Literal["higher", "lower", "same", "highest", "lowest", "rose", "fell", "unchanged"] | None = Field(
+        default=None, description="How the figure compares."
+    )
+    than: Other | None = Field(default=None, description="What differs on the other side of the comparison.")
+    points: float | None = Field(default=None, description="Size of the difference in percentage points.")
+    percent: float | None = Field(default=None, description="Size of the difference in per cent.")
+    times: float | None = Field(default=None, description="Size of the difference as a multiple.")
+    rank: int | None = Field(default=None, description="Place among councils.")
+    added: list[str] = Field(default=[], max_length=200, description="Areas or groups whose sum is claimed.")
+    target: Literal["met", "not met"] | None = Field(default=None, description="Whether the target was met.")
+    cause: str | None = Field(default=None, description="The words that say why it is so: always refused.")
+    forecast: str | None = Field(default=None, description="The words about the future: always refused.")
+    child: str | None = Field(default=None, description="The words about a single child: always refused.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_value(cls, stated: Any) -> Any:
+        """Take unit and decimals from a value that is text, if they are not stated: `57.40%`."""
+        value = stated.get("value") if isinstance(stated, Mapping) else None
+        if not isinstance(value, str) or not (found := re.fullmatch(r"([\d,]+(?:\.(\d*))?)\s*(%?)", value.strip())):
+            return stated
+        read = {"value": found[1].replace(",", ""), "decimals": len(found[2] or "")}
+        return {**({"unit": "%"} if found[3] else {}), **read, **{k: v for k, v in stated.items() if k != "value"}}
 
     @property
     def groups(self) -> list[str]:
@@ -89,7 +107,6 @@ class Judgement:
     reason: str
     corrected: str = ""
     figures: list[dict[str, Any]] = field(default_factory=list)
-    readings: list[str] = field(default_factory=list)
 
 
 _RULES: dict[str, tuple[str, str]] = {
@@ -99,15 +116,15 @@ _RULES: dict[str, tuple[str, str]] = {
 }
 
 
-def decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
+def _decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
     """Return a judgement by a rule of `rules.yaml`; what can be said is the answer's sentence."""
     usual, reason = _RULES[rule]
     evidence = (answer.sentence, answer.figures) if answer else ()
     return Judgement(verdict or usual, rule, reason.format(**words), *evidence)
 
 
-def find_worst(judgements: Sequence[Judgement]) -> Judgement:
-    """Return the judgement that decides: a sentence is supported only if everything in it is."""
+def _find_worst(judgements: Sequence[Judgement]) -> Judgement:
+    """Return the judgement that decides: a claim is supported only if every part of it is."""
     order = (NOT_SUPPORTED, CANNOT_BE_SAID, SUPPORTED)
     return min(judgements, key=lambda each: order.index(each.verdict))
 
@@ -136,9 +153,9 @@ class _Judge:
         claim = self.claim
         for rule, wording in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
             if wording:
-                return decide(rule, self._answer_anyway(), wording=wording)
+                return _decide(rule, self._answer_anyway(), wording=wording)
         if claim.release is not None and claim.release not in self.questions.published.current.values():
-            return decide("other release", release=claim.release, held=", ".join(self.questions.published.bundles))
+            return _decide("other release", release=claim.release, held=", ".join(self.questions.published.bundles))
         if claim.added:
             return self._judge_sum()
         if claim.area is None:
@@ -147,11 +164,11 @@ class _Judge:
             return self._judge_england_value()
         no_start = claim.comparison in _CHANGES and not (claim.than and claim.than.cohort)
         if no_start and self._find_previous_cohort() is None:
-            return decide("one cohort", self._answer_anyway(), held=self._list_cohorts())
+            return _decide("one cohort", self._answer_anyway(), held=self._list_cohorts())
         judgements = [*self._iter_judgements(self._read_subject())]
         if not judgements:
-            return decide("no claim")
-        return find_worst(judgements)
+            return _decide("no claim")
+        return _find_worst(judgements)
 
     def _iter_judgements(self, subject: Subject) -> Iterator[Judgement]:
         if self.claim.value is not None:
@@ -197,9 +214,9 @@ class _Judge:
         try:
             subject = self._read_subject(area=TOGETHER)
         except NotPublished as error:
-            return decide("no area", nearest=f" {error}")
+            return _decide("no area", nearest=f" {error}")
         answer = self.questions.answer_figure(subject)
-        return decide("no area", answer, nearest="")
+        return _decide("no area", answer, nearest="")
 
     # Values
 
@@ -208,15 +225,15 @@ class _Judge:
         [figure] = answer.figures
         shown = oppose(figure) if subject.statistic.opposite else figure
         if shown["value"] is None:
-            return decide("no figure", answer, meaning=figure["flag_meaning"])
+            return _decide("no figure", answer, meaning=figure["flag_meaning"])
         unit = "pp" if claim.unit == "points" else claim.unit
         if unit and not shown["unit"].startswith(unit):
-            return decide("unit", answer, unit=claim.unit, right=shown["unit"])
+            return _decide("unit", answer, unit=claim.unit, right=shown["unit"])
         if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
-            return decide("unreliable", answer)
+            return _decide("unreliable", answer)
         ends = zip((shown["lower"], shown["upper"]), sorted(claim.interval or ()), strict=False)
         if any(end is None or abs(end - limit) > 0.1 for end, limit in ends):
-            return decide("interval", answer)
+            return _decide("interval", answer)
         return self._compare_value(shown, answer)
 
     def _compare_value(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
@@ -231,7 +248,7 @@ class _Judge:
             is_inside, is_certain = least <= value <= stated, least <= lower and upper <= stated
         else:
             is_inside, is_certain = False, self._judge_number(value, stated, is_count=shown["unit"] not in ("%", "pp"))
-        return decide("value" if is_certain else "inside noise" if is_inside else "other value", answer)
+        return _decide("value" if is_certain else "inside noise" if is_inside else "other value", answer)
 
     def _judge_number(self, value: float, stated: float, *, is_count: bool = False) -> bool:
         """Return whether a figure agrees with the stated number."""
@@ -263,10 +280,10 @@ class _Judge:
         try:
             official = self.questions.find_beside_england(together)["england"]
         except NotPublished:
-            return decide("england", answer)
+            return _decide("england", answer)
         official = 100 - official if together.statistic.opposite else official
         if self.claim.value is None or self.claim.comparison or self.claim.about != "exactly":
-            return decide("england", answer)
+            return _decide("england", answer)
         shown = {"value": round(official, 1), "lower": None, "upper": None, "unit": "%"}
         sentence = Answer(f"England’s official figure is {official:.1f}%. {answer.sentence}", answer.figures)
         return self._compare_value(shown, sentence)
@@ -275,36 +292,36 @@ class _Judge:
 
     def _judge_comparison(self, subject: Subject, than: Other) -> Judgement:
         if self.claim.times is not None:
-            return decide("ratio", self.questions.answer_figure(subject))
+            return _decide("ratio", self.questions.answer_figure(subject))
         if than.area is not None and is_england(than.area):
             answer = self.questions.answer_beside_england(subject)
         else:
             answer = self.questions.answer_comparison(subject, self._read_other(subject, than))
             if any(figure["value"] is None for figure in answer.figures):
-                return decide("no figure", answer, meaning="one of the two is not shown")
+                return _decide("no figure", answer, meaning="one of the two is not shown")
             if any(figure["flag"] == Flag.UNRELIABLE for figure in answer.figures):
-                return decide("unreliable", answer)
+                return _decide("unreliable", answer)
         if isinstance(answer.difference, Difference):
             return self._judge_difference(answer.difference, answer)
-        return decide("not compared", answer, why=answer.difference)
+        return _decide("not compared", answer, why=answer.difference)
 
     def _judge_difference(self, found: Difference, answer: Answer) -> Judgement:
         claim = self.claim
         wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(claim.comparison or "")
         if wanted is None:
-            return decide("same", answer, NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID)
+            return _decide("same", answer, NOT_SUPPORTED if found.is_certain else CANNOT_BE_SAID)
         if not found.is_certain:
-            return decide("inside noise", answer)
+            return _decide("inside noise", answer)
         if found.verdict != wanted:
-            return decide("other way", answer)
+            return _decide("other way", answer)
         points = abs(answer.points or 0)
         if claim.percent is not None:
-            return decide("points", answer, points=f"{points:.1f}")
+            return _decide("points", answer, points=f"{points:.1f}")
         # A published difference is taken before rates are rounded, so it may be 0.1 points off that of rounded rates.
         near = (points + rounding for rounding in (0, -0.1, 0.1))
         if claim.points is not None and not any(self._judge_number(each, claim.points) for each in near):
-            return decide("other value", answer)
-        return decide("difference", answer)
+            return _decide("other value", answer)
+        return _decide("difference", answer)
 
     def _read_other(self, subject: Subject, than: Other) -> Subject:
         changed = than.model_dump(exclude_none=True)
@@ -320,23 +337,23 @@ class _Judge:
         answer = self.questions.answer_ranking(subject.statistic, subject.cohort)
         row = next((each for each in ranks if each["area_code"] == subject.area_code), None)
         if row is None:
-            return decide("no rank", answer)
+            return _decide("no rank", answer)
         lowest = self.claim.comparison == "lowest"
         wanted = self.claim.rank or 1
         best, worst = row["best_rank"], row["worst_rank"]
         if lowest:
             best, worst = len(ranks) + 1 - worst, len(ranks) + 1 - best
         if best == worst == wanted:
-            return decide("rank", answer)
+            return _decide("rank", answer)
         rule = "rank not certain" if best <= wanted <= worst else "other rank"
-        return decide(rule, answer, best=row["best_rank"], worst=row["worst_rank"])
+        return _decide(rule, answer, best=row["best_rank"], worst=row["worst_rank"])
 
     def _judge_target(self, subject: Subject) -> Judgement:
         answer = self.questions.answer_figure(subject)
         verdicts = {row["verdict"] for row in self.questions.find_target(subject)}
         if verdicts == {self.claim.target}:
-            return decide("target", answer)
-        return decide("target", answer, NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID)
+            return _decide("target", answer)
+        return _decide("target", answer, NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID)
 
     def _judge_sum(self) -> Judgement:
         areas = [self.claim.area] if self.claim.area else []
@@ -346,7 +363,7 @@ class _Judge:
         except NotPublished:
             in_areas = []
         if not in_areas and not areas:
-            return decide("no area", nearest="")
+            return _decide("no area", nearest="")
         try:
             parts = (added, self.claim.groups) if in_areas else (areas, added)
             answer = self.questions.answer_sum(*parts, self.claim.cohort)
@@ -354,7 +371,7 @@ class _Judge:
             overlapping = "added up" in str(error) or "within another" in str(error)
             return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
         if self.claim.value is None:
-            return decide("no claim", answer)
+            return _decide("no claim", answer)
         percent, children = answer.added or (None, None)
         value = children if self.claim.unit == "children" else percent
         shown = {"value": value, "lower": None, "upper": None, "unit": "%" if value == percent else "children"}

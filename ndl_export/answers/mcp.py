@@ -15,9 +15,7 @@ from pydantic import Field
 from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
 from ndl_export.answers.questions import NEVER_CONCLUDED, Answer, NotPublished, Questions, is_england
-from ndl_export.answers.reading import TOGETHER
-from ndl_export.answers.sentences import check_sentence
-from ndl_export.answers.vocabulary import Index
+from ndl_export.answers.vocabulary import TOGETHER, Index
 
 _INSTRUCTIONS = (
     "Official statistics on school readiness, with privacy noise and an interval on every figure. Never compare, add up"
@@ -203,14 +201,12 @@ class _Tools:
         """
         return self._questions.prove(figures)
 
-    def check_claim(
-        self,
-        sentence: Annotated[str | None, Field(description="A sentence in ordinary English")] = None,
-        claim: Annotated[Claim | None, Field(description="A claim in parts, instead of a sentence")] = None,
-    ) -> dict[str, Any]:
-        """Check a claim before it is published: supported, not supported or cannot be said; with what can be said."""
-        questions = self._questions
-        judgement = check_sentence(questions, sentence) if sentence else check_claim(questions, claim or {})
+    def check_claim(self, claim: Claim) -> dict[str, Any]:
+        """Check a claim before it is published: supported, not supported or cannot be said; with what can be said.
+
+        Split a sentence into its claims, one call for each, and compare what was judged with the sentence.
+        """
+        judgement = check_claim(self._questions, claim)
         cited = self._cite_all(judgement.figures)
         return asdict(judgement) | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 

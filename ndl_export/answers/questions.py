@@ -16,7 +16,6 @@ import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
-from ndl_export.answers.reading import TOGETHER, get_phrase_kind
 from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, describe_statistic
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
 from ndl_export.bundle.row_hashes import prove_rows
@@ -97,8 +96,8 @@ class Questions:
         return Subject(found[0], self.read_area(area), self.read_cohort(cohort))
 
     def read_area(self, words: str) -> str:
-        """Return the code of the area that words name, even as `the Wirral` or `the eight councils`."""
-        words = TOGETHER if get_phrase_kind(words) == "together" else words.strip().removeprefix("the ")
+        """Return the code of the area that words name, even as `the Wirral`."""
+        words = words.strip().removeprefix("the ")
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
             if place.new_la_code not in self._areas:
                 raise NotPublished(describe_elsewhere(place.la_name))

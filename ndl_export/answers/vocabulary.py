@@ -8,7 +8,7 @@ import difflib
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -21,17 +21,14 @@ from ndl_export.facts.on_request import merge_tables
 from ndl_export.tables import Table
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from privacy.doors.shipped import read_yaml
-from sources.reference.places import load_places
 
 _STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
 _WITH_LABEL = frozenset(_STATED["with_label"])
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
 """Measure that counts the children or responses of a percentage, by the percentage's measure."""
 _PLAIN = frozenset(("children_percent", "children_count"))
-POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
-"""Measures that may only say which children another measure is about."""
-CONTEXT = frozenset(_STATED["context"])
-"""Labels of what a figure measures; in a comparison, their categories apply to both sides."""
+TOGETHER = "All councils together"
+"""Name in the database of the area of all councils that take part."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
 _READINGS = 6
 _NOT_SEARCHED = frozenset(
@@ -77,24 +74,10 @@ class Meaning:
     value: Any
 
 
-_REWRITES = tuple((re.compile(pattern), words) for pattern, words in _STATED["rewrites"])
-
-
-def rewrite(text: str) -> str:
-    """Return a text in lower case, with different words for the same thing replaced by one."""
-    text = text.lower()
-    for pattern, words in _REWRITES:
-        text = pattern.sub(words, text)
-    return text
-
-
 def split_tokens(text: str) -> list[str]:
     """Return words, numbers and percent signs in lower case, without possessive endings."""
     text = text.lower().replace("&", " and ").replace("½", ".5")
     return [re.sub(r"['’]s$", "", token).replace("’", "'") for token in _TOKEN.findall(text)]
-
-
-_NOT_ALONE = frozenset(tuple(split_tokens(name)) for name in _STATED["not_alone"])
 
 
 class Vocabulary:
@@ -106,7 +89,6 @@ class Vocabulary:
         for words, kind, value in self._iter_names():
             if tokens := tuple(split_tokens(words)):
                 self._terms[tokens].setdefault(Meaning(kind, value))
-        self._longest = max(map(len, self._terms))
 
     def _iter_names(self) -> Iterator[tuple[str, str, Any]]:
         """Yield each name, the kind of thing that it names, and the thing."""
@@ -134,11 +116,6 @@ class Vocabulary:
             for measure, names in measures.items():
                 for name in names:
                     yield name, kind, measure
-        # Councils that no release is about are known too, so that a question about one is refused.
-        known = {row["area_code"] for row in self.published.query("SELECT area_code FROM dimension.area")}
-        for place in load_places().values():
-            if place.new_la_code not in known:
-                yield place.la_name, "elsewhere", place.la_name
 
     def _iter_several(self, keys: list[str], names: list[str]) -> Iterator[tuple[str, str, tuple[Category, ...]]]:
         """Yield names of several categories at once; with `{answer}`, one name for each category of the last label."""
@@ -186,15 +163,6 @@ class Vocabulary:
         """Every category that a row has."""
         return frozenset(category for each in self.statistics for category in each.signature)
 
-    def find_term(self, tokens: Sequence[str], at: int) -> tuple[int, tuple[Meaning, ...]]:
-        """Return the token after the longest name that begins at a token, and what it stands for; `at` if none does."""
-        for end in range(min(len(tokens), at + self._longest), at, -1):
-            name = tuple(tokens[at:end])
-            is_number = len(name) == 1 and name[0][0].isdigit()
-            if name in self._terms and name not in _NOT_ALONE and not is_number:
-                return end, tuple(self._terms[name])
-        return at, ()
-
     def read_words(self, words: str, *kinds: str) -> tuple[Meaning, ...]:
         """Return what words stand for as a whole. Raises `NotPublished`, which names the nearest words."""
         tokens = tuple(split_tokens(words))
@@ -239,11 +207,6 @@ class Vocabulary:
         if not found:
             raise NotPublished(self._describe_nearest(meant, chosen))
         return list(found.values())
-
-    def find_counterpart(self, category: Category) -> Category | None:
-        """Return the category of all other children, such as boys of girls, if there is one."""
-        other = _STATED["counterparts"].get(": ".join(category))
-        return (category[0], other) if other else None
 
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""

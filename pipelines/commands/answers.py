@@ -2,17 +2,17 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import yaml
 
 from ndl_export.analyst_db.build import NothingReleased
-from ndl_export.answers import claims, sentences
+from ndl_export.answers import claims
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.bundle.check_answer import NOT_CHECKED
@@ -37,29 +37,42 @@ def _open_published(place: str) -> Iterator[Published]:
         yield published
 
 
+def _add_parts(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each part of a claim."""
+    parts = {**claims.Claim.model_fields, **{f"than_{name}": of for name, of in claims.Other.model_fields.items()}}
+    for name, part in reversed(parts.items()):
+        choices = [each for of in get_args(part.annotation) for each in (of, *get_args(of)) if isinstance(each, str)]
+        shape: dict[str, Any] = {"type": click.Choice(choices)} if choices else {"metavar": "TEXT"}
+        shape |= {"nargs": 2} if name == "interval" else {"multiple": name in ("group", "added", "than_group")}
+        if name != "than":
+            command = click.option(f"--{name.replace('_', '-')}", help=part.description, **shape)(command)
+    return command
+
+
 @click.command("check-claim")
 @click.argument("place")
-@click.argument("sentence", required=False)
-@click.option("--claim", "file", type=options.FILE, help="A claim in parts, as YAML or JSON, instead of a sentence.")
+@click.option("--claim", "file", type=options.FILE, help="The claim as YAML or JSON, instead of options.")
+@_add_parts
 @click.option("--evidence", is_flag=True, help="Add the evidence for the figures, for check-answer, to --json.")
 @options.as_json
-def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -> None:
-    """Check a sentence or a claim about published figures.
+def check(place: str, file: Path | None, evidence: bool, **parts: Any) -> None:
+    """Check a claim about published figures.
 
     PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the
     rule, and what can be said instead. Exit status 4 unless the claim is supported.
     """
-    if (sentence is None) == (file is None):
-        stop("give either a sentence or --claim with a file", Ending.USAGE)
+    stated: dict[str, Any] = {name: value for name, value in parts.items() if value}
+    than = {name.removeprefix("than_"): stated.pop(name) for name in [*stated] if name.startswith("than_")}
+    stated |= {"than": than} if than else {}
+    if bool(stated) == (file is not None):
+        stop("give the parts of the claim either as options or with --claim", Ending.USAGE)
     with _open_published(place) as published:
         questions = Questions(published)
         try:
-            if file:
-                judgement = claims.check_claim(questions, yaml.safe_load(file.read_text(encoding="utf-8")))
-            else:
-                judgement = sentences.check_sentence(questions, sentence or "")
+            claim = yaml.safe_load(file.read_text(encoding="utf-8")) if file else stated
+            judgement = claims.check_claim(questions, claim)
         except (claims.InvalidClaim, yaml.YAMLError) as error:
-            stop(f"{file}: {error}")
+            stop(f"{file or 'the claim'}: {error}", Ending.INPUT if file else Ending.USAGE)
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
     answer(asdict(judgement) | proof, lambda: _describe_judgement(judgement))
     if judgement.verdict != claims.SUPPORTED:
@@ -67,9 +80,8 @@ def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -
 
 
 def _describe_judgement(judgement: claims.Judgement) -> str:
-    readings = [f"  could mean: {each}" for each in judgement.readings]
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
-    return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", *readings, corrected)))
+    return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))
 
 
 @click.command()

@@ -257,11 +257,14 @@ def test_a_sentence_says_whom_the_figure_is_about(
 
 
 def test_the_command_says_why(series: Path) -> None:
-    run = invoke("check-claim", series.parent, "All girls will be ready in Leeds", "--json")
+    leeds = ("check-claim", series.parent, "--area", "Leeds", "--measure", "ready for school")
+    run = invoke(*leeds, "--group", "girls", "--forecast", "will be", "--json")
     assert run.exit_code == 4
     assert json.loads(run.output)["rule"] == "forecast"
-    run = invoke("check-claim", series.parent)
-    assert run.exit_code == 2
+    compared = ("--group", "girls", "--comparison", "higher", "--than-group", "boys", "--json")
+    assert len(json.loads(invoke(*leeds, *compared).output)["figures"]) == 2
+    assert invoke("check-claim", series.parent).exit_code == 2
+    assert invoke(*leeds, "--value", "many").exit_code == 2
 
 
 AGREES = "every figure is as it was published"
