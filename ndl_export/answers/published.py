@@ -16,8 +16,8 @@ import duckdb
 
 from ndl_export.analyst_db.build import NothingReleased, add_all, is_database_current
 from ndl_export.analyst_db.database import Database
-from ndl_export.bundle.read import fetch_folder
 from ndl_export.facts import description, directory_files
+from ndl_export.facts.bundle_reader import fetch_folder
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, Version, list_versions, read_releases
 from ndl_export.files import signing, stores
 from privacy.doors.database import open_in_memory, open_read_only

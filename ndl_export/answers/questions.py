@@ -18,8 +18,8 @@ from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, describe_statistic
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
-from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.row_hashes import prove_rows
 from ndl_export.pages.number_format import capitalise, join_parts, join_words
 from ndl_export.site import inference
 from ndl_export.site.figures import format_signed

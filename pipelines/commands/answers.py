@@ -15,8 +15,8 @@ from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.answers import claims
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.bundle.check_answer import NOT_CHECKED
-from ndl_export.bundle.row_hashes import check_answer as find_problems
+from ndl_export.facts.check_answer import NOT_CHECKED
+from ndl_export.facts.row_hashes import check_answer as find_problems
 from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, show_progress, stop
 
