@@ -6,7 +6,7 @@ Files are compared with the release's checksums; `readiness verify` checks a rel
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +29,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Published:
-    """A release directory and its analyst database, which is only read."""
+    """An analyst database, which is only read, its releases, oldest first, and the directory of their bundles."""
 
-    folder: Path
     connection: duckdb.DuckDBPyConnection
+    releases: Sequence[Release]
+    folder: Path = Path()
 
     def query(self, sql: str, *values: Any) -> list[Row]:
         """Return the rows of a query. Raises `duckdb.InvalidInputException` with a macro's own message."""
@@ -50,8 +51,8 @@ class Published:
 
     @cached_property
     def bundles(self) -> dict[str, Release]:
-        """The releases as read from their bundles, by version, oldest first."""
-        return {release.version: release for release in read_releases(self.folder)}
+        """The releases by version, oldest first."""
+        return {release.version: release for release in self.releases}
 
 
 @contextlib.contextmanager
@@ -78,7 +79,7 @@ def open_published(place: str) -> Iterator[Published]:
         [(is_locked,)] = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
         if not is_locked:
             connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        yield Published(folder, connection)
+        yield Published(connection, read_releases(folder), folder)
 
 
 def _check_sums(folder: Path, place: str) -> None:

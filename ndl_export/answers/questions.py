@@ -32,6 +32,7 @@ from ndl_export.facts.row_hashes import prove_rows
 from ndl_export.pages.number_format import capitalise, join_parts, join_words
 from ndl_export.site import inference
 from ndl_export.site.figures import format_signed
+from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
@@ -83,8 +84,9 @@ class Questions:
 
     def __init__(self, published: Published) -> None:
         self.published, self.vocabulary = published, Vocabulary(published)
-        # Kept, because a macro compares all areas at once.
+        # Kept, because a macro compares all areas at once, and a query of all figures takes a tenth of a second.
         self._list_pairs = lru_cache(_MOST_KEPT)(self._ask_macro)
+        self._figures: dict[tuple[Statistic, str], dict[str, dict[str, Any]]] = {}
 
     # Words
 
@@ -108,13 +110,13 @@ class Questions:
         """Return the code of the area that words name, even as `the Wirral`."""
         words = words.strip().removeprefix("the ")
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
-            if place.new_la_code not in self._areas:
+            if place.new_la_code not in self.areas:
                 raise NotPublished(describe_elsewhere(place.la_name))
-        return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
+        return str(self._list_pairs("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
         """Return the cohort that words name, or the newest."""
-        return str(self._ask_macro("SELECT cohort_or_newest(?) AS found", words)[0]["found"])
+        return str(self._list_pairs("SELECT cohort_or_newest(?) AS found", words)[0]["found"])
 
     def _ask_macro(self, sql: str, *values: Any) -> list[Row]:
         try:
@@ -125,39 +127,57 @@ class Questions:
 
     # Figures
 
-    def list_figures(self, statistic: Statistic, where: str = "", *values: Any) -> list[dict[str, Any]]:
-        """Return the figures of a statistic, one for each area and cohort that `where` keeps."""
+    def load_figures(self, statistics: Iterable[Statistic]) -> None:
+        """Read the figures of statistics in all areas and current cohorts with one query."""
+        wanted = {(each.table, each.measure, each.levels): each.positive for each in statistics}
+        if not wanted:
+            return
         rows = self.published.query(
-            f"""SELECT {JSON} AS figure
-            FROM ({FIGURES}) AS f WHERE "table" = ? AND measure = ? AND levels = ? AND {IS_CURRENT} {where}
+            f"""SELECT {JSON} AS figure, "table", measure, levels, time_period, area_code
+            FROM ({FIGURES}) AS f WHERE {IS_CURRENT}
+              AND ("table", measure, levels) IN ({", ".join(["(?, ?, ?)"] * len(wanted))})
             ORDER BY f.time_period, f.is_all_together DESC, f.area_name""",
-            statistic.table,
-            statistic.measure,
-            list(statistic.levels),
-            *values,
+            *(value for table, measure, levels in wanted for value in (table, measure, list(levels))),
         )
-        return [json.loads(row["figure"]) for row in rows]
+        self._figures |= {(each, cohort): {} for each in wanted.values() for cohort in self.published.current}
+        for row in rows:
+            statistic = wanted[row["table"], row["measure"], tuple(row["levels"])]
+            self._figures[statistic, row["time_period"]][row["area_code"]] = json.loads(row["figure"])
+
+    def list_figures(self, statistic: Statistic, cohort: str) -> dict[str, dict[str, Any]]:
+        """Return the figures of a statistic in a cohort by code of the area, all councils together first."""
+        if (statistic.positive, cohort) not in self._figures:
+            if len(self._figures) > _MOST_KEPT:
+                self._figures.clear()
+            self.load_figures([statistic])
+        return self._figures.get((statistic.positive, cohort), {})
+
+    def list_series(self, statistic: Statistic, area_code: str) -> list[dict[str, Any]]:
+        """Return the figures of a statistic in an area, one for each cohort that has one."""
+        found = (self.list_figures(statistic, cohort).get(area_code) for cohort in self.published.current)
+        return [figure for figure in found if figure]
 
     def get_figure(self, subject: Subject) -> dict[str, Any]:
         """Return the figure of a subject. Raises `NotPublished` if its area has no such row."""
-        where = "AND f.area_code = ? AND f.time_period = ?"
-        found = self.list_figures(subject.statistic, where, subject.area_code, subject.cohort)
-        if not found:
-            areas = dict.fromkeys(each["area_name"] for each in self.list_figures(subject.statistic))
+        found = self.list_figures(subject.statistic, subject.cohort)
+        if subject.area_code not in found:
+            of_cohorts = (self.list_figures(subject.statistic, cohort) for cohort in self.published.current)
+            areas = dict.fromkeys(each["area_name"] for figures in of_cohorts for each in figures.values())
             area, cohort = self.get_area_name(subject.area_code), Cohort(subject.cohort).label
             raise NotPublished(
                 f"{area} has no such figure in {cohort}: it would be too uncertain, or was not measured. Areas"
                 f" that have it: {join_words(areas) or 'none'}."
             )
-        return found[0]
+        return found[subject.area_code]
 
     def get_area_name(self, code: str) -> str:
         """Return the name of an area, or words for all councils together."""
-        row = self._areas[code]
+        row = self.areas[code]
         return "all councils that take part, together," if row["is_all_together"] else str(row["area_name"])
 
     @cached_property
-    def _areas(self) -> dict[str, Row]:
+    def areas(self) -> dict[str, Row]:
+        """The areas of the releases, by code."""
         return {row["area_code"]: row for row in self.published.query("FROM dimension.area")}
 
     def cite(self, version: str) -> dict[str, Any]:
@@ -269,7 +289,9 @@ class Questions:
             return Answer(" ".join((*sentences, found)), figures, *_list_conclusions("no figure"), found)
         conclusion = self.describe_difference(one, other)
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
-        points = round(figures[0]["value"] - figures[1]["value"], 1)
+        values = [each["value"] for each in figures]
+        # A difference may be published where one of its two figures is withheld.
+        points = None if None in values else round(values[0] - values[1], 1)
         return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found, points)
 
     def describe_difference(self, one: Subject, other: Subject) -> str:
@@ -309,7 +331,8 @@ class Questions:
         ranks = self.rank_areas(statistic, cohort)
         if len(ranks) < 2:
             raise NotPublished("Fewer than two councils have this figure, so there is nothing to rank.")
-        where = "AND f.time_period = ? AND f.geographic_level = 'Local authority'"
+        figures = self.list_figures(statistic, cohort).values()
+        councils = [each for each in figures if each["geographic_level"] == LOCAL_AUTHORITY]
         places = "; ".join(
             f"{row['area_name']} {format_signed(row['value'])}, rank {row['best_rank']}"
             + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
@@ -318,11 +341,11 @@ class Questions:
         may, may_not = _list_conclusions(
             "rank", conclusion=f"For children like these, the ranks that cannot be ruled out: {places}."
         )
-        return Answer(may[0], self.list_figures(statistic, where, cohort), may, may_not)
+        return Answer(may[0], councils, may, may_not)
 
     def answer_trend(self, statistic: Statistic, area_code: str) -> Answer:
         """Answer how a statistic of an area moved from cohort to cohort."""
-        figures = self.list_figures(statistic, "AND f.area_code = ?", area_code)
+        figures = self.list_series(statistic, area_code)
         if len(figures) < 2:
             held = join_words(Cohort(each["time_period"]).label for each in figures) or "none"
             raise NotPublished(
@@ -345,8 +368,8 @@ class Questions:
         figures = []
         for group in groups or [EVERYONE]:
             subject = self.read_subject("gld_children_percent", areas[0], [group], cohort)
-            where = "AND f.time_period = ? AND list_contains(?, f.area_code)"
-            figures += self.list_figures(subject.statistic, where, row["time_period"], codes)
+            found = self.list_figures(subject.statistic, row["time_period"])
+            figures += [figure for code, figure in found.items() if code in codes]
         total = {"value": row["gld_percent"], "lower": row["lower_ci"], "upper": row["upper_ci"], "unit": "%"}
         children = {"value": row["children"], "lower": row["children_lower_ci"], "upper": row["children_upper_ci"]}
         counted = format_with_interval({**children, "unit": "children"})
@@ -361,10 +384,11 @@ class Questions:
         rows = []
         if statistic.table == "gld_headline" and statistic.measure == "gld_children_percent":
             rows = self._list_pairs(
-                "SELECT verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
-                " WHERE area_code = ? AND [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
-                *(subject.cohort, subject.area_code, statistic.levels),
+                "SELECT area_code, verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
+                " WHERE [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
+                *(subject.cohort, statistic.levels),
             )
+        rows = [row for row in rows if row["area_code"] == subject.area_code]
         if not rows or rows[0]["verdict"] is None:
             raise NotPublished("There is no official figure of England for it, so it cannot be compared with England.")
         return rows[0]
@@ -385,18 +409,21 @@ class Questions:
         """Answer how far a subject is from each target of its area."""
         answer = self.answer_figure(subject)
         rows = [row for row in self.find_target(subject) if row["verdict"] != "no figure"]
-        distances = [inference.describe_target(_build_distance(row)) for row in rows]
+        distances = self.describe_targets(rows)
         sentence = " ".join((answer.sentence, *distances))
         return replace(answer, sentence=sentence, may_conclude=[*answer.may_conclude, *distances])
+
+    def describe_targets(self, rows: Iterable[Row]) -> list[str]:
+        """Return the release page's sentence on each row of `find_target`."""
+        return [inference.describe_target(_build_distance(row)) for row in rows]
 
     def find_target(self, subject: Subject) -> list[Row]:
         """Return how far a subject is from each target of its area."""
         group = self._get_group(subject.statistic)
         if group is None or subject.statistic.measure == "gld_difference_points":
             raise NotPublished("Targets are for the good level of development of an area or a group of its children.")
-        return self._ask_macro(
-            "FROM gld_to_target(?, area := ?, cohort := ?)", group, subject.area_code, subject.cohort
-        )
+        rows = self._list_pairs("FROM gld_to_target(?, cohort := ?)", group, subject.cohort)
+        return [row for row in rows if row["area_code"] == subject.area_code]
 
 
 def list_categories(meanings: Iterable[Meaning]) -> list[list[Category]]:

@@ -56,6 +56,11 @@ class Statistic:
     opposite: bool = False
 
     @property
+    def positive(self) -> "Statistic":
+        """The statistic itself if it is the opposite of one."""
+        return replace(self, opposite=False)
+
+    @property
     def categories(self) -> str:
         """Its categories in words: `Writing, Female`; empty for all children."""
         return ", ".join(category for _, category in sorted(self.signature))

@@ -76,7 +76,7 @@ class Snapshot:
             raise NothingReleased(f"{release_dir} holds no release bundle")
         self.releases = {release.version: release for release in found}
         sums = {each.version: documents.hash_sums_file(release_dir, each.version) for each in found}
-        self.documents = documents.build_documents(found, sums)
+        self.documents = documents.build_documents(found, sums) | documents.build_quotes(release_dir, found)
         self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
         tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
@@ -166,6 +166,12 @@ class Snapshot:
                 [(_, listed)] = deque(documents.iter_release_files(self._connection.cursor(), release), maxlen=1)
                 self._files[version] = listed
         return self._files[version]
+
+    def get_quotes(self, folder: str, area: str) -> bytes:
+        """Return the document of an area's sentences, or of their proof. Raises `UnknownName`."""
+        if f"{folder}/{area}.json" not in self.documents:
+            raise UnknownName("area", area, self.areas)
+        return self.documents[f"{folder}/{area}.json"]
 
     def get_release(self, version: str) -> Release:
         """Return a release. Raises `UnknownName`."""
