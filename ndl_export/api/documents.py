@@ -289,9 +289,9 @@ def publish_api(release_dir: Path) -> None:
     for gone in {path.name for path in (place / RELEASES_FOLDER).iterdir()} - sums.keys():
         shutil.rmtree(place / RELEASES_FOLDER / gone)
     quotes = build_quotes(release_dir, found)
-    for folder in (shapes.QUOTES, shapes.PROOFS):
-        for old in (place / folder).iterdir():
-            if f"{folder}/{old.name}" not in quotes:
+    for kind in (shapes.QUOTES, shapes.PROOFS):
+        for old in (place / kind).iterdir():
+            if f"{kind}/{old.name}" not in quotes:
                 old.unlink()
     documents = build_documents(found, sums) | quotes | {MADE_FROM_FILE: whole_files.format_json(wanted)}
     for name in sorted(documents, key=lambda name: (name == INDEX, name)):

@@ -30,7 +30,8 @@ from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
-from ndl_export.tables import csv_files, geography, schema
+from ndl_export.tables import FAMILIES, csv_files, geography, schema
+from ndl_export.tables.pupil import REVIEW_FILTER
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
@@ -115,6 +116,7 @@ def build_site_files(
         "sizes": {name: number_format.format_size(len(content)) for name, content in files.items()},
         "get_address": get_address,
         "titles": {document.source: document.title for document in papers},
+        "reviews": _list_reviews(facts, tables),
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
     pages: dict[str, bytes] = {}
@@ -191,11 +193,24 @@ def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
         "schema": schema,
         "csv_nothing": csv_files.NOTHING,
         "tables": facts.tables,
+        "sources": {source for table in facts.tables.values() for source in FAMILIES[table.family].sources},
         "signing": signing,
         "database": description.DATABASE_FILE,
         "licence": description.OGL_NAME,
         "made_up": _MADE_UP,
     }
+
+
+def _list_reviews(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> list[str]:
+    """Return the health visitor reviews that any figure is published of, in the order of the tables."""
+    found: dict[str, None] = {}
+    for name, table in facts.tables.items():
+        if REVIEW_FILTER in (each.name for each in table.filters):
+            rows = tables[name].to_pydict()
+            for at, review in enumerate(rows[REVIEW_FILTER]):
+                if any(rows[measure.name][at] is not None for measure in table.measures):
+                    found.setdefault(review)
+    return list(found)
 
 
 def _label_cohorts(cohorts: Iterable[str]) -> dict[str, str]:

@@ -636,3 +636,15 @@ def test_hostile_words_stay_words(whole: Made) -> None:
 @checks.WITH_A_VALIDATOR
 def test_a_validator_finds_nothing(made: Made) -> None:
     checks.check_valid(made.site / f"{page}.html" for page in PAGES)
+
+
+def test_the_page_about_a_child_names_every_review_that_has_a_figure(made: Made) -> None:
+    rows = made.tables["health_visitor_reviews"].to_pylist()
+    shares = {row["health_review"] for row in rows if row["children_percent"] is not None}
+    [items] = [get_words(each).lower() for each in parse(made.read_page("my-child")).iter("ul") if has_records(each)]
+    assert {row["health_review"] for row in rows if row["health_review"].lower() in items} == shares
+
+
+def has_records(listed: Element) -> bool:
+    """Whether a list is of the records that are used."""
+    return "EYFS Profile" in get_words(listed)
