@@ -5,6 +5,7 @@ database, and are worded as on the release page.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -25,11 +26,11 @@ from ndl_export.answers.sentences import (
     format_with_interval,
     oppose,
 )
-from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, word_statistic
+from ndl_export.answers.vocabulary import NotPublished, Statistic, Vocabulary, list_categories, word_statistic
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.row_hashes import prove_rows
-from ndl_export.pages.number_format import capitalise, join_parts, join_words
+from ndl_export.pages.number_format import capitalise, end_sentence, join_parts, join_words
 from ndl_export.site import inference
 from ndl_export.site.figures import format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
@@ -42,6 +43,9 @@ from sources.reference.places import COUNTRY, load_places
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
 """Conclusions that no answer supports."""
+_SQL = re.compile(r"(?:; its official figures| All names)?: FROM [\w.]+\w(?: WHERE [^.]*| says [^.]*)?")
+_TOOLS = "Ask `list_releases` for areas and cohorts, and `search` for measures and groups."
+"""What replaces the hints of the macros' messages, which are queries."""
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
 """Comparisons kept in memory, each of all pairs of areas: 24,000 rows for 153 councils."""
@@ -122,8 +126,10 @@ class Questions:
         try:
             return self.published.query(sql, *values)
         except duckdb.InvalidInputException as error:
-            # The macros' own messages, which name the nearest matches.
-            raise NotPublished(str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]) from None
+            # The macros' own messages, which name the nearest matches; who asks here has tools in place of SQL.
+            said = str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]
+            plain = _SQL.sub("", said)
+            raise NotPublished(plain if plain == said else f"{end_sentence(plain)} {_TOOLS}") from None
 
     # Figures
 
@@ -307,8 +313,11 @@ class Questions:
         if one.area_code != other.area_code:
             names = self.get_area_name(one.area_code), self.get_area_name(other.area_code)
         else:
-            names = one.statistic.categories or "all children", other.statistic.categories or "all children"
-            names = f"“{names[0]}”", f"“{names[1]}”"
+            words = self.word(one), self.word(other)
+            if words[0].who != words[1].who:
+                names = f"“{words[0].who}”", f"“{words[1].who}”"
+            else:
+                names = f"“{words[0].categories}”", f"“{words[1].categories}”"
         return inference.describe_difference(names[0].rstrip(","), names[1].rstrip(","), found)
 
     def rank_areas(self, statistic: Statistic, cohort: str) -> list[Row]:
@@ -424,15 +433,6 @@ class Questions:
             raise NotPublished("Targets are for the good level of development of an area or a group of its children.")
         rows = self._list_pairs("FROM gld_to_target(?, cohort := ?)", group, subject.cohort)
         return [row for row in rows if row["area_code"] == subject.area_code]
-
-
-def list_categories(meanings: Iterable[Meaning]) -> list[list[Category]]:
-    """Return the categories that words stand for, each with its alternatives."""
-    together = [each.value for each in meanings if each.kind == "several"]
-    if together:
-        return [[category] for category in together[0]]
-    alternatives = [each.value for each in meanings if each.kind == "category"]
-    return [alternatives] if alternatives else []
 
 
 def describe_elsewhere(area: str) -> str:

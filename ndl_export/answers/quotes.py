@@ -3,7 +3,7 @@
 Each is a claim in parts, so anybody can have it judged again. What the figures cannot say is listed in words too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -70,13 +70,13 @@ class Quotes:
         return join_parts(f"Source: {self.release.citation}. Proof: {self.proof}", self.release.notice)
 
 
-def list_all_quotes(questions: Questions, area_codes: Iterable[str]) -> dict[str, Quotes]:
-    """Return the sentences about each of these areas that a current release has figures for."""
+def list_all_quotes(questions: Questions) -> dict[str, Quotes]:
+    """Return the sentences about each area that a current release has figures for."""
     if questions.published.current:
         read = partial(questions.read_subject, area=TOGETHER)
         subjects = (read(measure, groups=[group] if group else ()) for measure, group in (*_VALUES, *_COMPARED))
         questions.load_figures(subject.statistic for subject in subjects)
-    found = {code: list_quotes(questions, code) for code in area_codes}
+    found = {code: list_quotes(questions, code) for code in questions.areas}
     return {code: each for code, each in found.items() if each}
 
 

@@ -163,7 +163,7 @@ def _build_files(
     with build.open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
         published = Published(connection, [release_facts.build_release(facts, tables)])
-        quotes = list_all_quotes(Questions(published), [area.code for area in facts.areas])
+        quotes = list_all_quotes(Questions(published))
     files |= build.build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
