@@ -24,7 +24,7 @@ from assets.intake import deliveries
 from assets.linkage import inputs
 from assets.linkage.arrivals import is_in_full, list_able_services, list_census_months, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import StoredPairs, open_readers
+from assets.linkage.tokens import StoredPairs, open_readers, read_last_parts
 from assets.returns import accounts
 from assets.returns.accounts import LogEntry, Made, ReturnState
 from assets.returns.row_history import Extracts, Unusual, observe
@@ -212,6 +212,7 @@ class Maker:
         self.con.register("links", links.append_column("row", numbers))
         self.con.register("census_months", list_census_months(self.extracts, Cohort(self.store.cohort)))
         self.con.register("traits", facts.derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
+        self.con.register("last_parts", read_last_parts(self.store, self.keys, self.payload))
         # the month of a review, unless it is in the future; the other sources have no date of contact
         month = (
             f"CASE WHEN review_date <= {quote_text(self.on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
@@ -233,8 +234,9 @@ class Maker:
                    coalesce(last_contact, census_month) AS last_contact, coalesce(match_probability, 1) AS probability
               FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
               JOIN traits USING (source, council, row_key)
+              LEFT JOIN last_parts USING (source, council, row_key)
               LEFT JOIN census_months ON census_months.source = sent.source AND census_months.council = sent.council
-                   AND part = {build_part_sql("row")}
+                   AND part = coalesce(last_part, {build_part_sql("row")})
             """
         )
 
