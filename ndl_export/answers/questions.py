@@ -213,7 +213,21 @@ class Questions:
         """Answer what a figure is."""
         figure = self.get_figure(subject)
         shown = oppose(figure) if subject.statistic.opposite else figure
-        return Answer(self.describe_figure(subject, figure), [figure], *self._conclude_figure(shown))
+        may, may_not = self._conclude_figure(shown)
+        return Answer(self.describe_figure(subject, figure), [figure], [*may, *self._judge_published(subject)], may_not)
+
+    def _judge_published(self, subject: Subject) -> list[str]:
+        """Return both answers about a published difference: is it more than the noise, and than noise and chance?"""
+        if subject.statistic.measure != "gld_difference_points":
+            return []
+        comparison = subject.statistic.levels[1]
+        rows = self._list_pairs("FROM gld_differences_judged(?, cohort := ?)", comparison, subject.cohort)
+        return [
+            f"For the children in this year’s data, by more than the noise: {row['more_than_noise']}. For children like"
+            f" these, by more than noise and chance: {row['more_than_noise_and_chance']}."
+            for row in rows
+            if row["area_code"] == subject.area_code and row["more_than_noise"]
+        ]
 
     def word(self, subject: Subject) -> Wording:
         """Return the words of a subject's figure."""
