@@ -58,8 +58,8 @@ def _add_parts(command: Callable[..., None]) -> Callable[..., None]:
 def check(place: str, file: Path | None, evidence: bool, **parts: Any) -> None:
     """Check a claim about published figures.
 
-    PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the
-    rule, and what can be said instead. Exit status 4 unless the claim is supported.
+    PLACE is a release directory or its address. Prints what was judged, the verdict (supported, not supported, cannot
+    be said), the rule, and what can be said instead. Exit status 4 unless the claim is supported.
     """
     stated: dict[str, Any] = {name: value for name, value in parts.items() if value}
     than = {name.removeprefix("than_"): stated.pop(name) for name in [*stated] if name.startswith("than_")}
@@ -81,7 +81,8 @@ def check(place: str, file: Path | None, evidence: bool, **parts: Any) -> None:
 
 def _describe_judgement(judgement: claims.Judgement) -> str:
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
-    return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))
+    judged = f"Judged: {judgement.judged}"
+    return "\n".join(filter(None, (judged, f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))
 
 
 @click.command()

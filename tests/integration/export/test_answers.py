@@ -243,11 +243,17 @@ def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str],
     ("measure", "groups", "wanted"),
     [
         ("GLD", ["girls"], "% of girls in Leeds had a good level of development"),
-        ("GLD", ["boys", "FSM"], "% of boys (Eligible for free school meals) in Leeds had"),
+        ("GLD", ["boys", "FSM"], "% of boys eligible for free school meals in Leeds had"),
+        ("GLD", ["EHCP", "boys"], "% of boys (Education, health and care plan) in Leeds had"),
         ("GLD", ["seen by both services"], "% of children (Seen by: Both) in Leeds had"),
         ("number of children", ["girls"], " girls in Leeds in 2024/25"),
         ("expected level", ["writing"], "% of children in Leeds were at the expected level in Writing in 2024/25"),
-        (None, ["seen by both services"], "% of children in Leeds in 2024/25 were in this group: Seen by: Both"),
+        (
+            None,
+            ["seen by both services"],
+            "% of children in Leeds were seen by both a health visitor and a setting before school in",
+        ),
+        ("number of children", ["seen by both services"], " children (Seen by: Both) in Leeds"),
     ],
 )
 def test_a_sentence_says_whom_the_figure_is_about(
