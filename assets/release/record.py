@@ -23,7 +23,7 @@ from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
 from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.planning import plan_family
-from ndl_export.bundle.read import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
+from ndl_export.facts.bundle_reader import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, index_cohort_entries

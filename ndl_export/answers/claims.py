@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ndl_export.answers.questions import Answer, Questions, Subject, is_england, oppose
+from ndl_export.answers.questions import Answer, Questions, Subject, is_england
+from ndl_export.answers.sentences import AS_GIVEN, Wording, oppose
 from ndl_export.answers.vocabulary import COUNTED, TOGETHER, NotPublished, Statistic
+from ndl_export.pages.number_format import format_number, join_words
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
@@ -100,12 +102,16 @@ class Claim(BaseModel):
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a claim, the rule that decides, the figures, and what can be said instead."""
+    """The verdict on a claim, the rule that decides, the figures, and what can be said instead.
+
+    `judged` is the claim as a full sentence, as it was read.
+    """
 
     verdict: str
     rule: str
     reason: str
     corrected: str = ""
+    judged: str = ""
     figures: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -136,10 +142,12 @@ def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judge
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidClaim(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    judge = _Judge(questions, stated)
     try:
-        return _Judge(questions, stated).judge()
+        judgement = judge.judge()
     except NotPublished as error:
-        return Judgement(CANNOT_BE_SAID, "not published", str(error))
+        judgement = Judgement(CANNOT_BE_SAID, "not published", str(error))
+    return replace(judgement, judged=judge.restate())
 
 
 @dataclass(frozen=True)
@@ -218,6 +226,73 @@ class _Judge:
         answer = self.questions.answer_figure(subject)
         return _decide("no area", answer, nearest="")
 
+    # The claim as it was read
+
+    def restate(self) -> str:
+        """Return the claim as a full sentence."""
+        claim, wording = self.claim, self._word()
+        if claim.added:
+            measure = "children_count" if claim.unit == "children" else "gld_children_percent"
+            wording = self._word(measure=measure, **({} if claim.area else {"area": claim.added[0]}))
+            together = f"{join_words(claim.added)} together"
+            wording = replace(wording, who=together) if claim.area else replace(wording, area=together)
+        sentences = []
+        if claim.rank is not None or claim.comparison in ("highest", "lowest"):
+            sentences.append(wording.rank(claim.rank or 1, "lowest" if claim.comparison == "lowest" else "highest"))
+        elif claim.comparison:
+            sentences.append(wording.compare(claim.comparison, self._word_other(), self._describe_size()))
+        if claim.target:
+            sentences.append(wording.judge_target(self._describe_target(), claim.target))
+        if claim.value is not None or not sentences:
+            low, high = (format_number(end, 1) for end in claim.interval or (0, 0))
+            ends = f" (95% interval {low} to {high})" if claim.interval else ""
+            sentences.insert(0, wording.state(self._quote(claim.value, claim.unit or wording.unit), ends))
+        words = {"The cause given": claim.cause, "The time given": claim.forecast, "The child": claim.child}
+        return " ".join((*sentences, *(f"{what}: “{each}”." for what, each in words.items() if each)))
+
+    def _word(self, **changed: Any) -> Wording:
+        """Return the words of what the claim is about, as they were given if the releases do not have it."""
+        claim = self.claim.model_copy(update=changed)
+        is_national = claim.area is None or is_england(claim.area)
+        area = "England" if claim.area else "an area that is not named"
+        try:
+            wording = self.questions.word(self._read_subject(**changed | ({"area": TOGETHER} if is_national else {})))
+            return replace(wording, area=area) if is_national else wording
+        except NotPublished:
+            cohort = claim.cohort or Cohort(max(self.questions.published.current, default="000001")).label
+            who, did = join_words(claim.groups) or "children", f"“{claim.measure}”"
+            return Wording(AS_GIVEN, who, did, "", area if is_national else str(claim.area), cohort, claim.unit or "")
+
+    def _word_other(self) -> Wording:
+        changed = (self.claim.than or Other()).model_dump(exclude_none=True)
+        if self.claim.comparison in _CHANGES and "cohort" not in changed:
+            before = self._find_previous_cohort()
+            return replace(self._word(**changed), cohort=Cohort(before).label if before else "the cohort before")
+        return self._word(**changed)
+
+    def _quote(self, value: float | None, unit: str) -> str:
+        """Return a value as it is quoted: `nearly 60%`, `between 50% and 60%`."""
+        if value is None:
+            return "a share" if unit == "%" else "a number"
+        about = "" if self.claim.about == "exactly" else f"{self.claim.about} "
+        decimals = self._count_decimals(value)
+        suffix = {"%": "%", "pp": " percentage points", "points": " percentage points"}.get(unit, "")
+        least = f"between {self.claim.least:g}{suffix} and " if self.claim.least is not None else about
+        return f"{least}{value:,.{decimals}f}{suffix}"
+
+    def _describe_size(self) -> str:
+        claim = self.claim
+        sizes = ((claim.points, "points"), (claim.percent, "%"))
+        stated = [f"by {self._quote(size, unit)}" for size, unit in sizes if size is not None]
+        return " and ".join([*stated, *([f"{claim.times:g} times as much"] if claim.times is not None else [])])
+
+    def _describe_target(self) -> str:
+        try:
+            rows = self.questions.find_target(self._read_subject())
+        except NotPublished:
+            return "a good level of development"
+        return join_words(f"{row['target_percent']:g}% by {row['target_year']} ({row['target']})" for row in rows)
+
     # Values
 
     def _judge_value(self, subject: Subject) -> Judgement:
@@ -269,10 +344,12 @@ class _Judge:
 
     def _get_precision(self, stated: float) -> float:
         """Return half a unit of the last decimal place of a stated number."""
-        decimals = self.claim.decimals
-        if decimals is None:
-            decimals = len(f"{stated:.10f}".rstrip("0").partition(".")[2])
-        return float(0.5 * 10.0**-decimals + 1e-9)
+        return float(0.5 * 10.0 ** -self._count_decimals(stated) + 1e-9)
+
+    def _count_decimals(self, stated: float) -> int:
+        """Return the decimals that a number is quoted with."""
+        written = len(f"{stated:.10f}".rstrip("0").partition(".")[2])
+        return written if self.claim.decimals is None else self.claim.decimals
 
     def _judge_england_value(self) -> Judgement:
         together = self._read_subject(area=TOGETHER)

@@ -15,11 +15,20 @@ from typing import Any
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE
+from ndl_export.analyst_db.facts import get_unit
 from ndl_export.answers.published import Published, Row
-from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, describe_statistic
+from ndl_export.answers.sentences import (
+    Wording,
+    format_ends,
+    format_interval,
+    format_value,
+    format_with_interval,
+    oppose,
+)
+from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, word_statistic
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
-from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.row_hashes import prove_rows
 from ndl_export.pages.number_format import capitalise, join_parts, join_words
 from ndl_export.site import inference
 from ndl_export.site.figures import format_signed
@@ -180,30 +189,29 @@ class Questions:
         shown = oppose(figure) if subject.statistic.opposite else figure
         return Answer(self.describe_figure(subject, figure), [figure], *self._conclude_figure(shown))
 
+    def word(self, subject: Subject) -> Wording:
+        """Return the words of a subject's figure."""
+        words = word_statistic(subject.statistic)
+        measure = self.vocabulary.tables[subject.statistic.table].get_measure(subject.statistic.measure)
+        area, cohort = self.get_area_name(subject.area_code), Cohort(subject.cohort).label
+        return Wording(**words, area=area, cohort=cohort, unit=get_unit(measure))
+
     def describe_figure(self, subject: Subject, figure: dict[str, Any]) -> str:
         """Return a figure as a sentence, with its interval and flag."""
-        statistic = subject.statistic
-        shown = figure if not statistic.opposite else oppose(figure)
-        words = describe_statistic(statistic) | {
-            "area": self.get_area_name(subject.area_code),
-            "cohort": Cohort(subject.cohort).label,
-            "value": format_value(shown),
-        }
-        about = words["said"].format(**words)
-        if statistic.opposite:
-            about = about.replace(" had a ", " did not have a ").replace(" were at ", " were not at ")
+        wording = self.word(subject)
+        shown = oppose(figure) if subject.statistic.opposite else figure
         if figure["value"] is None:
-            whose = f"{words['categories']} in {words['area']} in {words['cohort']}"
+            whose = f"{wording.categories} in {wording.area} in {wording.cohort}"
             return f"There is no figure for {whose}: {figure['flag_meaning']}."
         flag = f" [{figure['flag']}: {figure['flag_meaning']}]" if figure["flag"] else ""
-        return f"{capitalise(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
+        return wording.state(format_value(shown), f"{format_interval(shown)}{flag}")
 
     def _conclude_figure(self, figure: dict[str, Any]) -> tuple[list[str], list[str]]:
         if figure["value"] is None:
             return _list_conclusions("no figure")
         kinds = ["figure" if figure["lower"] is not None else "no interval"]
         kinds += ["uncertain"] if figure["flag"] == Flag.UNRELIABLE else []
-        return _list_conclusions(*kinds, **_format_ends(figure))
+        return _list_conclusions(*kinds, **format_ends(figure))
 
     def find_difference(self, one: Subject, other: Subject) -> inference.Difference | str:
         """Return the difference of two subjects, or the reason why there is none."""
@@ -345,7 +353,7 @@ class Questions:
         about = f"{row['area_name']}, {row['child_group']}, {Cohort(row['time_period']).label}"
         sentence = f"{about}: {format_with_interval(total)}, of {counted}."
         added = row["gld_percent"], row["children"]
-        return Answer(sentence, figures, *_list_conclusions("sum", **_format_ends(total)), added=added)
+        return Answer(sentence, figures, *_list_conclusions("sum", **format_ends(total)), added=added)
 
     def find_beside_england(self, subject: Subject) -> Row:
         """Return the comparison of a good level of development with England's official figure."""
@@ -408,40 +416,6 @@ def describe_elsewhere(area: str) -> str:
 def is_england(area: str) -> bool:
     """Return whether an area is the whole country, which no release is about."""
     return area.strip().lower() in (name.lower() for name in COUNTRY)
-
-
-def oppose(figure: dict[str, Any]) -> dict[str, Any]:
-    """Return a figure with 100% less its percentage, and its interval to match."""
-    turned = {"value": figure["value"], "lower": figure["upper"], "upper": figure["lower"]}
-    return figure | {name: None if value is None else round(100 - value, 2) for name, value in turned.items()}
-
-
-def format_value(figure: dict[str, Any]) -> str:
-    """Return a figure with its unit: `64.8%`, `12.1 points`, `1,685`, `13.7`."""
-    value, unit = figure["value"], figure["unit"]
-    if value is None:
-        return "no figure"
-    if unit == "%":
-        return f"{value:.1f}%"
-    if unit == "pp":
-        return f"{format_signed(value)} points"
-    return f"{value:,.0f}" if isinstance(value, int) or unit in ("children", "responses") else f"{value:.1f}"
-
-
-def _format_ends(figure: dict[str, Any]) -> dict[str, str]:
-    """Return the ends of the interval with their unit."""
-    return {end: format_value({**figure, "value": figure[end]}) for end in ("lower", "upper")}
-
-
-def format_interval(figure: dict[str, Any]) -> str:
-    """Return the interval in brackets after a space; empty if there is none."""
-    return "" if figure["lower"] is None else f" (95% interval {' to '.join(_format_ends(figure).values())})"
-
-
-def format_with_interval(figure: dict[str, Any]) -> str:
-    """Return a figure with its unit and its interval: `64.8% (95% interval 64.7% to 64.8%)`."""
-    unit = f" {figure['unit']}" if figure["unit"] == "children" else ""
-    return f"{format_value(figure)}{unit}{format_interval(figure)}"
 
 
 def _build_distance(row: Row) -> inference.Distance:

@@ -277,25 +277,40 @@ class Index:
         return names, f"{table.title} {table.description} {table.get_measure(statistic.measure).description}"
 
 
-def describe_statistic(statistic: Statistic) -> dict[str, str]:
+_SHARE = "{value} of {who} in {area} {did} in {cohort}"
+_ANY = "{area}, {categories}, {cohort}: {value}"
+
+
+def word_statistic(statistic: Statistic) -> dict[str, str]:
     """Return the sentence that states a figure of a statistic (`said`), and words for it.
 
-    They are the children (`who`), such as `girls (First language: English)`, all `categories`, and what it measures
-    (`what`): the categories that the measure's own sentence names, or all of them if it names none.
+    They are the children (`who`), such as `girls (First language: English)`, what they did (`did`), and all
+    `categories`.
     """
-    stated = _STATED["measures"].get(statistic.measure, {"said": "{area}, {categories}, {cohort}: {value}"})
+    stated = _STATED["measures"].get(statistic.measure, {"said": _ANY})
     words = {
         label: f"{label}: {category}" if label in _WITH_LABEL else category
         for label, category in sorted(statistic.signature)
     }
     measured = [label for label in words if label in stated.get("what", ())]
     noun = _STATED["nouns"].get(words.get("Sex"), "children")
-    groups = [words[label] for label in words if label not in measured and (label != "Sex" or noun == "children")]
+    groups = [label for label in words if label not in measured and (label != "Sex" or noun == "children")]
+    of = dict(statistic.signature)
+    described = {label: _STATED["children"].get(f"{label}: {of[label]}") for label in groups}
+    noun = " ".join((noun, *filter(None, described.values())))
+    groups = [words[label] for label in groups if not described[label]]
+    named = {"what": ", ".join(words[label] for label in measured) or statistic.categories}
+    named |= {"categories": statistic.categories or "all children"}
+    who = stated.get("who", "{who}").format(who=f"{noun} ({', '.join(groups)})" if groups else noun)
+    did = stated.get("opposite" if statistic.opposite else "did", statistic.measure)
+    own = [_STATED["groups"].get(": ".join(each)) for each in statistic.signature if each[0] in measured]
+    if statistic.measure == "children_percent" and not statistic.opposite and len(own) == 1 and own[0]:
+        did = own[0]
     return {
-        "said": stated["said"],
-        "who": f"{noun} ({', '.join(groups)})" if groups else noun,
-        "what": ", ".join(words[label] for label in measured) or statistic.categories,
-        "categories": statistic.categories or "all children",
+        "said": stated.get("said", _SHARE),
+        "who": who,
+        "did": did.format(**named),
+        "categories": named["categories"],
     }
 
 

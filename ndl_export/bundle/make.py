@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build, changes
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import BundleRefused, refresh
-from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages, workbook
 from ndl_export.facts import description, missing, noisy_counts, release_facts
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER, Earlier, ReleaseFacts
+from ndl_export.facts.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.files import signing, whole_files
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums

@@ -16,8 +16,8 @@ from ndl_export.answers import claims
 from ndl_export.answers.known_publishers import UnknownPublisher
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.bundle.check_answer import NOT_CHECKED
-from ndl_export.bundle.row_hashes import check_answer as find_problems
+from ndl_export.facts.check_answer import NOT_CHECKED
+from ndl_export.facts.row_hashes import check_answer as find_problems
 from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, show_progress, stop
 
@@ -60,8 +60,8 @@ def _add_parts(command: Callable[..., None]) -> Callable[..., None]:
 def check(place: str, file: Path | None, signers: Collection[str], evidence: bool, **parts: Any) -> None:
     """Check a claim about published figures.
 
-    PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the
-    rule, and what can be said instead. Exit status 4 unless the claim is supported.
+    PLACE is a release directory or its address. Prints what was judged, the verdict (supported, not supported, cannot
+    be said), the rule, and what can be said instead. Exit status 4 unless the claim is supported.
     """
     stated: dict[str, Any] = {name: value for name, value in parts.items() if value}
     than = {name.removeprefix("than_"): stated.pop(name) for name in [*stated] if name.startswith("than_")}
@@ -84,7 +84,8 @@ def check(place: str, file: Path | None, signers: Collection[str], evidence: boo
 
 def _describe_judgement(judgement: claims.Judgement) -> str:
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
-    return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))
+    judged = f"Judged: {judgement.judged}"
+    return "\n".join(filter(None, (judged, f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))
 
 
 @click.command()

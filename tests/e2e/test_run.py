@@ -14,8 +14,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.row_numbers import RowNumbers
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
 from sources.reference.places import get_place

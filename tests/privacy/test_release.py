@@ -19,8 +19,8 @@ from assets.release.measure import measure_family, measure_release, publish_bund
 from assets.release.planning import compute_expected_accuracy
 from assets.release.record import CohortRecord, read_record
 from assets.release.tabulate import Differing, find_differing_tables
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE

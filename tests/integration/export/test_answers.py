@@ -25,9 +25,9 @@ from ndl_export.answers.mcp import build_server
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.vocabulary import Index, NotPublished
-from ndl_export.bundle.read import read_contents
-from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
+from ndl_export.facts.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
 from ndl_export.files.signing import PUBLIC_KEY_FILE, get_public_pem
 from ndl_export.tables import TABLES
 from tests.support.export.answers import build_answer
@@ -243,11 +243,17 @@ def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str],
     ("measure", "groups", "wanted"),
     [
         ("GLD", ["girls"], "% of girls in Leeds had a good level of development"),
-        ("GLD", ["boys", "FSM"], "% of boys (Eligible for free school meals) in Leeds had"),
+        ("GLD", ["boys", "FSM"], "% of boys eligible for free school meals in Leeds had"),
+        ("GLD", ["EHCP", "boys"], "% of boys (Education, health and care plan) in Leeds had"),
         ("GLD", ["seen by both services"], "% of children (Seen by: Both) in Leeds had"),
         ("number of children", ["girls"], " girls in Leeds in 2024/25"),
         ("expected level", ["writing"], "% of children in Leeds were at the expected level in Writing in 2024/25"),
-        (None, ["seen by both services"], "% of children in Leeds in 2024/25 were in this group: Seen by: Both"),
+        (
+            None,
+            ["seen by both services"],
+            "% of children in Leeds were seen by both a health visitor and a setting before school in",
+        ),
+        ("number of children", ["seen by both services"], " children (Seen by: Both) in Leeds"),
     ],
 )
 def test_a_sentence_says_whom_the_figure_is_about(

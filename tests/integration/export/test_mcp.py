@@ -12,7 +12,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from ndl_export.bundle.row_hashes import check_answer
+from ndl_export.facts.row_hashes import check_answer
 from tests.support import PROJECT, areas, find_free_port, waiting
 from tests.support.daily import mark_slow_after
 

@@ -16,9 +16,9 @@ from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.tabulate import Differing, find_differing_tables
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import KeyRing
 from privacy.release import ledger, policy, session

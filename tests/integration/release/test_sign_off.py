@@ -17,8 +17,8 @@ from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.release import decision_sheet, fix_release, measure as measuring, planning, sign_off
 from assets.release.measure import measure_release, publish_bundle
 from ndl_export.bundle import make, release_directory
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import InvalidPublisher, list_versions
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import canonical, child_table, ledger, session, statement

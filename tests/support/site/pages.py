@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.analyst_db.build import build_database, open_analyst_database
-from ndl_export.bundle import checks, read, release_directory
+from ndl_export.bundle import checks, release_directory
 from ndl_export.bundle.make import write_bundle
+from ndl_export.facts import bundle_reader
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site.inference import Conclusions, query_conclusions
 from ndl_export.site.pages import build_site_files
@@ -50,7 +51,7 @@ class Made:
     @property
     def others(self) -> dict[str, bytes]:
         """Return the other files in the bundle by name, except checksums and signature."""
-        files = read.read_contents(self.site.parent)
+        files = bundle_reader.read_contents(self.site.parent)
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def render_pages(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:

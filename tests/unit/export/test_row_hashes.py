@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given, strategies as st
 
-from ndl_export.bundle.check_answer import find_problems
-from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes, check_answer, prove_rows
+from ndl_export.facts.check_answer import find_problems
+from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes, check_answer, prove_rows
 from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, UnusableKey, get_public_pem
 from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import build_csv_files
