@@ -5,11 +5,13 @@
 - A command that a test runs in its own process does not say how long it takes: what it says is compared.
 - absl, which comes with mbi, closes what was standard error when it was imported, as soon as logging is set up anew. In
   a test that would be pytest's own file, and every test after it would fail; so it is told of the real one.
+- Keys of publishers are remembered in a folder of the tests, not in that of whoever runs them.
 - A shell that starts the tests in the background has them ignore SIGINT, and Dagster then makes a run ignore SIGTERM as
   well: processes that a test ends would run on for ever. Here SIGINT interrupts, however the tests are started.
 """
 
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -42,3 +44,8 @@ def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def keys(key_folder: Path) -> KeyRing:
     return KeyRing.load(key_folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))

@@ -6,10 +6,10 @@ that can be said.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,13 +23,31 @@ from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_BE_SAID = "supported", "not supported", "cannot be said"
-_TOLERANCE = 2.0
-"""Percentage points by which a figure may differ from a simple fraction or an approximate percentage quoted for it."""
-_NEAR = 4.0
-"""Percentage points below or above a quoted percentage that `nearly` and `just over` allow."""
 LONGEST_NAME = 200
 """Longest name or phrase of a claim, in characters."""
 _CHANGES = ("rose", "fell", "unchanged")
+_RELATIVE = 0.03
+"""Share of a number by which a figure may differ from it if it is quoted as about, nearly or just over."""
+_ANY_CLAIM = frozenset(("area", "cohort", "group", "measure", "release"))
+_SIZES = frozenset(("points", "percent", "times"))
+_NUMBERS = frozenset(("value", *_SIZES))
+_OF_NUMBERS = frozenset(("about", "decimals"))
+_OF_VALUES = frozenset(("value", "unit", "least", *_OF_NUMBERS))
+_DIRECTED = frozenset(("comparison", "than", *_SIZES, *_OF_NUMBERS))
+_JUDGED: dict[str, frozenset[str]] = {
+    "value": _OF_VALUES | {"interval"},
+    "added": _OF_VALUES | {"added"},
+    "target": frozenset(("target",)),
+    "rank": frozenset(("rank",)),
+    **dict.fromkeys(("highest", "lowest"), frozenset(("comparison", "rank"))),
+    **dict.fromkeys(("higher", "lower", "rose", "fell"), _DIRECTED),
+    **dict.fromkeys(("same", "unchanged"), frozenset(("comparison", "than"))),
+}
+"""Parts that are judged in a claim of each kind, with those of any claim. Any other part that is given is refused."""
+_ROUNDING = 1e-9
+"""Error of binary fractions, so that 0.3 is three tenths."""
+_REFUSED = ("child", "cause", "forecast")
+"""Parts with which a claim is refused, whatever else it says."""
 
 
 class InvalidClaim(ValueError):
@@ -48,7 +66,7 @@ class Other(BaseModel):
 class Claim(BaseModel):
     """A claim: a figure with a value, a comparison, a rank or a target."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME)
+    model_config = ConfigDict(extra="forbid", str_max_length=LONGEST_NAME, allow_inf_nan=False)
     area: str | None = Field(default=None, description="A council, an area of several, or 'all councils'.")
     cohort: str | None = Field(
         default=None, description="School year in which Reception ended: '2024/25'; else the newest."
@@ -77,7 +95,7 @@ class Claim(BaseModel):
     points: float | None = Field(default=None, description="Size of the difference in percentage points.")
     percent: float | None = Field(default=None, description="Size of the difference in per cent.")
     times: float | None = Field(default=None, description="Size of the difference as a multiple.")
-    rank: int | None = Field(default=None, description="Place among councils.")
+    rank: int | None = Field(default=None, ge=1, description="Place among councils.")
     added: list[str] = Field(default=[], max_length=200, description="Areas or groups whose sum is claimed.")
     target: Literal["met", "not met"] | None = Field(default=None, description="Whether the target was met.")
     cause: str | None = Field(default=None, description="The words that say why it is so: always refused.")
@@ -93,6 +111,36 @@ class Claim(BaseModel):
             return stated
         read = {"value": found[1].replace(",", ""), "decimals": len(found[2] or "")}
         return {**({"unit": "%"} if found[3] else {}), **read, **{k: v for k, v in stated.items() if k != "value"}}
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        """Raise ValueError for a part that would not be judged: without it, the claim would be another one."""
+        given = {name for name, of in type(self).model_fields.items() if getattr(self, name) != of.default}
+        if given & {*_REFUSED}:
+            return self
+        if unfit := given - _ANY_CLAIM - _JUDGED[self.kind]:
+            raise ValueError(
+                f"{', '.join(sorted(unfit))}: not part of a claim of the kind {self.kind!r}; claim it apart"
+            )
+        if (lost := given & (_OF_VALUES - {"value"})) and not given & _NUMBERS:
+            raise ValueError(f"{', '.join(sorted(lost))}: there is no number that it could be about")
+        if len(given & _SIZES) > 1 or given >= {"about", "least"}:
+            raise ValueError("the number is stated in two ways; claim each apart")
+        numbers = [each for each in (getattr(self, name) for name in _NUMBERS) if each is not None]
+        if self.decimals is not None and any(round(each, self.decimals) != each for each in numbers):
+            raise ValueError("decimals: the number has more")
+        other = self.than.model_dump(exclude_none=True) if self.than else {}
+        if self.comparison in _CHANGES and other.keys() - {"cohort"}:
+            raise ValueError("than: a change is between cohorts")
+        if is_england(other.get("area", "")) and len(other) > 1:
+            raise ValueError("than: England’s official figure is of all children in the same cohort")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The kind of the claim, which decides what else is judged: a key of `_JUDGED`."""
+        stated = "added" if self.added else "target" if self.target else self.comparison
+        return stated or ("rank" if self.rank is not None else "value")
 
     @property
     def groups(self) -> list[str]:
@@ -129,10 +177,20 @@ def _decide(rule: str, answer: Answer | None = None, verdict: str = "", **words:
     return Judgement(verdict or usual, rule, reason.format(**words), *evidence)
 
 
-def _find_worst(judgements: Sequence[Judgement]) -> Judgement:
-    """Return the judgement that decides: a claim is supported only if every part of it is."""
-    order = (NOT_SUPPORTED, CANNOT_BE_SAID, SUPPORTED)
-    return min(judgements, key=lambda each: order.index(each.verdict))
+def agrees(value: float, stated: float, decimals: int, about: str) -> bool:
+    """Return whether a figure is a number that is stated with some decimals, exactly or as `about` says.
+
+    A number that is not exact may be off by a share of itself, and by half of its last place at most: 0.5 for 61, and
+    30 for 1,000.
+    """
+    if about == "exactly":
+        return abs(value - stated) <= 0.5 * 10.0**-decimals + _ROUNDING
+    whole = f"{abs(stated):.0f}"
+    # The zeros at the end of 1,000 are not places that it is stated to.
+    place = 10.0 ** (-decimals or len(whole) - len(whole.rstrip("0")))
+    off = min(_RELATIVE * abs(stated), place / 2) + _ROUNDING
+    below, above = {"about": (off, off), "nearly": (off, -_ROUNDING), "just over": (-_ROUNDING, off)}[about]
+    return stated - below <= value <= stated + above
 
 
 def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judgement:
@@ -141,7 +199,8 @@ def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judge
         stated = claim if isinstance(claim, Claim) else Claim.model_validate(claim)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidClaim(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise InvalidClaim(where + first["msg"].removeprefix("Value error, ")) from None
     judge = _Judge(questions, stated)
     try:
         judgement = judge.judge()
@@ -159,10 +218,11 @@ class _Judge:
 
     def judge(self) -> Judgement:
         claim = self.claim
-        for rule, wording in (("child", claim.child), ("cause", claim.cause), ("forecast", claim.forecast)):
-            if wording:
+        for rule in _REFUSED:
+            if wording := getattr(claim, rule):
                 return _decide(rule, self._answer_anyway(), wording=wording)
-        if claim.release is not None and claim.release not in self.questions.published.current.values():
+        current = self.questions.published.current
+        if claim.release is not None and claim.release != current.get(self.questions.read_cohort(claim.cohort)):
             return _decide("other release", release=claim.release, held=", ".join(self.questions.published.bundles))
         if claim.added:
             return self._judge_sum()
@@ -173,20 +233,14 @@ class _Judge:
         no_start = claim.comparison in _CHANGES and not (claim.than and claim.than.cohort)
         if no_start and self._find_previous_cohort() is None:
             return _decide("one cohort", self._answer_anyway(), held=self._list_cohorts())
-        judgements = [*self._iter_judgements(self._read_subject())]
-        if not judgements:
-            return _decide("no claim")
-        return _find_worst(judgements)
-
-    def _iter_judgements(self, subject: Subject) -> Iterator[Judgement]:
-        if self.claim.value is not None:
-            yield self._judge_value(subject)
-        if self.claim.rank is not None or self.claim.comparison in ("highest", "lowest"):
-            yield self._judge_rank(subject)
-        elif self.claim.comparison:
-            yield self._judge_comparison(subject, self.claim.than or Other())
-        if self.claim.target:
-            yield self._judge_target(subject)
+        subject = self._read_subject()
+        if claim.target:
+            return self._judge_target(subject)
+        if claim.kind in ("rank", "highest", "lowest"):
+            return self._judge_rank(subject)
+        if claim.comparison:
+            return self._judge_comparison(subject, claim.than or Other())
+        return self._judge_value(subject)
 
     def _read_subject(self, **changed: Any) -> Subject:
         claim = self.claim.model_copy(update=changed)
@@ -301,50 +355,44 @@ class _Judge:
         shown = oppose(figure) if subject.statistic.opposite else figure
         if shown["value"] is None:
             return _decide("no figure", answer, meaning=figure["flag_meaning"])
+        if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
+            return _decide("unreliable", answer)
+        return self._judge_shown(shown, answer)
+
+    def _judge_shown(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
+        """Judge every part of a value: its unit, its interval and the number."""
+        claim = self.claim
         unit = "pp" if claim.unit == "points" else claim.unit
         if unit and not shown["unit"].startswith(unit):
             return _decide("unit", answer, unit=claim.unit, right=shown["unit"])
-        if figure["flag"] == Flag.UNRELIABLE and claim.interval is None:
-            return _decide("unreliable", answer)
         ends = zip((shown["lower"], shown["upper"]), sorted(claim.interval or ()), strict=False)
         if any(end is None or abs(end - limit) > 0.1 for end, limit in ends):
             return _decide("interval", answer)
-        return self._compare_value(shown, answer)
+        if claim.value is None:
+            return _decide("no claim")
+        return self._judge_number(claim.value, shown, answer)
 
-    def _compare_value(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
-        value, stated, about = shown["value"], float(self.claim.value or 0), self.claim.about
+    def _judge_number(
+        self, stated: float, shown: Mapping[str, Any], answer: Answer, rule: str = "value", slack: float = 0
+    ) -> Judgement:
+        """Judge a stated number by a figure and its interval; `rule` is that of a right number.
+
+        `slack` is what the figure may be off by its own rounding.
+        """
+        value, about, least = shown["value"], self.claim.about, self.claim.least
         lower = value if shown["lower"] is None else shown["lower"]
         upper = value if shown["upper"] is None else shown["upper"]
         if about == "more than":
             is_inside, is_certain = value > stated, lower > stated
         elif about == "less than":
             is_inside, is_certain = value < stated, upper < stated
-        elif (least := self.claim.least) is not None:
+        elif least is not None:
             is_inside, is_certain = least <= value <= stated, least <= lower and upper <= stated
         else:
-            is_inside, is_certain = False, self._judge_number(value, stated, is_count=shown["unit"] not in ("%", "pp"))
-        return _decide("value" if is_certain else "inside noise" if is_inside else "other value", answer)
-
-    def _judge_number(self, value: float, stated: float, *, is_count: bool = False) -> bool:
-        """Return whether a figure agrees with the stated number."""
-        about, near = _TOLERANCE, _NEAR
-        if is_count:
-            # For counts the limits are per cent, or half the place that the count is rounded to: 50 for 1,100.
-            digits = f"{stated:.0f}"
-            rounded = 10 ** (len(digits) - len(digits.rstrip("0"))) / 2
-            about, near = (max(each * stated / 100, rounded) for each in (_TOLERANCE, _NEAR))
-        return {
-            "exactly": abs(value - stated) <= self._get_precision(stated),
-            "about": abs(value - stated) <= about,
-            "nearly": stated - near <= value < stated,
-            "just over": stated < value <= stated + near,
-            "more than": value > stated,
-            "less than": value < stated,
-        }[self.claim.about]
-
-    def _get_precision(self, stated: float) -> float:
-        """Return half a unit of the last decimal place of a stated number."""
-        return float(0.5 * 10.0 ** -self._count_decimals(stated) + 1e-9)
+            near = (value + each for each in (0, -slack, slack))
+            decimals = self._count_decimals(stated)
+            is_inside, is_certain = False, any(agrees(each, stated, decimals, about) for each in near)
+        return _decide(rule if is_certain else "inside noise" if is_inside else "other value", answer)
 
     def _count_decimals(self, stated: float) -> int:
         """Return the decimals that a number is quoted with."""
@@ -359,11 +407,11 @@ class _Judge:
         except NotPublished:
             return _decide("england", answer)
         official = 100 - official if together.statistic.opposite else official
-        if self.claim.value is None or self.claim.comparison or self.claim.about != "exactly":
+        if self.claim.value is None or self.claim.about != "exactly":
             return _decide("england", answer)
         shown = {"value": round(official, 1), "lower": None, "upper": None, "unit": "%"}
         sentence = Answer(f"England’s official figure is {official:.1f}%. {answer.sentence}", answer.figures)
-        return self._compare_value(shown, sentence)
+        return self._judge_shown(shown, sentence)
 
     # Comparisons
 
@@ -394,10 +442,11 @@ class _Judge:
         points = abs(answer.points or 0)
         if claim.percent is not None:
             return _decide("points", answer, points=f"{points:.1f}")
-        # A published difference is taken before rates are rounded, so it may be 0.1 points off that of rounded rates.
-        near = (points + rounding for rounding in (0, -0.1, 0.1))
-        if claim.points is not None and not any(self._judge_number(each, claim.points) for each in near):
-            return _decide("other value", answer)
+        if claim.points is not None:
+            lower, upper = sorted((abs(found.lower), abs(found.upper)))
+            shown = {"value": points, "lower": lower, "upper": upper}
+            # A published difference is taken before rates are rounded, so it may be 0.1 off that of rounded rates.
+            return self._judge_number(claim.points, shown, answer, "difference", slack=0.1)
         return _decide("difference", answer)
 
     def _read_other(self, subject: Subject, than: Other) -> Subject:
@@ -405,6 +454,8 @@ class _Judge:
         if self.claim.comparison in _CHANGES:
             changed.setdefault("cohort", self._find_previous_cohort())
         other = self._read_subject(**changed)
+        if self.claim.comparison in _CHANGES and other.cohort > subject.cohort:
+            raise NotPublished("A change is from an earlier cohort: `than` is the earlier one.")
         if other == subject:
             raise NotPublished("The claim compares a figure with itself.")
         return other
@@ -434,22 +485,28 @@ class _Judge:
 
     def _judge_sum(self) -> Judgement:
         areas = [self.claim.area] if self.claim.area else []
-        added = self.claim.added
+        added, measure = self.claim.added, self._read_added_measure()
         try:
             in_areas = [self.questions.read_area(each) for each in added]
         except NotPublished:
             in_areas = []
         if not in_areas and not areas:
             return _decide("no area", nearest="")
+        if (in_areas and areas) or (not in_areas and self.claim.groups):
+            raise NotPublished("Areas are added up for a group, or groups in an area: state only one of them besides.")
         try:
             parts = (added, self.claim.groups) if in_areas else (areas, added)
             answer = self.questions.answer_sum(*parts, self.claim.cohort)
         except NotPublished as error:
             overlapping = "added up" in str(error) or "within another" in str(error)
             return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
-        if self.claim.value is None:
-            return _decide("no claim", answer)
-        percent, children = answer.added or (None, None)
-        value = children if self.claim.unit == "children" else percent
-        shown = {"value": value, "lower": None, "upper": None, "unit": "%" if value == percent else "children"}
-        return self._compare_value(shown, answer)
+        return self._judge_shown(answer.added[measure], answer)
+
+    def _read_added_measure(self) -> str:
+        """Return the measure whose sum is claimed. Raises `NotPublished` if it is not one that is added up."""
+        if self.claim.measure is None:
+            return "children_count" if self.claim.unit == "children" else "gld_children_percent"
+        found = self.questions.read_subject(self.claim.measure, TOGETHER).statistic
+        if found.measure not in ("children_count", "gld_children_percent") or found.signature or found.opposite:
+            raise NotPublished("Only children, and their good level of development, are added up.")
+        return found.measure

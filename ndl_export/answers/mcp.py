@@ -10,7 +10,8 @@ from functools import wraps
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
-from pydantic import Field
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field, create_model
 
 from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
@@ -43,26 +44,42 @@ def build_server(published: Published) -> MCPServer:
     """Return a server that offers the tools."""
     questions = Questions(published)
     tools = _Tools(questions, Index(questions.vocabulary))
-    server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS)
-    for tool in (
+    offered = (
         *(tools.list_releases, tools.search, tools.describe_table, tools.get_figures, tools.compare, tools.rank),
         *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.prove, tools.check_claim),
-    ):
-        server.add_tool(_refuse(tool), name=tool.__name__, description=tool.__doc__)
-    return server
+    )
+    return MCPServer(
+        "school-readiness",
+        title="School readiness statistics",
+        instructions=_INSTRUCTIONS,
+        tools=[_build_tool(tool, published.signature) for tool in offered],
+    )
 
 
-def _refuse(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Wrap a tool so that it returns refusals as answers, in which agents read the reason and what comes nearest."""
+def _answer_all(tool: Callable[..., dict[str, Any]], signature: str) -> Callable[..., dict[str, Any]]:
+    """Wrap a tool so that it returns refusals as answers, in which agents read the reason and what comes nearest.
+
+    Every answer says whether the signature was checked.
+    """
 
     @wraps(tool)
     def answer(*args: Any, **named: Any) -> dict[str, Any]:
         try:
-            return tool(*args, **named)
+            found = tool(*args, **named)
         except NotPublished as error:
-            return {"refused": True, "answer": str(error), "figures": []}
+            found = {"refused": True, "answer": str(error), "figures": []}
+        return found | {"signature": signature}
 
     return answer
+
+
+def _build_tool(tool: Callable[..., dict[str, Any]], signature: str) -> Tool:
+    """Return a tool that refuses arguments it does not have: without them, the answer would be about something else."""
+    built = Tool.from_function(_answer_all(tool, signature), name=tool.__name__, description=tool.__doc__)
+    known = built.fn_metadata.arg_model
+    strict = create_model(known.__name__, __base__=known, __cls_kwargs__={"extra": "forbid"})
+    metadata = built.fn_metadata.model_copy(update={"arg_model": strict})
+    return built.model_copy(update={"fn_metadata": metadata, "parameters": strict.model_json_schema(by_alias=True)})
 
 
 class _Tools:

@@ -63,8 +63,8 @@ class Answer:
     """The difference of a comparison, or the reason why there is none."""
     points: float | None = None
     """The difference of the two figures as published."""
-    added: tuple[float, float] | None = None
-    """For a sum: its percentage, and the number of children."""
+    added: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """For a sum: its percentage and the number of children with their intervals, by measure."""
 
     @property
     def verdict(self) -> str:
@@ -395,10 +395,11 @@ class Questions:
             figures += [figure for code, figure in found.items() if code in codes]
         total = {"value": row["gld_percent"], "lower": row["lower_ci"], "upper": row["upper_ci"], "unit": "%"}
         children = {"value": row["children"], "lower": row["children_lower_ci"], "upper": row["children_upper_ci"]}
-        counted = format_with_interval({**children, "unit": "children"})
+        children |= {"unit": "children"}
+        counted = format_with_interval(children)
         about = f"{row['area_name']}, {row['child_group']}, {Cohort(row['time_period']).label}"
         sentence = f"{about}: {format_with_interval(total)}, of {counted}."
-        added = row["gld_percent"], row["children"]
+        added = {"gld_children_percent": total, "children_count": children}
         return Answer(sentence, figures, *_list_conclusions("sum", **format_ends(total)), added=added)
 
     def find_beside_england(self, subject: Subject) -> Row:

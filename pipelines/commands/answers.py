@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.answers import claims
+from ndl_export.answers.known_publishers import UnknownPublisher
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.facts.check_answer import NOT_CHECKED
@@ -27,12 +28,12 @@ _LARGEST_HEAD = 16 * 2**10
 
 
 @contextmanager
-def _open_published(place: str) -> Iterator[Published]:
+def _open_published(place: str, signers: Collection[str]) -> Iterator[Published]:
     with ExitStack() as stack:
         try:
             with show_progress(f"Reading {place}"):
-                published = stack.enter_context(open_published(place))
-        except (NothingReleased, ValueError) as error:
+                published = stack.enter_context(open_published(place, signers, options.get_known_publishers()))
+        except (NothingReleased, UnknownPublisher, ValueError) as error:
             stop(str(error))
         yield published
 
@@ -53,9 +54,10 @@ def _add_parts(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("place")
 @click.option("--claim", "file", type=options.FILE, help="The claim as YAML or JSON, instead of options.")
 @_add_parts
+@options.signers
 @click.option("--evidence", is_flag=True, help="Add the evidence for the figures, for check-answer, to --json.")
 @options.as_json
-def check(place: str, file: Path | None, evidence: bool, **parts: Any) -> None:
+def check(place: str, file: Path | None, signers: Collection[str], evidence: bool, **parts: Any) -> None:
     """Check a claim about published figures.
 
     PLACE is a release directory or its address. Prints what was judged, the verdict (supported, not supported, cannot
@@ -66,7 +68,7 @@ def check(place: str, file: Path | None, evidence: bool, **parts: Any) -> None:
     stated |= {"than": than} if than else {}
     if bool(stated) == (file is not None):
         stop("give the parts of the claim either as options or with --claim", Ending.USAGE)
-    with _open_published(place) as published:
+    with _open_published(place, signers) as published:
         questions = Questions(published)
         try:
             claim = yaml.safe_load(file.read_text(encoding="utf-8")) if file else stated
@@ -74,7 +76,8 @@ def check(place: str, file: Path | None, evidence: bool, **parts: Any) -> None:
         except (claims.InvalidClaim, yaml.YAMLError) as error:
             stop(f"{file or 'the claim'}: {error}", Ending.INPUT if file else Ending.USAGE)
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
-    answer(asdict(judgement) | proof, lambda: _describe_judgement(judgement))
+    facts = asdict(judgement) | {"signature": published.signature} | proof
+    answer(facts, lambda: f"{_describe_judgement(judgement)}\n{published.signature}")
     if judgement.verdict != claims.SUPPORTED:
         end(Ending.HOLD)
 
@@ -123,7 +126,8 @@ def _describe_check(file: Path, problems: list[str], signer: Path | None) -> str
     help="stdio, for a client that starts the server, or http.",
 )
 @options.add_listening_options(8081)
-def mcp(place: str, transport: str, host: str, port: int) -> None:
+@options.signers
+def mcp(place: str, transport: str, host: str, port: int, signers: Collection[str]) -> None:
     """Serve published figures to agents (Model Context Protocol).
 
     PLACE is a release directory or its address. Tools search, compare, rank, add up, cite and check claims; every
@@ -133,7 +137,7 @@ def mcp(place: str, transport: str, host: str, port: int) -> None:
         from ndl_export.answers.mcp import build_server
     except ImportError:
         stop("the server is not installed: install the project with its extra `mcp` (`make setup` does)")
-    with _open_published(place) as published:
+    with _open_published(place, signers) as published:
         server = build_server(published)
         if transport == "stdio":
             server.run("stdio")

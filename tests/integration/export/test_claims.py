@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ndl_export.answers.claims import CANNOT_BE_SAID, NOT_SUPPORTED, SUPPORTED, InvalidClaim, check_claim
+from ndl_export.answers.claims import CANNOT_BE_SAID, NOT_SUPPORTED, SUPPORTED, InvalidClaim, agrees, check_claim
 from ndl_export.answers.published import open_published
 from ndl_export.answers.questions import Questions
 
@@ -153,11 +153,103 @@ def test_text_states_the_precision_and_the_unit_of_a_value(questions: Questions,
 
 @pytest.mark.parametrize(
     ("wrong", "field"),
-    [({"colour": "red"}, "colour"), ({"value": "many"}, "value"), ({"comparison": "nice"}, "compar")],
+    [
+        ({"colour": "red"}, "colour"),
+        ({"value": "many"}, "value"),
+        ({"comparison": "nice"}, "compar"),
+        ({"comparison": "higher", "than": {"council": "Wirral"}}, "council"),
+        ({"target": "met", "points": 3}, "points"),
+        ({"target": "met", "value": 60}, "value"),
+        ({"comparison": "highest", "points": 20}, "points"),
+        ({"comparison": "highest", "value": 60}, "value"),
+        ({"rank": 2, "than": {"area": "Wirral"}}, "than"),
+        ({"value": 60, "times": 2}, "times"),
+        ({"value": 60, "than": {"area": "Wirral"}}, "than"),
+        ({"comparison": "same", "than": {"area": "Wirral"}, "points": 0}, "points"),
+        ({"comparison": "higher", "than": {"area": "Wirral"}, "about": "nearly"}, "about"),
+        ({"comparison": "higher", "than": {"area": "Wirral"}, "unit": "%"}, "unit"),
+        ({"comparison": "higher", "than": {"area": "Wirral"}, "points": 2, "percent": 3}, "two ways"),
+        ({"comparison": "higher", "than": {"area": "England", "group": "girls"}}, "England"),
+        ({"comparison": "rose", "than": {"area": "Wirral"}}, "between cohorts"),
+        ({"value": 60, "least": 50, "about": "nearly"}, "two ways"),
+        ({"value": 57.9, "decimals": 0}, "decimals"),
+        ({"unit": "%"}, "unit"),
+        ({"added": ["girls", "boys"], "value": 60, "interval": [1, 2]}, "interval"),
+        ({"value": float("inf"), "about": "less than"}, "value"),
+    ],
 )
-def test_a_claim_of_another_form_is_refused(wrong: Parts, field: str, questions: Questions) -> None:
+def test_a_claim_of_another_form_or_with_a_part_that_is_not_judged_is_refused(
+    wrong: Parts, field: str, questions: Questions
+) -> None:
     with pytest.raises(InvalidClaim, match=field):
         check_claim(questions, LEEDS | wrong)
+
+
+@pytest.mark.parametrize(
+    ("parts", "rule"),
+    [
+        ({"area": "England", "value": "<england>", "interval": [1, 2]}, "interval"),
+        ({"area": "England", "value": "<england>", "unit": "points"}, "unit"),
+        ({"area": "England", "comparison": "rose"}, "england"),
+        ({"area": None, "added": ["Leeds", "Wirral"], "measure": "writing", "value": "<sum>"}, "not published"),
+        ({"area": None, "added": ["Leeds", "Wirral"], "measure": "not ready for school", "value": "<sum>"}, "not publ"),
+        ({"area": None, "added": ["Leeds", "Wirral"], "unit": "children", "value": "<sum children>"}, "unit"),
+        ({"area": "Leeds", "added": ["Leeds", "Wirral"], "value": "<sum>"}, "not published"),
+        ({"added": ["girls", "boys"], "group": ["FSM"], "value": "<ready>"}, "not published"),
+        ({"value": "<ready>", "release": "2025.11.0"}, "other release"),
+        ({"cohort": "2023/24", "comparison": "rose", "than": {"cohort": "2024/25"}}, "not published"),
+        ({"interval": [1, 2]}, "interval"),
+    ],
+)
+def test_every_part_of_a_claim_is_judged(
+    parts: Parts, rule: str, questions: Questions, figures: dict[str, float]
+) -> None:
+    added = questions.answer_sum(["Leeds", "Wirral"], []).added
+    england = questions.find_beside_england(questions.read_subject("GLD", "All councils"))["england"]
+    more = {"<sum>": added["gld_children_percent"]["value"], "<sum children>": added["children_count"]["value"]}
+    more |= {"<england>": round(england, 1)}
+    found = check_claim(questions, fill(parts, figures | more))
+    assert found.verdict != SUPPORTED
+    assert rule in found.rule, found.reason
+
+
+def test_a_sum_is_judged_by_its_measure(questions: Questions) -> None:
+    added = questions.answer_sum(["Leeds", "Wirral"], []).added
+    for measure, unit in (("ready for school", "%"), (None, "%"), ("number of children", "children")):
+        value = added["children_count" if unit == "children" else "gld_children_percent"]["value"]
+        parts = {"added": ["Leeds", "Wirral"], "measure": measure, "value": round(value, 1), "unit": unit}
+        assert check_claim(questions, parts).verdict == SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("about", "stated", "value", "is_right"),
+    [
+        *(("nearly", 4, 0.6, False), ("nearly", 61, 57.4, False), ("about", 1000, 675, False)),
+        *(("nearly", 4, 3.9, True), ("nearly", 61, 60.6, True), ("about", 1000, 1020, True)),
+        *(("nearly", 60, 58.4, True), ("nearly", 60, 60.1, False), ("just over", 50, 51, True)),
+        *(("just over", 50, 50, False), ("about", 1000, 1031, False), ("about", 0, 0.1, False)),
+    ],
+)
+def test_nearly_is_near(about: str, stated: float, value: float, is_right: bool) -> None:
+    assert agrees(value, stated, 0, about) == is_right
+
+
+@given(
+    stated=st.decimals(0, 10**6, places=2).map(float),
+    value=st.floats(0, 10**6),
+    decimals=st.integers(0, 2),
+    about=st.sampled_from(["about", "nearly", "just over"]),
+)
+def test_an_approximate_number_is_off_by_a_share_of_itself_and_half_of_its_last_place_at_most(
+    stated: float, value: float, decimals: int, about: str
+) -> None:
+    stated = round(stated, decimals)
+    zeros = len(f"{stated:.0f}") - len(f"{stated:.0f}".rstrip("0"))
+    most = min(0.03 * stated, 0.5 * 10.0 ** (-decimals if decimals else zeros))
+    side = {"about": True, "nearly": value < stated, "just over": value > stated}[about]
+    is_near = side and abs(value - stated) <= most
+    if abs(abs(value - stated) - most) > 1e-6 and abs(value - stated) > 1e-6:
+        assert agrees(value, stated, decimals, about) == is_near
 
 
 @given(measure=st.text(max_size=100), group=st.text(max_size=100))
