@@ -38,6 +38,7 @@ _NOT_SEARCHED = frozenset(
 )
 _COMPARISON = "Comparison"
 
+_OF_MEASURES = ("measure", "opposite")
 _NOUNS = frozenset("child children pupil kid youngster who are were is the a with".split())
 """Words that add nothing to the name of a group of children."""
 
@@ -201,7 +202,8 @@ class Vocabulary:
             known = [name for meaning, names in self._names_of.items() if meaning.kind in kinds for name in names]
             near = difflib.get_close_matches(" ".join(tokens), dict.fromkeys(known), n=3, cutoff=0.3)
             nearest = f" Nearest: {', '.join(near)}." if near else ""
-            raise NotPublished(f"The release has no {' or '.join(kinds)} called “{words}”.{nearest}")
+            what = " or ".join(dict.fromkeys("measure" if each in _OF_MEASURES else "group" for each in kinds))
+            raise NotPublished(f"The release has no {what} called “{words}”.{nearest}")
         return found
 
     def read_question(self, question: str) -> list[Statistic]:
