@@ -1,7 +1,8 @@
 """Words and what they stand for: areas, cohorts, measures and categories of the published tables.
 
 Published names come from the analyst database, and other names in common use from `analyst_db/names.yaml`,
-`tables/synonyms.yaml` and `vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one row fits the words exactly.
+`tables/synonyms.yaml` and `vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one
+row fits the words exactly.
 """
 
 import contextlib
