@@ -6,7 +6,7 @@ import click
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.release.fix_release import ReleaseOptions
+from assets.release.fix_release import ReleaseOptions, choose_request_release
 from assets.release.requests import register as book
 from assets.release.requests.check import can_be_had, check_requests
 from assets.release.requests.register import Registered, find_base_release, read_registered_requests
@@ -18,7 +18,7 @@ from pipelines.commands.console import Ending, answer, end, show, show_progress,
 from pipelines.commands.pipeline_options import add_home_option, as_installation, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.reports.document import Report, write_text
-from pipelines.run import choose_request_release, run_cohort
+from pipelines.run import run_cohort
 from privacy.doors import clock, files
 from sources.reference.cohorts import Cohort
 

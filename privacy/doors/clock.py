@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 from privacy.doors import environment
 
@@ -39,13 +40,21 @@ def today() -> dt.date:
 
 
 @contextmanager
-def hold_day() -> Iterator[None]:
-    """Keep `today` the same in a block, so that a run over midnight dates its release by one day."""
-    token = _held_day.set(today())
+def hold_day(run_id: str = "") -> Iterator[None]:
+    """Keep `today` the same in a block and, in this process, in every block of the same run, if it is named.
+
+    A run over midnight thus takes the version of its release, and every date in it, from one day.
+    """
+    token = _held_day.set(_held_day.get() or (_read_first_day(run_id) if run_id else today()))
     try:
         yield
     finally:
         _held_day.reset(token)
+
+
+@lru_cache(maxsize=8)
+def _read_first_day(run_id: str) -> dt.date:
+    return now().date()
 
 
 def read_file_time() -> float:
