@@ -22,9 +22,14 @@ SIMULATION = "The date is simulated."
 _held_day: ContextVar[dt.date | None] = ContextVar("held_day", default=None)
 
 
+def read_machine_time() -> dt.datetime:
+    """Return the machine's time in UTC, also if the date is simulated."""
+    return dt.datetime.now(dt.UTC)
+
+
 def now() -> dt.datetime:
     """Return the current time in UTC."""
-    machine_time = dt.datetime.now(dt.UTC)
+    machine_time = read_machine_time()
     simulated = environment.get_simulated_date(machine_time)
     return simulated.start + (machine_time - simulated.began) if simulated else machine_time
 
@@ -64,7 +69,7 @@ def read_file_time() -> float:
 
 def is_simulated() -> bool:
     """Return whether the date is simulated."""
-    return environment.get_simulated_date(dt.datetime.now(dt.UTC)) is not None
+    return environment.get_simulated_date(read_machine_time()) is not None
 
 
 def describe_simulation() -> str:

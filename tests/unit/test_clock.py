@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Home:
 def test_a_simulated_time_goes_on_also_in_the_processes_that_this_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SIMULATED_DATE, "2026-12-31T23:59:50")
     assert dt.timedelta(0) <= clock.now() - dt.datetime(2026, 12, 31, 23, 59, 50, tzinfo=dt.UTC) < 5 * SECOND
-    began = dt.datetime.now(dt.UTC) - 20 * SECOND
+    began = clock.read_machine_time() - 20 * SECOND
     monkeypatch.setenv(SIMULATED_DATE, f"2026-12-31T23:59:50={began.isoformat()}")
     assert NEW_YEAR + 10 * SECOND <= clock.now() < NEW_YEAR + 15 * SECOND
     assert (clock.today(), clock.format_now()[:19] >= "2027-01-01T00:00:10") == (NEW_YEAR.date(), True)
