@@ -381,6 +381,8 @@ def _check_clock(home: Home) -> Answers:
         yield State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
     else:
         yield State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded"
+    if simulated := clock.describe_simulation():
+        yield State.LOOK, simulated
     try:
         zoneinfo.ZoneInfo(TIMEZONE)
     except zoneinfo.ZoneInfoNotFoundError:
