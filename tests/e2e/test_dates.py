@@ -30,7 +30,7 @@ def test_the_demonstration_is_made_on_any_day(tmp_path: Path, start: str, zone: 
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run("synth", "--cohort", cohort, "--scale", "0.02")
+    run("synth", "--landing", "landing", "--cohort", cohort, "--scale", "0.02")
     run("run", "--cohort", cohort, "--create-keys")
     (bundle,) = (path.parent for path in (tmp_path / "home" / "release").glob("*.*.*/SHA256SUMS"))
     assert verify(bundle).ok, str(verify(bundle))
