@@ -170,15 +170,13 @@ def _iter_cohort_steps(
 def _build_release_step(
     folders: Installation, cohort: Cohort, version: str, options: fix_release.ReleaseOptions, *, spends: bool
 ) -> _Step:
-    home, councils = folders.home, list_councils(folders.landing)
+    home = folders.home
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            measure.is_release_current(
-                home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, councils, options
-            )
+            measure.is_release_current(home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, options)
             and is_database_current(home.release)
         ),
         lambda jobs: jobs.run_release(cohort.code, version, options),

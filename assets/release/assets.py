@@ -207,10 +207,9 @@ def bundle(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     version = _get_version(context)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
-    home, councils = installation.home_folder, _list_councils(installation, context.partition_key)
-    keys = installation.load_keys(KEYS_OF_RELEASE)
+    home, keys = installation.home_folder, installation.load_keys(KEYS_OF_RELEASE)
     try:
-        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version, councils)
+        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version)
     except WaitsForApproval as waiting:
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _build_verify_result(verify(find_bundle(home, version)))
@@ -220,7 +219,7 @@ def bundle(
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     # a bundle that passed is not verified again while nothing changes
     if found.ok:
-        note_sound(home, keys, version, councils)
+        note_sound(home, keys, version)
     yield _build_verify_result(found)
     missing = format_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
     for entry in missing:
