@@ -1,6 +1,5 @@
 """`readiness run`: materialises the assets in order, through the same jobs as Dagster, and shows progress."""
 
-import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from ndl_export.analyst_db.build import is_database_current
 from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
 from pipelines.commands.console import RunStopped, show_progress
 from pipelines.dagster.arriving import find_still_arriving
+from privacy.doors import clock
 from privacy.keys import INTAKE, RELEASE
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
@@ -41,6 +41,7 @@ class _Step:
     make: Callable[["Jobs"], None]
 
 
+@clock.hold_day()
 def run_cohort(
     folders: Installation,
     cohort: Cohort,
@@ -67,7 +68,7 @@ def run_cohort(
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
         for each in measured:
-            retention_policy.check_may_be_held(each, dt.date.today())
+            retention_policy.check_may_be_held(each, clock.today())
             _check_landing(folders.landing, home, each)
             arriving += find_still_arriving(folders.landing, each.code)
         late = {name.partition("/")[0] for name in arriving}
@@ -197,7 +198,7 @@ def choose_release(home: Home, cohort: Cohort) -> str:
         return str(newest[-1])
     if earlier := [Version.parse(version) for version in ledger.list_charged_releases(cohort.code)]:
         return str(max(earlier))
-    today = dt.date.today()
+    today = clock.today()
     published = {str(version) for version in list_versions(home.release)}
     number = 0
     while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.list_charged_cohorts(version):
@@ -216,7 +217,7 @@ def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
         own = {table.name for table in record.read_record(home, version).answers}
         if own == set(names):
             return version
-    today, after = dt.date.today(), Version.parse(base)
+    today, after = clock.today(), Version.parse(base)
     year, month = max((today.year, today.month), (after.year, after.month))
     number = after.number + 1 if (year, month) == (after.year, after.month) else 0
     while (version := f"{year}.{month:02d}.{number}") in begun or (home.release / version).exists():

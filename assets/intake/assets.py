@@ -5,7 +5,6 @@ a row count. Row counts are given as bands, and so is an operator's expected num
 Published numbers and counts of rules are exact.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -24,6 +23,7 @@ from assets.intake.ingest import Intake
 from assets.intake.quality import Finding
 from assets.intake.quality_report.report import ALL_EXTRACTS
 from ndl_export.pages.number_format import format_count
+from privacy.doors import clock
 from privacy.doors.counts import describe_count, describe_rows, describe_share
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract, extract_rules, people
@@ -189,7 +189,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
     landed: list[Landed] = []
     cohorts = {runs.parse_partition_key(partition)[1] for partition in context.partition_keys}
     for cohort in cohorts:  # before any file is read
-        retention_policy.check_may_be_held(Cohort(cohort), dt.date.today())
+        retention_policy.check_may_be_held(Cohort(cohort), clock.today())
     for source, partition in product(sources, context.partition_keys):
         council, cohort = runs.parse_partition_key(partition)
         try:

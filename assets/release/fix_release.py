@@ -6,7 +6,6 @@ made. A release measures its own cohort. Other cohorts are published beside it a
 of an earlier published release, which costs nothing, or measured now if no release has measured them.
 """
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +13,19 @@ from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs
 from assets.release.planning import check_accuracy, plan_family
-from assets.release.record import WHOLE, CohortRecord, ReleaseRecord, add_review, read_fixed_record, read_record, write_record
+from assets.release.record import (
+    WHOLE,
+    CohortRecord,
+    ReleaseRecord,
+    add_review,
+    read_fixed_record,
+    read_record,
+    write_record,
+)
 from assets.release.requests.register import add_requests, reuse_record
 from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions, load_publisher, load_withdrawals
 from ndl_export.tables import FAMILIES
+from privacy.doors import clock
 from privacy.release.approval import has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import CHILD
@@ -222,7 +230,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
         return
     if not read_record(store.home, version):
         # versions only rise, so a mistyped 9999.12.0 would leave none for later releases
-        parsed.check_is_new(dt.date.today())
+        parsed.check_is_new(clock.today())
     if (newest := max(known, default=parsed)) > parsed:
         raise InvalidVersion(
             f"Release {version} is older than {newest}, which was measured or published here. Versions only rise, so"

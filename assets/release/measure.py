@@ -6,7 +6,6 @@ Hashes of the bundle and of everything that decides it are kept once it is verif
 made again, because the result would be the same bytes.
 """
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from assets.release.sign_off import check_measurement, check_publication, publis
 from ndl_export.facts import release_facts as facts
 from ndl_export.files.signing import compute_fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
-from privacy.doors import files
+from privacy.doors import clock, files
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release.canonical import hash_json
@@ -112,7 +111,7 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str) -> Path:
     It is made from stored measurements, and not remade if it is current. Raises `WaitsForApproval`, keeping the bundle.
     """
     facts.Version.parse(version)
-    announce(store.home, keys, version, dt.date.today())
+    announce(store.home, keys, version, clock.today())
     if not is_bundle_current(store.home, keys, version):
         ledger = Ledger(store.home.ledger)
         # a lost, new or old ledger must not publish beside bundles that it does not know
@@ -177,5 +176,3 @@ def _hash_release(home: Home, keys: KeyRing, version: str) -> dict[str, object]:
         elif path.is_file() and path.suffix != _MADE_BY_ITSELF:
             hashes[str(path.relative_to(home.root))] = hash_file(path)
     return {"made_from": hash_json(decides), "files": hashes}
-
-

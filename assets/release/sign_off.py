@@ -8,7 +8,6 @@ revision needs its own.
 import datetime as dt
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -104,9 +103,7 @@ def check_read(read: str, now: str) -> None:
 def build_measurement_request(home: Home, version: str) -> Request:
     """Return the request to measure a release that was begun. Raises `Refused` and `NotLinked`."""
     ledger, policy, fixed = Ledger(home.ledger), load_policy(), read_fixed_record(home, version)
-    cohorts = {
-        each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, fixed[each]) for each in fixed
-    }
+    cohorts = {each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, fixed[each]) for each in fixed}
     # the ledger's place and last restore are signed, so that a copy or an older state of it cannot draw a second time
     restored = find_last_restore(home)
     return _build_request(

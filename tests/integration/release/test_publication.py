@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.release.measure import Day, announce, find_release_day
+from assets.release.bundle import Day, announce, find_release_day
 from ndl_export.facts.directory_files import Upcoming, list_upcoming
 from privacy.keys import KeyRing
 from tests.support.release.people import ANNA, BRAM, write_policy
