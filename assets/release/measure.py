@@ -71,7 +71,8 @@ def measure_release(
 def measure_family(store: CohortStore, keys: KeyRing, family: str, version: str) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Once drawn, it is read back whatever has arrived since. Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `Refused` for a table on request.
+    Once drawn, it is read back whatever has arrived since. Raises what
+    `measure_once` raises, `WaitsForApproval`, `Damaged`, and `Refused` for a table on request.
     """
     fixed, ledger = records.read_fixed_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
