@@ -95,6 +95,11 @@ def run_cohort(
     _run_steps(folders, [step for step in steps if not late or step.name == "intake"], say)
     if late:
         raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
+    if until is None:
+        for each in measured:
+            later = fix_release.describe_later_deliveries(home.get_cohort(each.code), release, arrived)
+            if later:
+                say(f"! {later}")
     return home.release / release
 
 

@@ -20,7 +20,7 @@ from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
-from assets.release.fix_release import ReleaseOptions
+from assets.release.fix_release import ReleaseOptions, describe_later_deliveries
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, note_sound, publish_bundle
 from assets.release.record import find_bundle
@@ -179,6 +179,8 @@ def measurements(
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         return
+    if later := describe_later_deliveries(store, version, _list_councils(installation, cohort)):
+        context.log.info(later)
     yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():

@@ -470,8 +470,8 @@ def _find_missing(name: str, blocks: Sequence[Block], measures: Collection[str])
         return
     filters = set(STATED_TABLES[name]["filters"])
     yield from (f"filters.csv: {each!r} is missing" for each in sorted(filters) if each not in FILTERS)
-    levels: list[set[str]] = [{axis.filter for axis in block.axes} | block.constants.keys() for block in blocks]
+    levels: list[set[str]] = [{*(axis.filter for axis in block.axes), *block.constants} for block in blocks]
     for each in sorted(set().union(*levels) - filters):
         yield f"tables.yaml: {name}: filters: {each!r} is missing"
-    for each in sorted(filters - set.intersection(*levels)):
+    for each in sorted(filters - levels[0].intersection(*levels)):
         yield f"tables.yaml: {name}: filters: {each!r} has no level in some block of the table"

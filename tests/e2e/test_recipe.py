@@ -31,7 +31,8 @@ with duckdb.connect(str(home.release / "readiness.duckdb"), read_only=True) as d
 
 def _read_snippets() -> dict[str, list[str]]:
     """Return what the recipe adds, by the file that each step names."""
-    recipe = (PROJECT / "docs" / "recipes.md").read_text().partition("## Add a published table")[2].partition("\n## ")[0]
+    recipes = (PROJECT / "docs" / "recipes.md").read_text()
+    recipe = recipes.partition("## Add a published table")[2].partition("\n## ")[0]
     steps = re.split(r"\n\d\. \*\*`(.*?)`\*\*", recipe)
     blocks = [re.findall(r"(?:^ {7}.*\n)+", text, re.MULTILINE) for text in steps[2::2]]
     return {name: list(map(textwrap.dedent, found)) for name, found in zip(steps[1::2], blocks, strict=True)}
