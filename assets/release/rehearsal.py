@@ -174,5 +174,7 @@ def _explain(error: Exception) -> str:
     """Return the message of a project's own error or, because made-up counts hide nothing, any other in full."""
     if errors.is_own(error):
         return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Put back what belongs there, and run again"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno}); please report this"

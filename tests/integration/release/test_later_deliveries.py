@@ -76,9 +76,7 @@ def test_a_charged_release_is_signed_and_published_after_a_correction_and_a_new_
     assert list_charges(home) == charged
     measure.note_sound(home, keys, VERSION)
     assert measure.is_release_current(store, keys, VERSION, ReleaseOptions())
-    monkeypatch.setattr(
-        fix_release.inputs, "read_delivery_macs", lambda *_: {f"{c}/eyfsp": "2" * 64 for c in COUNCILS}
-    )
+    monkeypatch.setattr(fix_release.inputs, "read_delivery_macs", lambda *_: {f"{c}/eyfsp": "2" * 64 for c in COUNCILS})
     assert describe_later_deliveries(store, VERSION, WITH_NEWCOMER) == (
         "Release 2026.11.0 stays as it was measured. halton/eyfsp, leeds/eyfsp came in, changed or left since then, and"
         " the next release of cohort 202425 will use what is there now."

@@ -48,7 +48,11 @@ def test_names_that_do_not_fit_the_definitions(place: tuple[str, ...], to: Any, 
         (("views", "no_table"), {"words": {}, "figure": "x"}, "short_views.yaml: views: 'no_table' is of nothing"),
         (("text_columns", "goal"), None, "short_views.yaml: text_columns: 'goal' is missing"),
         (("text_columns", "moon"), "Its phase", "short_views.yaml: text_columns: 'moon' is of nothing"),
-        (("views", "first_concern", "at_total"), [], "short_views.yaml: views: first_concern: words and at_total: 'brea"),
+        (
+            ("views", "first_concern", "at_total"),
+            [],
+            "short_views.yaml: views: first_concern: words and at_total: 'brea",
+        ),
         (("views", "gld_headline", "figure"), "x", "short_views.yaml: views: gld_headline: figure and count: 'x'"),
     ],
 )
