@@ -49,8 +49,8 @@ NEWCOMER |= dict.fromkeys(GOALS, "1")
 
 
 _STAYS = (
-    "! Release 2026.11.0 stays as it was measured. leeds/eyfsp came in, changed or left since then, and the next release"
-    " of cohort 202425 will use what is there now."
+    "! Release 2026.11.0 stays as it was measured. leeds/eyfsp came in, changed or left since then, and the next"
+    " release of cohort 202425 will use what is there now."
 )
 
 

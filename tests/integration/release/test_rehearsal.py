@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[Callable[[Home, pytest.MonkeyPatch], object], str]] = {
     ),
     "an earlier release that is damaged": (
         _damage_earlier,
-        r"/home/release/2026\.10\.0/site: No such file or directory\. Put back what belongs there",
+        r"/home/release/2026\.10\.0/site: No such file or directory\. Put back what belongs",
     ),
     "a calendar that is invalid": (_write_calendar, r"release 2026\.11\.0 names the month 2026-11, not 2026-10"),
     "a file where a folder belongs": (

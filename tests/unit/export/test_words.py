@@ -51,7 +51,7 @@ def test_names_that_do_not_fit_the_definitions(place: tuple[str, ...], to: Any, 
         (
             ("views", "first_concern", "at_total"),
             [],
-            "short_views.yaml: views: first_concern: words and at_total: 'brea",
+            "short_views.yaml: views: first_concern: words and at_total: 'b",
         ),
         (("views", "gld_headline", "figure"), "x", "short_views.yaml: views: gld_headline: figure and count: 'x'"),
     ],
