@@ -144,6 +144,16 @@ def mcp(place: str, transport: str, host: str, port: int, signers: Collection[st
             server.run("streamable-http", host=host, port=port, stateless_http=True, json_response=True)
 
 
+class _WithoutPandas:
+    """Hides pandas, which DuckDB would import to see whether an Arrow table is a data frame: 60 MB for nothing."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Raise `ModuleNotFoundError` for pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
 @click.command()
 @click.argument("release_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @options.add_listening_options(8080)
@@ -155,8 +165,7 @@ def serve(release_directory: Path, host: str, port: int, signers: Collection[str
     is: no key and no home folder. A new release or a withdrawal is noticed within seconds. Serves until Ctrl-C; the
     page at / describes the API.
     """
-    # DuckDB imports pandas, if it is there, to see whether an Arrow table is a data frame: 60 MB for nothing.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _WithoutPandas)
     try:
         from ndl_export.api.queries import Latest
         from ndl_export.api.server import run
