@@ -6,7 +6,6 @@ made. A release measures its own cohort. Other cohorts are published beside it a
 of an earlier published release, which costs nothing, or measured now if no release has measured them.
 """
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,10 +18,11 @@ from assets.release.requests.register import add_requests, reuse_record
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions, load_publisher, load_withdrawals
 from ndl_export.tables import FAMILIES
-from privacy.release.approval import has_no_signers
+from privacy.doors import clock
+from privacy.release.approval import SignOffs, has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import CHILD
-from privacy.release.policy import Account, Policy, PolicyError, load_policy
+from privacy.release.policy import Account, Policy, PolicyError, Stage, load_policy
 from sources.reference.cohorts import Cohort
 
 LEAST_SHARE = 0.001
@@ -178,6 +178,47 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Re
     return found
 
 
+def choose_release(home: Home, cohort: str) -> str:
+    """Return the version for a run that names none, so that by default a repeated run never spends again.
+
+    This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
+    release, or the first unused version of this month. A revision must name its version.
+    """
+    ledger = Ledger(home.ledger)
+    # what people have signed comes first: another version would need their signatures again
+    signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort and not each.why_not]
+    newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
+    if newest and not ledger.list_charged_cohorts(newest[-1]):
+        return str(newest[-1])
+    if earlier := [Version.parse(version) for version in ledger.list_charged_releases(cohort)]:
+        return str(max(earlier))
+    today = clock.today()
+    published = {str(version) for version in list_versions(home.release)}
+    number = 0
+    while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.list_charged_cohorts(version):
+        number += 1
+    return version
+
+
+def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
+    """Return the version for answering these requests if none is named.
+
+    This is the version that was begun for them and is not withdrawn, or the first unused one of this month after
+    `base`.
+    """
+    begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
+    for version in sorted(begun - load_withdrawals(home.release).keys(), key=Version.parse, reverse=True):
+        own = {table.name for table in read_record(home, version).answers}
+        if own == set(names):
+            return version
+    today, after = clock.today(), Version.parse(base)
+    year, month = max((today.year, today.month), (after.year, after.month))
+    number = after.number + 1 if (year, month) == (after.year, after.month) else 0
+    while (version := f"{year}.{month:02d}.{number}") in begun or (home.release / version).exists():
+        number += 1
+    return version
+
+
 def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> None:
     """Raise an error for an invalid cohort or share, or for a new version that is not above all versions used here."""
     parsed = Version.parse(version)
@@ -192,7 +233,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
         return
     if not read_record(store.home, version):
         # versions only rise, so a mistyped 9999.12.0 would leave none for later releases
-        parsed.check_is_new(dt.date.today())
+        parsed.check_is_new(clock.today())
     if (newest := max(known, default=parsed)) > parsed:
         raise InvalidVersion(
             f"Release {version} is older than {newest}, which was measured or published here. Versions only rise, so"

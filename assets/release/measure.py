@@ -36,7 +36,7 @@ from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.files.signing import compute_fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
-from privacy.doors import files
+from privacy.doors import clock, files
 from privacy.doors.environment import get_settings
 from privacy.doors.program import compute_program_sha256
 from privacy.keys import KeyRing
@@ -130,7 +130,7 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
     It is made from stored measurements, and not remade if it is current. Raises `WaitsForApproval`, keeping the bundle.
     """
     facts.Version.parse(version)
-    announce(store.home, keys, version, dt.date.today())
+    announce(store.home, keys, version, clock.today())
     if not is_bundle_current(store.home, keys, version, councils):
         ledger = Ledger(store.home.ledger)
         # a lost, new or old ledger must not publish beside bundles that it does not know
@@ -166,7 +166,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     record = statement.build_privacy_record(
         measured, ledger.list_entries(), policy, release=version, approvals=approvals
     )
-    day = find_release_day(store.home, version, dt.date.today())
+    day = find_release_day(store.home, version, clock.today())
     published_by = get_publisher(store.home, keys, version)
     record["deployment"] = statement.build_deployment(record, day.day, [published_by.name], published_by.address)
     record["registry"] = statement.build_registry_entry(record["deployment"])
@@ -292,21 +292,31 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
 
 def get_publisher(home: Home, keys: KeyRing, version: str) -> facts.Publisher:
     """Return the publisher of the release. Raises `InvalidPublisher`."""
-    return facts.load_publisher(demonstration=_is_demonstration(home, keys, version))
+    found = facts.load_publisher(demonstration=_is_demonstration(home, keys, version))
+    # the notice begins every page, document and description of a release
+    notice = " ".join(filter(None, (found.notice, clock.SIMULATION)))
+    day = read_day(home, version)
+    return found.model_copy(update={"notice": notice}) if day and day.simulated else found
 
 
 @dataclass(frozen=True)
 class Day:
-    """The publication day of a release, such as 2026-11-26, and whether it was announced."""
+    """The publication day of a release, such as 2026-11-26, and whether it was announced and is simulated."""
 
     day: str
     announced: bool = False
+    simulated: bool = False
+
+
+def read_day(home: Home, version: str) -> Day | None:
+    """Return the stored publication day of a release, if it has one."""
+    path = home.release_day(version)
+    return Day(**json.loads(path.read_bytes())) if path.exists() else None
 
 
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     """Return and store the announced day or, if none or an earlier one was announced, the day of the first bundle."""
-    path, published = home.release_day(version), home.release / version / facts.DATAPACKAGE_FILE
-    kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
+    kept, published = read_day(home, version), home.release / version / facts.DATAPACKAGE_FILE
     # a changed calendar counts only until the publication is signed
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).list_allowed(Stage.PUBLICATION, version)):
         return kept
@@ -314,9 +324,10 @@ def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
     days = (each.date for each in read_calendar(get_settings().calendar) if each.version == version and each.date)
     announced = next((day for day in days if day >= made), None)
-    found = Day((announced or made).isoformat(), announced is not None)
+    simulated = clock.is_simulated() or (kept is not None and kept.simulated)
+    found = Day((announced or made).isoformat(), announced is not None, simulated)
     if found != kept:
-        files.write_json(path, asdict(found))
+        files.write_json(home.release_day(version), asdict(found))
     return found
 
 

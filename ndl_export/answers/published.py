@@ -7,7 +7,7 @@ completely. A server may be anybody's, so what is read from it is limited.
 import contextlib
 import json
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,11 +39,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Published:
-    """A release directory and its analyst database, which is only read."""
+    """An analyst database, which is only read, its releases, oldest first, and the directory of their bundles."""
 
-    folder: Path
     connection: duckdb.DuckDBPyConnection
-    signature: str
+    releases: Sequence[Release]
+    folder: Path = Path()
+    signature: str = ""
     """A sentence on whether the signatures were checked, and with which key; every answer has it."""
 
     def query(self, sql: str, *values: Any) -> list[Row]:
@@ -62,8 +63,8 @@ class Published:
 
     @cached_property
     def bundles(self) -> dict[str, Release]:
-        """The releases as read from their bundles, by version, oldest first."""
-        return {release.version: release for release in read_releases(self.folder)}
+        """The releases by version, oldest first."""
+        return {release.version: release for release in self.releases}
 
 
 @contextlib.contextmanager
@@ -85,10 +86,11 @@ def open_published(place: str, signers: Collection[str] = (), known: Path | None
         signature = check_releases(folder, trust)
         # Built anew, because no signature covers the database of a release directory.
         connection = stack.enter_context(open_in_memory())
-        add_all(Database(connection, comments=False), read_releases(folder))
+        releases = read_releases(folder)
+        add_all(Database(connection, comments=False), releases)
         # Macros need no files, and a stranger's query must not read any.
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        yield Published(folder, connection, signature)
+        yield Published(connection, releases, folder, signature)
 
 
 def _fetch_releases(store: stores.Store, folder: Path, trust: Trust) -> None:

@@ -41,7 +41,7 @@ _COLUMNS = {
 """SQL that each parameter is compared with."""
 _LOG = logging.getLogger(__name__)
 _NEAREST = 3
-_QUERIES_AT_ONCE = 4
+_QUERIES_AT_ONCE = 2
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -79,7 +79,7 @@ class Snapshot:
         found = read_releases(release_dir)
         self.releases = {release.version: release for release in found}
         sums = {each.version: documents.hash_sums_file(release_dir, each.version) for each in found}
-        self.documents = documents.build_documents(found, sums)
+        self.documents = documents.build_documents(found, sums) | documents.build_quotes(release_dir, found)
         self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
         tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
@@ -179,6 +179,12 @@ class Snapshot:
                 [(_, listed)] = deque(documents.iter_release_files(self._connection.cursor(), release), maxlen=1)
                 self._files[version] = listed
         return self._files[version]
+
+    def get_quotes(self, folder: str, area: str) -> bytes:
+        """Return the document of an area's sentences, or of their proof. Raises `UnknownName`."""
+        if f"{folder}/{area}.json" not in self.documents:
+            raise UnknownName("area", area, self.areas)
+        return self.documents[f"{folder}/{area}.json"]
 
     def get_release(self, version: str) -> Release:
         """Return a release. Raises `UnknownName`."""

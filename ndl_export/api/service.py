@@ -118,6 +118,14 @@ def _add_documents(app: FastAPI, latest: Latest) -> None:
         page = kit.render(_TEMPLATES, "reference.html.j2", api=app.openapi(), root=_ROOT)
         return _answer(request, page.encode(), "text/html; charset=utf-8")
 
+    def answer_quotes(request: Request, area: str) -> Response:
+        return _answer(request, latest.get().get_quotes(shapes.QUOTES, area))
+
+    def answer_proof(request: Request, area: str) -> Response:
+        return _answer(request, latest.get().get_quotes(shapes.PROOFS, area))
+
+    add(f"/{shapes.QUOTES}/{{area}}.json", answer_quotes)
+    add(f"/{shapes.PROOFS}/{{area}}.json", answer_proof)
     add("/releases/{version}/index.json", answer_files)
     add("/releases/{version}/{table}/{area}.json", answer_area)
     app.get(f"{_ROOT}/schemas/{{name}}.json", summary="JSON Schema of a document")(answer_schema)

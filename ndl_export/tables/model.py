@@ -437,6 +437,8 @@ FILTERS = {row["name"]: Filter(**row) for row in read_rows(_FOLDER / "filters.cs
 """All filters, by name."""
 TOPIC_FILTER, BREAKDOWN_FILTER = FILTERS["breakdown_topic"], FILTERS["breakdown"]
 _TABLES = read_yaml(_FOLDER / "tables.yaml")
+SYNONYMS: dict[str, dict[str, list[str]]] = read_yaml(_FOLDER / "synonyms.yaml")
+"""Other names of categories, by the label of the dimension and the category."""
 
 
 def define_table(name: str, family: str, population: str, blocks: Iterable[Block], **words: str) -> Table:

@@ -1,6 +1,5 @@
 """Types of argument, and options with one meaning in every command."""
 
-import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pipelines.commands.console import Ending, stop
-from privacy.doors import environment
+from privacy.doors import clock, environment
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import load_places, resolve
@@ -59,7 +58,7 @@ def _parse_row(text: str) -> int:
 
 ROW = Checked("row", _parse_row)
 """The number of a row in its extract, given as its number in the file or in a part."""
-COHORT = Checked("cohort", Cohort.parse, lambda: list_cohort_codes(dt.date.today().year))
+COHORT = Checked("cohort", Cohort.parse, lambda: list_cohort_codes(clock.today().year))
 """A `Cohort`, in the forms that people write."""
 COUNCIL = Checked("council", lambda name: resolve(name).council, load_places)
 """The name of a council's folders, given as that name, the full name, or the DfE or ONS code."""

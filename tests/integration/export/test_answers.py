@@ -133,6 +133,30 @@ def test_verdicts_are_those_of_the_macros_and_those_of_the_opposite_turned(
         assert unready.verdict == turned[ready.verdict]
 
 
+def test_a_published_difference_has_both_answers_in_one_table(questions: Questions, published: Published) -> None:
+    """More than the noise by its own interval, and more than noise and chance by the verdict of every comparison."""
+    for comparison, group, less in (
+        ("Female less male", "Sex: Female", "Sex: Male"),
+        ("All children: area less all councils together", "Total", "Total"),
+    ):
+        rows = published.query("FROM gld_differences_judged(?)", comparison)
+        verdicts = published.query(
+            "SELECT area_code, verdict FROM gld_compared(?, ?, ?, ?, ?)"
+            " WHERE group_key = ? AND less_group_key = ? AND (less_is_all OR group_key <> less_group_key)",
+            *(group, less, group != less, NEWER, NEWER, group, less),
+        )
+        expected = {row["area_code"]: row["verdict"] for row in verdicts}
+        assert {row["area_code"]: row["more_than_noise_and_chance"] for row in rows} == expected
+        shown = [row for row in rows if row["points"] is not None]
+        assert len(shown) > 5
+        for row in shown:
+            alone = "ahead" if row["lower_ci"] > 0 else "behind" if row["upper_ci"] < 0 else "cannot say"
+            assert row["more_than_noise"] == alone or 0 in (row["lower_ci"], row["upper_ci"])
+            assert row["more_than_noise_and_chance"] in (row["more_than_noise"], "cannot say")
+    answer = questions.answer_figure(questions.read_subject(None, "Leeds", ["gender gap"]))
+    assert any("more than the noise" in each and "more than noise and chance" in each for each in answer.may_conclude)
+
+
 def test_other_measures_are_compared_by_noise_and_chance(published: Published) -> None:
     """Against the formulas, worked out anew: never narrower than 95%, and at most as wide as Bonferroni's interval."""
     levels = ["Writing", "Total", "Total"]

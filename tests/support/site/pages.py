@@ -57,7 +57,7 @@ class Made:
     def render_pages(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
         made_of = tables or self.tables
-        return build_site_files(facts, made_of, self.others, names, conclude(facts, made_of))
+        return build_site_files(facts, made_of, self.others, names, conclude(facts, made_of), {})
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +134,7 @@ def conclude(facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Conclusions:
 
 
 def _write(folder: Path, facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Path:
-    for name, content in build_site_files(facts, tables, {}, (), conclude(facts, tables)).items():
+    for name, content in build_site_files(facts, tables, {}, (), conclude(facts, tables), {}).items():
         (folder / name).write_bytes(content)
     return folder
 
