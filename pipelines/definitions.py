@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import dagster as dg
 
-from assets.catalogue.runs import BY, STOPPED, WHY, note_councils, tag_partition_range
+from assets.catalogue.runs import BY, STOPPED, WAITING, WHY, note_councils, tag_partition_range
 from assets.home import errors, software
 from assets.home.installation import Installation
 from assets.home.paths import Home
@@ -55,7 +55,7 @@ def _build_logger(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def _is_from_asset(record: logging.LogRecord) -> bool:
-    """Check whether a record comes from an asset. The reason why a step stopped is left to the end of the command."""
+    """Check whether a record comes from an asset. Why it stopped or waits is left to the end of the command."""
     event = getattr(record, "dagster_meta", {}).get("dagster_event")
     if event is not None:
         if not event.is_step_materialization:
@@ -63,7 +63,7 @@ def _is_from_asset(record: logging.LogRecord) -> bool:
         # the intake reports on all its materialisations together, in messages
         made = event.step_materialization_data.materialization
         return bool(made.description) and made.asset_key not in EXTRACTS.values()
-    return record.levelno >= logging.INFO and not _get_message(record).startswith((STOPPED, *_OF_THE_ENGINE))
+    return record.levelno >= logging.INFO and not _get_message(record).startswith((STOPPED, WAITING, *_OF_THE_ENGINE))
 
 
 def _get_message(record: logging.LogRecord) -> str:

@@ -16,6 +16,7 @@ from assets.release import record, sign_off
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, read_calendar
 from ndl_export.publish.upload import Published, publish
+from privacy.doors import clock
 from privacy.doors.environment import get_settings
 
 TIMEZONE = "Europe/London"
@@ -54,11 +55,11 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
 
     Raises `NotPublished`, and the errors of `check_to_be_sent` and `upload.publish`.
     """
-    check_may_be_published(version, dt.datetime.now(dt.UTC))
+    check_may_be_published(version, clock.now())
     # the signed checksum is passed on, because somebody could exchange the bundle before its files are read
     approved = sign_off.check_to_be_sent(home, version)
     if path := get_settings().calendar:
-        announce_upcoming(home.release, read_calendar(path), dt.date.today())
+        announce_upcoming(home.release, read_calendar(path), clock.today())
     # a bundle at that place that the ledger does not know comes from another home, or from a newer ledger
     known = partial(record.check_known, home)
     return publish(home.release, version, url, known=known, approved=approved, trusted_key=signer, tell=tell)

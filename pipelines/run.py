@@ -1,6 +1,5 @@
 """`readiness run`: materialises the assets in order, through the same jobs as Dagster, and shows progress."""
 
-import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,13 +16,11 @@ from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
 from assets.release import fix_release, measure, record
 from ndl_export.analyst_db.build import is_database_current
-from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
 from pipelines.commands.console import RunStopped, show_progress
 from pipelines.dagster.arriving import find_still_arriving
+from privacy.doors import clock
 from privacy.keys import INTAKE, RELEASE
-from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
-from privacy.release.policy import Stage
 from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
 from sources.reference.cohorts import Cohort
 
@@ -41,6 +38,7 @@ class _Step:
     make: Callable[["Jobs"], None]
 
 
+@clock.hold_day()
 def run_cohort(
     folders: Installation,
     cohort: Cohort,
@@ -61,13 +59,13 @@ def run_cohort(
         home.prepare()
         # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
         signers.note_signers(home)
-        release = version or choose_release(home, cohort)
+        release = version or fix_release.choose_release(home, cohort.code)
         series = fix_release.find_series(home.get_cohort(cohort.code), release, options)
         measured = [Cohort(code) for code in series.measured]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
         for each in measured:
-            retention_policy.check_may_be_held(each, dt.date.today())
+            retention_policy.check_may_be_held(each, clock.today())
             _check_landing(folders.landing, home, each)
             arriving += find_still_arriving(folders.landing, each.code)
         late = {name.partition("/")[0] for name in arriving}
@@ -94,6 +92,11 @@ def run_cohort(
     _run_steps(folders, [step for step in steps if not late or step.name == "intake"], say)
     if late:
         raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
+    if until is None:
+        for each in measured:
+            later = fix_release.describe_later_deliveries(home.get_cohort(each.code), release, arrived)
+            if later:
+                say(f"! {later}")
     return home.release / release
 
 
@@ -170,60 +173,17 @@ def _iter_cohort_steps(
 def _build_release_step(
     folders: Installation, cohort: Cohort, version: str, options: fix_release.ReleaseOptions, *, spends: bool
 ) -> _Step:
-    home, councils = folders.home, list_councils(folders.landing)
+    home = folders.home
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            measure.is_release_current(
-                home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, councils, options
-            )
+            measure.is_release_current(home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, options)
             and is_database_current(home.release)
         ),
         lambda jobs: jobs.run_release(cohort.code, version, options),
     )
-
-
-def choose_release(home: Home, cohort: Cohort) -> str:
-    """Return the version for a run that names none, so that by default a repeated run never spends again.
-
-    This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
-    release, or the first unused version of this month. A revision must name its version.
-    """
-    ledger = Ledger(home.ledger)
-    # what people have signed comes first: another version would need their signatures again
-    signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code and not each.why_not]
-    newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
-    if newest and not ledger.list_charged_cohorts(newest[-1]):
-        return str(newest[-1])
-    if earlier := [Version.parse(version) for version in ledger.list_charged_releases(cohort.code)]:
-        return str(max(earlier))
-    today = dt.date.today()
-    published = {str(version) for version in list_versions(home.release)}
-    number = 0
-    while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.list_charged_cohorts(version):
-        number += 1
-    return version
-
-
-def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
-    """Return the version for answering these requests if none is named.
-
-    This is the version that was begun for them and is not withdrawn, or the first unused one of this month after
-    `base`.
-    """
-    begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
-    for version in sorted(begun - load_withdrawals(home.release).keys(), key=Version.parse, reverse=True):
-        own = {table.name for table in record.read_record(home, version).answers}
-        if own == set(names):
-            return version
-    today, after = dt.date.today(), Version.parse(base)
-    year, month = max((today.year, today.month), (after.year, after.month))
-    number = after.number + 1 if (year, month) == (after.year, after.month) else 0
-    while (version := f"{year}.{month:02d}.{number}") in begun or (home.release / version).exists():
-        number += 1
-    return version
 
 
 def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:

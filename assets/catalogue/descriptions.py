@@ -34,7 +34,7 @@ ALLOWED = (
     *("expected_rows", "rules", "rules_broken"),  # published or set by the operator; counts of rules
     *("report", "dagster/row_count"),  # a path; the row count is of published tables only
     *("rows_outside_their_domain", "units_twice", "problems"),  # from checks, which must find 0
-    *("release", "path"),
+    *("release", "path", "waits"),
     *(r"rho( of \d{6})?", r"plan_sha256( of \d{6})?"),
 )
 """Patterns of the allowed metadata keys."""

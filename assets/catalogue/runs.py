@@ -21,6 +21,7 @@ import dagster as dg
 
 from assets.home.errors import translate_errors
 from assets.home.processing_log import attribute_to_run
+from privacy.doors import clock
 from sources.contracts import SourceContract
 from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import get_place, load_places
@@ -52,6 +53,11 @@ BY, WHY = "readiness/by", "readiness/why"
 RELEASE, SHARE = "readiness/release", "readiness/share"
 SPENDS_BUDGET = "spends_budget"
 
+WAITS = "readiness/waits"
+"""Tag of a run whose release waits for people: what for, and the command to give."""
+
+WAITING = "The release waits: "
+"""Start of the sentence in a run's log, and in the asset's metadata, that says the same."""
 STOPPED = "The step stopped: "
 """Start of the sentence in a run's log that gives the reason for a failed step."""
 
@@ -69,6 +75,29 @@ def parse_partition_key(key: str) -> tuple[str, str]:
     """
     cohort, council = key.split("|")
     return get_place(council).council, Cohort(cohort).code
+
+
+class WrongPartitions(Exception):
+    """Raised if the tags of a run name a partition and a range that differ."""
+
+
+def list_partition_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """Return the partition keys of a run over senders, of which the tags may name one or a range.
+
+    Raises `WrongPartitions`. A backfill of a job leaves the tags of its first partition beside those of the range, and
+    Dagster's own `partition_keys` then has the first alone.
+    """
+    named, tags = list(context.partition_keys), context.run.tags
+    if RANGE_START not in tags and RANGE_END not in tags:
+        return named
+    whole = dg.PartitionKeyRange(tags.get(RANGE_START, ""), tags.get(RANGE_END, ""))
+    keys = list(COUNCIL_COHORTS.get_partition_keys_in_range(whole, dynamic_partitions_store=context.instance))
+    if named not in (keys, keys[:1]):
+        raise WrongPartitions(
+            f"the tags of the run name the partition {', '.join(named)} and the range {whole.start} to {whole.end}:"
+            " nothing was taken in; launch it again for one of them"
+        )
+    return keys
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
@@ -144,7 +173,8 @@ def _log_errors() -> Iterator[None]:
     """Log an error in the block on a separate line, because Dagster itself shows it only between two stack traces."""
     try:
         run = _get_run()
-        with attribute_to_run(run.run_id if run else ""), translate_errors():
+        run_id = run.run_id if run else ""
+        with clock.hold_day(run_id), attribute_to_run(run_id), translate_errors():
             if run and (key := run.tags.get(PARTITION)):
                 parse_partition_key(key) if "|" in key else Cohort(key)
             yield

@@ -96,6 +96,8 @@ class Home:
     """A release's inputs for each cohort, frozen before the first charge."""
     release_day = _define_version_path("day={}.json")
     """A release's date: the announced day or, without one, the day its bundle was first built."""
+    rehearsed = _define_version_path("rehearsed={}.json")
+    """The hash of everything with which a release's last rehearsal succeeded."""
     release_made = _define_version_path("made={}.json")
     """The hashes of a release's inputs, and of its files at publication."""
     requests = _Below("restricted", "requests.jsonl")
@@ -209,8 +211,6 @@ class CohortStore:
     """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
     linkage_report = _Below("restricted", "linked", "cohort={0.cohort}", "linkage.json")
     """The linkage report as JSON. The page is `linkage.html` in the same folder."""
-    doubts = _Below("restricted", "linked", "cohort={0.cohort}", "doubts.parquet")
-    """Pairs of linked children that could be one child."""
     agreement = _Below("restricted", "linked", "cohort={0.cohort}", "agreement.parquet")
     """Agreement between each child's records, and records with too little information."""
     overlaps = _Below("restricted", "linked", "cohort={0.cohort}", "replaced.json")

@@ -4,7 +4,6 @@ A line is added before the action. `chained_log` describes how changed or remove
 names of councils and sources, MACs of files and versions, but no identifiers, row numbers or counts.
 """
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,8 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 from assets.home.paths import Home
+from assets.home.signers import check_clock
 from assets.home.software import get_software_version
 from privacy import chained_log
+from privacy.doors import clock
 from privacy.doors.locks import hold_lock
 
 Key = tuple[str, str, str]
@@ -83,10 +84,14 @@ def record(
     release: str = "",
     note: str = "",
 ) -> LogEntry:
-    """Append a line, durable on return. Raises `LogBroken` if the log was replaced since it was last written to."""
+    """Append a line, durable on return.
+
+    Raises `LogBroken` if the log was replaced since it was last written to, and `DateIsSimulated`.
+    """
+    check_clock(home)
     home.prepare()
     content = {
-        "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "time": clock.format_now(),
         "who": chained_log.get_account_name(),
         "run_id": _run_id.get(),
         "what": what.value,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
-from privacy.doors import files
+from privacy.doors import clock, files
 from privacy.keys import KeyRing
-from privacy.release.approval import note_keys, note_not_synthetic, note_people
+from privacy.release.approval import SignOffs, note_keys, note_not_synthetic, note_people, refuse_simulated_date
 from privacy.release.ledger import Ledger
 from privacy.release.policy import SignOff, format_public_key, load_policy
 
@@ -39,6 +39,16 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
         demonstration = format_public_key(own.public_key()) if own else ""
         note_keys(ledger, keys.signing_key, demonstration)
     return ledger
+
+
+def check_clock(home: Home) -> None:
+    """Raise `DateIsSimulated` if the date is simulated and the home is not a demonstration's."""
+    if clock.is_simulated() and (
+        home.first_people.exists()
+        or home.first_real_extract.exists()
+        or (home.has_ledger and not SignOffs(Ledger(home.ledger)).recorded.may_be_demonstration)
+    ):
+        refuse_simulated_date()
 
 
 def _keep(path: Path, content: Any) -> bool:

@@ -5,7 +5,6 @@ a row count. Row counts are given as bands, and so is an operator's expected num
 Published numbers and counts of rules are exact.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -24,6 +23,7 @@ from assets.intake.ingest import Intake
 from assets.intake.quality import Finding
 from assets.intake.quality_report.report import ALL_EXTRACTS
 from ndl_export.pages.number_format import format_count
+from privacy.doors import clock
 from privacy.doors.counts import describe_count, describe_rows, describe_share
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract, extract_rules, people
@@ -156,11 +156,12 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
 def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
-    home, partitions = installation.home_folder, list(map(runs.parse_partition_key, context.partition_keys))
+    home, keys = installation.home_folder, runs.list_partition_keys(context)
+    partitions = list(map(runs.parse_partition_key, keys))
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
     with home_lock.block_removals(home), home_lock.lock_senders(home, partitions):
-        stopped = _ingest_all(context, installation, sources)
+        stopped = _ingest_all(context, installation, sources, keys)
     for source in sources:
         for cohort in cohorts:
             # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
@@ -182,15 +183,17 @@ def pseudonymised_extracts(
         raise ExtractsStopped(_join_first(stopped))
 
 
-def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
+def _ingest_all(
+    context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str], partitions: Sequence[str]
+) -> list[str]:
     """Ingest each partition's extracts, log their check results, and return a sentence for each stopped extract."""
     stopped: list[str] = []
     intake = Intake(installation.landing, installation.home_folder, installation.load_keys(INTAKE))
     landed: list[Landed] = []
-    cohorts = {runs.parse_partition_key(partition)[1] for partition in context.partition_keys}
+    cohorts = {runs.parse_partition_key(partition)[1] for partition in partitions}
     for cohort in cohorts:  # before any file is read
-        retention_policy.check_may_be_held(Cohort(cohort), dt.date.today())
-    for source, partition in product(sources, context.partition_keys):
+        retention_policy.check_may_be_held(Cohort(cohort), clock.today())
+    for source, partition in product(sources, partitions):
         council, cohort = runs.parse_partition_key(partition)
         try:
             found = find(installation.landing, council, source, cohort)

@@ -15,7 +15,7 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.intake.context import Delivery, IntakeContext, Steps, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
-from assets.intake.part_reader import PartsReader, format_now
+from assets.intake.part_reader import PartsReader
 from assets.intake.parts import Part, PartStore, SortedFiles
 from assets.intake.quality import Finding, ValidationRequest, start_worker
 from assets.intake.quality_report.profile import Profile, Uncounted, count_warned_rows
@@ -24,6 +24,7 @@ from assets.intake.resolve_parts import describe, find_sent_again, hash_parts, o
 from assets.intake.suppressions import OTHER_KEYS, list_out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
+from privacy.doors import clock
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, extract_rules, people
 from sources.councils.dialect import Parts
@@ -216,7 +217,7 @@ class Intake:
             sender_mac=delivery.sender_mac,
             file_mac=delivery.mac,
             made_under=delivery.made_under,
-            taken_at=format_now(),
+            taken_at=clock.format_now(),
             headings=staged.renamed_headings,
             rows_read=staged.rows_read,
             rows_kept=kept,
@@ -294,7 +295,7 @@ class Intake:
     def _refresh_current(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
         """Return the current result as unchanged, after bringing its reports up to date."""
         store = self.home.get_extract(*landed.key)
-        again = format_now() if self._has_new_arrivals(landed) else ""
+        again = clock.format_now() if self._has_new_arrivals(landed) else ""
         if again or not has_report(self.home, current):
             last = next(iter(deliveries.read_previous(store, current.file_mac)), None)
             report_extract(self.home, current, last, again)
@@ -314,7 +315,7 @@ class Intake:
             # a file name that does not follow the naming rules may hold a child's name
             file=landed.path.name if landed.path.name in landed.name else "",
             file_mac=mac,
-            stopped_at=format_now(),
+            stopped_at=clock.format_now(),
             sentence=str(stopped),
             for_sender=stopped.for_sender,
             headings=stopped.headings,

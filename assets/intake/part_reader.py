@@ -6,7 +6,6 @@ decides.
 A row with neither belongs to the cohort in which an earlier part has its record. Other rows are set aside and counted.
 """
 
-import datetime as dt
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ from assets.intake.parts import NUMBER, Part, PartStore, Sorted, SortedFiles, co
 from assets.intake.suppressions import HeldBack
 from assets.pseudonymise import findings, split_writer, stream_extract
 from privacy import normalise, row_keys
-from privacy.doors import sealed
+from privacy.doors import clock, sealed
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, wrap_error
 from sources.extract.landing import Landed, get_size, get_state, list_cohorts
@@ -197,7 +196,7 @@ class PartsReader:
                 sender_mac="",
                 file_mac=mac,
                 arrived=1 + max(part.arrived for part in kept),  # after all kept parts, whose records it deletes
-                read_at=format_now(),
+                read_at=clock.format_now(),
                 made_under=delivery.made_under,
                 rows_deleted=moved.num_rows,
                 moved=True,
@@ -314,7 +313,7 @@ def _describe_part(
         sender_mac=delivery.sender_mac,
         file_mac=delivery.mac,
         arrived=delivery.arrived,
-        read_at=format_now(),
+        read_at=clock.format_now(),
         made_under=delivery.made_under,
         headings=staged.renamed_headings,
         rows_read=read,
@@ -327,16 +326,11 @@ def _describe_part(
     )
 
 
-def format_now() -> str:
-    """Return the current UTC time as ISO 8601, in whole seconds."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
 def split_by_first_year(found: pa.Table) -> dict[str, np.ndarray]:
     """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     # cohorts whose children are not born yet, or whose data may no longer be held, are left out
-    policy, today = get_retention(), dt.date.today()
+    policy, today = get_retention(), clock.today()
     of_year = {Cohort(code).first_year: code for code in list_cohorts() if today < policy.compute_end(Cohort(code))}
     split = {of_year[year]: numbers[years == year] for year in np.unique(years).tolist() if year in of_year}
     return split | {"": numbers[~np.isin(years, list(of_year))]}

@@ -29,7 +29,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, record
 from assets.home.retention_policy import Retention
 from assets.home.software import get_software_version
-from privacy.doors import age, files
+from privacy.doors import age, clock, files
 from privacy.doors.locks import hold_lock
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
 from privacy.release.canonical import compute_sha256
@@ -77,7 +77,7 @@ class Manifest:
 
     def compute_age(self) -> dt.timedelta:
         """Return the age of the backup."""
-        return dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(self.made_at)
+        return clock.now() - dt.datetime.fromisoformat(self.made_at)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     location = find_key_location(keys_folder) if part == "keys" else ""
     kind = f"{part}-{location}" if location else part
     # no backup is ever replaced
-    while (place := folder / f"readiness-{kind}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.age").exists():
+    while (place := folder / f"readiness-{kind}-{clock.now():%Y%m%dT%H%M%SZ}.age").exists():
         time.sleep(_LOOK_AGAIN_SECONDS)
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part == "keys":
@@ -217,7 +217,7 @@ def _read_records(home: Home) -> dict[str, bytes]:
 
 
 def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes:
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    now = clock.format_now()
     installation = keys.fingerprints["input-mac"]
     hashes = {name: compute_sha256(content) for name, content in contents.items()}
     document = Manifest(FORMAT, part, now, get_software_version(), keys.epoch, installation, hashes).encode_json()

@@ -23,7 +23,7 @@ from assets.keeping import backup
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
 from assets.release.record import read_published_charges
-from privacy.doors import files
+from privacy.doors import clock, files
 from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy
 from privacy.release.session import build_measurement_path
@@ -247,7 +247,7 @@ def _bring_up_to_date(
     if new_rows or new:
         found.to_do += remove_again(home, keys, list(new_rows), new)
     # without landing, which no backup contains
-    over = expire(home, None, keys, dt.datetime.now(dt.UTC)).held
+    over = expire(home, None, keys, clock.now()).held
     if over:
         found.done.append(f"removed, because its time is over: {len(over)} files and folders")
 

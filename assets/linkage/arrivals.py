@@ -183,22 +183,16 @@ def _is_newer(
     home: Home, landed: landing_folder.Landed, taken: ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
     """Return whether files were written after the intake last looked, even if their content is the same."""
-    if not stopped and not taken:
-        noted = PartStore(home.get_extract(*landed.key)).list_all()
-        empty = [dt.datetime.fromisoformat(part.read_at) for part in noted if not part.has_rows]
-        return not empty or _find_last_change(landed.paths) > max(empty) + _RESOLUTION
-    if stopped:
-        looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION
-    else:
-        looked_at = dt.datetime.fromtimestamp(home.get_extract(*landed.key).quality.stat().st_mtime, dt.UTC)
+    store = home.get_extract(*landed.key)
+    if not stopped and not taken and all(part.has_rows for part in PartStore(store).list_all()):
+        return True
+    # times of files alone: a clock that was put back, or a simulated date, would make old files new
+    results = [store.stopped] if stopped else [store.quality] if taken else store.parts.glob("*.json")
+    looked_at = dt.datetime.fromtimestamp(max(path.stat().st_mtime for path in results), dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
     of_others = [entry.state for entry in sorted_files.list_entries().values()]
     elsewhere = [path for path in landed.several if landing_folder.get_state(path) in of_others]
     return _find_last_change(path for path in landed.paths if path not in elsewhere) > looked_at
-
-
-_RESOLUTION = dt.timedelta(seconds=1)
-"""Stop times are recorded in whole seconds."""
 
 
 def _find_last_change(paths: Iterable[Path]) -> dt.datetime:

@@ -1,6 +1,5 @@
 """Dagster assets of the linkage: the links between rows, and the confidential table of each family, by cohort."""
 
-import datetime as dt
 from collections.abc import Iterator
 from itertools import chain
 
@@ -16,6 +15,7 @@ from assets.linkage.children import check_table, get_derivations
 from assets.linkage.inputs import hash_file, hash_program, join_names
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from ndl_export.tables import FAMILIES
+from privacy.doors import clock
 from privacy.doors.counts import describe_count
 from privacy.keys import LINKAGE
 from privacy.services import SERVICES
@@ -71,7 +71,7 @@ def _depend_on_every_council(key: dg.AssetKey) -> dg.AssetDep:
 )
 @redact_errors
 def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
-    check_may_be_held(Cohort(context.partition_key), dt.date.today())
+    check_may_be_held(Cohort(context.partition_key), clock.today())
     councils = list_councils(installation.landing)
     home, ring = installation.home_folder, installation.load_keys(LINKAGE)
     store = home.get_cohort(context.partition_key)
@@ -92,7 +92,7 @@ def _build_arrivals_check(
     context: dg.AssetExecutionContext, installation: Installation, councils: list[str]
 ) -> dg.AssetCheckResult:
     cohort = Cohort(context.partition_key)
-    found = list_arrivals(installation.landing, installation.home_folder, cohort, councils, dt.date.today())
+    found = list_arrivals(installation.landing, installation.home_folder, cohort, councils, clock.today())
     lists = {
         "missing": describe_absent_sources(found),
         "not_taken": describe_waiting_deliveries(found),

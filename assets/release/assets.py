@@ -1,8 +1,8 @@
 """Assets of the release: charged measurements, the bundle and the analyst database.
 
 A run is for the cohort of its partition; its configuration names earlier cohorts to publish beside it. The assets have
-no retry policy and no automation condition, and a run must name the release version: only a person's decision spends
-budget. A repeated run finds the stored measurement and charges nothing.
+no retry policy and no automation condition: only a person's decision spends budget. A run that names no version takes
+the one that `readiness run` would. A repeated run finds the stored measurement and charges nothing.
 """
 
 import json
@@ -14,13 +14,20 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, RELEASE as RELEASE_TAG, redact_errors, tag_release
+from assets.catalogue.runs import (
+    COHORTS,
+    RELEASE as RELEASE_TAG,
+    WAITING,
+    WAITS as WAITS_TAG,
+    redact_errors,
+    tag_release,
+)
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
-from assets.release.fix_release import ReleaseOptions
+from assets.release.fix_release import ReleaseOptions, choose_release, describe_later_deliveries
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, note_sound, publish_bundle
 from assets.release.record import find_bundle
@@ -69,7 +76,7 @@ _ACCEPTED = {
     "signature": _build_field("accept", "signature", default_value=""),
 }
 _RELEASE_CONFIG = {
-    "version": _build_field("release", "version"),
+    "version": _build_field("release", "version", is_required=False),
     "allow_missing": _build_field("release", "allow_missing", bool, default_value=False),
     "share": _build_field("release", "share", dg.Noneable(float), default_value=None),
     "with_cohorts": _build_field("release", "with_cohorts", [str], default_value=[]),
@@ -126,6 +133,15 @@ def _build_sign_off_result(
     )
 
 
+def _report_waiting(context: dg.AssetExecutionContext, key: dg.AssetKey, waiting: WaitsForApproval) -> None:
+    """Say in the log, in a tag of the run and in the asset's metadata what a release waits for: its run succeeds."""
+    words = f"{WAITING}{waiting}"
+    context.log.warning(words)
+    context.instance.add_run_tags(context.run.run_id, {WAITS_TAG: str(waiting)})
+    metadata = descriptions.check_metadata({"waits": str(waiting)})
+    context.log_event(dg.AssetObservation(key, words, partition=context.partition_key, metadata=metadata))
+
+
 _NOTHING_HELD = "every hold was accepted, or there is none"
 
 
@@ -153,11 +169,10 @@ def _build_check_result(
 def measurements(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    cohort, version, checked = context.partition_key, _get_version(context), MEASUREMENTS["pupil"]
-    config = context.op_execution_context.op_config
+    home, cohort, checked = installation.home_folder, context.partition_key, MEASUREMENTS["pupil"]
+    config, version = context.op_execution_context.op_config, _get_version(context, home)
     # a run started in the UI has no tags for its release yet, and people search the list of runs by these tags
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
-    home = installation.home_folder
     store = home.get_cohort(cohort)
     # landing is not mounted if releases run in a separate code location
     if installation.landing.is_dir():
@@ -175,10 +190,13 @@ def measurements(
         )
     except WaitsForApproval as waiting:
         held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
+        _report_waiting(context, checked, waiting)
         # waiting is not a failure: the run succeeds, its checks say what it waits for, and nobody is alerted
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         return
+    if later := describe_later_deliveries(store, version, _list_councils(installation, cohort)):
+        context.log.info(later)
     yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
@@ -205,13 +223,13 @@ def measurements(
 def bundle(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    version = _get_version(context)
+    home, keys = installation.home_folder, installation.load_keys(KEYS_OF_RELEASE)
+    version = _get_version(context, home)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
-    home, councils = installation.home_folder, _list_councils(installation, context.partition_key)
-    keys = installation.load_keys(KEYS_OF_RELEASE)
     try:
-        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version, councils)
+        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version)
     except WaitsForApproval as waiting:
+        _report_waiting(context, BUNDLE, waiting)
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _build_verify_result(verify(find_bundle(home, version)))
         return
@@ -220,7 +238,7 @@ def bundle(
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     # a bundle that passed is not verified again while nothing changes
     if found.ok:
-        note_sound(home, keys, version, councils)
+        note_sound(home, keys, version)
     yield _build_verify_result(found)
     missing = format_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
     for entry in missing:
@@ -295,17 +313,22 @@ def synthetic_children(
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=dg.DataVersion(sums))
 
 
-def _get_version(context: dg.AssetExecutionContext) -> str:
-    """Return the one version that the run names, whichever step asks. Raises `InvalidVersion`, before any charge."""
+def _get_version(context: dg.AssetExecutionContext, home: Home) -> str:
+    """Return the one version of the run, whichever step asks: as named, or as the command line chooses it.
+
+    Raises `InvalidVersion`, before any charge.
+    """
     ops = cast(Mapping[str, Any], context.run.run_config.get("ops", {}))
-    configured = [ops.get(name, {}).get("config", {}).get("version") for name in (_MEASURING, _BUNDLING)]
-    named = {version for version in configured if version}
-    if len(named) != 1:
+    configs = [ops.get(name, {}).get("config", {}) for name in (_MEASURING, _BUNDLING)]
+    named = {config["version"] for config in configs if config.get("version")}
+    if len(named) > 1:
         raise InvalidVersion(
-            f"the run names {'two release versions' if named else 'no release version'}: name one, at {_MEASURING}, or"
-            f" at {_BUNDLING} where a bundle is only written again; nothing was charged"
+            f"the run names two release versions: name one, at {_MEASURING}, or at {_BUNDLING} where a bundle is only"
+            " written again; nothing was charged"
         )
-    return str(named.pop())
+    if not named and configs[0].get("reuse"):
+        raise InvalidVersion(f"reuse makes a separate release: name its version at {_MEASURING}; nothing was charged")
+    return str(named.pop()) if named else choose_release(home, context.partition_key)
 
 
 def _list_councils(installation: Installation, cohort: str) -> list[str]:

@@ -9,7 +9,6 @@ list of holds that was read, the cohort and what each hold is about, such as the
 file brings a new hold, which nobody has accepted.
 """
 
-import datetime as dt
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record
 from assets.linkage.population_overlap import Overlap, is_replacement, read_overlaps
 from assets.release.record import read_fixed_record
 from ndl_export.facts.missing import SOURCES
-from privacy.doors import files
+from privacy.doors import clock, files
 from privacy.doors.counts import describe_row_share, describe_rows, describe_share
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
@@ -456,7 +455,7 @@ class _Delivered:
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
             due = contract.get_due_day(Cohort(self.cohort))
-            day, is_due = due.isoformat(), due < dt.date.today()
+            day, is_due = due.isoformat(), due < clock.today()
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)
                 # a source that nobody collects is not due, or every release would wait for it

@@ -37,7 +37,7 @@ from assets.returns.row_history import Unusual
 from assets.returns.team_files import TEMPLATES, WORDS
 from ndl_export.pages import kit
 from privacy import chained_log
-from privacy.doors import files
+from privacy.doors import clock, files
 from privacy.doors.sql import quote_text
 from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
 from privacy.services import SERVICES
@@ -121,7 +121,7 @@ def read_state(store: CohortStore) -> LogState:
 
 def record_entry(home: Home, entry: LogEntry) -> None:
     """Add a line to the log, and its anchor to the processing log, durably. Raises `LogBroken`."""
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    now = clock.format_now()
     # The line first: without its anchor it passes the check, while an anchor without its line stops every return.
     line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.get_account_name(), **asdict(entry)})
     processing_log.record(

@@ -1,7 +1,5 @@
 """The Dagster asset of returns, by cohort. Disabled unless the installation names a folder of sharing agreements."""
 
-import datetime as dt
-
 import dagster as dg
 
 from assets.catalogue.runs import COHORTS, redact_errors
@@ -10,6 +8,7 @@ from assets.intake.assets import RESTRICTED
 from assets.linkage.assets import LINKS
 from assets.returns.agreements import load_all
 from assets.returns.make import make_returns
+from privacy.doors import clock
 
 GROUP = "returns"
 RETURNS = dg.AssetKey([RESTRICTED, "returns"])
@@ -41,7 +40,7 @@ def returns(context: dg.AssetExecutionContext, installation: dg.ResourceParam[In
         installation.home_folder.get_cohort(context.partition_key),
         load_all(folder),
         installation.load_keys(),
-        dt.date.today(),
+        clock.today(),
     )
     for one in made:
         context.log.info(f"{one.council}/{one.source}: {one.sentence}")

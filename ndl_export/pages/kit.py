@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from ndl_export.pages import charts, number_format
+from privacy.doors import clock
 from privacy.doors.sql import quote_identifier, quote_text
 
 _OWN = Path(__file__).parent / "templates"
@@ -67,7 +68,7 @@ def make_environment(folder: Path) -> jinja2.Environment:
         "xml": lambda text: Markup(escape(text)),
         "cell": lambda text: text.replace("|", "\\|"),
     }
-    made.globals["charts"] = charts
+    made.globals |= {"charts": charts, "describe_simulation": clock.describe_simulation}
     return made
 
 

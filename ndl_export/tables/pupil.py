@@ -118,6 +118,7 @@ REVIEWS = {
     for code, name in REVIEW_NAMES.items()
 }
 """The five reviews of the Healthy Child Programme, by their code in `hv_reviews`."""
+REVIEW_FILTER = "health_review"
 
 AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
 """Measured to estimate missed links; shown in no table."""
@@ -314,7 +315,7 @@ def _iter_review_blocks(review: Attribute) -> Iterator[model.Block]:
     levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
     timing = Axis("review_timing", review.name, levels)
     for axes, topic in build_breakdowns(IMD):
-        constants = {"health_review": review.label} | topic
+        constants = {REVIEW_FILTER: review.label} | topic
         yield _counted_share(
             axes=(*axes, timing),
             constants=constants,

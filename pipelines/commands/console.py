@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from assets.home.software import pause_garbage_collection
-from privacy.doors import environment
+from privacy.doors import clock, environment
 
 if TYPE_CHECKING:
     from pipelines.reports.document import Report
@@ -242,7 +242,9 @@ def stop_for_problems(path: Path, problems: Sequence[Any], before: str = "", fac
 
 
 def check_environment() -> None:
-    """Stop if an environment variable cannot be used, and warn of those that nothing reads."""
+    """Stop if an environment variable cannot be used; warn of those that nothing reads, and of a simulated date."""
     environment.get_settings()
+    if simulated := clock.describe_simulation():
+        click.echo(f"readiness: {simulated} Today is {clock.today()} ({environment.SIMULATED_DATE})", err=True)
     for sentence in environment.list_unknown_variables():
         click.echo(f"readiness: {sentence}", err=True)

@@ -21,6 +21,7 @@ from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import add_extract_options, add_home_option
 from pipelines.reports.document import Report, write_plain, write_text
+from privacy.doors import clock
 from privacy.doors.age import read_identity
 from privacy.keys import RESTRICTED, KeyRing
 from privacy.row_keys import format_row_number, split_number
@@ -243,7 +244,7 @@ def backup(part: Part, folder: Path, recipients: tuple[str, ...], home: Home, ke
     with show_progress(f"Backing up the {part}"):
         # either code location may make a backup, so only the keys that both hold are required
         made = back_up(home, part, keys, KeyRing.load(keys, restoring.ANY_HOLDER), folder, recipients)
-    old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
+    old = list_expired_backups(folder, limit, clock.now())
     lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]
     lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
     facts = {"file": str(made), "bytes": made.stat().st_size, "past_their_time": [str(path) for path in old]}

@@ -1,6 +1,5 @@
 """Results of the linkage: `readiness link` explains them, `review` has people judge them, `returns` sends them back."""
 
-import datetime as dt
 from pathlib import Path
 
 import click
@@ -19,7 +18,7 @@ from pipelines.commands.pipeline_options import add_cohort_options, add_extract_
 from pipelines.commands.returns import returns
 from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.chained_log import read_entries
-from privacy.doors import environment, files
+from privacy.doors import clock, environment, files
 from privacy.doors.shipped import read_yaml
 from privacy.keys import EXPLANATION, REVIEW, ROWS, KeyRing
 from privacy.linkage.link import FURTHER_THRESHOLD
@@ -108,7 +107,7 @@ def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with show_progress("Linking again"):
         open_home(store.home, keys)
-        number, sheets = draw_review(store, known, ring, dt.date.today())
+        number, sheets = draw_review(store, known, ring, clock.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
     click.echo("\n".join([f"Sample {number} of cohort {store.cohort}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")

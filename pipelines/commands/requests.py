@@ -1,13 +1,12 @@
 """`readiness request`: tables on request, from the file to fill in to the release that has the table."""
 
-import datetime as dt
 from pathlib import Path
 
 import click
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.release.fix_release import ReleaseOptions
+from assets.release.fix_release import ReleaseOptions, choose_request_release
 from assets.release.requests import register as book
 from assets.release.requests.check import can_be_had, check_requests
 from assets.release.requests.register import Registered, find_base_release, read_registered_requests
@@ -19,8 +18,8 @@ from pipelines.commands.console import Ending, answer, end, show, show_progress,
 from pipelines.commands.pipeline_options import add_home_option, as_installation, require_ledger
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.reports.document import Report, write_text
-from pipelines.run import choose_request_release, run_cohort
-from privacy.doors import files
+from pipelines.run import run_cohort
+from privacy.doors import clock, files
 from sources.reference.cohorts import Cohort
 
 _MOST_ROWS = 12
@@ -84,7 +83,7 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 
     It spends nothing. Check a request first: what it would cost depends on what is measured, not on who asks.
     """
-    found = [book.register(home, each, dt.date.today()) for each in read_requests(files)]
+    found = [book.register(home, each, clock.today()) for each in read_requests(files)]
     book.publish_register(home)
     answer(
         [{"name": each.name, "asked_on": each.asked_on} for each in found],
@@ -118,7 +117,7 @@ def _format_line(each: Registered) -> str:
 def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
     try:
-        book.refuse(home, name, reason, dt.date.today())
+        book.refuse(home, name, reason, clock.today())
     except ValueError as error:
         stop(f"--reason: {error}", Ending.USAGE)
     book.publish_register(home)
@@ -132,6 +131,7 @@ def refuse(name: str, home: Home, reason: str) -> None:
 @options.add_option("--keys")
 @release
 @as_installation
+@clock.hold_day()
 def fulfil(names: tuple[str, ...], folders: Installation, version: str | None) -> None:
     """Measure the requested tables, and publish them with all that was published before.
 

@@ -1,6 +1,5 @@
 """`readiness returns` at a council or service: draft and check an agreement, make a key, open a return."""
 
-import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from assets.returns.open import open_receipt, open_return
 from pipelines.commands import options
 from pipelines.commands.console import answer, is_json_wanted, show_progress, stop, stop_for_problems
 from pipelines.reports.document import write_plain
+from privacy.doors import clock
 from privacy.doors.age import create_identity
 from privacy.returns.agreement import NEVER_ABSENT, Agreement, Fact, First
 
@@ -37,7 +37,7 @@ def check(file: Path) -> None:
         stop_for_problems(file, invalid.problems)
     follows = write_plain("agreement.md.j2", agreement=agreement).splitlines()
     warnings = list(_iter_warnings(agreement))
-    why_not = agreement.explain_not_in_force(dt.date.today())
+    why_not = agreement.explain_not_in_force(clock.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."
     answer(
         {
@@ -104,7 +104,7 @@ def keygen(out: Path) -> None:
 def open_file(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     with show_progress("Opening the return"):
-        written, warnings = open_return(file, extract, key_file, signer, council_file, out, dt.date.today())
+        written, warnings = open_return(file, extract, key_file, signer, council_file, out, clock.today())
     page, workbook, csv = written
     for sentence in warnings:
         click.echo(f"warning: {sentence}", err=True)

@@ -18,6 +18,7 @@ from assets.home.software import pause_garbage_collection
 from pipelines.commands import options
 from pipelines.commands.console import Ending, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.pipeline_options import Choices, add_home_option, as_installation, choices
+from privacy.doors import clock
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 from privacy.keys import KeyRing
 from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils
@@ -163,7 +164,7 @@ def report_release(folders: Installation, bundle: Path) -> None:
     from ndl_export.facts.release_facts import load_withdrawals
 
     with show_progress(f"Checking {bundle}"):
-        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name, list_councils(folders.landing))
+        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name)
         if not (sound or (report := verify(bundle)).ok):
             stop(str(report))
     release, home = bundle.parent, folders.home.root
@@ -204,7 +205,7 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
         stop(f"landing folder {landing} does not exist")
     if timeline == (cohort is not None):
         raise click.UsageError("Give either --cohort or --timeline.")
-    today = dt.date.today()
+    today = clock.today()
     if cohort is None:
         from assets.linkage.arrivals import build_timeline
         from pipelines.reports.status import report_timeline

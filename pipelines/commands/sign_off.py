@@ -19,7 +19,6 @@ from pipelines.commands.keys import keys
 from pipelines.commands.pipeline_options import Choices, add_cohort_options, add_home_option, choices, gather
 from pipelines.commands.runs import release
 from pipelines.reports.document import format_text, write_text
-from pipelines.run import choose_release
 from privacy.doors import files
 from privacy.keys import generate_private_pem, load_own_key
 from privacy.release import approval, policy
@@ -116,7 +115,7 @@ def approve(
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
             options = fix_release.ReleaseOptions(*choices)
-            release = version or choose_release(home, cohort)
+            release = version or fix_release.choose_release(home, cohort.code)
             # without options a release goes on as it was begun, so that people need not repeat them
             if options == fix_release.ReleaseOptions() and cohort.code in record.read_record(home, release):
                 options = sign_off.read_begun_options(store, release)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home
+from privacy.doors import clock
 from privacy.doors.regular import is_link_out
 from sources.extract.landing import READY, Landed, get_state, is_unfinished, iter_candidates, list_files
 
@@ -53,7 +54,9 @@ def find_still_arriving(landing: Path, cohort: str) -> list[str]:
     Waits `PAUSE_SECONDS` if one changed recently.
     """
     first = {look.landed: look for look in iter_looks(landing) if look.landed.cohort == cohort}
-    young = [look for look in first.values() if look.changed > time.time() - YOUNG_SECONDS and not look.ready]
+    young = [
+        look for look in first.values() if look.changed > clock.read_file_time() - YOUNG_SECONDS and not look.ready
+    ]
     moving = {look.landed.name for look in first.values() if look.unfinished}
     if young:
         time.sleep(PAUSE_SECONDS)
@@ -74,7 +77,7 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     """
     found: dict[str, set[str]] = {}
     for look in iter_looks(landing):
-        landed, now = look.landed, time.time()
+        landed, now = look.landed, clock.read_file_time()
         store = home.get_extract(*landed.key)
         results = [store.quality, store.stopped]
         if landed.several and not store.parts.exists():

@@ -21,7 +21,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from assets.home import processing_log, retention_policy
 from assets.home.paths import Home
 from assets.keeping.retention import expire, find_due_items
-from privacy.doors import environment, locks
+from privacy.doors import clock, environment, locks
 from privacy.keys import KeyRing
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
@@ -183,7 +183,7 @@ def expire_all(
     Returns a sentence for each thing that was removed, or would be with `dry_run`. `storage` is Dagster's, by default
     that of the home folder if it exists. Raises `InUse` and `InvalidRetention`.
     """
-    policy, now = retention_policy.get_retention(), now or dt.datetime.now(dt.UTC)
+    policy, now = retention_policy.get_retention(), now or clock.now()
     found = (find_due_items if dry_run else expire)(home, landing, keys, now)
     sentences = [
         f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held

@@ -29,7 +29,7 @@ from ndl_export.facts import directory_files, release_facts
 from pipelines.release_calendar import TIMEZONE
 from pipelines.reports.document import Report, write_text
 from privacy.chained_log import LogBroken
-from privacy.doors import environment
+from privacy.doors import clock, environment
 from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
@@ -167,7 +167,7 @@ def _check_settings(found: environment.Settings, problems: list[environment.Inva
     get_retention()
     entries = directory_files.read_calendar(found.calendar)
     if part != INTAKE_AND_LINKAGE:
-        for sentence in directory_files.find_calendar_gaps(entries, dt.date.today()):
+        for sentence in directory_files.find_calendar_gaps(entries, clock.today()):
             yield State.LOOK, sentence
 
 
@@ -210,7 +210,7 @@ def _check_sign_off(folder: Path, ring: KeyRing | None) -> Answers:
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
         yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
     policy = load_policy().sign_off
-    today = dt.date.today().isoformat()
+    today = clock.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
     if not (is_alone := not policy.people and ring is not None and ring.demonstration_key is not None):
@@ -317,7 +317,7 @@ def _check_removals(home: Home, keys: Path) -> Answers:
     if home.is_removal_unfinished:
         yield State.LOOK, "rows are being removed, or a removal was interrupted: the next run finishes it"
     try:
-        left = find_due_items(home, None, None, dt.datetime.now(dt.UTC)).held
+        left = find_due_items(home, None, None, clock.now()).held
         if left:
             yield State.LOOK, f"{len(left)} things are past their retention period: `readiness retention`"
     except InvalidRetention:
@@ -367,7 +367,7 @@ def _check_dagster(home: Home) -> Answers:
 
 
 def _check_clock(home: Home) -> Answers:
-    now = dt.datetime.now(dt.UTC)
+    now = clock.now()
     last = []
     try:
         last += [dt.datetime.fromisoformat(entry.time) for entry in read_entries(home)[-1:]]
@@ -381,6 +381,8 @@ def _check_clock(home: Home) -> Answers:
         yield State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
     else:
         yield State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded"
+    if simulated := clock.describe_simulation():
+        yield State.LOOK, simulated
     try:
         zoneinfo.ZoneInfo(TIMEZONE)
     except zoneinfo.ZoneInfoNotFoundError:

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from assets.home.software import get_software_version
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import format_count
+from privacy.doors import clock
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
@@ -117,11 +118,12 @@ class Report:
 
     def render_text(self) -> str:
         """Return the report as lines of at most `WIDTH` columns."""
-        return format_text(self.text)
+        simulated = clock.describe_simulation()
+        return format_text(self.text) + (f"\n\n{simulated}" if simulated else "")
 
     def render_page(self) -> str:
         """Return the report as a page to read, print and sign; for the restricted zone unless it is public or own."""
-        made_by = f"Made by readiness {get_software_version()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
+        made_by = f"Made by readiness {get_software_version()} on {clock.now():%Y-%m-%d %H:%M} UTC."
         outcome, *sections = read_sections(self.text)
         return kit.render(
             _TEMPLATES, "report.html.j2", report=self, outcome=outcome, sections=sections, made_by=made_by

@@ -5,6 +5,7 @@ and out of every configuration, log and `repr`. The module imports quickly, beca
 environment when it starts.
 """
 
+import datetime as dt
 import difflib
 import os
 import re
@@ -21,6 +22,7 @@ CALENDAR, PUBLISH_TO, ALERT = "READINESS_CALENDAR", "READINESS_PUBLISH_TO", "REA
 PUBLISHER, RETENTION, COUNCILS = "READINESS_PUBLISHER", "READINESS_RETENTION", "READINESS_COUNCILS"
 POLICY = "READINESS_POLICY"
 AGREEMENTS = "READINESS_AGREEMENTS"
+SIMULATED_DATE = "READINESS_SIMULATED_DATE"
 _PREFIX = "READINESS_"
 _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_", "READINESS_TEST_")
 
@@ -78,6 +80,26 @@ def _parse_alert(variable: str, value: str) -> str:
 
 
 @dataclass(frozen=True)
+class SimulatedDate:
+    """The simulated time `start`, and the time of the machine at which it `began`, from which it goes on; both UTC."""
+
+    start: dt.datetime
+    began: dt.datetime
+
+
+def _parse_simulated_date(variable: str, value: str) -> SimulatedDate | None:
+    """Parse a date or time and, after `=`, the time of the machine at which it began; None if that is missing."""
+    try:
+        times = [dt.datetime.fromisoformat(each) for each in value.split("=", 1)]
+        utc = [each.astimezone(dt.UTC) if each.tzinfo else each.replace(tzinfo=dt.UTC) for each in times]
+    except (ValueError, OverflowError):
+        raise InvalidSettings(
+            f"{variable} must be a date such as 2027-09-01, or a time such as 2027-12-31T23:59:50 in UTC"
+        ) from None
+    return SimulatedDate(utc[0], utc[1]) if len(utc) > 1 else None
+
+
+@dataclass(frozen=True)
 class Settings:
     """Validated settings; each field is set by the environment variable of its name. Paths are absolute."""
 
@@ -96,6 +118,7 @@ class Settings:
     calendar: Path | None = field(default=None, metadata={_CHECK: _file})
     publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: lambda _, value: value})
     alert: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_alert})
+    simulated_date: SimulatedDate | None = field(default=None, metadata={_CHECK: _parse_simulated_date})
 
 
 VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
@@ -105,6 +128,19 @@ VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Setti
 def get_settings() -> Settings:
     """Return the settings of this process, validated again if its environment changes. Raises `InvalidSettings`."""
     return _read_settings(tuple((name, os.environ[name]) for name in list_set_variables()))
+
+
+def get_simulated_date(machine_time: dt.datetime) -> SimulatedDate | None:
+    """Return the simulated date, if any. Raises `InvalidSettings`, for this variable alone.
+
+    The first call notes in the environment that it began now, so that processes started by this one share its time.
+    """
+    if not (value := os.environ.get(SIMULATED_DATE)):
+        return None
+    if "=" not in value:
+        value = f"{value}={machine_time.isoformat()}"
+        tell_libraries(**{SIMULATED_DATE: value})
+    return _parse_simulated_date(SIMULATED_DATE, value)
 
 
 def list_set_variables() -> list[str]:

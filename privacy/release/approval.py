@@ -13,7 +13,6 @@ In a demonstration one key, that of the key set, is enough for any number of peo
 or an extract is taken in that `readiness synth` did not write.
 """
 
-import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,6 +24,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from privacy.doors import clock
+from privacy.doors.environment import SIMULATED_DATE
 from privacy.doors.shipped import read_yaml
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
@@ -44,6 +45,10 @@ STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
 class WaitsForApproval(Exception):
     """A release that people must sign first; the message says who has, what has changed, and the command to run."""
+
+
+class DateIsSimulated(Exception):
+    """Raised if something would be recorded under a simulated date outside a demonstration; nothing was."""
 
 
 class MayNotSign(Exception):
@@ -223,7 +228,7 @@ class SignOffs:
 
     def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
         """Return the signatures that count for a request, given its page if any, now or just before line `at`."""
-        number, now = (len(self._lines), _format_now()) if at is None else (at, self._lines[at][2].recorded_at)
+        number, now = (len(self._lines), clock.format_now()) if at is None else (at, self._lines[at][2].recorded_at)
         recorded, counting, passed_over = self._recorded[number], dict[str, Signed](), list[Signed]()
         for _, approval, line in self._iter_approvals(number):
             if moved := _list_differences(approval, request, sheet_sha256):
@@ -250,7 +255,7 @@ class SignOffs:
             return person, "is of the key that signs releases, which may not sign them off"
         if person is STRANGER:
             return person, "was made with a key that belongs to no recorded signer"
-        if not person.may_sign((at or _format_now())[:10]):
+        if not person.may_sign((at or clock.format_now())[:10]):
             return person, f"does not count, because the time of the {person.role} is over"
         return person, "" if signature.is_genuine else "does not verify"
 
@@ -432,6 +437,8 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger, *release_keys)
+    if not books.recorded.may_be_demonstration:
+        refuse_simulated_date()
     found = books.judge(request, sheet_sha256)
     if not found.is_enough:
         stage, release = request["stage"], request["release"]
@@ -443,6 +450,14 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
     # Recorded once, however often a run asks.
     if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
+
+
+def refuse_simulated_date() -> None:
+    """Raise `DateIsSimulated` if the date is simulated: a signer's last day, among others, would mean nothing."""
+    if clock.is_simulated():
+        raise DateIsSimulated(
+            f"the date is simulated, which only a demonstration may be: unset {SIMULATED_DATE}. Nothing was recorded"
+        )
 
 
 def parse_signature(text: str | bytes) -> bytes:
@@ -505,9 +520,7 @@ def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> 
 
 def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
     """Record a signature, or what signatures allowed, in the ledger; return the hash of the line."""
+    if kind in (_PEOPLE, _REAL) or not SignOffs(ledger).recorded.may_be_demonstration:
+        refuse_simulated_date()
     ledger.get_identity()  # makes sure the first line exists: every request names it
     return ledger.add_sign_off(encode_canonical_json({"kind": kind, **content}).decode()).entry_hash
-
-
-def _format_now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

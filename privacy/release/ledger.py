@@ -19,10 +19,10 @@ import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
+from privacy.doors import clock
 from privacy.release import ledger_storage
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind, LedgerError, Line, Logs, SignOffLine
@@ -354,7 +354,7 @@ def _append_line(logs: Logs, lines: list[Line], new: Line) -> Line:
     unsealed = replace(
         new,
         seq=len(lines) + 1,
-        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        recorded_at=clock.format_now(),
         previous_hash=lines[-1].entry_hash if lines else ledger_storage.GENESIS,
     )
     sealed = replace(unsealed, entry_hash=unsealed.compute_hash())

@@ -6,7 +6,6 @@ of CSDS tables. A file with any other name, `<council>/<source>/<any name>.<ext>
 cohort that has rows in it.
 """
 
-import datetime as dt
 import difflib
 import hashlib
 import json
@@ -16,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from privacy.doors import clock
 from privacy.doors.regular import LeadsOut, is_link_out, open_regular
 from sources.contracts.sources import CONTRACTS
 from sources.errors import ExtractStopped, build_error
@@ -361,7 +361,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 
 def list_cohorts() -> list[str]:
     """Return the cohorts with children born by today, any of which may be in a file of several cohorts."""
-    return [cohort.code for cohort in list_born_cohorts(dt.date.today())]
+    return [cohort.code for cohort in list_born_cohorts(clock.today())]
 
 
 def has_arrivals(landing: Path, cohort: str) -> bool:

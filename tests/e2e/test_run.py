@@ -1,5 +1,6 @@
 """One real run of the whole graph over extracts of another generator, and what its users then find."""
 
+import datetime as dt
 import gc
 import json
 import shutil
@@ -14,17 +15,19 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.row_numbers import RowNumbers
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
+from privacy.doors import clock
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
 from sources.reference.places import get_place
-from tests.support.extracts import append
+from tests.support.extracts import append, make_upn
 from tests.support.independent import GOALS, Truth, write_extracts
 from tests.support.installation.commands import run_readiness
 from tests.support.installation.rig import Site, check_nothing_leaked
 from tests.support.installation.traces import hash_files
 from tests.support.planted import PROFILE, REVIEW
+from tests.support.rehearsals import REHEARSED
 from tests.support.release.people import read_page
 from tests.support.returns.agreements import Recipients, write
 
@@ -58,8 +61,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     append(root / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv", PROFILE, PROFILE | {GOALS[0]: "9"})
     append(root / "landing" / "leeds" / "hv_reviews" / f"{COHORT}.csv", REVIEW)
     KeyRing.create(root / "keys", demonstration=True)
-    done = run_release(root)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(REHEARSED, "1")
+        done = run_release(root)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert Home(root / "home").rehearsed("2026.11.0").exists()
     return Run(root, truth, done.stdout + done.stderr)
 
 
@@ -115,6 +121,29 @@ def test_running_again_changes_no_byte_and_no_time_of_the_home_and_spends_nothin
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
     assert run_readiness(run.root, "budget").stdout == budget
     assert budget.count("measured") == 3
+
+
+def test_a_clock_that_was_put_back_a_day_changes_nothing_and_hides_no_new_file(run: Run, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(run.root, tmp_path / "put back", symlinks=True))
+    yesterday = {"simulated_date": (clock.now() - dt.timedelta(days=1)).isoformat()}
+    bundle, budget = read_contents(run.bundle), run_readiness(root, "budget").stdout
+    again = run_readiness(root, "run", "--cohort", COHORT, **yesterday)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("unchanged") == 3
+    assert "readiness: The date is simulated. Today is" in again.stderr
+    path = root / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
+    append(path, PROFILE | {"upn": make_upn(800_000_000_771), "surname": "Ollerenshaw"})
+    status = run_readiness(root, "status", "--cohort", COHORT, **yesterday).stdout
+    assert "the next run takes in 1 landed extract first, of: Leeds" in " ".join(status.split())
+    more = run_readiness(root, "run", "--cohort", COHORT, "--until", "intake", **yesterday)
+    assert more.returncode == 0, more.stdout + more.stderr
+    quality = json.loads((root / f"home/restricted/quality/source=eyfsp/cohort={COHORT}/leeds.json").read_text())
+    assert quality["taken_at"] < clock.format_now()
+    assert "something was recorded at" in run_readiness(root, "doctor", **yesterday).stdout
+    assert (read_contents(root / "home" / "release" / "2026.11.0"), run_readiness(root, "budget").stdout) == (
+        bundle,
+        budget,
+    )
 
 
 @pytest.mark.slow

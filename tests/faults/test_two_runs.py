@@ -1,18 +1,15 @@
 """Two runs of a partition at once, killed runs, locks of the dead, and a clock that is turned back."""
 
 import datetime as dt
-import importlib
 import json
 import random
-import sys
 import time
-import types
-from typing import Any
 
 import pytest
 
 from assets.home import home_lock
 from assets.home.paths import Home
+from privacy.doors import clock
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support.installation import rig
@@ -72,41 +69,9 @@ def test_locks_of_the_dead_hold_nobody_up(site: Site) -> None:
 # --- The clock
 
 
-def _earlier(days: int) -> None:
-    """Every module of the project takes it to be so many days ago.
-
-    They are loaded first: what the process that this one was forked from had loaded depends on the tests before.
-    """
-    importlib.import_module("pipelines.definitions")
-    back = dt.timedelta(days=days)
-
-    class Like(type):
-        def __instancecheck__(cls, instance: Any) -> bool:
-            return isinstance(instance, cls.__mro__[1])
-
-    class Datetime(dt.datetime, metaclass=Like):
-        @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
-            return dt.datetime.now(tz) - back
-
-    class Date(dt.date, metaclass=Like):
-        @classmethod
-        def today(cls) -> dt.date:
-            return dt.date.today() - back
-
-    shim = types.SimpleNamespace(**vars(dt) | {"datetime": Datetime, "date": Date})
-    ours = ("assets", "pipelines", "privacy")
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ours:
-            for attribute, value in list(vars(module).items()):
-                if value is dt:
-                    setattr(module, attribute, shim)
-                elif value is dt.datetime:
-                    setattr(module, attribute, Datetime)
-
-
 def _two_months_ago() -> None:
-    _earlier(60)
+    now = clock.now
+    clock.now = lambda: now() - dt.timedelta(days=60)
 
 
 def test_a_clock_that_was_turned_back(site: Site) -> None:

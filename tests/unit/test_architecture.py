@@ -139,6 +139,21 @@ def _durable(node: ast.AST) -> bool:
     )
 
 
+_TIMES = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"}
+
+
+def _asks_for_the_time(node: ast.AST) -> bool:
+    """Also if the function is only passed on; `clock.now` and the running times of `time` are free."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "time" and any(each.name in _TIMES for each in node.names)
+    if not isinstance(node, ast.Attribute):
+        return False
+    of = _spell(node.value).rpartition(".")[2].lower()
+    return (of in ("datetime", "date") and node.attr in ("now", "today", "utcnow")) or (
+        _spell(node.value) == "time" and node.attr in _TIMES
+    )
+
+
 DOORS = (
     Door("open a DuckDB database", ("privacy.doors.database",), _calls("duckdb.connect", "duckdb.sql", "connect")),
     Door("put text into SQL", ("privacy.doors.sql",), _puts_text_into_sql),
@@ -150,6 +165,7 @@ DOORS = (
         ("privacy.doors.environment",),
         _mentions("os.environ", "os.getenv", "environ", "getenv"),
     ),
+    Door("ask for the time", ("privacy.doors.clock",), _asks_for_the_time),
     Door("destroy what a sender has put somewhere", ("privacy.doors.regular",), _calls("files.overwrite", "overwrite")),
     Door("repeat what a person typed", ("privacy.doors.typed",), _an_attribute("isprintable")),
     Door(
@@ -186,6 +202,11 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
         ("write durably, for the owner alone", "os.fsync(handle)"),
         ("take a lock", "fcntl.flock(handle, fcntl.LOCK_EX)"),
         ("read the environment", "folder = os.environ.get('READINESS_HOME')"),
+        ("ask for the time", "dt.datetime.now(dt.UTC)"),
+        ("ask for the time", "datetime.date.today()"),
+        ("ask for the time", "time.strftime('%Y')"),
+        ("ask for the time", "from time import time"),
+        ("ask for the time", "made = partial(datetime.utcnow)"),
         ("destroy what a sender has put somewhere", "overwrite(handle)"),
         ("repeat what a person typed", "if not entry.reason.isprintable(): raise ValueError"),
         ("ask whether a release was charged", "any(entry.kind == EntryKind.RESERVE for entry in entries)"),

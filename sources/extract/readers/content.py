@@ -310,22 +310,32 @@ def get_only_content(name: str, contents: Sequence[Content]) -> Content:
     return contents[0]
 
 
-def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size: int) -> BinaryIO:
+def open_archive(name: str, stream: BinaryIO) -> zipfile.ZipFile:
+    """Open a zip archive, which reads its whole directory; raises `ExtractStopped` if that is damaged."""
+    try:
+        return zipfile.ZipFile(stream)
+    except DAMAGE:
+        raise build_error(name, "damaged-file") from None
+
+
+def open_member(
+    name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, packed_size: int, beneath: BinaryIO | None = None
+) -> BinaryIO:
     """Open a member as a guarded stream. `name` is its name in messages, `packed_size` the size of its archive.
 
-    Raises `ExtractStopped` if it is encrypted, damaged or compressed by a method other than deflate.
+    Closing it closes the stream `beneath`. Raises `ExtractStopped` if it is encrypted, damaged or compressed by a
+    method other than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
         raise build_error(name, "password")
     if info.compress_type not in _METHODS:
         raise build_error(name, "other-archive")
     try:
-        with zipfile.ZipFile(archive) as directory:
-            stream = directory.open(info)
+        stream = archive.open(info)
     except DAMAGE:
         raise build_error(name, "damaged-file") from None
     # the directory may state any size, but a member cannot be larger than its archive
-    return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
+    return Guarded(name, stream, min(info.compress_size, packed_size), beneath)  # type: ignore[arg-type, return-value]
 
 
 def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int, called: str) -> Content:
@@ -340,7 +350,8 @@ def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int, called: s
 
 def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
     def unpack() -> BinaryIO:
-        return open_member(name, archive.open(), info, packed_size)
+        packed = archive.open()
+        return open_member(name, open_archive(name, packed), info, packed_size, packed)
 
     name = f"{archive.name}, member {number}"
     return _unpack_content(name, unpack, room, replace_unprintable(info.filename)[:100])

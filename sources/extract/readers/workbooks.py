@@ -19,7 +19,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 from xml.parsers import expat
 
 import pyarrow as pa
@@ -27,7 +27,14 @@ import python_calamine
 
 from sources.errors import ExtractStopped, build_error
 from sources.extract import table
-from sources.extract.readers.content import Content, Format, compute_unpack_limit, list_zip_entries, open_member
+from sources.extract.readers.content import (
+    Content,
+    Format,
+    compute_unpack_limit,
+    list_zip_entries,
+    open_archive,
+    open_member,
+)
 
 MAX_BYTES = 128 << 20
 """Size of a file held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
@@ -60,8 +67,8 @@ class Sheet:
     index: int
 
 
-Read: TypeAlias = Callable[[int, int, int], Iterator[Cells]]
-"""Function that yields rows of the sheet with this index, including blank ones: of this width, and at most so many."""
+Read: TypeAlias = Callable[[int, int, int], Iterator[tuple[int, Cells]]]
+"""Function that yields numbered rows of the sheet with this index, of this width, among so many first rows."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Book:
     def iter_rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
         """Yield the number and the first `width` cells of each row that is not blank, among the first `most` rows."""
         with _stop_at_damage(self.name):
-            for number, row in enumerate(self.read(sheet.index, width, most), 1):
+            for number, row in self.read(sheet.index, width, most):
                 if number > _MAX_ROWS:
                     raise build_error(self.name, "damaged-file")
                 if any(cell != "" for cell in row):
@@ -111,17 +118,31 @@ def _open_xml(content: Content) -> tuple[list[tuple[str, int]], Read]:
     Returns the name and index of each visible worksheet, and a function that reads a sheet.
     """
     from openpyxl import load_workbook  # imported here because it takes a quarter of a second
+    from openpyxl.worksheet._reader import WorkSheetParser
 
     warnings.filterwarnings("ignore", module="openpyxl")  # its warnings quote values
-    sheets = load_workbook(content.open(), read_only=True, keep_links=False).worksheets
+    book: Any = load_workbook(content.open(), read_only=True, keep_links=False)
+    sheets, formats = book.worksheets, (book.epoch, book._date_formats, book._timedelta_formats)
 
-    def read(index: int, width: int, most: int) -> Iterator[Cells]:
-        sheets[index].reset_dimensions()  # the stated dimensions may be wrong
-        for row in sheets[index].iter_rows(max_row=most, max_col=width):
-            if all(cell.value is None for cell in row):  # a file of 1 KiB may have a million such rows
-                yield []
-            else:
-                yield [None if cell.data_type == "f" else unescape(format_cell(cell.value)) for cell in row]
+    def read(index: int, width: int, most: int) -> Iterator[tuple[int, Cells]]:
+        last = 0
+        with sheets[index]._get_source() as source:
+            # its own parser, because the rows of a sheet leave out those that come after a later one
+            for number, cells in WorkSheetParser(source, sheets[index]._shared_strings, False, *formats).parse():
+                if number > _MAX_ROWS:
+                    raise build_error(content.name, "damaged-file")
+                places = {(cell["row"], cell["column"]) for cell in cells}
+                if number <= last or len(places) < len(cells) or any(row != number for row, _ in places):
+                    raise build_error(content.name, "rows-out-of-order")
+                if number > most:
+                    return
+                last = number
+                texts: list[str | None] = [""] * width
+                for cell in cells:
+                    if cell["column"] <= width:
+                        is_formula = cell["data_type"] == "f"
+                        texts[cell["column"] - 1] = None if is_formula else unescape(format_cell(cell["value"]))
+                yield number, texts
 
     return [(sheet.title, index) for index, sheet in enumerate(sheets) if sheet.sheet_state == "visible"], read
 
@@ -136,14 +157,14 @@ def _open_other(content: Content) -> tuple[list[tuple[str, int]], Read]:
         _check_compound_file(content.name, data)
     book = python_calamine.load_workbook(io.BytesIO(data))
 
-    def read(index: int, width: int, most: int) -> Iterator[Cells]:
+    def read(index: int, width: int, most: int) -> Iterator[tuple[int, Cells]]:
         sheet = book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
             raise build_error(content.name, "workbook-too-large")
         # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
-        for row in islice(sheet.iter_rows(), most):
-            yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
+        for number, row in enumerate(islice(sheet.iter_rows(), most), 1):
+            yield number, (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
 
     shown = python_calamine.SheetVisibleEnum.Visible, python_calamine.SheetTypeEnum.WorkSheet
     sheets = enumerate(book.sheets_metadata)
@@ -169,19 +190,26 @@ def _check_parts(content: Content, size: int) -> None:
     """
     with content.open() as stream:
         entries = list_zip_entries(content.name, stream)
-    if sum(entry.file_size for entry in entries) > compute_unpack_limit(size):
-        raise build_error(content.name, "unpacks-too-large")
-    for entry in entries:
-        elements: list[str] = []
-        parser = expat.ParserCreate()
-        parser.StartElementHandler = lambda name, _, elements=elements: elements.append(name)
-        parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(content.name)
-        # parts that are not XML, such as pictures, cannot declare a document type
-        with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
-            if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
-                raise build_error(content.name, "password")
-            while not elements and (block := part.read(_PROLOG_BYTES)):
-                parser.Parse(block, False)
+        if sum(entry.file_size for entry in entries) > compute_unpack_limit(size):
+            raise build_error(content.name, "unpacks-too-large")
+        # opened once: reading the directory again for each of its parts takes minutes for 3,000 sheets
+        archive = open_archive(content.name, stream)
+        for entry in entries:
+            with open_member(content.name, archive, entry, size) as part:
+                _check_part(content.name, entry.filename, part)
+
+
+def _check_part(name: str, filename: str, part: BinaryIO) -> None:
+    elements: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda element, _: elements.append(element)
+    parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(name)
+    # parts that are not XML, such as pictures, cannot declare a document type
+    with suppress(expat.ExpatError, ValueError):
+        if filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
+            raise build_error(name, "password")
+        while not elements and (block := part.read(_PROLOG_BYTES)):
+            parser.Parse(block, False)
 
 
 def _check_compound_file(name: str, data: bytes) -> None:

@@ -25,6 +25,7 @@ from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import link_cohort
 from assets.linkage.row_numbers import write_linked_rows
 from pipelines.cli import main
+from privacy.doors import clock
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import parse_row_number
 from sources.extract.landing import find
@@ -155,7 +156,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(tmp_path: Path) -> None
     for code in (COHORT, BEFORE):
         sent.take(code)
         link_cohort(home.get_cohort(code), ["leeds"], sent.keys)
-    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=policy.quarantine_days + 1)
+    later = clock.now() + dt.timedelta(days=policy.quarantine_days + 1)
     expire(home, None, None, later)
     assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]
     sent.send("2026-06", build_child(50))

@@ -15,6 +15,7 @@ from assets.release.fix_release import ReleaseOptions
 from pipelines.dagster.instance import expire_all
 from pipelines.definitions import build_definitions
 from pipelines.run import run_cohort
+from privacy.doors import clock
 from sources.reference.cohorts import Cohort
 from tests.support import PROJECT
 from tests.support.installation.released import COHORT, Place
@@ -24,10 +25,6 @@ pytestmark = pytest.mark.slow
 
 DAY = dt.timedelta(days=1)
 OWN = PROJECT / "privacy" / "retention.yaml"
-
-
-def now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
 
 
 def _set_policy(folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
@@ -84,7 +81,7 @@ def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
 
 def test_quarantine_superseded_results_and_landing_files_go_after_their_days_and_not_before(place: Place) -> None:
     policy = get_retention()
-    early, late = (now() + (policy.landing_days + days) * DAY for days in (-1, 1))
+    early, late = (clock.now() + (policy.landing_days + days) * DAY for days in (-1, 1))
     assert not find_due_items(place.home, place.landing, place.keys, early).landing
     assert len(find_due_items(place.home, place.landing, place.keys, late).landing) == 20
     with place.find_file("leeds/eyfsp").open("a") as file:
@@ -92,7 +89,7 @@ def test_quarantine_superseded_results_and_landing_files_go_after_their_days_and
     place.take("leeds/eyfsp")
     history = place.home.get_extract("eyfsp", COHORT, "leeds").history
     assert len(list(history.iterdir())) == 1
-    at = now() + (policy.superseded_days + 1) * DAY
+    at = clock.now() + (policy.superseded_days + 1) * DAY
     expire(place.home, None, None, at)
     assert not list(history.iterdir())
     assert not list(place.home.restricted.glob("quarantine/*/*/*.parquet"))
@@ -216,7 +213,7 @@ def test_nothing_that_a_sender_calls_so_takes_another_file_along(place: Place, t
     shred_taken(place.landing, place.home, place.keys, "202324")
     assert not left.exists()
     left.write_text("pupils\n")
-    expire(place.home, place.landing, place.keys, now())
+    expire(place.home, place.landing, place.keys, clock.now())
     assert not left.exists()
 
 
@@ -237,8 +234,8 @@ def test_old_runs_leave_dagsters_storage(place: Place) -> None:
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         runs = instance.get_runs_count()
         assert runs == 3
-        assert expire_all(place.home, None, None, storage=instance, now=now()) == []
-        later = now() + (get_retention().dagster_days + 1) * DAY
+        assert expire_all(place.home, None, None, storage=instance, now=clock.now()) == []
+        later = clock.now() + (get_retention().dagster_days + 1) * DAY
         said = expire_all(place.home, None, None, storage=instance, now=later)
         assert any(sentence.startswith("3 runs of Dagster's storage") for sentence in said)
         assert instance.get_runs_count() == 0

@@ -20,6 +20,7 @@ from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_ca
 from pipelines.dagster.jobs import failed_runs, nightly_intake, nightly_returns, release_calendar, termly_linkage
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
+from privacy.doors import clock
 from sources.errors import ExtractStopped
 from tests.support.installation.commands import invoke
 
@@ -175,7 +176,7 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
     assert find_release_moment(entries, "2026.11.0", before) == before + dt.timedelta(minutes=1)
     assert find_release_moment(entries, "2026.11.0", before + dt.timedelta(minutes=1)) is None
     assert find_release_moment(entries, "2026.11.1", before) is None
-    later = dt.date.today() + dt.timedelta(days=40)
+    later = clock.today() + dt.timedelta(days=40)
     text = f"releases:\n  - {{version: {later.year}.{later.month:02d}.0, date: {later}}}\n"
     monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, text)))
     version = f"{later.year}.{later.month:02d}.0"

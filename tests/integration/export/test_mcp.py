@@ -12,7 +12,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from ndl_export.bundle.row_hashes import check_answer
+from ndl_export.facts.row_hashes import check_answer
 from tests.support import PROJECT, areas, find_free_port, waiting
 from tests.support.daily import mark_slow_after
 
@@ -30,7 +30,7 @@ EVERY: list[tuple[str, Arguments, str]] = [
     ("distance_from_target", {"area": "Leeds"}, '"targets"'),
     ("cite", {}, "Open Government Licence"),
     ("prove", {"figures": [{"release": "2026.11.0", "table": "gld_headline", "row": 1}]}, '"path"'),
-    ("check_claim", {"sentence": "A third of children in Leeds were ready for school"}, "not supported"),
+    ("check_claim", {"claim": LEEDS | {"value": 5}}, "not supported"),
 ]
 REFUSED: list[tuple[str, Arguments, str]] = [
     ("get_figures", LEEDS | {"area": "Manchester"}, "takes no part"),
@@ -53,7 +53,6 @@ STRANGE: list[tuple[str, Arguments]] = [
     ("search", {"words": '" OR exact:*', "limit": 50}),
     ("search", {"words": "x", "limit": 10**9}),
     ("add_up", {"areas": ["Leeds"] * 5_000}),
-    ("check_claim", {"sentence": "ready " * 100_000}),
     ("check_claim", {"claim": {"area": "y" * 10**6}}),
     ("check_claim", {"claim": {"council": "Leeds"}}),
     ("check_claim", {"claim": LEEDS | {"value": 60, "decimals": -99_999}}),

@@ -23,7 +23,8 @@ from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
 BEFORE, AFTER = dt.date(2025, 7, 31), dt.date(2025, 8, 1)
-TODAY = dt.datetime.now(dt.UTC).date()
+NOW = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=10)
+TODAY = NOW.date()
 
 
 @dataclass
@@ -52,17 +53,22 @@ class Place:
             tokens.write_bytes(b"PAREPARE")
             staged = Staged(kept, tokens, quarantine, {}, 17, 17, (), {})
             deliveries.accept(self.home, quality, staged)
-        looked_at = dt.datetime.fromisoformat(taken_at).timestamp()
-        os.utime(self.home.get_extract(*landed.key).quality, (looked_at, looked_at))
+        _set_time(self.home.get_extract(*landed.key).quality, taken_at)
 
     def stop(self, landed: Landed, stopped_at: str) -> None:
         about = (landed.council, landed.source, landed.cohort, landed.path.name)
         note = StoppedExtract(*about, "mac", stopped_at, "missing column upn", "own")
         deliveries.note_stopped(self.home, note)
+        _set_time(self.home.get_extract(*landed.key).stopped, stopped_at)
 
     def find(self, today: dt.date = AFTER, source: str = "eyfsp") -> Arrival:
         (found,) = [a for a in list_arrivals(self.landing, self.home, COHORT, ["halton"], today) if a.source == source]
         return found
+
+
+def _set_time(path: Path, time: str) -> None:
+    seconds = dt.datetime.fromisoformat(time).timestamp()
+    os.utime(path, (seconds, seconds))
 
 
 @pytest.fixture
@@ -112,7 +118,7 @@ def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: b
     landed = at.send()
     if earlier:
         at.take(landed, "2025-07-10T08:00:00+00:00")
-    at.stop(landed, dt.datetime.now(dt.UTC).isoformat())
+    at.stop(landed, NOW.isoformat())
     found = at.find()
     assert (found.state, found.since, found.why) == (State.STOPPED, TODAY, "missing column upn")
     assert found.is_in == earlier

@@ -53,7 +53,7 @@ def differs(field: str, record: str, *sizes: str) -> set[str]:
     return {str(Differs(field, record, size)) for size in sizes}
 
 
-OTHERWISE = {"surname": "Dornpery", "forename": "Filelmine"}
+OTHERWISE = {"surname": "Dornpely", "forename": "Filelmine"}
 EXCHANGED = {"surname": CHILD["forename"], "forename": CHILD["surname"]}
 TYPED = {"surname": "Thornbery"}
 PUPIL, VISITOR, SETTING, EVERY = DIFFERS

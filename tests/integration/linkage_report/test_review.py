@@ -17,6 +17,7 @@ from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs, review, row_numbers
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
+from privacy.doors import clock
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, compute_chances
@@ -27,7 +28,7 @@ from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames, tokenise_frames
 from tests.support.returns.agreements import Recipients, format_terms, write
 
-TAKEN, TODAY = dt.date(2026, 11, 1), dt.date.today()
+TAKEN, TODAY = dt.date(2026, 11, 1), clock.today()
 """Day on which every delivery was taken, and today."""
 Watched = tuple[ReviewPairs, pa.Table]
 

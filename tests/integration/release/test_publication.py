@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.release.measure import Day, announce, find_release_day
+from assets.release.bundle import Day, announce, find_release_day, get_publisher
+from assets.release.fix_release import choose_release
 from ndl_export.facts.directory_files import Upcoming, list_upcoming
+from ndl_export.facts.release_facts import Version
+from privacy.doors import clock
+from privacy.doors.environment import SIMULATED_DATE
 from privacy.keys import KeyRing
 from tests.support.release.people import ANNA, BRAM, write_policy
 
@@ -75,6 +79,41 @@ def test_the_day_of_a_release(
         if created:
             published(home, created)
         assert find_release_day(home, VERSION, today) == expected
+
+
+@pytest.mark.parametrize(
+    ("second", "version"),
+    [
+        ("2026-12-31T23:59:59", "2026.12.0"),
+        ("2027-08-31T23:59:59", "2027.08.0"),
+        ("2027-09-01T00:00:00", "2027.09.0"),
+        ("2028-02-29T23:59:59", "2028.02.0"),
+        ("2036-12-31T23:59:59", "2036.12.0"),
+    ],
+)
+def test_a_run_over_midnight_takes_version_and_day_from_one_reading(
+    home: Home, monkeypatch: pytest.MonkeyPatch, second: str, version: str
+) -> None:
+    time = dt.datetime.fromisoformat(second).replace(tzinfo=dt.UTC)
+    monkeypatch.setattr(clock, "now", lambda: time)
+    with clock.hold_day():
+        chosen = choose_release(home, "202425")
+        Version.parse(chosen).check_is_new(clock.today())
+        monkeypatch.setattr(clock, "now", lambda: time + dt.timedelta(hours=2))
+        assert (chosen, find_release_day(home, chosen, clock.today()).day) == (version, second[:10])
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_release_says_that_its_date_was_simulated_also_later(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: bool
+) -> None:
+    keys = KeyRing.create(tmp_path / "keys", demonstration=True)
+    if simulated:
+        monkeypatch.setenv(SIMULATED_DATE, "2026-11-10")
+    find_release_day(home, VERSION, FIRST)
+    monkeypatch.delenv(SIMULATED_DATE, raising=False)
+    find_release_day(home, VERSION, NEXT)
+    assert (clock.SIMULATION in get_publisher(home, keys, VERSION).notice) == simulated
 
 
 def test_a_demonstration_announces_a_release_a_year_later(home: Home, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from privacy.doors import clock
 from tests.support import PROJECT, serve
 from tests.support.supply import load_script, run
 
 pinned, advisories = load_script("pinned"), load_script("advisories")
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = clock.today()
 HALF_A_YEAR = datetime.timedelta(days=184)
 
 

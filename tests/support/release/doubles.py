@@ -10,7 +10,8 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release import approval, ledger, mechanism, session, workload
+from privacy.doors import clock
+from privacy.release import ledger, mechanism, session, workload
 
 Integers = NDArray[np.int64]
 
@@ -78,19 +79,12 @@ class SameNoise(OneByOne):
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 
-class _FixedTime(datetime):
-    @classmethod
-    def now(cls, tz: object = None) -> _FixedTime:
-        return cls(2026, 11, 1, tzinfo=UTC)
-
-
 @contextmanager
 def hold_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
     """Make releases in the block depend only on their input, policy and keys."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
-        stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
+        stack.enter_context(patch.object(clock, "now", lambda: datetime(2026, 11, 1, tzinfo=UTC)))
         stack.enter_context(patch.object(ledger, "_make_nonce", lambda: "0" * 32))
         stack.enter_context(patch.object(ledger.Ledger, "find_place", lambda _: "one place"))
-        stack.enter_context(patch.object(approval, "_format_now", lambda: _FixedTime.now(UTC).isoformat()))
         yield

@@ -18,6 +18,7 @@ from assets.linkage.link import link_cohort
 from assets.returns.agreements import load_all
 from assets.returns.make import Made, make_returns
 from pipelines.cli import main
+from privacy.doors import clock
 from privacy.keys import KeyRing
 from privacy.returns.seal import Opened, unseal
 from privacy.services import SERVICES
@@ -26,7 +27,7 @@ from tests.support.installation.commands import invoke
 from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
-TODAY = dt.date.today()
+TODAY = clock.today()
 REVIEW_DAYS = [f"{2021 + number // 12}-{number % 12 + 1:02d}-02" for number in range(8, 26)]
 """A day in each month in which two-year reviews of the cohort are made: from the age of two until the last is due."""
 

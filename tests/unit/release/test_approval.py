@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from privacy.doors import clock
 from privacy.release import approval
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger, LedgerCorrupt, format_approval_note
@@ -132,10 +133,10 @@ def test_who_was_removed_since_does_not_count_and_what_she_allowed_stays_allowed
 def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     until = Signer("Anna Quillfeather", "privacy lead", ANNA.key, until=dt.date(2026, 11, 30))
     policy, request = sign_off(until), request_of(ledger)
-    monkeypatch.setattr(approval, "_format_now", lambda: "2026-11-30T23:00:00+00:00")
+    monkeypatch.setattr(clock, "now", lambda: dt.datetime(2026, 11, 30, 23, tzinfo=dt.UTC))
     signed(ledger, until, policy, request)
     allowed(ledger, policy, request)
-    monkeypatch.setattr(approval, "_format_now", lambda: "2026-12-01T00:00:00+00:00")
+    monkeypatch.setattr(clock, "now", lambda: dt.datetime(2026, 12, 1, tzinfo=dt.UTC))
     assert approval.SignOffs(ledger).is_allowed(request), "it was allowed in her time"
     with pytest.raises(approval.WaitsForApproval, match="by the privacy lead does not count, because the time of the"):
         allowed(ledger, policy, request_of(ledger))
