@@ -90,8 +90,8 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
     The forms are VARCHAR, DATE for `n_dob` and UTINYINT for `*_band`, or NULL:
 
     - `n_surname` and `n_forename` (the canonical form; `n_forename_written` as written), each with `*_first` and
-      `*_last` (only for names of several words), `*_sound` (a code like Soundex, only for names in Latin letters), `*_start` and
-      `*_end` (two letters), and `*_band` (how common the name is);
+      `*_last` (only for names of several words), `*_sound` (a code of the sound, only for names in Latin
+      letters), `*_start` and `*_end` (two letters), and `*_band` (how common the name is);
     - `n_dob`, `n_dob_sorted` (the smaller of day and month first, so that swapping them makes no difference),
       `n_dob_day`, `n_dob_month`;
     - `n_postcode` (NULL if only the outward part was sent), `n_postcode_outward` (the part before the space, or two

@@ -8,6 +8,7 @@
 - Keys of publishers are remembered in a folder of the tests, not in that of whoever runs them.
 - The clock begins at one moment in all processes of the tests, whatever the date: their extracts are of a cohort whose
   data may be held then, and no test runs over midnight unless it means to. Times of files stay those of the machine.
+- Releases are rehearsed only in tests that are marked `rehearsed` (`tests.support.rehearsals`).
 - A shell that starts the tests in the background has them ignore SIGINT, and Dagster then makes a run ignore SIGTERM as
   well: processes that a test ends would run on for ever. Here SIGINT interrupts, however the tests are started.
 """
@@ -42,6 +43,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX
 if importlib.util.find_spec("absl"):
     importlib.import_module("absl.logging").get_absl_handler().python_handler.setStream(sys.__stderr__)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # only where it is loaded: most tests need nothing of it
+    if "assets.release.rehearsal" in sys.modules:
+        rehearsals = importlib.import_module("tests.support.rehearsals")
+        rehearsals.rehearse_in_this_process(item.get_closest_marker("rehearsed") is not None)
 
 
 @pytest.fixture(scope="session")

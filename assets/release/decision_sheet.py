@@ -84,7 +84,8 @@ def render_sheet(home: Home, request: Request) -> str:
     version, record = request["release"], records.read_fixed_record(home, request["release"])
     measured = record.measured
     is_publication = request["stage"] == Stage.PUBLICATION
-    set_aside = [line for cohort in measured for line in _iter_set_aside(home.get_cohort(cohort))]
+    taken = [(home.get_cohort(cohort), record[cohort]) for cohort in measured]
+    set_aside = [line for store, entry in taken for line in _iter_set_aside(store, entry)]
     return kit.render(
         _TEMPLATES,
         "decision.html.j2",
@@ -108,15 +109,12 @@ def render_sheet(home: Home, request: Request) -> str:
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
-        findings=_collect_findings(home, measured),
+        findings=_collect_findings(taken),
         held=None if is_publication else read_state(home, measured),
         expected=[
             each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.get_cohort(c))
         ],
-        taking_part=[
-            tuple(get_place(council).la_name for council in read_record(home.get_cohort(cohort)).taking_part)
-            for cohort in measured
-        ],
+        taking_part=[tuple(get_place(council).la_name for council in record[cohort].councils) for cohort in measured],
         outside=read_sentences()["outside_the_guarantee"],
         charges=read_sentences()["charges"],
     )
@@ -130,7 +128,7 @@ def _iter_expected(home: Home, record: records.ReleaseRecord) -> Iterator[Usable
         # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
-        found = compute_expected_accuracy(list(read_record(store).taking_part), record[cohort].share, children)
+        found = compute_expected_accuracy(record[cohort].councils, record[cohort].share, children)
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
             own = areas[line["table"]]
@@ -213,17 +211,23 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": SOURCES[source].title, "councils": councils}
 
 
-def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
-    """Yield the title of the source, the name of the council and the result of each current extract."""
+def _iter_taken(
+    store: CohortStore, entry: records.CohortRecord
+) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
+    """Yield the title of the source, the name of the council and the result of each extract that a cohort is made of.
+
+    They are those of the record, so that the page stays the same when something else arrives.
+    """
     for source, about in SOURCES.items():
-        for council in read_record(store).taking_part:
-            if quality := deliveries.read_current(store.get_extract(source, council)):
+        for council in entry.councils:
+            mac = entry.measured_from.get(f"{council}/{source}", "")
+            if quality := deliveries.read_delivered(store.get_extract(source, council), mac):
                 yield about.title, get_place(council).la_name, quality
 
 
-def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
+def _iter_set_aside(store: CohortStore, entry: records.CohortRecord) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
-    read = (each for each in _iter_current(store) if each[2].rows_read)
+    read = (each for each in _iter_taken(store, entry) if each[2].rows_read)
     for title, extracts in groupby(read, key=itemgetter(0)):
         bands: dict[str, list[str]] = {}
         for _, council, quality in extracts:
@@ -232,10 +236,10 @@ def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": title, "bands": bands}
 
 
-def _collect_findings(home: Home, measured: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _collect_findings(taken: Sequence[tuple[CohortStore, records.CohortRecord]]) -> list[tuple[str, list[str]]]:
     """Return the findings of extract checks as sentences with the councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
-    for title, council, quality in (each for cohort in measured for each in _iter_current(home.get_cohort(cohort))):
+    for title, council, quality in (each for store, entry in taken for each in _iter_taken(store, entry)):
         of_rows = {rule.rule for rule in quality.rules}
         for finding in quality.findings:
             if not finding.passed and finding.rule not in of_rows:

@@ -432,10 +432,10 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
     fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    usual = build_measurement_request(home, VERSION, COUNCILS)
+    usual = build_measurement_request(home, VERSION)
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
-    tenth = build_measurement_request(home, VERSION, COUNCILS)
+    tenth = build_measurement_request(home, VERSION)
     sheet = render_sheet(home, tenth)
     assert f"Wirral 320 (published {published:,})" in sheet
     assert tenth["cohorts"][COHORT].pop("expected_rows") not in (None, "")

@@ -121,15 +121,15 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
     home = landed(tmp_path)
     store = home.get_cohort(COHORT)
     fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
-    kept = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND, COUNCILS)
+    kept = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND)
     with pytest.raises(ledger.ReleaseConflict, match="has no stored measurement"):
-        publish_bundle(store, keys, SECOND, COUNCILS)
+        publish_bundle(store, keys, SECOND)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ledger.ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
         fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert sorted(list_charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
-    again = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND, COUNCILS)
+    again = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND)
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
 
@@ -175,5 +175,5 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(session.StoreError, match="keep earlier releases in the release directory"):
-        publish_bundle(copy.get_cohort(COHORT), keys, SECOND, COUNCILS)
+        publish_bundle(copy.get_cohort(COHORT), keys, SECOND)
     assert list_charges(copy) == paid

@@ -90,7 +90,7 @@ def make_release(
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
     measure.measure_release(home.get_cohort(cohort), keys, version, councils, ReleaseOptions(**options))
-    return measure.publish_bundle(home.get_cohort(cohort), keys, version, councils)
+    return measure.publish_bundle(home.get_cohort(cohort), keys, version)
 
 
 def make_home_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Home:
