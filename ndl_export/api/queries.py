@@ -8,16 +8,17 @@ import difflib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import pyarrow as pa
 
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import documents, shapes
+from ndl_export.facts.known_publishers import NOT_CHECKED, Trust, UnknownPublisher, check_releases
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE
@@ -40,6 +41,7 @@ _COLUMNS = {
 """SQL that each parameter is compared with."""
 _LOG = logging.getLogger(__name__)
 _NEAREST = 3
+_QUERIES_AT_ONCE = 2
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -67,21 +69,30 @@ class Page:
 class Snapshot:
     """Everything published at one moment: documents by path, and the figures of every release in a database.
 
-    Raises `NothingReleased` if there is no release, and `UnreadableWithdrawals`.
+    Raises `NothingReleased` if there is no release, `UnreadableWithdrawals`, and what `check_releases` raises.
     """
 
-    def __init__(self, release_dir: Path) -> None:
-        found = read_releases(release_dir)
-        if not found:
+    def __init__(self, release_dir: Path, signers: Collection[str] = (), known: Path | None = None) -> None:
+        if not list_versions(release_dir):
             raise NothingReleased(f"{release_dir} holds no release bundle")
+        self.signature = check_releases(release_dir, Trust(str(release_dir.resolve()), signers, known))
+        found = read_releases(release_dir)
         self.releases = {release.version: release for release in found}
         sums = {each.version: documents.hash_sums_file(release_dir, each.version) for each in found}
         self.documents = documents.build_documents(found, sums) | documents.build_quotes(release_dir, found)
         self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
         tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
-        self._connection = database.open_in_memory()
+        # One thread in each query, and few queries: a page of 1,000 figures takes 10 MB while it is made.
+        self._connection, self._turns = database.open_in_memory(threads="1"), BoundedSemaphore(_QUERIES_AT_ONCE)
         documents.load_figures(self._connection, found)
+        self._connection.execute(
+            "ATTACH ':memory:' AS served; CREATE SCHEMA served.releases;"
+            " CREATE TABLE served.releases.current AS FROM releases.current;"
+            " CREATE TABLE served.figures AS FROM memory.figures; USE served; DETACH memory"
+        )
+        for release in found:
+            vars(release).pop("tables", None)
         # A stranger's query must not read any file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         self._files: dict[str, bytes] = {}
@@ -117,9 +128,10 @@ class Snapshot:
             columns = documents.JSON
         bound = values | {"limit": limit, "offset": offset}
         page = f"FROM figures WHERE {where} ORDER BY position LIMIT $limit OFFSET $offset"
-        cursor = self._connection.cursor().execute(f"SELECT release, {columns} {page}", bound)
-        header, rows = [column[0] for column in cursor.description[1:]], cursor.fetchall()
-        [(total,)] = cursor.execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()
+        with self._turns:
+            cursor = self._connection.cursor().execute(f"SELECT release, {columns} {page}", bound)
+            header, rows = [column[0] for column in cursor.description[1:]], cursor.fetchall()
+            [(total,)] = cursor.execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()
         releases = tuple(self.releases[version] for version in dict.fromkeys(row[0] for row in rows))
         if not csv:
             return Page(total, releases, ",\n".join(figure for _, figure in rows))
@@ -153,8 +165,9 @@ class Snapshot:
         defined = merge_tables(release.requested)
         if table not in defined:
             raise UnknownName("table", table, defined)
-        for _, content in documents.iter_figure_files(self._connection.cursor(), release, defined[table], area):
-            return content
+        with self._turns:
+            for _, content in documents.iter_figure_files(self._connection.cursor(), release, defined[table], area):
+                return content
         raise UnknownName("area", area, self.areas)
 
     def get_release_files(self, version: str) -> bytes:
@@ -205,8 +218,8 @@ def _build_csv_columns(filters: Sequence[str]) -> list[str]:
 class Latest:
     """The newest snapshot of a release directory, made again when a release is published or withdrawn."""
 
-    def __init__(self, release_dir: Path) -> None:
-        self._release_dir = release_dir
+    def __init__(self, release_dir: Path, signers: Collection[str] = (), known: Path | None = None) -> None:
+        self._release_dir, self._signers, self._known = release_dir, signers, known
         self._lock = Lock()
         self._seen: object = None
         self._look_at = 0.0
@@ -219,15 +232,20 @@ class Latest:
         except NothingReleased:
             return 0
 
+    @property
+    def signature(self) -> str:
+        """A sentence on whether the signatures of what is served were checked."""
+        return self._snapshot.signature if self._snapshot else f"{NOT_CHECKED}: nothing is published yet."
+
     def get(self) -> Snapshot:
         """Return the snapshot. Raises `NothingReleased`."""
         # One reader waits for the new snapshot; the others get the old one meanwhile.
         if time.monotonic() >= self._look_at and self._lock.acquire(blocking=self._snapshot is None):
             try:
                 if (seen := _look(self._release_dir)) != self._seen or self._snapshot is None:
-                    self._snapshot, self._seen = Snapshot(self._release_dir), seen
+                    self._snapshot, self._seen = Snapshot(self._release_dir, self._signers, self._known), seen
                 self._look_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            except (UnreadableWithdrawals, OSError, ValueError, KeyError, pa.ArrowException):
+            except (UnknownPublisher, UnreadableWithdrawals, OSError, ValueError, KeyError, pa.ArrowException):
                 # Perhaps a bundle is still being copied. The next look tries again.
                 if self._snapshot is None:
                     raise

@@ -349,21 +349,24 @@ def test_the_evidence_covers_every_row_of_every_table(bundle: Path) -> None:
 
 def test_the_command_checks_figures_and_signature(bundle: Path, answer: Path, wrong: Path, stranger: Path) -> None:
     key = bundle / PUBLIC_KEY_FILE
+    others = "Not proved: answer, citation, licence, may_conclude, may_not_conclude."
     assert run_command(answer, "--signer", key) == (
         0,
-        f"{answer}: {AGREES}\nThe signature was checked with {key}.\n",
+        f"{answer}: {AGREES}\n{others}\nThe signature was checked with {key}.\n",
     )
     status, said = run_command(wrong, "--signer", key)
     assert status == 1
     assert said.startswith(f"{wrong}: WRONG\n  figure 1: value is ")
     assert run_command(answer, "--signer", stranger) == (
         1,
-        f"{answer}: WRONG\n  evidence: SHA256SUMS was not signed with this key\n",
+        f"{answer}: WRONG\n  evidence: SHA256SUMS was not signed with this key\n{others}\n",
     )
     status, said = run_command(answer)
     assert (status, "The signature was not checked, so anybody could have made the evidence." in said) == (0, True)
     status, said = run_command(answer, "--json")
-    assert json.loads(said) == {"answer": str(answer), "ok": True, "signature_checked": False, "problems": []}
+    found = json.loads(said)
+    assert found.pop("not_proved") == ["answer", "citation", "licence", "may_conclude", "may_not_conclude"]
+    assert found == {"answer": str(answer), "ok": True, "signature_checked": False, "problems": []}
     for file, why in (("README.md", "is not JSON"), ("datapackage.json", "does not have the form of an answer")):
         status, said = run_command(bundle / file)
         assert (status, why in said) == (1, True)
@@ -374,10 +377,11 @@ def test_the_command_checks_figures_and_signature(bundle: Path, answer: Path, wr
 def test_the_script_is_short_and_checks_the_same(bundle: Path, answer: Path, wrong: Path, stranger: Path) -> None:
     script, key = bundle / CHECK_FILE, bundle / PUBLIC_KEY_FILE
     assert script.read_bytes() == read_check_script()
-    assert len(read_check_script().splitlines()) < 100
+    assert len(read_check_script().splitlines()) < 120
     for arguments in ((answer,), (answer, key)):
         status, said = run_script(script, *arguments)
-        assert (status, said) == (0, f"E{AGREES[1:]}.\nThe signature was checked with {key}.\n")
+        assert (status, said.splitlines()[::2]) == (0, [f"E{AGREES[1:]}.", f"The signature was checked with {key}."])
+        assert said.splitlines()[1] == "Not proved: answer, citation, licence, may_conclude, may_not_conclude."
     assert run_script(script, wrong)[0] == 1
     status, said = run_script(script, answer, stranger)
     assert (status, "SHA256SUMS was not signed with this key" in said) == (1, True)

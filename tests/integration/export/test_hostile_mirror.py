@@ -17,8 +17,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.answers import published
-from ndl_export.answers.known_publishers import NOT_CHECKED, UnknownPublisher
 from ndl_export.answers.published import open_published
+from ndl_export.facts import known_publishers
+from ndl_export.facts.known_publishers import NOT_CHECKED, UnknownPublisher
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.files.signing import PUBLIC_KEY_FILE, compute_fingerprint, get_public_pem, sign_files
 from ndl_export.files.stores import StoreError
@@ -152,7 +153,7 @@ def test_tables_that_unpack_to_too_much_are_not_read(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """80 million rows of one value take a few thousand bytes; here it is the limit that is low."""
-    monkeypatch.setattr(published, "_MOST_ROWS", 100_000)
+    monkeypatch.setattr(known_publishers, "_MOST_ROWS", 100_000)
     path = mirror / "2026.11.0" / "gld_headline.parquet"
     pq.write_table(pa.table({"a": pa.repeat(0, 200_000)}), path)
     sign_again(mirror / "2026.11.0")
