@@ -14,7 +14,7 @@ from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.release import decision_sheet, fix_release, measure, sign_off
 from assets.release.fix_release import ReleaseOptions, describe_later_deliveries
-from ndl_export.bundle.read import read_contents
+from ndl_export.facts.bundle_reader import read_contents
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import ReleaseConflict
