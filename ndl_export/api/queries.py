@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -41,7 +41,6 @@ _COLUMNS = {
 """SQL that each parameter is compared with."""
 _LOG = logging.getLogger(__name__)
 _NEAREST = 3
-_QUERIES_AT_ONCE = 2
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -83,16 +82,8 @@ class Snapshot:
         self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
         tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
-        # One thread in each query, and few queries: a page of 1,000 figures takes 10 MB while it is made.
-        self._connection, self._turns = database.open_in_memory(threads="1"), BoundedSemaphore(_QUERIES_AT_ONCE)
+        self._connection = database.open_in_memory(threads="1")
         documents.load_figures(self._connection, found)
-        self._connection.execute(
-            "ATTACH ':memory:' AS served; CREATE SCHEMA served.releases;"
-            " CREATE TABLE served.releases.current AS FROM releases.current;"
-            " CREATE TABLE served.figures AS FROM memory.figures; USE served; DETACH memory"
-        )
-        for release in found:
-            vars(release).pop("tables", None)
         # A stranger's query must not read any file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         self._files: dict[str, bytes] = {}
@@ -128,10 +119,9 @@ class Snapshot:
             columns = documents.JSON
         bound = values | {"limit": limit, "offset": offset}
         page = f"FROM figures WHERE {where} ORDER BY position LIMIT $limit OFFSET $offset"
-        with self._turns:
-            cursor = self._connection.cursor().execute(f"SELECT release, {columns} {page}", bound)
-            header, rows = [column[0] for column in cursor.description[1:]], cursor.fetchall()
-            [(total,)] = cursor.execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()
+        cursor = self._connection.cursor().execute(f"SELECT release, {columns} {page}", bound)
+        header, rows = [column[0] for column in cursor.description[1:]], cursor.fetchall()
+        [(total,)] = cursor.execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()
         releases = tuple(self.releases[version] for version in dict.fromkeys(row[0] for row in rows))
         if not csv:
             return Page(total, releases, ",\n".join(figure for _, figure in rows))
@@ -165,9 +155,8 @@ class Snapshot:
         defined = merge_tables(release.requested)
         if table not in defined:
             raise UnknownName("table", table, defined)
-        with self._turns:
-            for _, content in documents.iter_figure_files(self._connection.cursor(), release, defined[table], area):
-                return content
+        for _, content in documents.iter_figure_files(self._connection.cursor(), release, defined[table], area):
+            return content
         raise UnknownName("area", area, self.areas)
 
     def get_release_files(self, version: str) -> bytes:

@@ -5,11 +5,13 @@ ETag, and a reader's copy is checked before it is used again, because a withdraw
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
+from anyio import to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -29,6 +31,8 @@ MOST_FIGURES, FIGURES = 1_000, 100
 """Largest and usual number of figures on a page."""
 LONGEST_QUERY, LONGEST_PATH, MOST_VALUES = 2_000, 200, 50
 """Longest query and path in bytes, and the largest number of values of one parameter."""
+_AT_ONCE = 2
+"""Requests that are answered at the same time, while others wait: a page of 1,000 figures takes 10 MB."""
 _COMPRESSION = 5
 """Level of gzip: figures take a tenth of their size, and higher levels twice the time for little more."""
 _ROOT = f"/{description.API_FOLDER}"
@@ -58,6 +62,12 @@ _PROBLEMS = {
 """Refusals, by status."""
 
 
+@asynccontextmanager
+async def _limit_threads(_: FastAPI) -> AsyncIterator[None]:
+    to_thread.current_default_thread_limiter().total_tokens = _AT_ONCE
+    yield
+
+
 def create_app(latest: Latest) -> FastAPI:
     """Return the application that serves a release directory, as `latest` reads it."""
     app = FastAPI(
@@ -66,6 +76,7 @@ def create_app(latest: Latest) -> FastAPI:
         description="Published figures with intervals, flags and units. Show notices and withdrawals, and cite.",
         license_info={"name": documents.LICENCE.name, "url": documents.LICENCE.url},
         openapi_url=f"{_ROOT}/openapi.json",
+        lifespan=_limit_threads,
         # FastAPI's pages fetch scripts from another host, so `/` has a page of our own.
         docs_url=None,
         redoc_url=None,

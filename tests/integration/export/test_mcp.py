@@ -57,6 +57,9 @@ STRANGE: list[tuple[str, Arguments]] = [
     ("check_claim", {"claim": {"council": "Leeds"}}),
     ("check_claim", {"claim": LEEDS | {"value": 60, "decimals": -99_999}}),
     ("check_claim", {}),
+    ("get_figures", LEEDS | {"group": "girls"}),
+    ("get_figures", LEEDS | {"year": "2018/19"}),
+    ("list_releases", {"council": "Leeds"}),
     ("run_sql", {"query": "FROM releases.figure"}),
     ("__init__", {}),
 ]
@@ -116,6 +119,7 @@ def test_every_tool_answers_refuses_and_is_not_stopped_by_anything_that_is_sent(
         is_error, text = session.get(number)
         assert not is_error or "validation error" in text or "Unknown tool" in text, f"{tool}: {text[:500]}"
         assert len(text) < 10_000, tool
+        assert is_error or not {"group", "year", "council"} & CALLS[number][1].keys(), f"{tool} passes arguments over"
         for place in (str(series.parent), str(PROJECT), "Traceback", "root:x:"):
             assert place not in text, tool
     assert check_answer(session.proof.structured_content, (series / "public_key.pem").read_bytes()) == []
