@@ -39,6 +39,7 @@ from privacy.release.policy import load_policy
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, extract_rules as rules
 from sources.contracts.people import OF_MANY
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
@@ -245,6 +246,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
         yield from of_delivery([*_find_number_facts(quality)])
+        yield from of_delivery([*_find_review_facts(quality, delivered.linked)])
     yield from delivered.iter_not_judged()
     yield from delivered.iter_not_in()
     yield from delivered.iter_left_out()
@@ -362,6 +364,26 @@ def _find_number_facts(quality: ExtractQuality) -> Iterator[_Fact]:
         words = f"have a {worst.columns[0]} that many children share"
         in_bands = f"{describe_row_share(worst.rows, quality.rows_read)} {words}"
         yield rules.NUMBER_OF_MANY.id, in_bands, f"{worst.rows:,} of {quality.rows_read:,} rows {words}"
+
+
+def _find_review_facts(quality: ExtractQuality, linked: LinkageRecord) -> Iterator[_Fact]:
+    """Yield a fact if a delivery has other reviews than those that the council file says are sent."""
+    rows = quality.profile.columns["review"].groups if "review" in quality.profile.columns else {}
+    most = max(rows.values(), default=0)
+    if most < rules.MANY_REVIEWS:
+        return
+    found: dict[str, list[str]] = {}
+    for code, title in REVIEW_CODES.items():
+        is_stated = linked.has_sent(quality.council, f"{quality.source}/{code}")
+        if is_stated != (rows[code] >= rules.HARDLY_ANY * most):
+            found.setdefault("none or hardly any" if is_stated else "many", []).append(f"“{title}”")
+    if found:
+        which = " and ".join(f"{number} of {', '.join(titles)}" for number, titles in found.items())
+        what = (
+            f"it has {which}, and the council file says otherwise: correct 'reviews' there, so that a review that"
+            " nobody sends is not available instead of 0%"
+        )
+        yield rules.ReleaseRule.OTHER_REVIEWS, what, what
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         stated = records.read_fixed_record(store.home, own.release)[own.cohort].missing
         # councils that took no part in the cohort sent nothing for it
         absent = set(everyone) - set(took_part[own.cohort])
-        lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
+        lacking = {**stated, **{source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}}
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
     tables = tabulate(MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested))
     signed = SignOffs(ledger)

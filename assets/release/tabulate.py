@@ -207,7 +207,11 @@ def _build_table(
     if estimated is not None:
         for block in table.blocks:
             figures = build_block_figures(block, estimated.family, release.councils, absent)
-            if figures is None or not (published := (places := rows.find_positions(block, figures.areas)) >= 0).any():
+            if figures is None:
+                continue
+            places = rows.find_positions(block, figures.areas)
+            published = (places >= 0) & rows.available[places]
+            if not published.any():
                 continue
             reliability = release.reliability.select_for_figures(on_request or block.everywhere)
             for name, found in _iter_block_measures(table, block, figures, estimated, reliability):

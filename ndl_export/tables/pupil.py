@@ -114,7 +114,9 @@ FIRST_CONCERN = Attribute(
 
 ON_TIME, LATE, NO_TIMING = "On time", "Later than due", "Timing not known"
 REVIEWS = {
-    code: Attribute(name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE))
+    code: Attribute(
+        name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE), sent_as=f"hv_reviews/{code}"
+    )
     for code, name in REVIEW_NAMES.items()
 }
 """The five reviews of the Healthy Child Programme, by their code in `hv_reviews`."""

@@ -22,6 +22,7 @@ from pydantic import AfterValidator, Field, model_validator
 from privacy.doors.database import open_in_memory
 from privacy.doors.settings_file import AsList, OrEmpty, Settings, Text, build_fault_validator, suggest_names
 from privacy.doors.sql import quote_text
+from sources.reference.code_lists import USUALLY_SENT
 
 ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """Accepted everywhere, whatever the council file says."""
@@ -305,7 +306,8 @@ class Dialect(Settings):
     to contract codes, or to "" for unknown. `date_formats` override the file's formats (`date_format`) for a column.
     `derived` are contract columns made from other columns of the file. `parts` says how several files of one extract
     are combined (None: detected from the files); `deleted` has, for `changes`, the heading whose values mark a row as
-    the deletion of its record. `sheet` is the workbook sheet to read (None: found by its columns).
+    the deletion of its record. `sheet` is the workbook sheet to read (None: found by its columns). `reviews` are the
+    codes of the reviews that health visitors send; other sources ignore it.
     """
 
     delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = ","
@@ -319,6 +321,7 @@ class Dialect(Settings):
     parts: Parts | None = None
     deleted: Mapping[Text, Annotated[tuple[Text, ...], AsList]] = {}
     sheet: Text | None = None
+    reviews: Annotated[tuple[Text, ...], AsList, Field(min_length=1)] = USUALLY_SENT
 
     def get_formats(self, column: str) -> tuple[str, ...]:
         """Return the date formats of a contract column."""
@@ -342,8 +345,8 @@ class Dialect(Settings):
     @cached_property
     def sha256(self) -> str:
         """Hash of the source's settings that affect reading; an extract read with another hash is read again."""
-        # `parts` does not change how a file is read
-        content = self.model_dump(mode="json", exclude={"parts"}, exclude_defaults=True)
+        # neither changes how a file is read
+        content = self.model_dump(mode="json", exclude={"parts", "reviews"}, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
