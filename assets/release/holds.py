@@ -246,7 +246,11 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
         yield from of_delivery([*_find_number_facts(quality)])
-        yield from of_delivery([*_find_review_facts(quality, delivered.linked)])
+        stated = [code for code in REVIEW_CODES if delivered.linked.has_sent(council, f"{source}/{code}")]
+        # the statement is accepted with the delivery, so another one is a new hold
+        yield from _merge_facts(
+            quality, hash_json([extract.sha256 if extract else "", stated]), [*_find_review_facts(quality, stated)]
+        )
     yield from delivered.iter_not_judged()
     yield from delivered.iter_not_in()
     yield from delivered.iter_left_out()
@@ -366,17 +370,16 @@ def _find_number_facts(quality: ExtractQuality) -> Iterator[_Fact]:
         yield rules.NUMBER_OF_MANY.id, in_bands, f"{worst.rows:,} of {quality.rows_read:,} rows {words}"
 
 
-def _find_review_facts(quality: ExtractQuality, linked: LinkageRecord) -> Iterator[_Fact]:
-    """Yield a fact if a delivery has other reviews than those that the council file says are sent."""
+def _find_review_facts(quality: ExtractQuality, stated: Collection[str]) -> Iterator[_Fact]:
+    """Yield a fact if a delivery has other reviews than the council file says: those with the `stated` codes."""
     rows = quality.profile.columns["review"].groups if "review" in quality.profile.columns else {}
     most = max(rows.values(), default=0)
     if most < rules.MANY_REVIEWS:
         return
     found: dict[str, list[str]] = {}
     for code, title in REVIEW_CODES.items():
-        is_stated = linked.has_sent(quality.council, f"{quality.source}/{code}")
-        if is_stated != (rows[code] >= rules.HARDLY_ANY * most):
-            found.setdefault("none or hardly any" if is_stated else "many", []).append(f"“{title}”")
+        if (code in stated) != (rows[code] >= rules.HARDLY_ANY * most):
+            found.setdefault("none or hardly any" if code in stated else "many", []).append(f"“{title}”")
     if found:
         which = " and ".join(f"{number} of {', '.join(titles)}" for number, titles in found.items())
         what = (
