@@ -59,7 +59,7 @@ Extracts = Mapping[str, Extract]
 class LinkageRecord:
     """The councils in a linkage, those whose rows it holds by source (`sent`), and the extracts its tables come from.
 
-    `sent` also has, by kind of record, the councils whose file says that they send it, whatever their extracts hold.
+    `sent` also has, by kind of record, the councils whose file does not leave it out, whatever their extracts hold.
     `sent` is empty while the tables are being written. `files` has the SHA-256, by file name, of the links (whose
     metadata record parameters and code), of their agreement and of each table.
     """
@@ -222,14 +222,15 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
     sent = {source: [path.stem for path in list_extract_paths(store, source, councils)] for source in CONTRACTS}
     for kind in RECORDS:
         source, _, code = kind.partition("/")
-        sent[kind] = [council for council in sent[source] if code in _read_reviews_sent(council)]
+        stated = {council: read_stated_reviews(council) for council in sent[source]}
+        sent[kind] = [council for council, codes in stated.items() if codes is None or code in codes]
     made = [store.links, store.agreement, *(store.get_confidential_path(family) for family in FAMILIES)]
     files = {path.name: hash_file(path) for path in made if path.exists()}
     return LinkageRecord(sorted(councils), sent, made_of, files)
 
 
-def _read_reviews_sent(council: str) -> Sequence[str]:
-    """Return the codes of the reviews that a council's file says are sent. Raises `Refused`."""
+def read_stated_reviews(council: str) -> Sequence[str] | None:
+    """Return the codes of the reviews that a council's file says are sent, or None. Raises `Refused`."""
     try:
         return load_council_file(council).reviews
     except InvalidCouncilFile as stopped:

@@ -25,7 +25,7 @@ from assets.release.fix_release import ReleaseOptions, check_options, fix_releas
 from assets.release.noise_workload import compute_noise_covariance
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
-from assets.release.tabulate import MeasuredRelease, tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate_what_was_sent
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts import release_facts as facts
@@ -160,7 +160,9 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         absent = set(everyone) - set(took_part[own.cohort])
         lacking = {**stated, **{source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}}
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
-    tables = tabulate(MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested))
+    sent, tables = tabulate_what_was_sent(
+        MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested)
+    )
     signed = SignOffs(ledger)
     approvals = {each: signed.list_allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(
@@ -188,8 +190,8 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         publisher=published_by.name,
         **published_by.model_dump(exclude={"name"}),
         thresholds=facts.Thresholds(**asdict(policy.reliability)),
-        missing=missing,
-        noise_covariance=compute_noise_covariance(measured, missing),
+        missing=sent.missing,
+        noise_covariance=compute_noise_covariance(measured, sent.missing),
         on_request=OnRequest(
             fixed.requested,
             {

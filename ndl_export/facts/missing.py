@@ -120,7 +120,7 @@ def _iter_records(missing: Missing) -> Iterator[tuple[str, str, str]]:
     for kind, attribute in RECORDS.items():
         if councils := missing.get(kind):
             names = _format_names(councils) if len(councils) <= MOST_NAMED else f"{len(councils)} councils"
-            yield kind, names, f"no {attribute.label.lower()}"
+            yield kind, names, f"no or hardly any {attribute.label.lower()}"
 
 
 def _format_tables(tables: Iterable[str]) -> str:

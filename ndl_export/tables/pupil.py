@@ -112,6 +112,7 @@ FIRST_CONCERN = Attribute(
     ),
 )
 
+DONE = "Done"
 ON_TIME, LATE, NO_TIMING = "On time", "Later than due", "Timing not known"
 REVIEWS = {
     code: Attribute(
@@ -313,7 +314,7 @@ FIRST_CONCERNS = _table(
 def _iter_review_blocks(review: Attribute) -> Iterator[model.Block]:
     """Yield the blocks of a review: children by its timing, and their share with a good level of development."""
     done = (ON_TIME, LATE, NO_TIMING)
-    levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
+    levels = (ALL, Selection(DONE, done), *(Selection(level, (level,)) for level in review.categories))
     timing = Axis("review_timing", review.name, levels)
     for axes, topic in build_breakdowns(IMD):
         constants = {"health_review": review.label} | topic

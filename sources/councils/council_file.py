@@ -41,8 +41,8 @@ class CouncilFile:
     sources: Mapping[str, Dialect] = field(default_factory=dict)
 
     @property
-    def reviews(self) -> tuple[str, ...]:
-        """Codes of the reviews that its health visitors send."""
+    def reviews(self) -> tuple[str, ...] | None:
+        """Codes of the reviews that its health visitors send; None if it does not say."""
         return self.get_dialect(HV_REVIEWS.name).reviews
 
     def get_dialect(self, source: str) -> Dialect:

@@ -22,7 +22,6 @@ from pydantic import AfterValidator, Field, model_validator
 from privacy.doors.database import open_in_memory
 from privacy.doors.settings_file import AsList, OrEmpty, Settings, Text, build_fault_validator, suggest_names
 from privacy.doors.sql import quote_text
-from sources.reference.code_lists import USUALLY_SENT
 
 ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """Accepted everywhere, whatever the council file says."""
@@ -307,7 +306,7 @@ class Dialect(Settings):
     `derived` are contract columns made from other columns of the file. `parts` says how several files of one extract
     are combined (None: detected from the files); `deleted` has, for `changes`, the heading whose values mark a row as
     the deletion of its record. `sheet` is the workbook sheet to read (None: found by its columns). `reviews` are the
-    codes of the reviews that health visitors send; other sources ignore it.
+    codes of the reviews that health visitors send (None: not stated); other sources have none.
     """
 
     delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = ","
@@ -321,7 +320,7 @@ class Dialect(Settings):
     parts: Parts | None = None
     deleted: Mapping[Text, Annotated[tuple[Text, ...], AsList]] = {}
     sheet: Text | None = None
-    reviews: Annotated[tuple[Text, ...], AsList, Field(min_length=1)] = USUALLY_SENT
+    reviews: Annotated[tuple[Text, ...], AsList] | None = None
 
     def get_formats(self, column: str) -> tuple[str, ...]:
         """Return the date formats of a contract column."""

@@ -40,9 +40,6 @@ REVIEW_CODES = {
     "2-2.5Y": "Two to two-and-a-half year review",
 }
 TWO_YEAR_REVIEW = "2-2.5Y"
-USUALLY_SENT = tuple(code for code in REVIEW_CODES if code != "ANV")
-"""Reviews that health visitors send if their council file says nothing else: the antenatal visit is in the mother's
-record."""
 REVIEW_NAMES = {
     "ANV": "antenatal_visit",
     "NBV": "new_birth_visit",

@@ -108,7 +108,7 @@ def test_a_review_that_nobody_sends_is_not_available_instead_of_0_percent(made: 
     assert {row["children_count_flag"] for row in of_all} == {"x"}
     assert {row["children_count"] for row in of_all} == {None}
     readme = (bundle / "README.md").read_text(encoding="utf-8")
-    assert "Wirral: no antenatal visit; rows about it in `health_visitor_reviews` are `x`" in readme
+    assert "Wirral: no or hardly any antenatal visit; rows about it in `health_visitor_reviews` are `x`" in readme
 
 
 def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) -> None:
