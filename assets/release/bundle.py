@@ -8,7 +8,7 @@ from pathlib import Path
 from assets.home.paths import CohortStore, Home
 from assets.release import record as records
 from assets.release.noise_workload import compute_noise_covariance
-from assets.release.tabulate import MeasuredRelease, tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate_what_was_sent
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts import release_facts as facts
@@ -50,9 +50,11 @@ def make_bundle(store: CohortStore, keys: KeyRing, version: str, notice: str = "
         stated = records.read_fixed_record(store.home, own.release)[own.cohort].missing
         # councils that took no part in the cohort sent nothing for it
         absent = set(everyone) - set(took_part[own.cohort])
-        lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
+        lacking = {**stated, **{source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}}
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
-    tables = tabulate(MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested))
+    sent, tables = tabulate_what_was_sent(
+        MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested)
+    )
     signed = SignOffs(ledger)
     approvals = {each: signed.list_allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(
@@ -81,8 +83,8 @@ def make_bundle(store: CohortStore, keys: KeyRing, version: str, notice: str = "
         **published_by.model_dump(exclude={"name", "notice"}),
         notice=join_parts(notice, published_by.notice),
         thresholds=facts.Thresholds(**asdict(policy.reliability)),
-        missing=missing,
-        noise_covariance=compute_noise_covariance(measured, missing),
+        missing=sent.missing,
+        noise_covariance=compute_noise_covariance(measured, sent.missing),
         on_request=OnRequest(
             fixed.requested,
             {

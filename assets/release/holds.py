@@ -23,7 +23,7 @@ from assets.home.signers import note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import read_landing_seen
-from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record
+from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record, read_stated_reviews
 from assets.linkage.population_overlap import Overlap, is_replacement, read_overlaps
 from assets.release.record import read_fixed_record
 from ndl_export.facts.missing import SOURCES
@@ -38,6 +38,8 @@ from privacy.release.policy import load_policy
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, extract_rules as rules
 from sources.contracts.people import OF_MANY
+from sources.contracts.sources import HV_REVIEWS
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
@@ -244,6 +246,11 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
         yield from of_delivery([*_find_number_facts(quality)])
+        stated = read_stated_reviews(council) if source == HV_REVIEWS.name else None
+        if stated is not None:
+            # the statement is accepted with the delivery, so another one is a new hold
+            about = hash_json([extract.sha256 if extract else "", sorted(stated)])
+            yield from _merge_facts(quality, about, [*_find_review_facts(quality, stated)])
     yield from delivered.iter_not_judged()
     yield from delivered.iter_not_in()
     yield from delivered.iter_left_out()
@@ -361,6 +368,24 @@ def _find_number_facts(quality: ExtractQuality) -> Iterator[_Fact]:
         words = f"have a {worst.columns[0]} that many children share"
         in_bands = f"{describe_row_share(worst.rows, quality.rows_read)} {words}"
         yield rules.NUMBER_OF_MANY.id, in_bands, f"{worst.rows:,} of {quality.rows_read:,} rows {words}"
+
+
+def _find_review_facts(quality: ExtractQuality, stated: Collection[str]) -> Iterator[_Fact]:
+    """Yield a fact if a delivery has other reviews than the council file says: those with the `stated` codes."""
+    rows = quality.profile.columns["review"].groups if "review" in quality.profile.columns else {}
+    most = max(rows.values(), default=0)
+    if most < rules.MANY_REVIEWS:
+        return
+    found: dict[str, list[str]] = {}
+    for code, title in REVIEW_CODES.items():
+        if (code in stated) != (rows[code] >= rules.HARDLY_ANY * most):
+            found.setdefault("none or hardly any" if code in stated else "many", []).append(f"“{title}”")
+    if found:
+        which = " and ".join(f"{number} of {', '.join(titles)}" for number, titles in found.items())
+        what = (
+            f"it has {which}, and the council file says otherwise: correct 'reviews' there, or have the right file sent"
+        )
+        yield rules.ReleaseRule.OTHER_REVIEWS, what, what
 
 
 @dataclass(frozen=True)

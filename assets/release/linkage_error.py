@@ -190,7 +190,7 @@ class _Transitions:
             "dots": _iter_dots_moves(rates),
             "asq3": self._iter_service_moves(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
             "entitlement": self._iter_service_moves(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
-            "first_concern": _iter_first_concern_moves(rates),
+            "first_concern": _iter_first_concern_moves(rates, self._average_lost(rates, SETTING_ONLY)),
             **{
                 review.name: self._iter_service_moves(rates, review.name, HV_ONLY, pupil.NO_REVIEW)
                 for review in pupil.REVIEWS.values()
@@ -199,16 +199,20 @@ class _Transitions:
         return {name: _build_matrix(self._domains[name], own) for name, own in moves.items()}
 
     def _iter_service_moves(self, rates: Array, name: str, alone: str, nothing: str) -> _Moves:
-        both, only = self._children[BOTH], self._children[alone]
-        share = both / (both + only) if both + only > 0 else 0.0
-        other = SETTING_ONLY if alone == HV_ONLY else HV_ONLY
-        of_both = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
-        lost = share * of_both + (1 - share) * rates[_MISSED[alone, NEITHER]]
+        lost = self._average_lost(rates, alone)
         linked = [category for category in self._domains[name] if category not in (nothing, UNSEARCHABLE)]
         for category in linked:
             yield nothing, category, lost
             # a false link says nothing about the child, so every category is taken to be equally likely
             yield category, nothing, rates[-1] / len(linked)
+
+    def _average_lost(self, rates: Array, alone: str) -> np.float64:
+        """Return the chance that the record of a child whom a service saw is missed; `alone` is that service only."""
+        both, only = self._children[BOTH], self._children[alone]
+        share = both / (both + only) if both + only > 0 else 0.0
+        other = SETTING_ONLY if alone == HV_ONLY else HV_ONLY
+        of_both = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
+        return np.float64(share * of_both + (1 - share) * rates[_MISSED[alone, NEITHER]])
 
 
 def _iter_dots_moves(rates: Array) -> _Moves:
@@ -219,12 +223,14 @@ def _iter_dots_moves(rates: Array) -> _Moves:
             yield found, pupil.format_dots_category(true_seen, concern), chance
 
 
-def _iter_first_concern_moves(rates: Array) -> _Moves:
-    """Yield the moves of `first_concern`.
+def _iter_first_concern_moves(rates: Array, undated: np.float64) -> _Moves:
+    """Yield the moves of `first_concern`; `undated` is the chance that an undated concern is lost.
 
-    If the record with the concern is missed, no concern is found: a later concern of the other service is ignored, as
-    are undated concerns. If the other service's record is missed, that service appears never to have seen the child.
+    If the record with the concern is missed, no concern is found: a later concern of the other service is ignored. If
+    the other service's record is missed, that service appears never to have seen the child. Undated concerns are taken
+    to be those of settings, whose special educational needs have no date.
     """
+    yield pupil.NO_CONCERN, pupil.UNDATED, undated
     services = ((pupil.BY_HV, HV_ONLY, SETTING_ONLY), (pupil.BY_SETTING, SETTING_ONLY, HV_ONLY))
     for (by, alone, other), when in product(services, pupil.YEARS_BEFORE):
         by_then, later, never = (

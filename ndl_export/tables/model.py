@@ -29,6 +29,9 @@ class Attribute:
     name: str
     label: str
     categories: tuple[str, ...]
+    sent_as: str = ""
+    """The kind of record, as `source/code`, that shows it; without it, nothing is known of a council's children. Empty
+    if every delivery of the source has it."""
 
 
 @dataclass(frozen=True)

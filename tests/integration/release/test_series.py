@@ -29,11 +29,12 @@ pytestmark = pytest.mark.slow
 
 COUNCILS = ["halton", "leeds", "wirral"]
 EARLIER = "202324"
+NOT_SENT = {"hv_reviews/ANV": ["wirral"], "hv_reviews/12M": COUNCILS}
 FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 
 def landed(folder: Path) -> Home:
-    home = make_home(folder, 400, COUNCILS)
+    home = make_home(folder, 400, COUNCILS, **NOT_SENT)
     add_cohort(home, EARLIER, 300, COUNCILS)
     return home
 
@@ -91,6 +92,23 @@ def test_the_bundle_holds_the_very_figures_of_the_earlier_release(made: Home) ->
         assert own.drop_columns(["series_break"]).equals(first.drop_columns(["series_break"]))
     changelog = (bundle / "changelog.md").read_text(encoding="utf-8")
     assert f"The noisy counts are those that release {FIRST} drew" in changelog
+
+
+def test_a_review_that_nobody_sends_is_not_available_instead_of_0_percent(made: Home) -> None:
+    """In the area of every council that does not send it; and the record of the release says so."""
+    bundle = made.release / SECOND
+    reviews = pq.read_table(bundle / "health_visitor_reviews.parquet").to_pylist()
+    own = [row for row in reviews if row["time_period"] == COHORT]
+    for review, away in (("Antenatal visit", {"Pilot councils", "Wirral"}), ("New birth visit", set())):
+        flagged = {
+            row["area_name"] for row in own if row["health_review"] == review and row["children_percent_flag"] == "x"
+        }
+        assert flagged == away
+    of_all = [row for row in own if row["health_review"] == "Twelve month review"]
+    assert {row["children_count_flag"] for row in of_all} == {"x"}
+    assert {row["children_count"] for row in of_all} == {None}
+    readme = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "Wirral: no or hardly any antenatal visit; rows about it in `health_visitor_reviews` are `x`" in readme
 
 
 def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) -> None:
