@@ -34,7 +34,6 @@ from privacy.keys import LINKAGE, KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import LinkResult, link
 from privacy.linkage.report import Report
-from privacy.returns.facts import Doubts
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -102,15 +101,13 @@ def measure_needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], 
     """Link this many copies in the current process, which must be fresh."""
     copies = Copies(Home(home), KeyRing.load(keys, LINKAGE), cohort, sources, number)
     children = len(copies.count_times()) * sum_published_children(copies.list_councils())
-    report, doubts, agreement = Report(), Doubts(), Agreement()
+    report, agreement = Report(), Agreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
         with StoredPairs(copies.home.get_cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
-            watchers = [report, doubts, agreement]
-            result = link(_read_tokens(copies), watchers=watchers, children=children, cache=cache)
+            result = link(_read_tokens(copies), watchers=[report, agreement], children=children, cache=cache)
         linking = _measure_peak()
         _write_tables(copies, result, agreement, Path(scratch))
-        doubts.list_children(result.links)
         report.collect_facts(result)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return Needed(children, result.links.num_rows, used.ru_utime + used.ru_stime, linking, _measure_peak())

@@ -209,8 +209,6 @@ class CohortStore:
     """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
     linkage_report = _Below("restricted", "linked", "cohort={0.cohort}", "linkage.json")
     """The linkage report as JSON. The page is `linkage.html` in the same folder."""
-    doubts = _Below("restricted", "linked", "cohort={0.cohort}", "doubts.parquet")
-    """Pairs of linked children that could be one child."""
     agreement = _Below("restricted", "linked", "cohort={0.cohort}", "agreement.parquet")
     """Agreement between each child's records, and records with too little information."""
     overlaps = _Below("restricted", "linked", "cohort={0.cohort}", "replaced.json")

@@ -180,7 +180,7 @@ def is_current(store: CohortStore, councils: Sequence[str]) -> bool:
 def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
     """Return whether the links, and the files written with them, exist and have this fingerprint."""
     report = store.linkage_report
-    made = (store.links, store.doubts, store.agreement, report, report.with_suffix(".html"))
+    made = (store.links, store.agreement, report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):
         return False
     check_readable(store.root, store.links)
@@ -214,7 +214,7 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
 
 def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
     """Return the extracts (`council/source`) in the links; none if the linkage did not finish. Raises `Damaged`."""
-    if not store.links.exists() or not store.doubts.exists():
+    if not store.links.exists() or not store.agreement.exists():
         return {}
     check_readable(store.root, store.links)
     return _EXTRACTS.validate_json(_read_metadata(store).get(EXTRACTS_LINKED, "{}"))

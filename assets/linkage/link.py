@@ -30,7 +30,6 @@ from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import LinkResult, Watcher, link
 from privacy.linkage.report import Report
-from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
@@ -63,9 +62,8 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     check_suffices(chain.from_iterable(linked.values()))
     # Logged before any token is opened, so that an interrupted linkage is logged too.
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
-    report, doubts, agreement = Report(), Doubts(), Agreement()
-    watchers: list[Watcher] = [report, doubts, agreement]
-    result = _link_reusing_pairs(store, children, keys, linked, watchers)
+    report, agreement = Report(), Agreement()
+    result = _link_reusing_pairs(store, children, keys, linked, [report, agreement])
     record_overlaps(store, keys, sent)
     with store.home.open_staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
@@ -75,17 +73,16 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
             tables = {family: staging / f"{family}.parquet" for family in FAMILIES}
             # DuckDB builds the tables while Python works out the report.
             building = beside.submit(build_confidential_tables, Cohort(store.cohort), *found, extracts, tables)
-            _write(doubts.list_children(result.links), staging / "doubts.parquet")
             facts = report.collect_facts(result)
             building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
         shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
-        # Removed before the links are replaced: links without doubts count as unfinished.
-        store.doubts.unlink(missing_ok=True)
+        # Removed before the links are replaced: links without it count as unfinished.
+        store.agreement.unlink(missing_ok=True)
         report_paths = (store.linkage_report.with_suffix(suffix) for suffix in (".json", ".html"))
-        made = (store.links, store.doubts, store.agreement, *report_paths)
+        made = (store.links, store.agreement, *report_paths)
         promote_all([(staging / path.name, path) for path in made])
         _promote_tables(store, councils, tables)
 

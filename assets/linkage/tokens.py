@@ -50,11 +50,33 @@ def _iter_batches(files: Sequence["Tokens"], columns: list[str]) -> Iterator[pa.
         yield from file.read(columns=columns).select(columns).to_batches()
 
 
+def read_last_parts(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Sequence[Path]]) -> pa.Table:
+    """Return source, council, row_key and `last_part` of the rows of extracts in parts. Raises as `open_readers`.
+
+    `last_part` is the part in which a record was seen last: a row that a later part repeats keeps the key of the first.
+    """
+    found = [_LAST_PARTS.empty_table()]
+    for source, paths in extracts.items():
+        for path in paths:
+            tokens = open_tokens(store.get_extract(source, path.stem), keys)
+            if isinstance(tokens, TokensOfParts):
+                rows = tokens.index.select([ROW_KEY, "last_part"])
+                for name, value in (("council", path.stem), ("source", source)):
+                    rows = rows.add_column(0, name, pa.repeat(value, len(rows)))
+                found.append(rows.cast(_LAST_PARTS))
+    return pa.concat_tables(found)
+
+
+_LAST_PARTS = pa.schema(
+    [("source", pa.string()), ("council", pa.string()), (ROW_KEY, pa.uint64()), ("last_part", pa.int64())]
+)
+
+
 class TokensOfParts:
     """The tokens of an extract in `parts`, read like one file; `index` has the valid rows and the part of each."""
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
-        self._valid, self.metadata, self._parts = index.read(), index.metadata, parts
+        self.index, self.metadata, self._parts = index.read(), index.metadata, parts
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -68,7 +90,7 @@ class TokensOfParts:
 
     def _select_valid(self, rows: pa.Table, place: int) -> pa.Table:
         """Return the valid rows of a file, with `t_names` filled in where only one child has these common names."""
-        valid = self._valid.filter(pc.field("lies_in") == place)
+        valid = self.index.filter(pc.field("lies_in") == place)
         at = pc.index_in(rows[ROW_KEY], value_set=valid[ROW_KEY])
         rows, at = rows.replace_schema_metadata(None).filter(at.is_valid()), at.drop_null()
         if "t_names" not in rows.column_names:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
@@ -23,7 +24,7 @@ from assets.intake import deliveries
 from assets.linkage import inputs
 from assets.linkage.arrivals import is_in_full, list_able_services, list_census_months, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import StoredPairs, open_readers
+from assets.linkage.tokens import StoredPairs, open_readers, read_last_parts
 from assets.returns import accounts
 from assets.returns.accounts import LogEntry, Made, ReturnState
 from assets.returns.row_history import Extracts, Unusual, observe
@@ -73,8 +74,9 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         maker.unusual |= observe(con, store, watched, log.released, on)
         facts.note_waiting(con, maker.list_rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
-        # Summaries stay in the restricted zone, so new rows count in them.
-        maker.use_cohort_links()
+        if maker.active:
+            # Summaries stay in the restricted zone, so new rows count in them.
+            maker.use_cohort_links()
         for council in agreements:
             if council in maker.active:
                 waiting = {source: found for (of, source), found in maker.unusual.items() if of == council}
@@ -186,7 +188,7 @@ class Maker:
             "returns": returns,
             "summaries": [self.active, self.able, self.in_full],
             "census_months": list_census_months(self.extracts, Cohort(self.store.cohort)).to_pylist(),
-            "linked": [inputs.hash_file(path) for path in (self.store.links, self.store.doubts)],
+            "linked": inputs.hash_file(self.store.links),
             "extracts": {"/".join(key): extract.file_mac for key, extract in self.extracts.items()},
             "released": sorted(self.log.released),
         }
@@ -210,6 +212,7 @@ class Maker:
         self.con.register("links", links.append_column("row", numbers))
         self.con.register("census_months", list_census_months(self.extracts, Cohort(self.store.cohort)))
         self.con.register("traits", facts.derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
+        self.con.register("last_parts", read_last_parts(self.store, self.keys, self.payload))
         # the month of a review, unless it is in the future; the other sources have no date of contact
         month = (
             f"CASE WHEN review_date <= {quote_text(self.on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
@@ -231,37 +234,51 @@ class Maker:
                    coalesce(last_contact, census_month) AS last_contact, coalesce(match_probability, 1) AS probability
               FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
               JOIN traits USING (source, council, row_key)
+              LEFT JOIN last_parts USING (source, council, row_key)
               LEFT JOIN census_months ON census_months.source = sent.source AND census_months.council = sent.council
-                   AND part = {build_part_sql("row")}
+                   AND part = coalesce(last_part, {build_part_sql("row")})
             """
         )
 
     def use_cohort_links(self) -> None:
         """Create the views `records` and `doubts` of the cohort's linkage."""
+        self.con.register("cohort_doubts", self.doubts)
         self.con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
-        self.con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {quote_parquet(self.store.doubts)}")
+        self.con.execute("CREATE OR REPLACE TEMP VIEW doubts AS FROM cohort_doubts")
 
     def use_links_without_new_rows(self, service: str) -> bool:
         """Create the views `records` and `doubts` on which the returns of a service may be based.
 
-        Returns whether these differ from the cohort's links. Pairs that the cohort's linkage scored are not scored
-        again.
+        Returns whether these differ from the cohort's links.
         """
         self.use_cohort_links()
         out = facts.select_left_out(self.con, service)
         if not out.num_rows:
             return False
-        doubts, children = facts.Doubts(), inputs.read_link_parameters(self.store)[1]
-        kept: dict[str, Extract] = dict(open_readers(self.store, self.keys, self.payload))
-        for source in out["source"].unique().to_pylist():
-            kept[source] = facts.drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
-        # Read only: the next linkage needs the pairs of all rows.
-        with StoredPairs(self.store, None, self.keys, inputs.build_fingerprint(children)) as cache:
-            links = link(kept, watchers=[doubts], children=children, cache=cache).links
+        sources = out["source"].unique().to_pylist()
+        links, doubts = self._link_again({each: out.filter(pc.equal(out["source"], each)) for each in sources})
         self.con.register("links_without", links)
         self.con.register("doubts_without", doubts.list_children(links))
         self.con.execute(_WITHOUT)
         return True
+
+    @cached_property
+    def doubts(self) -> pa.Table:
+        """Pairs of the cohort's children who may be one child: computed here, because only returns need them."""
+        return self._link_again({})[1].list_children(pyarrow.parquet.read_table(self.store.links))
+
+    def _link_again(self, out: Mapping[str, pa.Table]) -> tuple[pa.Table, facts.Doubts]:
+        """Return the links without the rows of `out` (by source), and the doubts about them.
+
+        Pairs that the cohort's linkage scored are not scored again.
+        """
+        doubts, children = facts.Doubts(), inputs.read_link_parameters(self.store)[1]
+        kept: dict[str, Extract] = dict(open_readers(self.store, self.keys, self.payload))
+        for source, rows in out.items():
+            kept[source] = facts.drop_rows(kept[source], rows)
+        # Read only: the next linkage needs the pairs of all rows.
+        with StoredPairs(self.store, None, self.keys, inputs.build_fingerprint(children)) as cache:
+            return link(kept, watchers=[doubts], children=children, cache=cache).links, doubts
 
     def list_rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
@@ -296,6 +313,8 @@ class Maker:
 
     def _find_facts(self, service: str) -> dict[tuple[str, str], list[str]]:
         """Return the facts of every return, by council and source, on links without the service's new rows."""
+        if not self.active:
+            return {}
         # Services without new rows share the cohort's links, and so the facts.
         links = service if self.use_links_without_new_rows(service) else ""
         if links not in self.found:

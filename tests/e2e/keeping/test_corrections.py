@@ -99,7 +99,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     build_confidential_tables(Cohort(COHORT), *linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
-    store.doubts.unlink()  # the end of a linkage, without which its links are none
+    store.agreement.unlink()  # the end of a linkage, without which its links are none
     assert read_linked_extracts(store) == {}
     step(place, *CONFIDENTIAL.values())
     assert set(read_linked_extracts(store)) > {"leeds/eyfsp", "halton/early_years_census"}

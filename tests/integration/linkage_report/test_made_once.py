@@ -50,7 +50,7 @@ def test_again_with_nothing_changed_no_byte_and_no_time_changes(linked: Home, ke
     assert not [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
 
 
-@pytest.mark.parametrize("lost", mark_slow_after(1, ["doubts.parquet", "linkage.html", "links.parquet"]))
+@pytest.mark.parametrize("lost", mark_slow_after(1, ["agreement.parquet", "linkage.html", "links.parquet"]))
 def test_what_is_lost_is_made_again_and_children_keep_their_ids(linked: Home, keys: KeyRing, lost: str) -> None:
     """Without the links the ids are lost, and the tables get the new ones."""
     store = linked.get_cohort(COHORT)

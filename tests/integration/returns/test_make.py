@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -364,3 +365,24 @@ def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: 
     summary = json.loads(pipeline.home.get_cohort(COHORT).get_return_summary_path("leeds").read_text())
     alone = {row["service"]: row["alone"] for row in summary["services"]}
     assert alone == {"education": None, "health": None}
+
+
+def test_a_child_who_stays_at_a_nursery_was_last_seen_in_the_newest_census(tmp_path: Path) -> None:
+    """The row that repeats last year's is left out; its month is not."""
+    pipeline, gone = make_pipeline(tmp_path), 20
+    write_extracts(pipeline.landing, children=80, councils=["leeds"])
+    whole = pipeline.extract("leeds", "early_years_census")
+    header, *rows = whole.read_text().splitlines()
+    whole.unlink()
+    whole.with_suffix("").mkdir()
+    for month, sent in (("2023-01", rows), ("2024-01", rows[gone:])):
+        (whole.with_suffix("") / f"{month}.csv").write_text("\n".join([header, *sent]) + "\n")
+    pipeline.make_first(["leeds"])
+    months = Counter(
+        contact["last_contact"]
+        for fact in pipeline.read_facts("leeds", "eyfsp")
+        for contact in fact.get("known_to", ())
+        if contact["service"] == "settings"
+    )
+    assert months.keys() == {"2023-01", "2024-01"}
+    assert months["2023-01"] <= gone < months["2024-01"]
