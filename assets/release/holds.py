@@ -92,18 +92,6 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Acceptance(approval.Signature):
-    """One person's signature on holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
-
-    ledger: str
-    holds: Sequence[Mapping[str, str]]
-    reason: str
-    sheet_sha256: str
-
-    purpose: ClassVar[bytes] = b"readiness acceptance 1\n"
-
-
-@dataclass(frozen=True)
 class Accepted:
     """An acceptance that counts: who signed it, the reason, the day it was recorded and its signature."""
 
@@ -192,20 +180,15 @@ def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, shee
 
 def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
-    content = json.loads(encode_canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in approval.SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
-        approval.add_line(ledger, _ACCEPTANCE, content)
-
-
-_ACCEPTANCE = "acceptance"
+    if acceptance not in [each for each, _ in approval.SignOffs(ledger).iter_lines(Acceptance)]:
+        approval.add_line(ledger, acceptance.kind, asdict(acceptance))
 
 
 def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
     """Yield the signed content of each accepted hold, with its acceptance, if that counts now; oldest first."""
     books = approval.SignOffs(ledger)
-    for content, line in books.iter_lines(_ACCEPTANCE):
-        each = Acceptance.parse(content)
-        if each is not None and each.ledger == ledger.get_identity():
+    for each, line in books.iter_lines(Acceptance):
+        if each.ledger == ledger.get_identity():
             person, why_not = books.identify_signer(each)
             if not why_not:
                 accepted = Accepted(person.name, person.role, each.reason, line.recorded_at[:10], each.signature)
