@@ -35,11 +35,11 @@ from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.missed import TOO_MANY
-from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Approval, Request
 from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import Stage, load_policy
+from privacy.release.signed_lines import TEXT_PAGES, Approval, Request, render_text_page
 from privacy.release.statement import read_sentences
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -49,8 +49,6 @@ from sources.reference.published_figures import find_published_rows
 _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
 """Upper bounds of shares of rows, each with the words for its band."""
-_TEXT_PAGES = (CHANGE_OF_PEOPLE, WITHDRAWAL)
-"""Stages whose page is a template of text."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,13 @@ def write_sheet(home: Home, request: Request) -> str:
 
 def get_sheet_path(home: Home, request: Request) -> Path:
     sheet = home.get_decision_sheet_path(request["release"] or "change-of", request["stage"])
-    return sheet.with_suffix(".txt") if request["stage"] in _TEXT_PAGES else sheet
+    return sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
 
 
 def render_sheet(home: Home, request: Request) -> str:
     """Return the page, as HTML or a few lines of text. Raises `NotLinked` and `Refused`."""
-    if request["stage"] in _TEXT_PAGES:
-        return kit.render(_TEMPLATES, f"{request['stage']}.txt", request=request, request_sha256=hash_json(request))
+    if request["stage"] in TEXT_PAGES:
+        return render_text_page(request)
     version, record = request["release"], records.read_fixed_record(home, request["release"])
     measured = record.measured
     is_publication = request["stage"] == Stage.PUBLICATION

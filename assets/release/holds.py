@@ -9,13 +9,12 @@ list of holds that was read, the cohort and what each hold is about, such as the
 file brings a new hold, which nobody has accepted.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from statistics import median
-from typing import ClassVar, Self
+from typing import Self
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
@@ -32,9 +31,10 @@ from privacy.doors.counts import describe_row_share, describe_rows, describe_sha
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.release import approval
-from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
+from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
+from privacy.release.signed_lines import Acceptance
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, extract_rules as rules
 from sources.contracts.people import OF_MANY
@@ -91,18 +91,6 @@ class Hold:
     def source(self) -> str:
         """The source; empty if the hold is not about one source."""
         return self.name.partition("/")[2].rpartition("/")[0]
-
-
-@dataclass(frozen=True)
-class Acceptance(approval.Signature):
-    """One person's signature on holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
-
-    ledger: str
-    holds: Sequence[Mapping[str, str]]
-    reason: str
-    sheet_sha256: str
-
-    purpose: ClassVar[bytes] = b"readiness acceptance 1\n"
 
 
 @dataclass(frozen=True)
@@ -194,20 +182,15 @@ def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, shee
 
 def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
-    content = json.loads(encode_canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in approval.SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
-        approval.add_line(ledger, _ACCEPTANCE, content)
-
-
-_ACCEPTANCE = "acceptance"
+    if acceptance not in [each for each, _ in approval.SignOffs(ledger).iter_lines(Acceptance)]:
+        approval.add_line(ledger, acceptance.kind, asdict(acceptance))
 
 
 def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
     """Yield the signed content of each accepted hold, with its acceptance, if that counts now; oldest first."""
     books = approval.SignOffs(ledger)
-    for content, line in books.iter_lines(_ACCEPTANCE):
-        each = Acceptance.parse(content)
-        if each is not None and each.ledger == ledger.get_identity():
+    for each, line in books.iter_lines(Acceptance):
+        if each.ledger == ledger.get_identity():
             person, why_not = books.identify_signer(each)
             if not why_not:
                 accepted = Accepted(person.name, person.role, each.reason, line.recorded_at[:10], each.signature)

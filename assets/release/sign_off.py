@@ -180,7 +180,7 @@ def _describe_holds(home: Home, held: State) -> str:
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
-    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request):
+    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(store.home.held / version)):
         _require_sign_off(store, keys, request)
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
@@ -276,12 +276,16 @@ def check_publication(home: Home, version: str) -> str | None:
         request = build_publication_request(home, version)
     except BundleRefused:
         return None
-    ledger = note_signers(home)
-    if not SignOffs(ledger).is_allowed(request):
-        release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
+    ledger, release_key = note_signers(home), _read_release_key(bundle)
+    if not SignOffs(ledger).is_allowed(request, release_key):
         cohort = max(facts.index_cohort_entries(json.loads((bundle / facts.PRIVACY_RECORD_FILE).read_bytes())))
-        _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), release_key)
+        _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), None, release_key)
     return str(request["sha256sums"])
+
+
+def _read_release_key(bundle: Path) -> str:
+    """Return the public key that signed a bundle; people sign its checksum with those of the other files."""
+    return format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
 
 
 def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request) -> None:
@@ -293,13 +297,20 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
         holder = books.recorded.find_holder(format_public_key(own.public_key()))
         if holder is not approval.STRANGER and not books.judge(request, sheet_sha256).is_enough:
             approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
-    _allow(store, ledger, request, sheet_sha256)
+    _allow(store, ledger, request, sheet_sha256, keys.signing_key if keys and keys.can_sign else None)
 
 
-def _allow(store: CohortStore, ledger: Ledger, request: Request, sheet_sha256: str, *release_keys: str) -> None:
+def _allow(
+    store: CohortStore,
+    ledger: Ledger,
+    request: Request,
+    sheet_sha256: str,
+    by: Ed25519PrivateKey | None,
+    *release_keys: str,
+) -> None:
     """Pass if enough people have signed; otherwise raise `WaitsForApproval` with the command to run."""
     try:
-        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, *release_keys)
+        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, by, *release_keys)
     except WaitsForApproval as waiting:
         raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, SignOffs(ledger), request)}") from None
 
