@@ -175,6 +175,6 @@ def _explain(error: Exception) -> str:
     if errors.is_own(error):
         return str(error)
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}. Put back what belongs there, and run again"
+        return f"{error.filename2 or error.filename}: {error.strerror}. Put back what belongs there, and run again"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno}); please report this"
