@@ -68,13 +68,17 @@ def main() -> None:
     linked = {(name, seed): link_frames(chosen[name](seed)) for name in chosen for seed in options.seeds}
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in chosen}
     for (name, seed), own in linked.items():
-        others = [each for (other, _), each in linked.items() if other.split()[0] != name.split()[0]]
+        others = [each for (other, _), each in linked.items() if _get_hand(other) != _get_hand(name)]
         with mock.patch.object(missed, "VISIBLE", _fit_visible(others) or missed.VISIBLE):
             _tell_rates(f"{name}, seed {seed}", own)
             found[name].append(list_headline_rows(own, options.releases, seed))
     for name, tables in found.items():
         _tell_rows(name, pd.concat(tables))
     _tell_worst({name: pd.concat(tables) for name, tables in found.items()})
+
+
+def _get_hand(name: str) -> str:
+    return name.split(",")[0]
 
 
 def _read_options() -> argparse.Namespace:

@@ -45,6 +45,9 @@ RATES = (
     "review missed, of children seen by the health visitor only",
     "setting missed, of children seen in a setting only",
 )
+_MOVED = np.array([[1, 1, 1, 0, 0], [0, 0, -1, 1, 0], [0, -1, 0, 0, 1], [-1, 0, 0, -1, -1]])
+"""What a missed link of each of `RATES` adds to the children truly seen by both services, the health visitor only, a
+setting only and neither, compared with those found to be."""
 COST_BITS = {
     ("date_of_birth", "near"): 7.6,
     ("date_of_birth", "far"): 11.6,
@@ -127,6 +130,15 @@ class Missed:
         """Return the standard deviations of these shares."""
         review, setting = (float(np.sqrt(self.covariance[np.ix_(of, of)].sum())) for of in ([0, 1], [0, 2]))
         return review, setting
+
+    def compute_deviations(self, found: Array) -> Array:
+        """Return the standard deviation that these rates give the children truly seen by each service: (4,).
+
+        `found` (4,) are the children found to be seen by both, the health visitor only, a setting only, and neither.
+        """
+        moved = _MOVED * _compute_true(found, self.rates)
+        deviations: Array = np.sqrt(np.diag(moved @ self.covariance @ moved.T))
+        return deviations
 
 
 def estimate_missed(counts: Array, variances: Array) -> Missed:
