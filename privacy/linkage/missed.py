@@ -92,7 +92,7 @@ VISIBLE = (2.03, 0.25, 0.21)
 child and t how far errors go together (`compute_together`)."""
 VISIBLE_BOTH = 0.7
 """Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
-VISIBLE_SD = 0.22
+VISIBLE_SD = 0.25
 """Standard deviation of these shares in other populations, relative to them."""
 _VISIBLE_RANGE = (0.25, 0.9)
 _TOGETHER_RANGE = (0.3, 1.5)
