@@ -229,7 +229,7 @@ NAMED = {"version": "2026.11.1"}
             "NotLinked",
         ),
         ("release", {"measurements": NAMED, "bundle": {"version": "2026.11.8"}}, "InvalidVersion"),
-        ("republish", {}, "InvalidVersion"),
+        ("republish", {}, "Refused"),
         ("republish", {"bundle": {"version": "2026.11.8"}}, "Refused"),
         ("republish", {"bundle": {"version": f"../{ELSEWHERE}"}}, "InvalidVersion"),
         ("publication", {"publish_op": {"version": ELSEWHERE}}, "StepFailed"),
